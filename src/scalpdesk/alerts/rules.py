@@ -15,7 +15,7 @@ import msgspec
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import EXITS, Decision, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import unexplained
@@ -440,7 +440,7 @@ def daily_summary(follower: RunFollower) -> Alert:
     day, pnl = follower.session_results[-1]
     parts = documents.session_parts(follower)
     lines = ", ".join(f"{documents.LABELS[name].lower()} {signed(parts[name])}" for name in documents.LABELS)
-    nav, mode = to_cents(follower.desk.attribution.nav), follower.mode.value
+    nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
     return Alert(
         f"summary {day}",
         Level.INFO,

@@ -16,9 +16,9 @@ import numpy as np
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.engine.desk import by_strategy, by_underlying
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.journal.codec import JournalHeader
@@ -121,8 +121,8 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         "age": f"{age:.1f} s" if is_running and math.isfinite(age) else None,
         "stale": is_stale,
         "data": "session open" if open_now else "session closed",
-        "pnl": signed(to_cents(pnl)),
-        "pnl_tone": tone(pnl),
+        "pnl": signed(follower.money(pnl)),
+        "pnl_tone": tone(follower.money(pnl)),
         "currency": str(header.config.get("desk", {}).get("currency", "USD")),
         **worst_case(follower),
         "now_ns": now_ns,
@@ -140,6 +140,7 @@ def worst_case(follower: RunFollower) -> dict[str, Any]:
     """
     desk = follower.desk
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
+    whole = 0 if follower.price_places == 2 else 4
     holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
     filled = dict(holdings)
     for order in desk.orders.live.values():
@@ -149,12 +150,12 @@ def worst_case(follower: RunFollower) -> dict[str, Any]:
     for book in (holdings, filled) if filled != holdings else (holdings,):
         grid = ladder(follower, book, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 21), (-SHOCK_VOL, 0.0, SHOCK_VOL))
         if grid is None:
-            return {"worst": None, "limit": plain(-limit, 0), "worst_fraction": None}
+            return {"worst": None, "limit": plain(-limit, whole), "worst_fraction": None}
         worst = min(worst, float(grid["pnl_usd"].min()))
     fraction = min(-worst / float(limit), 1.0) if limit > 0 else 1.0
     return {
-        "worst": signed(worst, 0) if worst else "0",
-        "limit": plain(-limit, 0),
+        "worst": signed(worst, whole) if worst else "0",
+        "limit": plain(-limit, whole),
         "worst_fraction": round(fraction, 4),
     }
 
@@ -193,8 +194,13 @@ def ladder(
     vol_changes: Sequence[float],
     days_ahead: Sequence[float] = (0.0,),
 ) -> dict[str, Any] | None:
-    """Return a scenario grid of a book on the run's underlying; None while something has no price."""
+    """Return a scenario grid of a book on the run's underlying; None while something has no price.
+
+    None for a book in coin, too: the grid counts in the currency that the options are priced in.
+    """
     desk = follower.desk
+    if desk.instruments[desk.view.underlying].contract_usd:
+        return None
     spot = desk.market.mark(desk.view.underlying)
     lines = option_lines(follower, holdings)
     if spot is None or lines is None:
@@ -217,7 +223,7 @@ def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     """Return the P&L of the session by part up to the last mark, in cents, with its ``total``."""
     attribution = follower.desk.attribution
     parts = {name: attribution.totals[name] - follower.session_totals[name] for name in PARTS}
-    return parts_in_cents(parts, attribution.nav - follower.session_nav)
+    return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
 
 
 def desk_page(follower: RunFollower) -> dict[str, Any]:
@@ -252,7 +258,7 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
 def since_mark(follower: RunFollower) -> str:
     """Return what the book has moved since the mark that the sources are of; empty when nothing."""
     attribution, mark = follower.desk.attribution, follower.last_mark
-    moved = to_cents(attribution.current_nav() - attribution.nav)
+    moved = follower.money(attribution.current_nav() - attribution.nav)
     return f"; {signed(moved)} since the mark at {clock(mark.ts_ns)}" if mark is not None and moved else ""
 
 
@@ -430,8 +436,8 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
         "greeks": {
             "delta": signed(greeks.net_delta_shares) if held else None,
             "gamma": signed(greeks.gamma_shares_per_usd) if held else None,
-            "theta": signed(greeks.theta_usd_per_day) if held else None,
-            "vega": signed(greeks.vega_usd_per_point) if held else None,
+            "theta": signed(follower.money(greeks.theta_usd_per_day)) if held else None,
+            "vega": signed(follower.money(greeks.vega_usd_per_point)) if held else None,
         },
         "deadline": next_deadline(follower),
         "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
@@ -449,6 +455,14 @@ def _leg_order(follower: RunFollower, position: Position) -> tuple[bool, date, D
     return False, contract.expiry, contract.strike, not contract.is_call
 
 
+def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
+    """Return what a position has gained since its entry; in coin for a future that settles in it."""
+    entry = float(position.average_price)
+    if contract.contract_usd:
+        return float(position.quantity) * contract.contract_usd * (1.0 / entry - 1.0 / mark)
+    return float(position.quantity) * position.multiplier * (mark - entry)
+
+
 def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
     """Return one position: held, entry, mark, delta, P&L open."""
     desk = follower.desk
@@ -460,23 +474,27 @@ def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
     if valuation is not None:
         delta = units * valuation.greeks.delta
     mark = desk.market.mark(number)
+    if contract.contract_usd and mark is not None:
+        delta = float(position.quantity) * contract.contract_usd / mark
     is_option = isinstance(contract, OptionContract)
+    open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
+    small = 2 if follower.price_places == 2 else 6
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if isinstance(contract, OptionContract) else None,
         "quantity": str(position.quantity),
         "held": signed(position.quantity, 0 if position.quantity == int(position.quantity) else 2),
-        "entry": plain(position.average_price) if is_option else None,
-        "mark": plain(mark),
+        "entry": plain(position.average_price, follower.price_places) if is_option else None,
+        "mark": plain(mark, follower.price_places if is_option else None),
         "verdict": desk.market.verdict(number, follower.now_ns).value,
         "delta": signed(delta, 1),
         "vol": per_cent(None if valuation is None else valuation.vol),
-        "open_pnl": None if mark is None else signed(units * (mark - float(position.average_price))),
-        "open_tone": "muted" if mark is None else tone(units * (mark - float(position.average_price))),
+        "open_pnl": signed(open_pnl),
+        "open_tone": tone(open_pnl),
         "gamma": None if valuation is None else signed(units * valuation.greeks.gamma),
-        "theta": None if valuation is None else signed(units * valuation.greeks.theta / 365.0),
-        "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0),
+        "theta": None if valuation is None else signed(units * valuation.greeks.theta / 365.0, small),
+        "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
     }
 
 
@@ -769,7 +787,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
     if follower.engine is None or follower.header is None:
         return {"run_id": follower.run_dir.name, "pnl": None}
     desk, header = follower.desk, follower.header
-    total = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
+    total = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, desk.attribution.unit)
     session = session_parts(follower)
     trips = round_trips(follower)
     return {
@@ -779,19 +797,19 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "account_kind": account_kind(header),
         "currency": str(header.config.get("desk", {}).get("currency", "USD")),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
-        "nav": f"{desk.attribution.nav:.2f}",
-        "nav_change": str(total["total"]),
-        "pnl": {name: str(amount) for name, amount in total.items()},
+        "nav": f"{follower.money(desk.attribution.nav):f}",
+        "nav_change": f"{total['total']:f}",
+        "pnl": {name: f"{amount:f}" for name, amount in total.items()},
         "session": to_new_york(follower.now_ns).date().isoformat() if follower.now_ns else None,
-        "session_pnl": str(session["total"]),
-        "session_parts": {name: str(amount) for name, amount in session.items()},
+        "session_pnl": f"{session['total']:f}",
+        "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
         "pnl_detail": explain_lines(desk.attribution),
         "fills": sum(len(order.executions) for order in desk.orders.orders.values()),
         "orders": len(desk.orders.orders),
         "hedges": follower.taken["hedge"],
         "decisions": follower.decision_count,
         "round_trips": trips,
-        "daily": [{"session": day, "pnl": str(amount)} for day, amount in follower.session_results],
+        "daily": [{"session": day, "pnl": f"{amount:f}"} for day, amount in follower.session_results],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
         "volatility_regime": regime_now(follower),
@@ -846,12 +864,12 @@ def risk_level(follower: RunFollower) -> dict[str, Any]:
             tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
     limit = limits.daily_loss_limit(desk.session_equity)
     return {
-        "equity": f"{equity:.2f}",
-        "capital_tied_up": f"{tied:.2f}",
+        "equity": f"{follower.money(equity):f}",
+        "capital_tied_up": f"{follower.money(tied):f}",
         "capital_fraction": round(tied / float(equity), 4) if equity else None,
         "max_capital_fraction": limits.max_capital_fraction,
-        "daily_loss_limit": f"{limit:.2f}",
-        "loss_left": f"{limit + min(equity - desk.session_equity, ZERO):.2f}",
+        "daily_loss_limit": f"{follower.money(limit):f}",
+        "loss_left": f"{follower.money(limit + min(equity - desk.session_equity, ZERO)):f}",
         "losses_in_a_row": desk.gate.closed_trades.losses_in_a_row,
         "max_losses_in_a_row": limits.max_consecutive_losses,
     }
@@ -889,7 +907,8 @@ def flatten_plan(follower: RunFollower) -> dict[str, Any]:
     desk = follower.desk
     legs, half_spreads, unknown = [], 0.0, []
     shares = ZERO
-    for position in sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position)):
+    held = sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    for position in held:
         contract = desk.instruments[position.instrument_id]
         quote = desk.market.quotes[position.instrument_id]
         legs.append(f"{leg_label(contract)} {signed(-position.quantity, 0)}")
@@ -897,15 +916,20 @@ def flatten_plan(follower: RunFollower) -> dict[str, Any]:
             shares += position.quantity
         width = math.nan if quote is None else quote.ask - quote.bid
         if math.isfinite(width):
-            half_spreads += 0.5 * width * abs(float(position.quantity)) * position.multiplier
+            units = abs(float(position.quantity)) * position.multiplier
+            if contract.contract_usd and quote is not None:  # its price is in dollars, its value in coin
+                units *= contract.contract_usd / (quote.bid * quote.ask)
+            half_spreads += 0.5 * width * units
         else:
             unknown.append(leg_label(contract))
     if not legs:
         return {"title": "Flatten: nothing is held", "legs": "", "is_flat": True, "cost": None}
-    options = any("shares" not in leg for leg in legs)
-    rest = f"unwind {abs(shares):f} shares" if shares else "no hedge to unwind"
+    options = any(isinstance(desk.instruments[each.instrument_id], OptionContract) for each in held)
+    unit = "contracts" if desk.instruments[desk.view.underlying].contract_usd else "shares"
+    rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
-    cost = f"Estimated cost {plain(half_spreads)}, at worst {plain(2 * half_spreads)}."
+    estimated = follower.money(half_spreads)
+    cost = f"Estimated cost {plain(estimated)}, at worst {plain(2 * estimated)}."
     if unknown:
         cost += f" Without a two-sided quote: {', '.join(unknown)}."
     return {"title": title, "legs": ", ".join(legs) + " at the market.", "is_flat": False, "cost": cost}

@@ -13,13 +13,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
+from msgspec import structs
+
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import Event, OperatorEvent, OrderEvent, OrderFilled, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import JournalHeader, TapeRows
@@ -116,7 +118,7 @@ class RunFollower:
         self.session_nav = ZERO
         self.session_is_open = False
         self.session_results: list[tuple[str, Decimal]] = []
-        """Date and P&L, in cents, of each session that has closed."""
+        """Date and P&L, in the account's unit, of each session that has closed."""
         self.day_low = self.day_high = math.nan
         self.last_quote_ns = 0
         self._next_sample_ns = 0
@@ -134,6 +136,15 @@ class RunFollower:
         """The replica's desk; only once there is an engine."""
         assert self.engine is not None
         return self.engine.desk
+
+    def money(self, amount: Decimal | float) -> Decimal:
+        """Return an amount rounded to the account's smallest unit: a cent, or that of its coin."""
+        return to_cents(Decimal(amount), self.desk.attribution.unit)
+
+    @property
+    def price_places(self) -> int:
+        """Decimals of an option's price: two, and four where it is one in coin."""
+        return 2 if self.desk.attribution.unit == CENT else 4
 
     @property
     def now_ns(self) -> int:
@@ -170,8 +181,17 @@ class RunFollower:
         return self._observer.value(instrument_id, self.now_ns, fresh=False)
 
     def greeks(self) -> PositionGreeks:
-        """Return the Greeks of all that is held."""
-        return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
+        """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
+        desk, coins, counted = self.desk, 0.0, []
+        for position in desk.positions.held():
+            dollars = desk.instruments[position.instrument_id].contract_usd
+            mark = desk.market.mark(position.instrument_id) if dollars else None
+            if not dollars:
+                counted.append(position)
+            elif mark:
+                coins += float(position.quantity) * dollars / mark
+        total = self._observer.position_greeks(counted, self.now_ns)
+        return structs.replace(total, owned_shares=total.owned_shares + coins) if coins else total
 
     def advance(self, most_records: int = 8) -> int:
         """Take in what the journal holds beyond what was read; return how many records were new."""
@@ -251,7 +271,7 @@ class RunFollower:
         else:
             self._sample()
             attribution = self.desk.attribution
-            self.session_results.append((event.session, to_cents(attribution.nav - self.session_nav)))
+            self.session_results.append((event.session, self.money(attribution.nav - self.session_nav)))
 
     def _note_order_event(self, event: Any) -> None:
         if isinstance(event, OrderFilled):
@@ -309,7 +329,7 @@ class RunFollower:
             return
         figures = desk.attribution.meter.figures()
         held = desk.positions.held()
-        greeks = self._observer.position_greeks(held, now_ns)
+        greeks = self.greeks()
         implied = math.nan if self.last_mark is None else self.last_mark.implied_vol
         totals, before = desk.attribution.totals, self.session_totals
         nav = desk.attribution.current_nav()

@@ -166,7 +166,8 @@ def sheet_document(
     )
     header, desk = follower.header, follower.desk
     assert header is not None
-    parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
+    unit = desk.attribution.unit
+    parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
     own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
     columns = _thin_columns(follower)
     days = [session.day for session in header.sessions]

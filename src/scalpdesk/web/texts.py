@@ -6,26 +6,37 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.core.units import SATOSHI
+from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 
+COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
 
-def signed(value: float | Decimal | None, decimals: int = 2) -> str | None:
+
+def places(value: float | Decimal) -> int:
+    """Return the decimals of an amount: two, and eight for one that was rounded to a coin's smallest unit."""
+    is_coin = isinstance(value, Decimal) and value.as_tuple().exponent == -COIN_PLACES
+    return COIN_PLACES if is_coin else 2
+
+
+def signed(value: float | Decimal | None, decimals: int | None = None) -> str | None:
     """Return an amount with its sign; zero without one.
 
-    >>> signed(-1234.5), signed(0.001), signed(Decimal("2.5"), 1)
-    ('−1,234.50', '0.00', '+2.5')
+    >>> signed(-1234.5), signed(0.001), signed(Decimal("2.5"), 1), signed(Decimal("-0.00662942"))
+    ('−1,234.50', '0.00', '+2.5', '−0.00662942')
     """
     if value is None or not math.isfinite(value):
         return None
+    decimals = places(value) if decimals is None else decimals
     text = f"{value:+,.{decimals}f}"
     return text[1:] if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
-def plain(value: float | Decimal | None, decimals: int = 2) -> str | None:
+def plain(value: float | Decimal | None, decimals: int | None = None) -> str | None:
     """Return a figure without a sign unless it is negative."""
     if value is None or not math.isfinite(value):
         return None
+    decimals = places(value) if decimals is None else decimals
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
@@ -60,8 +71,8 @@ def clock(ts_ns: int) -> str:
 
 
 def tone(value: float | Decimal | None) -> str:
-    """Return ``up``, ``down`` or ``muted`` by the sign of an amount, zero to the cent being neither."""
-    if value is None or abs(float(value)) < 0.005:
+    """Return ``up``, ``down`` or ``muted`` by the sign of an amount, what is shown as zero being neither."""
+    if value is None or abs(float(value)) < 0.5 * 10.0 ** -places(value):
         return "muted"
     return "up" if value > 0 else "down"
 
@@ -69,7 +80,7 @@ def tone(value: float | Decimal | None) -> str:
 def leg_label(instrument: Any) -> str:
     """Return an instrument as a trader names it: ``SPY 281 call``."""
     if not isinstance(instrument, OptionContract):
-        return f"{instrument.symbol} shares"
+        return f"{instrument.symbol} shares" if isinstance(instrument, Equity) else str(instrument.symbol)
     return (
         f"{instrument.underlying} {instrument.strike.normalize():f} {'call' if instrument.is_call else 'put'}"
     )
