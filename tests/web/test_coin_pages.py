@@ -102,4 +102,6 @@ def test_a_perpetual_counts_in_coin(coin):
 
 def test_what_is_not_worked_out_in_coin_is_not_shown(coin):
     assert documents.worst_case(coin)["worst"] is None
-    assert documents.position_page(coin)["legs"]
+    page = documents.position_page(coin)
+    assert len(page["legs"]) == 3
+    assert page["note_ladder"] == "No payoff: payoffs of a desk in coin are not worked out here."

@@ -578,7 +578,11 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
     table = ladder(follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS)
     page = {**block, "deadlines": deadlines(follower), "spot": _spot(follower), **worst_case(follower)}
     if curve is None or table is None:
-        return page | {"note_ladder": "a held leg has no quote yet: no payoff"}
+        is_coin = follower.desk.instruments[follower.desk.view.underlying].contract_usd
+        why = (
+            "payoffs of a desk in coin are not worked out here" if is_coin else "a held leg has no quote yet"
+        )
+        return page | {"note_ladder": f"No payoff: {why}."}
     now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
     end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
     spots = [float(value) for value in curve["spots"]]

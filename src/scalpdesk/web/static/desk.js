@@ -48,7 +48,7 @@ export function create(main) {
       parts.hover,
     ),
     h("section", { class: "card w4" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
-    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band, shares"), parts.deltaNote), parts.delta),
+    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta),
     h(
       "section",
       { class: "card w4" },
