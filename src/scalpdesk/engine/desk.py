@@ -23,6 +23,8 @@ from scalpdesk.strategies.contract import WritableDeskView
 ZERO = Decimal(0)
 BUY = Side.BUY
 CLOSE = Purpose.CLOSE
+LOSS_SLACK = 1e-9
+"""Of the equity: by far more than the sum of a book in floats is off."""
 
 
 class Desk:
@@ -80,11 +82,26 @@ class Desk:
         self.is_divided = False
         self._has_begun = False
 
-    def loss_at_limit(self, nav: Decimal) -> str:
-        """Return the session's loss in words once it ends the session's trading; empty while it does not."""
+    def is_near_loss_limit(self) -> bool:
+        """Return whether the session's loss may be at its limit: in floats, a fifth of the exact sum's time."""
+        value = float(self.account.cash)
+        for position in self.positions.held():
+            mark = self.market.mark(position.instrument_id)
+            if mark is None or position.contract_usd:
+                return True
+            value += float(position.quantity) * position.multiplier * mark
+        equity = float(self.session_equity)
+        return value - equity <= LOSS_SLACK * abs(equity) - float(self._session_loss_limit())
+
+    def _session_loss_limit(self) -> Decimal:
         if self._loss_limit_of is not self.session_equity:
             self._loss_limit_of = self.session_equity
             self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
+        return self._loss_limit
+
+    def loss_at_limit(self, nav: Decimal) -> str:
+        """Return the session's loss in words once it ends the session's trading; empty while it does not."""
+        self._session_loss_limit()
         loss = nav - self.session_equity
         if loss > -self._loss_limit:
             return ""

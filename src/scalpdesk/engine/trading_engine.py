@@ -381,7 +381,7 @@ class TradingEngine:
         desk = self.desk
         self._loss_due_ns = self.now_ns + LOSS_CHECK_NS
         trades = desk.gate.mode in LOSS_MODES and desk.view.session is not None
-        if trades and desk.loss_at_limit(desk.view.nav):
+        if trades and desk.is_near_loss_limit() and desk.loss_at_limit(desk.view.nav):
             self._mark()
 
     def _on_status(self, event: TradingHalt) -> None:

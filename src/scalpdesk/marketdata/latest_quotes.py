@@ -31,6 +31,8 @@ class SessionRows:
     ----------
     upto
         Rows that are known: those before it.
+    quoted
+        Instruments that have a row, ascending.
     """
 
     def __init__(self, columns: QuoteColumns, instruments: int) -> None:
@@ -38,26 +40,40 @@ class SessionRows:
         self.upto = 0
         bid, ask = columns.bid, columns.ask
         odd = np.flatnonzero(~((bid > 0.0) & (bid < ask) & (ask < np.inf)))
-        pairs = list(zip(bid[odd].tolist(), ask[odd].tolist(), strict=True))
-        verdicts = {pair: judge_quote(*pair) for pair in set(pairs)}
-        self._odd: list[tuple[int, int, QuoteVerdict]] = [
-            (row, number, verdicts[pair])
-            for row, number, pair in zip(
-                odd.tolist(), columns.instrument_id[odd].tolist(), pairs, strict=True
+        pairs, which = np.unique(np.stack((bid[odd], ask[odd])), axis=1, return_inverse=True)
+        verdicts = [judge_quote(*pair) for pair in pairs.T.tolist()]
+        kinds = which.ravel().tolist()
+        self._odd = list(
+            zip(
+                odd.tolist(),
+                columns.instrument_id[odd].tolist(),
+                (verdicts[kind] for kind in kinds),
+                strict=True,
             )
-        ]
+        )
         self._odd_at = 0
         self._invalid = frozenset(row for row, _, verdict in self._odd if verdict not in KEPT)
-        self._by_instrument = np.argsort(columns.instrument_id, kind="stable")
-        bounds = np.searchsorted(columns.instrument_id[self._by_instrument], np.arange(instruments + 1))
-        self._bounds: list[int] = bounds.tolist()
+        # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+        numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
+        self._by_instrument = np.argsort(numbers, kind="stable")
+        counts = np.bincount(columns.instrument_id, minlength=instruments)
+        ends = np.cumsum(counts)
+        self.quoted: list[int] = np.flatnonzero(counts).tolist()
+        self._bounds = dict(
+            zip(
+                self.quoted,
+                zip((ends - counts)[counts > 0].tolist(), ends[counts > 0].tolist(), strict=True),
+                strict=True,
+            )
+        )
 
     def __len__(self) -> int:
         return len(self.columns)
 
     def rows_of(self, number: InstrumentId, *, valid: bool) -> list[int]:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
-        rows: list[int] = self._by_instrument[self._bounds[number] : self._bounds[number + 1]].tolist()
+        low, high = self._bounds.get(number, (0, 0))
+        rows: list[int] = self._by_instrument[low:high].tolist()
         if valid and self._invalid:
             return [row for row in rows if row not in self._invalid]
         return rows
@@ -122,7 +138,9 @@ class LatestQuotes:
         self._rows_of: list[list[int] | None] = [None] * instruments
         self._kept_from = [-1] * instruments
         """Row that what was set replaces; later rows replace it."""
-        self._made: list[tuple[int, QuoteEvent] | None] = [None] * instruments
+        self._latest: list[QuoteEvent | None] = [None] * instruments
+        """Made from the last row that was read, and in force while no more than ``_until`` rows are known."""
+        self._until = [-1] * instruments
         self._rows: SessionRows | None = None
         self._handed_over: Collection[int] = frozenset()
 
@@ -130,30 +148,33 @@ class LatestQuotes:
         rows = self._rows
         if rows is None or not rows.upto or number in self._handed_over:
             return self._kept.get(number)
+        if rows.upto <= self._until[number]:
+            return self._latest[number]
         known = self._rows_of[number]
         if known is None:
             known = self._rows_of[number] = rows.rows_of(number, valid=self._valid)
         at = bisect_left(known, rows.upto) - 1
         if at < 0 or known[at] <= self._kept_from[number]:
             return self._kept.get(number)
-        row, made = known[at], self._made[number]
-        if made is not None and made[0] == row:
-            return made[1]  # the same object: valuations are kept by it
-        quote = rows.quote(row)
-        self._made[number] = (row, quote)
+        # the same object until the next row: valuations are kept by it
+        quote = self._latest[number] = rows.quote(known[at])
+        self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
         if quote is not None:
             self._kept[number] = quote
+        self._until[number] = -1
         self._kept_from[number] = -1 if self._rows is None else self._rows.upto - 1
 
     def follow(self, rows: SessionRows) -> None:
         """Go over to another session's rows; the latest quotes of the one before stay."""
-        for number in range(self._count):
+        # a span of years lists a hundred times what a session quotes
+        for number in () if self._rows is None else self._rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]
         self._kept_from = [-1] * self._count
-        self._made = [None] * self._count
+        self._until = [-1] * self._count
+        self._latest = [None] * self._count
         self._rows_of = [None] * self._count
         self._rows, self._handed_over = rows, frozenset()
 
@@ -165,4 +186,5 @@ class LatestQuotes:
         assert self._rows is not None
         for number in self._handed_over:
             self._kept_from[number] = self._rows.upto - 1
+            self._until[number] = -1
         self._handed_over = numbers

@@ -27,6 +27,8 @@ from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks
 from scalpdesk.pricing.models import greeks
+from scalpdesk.pricing.smile_level import SviVols, swap_vol
+from scalpdesk.pricing.svi import SmileFit
 
 _AMERICAN = AmericanModel()
 
@@ -273,4 +275,8 @@ def warm_up() -> int:
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
-    return 12
+    k = np.linspace(-0.2, 0.2, 9)
+    fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
+    smile, _ = fit.without_arbitrage(fit.free(), None)
+    swap_vol(SviVols(smile, 0.1), 0.1)
+    return 14

@@ -6,25 +6,44 @@ a fair forecast compared with it shows an edge that is not there.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.kernels.svi_fit import NODES, PER_NODE, SLOPE_STEP, swap_variance
+from scalpdesk.pricing.svi import SviSmile
 
 Smile: TypeAlias = Callable[[Floats], Floats]
 """Volatilities (fractions a year) at each ln(strike / forward) of an array."""
 Level = Literal["swap", "atm"]
 Shift = Literal["standardised", "parallel"]
 
-_REACH, _POINTS = 4.6, 161
-_NODES = np.sinh(np.linspace(-_REACH, _REACH, _POINTS))
-"""ln(strike / forward) over the root of the total variance at the money: out to fifty of it."""
-_PER_NODE = np.cosh(np.linspace(-_REACH, _REACH, _POINTS))
-"""Distance of the nodes there, over that in the middle."""
 _ROUNDS = 20
 _NEAR = 1e-12
-_SLOPE_STEP = 3e-5
+
+
+class SviVols(NamedTuple):
+    """Volatilities of an SVI smile times a factor, ``f·σ(k/f)``: a :data:`Smile` with a compiled level.
+
+    Attributes
+    ----------
+    svi
+        Total variance at ln(strike / forward).
+    years
+        To expiry, on the clock of the volatilities.
+    factor
+        f.
+    """
+
+    svi: SviSmile
+    years: float
+    factor: float = 1.0
+
+    def __call__(self, log_moneyness: Floats) -> Floats:
+        """Return volatilities, fractions a year."""
+        variance = self.svi.total_variance(log_moneyness / self.factor)
+        return self.factor * np.sqrt(np.maximum(variance, 1e-16) / self.years)
 
 
 def swap_variance_of_quotes(
@@ -73,12 +92,15 @@ def swap_vol(smile: Smile, years: float) -> float:
     trapezoidal rule in u with k = √w₀·sinh u: it converges geometrically, as the integrand is smooth and dies
     out at both ends.
     """
+    if isinstance(smile, SviVols):  # compiled: 4 us instead of 60
+        svi = smile.svi
+        return math.sqrt(swap_variance(svi.a, svi.b, svi.rho, svi.m, svi.s, smile.factor) / years)
     width = math.sqrt(float(smile(np.zeros(1))[0]) ** 2 * years)
-    step = _SLOPE_STEP * width * _PER_NODE
-    k = width * _NODES
+    step = SLOPE_STEP * width * PER_NODE
+    k = width * NODES
     root = np.sqrt(smile(np.concatenate((k - step, k, k + step))).reshape(3, -1) ** 2 * years)
     z = np.stack((step - k, -k, -k - step)) / root - 0.5 * root
-    weights = np.exp(-0.5 * z[1] * z[1]) * (z[0] - z[2]) / step * _PER_NODE
+    weights = np.exp(-0.5 * z[1] * z[1]) * (z[0] - z[2]) / step * PER_NODE
     return math.sqrt(float((weights * root[1] ** 2).sum() / weights.sum()) / years)
 
 
@@ -114,6 +136,8 @@ def shifted_smile(
     is_factor = shift == "standardised"
 
     def moved_by(amount: float) -> Smile:
+        if is_factor and isinstance(smile, SviVols):
+            return smile._replace(factor=smile.factor * amount)
         if is_factor:
             return lambda k: amount * smile(k / amount)
         return lambda k: smile(k) + amount

@@ -11,13 +11,22 @@ refines it. Residuals are in half-spreads of each quote: 1 is the edge of its bi
 free of arbitrage by penalties, here called walls.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.kernels.svi_fit import (
+    FEW_SKEW,
+    HUBER_HALF_SPREADS,
+    FitTerms,
+    fitted,
+    losses_of,
+    raw_of,
+    raw_slices,
+)
 
 WING_SLOPE_LIMIT = 2.0
 """Largest slope of total variance in |k| (Lee, "The moment formula", 2004)."""
@@ -57,7 +66,7 @@ class SviSmile:
         """Return Gatheral and Jacquier's g(k); below 0 there is a butterfly arbitrage."""
         k = np.asarray(log_moneyness, dtype=np.float64)
         raw = np.array([[self.a, self.b, self.rho, self.m, self.s]])
-        return np.asarray(raw_slices(raw, np.atleast_1d(k), 1.0)[1][0].reshape(k.shape))
+        return np.asarray(raw_slices(raw, np.atleast_1d(k).ravel(), 1.0)[1][0].reshape(k.shape))
 
     @property
     def wing_slopes(self) -> tuple[float, float]:
@@ -201,35 +210,6 @@ def check_grid(theta: float, reach: float) -> Floats:
     return np.concatenate((_GRID * np.sqrt(theta), _GRID * stretch))
 
 
-def raw_slices(raw: Floats, k: Floats, theta: float) -> tuple[Floats, Floats]:
-    """Return total variance and g(k) of many smiles at once.
-
-    Parameters
-    ----------
-    raw
-        One row a smile: a, b, ρ, m, s.
-    k
-        ln(K/F), in the units of ``raw``.
-    theta
-        Variance by which ``raw`` was divided (and ``k`` by its root); 1 without scaling.
-
-    Returns
-    -------
-    variance, g
-        Arrays of shape (smiles, k).
-    """
-    a, b, rho, m, s = (raw[:, i : i + 1] for i in range(5))
-    y = k[None, :] - m
-    root = np.hypot(y, s)
-    w = np.maximum(a + b * (rho * y + root), 1e-16)
-    slope = b * (rho + y / root)
-    bend = b * s**2 / root**3
-    g = (1.0 - 0.5 * k * slope / w) ** 2 - 0.25 * slope**2 * (1.0 / w + 0.25 * theta) + 0.5 * bend
-    return w, g
-
-
-HUBER_HALF_SPREADS = 1.0
-"""Residuals beyond this many half-spreads count linearly, to limit the weight of a bad quote."""
 FULL_PARAMETERS = 5
 """Fewest quotes for a fit of all parameters; with fewer, level and skew alone."""
 SMALLEST_HALF_WIDTH = 2e-4
@@ -240,22 +220,15 @@ _COARSE = np.concatenate(
 )
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
-_FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
-"""Half-spreads per unit of each parameter away from 0: matters only where quotes do not, on the wings."""
-_FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
+_FEW_LOWER, _FEW_UPPER = np.array([-6.0, -2.0]), np.array([6.0, 2.0])
 _COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """Smallest relative gain of a step, and most steps: along a kinked wall the fit converges slowly."""
-_IDLE_STEPS = 2
 _WALLS = (100.0, 1000.0, 5000.0, 50_000.0, 50_000.0)
 """Half-spreads per unit of arbitrage, rising: first a gradient, then a wall."""
 _GOOD_ENOUGH = 2.0
 """A held fit is accepted below this multiple of the free fit's loss plus one half-spread a quote."""
-_CEILING = 3.0
-"""Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
-_STEP = 1e-6
-_G_MARGIN, _GROWTH_MARGIN = 3e-3, 3e-4
-"""Margins of g and of the growth of volatility above zero: they may dip between grid points."""
+_NONE = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +269,7 @@ class SmileFit:
         first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
         # a refit need not be exact: quotes move by more in a minute
         enough, steps = (_COLD_ENOUGH, _COLD_STEPS) if start is None else (_HELD_ENOUGH, _HELD_STEPS)
-        vector = _levenberg_marquardt(
-            problem.residuals(0.0), first, problem.lower, problem.upper, enough, steps
-        )
+        vector = problem.fitted(first, enough, steps, problem.terms(0.0))
         return problem.smile(vector).scaled(problem.theta)
 
     def without_arbitrage(
@@ -329,14 +300,7 @@ class SmileFit:
             )
             seen: list[float] = []
             for weight in _WALLS[1:] if held and not attempt else _WALLS:
-                vector = _levenberg_marquardt(
-                    problem.residuals(weight, seen),
-                    vector,
-                    problem.lower,
-                    problem.upper,
-                    _HELD_ENOUGH,
-                    _HELD_STEPS,
-                )
+                vector = problem.fitted(vector, _HELD_ENOUGH, _HELD_STEPS, problem.terms(weight, seen))
                 smile = problem.smile(vector).scaled(theta)
                 left = check_arbitrage(smile, theta, before, self.reach)
                 if left.is_free:
@@ -374,22 +338,6 @@ class SmileFit:
         )
 
 
-def _raw(vectors: Floats) -> Floats:
-    """Columns a, b, ρ, m, s of unbounded vectors (ln of the lowest variance, ln b, atanh ρ, m, ln s)."""
-    lowest, b, s = np.exp(vectors[:, 0]), np.exp(vectors[:, 1]), np.exp(vectors[:, 4])
-    rho = np.tanh(vectors[:, 2])
-    a = lowest - b * s * np.sqrt(1.0 - rho**2)
-    return np.stack((a, b, rho, vectors[:, 3], s), axis=1)
-
-
-def _natural(vectors: Floats) -> Floats:
-    """The same columns of an SSVI slice (Gatheral and Jacquier 2014) of curvature 1: (ln θ, atanh ρ)."""
-    theta, rho = np.exp(vectors[:, 0]), np.tanh(vectors[:, 1])
-    phi = 1.0 / np.sqrt(theta)
-    left = np.sqrt(1.0 - rho**2)
-    return np.stack((0.5 * theta * left**2, 0.5 * theta * phi, rho, -rho / phi, left / phi), axis=1)
-
-
 @dataclass(frozen=True, slots=True)
 class _Problem:
     """Fit in scaled units; ``full`` frees five parameters, else level and skew alone."""
@@ -402,51 +350,33 @@ class _Problem:
     after: SviSmile | None
     full: bool
 
-    @property
-    def lower(self) -> Floats:
-        return _LOWER if self.full else np.array([-6.0, -2.0])
-
-    @property
-    def upper(self) -> Floats:
-        return _UPPER if self.full else np.array([6.0, 2.0])
-
-    def raw(self, vectors: Floats) -> Floats:
-        return _raw(vectors) if self.full else _natural(vectors)
-
     def smile(self, vector: Floats) -> SviSmile:
-        return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
+        return SviSmile(*raw_of(vector, self.full))
 
-    def residuals(self, penalty: float, seen: Sequence[float] = ()) -> Callable[[Floats], Floats]:
-        """Return the residuals of many vectors at once: quotes in half-spreads, prior, arbitrage."""
-        grid = np.concatenate((_COARSE, FAR, np.array(seen)))
-        earlier = None if self.before is None else self.before.total_variance(grid)
-        later = None if self.after is None else self.after.total_variance(grid)
-        limit = WING_SLOPE_LIMIT / np.sqrt(self.theta)
-        points = np.concatenate((self.x, grid)) if penalty > 0.0 else self.x
-        quotes, near = len(self.x), len(self.x) + len(_COARSE)
+    def terms(self, penalty: float, seen: Sequence[float] = ()) -> FitTerms:
+        """Return what to fit to, with points of a violation beside the grid."""
+        grid = np.concatenate((_COARSE, FAR, np.array(seen))) if penalty > 0.0 else _NONE
+        return FitTerms(
+            self.x,
+            self.root,
+            self.half,
+            self.theta,
+            self.full,
+            penalty,
+            grid,
+            len(_COARSE),
+            _NONE if self.before is None else self.before.total_variance(grid),
+            _NONE if self.after is None else self.after.total_variance(grid),
+            WING_SLOPE_LIMIT / float(np.sqrt(self.theta)),
+        )
 
-        def of(vectors: Floats) -> Floats:
-            raw = self.raw(vectors)
-            w, g = raw_slices(raw, points, self.theta)
-            parts = [_huber((np.sqrt(w[:, :quotes]) - self.root) / self.half)]
-            parts.append(_FULL_PRIOR * vectors if self.full else _FEW_PRIOR * (vectors[:, 1:] - _FEW_SKEW))
-            if penalty > 0.0:
-                parts.append(penalty * np.minimum(g[:, quotes:] - _G_MARGIN, 0.0))
-                steep = raw[:, 1] * (1.0 + np.abs(raw[:, 2])) / limit
-                parts.append(penalty * np.maximum(steep - 0.999, 0.0)[:, None])
-            if penalty > 0.0 and earlier is not None:
-                growth = np.sqrt(w[:, quotes:] / earlier) - 1.0
-                parts.append(penalty * np.minimum(growth - _GROWTH_MARGIN, 0.0))
-            if penalty > 0.0 and later is not None:
-                excess = w[:, quotes:near] / later[: near - quotes] - 1.0
-                parts.append(_CEILING * np.maximum(excess, 0.0))
-            return np.concatenate(parts, axis=1)
-
-        return of
+    def fitted(self, start: Floats, enough: float, max_steps: int, terms: FitTerms) -> Floats:
+        lower, upper = (_LOWER, _UPPER) if self.full else (_FEW_LOWER, _FEW_UPPER)
+        return fitted(start, lower, upper, enough, max_steps, terms)
 
     def first_guess(self, start: SviSmile | None) -> Floats:
         if not self.full:
-            return np.array([0.0, _FEW_SKEW])
+            return np.array([0.0, FEW_SKEW])
         if start is not None:
             lowest = start.a + start.b * start.s * np.sqrt(1.0 - start.rho**2)
             guess = np.array(
@@ -482,8 +412,7 @@ class _Problem:
         lowest = np.maximum(a + c * np.sqrt(1.0 - rho**2), 1e-3)
         vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
         vectors = np.clip(vectors, _LOWER, _UPPER)
-        loss = np.sum(self.residuals(penalty)(vectors) ** 2, axis=1)
-        return np.asarray(vectors[int(np.argmin(loss))])
+        return np.asarray(vectors[int(np.argmin(losses_of(vectors, self.terms(penalty))))])
 
 
 def _huber(r: Floats) -> Floats:
@@ -492,54 +421,6 @@ def _huber(r: Floats) -> Floats:
     far = size > HUBER_HALF_SPREADS
     bent = np.sqrt(HUBER_HALF_SPREADS * np.maximum(2.0 * size - HUBER_HALF_SPREADS, 0.0))
     return np.asarray(np.where(far, np.sign(r) * bent, r))
-
-
-def _levenberg_marquardt(
-    residuals: Callable[[Floats], Floats],
-    start: Floats,
-    lower: Floats,
-    upper: Floats,
-    enough: float,
-    max_steps: int,
-) -> Floats:
-    """Minimise a sum of squares within bounds; one call of ``residuals`` gives value and Jacobian.
-
-    Nielsen's damping (Madsen, Nielsen and Tingleff, *Methods for non-linear least squares problems*, 2004).
-    """
-    size = len(start)
-    point = np.clip(start, lower, upper)
-    bumps = np.vstack((np.zeros(size), _STEP * np.eye(size)))
-    damping, growth, idle = 1e-3, 2.0, 0
-    values = residuals(point[None, :] + bumps)
-    loss = float(values[0] @ values[0])
-    for _ in range(max_steps):
-        jacobian: NDArray[np.float64] = (values[1:] - values[:1]).T / _STEP
-        gradient = jacobian.T @ values[0]
-        normal = jacobian.T @ jacobian
-        spread = np.maximum(np.diag(normal), 1e-9 * max(float(np.trace(normal)), 1e-30))
-        step = np.linalg.solve(normal + damping * np.diag(spread), -gradient)
-        trial = np.clip(point + np.clip(step, -2.0, 2.0), lower, upper)
-        moved = trial - point
-        if float(np.max(np.abs(moved))) < 1e-9:
-            break
-        trial_values = residuals(trial[None, :] + bumps)
-        trial_loss = float(trial_values[0] @ trial_values[0])
-        if trial_loss < loss:
-            gain = loss - trial_loss
-            promised = -float(2.0 * gradient @ moved + moved @ normal @ moved)
-            ratio = gain / promised if promised > 0.0 else 1.0
-            damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-            growth = 2.0
-            point, values, loss = trial, trial_values, trial_loss
-            idle = idle + 1 if gain < enough * loss + 1e-16 else 0
-            if idle == _IDLE_STEPS:
-                break
-        else:
-            damping *= growth
-            growth *= 2.0
-            if damping > 1e12:
-                break
-    return point
 
 
 def _forced(

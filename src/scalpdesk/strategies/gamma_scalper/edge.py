@@ -34,7 +34,7 @@ from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_sess
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.smile_level import Level, level_of
+from scalpdesk.pricing.smile_level import Level, SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
@@ -412,7 +412,7 @@ class StraddleEdge:
         mid = min(max(sum(each.price for each in on_smile), mid - half), mid + half)
         horizon = min(self._horizon_years(view), smile.variance_years)
         return EdgeInputs(
-            smile=smile.vols,
+            smile=SviVols(smile.svi, smile.variance_years),
             years=smile.variance_years,
             log_moneyness=k,
             value=lambda vol: sum(each.price for each in greeks(vol)),
@@ -445,13 +445,15 @@ class StraddleEdge:
             self._ratios[expires_ns] = view.now_ns, ratio
         if ratio is None:
             return None
-        return ratio * level_of(smile.vols, smile.variance_years, self._config.level)
+        return ratio * level_of(
+            SviVols(smile.svi, smile.variance_years), smile.variance_years, self._config.level
+        )
 
     def _measured_ratio(
         self, contract: OptionContract, smile: ExpirySmile, horizon_years: float, view: DeskView
     ) -> float | None:
         level = self._config.level
-        own = level_of(smile.vols, smile.variance_years, level)
+        own = level_of(SviVols(smile.svi, smile.variance_years), smile.variance_years, level)
         before, after = (0.0, 0.0), (smile.variance_years, own**2 * smile.variance_years)
         expires_ns = expiry_instant_ns(contract)
         for root, at_ns, leg in self._expiries:
@@ -464,7 +466,7 @@ class StraddleEdge:
             near = view.delta_engine.smile(leg, view.now_ns)
             if near is None:
                 continue
-            point = years, level_of(near.vols, years, level) ** 2 * years
+            point = years, level_of(SviVols(near.svi, years), years, level) ** 2 * years
             if is_before:
                 before = point
             else:

@@ -418,14 +418,12 @@ class GammaScalper:
 
     def _look_for_entry(self, view: DeskView) -> Sequence[Action]:
         session = view.session
-        if session is None or view.mode is not Mode.ACTIVE:
+        if session is None or view.mode is not Mode.ACTIVE or not self._passes.is_due(view.now_ns):
             return ()
         opens_ns = session.clock_ns(self.config.entry.not_before)
         closes_ns = session.clock_ns(self.config.entry.not_after)
         spot = view.market.mark(view.underlying)
         if not opens_ns <= view.now_ns <= min(closes_ns, session.close_ns) or spot is None:
-            return ()
-        if not self._passes.is_due(view.now_ns):
             return ()
         ahead = event_ahead(self.config.exits, view.now_ns, session, self._ex_dividends_ns(view))
         if ahead:
