@@ -199,6 +199,25 @@ def test_a_damaged_day_file_fails_verify_and_is_named(capsys, tmp_path):
     assert path.name in failed[0]["detail"]
 
 
+def test_without_a_terminal_long_work_writes_plain_lines(capsys, monkeypatch):
+    from scalpdesk.cli import output as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with progress_bar(as_json=False) as report:
+        for done in (20, 21, 22, 40):  # a resumed run: 20 were done before
+            report(done, 100, f"session {done}")
+            now[0] += 40.0
+    said = capsys.readouterr()
+    assert said.out == ""
+    # one in 40 s, two in 80 s, twenty in 120 s
+    assert said.err.splitlines() == [
+        "session 21  21.0%, 53 minutes left",
+        "session 22  22.0%, 52 minutes left",
+        "session 40  40.0%, 6 minutes left",
+    ]
+
+
 def test_in_a_terminal_long_work_draws_a_bar(capsys, monkeypatch):
     import sys
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +8,14 @@ from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.surface import smile_factor, swap_over_money
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.smile_level import (
+    SviVols,
     horizon_level,
     level_of,
     shifted_smile,
     swap_variance_of_quotes,
     swap_vol,
 )
+from scalpdesk.pricing.svi import SviSmile
 
 YEARS = 28.7 / 252
 AT_MONEY = 0.1541
@@ -75,3 +78,13 @@ def test_only_the_variance_to_the_horizon_moves():
     moved = horizon_level(0.16, YEARS, 5 / 252, 0.2, 0.145)
     gained = moved**2 * YEARS - 0.16**2 * YEARS
     assert gained == pytest.approx((0.2**2 - 0.145**2) * 5 / 252)
+
+
+def test_the_compiled_level_of_an_svi_smile_is_that_of_its_volatilities():
+    years = 0.1
+    vols = SviVols(SviSmile(0.001, 0.01, -0.5, 0.01, 0.05), years)
+    for smile in (vols, replace(vols, factor=1.3)):
+        assert swap_vol(smile, years) == pytest.approx(swap_vol(lambda k, s=smile: s(k), years), rel=1e-11)
+    moved = shifted_smile(vols, years, 0.2)
+    at = np.array([-0.1, 0.0, 0.05])
+    assert moved(at) == pytest.approx(shifted_smile(lambda k: vols(k), years, 0.2)(at), rel=1e-9)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import least_squares
 from scipy.special import ndtr
 
 from scalpdesk.pricing.svi import SmileFit, SviSmile, _forced, check_arbitrage, flat_smile
@@ -170,3 +171,23 @@ def test_quotes_that_no_smile_fits_still_end_in_one_without_arbitrage():
     wide = np.linspace(-3.0, 3.0, 2001)
     assert np.all(held.total_variance(wide) >= before.total_variance(wide) * (1.0 - 1e-8))
     assert np.min(held.butterfly(wide)) > -1e-3
+
+
+def test_a_free_fit_is_the_least_squares_solution_of_an_independent_solver():
+    fit, vol = quoted(SviSmile(0.3, 0.5, -0.5, 0.05, 0.6), 0.004, 0.1, half_width=0.01, count=25)
+    noisy = vol * (1 + 0.005 * np.sin(7.0 * np.arange(len(vol))))
+    fit = SmileFit(fit.k, noisy * 0.99, noisy * 1.01, 0.1)
+    theta = fit.theta
+    prior = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
+
+    def smile_of(v):
+        b, s, rho = np.exp(v[1]), np.exp(v[4]), np.tanh(v[2])
+        return SviSmile(np.exp(v[0]) - b * s * np.sqrt(1 - rho**2), b, rho, v[3], s).scaled(theta)
+
+    def residuals(v):  # every quote lies within one half-spread, where Huber's loss is the square
+        model = np.sqrt(smile_of(v).total_variance(fit.k) / 0.1)
+        return np.concatenate(((model - noisy) / (0.01 * noisy), prior * v))
+
+    best = least_squares(residuals, [-1.0, -0.7, -0.5, 0.0, -0.5], xtol=1e-14, ftol=1e-14, gtol=1e-14).x
+    expected = np.sqrt(smile_of(best).total_variance(fit.k) / 0.1)
+    assert np.sqrt(fit.free().total_variance(fit.k) / 0.1) == pytest.approx(expected, abs=2e-7)

@@ -107,14 +107,15 @@ class BacktestRunner:
         every_quote: bool = False,
     ) -> None:
         self.events = 0
-        self._tape = tape
+        self.sessions_done = 0
+        self.tape = tape
         self._engine = engine
         self._handle = engine.handle
         self._broker = broker
         self._send: Callable[[Any, int], None] = broker.send
         """Takes what is of a type in ``COMMANDS``."""
         broker.broker.play(tape)
-        self._journal: Journal = NoJournal() if journal is None else journal
+        self.journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
         self._known_at_open = known_at_open
         self._answerer = answerer
@@ -146,9 +147,11 @@ class BacktestRunner:
             pass
 
     def steps(self) -> Iterator[int]:
-        """Run all sessions; yield the time after each chunk of the market, for views and progress."""
-        for index, session in enumerate(self._tape.sessions):
-            yield from self._run_session(session, is_first=index == 0)
+        """Run the sessions that are left; yield the time after each chunk, for views and progress."""
+        for session in self.tape.sessions[self.sessions_done :]:
+            yield from self._run_session(session, is_first=self.sessions_done == 0)
+            self.sessions_done += 1
+            yield session.close_ns
 
     def operate(self, event: OperatorEvent) -> None:
         """Feed a command of the operator between two steps; it is journaled as everything else."""
@@ -157,24 +160,30 @@ class BacktestRunner:
     def flush_journal(self) -> None:
         """Write what is known by now to the journal, so that a dashboard sees it."""
         self._note_rows()
-        self._journal.flush()
+        self.journal.flush()
+
+    def leave_session(self) -> None:
+        """Keep of the session that has closed its latest quotes alone, as the next one would."""
+        self._rows = SessionRows(NO_QUOTES, len(self.tape.instruments))
+        self._in_market.follow(self._rows)
+        self._at_broker.follow(self._rows)
 
     # one session --------------------------------------------------------------------------------
 
     def _run_session(self, session: Session, *, is_first: bool) -> Iterator[int]:
-        for event in opening_events(self._tape, session, is_first=is_first):
+        for event in opening_events(self.tape, session, is_first=is_first):
             self._feed(event)
         for event in self._known_at_open:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._open(session)
-        columns = session_quotes(self._tape, session)
-        self._rows = SessionRows(columns, len(self._tape.instruments))
+        columns = session_quotes(self.tape, session)
+        self._rows = SessionRows(columns, len(self.tape.instruments))
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
         self._in_market.follow(self._rows)
         self._at_broker.follow(self._rows)
         self._choose()
-        others: list[Event] = [*session_bars(self._tape, session), *self._known_within(session)]
+        others: list[Event] = [*session_bars(self.tape, session), *self._known_within(session)]
         last_ns = int(columns.ts_ns[-1]) if len(columns) else 0
         # what comes after the last quote finds no market
         others = sorted(
@@ -185,7 +194,6 @@ class BacktestRunner:
         self._advance(session.close_ns)
         self._close(session)
         self.events += len(columns) + len(others)
-        yield session.close_ns
 
     def _known_within(self, session: Session) -> list[Event]:
         return [
@@ -223,12 +231,12 @@ class BacktestRunner:
                         kept[number] = event
                     rows.upto = limit + 1
                     if copies:
-                        self._journal.add_event(event)
+                        self.journal.add_event(event)
                 else:
                     done += 1
                     rows.upto = limit
                     self._note_rows()
-                    self._journal.add_event(event)
+                    self.journal.add_event(event)
                 outputs = handle(event)
                 if outputs:
                     acted = True
@@ -282,7 +290,7 @@ class BacktestRunner:
         if upto > self._journaled and self._names_rows:
             last = self._rows.quote(upto - 1)
             self._digest = self._digest or self._rows.columns.digest()
-            self._journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
+            self.journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
             self._journaled = upto
 
     def _catch_up(self, now_ns: int, limit: int) -> None:
@@ -321,14 +329,14 @@ class BacktestRunner:
     def _feed(self, event: Event) -> None:
         self.events += 1
         self._note_rows()
-        self._journal.add_event(event)
+        self.journal.add_event(event)
         outputs = self._handle(event)
         if outputs:
             self._carry(event, outputs)
 
     def _carry(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Journal the outputs, then act on them."""
-        self._journal.add_outputs(outputs)
+        self.journal.add_outputs(outputs)
         now_ns = event.ts_recv_ns
         for output in outputs:
             if type(output) in COMMANDS:

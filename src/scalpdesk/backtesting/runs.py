@@ -1,12 +1,17 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
+import gc
+import hashlib
 import html
+import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,7 +30,7 @@ from scalpdesk.assembly import (
     played_market,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
-from scalpdesk.backtesting.summary import Tally, run_summary
+from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import JournalError
@@ -36,9 +41,9 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
-from scalpdesk.journal.codec import SCHEMA, JournalHeader, TapeRows, same_outputs
+from scalpdesk.journal.codec import SCHEMA, DecisionHash, JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader, RowsReader
+from scalpdesk.journal.reader import JournalReader, RowsReader, peek_header
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.simulation.fills import fill_model
@@ -57,6 +62,10 @@ class Assembled:
     folder: FolderAnswerer | None = None
     """Strategy folder of an external strategy; the caller closes it."""
 
+
+STATE_NAME = "state.bin"
+SAVE_SECONDS = 60.0
+"""Between two savings of a run's state, which take about a second in a run over years."""
 
 Observer = Callable[[Assembled, int], None]
 """Called once a second of market time with the run and the time (UTC nanoseconds)."""
@@ -88,7 +97,7 @@ class RunResult:
 
     summary: dict[str, Any]
     run_dir: Path | None
-    marks: tuple[Mark, ...]
+    marks: Sequence[Mark]
 
     def to_frame(self) -> Any:
         """Return the marks as a pandas frame: numbers, by New York time.
@@ -174,8 +183,12 @@ def run_backtest(
     seed: int | None = None,
     runs_dir: Path | None = None,
     observer: Observer | None = None,
+    save_seconds: float = SAVE_SECONDS,
 ) -> RunResult:
     """Run a tape to its end; write its journal below ``runs_dir`` if given.
+
+    The state of a journaled run over sessions is saved between two of them, at most once in
+    ``save_seconds``, so that :func:`resume_backtest` can go on with it.
 
     Raises
     ------
@@ -196,14 +209,9 @@ def run_backtest(
         # a journal can name only quotes that can be loaded again
         copies = journal is not None and tape.origin is None
         run = assemble_backtest(settings, tape, header, engine, journal, every_quote=copies)
-        began = time.perf_counter()
-        for now_ns in run.runner.steps():
-            if observer is not None:
-                observer(run, now_ns)
-        seconds = time.perf_counter() - began
-        summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
-        if journal is not None:
-            journal.close(summary)
+        can_resume = journal is not None and not copies and run.folder is None and len(tape.sessions) > 1
+        saver = _Saver(run, journal, save_seconds) if journal is not None and can_resume else None
+        summary = _carried_on(run, journal, observer, saver, 0.0)
     except BaseException:
         if journal is not None:
             journal.abandon()
@@ -211,7 +219,153 @@ def run_backtest(
     finally:
         if run is not None and run.folder is not None:
             run.folder.close()
-    return RunResult(summary, run_dir, tuple(run.tally.marks))
+    return RunResult(summary, run_dir, run.tally.marks)
+
+
+def resume_backtest(
+    run_dir: Path, clock: Clock, *, observer: Observer | None = None, save_seconds: float = SAVE_SECONDS
+) -> RunResult:
+    """Go on with a run over sessions that did not end, from the last state that was saved.
+
+    Its decisions and their hash are those of a run that was never interrupted. What was journaled after the
+    state was saved is dropped and made again.
+
+    Raises
+    ------
+    JournalError
+        When the run ended, is still running, or no state of this version of the code was saved.
+    DataError
+        When its data is not there any more.
+    """
+    header = peek_header(run_dir)
+    path = run_dir / STATE_NAME
+    try:
+        with path.open("rb") as file:
+            code = file.readline().strip().decode("ascii", "replace")
+            if code != _code_digest():
+                raise JournalError(
+                    "the run was made by another version of the code, whose state this one cannot read",
+                    where=str(path),
+                    fix="start a new run",
+                )
+            tape = journaled_market(header)
+            found = _StateReader(file, {"header": header, "tape": tape, "instruments": tape.instruments})
+            run, end, seconds = found.load()
+    except FileNotFoundError as error:
+        raise JournalError(
+            "no state of this run was saved: it has one session, or was ended within its first minute",
+            where=str(path),
+            fix="start a new run",
+        ) from error
+    journal = JournalWriter.reopen(run_dir, started_ns=clock.now_ns(), durability="none", at=end)
+    try:
+        for _, outputs in JournalReader(run_dir).steps():
+            for output in outputs:
+                if isinstance(output, Mark):
+                    run.tally.marks.append(output)
+        run.tally.hash = journal.decisions.copy()
+        run.runner.journal = journal
+        summary = _carried_on(run, journal, observer, _Saver(run, journal, save_seconds), seconds)
+    except BaseException:
+        journal.abandon()
+        raise
+    return RunResult(summary, run_dir, run.tally.marks)
+
+
+def _carried_on(
+    run: Assembled,
+    journal: JournalWriter | None,
+    observer: Observer | None,
+    saver: "_Saver | None",
+    seconds_before: float,
+) -> dict[str, Any]:
+    """Run the sessions that are left and close the journal; return the summary."""
+    began = time.perf_counter() - seconds_before
+    for now_ns in run.runner.steps():
+        if observer is not None:
+            observer(run, now_ns)
+        if saver is not None:
+            saver.save(began)
+    seconds = time.perf_counter() - began
+    summary = run_summary(run.header, run.engine, run.tally, run.runner.events, seconds)
+    if journal is not None:
+        journal.close(summary)
+        (journal.run_dir / STATE_NAME).unlink(missing_ok=True)
+    return summary
+
+
+class _Saver:
+    """Saves a run's state between two sessions."""
+
+    def __init__(self, run: Assembled, journal: JournalWriter, seconds: float) -> None:
+        self._run, self._journal, self._seconds = run, journal, seconds
+        self._sessions = run.runner.sessions_done
+        self._next = time.perf_counter() + seconds
+
+    def save(self, began: float) -> None:
+        """Save the state where a session has ended since it was saved last, and the time has come."""
+        runner, now = self._run.runner, time.perf_counter()
+        if runner.sessions_done == self._sessions or now < self._next:
+            return
+        runner.leave_session()
+        self._journal.flush()
+        path = self._journal.run_dir / STATE_NAME
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            file.write(_code_digest().encode() + b"\n")
+            apart = {
+                id(self._run.header): "header",
+                id(runner.tape): "tape",
+                id(runner.tape.instruments): "instruments",
+                id(self._journal): "journal",
+            }
+            _StateWriter(file, apart).dump((self._run, self._journal.end, now - began))
+        unfinished.replace(path)
+        self._sessions, self._next = runner.sessions_done, time.perf_counter() + self._seconds
+
+
+class _StateWriter(pickle.Pickler):
+    """Writes the objects of a run, but for those that a resumed run brings itself."""
+
+    def __init__(self, file: BinaryIO, apart: dict[int, str]) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._apart = apart
+
+    def persistent_id(self, found: Any) -> str | None:
+        """Return the name of what is not written."""
+        if isinstance(found, DecisionHash | MarkLog):
+            return type(found).__name__
+        return self._apart.get(id(found))
+
+    def reducer_override(self, found: Any) -> Any:
+        """Return how a read-only view of a dictionary is made again."""
+        if type(found) is MappingProxyType:
+            return _read_only, (gc.get_referents(found)[0],)
+        return NotImplemented
+
+
+class _StateReader(pickle.Unpickler):
+    """Reads a run's objects again; the file is in a folder that its owner alone can write."""
+
+    def __init__(self, file: BinaryIO, known: dict[str, Any]) -> None:
+        super().__init__(file)
+        self._known = known | {"journal": None}
+
+    def persistent_load(self, name: str) -> Any:
+        """Return what was not written."""
+        if name == DecisionHash.__name__:
+            return DecisionHash()
+        return MarkLog() if name == MarkLog.__name__ else self._known[name]
+
+
+def _read_only(of: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(of)
+
+
+@cache
+def _code_digest() -> str:
+    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:

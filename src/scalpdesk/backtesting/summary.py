@@ -1,10 +1,13 @@
 """Run summary: the document that every command shows, as text or as JSON."""
 
 import logging
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, overload
+
+import msgspec
 
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
@@ -18,6 +21,40 @@ from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 
 LOG = logging.getLogger(__name__)
+PACKED_MARKS = 1_024
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Mark])
+
+
+class MarkLog(Sequence[Mark]):
+    """Marks of a run in order, packed: a run of years has half a million of them."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._last: list[Mark] = []
+
+    def append(self, mark: Mark) -> None:
+        """Add a mark."""
+        self._last.append(mark)
+        if len(self._last) == PACKED_MARKS:
+            self._packed.append(zlib.compress(_ENCODER.encode(self._last), level=1))
+            self._last = []
+
+    def __iter__(self) -> Iterator[Mark]:
+        for packed in self._packed:
+            yield from _DECODER.decode(zlib.decompress(packed))
+        yield from self._last
+
+    def __len__(self) -> int:
+        return PACKED_MARKS * len(self._packed) + len(self._last)
+
+    @overload
+    def __getitem__(self, at: int) -> Mark: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Mark]: ...
+    def __getitem__(self, at: int | slice) -> Mark | list[Mark]:
+        """Return one mark, or a list of them; every mark is unpacked for it."""
+        return list(self)[at]
 
 
 class Tally:
@@ -31,7 +68,7 @@ class Tally:
         self.last_decision: Decision | None = None
         self.refusals: list[Decision] = []
         """Last five decisions against an entry, newest last."""
-        self.marks: list[Mark] = []
+        self.marks = MarkLog()
         self.hash = DecisionHash()
 
     def see(self, event: Event, outputs: tuple[Output, ...]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 PROGRESS_AFTER_SECONDS = 2.0
+PLAIN_LINE_SECONDS = 30.0
 
 
 def print_json(document: object) -> None:
@@ -281,13 +282,27 @@ def save_figure(figure: Any, path: Path) -> None:
 
 @contextmanager
 def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a progress function; a bar appears on stderr when the work takes over two seconds."""
+    """Yield a progress function; a bar with the time left appears on stderr after two seconds of work.
+
+    Where stderr is no terminal a plain line appears every half minute.
+    """
     started = time.monotonic()
     shown: list[Any] = []
+    first: list[int] = []
+    next_line = started + PLAIN_LINE_SECONDS
 
     def report(done: int, total: int, label: str) -> None:
+        nonlocal next_line
+        now = time.monotonic()
+        first[:] = first or [done]  # what was done before a resumed run says nothing of its speed
+        if not as_json and not sys.stderr.isatty():
+            if now >= next_line and done > first[0]:
+                next_line = now + PLAIN_LINE_SECONDS
+                minutes = (now - started) * (total - done) / (done - first[0]) / 60.0
+                sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} minutes left\n")
+            return
         if not shown:
-            if as_json or not sys.stderr.isatty() or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
+            if as_json or now - started < PROGRESS_AFTER_SECONDS:
                 return
             from rich.console import Console
             from rich.progress import Progress

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from scalpdesk.backtesting.runs import Assembled
     from scalpdesk.core.intents import Mark
+    from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
 
 LABELS = {
@@ -381,16 +382,16 @@ class LiveView:
 
 
 class ProgressView:
-    """A progress bar on stderr once a run has taken two seconds.
+    """A progress bar on stderr once a run has taken two seconds; plain lines where that is no terminal.
 
     Parameters
     ----------
-    tape
-        The market that is run.
+    sessions
+        The sessions that are run.
     """
 
-    def __init__(self, tape: "MarketTape") -> None:
-        self._sessions = tape.sessions
+    def __init__(self, sessions: Sequence["Session"]) -> None:
+        self._sessions = sessions
         self._bar = progress_bar(as_json=False)
         self._next_frame = 0.0
 

@@ -83,7 +83,7 @@ class Desk:
         self._has_begun = False
 
     def is_near_loss_limit(self) -> bool:
-        """Return whether the session's loss may be at its limit: in floats, a fifth of the exact sum's time."""
+        """Return whether the session's loss may be at its limit: summed in floats."""
         value = float(self.account.cash)
         for position in self.positions.held():
             mark = self.market.mark(position.instrument_id)

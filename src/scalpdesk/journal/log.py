@@ -39,7 +39,7 @@ from scalpdesk.journal.frames import (
     segment_numbers,
     segment_path,
 )
-from scalpdesk.journal.reader import JournalReader, RecoveryNote
+from scalpdesk.journal.reader import JournalEnd, JournalReader, RecoveryNote
 
 
 def disk_refused(call: str, path: Path, error: OSError) -> StopError:
@@ -275,7 +275,7 @@ class JournalWriter:
         """Number of records synced to disk."""
         self._previous = GENESIS
         self._events = self._outputs = self._output_records = 0
-        self._awaits_outputs = False
+        self._last_kind = 0
         self._failure: StopError | None = None
         self._is_closed = False
 
@@ -322,12 +322,13 @@ class JournalWriter:
         started_ns: int,
         durability: str = "commands",
         segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
+        at: JournalEnd | None = None,
     ) -> Self:
         """Continue a run that did not end cleanly; an incomplete last write is truncated (``recovered``).
 
         ``started_ns`` is now, in UTC nanoseconds, for the message to a second writer. When the outputs of
         the last event were never written (and so never acted on), a replay gives them again: pass them to
-        :meth:`add_outputs` first.
+        :meth:`add_outputs` first. With ``at`` what was written after that :attr:`end` is dropped, too.
 
         Raises
         ------
@@ -344,7 +345,7 @@ class JournalWriter:
         writer = cls(run_dir, RunLock(run_dir, started_ns), durability, segment_limit_bytes)
         try:
             make_private(run_dir)
-            writer._continue_after(JournalReader(run_dir))
+            writer._continue_after(JournalReader(run_dir), at)
         except BaseException:
             writer._release()
             raise
@@ -354,6 +355,11 @@ class JournalWriter:
     def totals(self) -> JournalTotals:
         """Totals so far, without pending events."""
         return JournalTotals(self._events, self._outputs, self._output_records)
+
+    @property
+    def end(self) -> JournalEnd:
+        """Position of the next record; what is before it is in the file after :meth:`flush`."""
+        return JournalEnd(self._segment, self._segment_bytes, self._sequence, self._previous, self._last_kind)
 
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it."""
@@ -379,7 +385,7 @@ class JournalWriter:
         if not outputs:
             return
         self._write_batch()
-        if not self._awaits_outputs:
+        if self._last_kind not in CAUSES:
             raise InvariantError("outputs need an event that caused them", where=str(self.run_dir))
         payload = encode_outputs(outputs)
         self.decisions.add_encoded(payload)
@@ -449,7 +455,7 @@ class JournalWriter:
         self._segment_bytes += len(frame) + len(payload)
         self._sequence += 1
         self._previous = digest
-        self._awaits_outputs = kind in CAUSES
+        self._last_kind = kind
         if kind in CAUSES:
             self._events += items
         elif kind is RecordKind.OUTPUTS:
@@ -482,11 +488,23 @@ class JournalWriter:
         self._add_record(RecordKind.HEADER, header, 1)
         self.flush()
 
-    def _continue_after(self, reader: JournalReader) -> None:
+    def _continue_after(self, reader: JournalReader, at: JournalEnd | None = None) -> None:
         if reader.sealed:
             raise JournalError(
                 "this run ended and its journal is sealed", where=str(self.run_dir), fix="start a new run"
             )
+        if at is not None:
+            for number in segment_numbers(self.run_dir):
+                if number > at.segment:
+                    segment_path(self.run_dir, number).unlink()
+            os.truncate(segment_path(self.run_dir, at.segment), at.position)
+            reader = JournalReader(self.run_dir)
+            if reader.end != at:
+                raise JournalError(
+                    "the journal is not the one that the run's state was saved with",
+                    where=str(self.run_dir),
+                    fix="start a new run",
+                )
         self.recovered = reader.recovered
         end = reader.end
         self._segment = end.segment
@@ -494,7 +512,7 @@ class JournalWriter:
         self._on_disk = end.sequence if self._is_durable else 0
         self._previous = end.digest
         self._segment_bytes = end.position
-        self._awaits_outputs = end.last_kind in CAUSES
+        self._last_kind = end.last_kind
         totals = reader.totals
         self._events, self._outputs = totals.events, totals.outputs
         self._output_records = totals.output_records

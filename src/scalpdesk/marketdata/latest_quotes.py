@@ -13,7 +13,7 @@ import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 
 

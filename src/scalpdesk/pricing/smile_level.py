@@ -6,7 +6,8 @@ a fair forecast compared with it shows an edge that is not there.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,10 +24,11 @@ _ROUNDS = 20
 _NEAR = 1e-12
 
 
-class SviVols(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SviVols:
     """Volatilities of an SVI smile times a factor, ``f·σ(k/f)``: a :data:`Smile` with a compiled level.
 
-    Attributes
+    Parameters
     ----------
     svi
         Total variance at ln(strike / forward).
@@ -137,7 +139,7 @@ def shifted_smile(
 
     def moved_by(amount: float) -> Smile:
         if is_factor and isinstance(smile, SviVols):
-            return smile._replace(factor=smile.factor * amount)
+            return replace(smile, factor=smile.factor * amount)
         if is_factor:
             return lambda k: amount * smile(k / amount)
         return lambda k: smile(k) + amount

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -168,9 +169,9 @@ class ExpiryProcessor:
         if not isinstance(contract, OptionContract):
             return
         if self._liquidates:
-            self._ledger.at(liquidation_ns(contract), lambda: self.liquidate(number, contract))
+            self._ledger.at(liquidation_ns(contract), partial(self.liquidate, number, contract))
         # the quotes of the last instant count: the end comes after them
-        self._ledger.at(expiry_instant_ns(contract) + 1, lambda: self.expire(number, contract))
+        self._ledger.at(expiry_instant_ns(contract) + 1, partial(self.expire, number, contract))
 
     def liquidate(self, number: InstrumentId, contract: OptionContract) -> None:
         """Close the contract's positions that could not be paid for or delivered."""

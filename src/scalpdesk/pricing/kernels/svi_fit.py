@@ -267,7 +267,7 @@ def fitted(
             break
         jacobian_at(trial, terms, trial_values, trial_jacobian)
         trial_loss = np.sum(trial_values[:n] ** 2)
-        is_new = trial_loss < loss
+        is_new = bool(trial_loss < loss)
         if is_new:
             gain = loss - trial_loss
             promised = 0.0

@@ -1,0 +1,79 @@
+"""A backtest over sessions that is killed and resumed ends as one that never was."""
+
+import os
+import signal
+from datetime import date
+
+import pytest
+
+from fakes.clock import ManualClock
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import STATE_NAME, resume_backtest, run_backtest
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import JournalError
+from scalpdesk.journal.reader import JournalReader, run_dirs
+
+HALF_DAY, NEXT = date(2017, 11, 24), date(2017, 11, 27)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings("gamma-scalper", overrides=("entry.gate=off", "exits.edge_gone=false"))
+
+
+@pytest.fixture(scope="module")
+def tape(settings):
+    return load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=NEXT, seed=1)
+
+
+def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape, tmp_path):
+    killed_at_ns = tape.sessions[1].open_ns + 600 * 10**9
+
+    def kill(run, now_ns):
+        del run
+        if now_ns >= killed_at_ns:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            run_backtest(
+                settings, tape, ManualClock(1), seed=1, runs_dir=tmp_path, observer=kill, save_seconds=0.0
+            )
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    (run_dir,) = run_dirs(tmp_path)
+
+    resumed = resume_backtest(run_dir, ManualClock(2))
+
+    whole = run_backtest(settings, tape, ManualClock(1), seed=1)
+    assert resumed.summary["decision_hash"] == whole.summary["decision_hash"]
+    assert resumed.summary["pnl"] == whole.summary["pnl"]
+    assert resumed.summary["events"] == whole.summary["events"]
+    assert list(resumed.marks) == list(whole.marks)
+    assert whole.summary["fills"] > 2
+    journal = JournalReader(run_dir)
+    assert journal.sealed
+    assert journal.decisions.hex() == whole.summary["decision_hash"]
+    assert journal.totals.events == whole.summary["events"]
+    with pytest.raises(JournalError, match="no state of this run"):
+        resume_backtest(run_dir, ManualClock(3))
+    assert not (run_dir / STATE_NAME).exists()
+
+
+def test_a_state_of_other_code_is_refused(settings, tape, tmp_path):
+    def stop(run, now_ns):
+        if run.runner.sessions_done and now_ns > tape.sessions[1].open_ns:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_backtest(
+            settings, tape, ManualClock(1), seed=1, runs_dir=tmp_path, observer=stop, save_seconds=0.0
+        )
+    (run_dir,) = run_dirs(tmp_path)
+    state = run_dir / STATE_NAME
+    state.write_bytes(b"0" * 64 + state.read_bytes()[64:])
+    with pytest.raises(JournalError, match="another version of the code"):
+        resume_backtest(run_dir, ManualClock(2))
