@@ -87,4 +87,4 @@ def test_the_compiled_level_of_an_svi_smile_is_that_of_its_volatilities():
         assert swap_vol(smile, years) == pytest.approx(swap_vol(lambda k, s=smile: s(k), years), rel=1e-11)
     moved = shifted_smile(vols, years, 0.2)
     at = np.array([-0.1, 0.0, 0.05])
-    assert moved(at) == pytest.approx(shifted_smile(lambda k: vols(k), years, 0.2)(at), rel=1e-9)
+    assert moved(at) == pytest.approx(shifted_smile(lambda k: 1.0 * vols(k), years, 0.2)(at), rel=1e-9)

@@ -1,13 +1,8 @@
 """Pricer of single contracts, each by its own exercise style and in its own currency."""
 
-from functools import lru_cache
-
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks
-
-# a quote's volatility is asked for at each wake until the option is quoted again
-_implied_vol = lru_cache(maxsize=512)(implied_vol_scalar)
 
 
 class ContractPricer:
@@ -60,7 +55,7 @@ class ContractPricer:
         """Return the volatility (fraction a year) of ``price``, or None when there is none."""
         if contract.currency == contract.root:
             price, rate, dividend_yield = price * spot, 0.0, 0.0
-        vol, status = _implied_vol(
+        vol, status = implied_vol_scalar(
             price,
             spot,
             float(contract.strike),
