@@ -1,0 +1,287 @@
+"""Print ``docs/results.md`` from the journals of two runs: ``results_figures.py WITH_GATE WITHOUT_GATE COMMIT``.
+
+A run that has not ended yet is reported up to the last session that its journal holds whole.
+"""
+
+import sys
+from collections import Counter, defaultdict
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.backtesting.statistics import (
+    bootstrap_interval,
+    grouped,
+    performance,
+    session_rows,
+    trade_figures,
+)
+from scalpdesk.core.intents import Decision, Mark
+from scalpdesk.datasets.daily_history import vix_closes_before
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.portfolio.explain import PARTS
+
+COMMAND = (
+    "scalpdesk backtest gamma-scalper --start 2014-01-03 --end 2018-12-31 --set entry.again_after_exit=true"
+)
+NO_GATE = " --set entry.gate=off --set exits.edge_gone=false"
+
+
+class Run:
+    """Sessions and straddles of a journaled run."""
+
+    def __init__(self, folder: Path) -> None:
+        reader = JournalReader(folder)
+        marks: list[dict[str, Any]] = []
+        self.straddles: list[dict[str, Any]] = []
+        self.hedges = 0
+        now_ns = 0
+        for events, outputs in reader.steps():
+            now_ns = events[-1].ts_recv_ns
+            for output in outputs:
+                if isinstance(output, Mark):
+                    marks.append(
+                        {
+                            "ts_ns": output.ts_ns,
+                            "nav": output.nav,
+                            "nav_change": output.nav_change,
+                            "net_delta_shares": output.net_delta_shares,
+                            "parts": output.parts,
+                            "gamma_rent": output.gamma_rent,
+                        }
+                    )
+                elif isinstance(output, Decision):
+                    self._note(output)
+        whole = [each for each in reader.header.sessions if each.close_ns <= now_ns]
+        last_ns = whole[-1].close_ns
+        marks = [mark for mark in marks if mark["ts_ns"] <= last_ns]
+        self.is_whole = len(whole) == len(reader.header.sessions)
+        self.days = [each.day for each in whole]
+        self.rows = session_rows(marks, self.days, _vix_before)
+        self.figures = performance(self.rows, float(marks[0]["nav"] - marks[0]["nav_change"]))
+        self.parts = {name: sum(float(mark["parts"][name]) for mark in marks) for name in PARTS}
+        self.realised_vs_implied = sum(mark["gamma_rent"] for mark in marks)
+        self.held = sum(bool(abs(float(row["pnl"])) > 0) for row in self.rows)
+        self.digest = reader.decisions.hex() if reader.sealed else "the run has not ended"
+
+    def _note(self, decision: Decision) -> None:
+        facts, kind = decision.facts, str(decision.kind)
+        if kind.startswith("hedge") and decision.taken:
+            self.hedges += 1
+        if kind == "entry" and decision.taken and "strike" in facts:
+            self.straddles.append({"facts": facts, "at": decision.ts_ns, "pnl": None, "why": ""})
+        elif kind == "exit" and decision.reasons[0].startswith("flat: ") and self.straddles:
+            last = self.straddles[-1]
+            last["pnl"], last["why"], last["ended"] = (
+                facts["pnl_usd"],
+                decision.reasons[0][6:],
+                decision.ts_ns,
+            )
+
+    @property
+    def closed(self) -> list[dict[str, Any]]:
+        """Straddles that have been sold."""
+        return [each for each in self.straddles if each["pnl"] is not None]
+
+
+def _vix_before(day: date) -> float | None:
+    known = vix_closes_before(day)
+    return None if known is None else round(100 * known[1], 2)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> None:
+    print("| " + " | ".join(head) + " |")
+    print("|---" + "|--:" * (len(head) - 1) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def _interval(ends: list[float] | None, form: str = "{:.2f}") -> str:
+    return "" if ends is None else f" ({form.format(ends[0])} to {form.format(ends[1])})"
+
+
+def _facts(run: Run) -> list[str]:
+    found, figures = run.figures, trade_figures([each["pnl"] for each in run.closed])
+    pnl = [float(row["pnl"]) for row in run.rows]
+    fall = found["drawdown"]
+    straddle = ""
+    if len(run.closed) > 4:
+        ends = bootstrap_interval([each["pnl"] for each in run.closed], np.mean)
+        straddle = _interval([ends.low, ends.high])
+    return [
+        str(found["sessions"]),
+        str(run.held),
+        f"{sum(pnl):,.2f}",
+        f"{found['mean_pnl']:.2f}{_interval(found.get('mean_pnl_interval'))}",
+        f"{found.get('sharpe', float('nan')):.2f}{_interval(found.get('sharpe_interval'))}",
+        f"{found.get('sortino', float('nan')):.2f}",
+        f"{found['hit_rate']:.1%}",
+        f"{fall['amount']:,.2f} ({fall['after']} to {fall['trough']})",
+        str(fall["longest_under_water_sessions"]),
+        f"{found['largest_net_delta_shares']:.1f}",
+        str(len(run.closed)),
+        f"{figures.expectancy:.2f}{straddle}",
+        f"{figures.hit_rate:.1%}",
+        str(run.hedges),
+        f"{run.parts['spread'] + run.parts['fees'] + run.parts['slippage']:,.2f}",
+        f"{run.realised_vs_implied:,.2f}",
+    ]
+
+
+LABELS = [
+    "sessions",
+    "of them with a P&L",
+    "P&L, USD",
+    "mean of a session, USD (95 %)",
+    "Sharpe ratio a year (95 %)",
+    "Sortino ratio",
+    "above zero, of sessions with a P&L",
+    "largest drawdown, USD",
+    "longest under water, sessions",
+    "largest net delta at a mark, shares",
+    "straddles sold",
+    "mean of a straddle, USD (95 %)",
+    "straddles above zero",
+    "hedges",
+    "spread, fees and slippage, USD",
+    "realised against implied, USD",
+]
+
+
+def _by_year(run: Run) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in run.rows:
+        found[row["session"][:4]].append(float(row["pnl"]))
+    return found
+
+
+def _groups(run: Run, kind: str) -> dict[str, list[float]]:
+    return {
+        name: [group["sessions"], float(group["pnl"]), group["hit_rate"]]
+        for name, group in grouped(run.rows)[kind].items()
+    }
+
+
+def _edges(run: Run) -> None:
+    promised = [each for each in run.closed if "edge_usd" in each["facts"]]
+    if len(promised) < 5:
+        return
+    edges = np.array([each["facts"]["edge_usd"] for each in promised])
+    earned = np.array([each["pnl"] for each in promised])
+    ratio = np.array([each["facts"]["forecast_vol"] / each["facts"]["implied_level"] for each in promised])
+    ends = bootstrap_interval(earned - edges, np.mean)
+    print(
+        f"The gate promised {edges.mean():.2f} USD a straddle on average (forecast over implied"
+        f" {ratio.mean():.2f}); they earned {earned.mean():.2f}: {(earned - edges).mean():+.2f} apart, 95 % from"
+        f" {ends.low:.2f} to {ends.high:.2f}. Correlation of promise and P&L {np.corrcoef(edges, earned)[0, 1]:.2f}"
+        f" over {len(promised)} straddles.\n"
+    )
+
+
+def main() -> None:
+    """Print the page."""
+    gated, free = Run(Path(sys.argv[1])), Run(Path(sys.argv[2]))
+    runs = [gated, free]
+    print("# What did the default gamma scalper earn in 2014–2018?\n")
+    print(
+        "Made by `docs/results_figures.py` from two journals; not edited. A reconstructed market is no evidence\n"
+        "that a rule earns money ([why](embedded-market.md#what-it-is-and-what-it-is-not)): daily prices, the VIX\n"
+        "and the nights are real, what happens within a session is drawn.\n"
+    )
+    print(f"```\n{COMMAND}\n{COMMAND}{NO_GATE}\n```\n")
+    print(
+        "Default settings and seed 1, one straddle at a time, 100,000 USD, no commission, `cross` fills;\n"
+        "`entry.again_after_exit` lets another straddle follow one that was sold. Without the gate a straddle is\n"
+        f"bought whatever the forecast says, and not sold for a lost edge. Commit {sys.argv[3]}.\n"
+    )
+    for name, run in zip(("With", "Without"), runs, strict=True):
+        whole = "all" if run.is_whole else "**not all yet**: the run goes on"
+        print(
+            f"* {name} the gate: {run.days[0]} to {run.days[-1]}, {len(run.days)} of 1257 sessions ({whole});"
+            f" decision hash {run.digest}"
+        )
+    print()
+    _table(
+        ["", "with its gate", "without"],
+        [list(row) for row in zip(LABELS, _facts(gated), _facts(free), strict=True)],
+    )
+    print(
+        "Intervals are stationary bootstraps (2,000 draws). A day without a position is a session of zero.\n"
+    )
+    _edges(gated)
+    print("## P&L by part, USD\n")
+    _table(
+        ["", *PARTS], [[n, *(f"{r.parts[p]:,.2f}" for p in PARTS)] for n, r in zip(("with", "without"), runs)]
+    )
+    print("## By year\n")
+    years = [_by_year(run) for run in runs]
+    rows = []
+    for year in sorted({*years[0], *years[1]}):
+        cells = []
+        for found in years:
+            pnl = found.get(year, [])
+            if len(pnl) < 5 or not any(pnl):
+                cells += [f"{sum(pnl):,.2f}", "", ""]
+                continue
+            ends = bootstrap_interval(pnl, np.mean)
+            cells += [f"{sum(pnl):,.2f}", f"{np.mean(pnl):.2f} ({ends.low:.2f} to {ends.high:.2f})"]
+            cells.append(f"{sum(amount > 0 for amount in pnl) / sum(amount != 0 for amount in pnl):.0%}")
+        rows.append([year, *cells])
+    head = ["with: P&L", "mean (95 %)", "hit rate", "without: P&L", "mean (95 %)", "hit rate"]
+    _table(["year", *head], rows)
+    for kind, title in (("vix", "By the VIX of the evening before"), ("weekday", "By weekday")):
+        print(f"## {title}\n")
+        groups = [_groups(run, kind) for run in runs]
+        rows = []
+        for name in sorted({*groups[0], *groups[1]}, key=_order):
+            cells = []
+            for found in groups:
+                sessions, pnl, rate = found.get(name, (0, 0.0, None))
+                cells += [str(sessions), f"{pnl:,.2f}", "" if rate is None else f"{rate:.0%}"]
+            rows.append([name, *cells])
+        _table(["", "with: sessions", "P&L", "hit rate", "without: sessions", "P&L", "hit rate"], rows)
+    print("## Why straddles were sold\n")
+    reasons = [Counter(each["why"].split(":")[0] for each in run.closed) for run in runs]
+    _table(
+        ["", "with its gate", "without"],
+        [[why, *(str(count[why]) for count in reasons)] for why in sorted({*reasons[0], *reasons[1]})],
+    )
+    print("## The variance premium\n")
+    print(
+        "Nothing is set: it is the real one between the VIX and the moves of the index, 64 points² a year (95 % from\n"
+        "34 to 90; [embedded market](embedded-market.md#sessions-in-sequence)). What these straddles met of it:\n"
+    )
+    _table(
+        ["", "with its gate", "without"],
+        [
+            ["volatility paid, mean of straddles", *(_mean(run, "implied_vol") for run in runs)],
+            [
+                "gamma + theta, USD a session held",
+                *(f"{r.realised_vs_implied / max(r.held, 1):.2f}" for r in runs),
+            ],
+        ],
+    )
+
+
+def _mean(run: Run, name: str) -> str:
+    found = [each["facts"][name] for each in run.straddles if name in each["facts"]]
+    return f"{np.mean(found):.2%}" if found else ""
+
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+
+
+def _order(name: str) -> tuple[int, str]:
+    if name in WEEKDAYS:
+        return WEEKDAYS.index(name), ""
+    digits = "".join(c for c in name if c.isdigit())[:2]
+    return int(digits or 99) - ("below" in name), name
+
+
+if __name__ == "__main__":
+    main()
