@@ -88,3 +88,12 @@ def test_the_compiled_level_of_an_svi_smile_is_that_of_its_volatilities():
     moved = shifted_smile(vols, years, 0.2)
     at = np.array([-0.1, 0.0, 0.05])
     assert moved(at) == pytest.approx(shifted_smile(lambda k: 1.0 * vols(k), years, 0.2)(at), rel=1e-9)
+
+
+def test_a_wing_too_steep_for_a_density_has_a_level_all_the_same():
+    """The fit of 2015-08-24 at 13:11 with one quote below the forward: its left wing rises by 2.23."""
+    svi = SviSmile(-0.005803012522, 1.133859530595, -0.967091497111, -0.092141477024, 0.045376557425)
+    vols = SviVols(svi, 0.0688)
+    level = swap_vol(vols, 0.0688)
+    assert level == pytest.approx(swap_vol(lambda k: 1.0 * vols(k), 0.0688), rel=1e-9)
+    assert 0.3 < level < 0.5  # at the money it is 0.374

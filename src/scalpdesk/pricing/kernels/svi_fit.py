@@ -128,7 +128,7 @@ def swap_variance(a: float, b: float, rho: float, m: float, s: float, factor: fl
         below, root, above = root_at(k - step), root_at(k), root_at(k + step)
         z = -k / root - 0.5 * root
         slope = ((step - k) / below - 0.5 * below - ((-k - step) / above - 0.5 * above)) / step
-        weight = math.exp(-0.5 * z * z) * slope * PER_NODE[at]
+        weight = math.exp(-0.5 * z * z) * max(slope, 0.0) * PER_NODE[at]
         weights += weight
         total += weight * root * root
     return total / weights
