@@ -1,4 +1,4 @@
-"""Print ``docs/results.md`` from the journals of two runs: ``results_figures.py WITH_GATE WITHOUT_GATE COMMIT``.
+"""Print ``docs/results.md`` from two journals: ``results_page.py WITH_GATE WITHOUT_GATE REMARK``.
 
 A run that has not ended yet is reported up to the last session that its journal holds whole.
 """
@@ -6,7 +6,6 @@ A run that has not ended yet is reported up to the last session that its journal
 import sys
 from collections import Counter, defaultdict
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from scalpdesk.backtesting.statistics import (
 )
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.datasets.daily_history import vix_closes_before
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 
@@ -177,8 +175,9 @@ def _edges(run: Run) -> None:
     ends = bootstrap_interval(earned - edges, np.mean)
     print(
         f"The gate promised {edges.mean():.2f} USD a straddle on average (forecast over implied"
-        f" {ratio.mean():.2f}); they earned {earned.mean():.2f}: {(earned - edges).mean():+.2f} apart, 95 % from"
-        f" {ends.low:.2f} to {ends.high:.2f}. Correlation of promise and P&L {np.corrcoef(edges, earned)[0, 1]:.2f}"
+        f" {ratio.mean():.2f}); they earned {earned.mean():.2f}: {(earned - edges).mean():+.2f} apart,"
+        f" 95 % from {ends.low:.2f} to {ends.high:.2f}. Promise and P&L are correlated by"
+        f" {np.corrcoef(edges, earned)[0, 1]:.2f}"
         f" over {len(promised)} straddles.\n"
     )
 
@@ -189,15 +188,15 @@ def main() -> None:
     runs = [gated, free]
     print("# What did the default gamma scalper earn in 2014–2018?\n")
     print(
-        "Made by `docs/results_figures.py` from two journals; not edited. A reconstructed market is no evidence\n"
-        "that a rule earns money ([why](embedded-market.md#what-it-is-and-what-it-is-not)): daily prices, the VIX\n"
-        "and the nights are real, what happens within a session is drawn.\n"
+        "Made by `benchmarks/results_page.py` from two journals; not edited. A reconstructed market is no\n"
+        "evidence that a rule earns money ([why](embedded-market.md#what-it-is-and-what-it-is-not)):\n"
+        "daily prices, the VIX and the nights are real, what happens within a session is drawn.\n"
     )
     print(f"```\n{COMMAND}\n{COMMAND}{NO_GATE}\n```\n")
     print(
         "Default settings and seed 1, one straddle at a time, 100,000 USD, no commission, `cross` fills;\n"
-        "`entry.again_after_exit` lets another straddle follow one that was sold. Without the gate a straddle is\n"
-        f"bought whatever the forecast says, and not sold for a lost edge. Commit {sys.argv[3]}.\n"
+        "`entry.again_after_exit` lets another straddle follow one that was sold. Without the gate a\n"
+        f"straddle is bought whatever the forecast says, and not sold for a lost edge. {sys.argv[3]}\n"
     )
     for name, run in zip(("With", "Without"), runs, strict=True):
         whole = "all" if run.is_whole else "**not all yet**: the run goes on"
@@ -216,7 +215,8 @@ def main() -> None:
     _edges(gated)
     print("## P&L by part, USD\n")
     _table(
-        ["", *PARTS], [[n, *(f"{r.parts[p]:,.2f}" for p in PARTS)] for n, r in zip(("with", "without"), runs)]
+        ["", *PARTS],
+        [[n, *(f"{r.parts[p]:,.2f}" for p in PARTS)] for n, r in zip(("with", "without"), runs, strict=True)],
     )
     print("## By year\n")
     years = [_by_year(run) for run in runs]
@@ -253,8 +253,9 @@ def main() -> None:
     )
     print("## The variance premium\n")
     print(
-        "Nothing is set: it is the real one between the VIX and the moves of the index, 64 points² a year (95 % from\n"
-        "34 to 90; [embedded market](embedded-market.md#sessions-in-sequence)). What these straddles met of it:\n"
+        "Nothing is set: it is the real one between the VIX and the moves of the index, 64 points² a year\n"
+        "(95 % from 34 to 90; [embedded market](embedded-market.md#sessions-in-sequence)). What these\n"
+        "straddles met of it:\n"
     )
     _table(
         ["", "with its gate", "without"],

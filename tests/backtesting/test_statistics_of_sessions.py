@@ -1,12 +1,21 @@
 """What a run earned by session and period, from marks whose sums are known."""
 
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from scalpdesk.backtesting.statistics import grouped, performance, session_rows
+from scalpdesk.backtesting.statistics import (
+    exposure,
+    grouped,
+    performance,
+    session_rows,
+    straddle_rows,
+)
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.volatility.variance_time import US_SESSIONS
 
 SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
 VIX = {SESSIONS[0]: 12.99, SESSIONS[1]: 13.0, SESSIONS[2]: 21.9, SESSIONS[3]: 37.3}
@@ -76,3 +85,43 @@ def test_performance_of_the_sessions() -> None:
 def test_few_sessions_give_no_ratio() -> None:
     assert "sharpe" not in performance(rows()[:4], 1_000.0)
     assert "sharpe" not in performance(session_rows([], SESSIONS, VIX.get), 1_000.0)
+
+
+def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -> None:
+    session = session_on(date(2017, 7, 5))
+    minute = 60 * 10**9
+    stamps = [session.open_ns + n * minute for n in range(0, 391, 10)]
+    spots = [100.0 * (1.001 if n % 2 else 1.0) for n in range(40)]
+    marks = [
+        {"ts_ns": ts, "nav_change": "0", "spot": spot, "parts": {"spread": "-1.50", "fees": "-0.25"}}
+        for ts, spot in zip(stamps, spots, strict=True)
+    ]
+    option = {"symbol": "C", "quantity": Decimal(1), "price": Decimal(2), "purpose": "open", "busted": False}
+    fills = [
+        {**option, "ts_recv_ns": stamps[0], "side": "buy"},
+        {**option, "ts_recv_ns": stamps[-1], "side": "sell"},
+    ]
+    decisions = [
+        {"ts_ns": stamps[0], "kind": "entry", "taken": True, "facts": {"implied_vol": 0.12}},
+        {"ts_ns": stamps[5], "kind": "entry", "taken": False, "facts": {"implied_vol": 0.15}},
+    ]
+    (row,) = straddle_rows(fills, marks, decisions, {"C": (session.close_ns + 1, 100)})
+    assert row["implied_vol"] == 0.12
+    # 39 moves of a tenth of a percent over the session's share of a year
+    years = US_SESSIONS.years(session.open_ns, session.close_ns)
+    assert row["realised_vol"] == pytest.approx(math.sqrt(39 * math.log(1.001) ** 2 / years))
+    assert row["costs"] == Decimal("70.00")
+
+
+def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> None:
+    hour = 3_600 * 10**9
+    spans = [(0, 10 * hour), (24 * hour, 34 * hour)]
+    straddles = [{"opened_ns": 5 * hour, "closed_ns": 29 * hour}]
+    hedge = {"taken": True, "facts": {"half_width_shares": 4.0}}
+    decisions = [{"ts_ns": hour, **hedge}, {"ts_ns": 2 * hour, "taken": True, "facts": {}}]
+    nets = [(0, 9.0), (hour, 3.0), (2 * hour, -5.0), (3 * hour, 4.0), (9 * hour, 6.0), (24 * hour, None)]
+    marks = [{"ts_ns": ts, "net_delta_shares": net} for ts, net in nets]
+    found = exposure(marks, decisions, straddles, spans)
+    assert found["exposure"] == 0.5
+    # from two to three, and the last hour of the first session: before the first hedge there is no band
+    assert found["unhedged_minutes"] == 120.0

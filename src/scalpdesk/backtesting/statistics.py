@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import accumulate, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from statistics import NormalDist
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.volatility.variance_time import US_SESSIONS
 
 Floats = npt.NDArray[np.float64]
 Amounts = Sequence[float] | Floats
@@ -399,7 +400,10 @@ def straddle_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
 
-    A row's P&L reaches to the opening of the next, so that all rows together are the run.
+    A row's P&L reaches to the opening of the next, so that all rows together are the run. ``implied_vol`` is
+    what was paid, as the entry's decision has it; ``realised_vol`` what the underlying moved while it was
+    held, by its marks and per year of the sessions' variance clock, on which a night is less than a day.
+    ``costs`` are spread, fees and slippage.
 
     Parameters
     ----------
@@ -439,6 +443,8 @@ def straddle_rows(
             row["closed_ns"] = now_ns
     last_ns = marks[-1]["ts_ns"] if marks else 0
     _drop_expired(held, rows, options, last_ns)
+    decisions = list(decisions)
+    paid_vols = [(each["ts_ns"], each["facts"]["implied_vol"]) for each in decisions if _is_entry(each)]
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
     for row, following in zip_longest(rows, rows[1:]):
         end_ns = following["opened_ns"] if following else last_ns
@@ -449,9 +455,71 @@ def straddle_rows(
         start_ns = row["opened_ns"] if row["number"] > 1 else -1
         mine = [mark for mark in marks if start_ns < mark["ts_ns"] <= end_ns]
         names = mine[0]["parts"] if mine else ()
+        vols = [vol for ts_ns, vol in paid_vols if ts_ns <= row["opened_ns"]]
+        row["implied_vol"] = vols[-1] if vols else None
+        row["realised_vol"] = _realised_vol([mark for mark in mine if mark["ts_ns"] <= until_ns])
         row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
         row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
+        row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
     return rows
+
+
+def _is_entry(decision: Mapping[str, Any]) -> bool:
+    return bool(decision["kind"] == "entry" and decision["taken"] and "implied_vol" in decision["facts"])
+
+
+def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
+    """Return the volatility of the marks' spots, a fraction a year; None where too little is known."""
+    known = [(mark["ts_ns"], mark["spot"]) for mark in marks if (mark.get("spot") or 0.0) > 0.0]
+    years = US_SESSIONS.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
+    if not years > 0.0:
+        return None
+    return math.sqrt(
+        sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(known)) / years
+    )
+
+
+def exposure(
+    marks: Sequence[MarkRow],
+    decisions: Iterable[Mapping[str, Any]],
+    straddles: Iterable[Mapping[str, Any]],
+    spans_ns: Sequence[tuple[int, int]],
+) -> dict[str, float]:
+    """Return how much of the sessions options were held, and how long of that beyond the hedge's band.
+
+    ``unhedged_minutes`` counts from a mark beyond the half width that the hedge before it stated to the next
+    mark of its session: what waits for a quote, an order or a fill.
+
+    Parameters
+    ----------
+    marks, decisions
+        Of the run, in order.
+    straddles
+        From `straddle_rows`.
+    spans_ns
+        Open and close of each session, UTC nanoseconds.
+    """
+    end_ns = spans_ns[-1][1]
+    held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
+    whole = sum(closes - opens for opens, closes in spans_ns)
+    shared = sum(
+        max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held
+    )
+    widths = [
+        (each["ts_ns"], each["facts"]["half_width_shares"])
+        for each in decisions
+        if each["taken"] and "half_width_shares" in each["facts"]
+    ]
+    beyond = at = session = 0
+    width = math.inf
+    for mark, following in pairwise(marks):
+        while at < len(widths) and widths[at][0] <= mark["ts_ns"]:
+            width, at = widths[at][1], at + 1
+        while spans_ns[session][1] < mark["ts_ns"] and session + 1 < len(spans_ns):
+            session += 1
+        if abs(mark["net_delta_shares"] or 0.0) > width:
+            beyond += max(min(following["ts_ns"], spans_ns[session][1]) - mark["ts_ns"], 0)
+    return {"exposure": shared / whole if whole else 0.0, "unhedged_minutes": beyond / 60e9}
 
 
 def _is_exit(decision: Mapping[str, Any]) -> bool:

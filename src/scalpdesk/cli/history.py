@@ -127,12 +127,14 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {each['rows']} rows" for each in files))
         return
-    from scalpdesk.backtesting.statistics import grouped, performance
+    from scalpdesk.backtesting.statistics import exposure, grouped, performance
 
     explained = hedge_explain(stored.decisions, stored.fills, stored.marks)
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav) if rows else {}
+    if rows:
+        statistics |= exposure(marks, stored.decisions, stored.straddles, stored.spans_ns)
     if as_json:
         by = grouped(rows)
         print_json(
@@ -146,12 +148,13 @@ def report(
             }
         )
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_stored_summary
+    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_straddles, show_stored_summary
 
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     show_hedges(out, explained, hedges)
+    show_straddles(out, stored.straddles)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics)
 
@@ -169,6 +172,8 @@ class StoredRun:
     positions: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
     straddles: list[dict[str, Any]]
+    spans_ns: list[tuple[int, int]]
+    """Open and close of each session, UTC nanoseconds."""
 
 
 def read_stored(run_dir: Path) -> StoredRun:
@@ -202,13 +207,16 @@ def read_stored(run_dir: Path) -> StoredRun:
         **tables,
         sessions=session_rows(tables["marks"], [session.day for session in header.sessions], vix_before),
         straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options),
+        spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
     )
 
 
 def _shown_straddle(row: dict[str, Any]) -> dict[str, Any]:
     """Return a straddle in JSON types."""
     parts = {name: f"{amount:.2f}" for name, amount in row["parts"].items()}
-    return row | {name: f"{row[name]:.2f}" for name in ("paid", "received", "pnl")} | {"parts": parts}
+    return (
+        row | {name: f"{row[name]:.2f}" for name in ("paid", "received", "costs", "pnl")} | {"parts": parts}
+    )
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:

@@ -217,6 +217,28 @@ def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int)
     print_table(table, out, first_to_go=("vega", "theta", "costs"))
 
 
+def show_straddles(out: "Console", rows: Sequence[dict[str, Any]]) -> None:
+    """Show each straddle: entry and exit, volatility paid and realised, hedges, costs, P&L."""
+    if not rows:
+        return
+    shown = rows[-LONGEST_TABLE:]
+    title = f"last {len(shown)} of {len(rows)} straddles" if len(shown) < len(rows) else "straddles"
+    columns = ("out", "IV paid", "realised", "hedges", "costs", "P&L USD", "why")
+    table = new_table("in (New York)", *columns, title=title, left=1, text=("why",))
+    for row in shown:
+        vols = (row["implied_vol"], row["realised_vol"])
+        table.add_row(
+            f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
+            f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",
+            *("" if vol is None else f"{vol:.1%}" for vol in vols),
+            str(row["hedges"]),
+            f"{row['costs']:.2f}",
+            money(float(row["pnl"])),
+            (row["why"] or "").partition(":")[0],
+        )
+    out.print(table)
+
+
 def show_performance(
     out: "Console",
     rows: Sequence[dict[str, Any]],
@@ -241,6 +263,11 @@ def show_performance(
         f" deepest fall {fall['amount']:.2f} USD ({fall['fraction']:.2%}), {fall['after']} to"
         f" {fall['trough']}"
     )
+    if "exposure" in figures:
+        out.print(
+            f"options held {figures['exposure']:.0%} of the time, {figures['unhedged_minutes']:.0f} minutes"
+            f" beyond the hedge's band; largest net delta {figures['largest_net_delta_shares']:.1f} shares"
+        )
     if "sharpe" in figures:
         low, high = figures["mean_pnl_interval"]
         from_, to = figures["sharpe_interval"]
