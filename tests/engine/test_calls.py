@@ -27,8 +27,8 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (57, 51)
 STRADDLE = (198, 180)
-WHOLE_TRIP = (81, 67)
-STRADDLE_DECISION = (116, 119)
+WHOLE_TRIP = (82, 67)
+STRADDLE_DECISION = (112, 120)
 """Python calls and C calls."""
 
 
