@@ -148,7 +148,7 @@ def report(
             }
         )
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_straddles, show_stored_summary
+    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_stored_summary, show_straddles
 
     out = console()
     show_stored_summary(out, stored.summary, marks)

@@ -288,17 +288,19 @@ def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
     """
     started = time.monotonic()
     shown: list[Any] = []
-    first: list[int] = []
+    first: list[tuple[int, float]] = []
     next_line = started + PLAIN_LINE_SECONDS
 
     def report(done: int, total: int, label: str) -> None:
         nonlocal next_line
         now = time.monotonic()
-        first[:] = first or [done]  # what was done before a resumed run says nothing of its speed
+        # what a resumed run has done before, and making it ready, say nothing of its speed
+        first[:] = first or [(done, now)]
         if not as_json and not sys.stderr.isatty():
-            if now >= next_line and done > first[0]:
+            before, began = first[0]
+            if now >= next_line and done > before:
                 next_line = now + PLAIN_LINE_SECONDS
-                minutes = (now - started) * (total - done) / (done - first[0]) / 60.0
+                minutes = (now - began) * (total - done) / (done - before) / 60.0
                 sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} minutes left\n")
             return
         if not shown:
