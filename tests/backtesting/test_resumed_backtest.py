@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from datetime import date
 
 import pytest
@@ -26,7 +27,7 @@ def tape(settings):
     return load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=NEXT, seed=1)
 
 
-def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape, tmp_path):
+def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape, tmp_path, monkeypatch):
     killed_at_ns = tape.sessions[1].open_ns + 600 * 10**9
 
     def kill(run, now_ns):
@@ -48,7 +49,17 @@ def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape,
 
     resumed = resume_backtest(run_dir, ManualClock(2))
 
-    whole = run_backtest(settings, tape, ManualClock(1), seed=1)
+    # a saving that falls due within a session waits for its end
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def pass_time(run, now_ns):
+        del run
+        now[0] = 100.0 if now_ns > killed_at_ns else 0.0
+
+    whole = run_backtest(
+        settings, tape, ManualClock(1), seed=1, runs_dir=tmp_path / "whole", observer=pass_time
+    )
     assert resumed.summary["decision_hash"] == whole.summary["decision_hash"]
     assert resumed.summary["pnl"] == whole.summary["pnl"]
     assert resumed.summary["events"] == whole.summary["events"]

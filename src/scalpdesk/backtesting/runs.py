@@ -303,9 +303,12 @@ class _Saver:
         self._next = time.perf_counter() + seconds
 
     def save(self, began: float) -> None:
-        """Save the state where a session has ended since it was saved last, and the time has come."""
+        """Save the state where a session has just ended and the time has come."""
         runner, now = self._run.runner, time.perf_counter()
-        if runner.sessions_done == self._sessions or now < self._next:
+        if runner.sessions_done == self._sessions:
+            return  # within a session
+        self._sessions = runner.sessions_done
+        if now < self._next:
             return
         runner.leave_session()
         self._journal.flush()
@@ -321,7 +324,7 @@ class _Saver:
             }
             _StateWriter(file, apart).dump((self._run, self._journal.end, now - began))
         unfinished.replace(path)
-        self._sessions, self._next = runner.sessions_done, time.perf_counter() + self._seconds
+        self._next = time.perf_counter() + self._seconds
 
 
 class _StateWriter(pickle.Pickler):
