@@ -196,10 +196,10 @@ def main() -> None:
     print(
         "Default settings and seed 1, one straddle at a time, 100,000 USD, no commission, `cross` fills;\n"
         "`entry.again_after_exit` lets another straddle follow one that was sold. Without the gate a\n"
-        f"straddle is bought whatever the forecast says, and not sold for a lost edge. {sys.argv[3]}\n"
+        f"straddle is bought whatever the forecast says, and not sold for a lost edge.\n\n{sys.argv[3]}\n"
     )
     for name, run in zip(("With", "Without"), runs, strict=True):
-        whole = "all" if run.is_whole else "**not all yet**: the run goes on"
+        whole = "all" if run.is_whole else "**not all**: the run did not end"
         print(
             f"* {name} the gate: {run.days[0]} to {run.days[-1]}, {len(run.days)} of 1257 sessions ({whole});"
             f" decision hash {run.digest}"
@@ -225,6 +225,9 @@ def main() -> None:
         cells = []
         for found in years:
             pnl = found.get(year, [])
+            if not pnl:
+                cells += ["", "", ""]
+                continue
             if len(pnl) < 5 or not any(pnl):
                 cells += [f"{sum(pnl):,.2f}", "", ""]
                 continue
