@@ -94,12 +94,12 @@ def _environment() -> dict[str, str]:
 def embedded_days_built_once() -> Iterator[None]:
     """Keep the embedded days that commands load; their columns cannot be written to.
 
-    Tests that import ``reconstruct`` themselves reach the plain function.
+    Tests that import ``reconstruct`` itself reach the plain function.
     """
     build = lru_cache(maxsize=4)(market.reconstruct)
 
     def reconstruct(session: date, **terms: Any) -> MarketTape:
-        tape = build(session, **terms)
+        tape = build(session, **{"seed": 1, "underlying": "SPY"} | terms)
         for columns in (tape.quotes, tape.bars):
             for column in fields(columns):
                 getattr(columns, column.name).flags.writeable = False

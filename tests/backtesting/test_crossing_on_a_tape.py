@@ -9,7 +9,7 @@ import pytest
 from fakes.desk import run_tape
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, OrderIntent, Purpose, Side, SubmitOrder
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
@@ -57,7 +57,7 @@ class Follower:
 
 @pytest.fixture(scope="module")
 def hour():
-    tape = reconstruct(date(2018, 2, 5), seed=1, underlying="SPY")
+    tape = market.reconstruct(date(2018, 2, 5), seed=1, underlying="SPY")
     first = tape.sessions[0]
     tape = replace(tape, sessions=(replace(first, close_ns=first.open_ns + HOUR_NS),))
     scalper = GammaScalper(

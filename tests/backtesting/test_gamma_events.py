@@ -11,14 +11,14 @@ from scalpdesk.backtesting.runner import NoJournal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 
 DAY = date(2018, 2, 5)
 
 
 @pytest.fixture(scope="module")
 def tape():
-    return reconstruct(DAY, seed=1, underlying="SPY")
+    return market.reconstruct(DAY, seed=1, underlying="SPY")
 
 
 def settings_of(strategy, *overrides, **environ):

@@ -11,7 +11,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import TimerEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.daily_history import vix_closes_before
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.implied_vols import (
     FILE,
     DailyImpliedVol,
@@ -86,7 +86,7 @@ def test_a_line_of_another_form_is_named(tmp_path, line):
 
 def test_the_close_of_a_session_is_near_the_volatility_that_it_was_made_with():
     """The embedded chain of a wild day: at the money the smile lies below the VIX of 37.32."""
-    assert 0.22 < implied_vol_at_close(reconstruct(DAY), DAY) < 0.3732
+    assert 0.22 < implied_vol_at_close(market.reconstruct(DAY), DAY) < 0.3732
 
 
 def test_what_a_reconstructed_market_left_counts_for_no_other(tmp_path):

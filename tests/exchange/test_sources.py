@@ -10,7 +10,7 @@ from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.exchange.generated import GeneratedSource, strike_step
 from scalpdesk.exchange.launch import rebased, tape_source
 from scalpdesk.exchange.market import SimulatedMarket
@@ -38,7 +38,7 @@ def test_a_tape_is_played_whole_and_in_order():
 
 
 def test_the_embedded_session_is_played_as_the_backtest_sees_it():
-    tape = reconstruct(date(2018, 2, 5), seed=1)
+    tape = market.reconstruct(date(2018, 2, 5), seed=1)
     source = tape_source(tape)
     count = 0
     last = 0
@@ -54,7 +54,7 @@ def test_the_embedded_session_is_played_as_the_backtest_sees_it():
 
 
 def test_bars_of_a_tape_are_served_once_closed():
-    bench = Bench(tape_source(reconstruct(date(2018, 2, 5), seed=1)))
+    bench = Bench(tape_source(market.reconstruct(date(2018, 2, 5), seed=1)))
     bench.advance(600)
     bars = bench.get("/v2/stocks/bars", symbols="SPY", timeframe="1Min", start="2018-02-05")["bars"]["SPY"]
     assert len(bars) == 10

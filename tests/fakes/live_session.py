@@ -29,7 +29,7 @@ from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner, NoJournal
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on

@@ -13,7 +13,7 @@ import pytest
 from scipy.special import ndtr
 
 from scalpdesk.datasets.catalog import load_tape
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,
@@ -201,7 +201,7 @@ def near_money_error(surface):
 
 @pytest.mark.parametrize("day", [date(2018, 2, 5), date(2015, 8, 24), date(2017, 6, 14), date(2016, 3, 10)])
 def test_the_embedded_market_is_inside_its_quotes(day):
-    tape = reconstruct(day, seed=1, underlying="SPY")
+    tape = market.reconstruct(day, seed=1, underlying="SPY")
     inside = used = 0
     for clock in ("10:00", "11:00", "12:00", "13:00", "14:00", "15:00"):
         surface = fitted_at(tape, clock, max_age_seconds=30.0).surface

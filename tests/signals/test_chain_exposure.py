@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata import chain_gamma
@@ -31,7 +31,7 @@ STRIKES = range(90, 111, 2)
 
 @pytest.fixture(scope="module")
 def tape():
-    return reconstruct(DAY, seed=1, underlying="SPY")
+    return market.reconstruct(DAY, seed=1, underlying="SPY")
 
 
 def contracts(expiry="180316", root="SPXW"):

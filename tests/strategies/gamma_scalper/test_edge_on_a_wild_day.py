@@ -8,7 +8,7 @@ import pytest
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import ForecastEvent
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
 from scalpdesk.instruments.sessions import new_york_ns
 
@@ -18,7 +18,7 @@ STRIKES = Decimal(275), Decimal(282)
 
 def run_until(clock_time, *settings):
     """Run the session up to a New York time; return the run."""
-    tape = reconstruct(DAY, seed=1)
+    tape = market.reconstruct(DAY, seed=1)
     loaded = load_settings("gamma-scalper", overrides=settings)
     header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(loaded, tape, header, engine, None)

@@ -9,7 +9,7 @@ import pytest
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import new_york_ns
 
 DAY = date(2016, 3, 10)
@@ -39,7 +39,7 @@ def decisions(tape, *settings):
 @pytest.mark.parametrize("settings", [("entry.gate=advise",), ("entry.forecast_vol=0.40",)])
 def test_quotes_after_an_instant_change_no_decision_before_it(settings):
     """Once with the nowcast, bought on advice; once through the enforced gate, asked three times."""
-    tape = reconstruct(DAY, seed=1)
+    tape = market.reconstruct(DAY, seed=1)
     quotes = tape.quotes.whole()
     later = quotes.ts_ns > CUT_NS
     assert 0.5 < later.mean() < 1.0

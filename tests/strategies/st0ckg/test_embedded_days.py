@@ -8,7 +8,7 @@ import pytest
 
 from fakes.scalp_days import run_scalps
 from scalpdesk.core.intents import Side
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 
@@ -16,7 +16,7 @@ SETTINGS = ("simulation.latency_ms=50", "gex.from_chain=false")
 
 
 def run(day, *overrides):
-    return run_scalps(reconstruct(day), *SETTINGS, *overrides)
+    return run_scalps(market.reconstruct(day), *SETTINGS, *overrides)
 
 
 known = cache(run)
