@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (57, 51)
-STRADDLE = (198, 180)
-WHOLE_TRIP = (82, 67)
-STRADDLE_DECISION = (112, 120)
+SHARES = (52, 49)
+STRADDLE = (201, 178)
+WHOLE_TRIP = (77, 65)
+STRADDLE_DECISION = (116, 120)
 """Python calls and C calls."""
 
 

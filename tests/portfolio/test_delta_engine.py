@@ -200,7 +200,7 @@ def test_ten_contracts_at_delta_065_are_650_shares():
         def implied_vol(self, *args):
             return 0.2
 
-        def greeks(self, *args):
+        def greeks(self, *args, **carry):
             return OptionGreeks(10.0, 0.65, 0, 0, 0, 0, 0, 0, 0)
 
     book = straddle_book()

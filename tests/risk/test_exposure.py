@@ -43,7 +43,7 @@ def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500
     greeks = OptionGreeks(
         price=mark, delta=delta, gamma=gamma, theta=theta, vega=vega, rho=0.0, vanna=0.0, volga=0.0, charm=0.0
     )
-    return Valuation(mark, spot, 0.1, 0.0, 0.2, vol_is_fresh=True, greeks=greeks)
+    return Valuation(mark, spot, 0.1, 0.0, 0.2, vol_is_fresh=True, greeks_at=lambda _: greeks)
 
 
 def exposure(lines, valuation=None, mark=500.0, betas=None):

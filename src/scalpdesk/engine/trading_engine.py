@@ -175,7 +175,8 @@ class TradingEngine:
                 if wake is None and not self._out:
                     return NOTHING
             elif type(event) is OrderFilled:
-                wake, after = self._on_fill(event), self._flatten_late
+                wake = self._on_fill(event)
+                after = self._flatten_late if self.desk.gate.mode is FLATTENING else None
             elif type(event) is OrderAccepted or type(event) is OrderRejected:
                 self.desk.orders.apply(event)
                 self.desk.gate.counters.note_answer(now_ns, rejected=type(event) is OrderRejected)
@@ -423,7 +424,7 @@ class TradingEngine:
 
     def _on_fill(self, event: OrderFilled) -> Wake | None:
         desk, now_ns = self.desk, self.now_ns
-        order = desk.orders.order(event.client_order_id)
+        order = desk.orders.orders.get(event.client_order_id) or desk.orders.order(event.client_order_id)
         sent, is_first = order.submitted, not (order.executions or order.busted)
         if not is_first and order.has_seen(event.execution_id):
             desk.orders.fill(order, event)

@@ -178,7 +178,7 @@ class OrderManager:
         InvariantError
             When the order is unknown, or filled beyond its quantity.
         """
-        order = self.order(event.client_order_id)
+        order = self.orders.get(event.client_order_id) or self.order(event.client_order_id)
         # isinstance costs ten times as much on these structs, and the event classes are final
         if type(event) is OrderFilled:
             order.fill(event.execution_id, event.quantity, event.price)

@@ -4,9 +4,10 @@ Values are computed on request and cached: equal requests at one instant are com
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -73,7 +74,7 @@ class OptionPricer(Protocol):
         ...
 
 
-class Valuation(msgspec.Struct, frozen=True, gc=False):
+class Valuation(msgspec.Struct, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
 
     mark: float
@@ -83,11 +84,21 @@ class Valuation(msgspec.Struct, frozen=True, gc=False):
     vol: float
     """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
     vol_is_fresh: bool
-    greeks: OptionGreeks
+    greeks_at: Callable[[float], OptionGreeks]
+    """Price and Greeks here and now at any volatility."""
     dividend_yield: float = 0.0
     """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
     is_modelled: bool = False
     """Whether the quote was lost: the mark is then the model's, at the last volatility and present spot."""
+    own_greeks: OptionGreeks | None = None
+    """At its own volatility, once they were asked for; see :attr:`greeks`."""
+
+    @property
+    def greeks(self) -> OptionGreeks:
+        """Price and Greeks at its own volatility, worked out when first asked for."""
+        if self.own_greeks is None:
+            self.own_greeks = self.greeks_at(self.vol)
+        return self.own_greeks
 
 
 class OptionValuer(Protocol):
@@ -348,8 +359,10 @@ class DeltaEngine:
                 self._last_vol[instrument_id] = (quote, vol)
         if vol is None:
             vol = known[1] if known is not None else 0.0
-        greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
-        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks, dividend_yield)
+        greeks_at = partial(
+            self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
+        )
+        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
 
     def _modelled(
         self,
@@ -377,9 +390,14 @@ class DeltaEngine:
             if left > 0.0 and left_then > 0.0:
                 vol *= math.sqrt(self.years(contract, then_ns) / left_then * left / years)
         rate = self.rate(years)
-        greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
-        mark = round(greeks.price, MODEL_DECIMALS)
-        return Valuation(mark, spot, years, rate, vol, False, greeks, dividend_yield, is_modelled=True)
+        greeks_at = partial(
+            self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
+        )
+        found = Valuation(
+            math.nan, spot, years, rate, vol, False, greeks_at, dividend_yield, is_modelled=True
+        )
+        found.mark = round(found.greeks.price, MODEL_DECIMALS)
+        return found
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.

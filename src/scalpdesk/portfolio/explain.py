@@ -29,7 +29,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
-from scalpdesk.portfolio.greeks import GreekSum
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
 from scalpdesk.pricing.scalar import Corners, PricedState, corner_prices
 
@@ -490,7 +490,7 @@ class PnlExplain:
                     by_clock = math.sqrt(state.variance_years / state.years)
                     greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
                     valuation = (
-                        valuation if greeks is None else msgspec.structs.replace(valuation, greeks=greeks)
+                        valuation if greeks is None else msgspec.structs.replace(valuation, own_greeks=greeks)
                     )
         if mark is None:
             price = float(position.average_price)
@@ -611,7 +611,8 @@ class PnlExplain:
                     night[name] += amount
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
-        self.high_water = max(self.high_water, nav)
+        if nav > self.high_water:  # noqa: PLR1730 - a call less
+            self.high_water = nav
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
         step = LAST_ANCHOR_NS if last_hours else ANCHOR_NS
@@ -620,17 +621,16 @@ class PnlExplain:
             self._is_found = False
             self.rebase(now_ns)
         self._is_overnight = False
-        total = greeks.total()
         return Mark(
             ts_ns=now_ns,
             nav=nav,
             nav_change=change,
             parts=parts,
             spot=self._state.mark(self._underlying) or 0.0,
-            net_delta_shares=total.option_delta_shares + total.owned_shares,
-            gamma_shares_per_usd=total.gamma_shares_per_usd,
-            theta_usd_per_day=total.theta_usd_per_day,
-            vega_usd_per_point=total.vega_usd_per_point,
+            net_delta_shares=greeks.delta + greeks.shares,
+            gamma_shares_per_usd=greeks.gamma,
+            theta_usd_per_day=greeks.theta / DAYS_PER_YEAR,
+            vega_usd_per_point=greeks.vega / 100.0,
             implied_vol=vol,
             gamma_rent=gamma + theta,
             theta_paid=theta,

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
@@ -128,11 +128,13 @@ class Position:
 
     def profit(self, mark: Decimal) -> Decimal:
         """Return what it has earned at a mark (currency per unit): realised, open, income less fees."""
+        self._price_trades()
         if self.contract_usd:
-            unrealized = self.value(mark) - self.cost
+            unrealized = self.value(mark) - self._cost * self.multiplier
         else:
-            unrealized = self.quantity * (mark - self.average_price) * self.multiplier
-        return self.realized + unrealized + self.income - self.fees
+            average = self._cost / self._priced if self._priced else ZERO
+            unrealized = self.quantity * (mark - average) * self.multiplier
+        return self._realized + unrealized + self.income - self.fees
 
     def value(self, mark: Decimal) -> Decimal:
         """Return what the open quantity is worth at a mark (currency per unit), in currency."""
@@ -271,13 +273,8 @@ class ClosedTrades:
             self._before_last = (self._before_last[0], 0)
 
 
-class BookedTrade(NamedTuple):
-    """Change of a position: signed contracts or shares, price per unit, and fee in currency."""
-
-    instrument_id: InstrumentId
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
+BookedTrade = tuple[InstrumentId, Decimal, Decimal, Decimal]
+"""Change of a position: instrument, signed contracts or shares, price per unit, and fee in currency."""
 
 
 class PositionsView(Protocol):
@@ -378,7 +375,7 @@ class PositionManager:
         """
         if reference in self._bookings:
             raise InvariantError("one execution would be booked twice", where="reference", value=reference)
-        self._bookings[reference] = BookedTrade(instrument_id, signed_quantity, price, fee)
+        self._bookings[reference] = instrument_id, signed_quantity, price, fee
         position = self.positions.get(instrument_id) or self._open(instrument_id)
         position.fees += fee
         lots = self.scalps.get(instrument_id)
@@ -464,15 +461,13 @@ class PositionManager:
         if booking is None:
             raise InvariantError("no such booking to take back", where="reference", value=reference)
         self._bookings[reference] = None
-        position = self.positions[booking.instrument_id]
-        position.take_back(booking.quantity, booking.price)
-        position.fees -= booking.fee
-        lots = self.scalps.get(booking.instrument_id)
+        instrument_id, quantity, price, fee = booking
+        position = self.positions[instrument_id]
+        position.take_back(quantity, price)
+        position.fees -= fee
+        lots = self.scalps.get(instrument_id)
         if lots is not None:
-            price = booking.price
-            if position.contract_usd:
-                price = -position.contract_usd / price
-            lots.take_back(booking.quantity, price)
+            lots.take_back(quantity, -position.contract_usd / price if position.contract_usd else price)
         return booking
 
 

@@ -343,17 +343,17 @@ class DeltaHedger:
             valuation = (
                 None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
             )
-            premium = valuation.greeks.price if valuation is not None and size else 0.0
-            if valuation is None or not abs(valuation.greeks.delta + premium) <= 1.0 + 1e-6:
-                self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
+            if valuation is None:
+                self._note_unusable(view, leg, verdict)
                 return None
             implied, deviation = valuation.vol, 0.0
             if self._delta_model.source == "smile":
                 implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
             vol = self._delta_model.vol(leg, implied, lambda: self._forecast_vol(view)) * vol_factor
-            greeks = valuation.greeks
-            if vol != valuation.vol:
-                greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
+            greeks = valuation.greeks if vol == valuation.vol else valuation.greeks_at(vol)
+            if not abs(greeks.delta + (greeks.price if size else 0.0)) <= 1.0 + 1e-6:
+                self._note_unusable(view, leg, verdict)
+                return None
             multiplier = view.instruments[leg].multiplier
             if valuation.is_modelled:
                 modelled.append(_by_model(view, leg, vol))
@@ -372,6 +372,9 @@ class DeltaHedger:
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )
+
+    def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
+        self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
 
     def _by_dynamics(
         self, view: DeskView, leg: InstrumentId, greeks: OptionGreeks, valuation: Valuation, vol: float
