@@ -32,8 +32,11 @@ Answerer = Callable[[AskFolder, int], Event]
 """Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
-WINDOW_ROWS = 32_768
-"""Quotes turned into events at a time: keeps conversion out of the inner loop."""
+WINDOW_ROWS, FIRST_ROWS = 32_768, 512
+"""Most and fewest quotes turned into events at a time: keeps conversion out of the inner loop.
+
+A window that ends early, since other orders work than before, is followed by one of the fewest.
+"""
 
 
 class Journal(Protocol):
@@ -208,10 +211,11 @@ class BacktestRunner:
         stamps = [event.ts_recv_ns for event in others]
         before = np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist()
         low = done = 0
+        size = FIRST_ROWS
         next_yield_ns = int(rows.columns.ts_ns[0]) + 1_000_000_000 if last else 0
         while low < last or done < len(others):
-            high = min(low + WINDOW_ROWS, last)
-            for event, limit in self._window(low, high, others[done:], before[done:]):
+            high = min(low + size, last)
+            for event, limit in self._window(low, high, others, before, done):
                 now_ns = event.ts_recv_ns
                 if self._due_ns <= now_ns:
                     self._catch_up(now_ns, limit)
@@ -249,25 +253,27 @@ class BacktestRunner:
                 if acted and working.keys() != self._working:
                     break
             else:
-                low = high
+                low, size = high, min(2 * size, WINDOW_ROWS)
                 continue
             self._choose()
-            low = rows.upto
+            low, size = rows.upto, FIRST_ROWS
 
     def _window(
-        self, low: int, high: int, others: list[Event], before: list[int]
+        self, low: int, high: int, others: list[Event], before: list[int], done: int
     ) -> Iterable[tuple[Event, int]]:
-        """Return events from row ``low`` to before ``high``, each with the number of rows before it."""
+        """Return events from row ``low`` to before ``high``, each with the number of rows before it.
+
+        Of the ``others``, which have so many rows ``before`` them, so many are ``done``; they come first.
+        """
         columns = self._rows.columns
         picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
         events: list[Event] = [*quote_events(columns, picked)]
         limits: list[int] = picked.tolist()
-        end = high if high < len(columns) else high + 1
-        count = bisect_left(before, end)
-        for event, limit in zip(reversed(others[:count]), reversed(before[:count]), strict=True):
-            at = bisect_left(limits, limit)
-            events.insert(at, event)
-            limits.insert(at, limit)
+        count = bisect_left(before, high if high < len(columns) else high + 1, done)
+        if count > done:
+            events[:0], limits[:0] = others[done:count], before[done:count]
+            order = np.argsort(limits, kind="stable").tolist()
+            events, limits = [events[place] for place in order], [limits[place] for place in order]
         return zip(events, limits, strict=True)
 
     def _choose(self) -> None:
