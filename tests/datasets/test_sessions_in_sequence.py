@@ -102,9 +102,10 @@ def test_what_comes_later_changes_nothing_before(tape, monkeypatch, tmp_path):
     known = [listed_pairs(day) for day in (FIRST, date(2016, 3, 17))]
     mornings = [opening_events(tape, each, is_first=False) for each in tape.sessions[:2]]
     later = quotes_of(tape, EX_DATE)
-    monkeypatch.setattr(figures, "_days", lambda: changed)
+    monkeypatch.setattr(figures, "_days", lambda *_: changed)
     monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
     market._newly_listed.cache_clear()
+    market._path.cache_clear()
     try:
         changed_tape = reconstruct_span(FIRST, LAST)
         assert [listed_pairs(day) for day in (FIRST, date(2016, 3, 17))] == known
@@ -117,6 +118,7 @@ def test_what_comes_later_changes_nothing_before(tape, monkeypatch, tmp_path):
         assert quotes_of(changed_tape, EX_DATE).bid[0] != later.bid[0]
     finally:
         market._newly_listed.cache_clear()
+        market._path.cache_clear()
 
 
 def test_parity_shows_the_rate_and_the_dividend(tape):
@@ -198,12 +200,12 @@ def test_a_morning_brings_the_rate_the_open_interest_and_a_dividend_once(tape):
 def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkeypatch, tmp_path):
     monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
     day = date(2017, 11, 24)
-    drawn, kept = market._kept(day, 3), market._kept(day, 3)
+    drawn, kept = market._kept(day, 3, "SPY"), market._kept(day, 3, "SPY")
     (path,) = (tmp_path / "3").iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    again = market._kept(day, 3)
+    again = market._kept(day, 3, "SPY")
     monkeypatch.setattr(market, "cache_folder", lambda: tmp_path / "3" / path.name / "no folder")
-    for other in (kept, again, market._kept(day, 3)):
+    for other in (kept, again, market._kept(day, 3, "SPY")):
         for mine, theirs in zip(drawn, other, strict=True):
             for column in fields(mine):
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
