@@ -14,6 +14,7 @@ from scalpdesk_testing.campaign import (
     digests_of,
     impossible_pairs,
     run_campaign,
+    trial_of,
 )
 from scalpdesk_testing.schedule import CRASHES, Crash, Moment, draw_schedule, quiet_schedule
 from scalpdesk_testing.trial import run_trial
@@ -29,6 +30,27 @@ def test_quiet_day_trades_hedges_and_ends_flat():
     assert outcome.violations == []
     assert outcome.orders >= 6
     assert (outcome.faults, outcome.lives) == (0, 1)
+
+
+@pytest.mark.parametrize("seed", [*range(8), 865])  # 865: a token that ends between the login and its use
+def test_laws_hold_over_deribits_protocol(seed):
+    make = trial_of("deribit")
+    assert run_trial(make.draw(seed), make=make).violations == []
+
+
+@pytest.mark.parametrize("how", CRASHES)
+def test_a_death_at_a_write_is_survived_over_deribits_protocol(how):
+    outcome = run_trial(quiet_schedule(4, crashes=(Crash(2, how),)), make=trial_of("deribit"))
+    assert (outcome.violations, outcome.lives) == ([], 2)
+
+
+def test_a_leg_without_quotes_is_hedged_over_deribits_protocol():
+    gone = Moment(20.0, "left_feed")
+    quiet = quiet_schedule(0, heal_at=50.0, seconds=255, moments=(gone,))
+    outcome = run_trial(quiet, verbose=True, make=trial_of("deribit"))
+    assert outcome.violations == []
+    hedges = [at for at, _, text in outcome.says if "Purpose.HEDGE" in text and "SubmitOrder" in text]
+    assert len([at for at in hedges if at > gone.at]) >= 3
 
 
 def test_schedules_differ_by_seed_and_repeat():

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.orders.order import ALLOWED, OrderState
 from scalpdesk_testing.invariants import Violation
-from scalpdesk_testing.schedule import FAULTS, STATES, draw_schedule, impossible, possible_pairs
-from scalpdesk_testing.trial import TrialOutcome, run_trial
+from scalpdesk_testing.schedule import FAULTS, STATES, impossible, possible_pairs
+from scalpdesk_testing.trial import Trial, TrialOutcome, run_trial
 
 CHUNK = 10
 """Seeds that a worker takes at a time."""
@@ -117,16 +117,30 @@ def all_pairs() -> list[str]:
     return [f"{fault} x {state}" for fault, state in possible_pairs()]
 
 
-def run_chunk(seeds: Sequence[int]) -> Campaign:
+def trial_of(protocol: str) -> type[Trial]:
+    """Return the trial over the protocol of a venue: ``alpaca`` or ``deribit``."""
+    if protocol != "deribit":
+        return Trial
+    from scalpdesk_testing.deribit_trial import DeribitTrial  # noqa: PLC0415 - needs the extra
+
+    return DeribitTrial
+
+
+def run_chunk(seeds: Sequence[int], protocol: str = "alpaca") -> Campaign:
     """Run some seeds."""
-    found = Campaign()
+    found, make = Campaign(), trial_of(protocol)
     for seed in seeds:
-        found.add(run_trial(draw_schedule(seed)))
+        found.add(run_trial(make.draw(seed), make=make))
     return found
 
 
 def run_campaign(
-    first: int, last: int, *, workers: int | None = None, progress: Progress | None = None
+    first: int,
+    last: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    protocol: str = "alpaca",
 ) -> Campaign:
     """Run the seeds from ``first`` to ``last`` (not included) over processes.
 
@@ -157,10 +171,10 @@ def run_campaign(
     count = min(workers or os.cpu_count() or 1, len(chunks))
     if count == 1:
         for chunk in chunks:
-            took(run_chunk(chunk))
-        again = digests_elsewhere(repeated)
+            took(run_chunk(chunk, protocol))
+        again = digests_elsewhere(repeated, protocol)
     else:
-        again = _over_processes(chunks, count, set(repeated), took)
+        again = _over_processes(chunks, count, set(repeated), took, protocol)
     total.repeated = len(again)
     total.violations += [
         Violation(seed, "9 same_seed_same_run", 0, f"digests {total.digests[seed]} and {digest}")
@@ -172,7 +186,11 @@ def run_campaign(
 
 
 def _over_processes(
-    chunks: Iterable[Sequence[int]], count: int, repeated: set[int], took: Callable[[Campaign], None]
+    chunks: Iterable[Sequence[int]],
+    count: int,
+    repeated: set[int],
+    took: Callable[[Campaign], None],
+    protocol: str,
 ) -> dict[int, str]:
     """Run chunks over processes of different hash seeds, then some seeds again, each in the next one."""
     pools = [_process(number + 1) for number in range(count)]
@@ -185,11 +203,11 @@ def _over_processes(
             while waiting and free:
                 number = free.pop()
                 by_pool[(number + 1) % count] += [seed for seed in waiting[0] if seed in repeated]
-                running[pools[number].submit(run_chunk, waiting.popleft())] = number
+                running[pools[number].submit(run_chunk, waiting.popleft(), protocol)] = number
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 free.append(running.pop(done))
                 took(done.result())
-        again = [pool.submit(digests_of, seeds) for pool, seeds in zip(pools, by_pool, strict=True)]
+        again = [pool.submit(digests_of, seeds, protocol) for pool, seeds in zip(pools, by_pool, strict=True)]
         return {seed: digest for part in again for seed, digest in part.result().items()}
     finally:
         for pool in pools:
@@ -210,13 +228,14 @@ def _process(hash_seed: int) -> ProcessPoolExecutor:
     return pool
 
 
-def digests_of(seeds: Iterable[int]) -> dict[int, str]:
+def digests_of(seeds: Iterable[int], protocol: str = "alpaca") -> dict[int, str]:
     """Return the digest of each seed's run."""
-    return {seed: run_trial(draw_schedule(seed)).digest for seed in seeds}
+    make = trial_of(protocol)
+    return {seed: run_trial(make.draw(seed), make=make).digest for seed in seeds}
 
 
-def digests_elsewhere(seeds: Iterable[int]) -> dict[int, str]:
+def digests_elsewhere(seeds: Iterable[int], protocol: str = "alpaca") -> dict[int, str]:
     """Return the digests of seeds run by another process with another hash seed."""
     mine = os.environ.get("PYTHONHASHSEED")
     with _process(1 if mine != "1" else 2) as pool:
-        return pool.submit(digests_of, tuple(seeds)).result()
+        return pool.submit(digests_of, tuple(seeds), protocol).result()

@@ -64,7 +64,7 @@ class Line:
         loop: VirtualLoop,
         clock: VirtualClock,
         world: SimulatedMarket,
-        api: AlpacaApi,
+        api: AlpacaApi | None,
         hub: Hub,
         keyring: Keyring,
         *,
@@ -91,7 +91,7 @@ class Line:
         self.requests = 0
         self.in_flight = 0
         """Requests that were sent and have not arrived yet."""
-        self.sockets: list[Socket] = []
+        self.sockets: list[Any] = []
         self.idle_connections: dict[asyncio.Transport, None] = {}
         """Connections for requests that carry none."""
         self._drive_handle: asyncio.TimerHandle | None = None
@@ -172,6 +172,7 @@ class Line:
                 body,
                 self.clock.true_ns(),
             )
+            assert self.api is not None
             self._answer(self.api.handle(request), reply_to)
             for watcher in self.after_request:
                 watcher(request)

@@ -21,6 +21,7 @@ NEEDED = ("id", "area", "function", "inputs", "expected")
     example=(
         "scalpdesk selftest --cases worked_cases.json",
         "scalpdesk selftest --seeds 0:1000",
+        "scalpdesk selftest --seeds 0:1000 --protocol deribit",
         "scalpdesk selftest --seed 217",
     ),
 )
@@ -33,8 +34,21 @@ NEEDED = ("id", "area", "function", "inputs", "expected")
     default=None,
     help="Processes for --seeds [default: one a core].",
 )
+@click.option(
+    "--protocol",
+    type=click.Choice(["alpaca", "deribit"]),
+    default="alpaca",
+    show_default=True,
+    help="Venue whose protocol lies between desk and exchange.",
+)
 def selftest(
-    *, as_json: bool, cases_file: str | None, seeds: str | None, seed: int | None, workers: int | None
+    *,
+    as_json: bool,
+    cases_file: str | None,
+    seeds: str | None,
+    seed: int | None,
+    workers: int | None,
+    protocol: str,
 ) -> int:
     """Compute worked cases, or try the live desk with faults by seed; exit 1 when anything fails.
 
@@ -54,9 +68,9 @@ def selftest(
             fix="scalpdesk selftest --cases FILE, or --seeds 0:1000, or --seed N",
         )
     if seeds is not None:
-        return run_seeds(seeds, workers=workers, as_json=as_json)
+        return run_seeds(seeds, workers=workers, as_json=as_json, protocol=protocol)
     if seed is not None:
-        return show_seed(seed, as_json=as_json)
+        return show_seed(seed, as_json=as_json, protocol=protocol)
     assert cases_file is not None
     results = [judge(case) for case in read_cases(Path(cases_file))]
     counts = Counter(result["verdict"] for result in results)
@@ -167,7 +181,7 @@ MOST_SHOWN = 20
 TEXT_COLUMNS = 220
 
 
-def run_seeds(text: str, *, workers: int | None, as_json: bool) -> int:
+def run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -> int:
     """Run the seeds ``A:B`` and show what they gave.
 
     Raises
@@ -181,7 +195,11 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool) -> int:
     began = time.perf_counter()
     with progress_bar(as_json=as_json) as report:
         found = run_campaign(
-            first, last, workers=workers, progress=lambda done, of: report(done, of, "trials")
+            first,
+            last,
+            workers=workers,
+            progress=lambda done, of: report(done, of, "trials"),
+            protocol=protocol,
         )
     wall = time.perf_counter() - began
     document: dict[str, Any] = {
@@ -251,13 +269,14 @@ def _print_campaign(document: dict[str, Any]) -> None:
         )
 
 
-def show_seed(seed: int, *, as_json: bool) -> int:
+def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
     """Run one seed and tell everything that happened."""
-    from scalpdesk_testing.schedule import draw_schedule
+    from scalpdesk_testing.campaign import trial_of
     from scalpdesk_testing.trial import run_trial
 
-    schedule = draw_schedule(seed)
-    outcome = run_trial(schedule, verbose=True)
+    make = trial_of(protocol)
+    schedule = make.draw(seed)
+    outcome = run_trial(schedule, verbose=True, make=make)
     faults = {
         "rules": [f"{rule.name} p={rule.probability:g} x{rule.times}" for rule in schedule.rules],
         "moments": [f"{moment.kind} at {moment.at:g} s" for moment in schedule.moments],

@@ -36,11 +36,19 @@ from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.invariants import BY_HAND, CENT, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, PUT, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
-from scalpdesk_testing.schedule import LINE_FAULTS, MOMENTS, CountingPlan, Moment, Schedule
+from scalpdesk_testing.schedule import (
+    LINE_FAULTS,
+    MOMENTS,
+    CountingPlan,
+    Moment,
+    Schedule,
+    draw_schedule,
+)
 from scalpdesk_testing.small_desk import (
     CASH,
     SMALL_PLAN,
@@ -159,7 +167,7 @@ MOST_AT_ONE_INSTANT = 2_000
 
 
 @dataclass(frozen=True)
-class _Key:
+class TrialKey:
     """A key that only shows itself on request."""
 
     _text: str = field(repr=False)
@@ -199,6 +207,9 @@ class Trial:
         How the desk is set and what it trades; a small market drawn from the seed unless given.
     """
 
+    STREAMS = 3
+    """Connections of a gateway that is up."""
+
     def __init__(
         self,
         schedule: Schedule,
@@ -232,16 +243,7 @@ class Trial:
             AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
         )
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
-        api = AlpacaApi(self.world, keyring, trading_limit=200)
-        self.line = Line(
-            self.loop,
-            self.clock,
-            self.world,
-            api,
-            Hub(self.world),
-            keyring,
-            latency_seconds=schedule.latency_seconds,
-        )
+        self.line = self.make_line(keyring)
         self.line.on_the_way = self._fate
         self.line.on_sent = self._sent
         self.line.on_stream = lambda: self.wire.stream_opened(self.clock.true_ns())
@@ -258,7 +260,7 @@ class Trial:
         self._at_one_instant = 0
         self._is_stuck = False
         self._members_of: tuple[TradingEngine, tuple[ReportsPhase, ...]] | None = None
-        self.gateway: AlpacaGateway | None = None
+        self.gateway: EmergencyGateway | None = None
         self.engine = self.fresh_engine()
         self.scene = Scene(
             self.engine,
@@ -276,6 +278,11 @@ class Trial:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
             self.scene.excused.add(7)  # shares that none of the strategies bought are nobody's to sell
+
+    @staticmethod
+    def draw(seed: int) -> Schedule:
+        """Draw a schedule from a seed."""
+        return draw_schedule(seed)
 
     # run --------------------------------------------------------------------------------------------
 
@@ -363,11 +370,17 @@ class Trial:
             self.mishaps.running = None
             await gateway.close(graceful=False)
 
-    def make_gateway(self) -> AlpacaGateway:
+    def make_line(self, keyring: Keyring) -> Line:
+        """Return the line to the exchange."""
+        api = AlpacaApi(self.world, keyring, trading_limit=200)
+        latency = self.schedule.latency_seconds
+        return Line(self.loop, self.clock, self.world, api, Hub(self.world), keyring, latency_seconds=latency)
+
+    def make_gateway(self) -> EmergencyGateway:
         """Return a gateway of the account, not connected yet."""
         return AlpacaGateway(
             endpoints=Endpoints.at(BASE_URL),
-            keys=ApiKeys(_Key(KEY), _Key(SECRET)),
+            keys=ApiKeys(TrialKey(KEY), TrialKey(SECRET)),
             instruments=self.market.instruments,
             clock=self.clock,
             options=GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0),
@@ -526,7 +539,7 @@ class Trial:
         return [order.state.value for order in self.engine.desk.orders.live.values()]
 
     def _is_connected(self) -> bool:
-        return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == 3
+        return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == self.STREAMS
 
     def _fate(self, method: str, path: str) -> OnTheWay:
         """Let some requests lie on the way, arrive twice or be answered twice, by the schedule's shares."""
@@ -574,13 +587,13 @@ def _is_turn(count: int, fraction: float) -> bool:
     return bool(fraction) and not count % max(int(1 / fraction), 1)
 
 
-def run_trial(schedule: Schedule, *, verbose: bool = False) -> TrialOutcome:
-    """Run one schedule in a scratch folder of its own."""
+def run_trial(schedule: Schedule, *, verbose: bool = False, make: type[Trial] = Trial) -> TrialOutcome:
+    """Run one schedule in a scratch folder of its own; ``make`` is of another venue's protocol."""
     collects = gc.isenabled()
     gc.disable()  # a trial's garbage goes at once, after it: a seventh of the time
     try:
         with scratch_folder() as folder:
-            return Trial(schedule, Path(folder), verbose=verbose).run()
+            return make(schedule, Path(folder), verbose=verbose).run()
     finally:
         if collects:
             gc.enable()

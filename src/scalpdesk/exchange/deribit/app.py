@@ -351,6 +351,10 @@ class DeribitApi:
             code, words = CODES.get(refused.cause, OTHER_REJECT)
             raise RpcFault(code, words, reason=refused.reason) from None
 
+    def refused(self, request_id: Any, fault: RpcFault) -> str:
+        """Return the answer that refuses a request."""
+        return self._envelope(request_id, error=fault)
+
     def _spend(self, session: RpcSession, method: str) -> None:
         """Spend a credit; without one the request is refused and its connection ends."""
         if session.account is None or method == "public/test":
@@ -851,12 +855,20 @@ class DeribitApi:
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
         assert session.account is not None
-        order = self._world.broker.submit(
-            session.account,
-            OrderRequest(item.symbol, side, kind, lifetime, quantity, limit_price=price),
+        label = str(params.get("label") or "")
+        known = self._world.ledger.accounts[session.account].by_client_id
+        request = OrderRequest(
+            item.symbol,
+            side,
+            kind,
+            lifetime,
+            quantity,
+            limit_price=price,
+            client_order_id=label if label and label not in known else None,  # the broker takes a name once
         )
+        order = self._world.broker.submit(session.account, request)
         session.orders.append(order.order_id)
-        self._labels[order.order_id] = str(params.get("label") or "")
+        self._labels[order.order_id] = label
         before = len(self._world.ledger.accounts[session.account].executions)
         self._world.settle()
         return self._outcome(order, before)
@@ -1067,7 +1079,7 @@ class DeribitApi:
             "time_in_force": NAMES_OF_LIFETIMES.get(order.lifetime, "good_til_cancelled"),
             "post_only": False,
             "reduce_only": False,
-            "label": self._labels.get(order.order_id, ""),
+            "label": self._labels.get(order.order_id, order.client_order_id),
             "creation_timestamp": order.created_ns // MS,
             "last_update_timestamp": order.updated_ns // MS,
             "max_show": plain_number(order.quantity * size),

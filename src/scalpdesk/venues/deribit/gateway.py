@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import websockets
+
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
@@ -73,12 +75,22 @@ class DeribitGateway:
         Client id and secret.
     setup
         Instruments, clock, times and limits.
+    connect
+        Opens a websocket.
     """
 
     name = "deribit"
     takes_combos = False
 
-    def __init__(self, *, url: str, key: Revealable, secret: Revealable, setup: VenueSetup) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        key: Revealable,
+        secret: Revealable,
+        setup: VenueSetup,
+        connect: Callable[..., Any] = websockets.connect,
+    ) -> None:
         self._setup = setup
         self._instruments: Instruments = setup.instruments
         self._clock: Clock = setup.clock
@@ -105,6 +117,7 @@ class DeribitGateway:
                 timeout_seconds=setup.timeout_seconds,
                 heartbeat_seconds=max(int(setup.heartbeat_seconds), 10),
                 cancels_on_disconnect=orders,
+                connect=connect,
             )
             events = RpcEvents(
                 on_notification=take,
@@ -158,7 +171,12 @@ class DeribitGateway:
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
-            await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
+            try:
+                await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
+            except FAILURES as problem:
+                raise RetryError(
+                    "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
+                ) from None
             self._is_open = True
         account, _ = await self._account()
         return account

@@ -74,6 +74,8 @@ class RpcTarget:
     timeout_seconds: float = 5.0
     heartbeat_seconds: int = HEARTBEAT_SECONDS
     cancels_on_disconnect: bool = False
+    connect: Callable[..., Any] = websockets.connect
+    """Opens the websocket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +223,7 @@ class RpcConnection:
     async def _connection(self) -> tuple[str, str, bool]:
         """Run one connection to its end; return its cause, a text, and whether it is final."""
         try:
-            async with websockets.connect(
+            async with self._target.connect(
                 self._target.url,
                 open_timeout=HELLO_SECONDS,
                 close_timeout=1.0,
@@ -241,7 +243,9 @@ class RpcConnection:
                     reader.cancel()
                     await asyncio.gather(reader, return_exceptions=True)
         except RpcError as error:
-            return "refused", str(error), refusal_of(error) is ErrorMeaning.KEYS
+            # a token may end behind its login; only refused keys end all attempts
+            is_final = refusal_of(error) is ErrorMeaning.KEYS and error.code != TOKEN_ENDED
+            return "refused", str(error), is_final
         except TimeoutError:
             return "half_open", "no frame in time", False
         except (OSError, websockets.WebSocketException, Disconnected) as error:

@@ -1,0 +1,304 @@
+"""Trials over Deribit's protocol: the same desk, market, faults and laws, with JSON-RPC between them.
+
+A connection keeps the order of its frames and loses none while it stands: where a schedule loses an answer or
+a request, the connection breaks before or behind it. The market is the small one of shares and a straddle; an
+amount is then a number of shares or contracts.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import msgspec
+import websockets
+
+from scalpdesk.exchange.alpaca.app import Keyring
+from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.streams import Hub
+from scalpdesk.exchange.deribit.app import DeribitApi, RpcFault, RpcSession
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.contract import VenueClock, VenueSetup
+from scalpdesk.venues.deribit.gateway import DeribitGateway
+from scalpdesk_testing.line import Line
+from scalpdesk_testing.schedule import Schedule, draw_schedule
+from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
+from scalpdesk_testing.wire_laws import ORDERS_PATH
+
+NEVER_HERE = frozenset(
+    {"bust", "correct", "auto_liquidation", "assignment", "dividend", "manual_trade", "trading_halt", "halt"}
+)
+"""Faults of a share's market, and changes of an account of shares: Deribit has no message for them."""
+LOOK = frozenset(
+    {
+        "private/get_account_summary",
+        "private/get_positions",
+        "private/get_open_orders_by_currency",
+        "private/get_user_trades_by_currency_and_time",
+    }
+)
+"""Requests with which a look at the account begins."""
+BEFORE = frozenset({"drop_request", "disconnect_before"})
+BEHIND = frozenset({"disconnect_after", "truncated_answer"})
+LATER = frozenset({"server_error", "unavailable", "gateway_timeout"})
+
+
+class RpcLine(Line):
+    """All connections between one desk and one exchange that speaks JSON-RPC."""
+
+    def __init__(self, trial: Trial, keyring: Keyring) -> None:
+        super().__init__(
+            trial.loop,
+            trial.clock,
+            trial.world,
+            None,
+            Hub(trial.world),
+            keyring,
+            latency_seconds=trial.schedule.latency_seconds,
+        )
+        self.rpc = DeribitApi(trial.world, keyring, _TrueClock(trial), has_limits=True)
+
+    def connect(self, url: str, **_options: Any) -> "RpcSocket":
+        """Open a connection, as ``websockets.connect`` does."""
+        del url
+        return RpcSocket(self)
+
+
+class _TrueClock:
+    """The exchange's clock, which no fault of the desk's machine moves."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    def now_ns(self) -> int:
+        return self._trial.clock.true_ns()
+
+
+class RpcSocket:
+    """One connection: the exchange's end, and the desk's with what the gateway uses of the library's."""
+
+    def __init__(self, line: RpcLine) -> None:
+        self._line = line
+        self.closed = self.is_mute = False
+        self.session = RpcSession(send=self._notify, close=lambda: self.break_off(1000))
+        self._coming: deque[tuple[float, str]] = deque()
+        self._here: deque[str] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._sent_until = self._came_until = 0.0
+
+    async def __aenter__(self) -> Self:
+        await asyncio.sleep(self._line.latency_seconds)
+        if self._line.is_down:
+            raise ConnectionRefusedError("the line is down")
+        self._line.rpc.open(self.session)
+        self._line.sockets.append(self)
+        self._beat_later()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # the exchange's end -----------------------------------------------------------------------------
+
+    def _beat_later(self) -> None:
+        self._line.loop.call_later(self.session.heartbeat_seconds or 1.0, self._beat)
+
+    def _beat(self) -> None:
+        if not self.closed:
+            self._line.rpc.beat(self.session)
+            self._beat_later()
+
+    def _notify(self, text: str) -> None:
+        """Send a notification, subject to the faults of a stream."""
+        about = "/stream user" if '"channel":"user.' in text else "/v2 quotes"
+        fault = None if self.is_mute else self._line.world.faults.take("stream", about)
+        name = "" if fault is None else fault.name
+        if name == "stream_disconnect":
+            self._line.loop.call_soon(self.break_off, 1006)
+        elif name == "stream_half_open":
+            self.is_mute = True
+        elif name != "stream_drop":
+            late = fault.seconds if fault is not None and name == "stream_delay" else 0.0
+            part = text[: int(len(text) * fault.fraction)] if fault and name == "stream_truncated" else text
+            self._comes(part, late)
+            if name == "stream_duplicate":
+                self._comes(text)
+
+    def _comes(self, text: str, late: float = 0.0) -> None:
+        if self.is_mute or self.closed:
+            return
+        due = self._came_until = max(self._line.arrival() + late, self._came_until)
+        self._coming.append((due, text))
+        self._line.loop.call_at(due, self._deliver)
+
+    def _deliver(self) -> None:
+        now = self._line.loop.time() + 1e-9
+        while self._coming and self._coming[0][0] <= now:
+            self._here.append(self._coming.popleft()[1])
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def break_off(self, code: int) -> None:
+        """End the connection; frames on the way are lost, and the exchange cancels its orders."""
+        del code
+        if self.closed:
+            return
+        self.closed = True
+        self._coming.clear()
+        if self in self._line.sockets:
+            self._line.sockets.remove(self)
+        self._line.world.advance_to(self._line.clock.true_ns())
+        self._line.rpc.leave(self.session)
+        self._line.loop.call_soon(self._line.drive)
+        self._wake()
+
+    def _reaches(self, frame: dict[str, Any], method: str, path: str) -> None:
+        """Answer a request, or let a fault strike it."""
+        line = self._line
+        line.in_flight -= 1
+        if self.closed or self.is_mute:
+            return
+        line.world.advance_to(line.clock.true_ns())
+        fault = line.world.faults.take("http", f"{method} {path}")
+        name = "" if fault is None else fault.name
+        if name in BEFORE:
+            self.break_off(1006)
+            return
+        if name == "half_open":
+            self.is_mute = True
+            return
+        text = self._refusal(frame, name, fault) or line.rpc.answer(
+            self.session, frame["id"], frame["method"], frame.get("params") or {}
+        )
+        if name in BEHIND:
+            self.break_off(1006)
+        else:
+            is_late = fault is not None and name in ("delay", "slow_answer")
+            self._comes(text, fault.seconds if fault is not None and is_late else 0.0)
+            if self.session.is_ended or name == "too_many_requests":
+                line.loop.call_at(self._came_until + 1e-6, self.break_off, 1000)
+        request = Request(method, path, {}, {}, b"", line.clock.true_ns())
+        for watcher in line.after_request:
+            watcher(request)
+        line.loop.call_soon(line.drive)
+
+    def _refusal(self, frame: dict[str, Any], name: str, fault: Fault | None) -> str | None:
+        """Return the error of the venue's front door that stands for a fault, None without one."""
+        rpc, is_private = self._line.rpc, frame["method"].startswith("private/")
+        if name == "auth_loss":
+            self.session.token_expires_ns = 0
+        if fault is not None and name == "maintenance":
+            rpc.lock(True)
+            self._line.loop.call_later(fault.seconds, rpc.lock, False)
+        if name == "too_many_requests":
+            return rpc.refused(frame["id"], RpcFault(10028, name))
+        if name in LATER and is_private:
+            return rpc.refused(frame["id"], RpcFault(10040, "retry"))
+        return None
+
+    # the desk's end ---------------------------------------------------------------------------------
+
+    async def send(self, text: str) -> None:
+        """Send a request."""
+        if self.closed:
+            raise websockets.ConnectionClosedError(None, None)
+        line, frame = self._line, msgspec.json.decode(text)
+        method, path, body = self._as_request(frame)
+        fate = line.on_the_way(method, path)
+        line.requests += 1
+        line.in_flight += 1
+        line.on_sent(method, path, body)
+        if frame["method"] == "private/enable_cancel_on_disconnect":
+            line.on_stream()
+        due = max(line.loop.time() + line.latency_seconds + fate.held_seconds, self._sent_until)
+        self._sent_until = due
+        line.loop.call_at(due, self._reaches, frame, method, path)
+
+    def _as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
+        """Return verb, path and body of a request in the words that schedules and laws know."""
+        name, params = frame["method"], frame.get("params") or {}
+        if name in ("private/buy", "private/sell"):
+            order = {
+                "client_order_id": params["label"],
+                "symbol": params["instrument_name"],
+                "side": name.rpartition("/")[2],
+                "qty": str(params["amount"]),
+                "limit_price": None if params.get("price") is None else str(params["price"]),
+            }
+            return "POST", ORDERS_PATH, msgspec.json.encode(order)
+        if name == "private/cancel":
+            return "DELETE", f"{ORDERS_PATH}/{params['order_id']}", b""
+        if name == "private/cancel_by_label":
+            (account,) = self._line.world.ledger.accounts.values()
+            order_of = account.by_client_id.get(params["label"])
+            return "DELETE", f"{ORDERS_PATH}/{order_of.order_id if order_of else ''}", b""
+        return "GET", "/v2/account" if name in LOOK else f"/{name}", b""
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while True:
+            while not self._here and not self.closed:
+                self._reader = self._line.loop.create_future()
+                await self._reader
+            if not self._here:
+                return
+            yield self._here.popleft()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.break_off(1000)
+
+
+class SessionGateway(DeribitGateway):
+    """A gateway whose day of account is the trial's few minutes."""
+
+    trial: Trial
+
+    async def _venue_clock(self) -> VenueClock:
+        clock = await super()._venue_clock()
+        session = self.trial.market.session
+        is_open = session.open_ns <= clock.now_ns < session.close_ns
+        ends_ns = session.close_ns if is_open else session.open_ns + 86_400 * 10**9
+        return msgspec.structs.replace(clock, is_open=is_open, next_close_ns=ends_ns)
+
+
+class DeribitTrial(Trial):
+    """Runs one schedule over Deribit's protocol."""
+
+    STREAMS = 2
+
+    @staticmethod
+    def draw(seed: int) -> Schedule:
+        """Draw a schedule without the faults that this venue does not have."""
+        drawn = draw_schedule(seed)
+        aim = drawn.aim if drawn.aim is not None and drawn.aim.fault not in NEVER_HERE else None
+        return msgspec.structs.replace(
+            drawn,
+            rules=tuple(rule for rule in drawn.rules if rule.name not in NEVER_HERE),
+            moments=tuple(moment for moment in drawn.moments if moment.kind not in NEVER_HERE),
+            aim=aim,
+        )
+
+    def make_line(self, keyring: Keyring) -> Line:
+        """Return the line to the exchange."""
+        return RpcLine(self, keyring)
+
+    def make_gateway(self) -> SessionGateway:
+        """Return a gateway of the account, not connected yet."""
+        assert isinstance(self.line, RpcLine)
+        key, secret = TrialKey(KEY), TrialKey(SECRET)
+        setup = VenueSetup(
+            instruments=self.market.instruments,
+            clock=self.clock,
+            key=key,
+            secret=secret,
+            timeout_seconds=2.0,
+            acceptance_seconds=10.0,
+            heartbeat_seconds=10.0,
+        )
+        connect = self.line.connect
+        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, connect=connect)
+        made.trial = self
+        return made
