@@ -130,6 +130,26 @@ def test_a_desk_that_counts_dollars_is_refused_on_a_market_that_settles_in_coin(
         build_engine(plain.config, "gamma-scalper", plain.strategy_config, tape.instruments, data)
 
 
+def test_the_bitcoin_documents_keys_are_read_from_its_params(tmp_path):
+    (tmp_path / "params.yaml").write_text(
+        "desk: {currency: BTC}\nhedging threshold: 0.02\nexpiries: [2, 30]\nmax_premium_frac: 0.04\n"
+        "strategies:\n  gamma-scalper:\n    underlying: BTC-PERPETUAL\n"
+        "    selection: {max_expiration_days: 21}\n    exits: {min_dte: null}\n"
+    )
+    config = load_settings("gamma-scalper", cwd=tmp_path, environ={}).strategy_config
+    selection = config.selection
+    assert (selection.min_expiration_days, selection.max_expiration_days) == (2, 21)  # a section's key wins
+    assert (config.hedge.threshold_shares, config.size.max_premium_fraction) == (0.02, 0.04)
+    assert config.underlying == "BTC-PERPETUAL"
+
+
+def test_a_bad_value_of_a_documents_key_is_refused_with_its_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("desk: {currency: BTC}\nhedging-threshold: much\n")
+    with pytest.raises(ConfigError) as refused:
+        load_settings("gamma-scalper", cwd=tmp_path, environ={})
+    assert "params.yaml:2" in refused.value.render()
+
+
 # dollars ------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,22 @@ MOST_VALUES = 20_000
 
 GAMMA_SCALPER = ("strategies", "gamma-scalper")
 
+_SCALPER = ("strategies", "gamma-scalper")
+EXPIRIES: tuple[KeyPath, ...] = (
+    (*_SCALPER, "selection", "min_expiration_days"),
+    (*_SCALPER, "selection", "max_expiration_days"),
+)
+_THRESHOLD: tuple[KeyPath, ...] = ((*_SCALPER, "hedge", "threshold_shares"),)
+DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
+    "hedging_threshold": _THRESHOLD,
+    "hedge_threshold_btc": _THRESHOLD,
+    "expiries": EXPIRIES,
+    "expiries_dte": EXPIRIES,
+    "min_vol_ratio": ((*_SCALPER, "entry", "min_vol_ratio"),),
+    "max_premium_frac": ((*_SCALPER, "size", "max_premium_fraction"),),
+    "close_minutes_before_expiry": ((*_SCALPER, "exits", "minutes_before_expiry"),),
+}
+"""Keys of the Bitcoin document's ``params.yaml``, with what each sets; blanks and dashes count as ``_``."""
 LEGACY_NAMES: dict[str, KeyPath] = {
     "HEDGING_ASSET": (*GAMMA_SCALPER, "underlying"),
     "HEDGING_DELTA_THRESHOLD": (*GAMMA_SCALPER, "hedge", "threshold_shares"),
@@ -141,8 +157,41 @@ def read_file(path: Path) -> list[Entry]:
             where=str(path),
             fix="write its sections as docs/reference/configuration.md has them",
         ) from problem
+    if path.suffix != ".toml":
+        tree, lines = _document_keys(tree, lines)
     places = {key: f"{path.name}:{line}" for key, line in lines.items()}
     return [Entry(key, value, places.get(key, path.name), places=places) for key, value in leaves(tree)]
+
+
+def _document_keys(
+    tree: dict[str, Any], lines: dict[KeyPath, int]
+) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Put the keys of :data:`DOCUMENT_KEYS`, written without a section, in the place of what they set."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        paths = DOCUMENT_KEYS.get(re.sub(r"[\s-]+", "_", str(key).lower()), ())
+        values = [value] * len(paths)
+        if paths is EXPIRIES:
+            values = list(value) if isinstance(value, list) and len(value) == len(paths) else [value] * 2
+        for path, each in zip(paths, values, strict=True):
+            table = found
+            for part in path[:-1]:
+                table = table.setdefault(part, {})
+            table.setdefault(path[-1], each)
+            lines.setdefault(path, lines.get((str(key),), 1))
+        if not paths:
+            found[str(key)] = _merged(found.get(str(key)), value)
+    return found, lines
+
+
+def _merged(below: Any, value: Any) -> Any:
+    """Return two trees as one; what stands in a section wins over the document's keys."""
+    if not (isinstance(below, dict) and isinstance(value, dict)):
+        return value
+    return {
+        **below,
+        **{key: _merged(below.get(key), each) for key, each in value.items()},
+    }
 
 
 def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:

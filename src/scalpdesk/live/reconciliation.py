@@ -215,7 +215,7 @@ class Reconciler:
             changes=changes,
             dividends=desk.market.dividends,
             booked=booked,
-            tolerance=Tolerance(equity=view.account.equity),
+            tolerance=Tolerance(cash=desk.attribution.unit, equity=view.account.equity),
         )
         strangers = tuple(
             Difference(position.symbol, "not in this run's market", f"{position.quantity.normalize():f}")

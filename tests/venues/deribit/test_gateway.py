@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.config.schema import Secret
+from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -17,6 +18,8 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
 )
 from scalpdesk.core.intents import TimeInForce
+from scalpdesk.core.units import SATOSHI
+from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.venues.contract import NoticeKind
 
 D = Decimal
@@ -329,6 +332,38 @@ def test_what_the_venue_cannot_take_is_refused_before_it_is_sent(on_bench):
         assert "64" in second.reason
         assert not bench.account.orders
         assert not bench.of(CancelRejected)
+
+    on_bench(scenario)
+
+
+def test_a_day_of_funding_and_a_delivery_are_in_the_accounts_history(on_bench):
+    """What moved the balance without a trade comes by its own id, and adds up to the broker's cash."""
+
+    async def scenario(bench):
+        gateway = await bench.connected()
+        began_ns = bench.world.now_ns
+        tomorrow = next(
+            number
+            for number, item in enumerate(gateway._instruments)
+            if isinstance(item, OptionContract) and item.is_call and item.expiry == date(2025, 3, 6)
+        )
+        gateway.send(bench.order(tomorrow, "0.5"))
+        gateway.send(bench.order(0, "-300"))
+        fills = await bench.until(OrderFilled, 2)
+        bench.advance(24 * 3_600)
+        view = await gateway.snapshot(fills_since_ns=began_ns)
+        causes = [activity.cause for activity in view.activities]
+        assert causes.count(ChangeCause.FUNDING) == 24
+        delivered = [each for each in view.activities if each.quantity_change]
+        assert [(each.cause in ENDED, each.quantity_change) for each in delivered] == [(True, D("-0.5"))]
+        traded = ((tomorrow, D("0.5")), (0, D(-300)))
+        paid = sum(
+            cash_flow(gateway._instruments[number], signed, fill.price) - fill.fee
+            for fill, (number, signed) in zip(fills, traded, strict=True)
+        )
+        moved = sum(activity.cash_change for activity in view.activities)
+        assert abs(D(2) + paid + moved - bench.account.cash) < SATOSHI
+        assert abs(view.account.cash - bench.account.cash) < SATOSHI
 
     on_bench(scenario)
 

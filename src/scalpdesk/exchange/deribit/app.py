@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -1183,8 +1184,11 @@ class DeribitApi:
                 "cashflow": plain_number(activity.net_amount),
                 "info": activity.activity_id,
             }
-            for place, activity in enumerate(account.activities, start=1)
-            if activity.kind != "FILL" and start <= activity.ts_ns // MS <= end
+            for place, (before, activity) in enumerate(pairwise((None, *account.activities)), start=1)
+            if activity is not None
+            and activity.kind != "FILL"
+            and not (activity.kind == "FEE" and before is not None and before.kind == "FILL")  # of that trade
+            and start <= activity.ts_ns // MS <= end
         ][::-1]
         first, most = int(params.get("continuation") or 0), int(params.get("count", 100))
         more = first + most if len(rows) > first + most else None

@@ -31,6 +31,7 @@ from scalpdesk.venues.contract import (
     Notice,
     NoticeKind,
     Revealable,
+    VenueActivity,
     VenueClock,
     VenueFill,
     VenueMinute,
@@ -59,6 +60,8 @@ MOST_CREDITS = 20
 """Requests to the matching engine: five a second, and so many at once; the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
+LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
+"""Lines of the transaction log in one answer, and how long before an instant it is read."""
 FOLLOWED_LIFE_SECONDS = 86_400.0
 EXPIRY_HOUR = 8
 FAILURES = (wire.RpcError, Disconnected, TimeoutError)
@@ -542,7 +545,27 @@ class DeribitGateway:
             positions=tuple(line.position for line in held),
             open_orders=tuple(open_orders),
             fills=fills,
+            activities=() if fills_since_ns is None else await self._activities(fills_since_ns),
         )
+
+    async def _activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
+        """Return funding, deliveries and transfers since some days before an instant, oldest first."""
+        params: dict[str, Any] = {
+            "currency": self.currency,
+            "start_timestamp": since_ns // wire.NANOS_PER_MS - LOG_DAYS_MS,
+            "end_timestamp": self._venue_ms() + MOST_CLOCK_SKEW_MS,
+            "count": LOG_PAGE,
+        }
+        found: dict[str, VenueActivity] = {}
+        while True:
+            page = await self._question("private/get_transaction_log", params)
+            for message in wire.rows(page.get("logs"), "transaction log"):
+                activity = wire.read_log(message)
+                if activity is not None:
+                    found[activity.activity_id] = activity
+            params["continuation"] = page.get("continuation")
+            if params["continuation"] is None:
+                return tuple(sorted(found.values(), key=lambda each: each.ts_event_ns))
 
     async def _venue_clock(self) -> VenueClock:
         now_ms = int(await self._question("public/get_time", {}))

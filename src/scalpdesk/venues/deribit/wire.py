@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, SubmitOrder, TimeInForce
@@ -20,6 +21,7 @@ from scalpdesk.instruments.contract import Instrument, LinearPerpetual, Perpetua
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.venues.contract import (
     AccountFacts,
+    VenueActivity,
     VenueClock,
     VenueFill,
     VenueOrder,
@@ -427,6 +429,44 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
         quantity_of(instrument, quantity),
         price,
         fee,
+        time_ns(message, "timestamp"),
+    )
+
+
+LOGGED = {
+    "settlement": ChangeCause.FUNDING,
+    "transfer": ChangeCause.TRANSFER,
+    "deposit": ChangeCause.TRANSFER,
+    "withdrawal": ChangeCause.TRANSFER,
+}
+"""Causes of the transaction log's types; deliveries depend on what they brought."""
+
+
+def read_log(message: Message) -> VenueActivity | None:
+    """Read one line of the transaction log; None for a trade, which comes as an execution.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read.
+    """
+    kind = _text(message, "type")
+    if kind in ("trade", "maker", "taker"):
+        return None
+    quantity, cash = exact_field(message, "amount", ZERO), exact_field(message, "change", ZERO)
+    price = exact_field(message, "price", ZERO)
+    if kind == "delivery" and quantity:
+        cause = ChangeCause.CASH_SETTLEMENT if price > 0 else ChangeCause.EXPIRED_WORTHLESS
+    else:
+        cause, quantity = LOGGED.get(kind, ChangeCause.FEE), ZERO
+    return VenueActivity(
+        str(message.get("id")),
+        kind,
+        cause,
+        str(message.get("instrument_name") or ""),
+        quantity,
+        price if quantity else ZERO,
+        cash,
         time_ns(message, "timestamp"),
     )
 
