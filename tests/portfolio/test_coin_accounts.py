@@ -12,7 +12,7 @@ from scipy.stats import norm
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, cash_flow
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
@@ -252,6 +252,23 @@ def test_an_hour_of_a_hedged_straddle_is_what_numpy_makes_of_it():
     assert float(parts["delta"]) == pytest.approx(first + perpetual_at(end) - bent, rel=1e-3)
     assert abs(float(parts["residual"])) <= half_ticks
     assert abs(float(parts["higher_order"])) < 0.05 * wanted["gamma"] + half_ticks
+
+
+def test_a_runs_rate_is_no_part_of_what_coin_options_earn():
+    desk = Desk()
+    desk.engine = DeltaEngine(
+        desk.instruments, desk.state, ContractPricer(), flat_rate=0.05, clock=CALENDAR, by_parity=False
+    )
+    desk.explain = PnlExplain(
+        desk.instruments, desk.state, desk.engine, desk.account, desk.positions, InstrumentId(0)
+    )
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(1, 2, str(desk.state.quotes[1].mid))
+    desk.explain.begin(OPEN_NS)
+    desk.market(OPEN_NS + 20 * HOUR, 91_000.0)
+    desk.explain.mark(desk.now_ns)
+    assert desk.explain.details["rate"] == 0.0
+    assert desk.explain.totals["carry"] == 0
 
 
 def test_a_delivery_is_a_last_step_to_the_price_that_settles():

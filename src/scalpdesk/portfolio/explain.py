@@ -542,7 +542,7 @@ class PnlExplain:
                 vol = valuation.vol * by_clock
         if vol is None:
             return None
-        carry = valuation.rate, valuation.dividend_yield
+        carry = (0.0, 0.0) if terms.is_inverse else (valuation.rate, valuation.dividend_yield)
         return PricedState(valuation.spot, vol, variance_years, years, *carry)
 
     def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:

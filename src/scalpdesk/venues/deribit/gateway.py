@@ -60,6 +60,8 @@ MOST_CREDITS = 20
 """Requests to the matching engine: five a second, and so many at once; the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
+LOOKS = 5
+"""How often the account is asked for until its marks stand still between two questions."""
 LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
 """Lines of the transaction log in one answer, and how long before an instant it is read."""
 FOLLOWED_LIFE_SECONDS = 86_400.0
@@ -496,10 +498,15 @@ class DeribitGateway:
         return self._clock.now_ns() // wire.NANOS_PER_MS + self._ahead_ms
 
     async def _account(self) -> tuple[AccountFacts, list[wire.HeldAtVenue]]:
-        summary = await self._question(
-            "private/get_account_summary", {"currency": self.currency, "extended": True}
-        )
-        found = await self._question("private/get_positions", {"currency": self.currency})
+        """Return the account and its positions at the same marks: cash is what their difference leaves."""
+        params = {"currency": self.currency}
+        found = await self._question("private/get_positions", params)
+        for _ in range(LOOKS):
+            before = found
+            summary = await self._question("private/get_account_summary", {**params, "extended": True})
+            found = await self._question("private/get_positions", params)
+            if _marks(found) == _marks(before):
+                break
         held = []
         for message in wire.rows(found, "positions"):
             instrument = self._instrument(message)
@@ -688,6 +695,11 @@ class DeribitGateway:
             ]
         except (KeyError, TypeError, ValueError) as problem:
             raise RetryError("the venue's bars cannot be read", where="bars", value=repr(problem)) from None
+
+
+def _marks(positions: Any) -> list[tuple[Any, ...]]:
+    names = ("instrument_name", "size", "mark_price")
+    return [tuple(message.get(name) for name in names) for message in wire.rows(positions, "positions")]
 
 
 def _loop_ns() -> int:
