@@ -89,7 +89,8 @@ def main():
         print(f"{label:36} {values[0]:9.2f} {values[1]:9.2f}")
     print(f"sign of realised against implied: weighted {np.mean(agree):.1%}, plain {np.mean(plain):.1%}")
     print(
-        f"of {len(agree)} days; nearest to equal where it differs: {[round(c, 4) for c, a in zip(close, agree, strict=True) if not a]}"
+        f"of {len(agree)} days; nearest to equal where it differs:",
+        [round(c, 4) for c, a in zip(close, agree, strict=True) if not a],
     )
     print(
         f"residual and mark noise of the gross: 95 % of sessions below {np.quantile(unexplained, 0.95):.3%}"

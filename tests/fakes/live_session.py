@@ -65,7 +65,9 @@ class Wanted:
 
     def market(self) -> MarketTape:
         """Return the exchange's market."""
-        tapes = [reconstruct(self.day, seed=self.seed, underlying=symbol) for symbol in self.underlyings]
+        tapes = [
+            market.reconstruct(self.day, seed=self.seed, underlying=symbol) for symbol in self.underlyings
+        ]
         return tapes[0] if len(tapes) == 1 else joined_tape(tapes)
 
 

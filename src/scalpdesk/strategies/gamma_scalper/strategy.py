@@ -656,7 +656,7 @@ class GammaScalper:
         )
 
     def _move(self, view: DeskView) -> Sequence[Action]:
-        """Follow a change of straddles: the old legs out, the new ones in, hedged meanwhile; leave where it fails."""
+        """Follow a change of straddles: old legs out, new ones in, hedged meanwhile; leave where it fails."""
         assert self._pair is not None
         assert self._next_pair is not None
         assert self._entry is not None

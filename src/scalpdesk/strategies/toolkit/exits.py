@@ -202,7 +202,7 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     edge_usd: float | None
     """Edge left, or None when it is not known."""
     exercise_gain: float | None = None
-    """What exercising a leg now gains over holding it, per unit; None where holding is better or not asked."""
+    """What exercising a leg now gains over holding it, per unit; None where holding is better."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
