@@ -35,7 +35,7 @@ from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
-from scalpdesk.core.intents import Mark, Output
+from scalpdesk.core.intents import MARK_STATE, Mark, Output
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -71,16 +71,6 @@ Observer = Callable[[Assembled, int], None]
 """Called once a second of market time with the run and the time (UTC nanoseconds)."""
 
 
-MARK_COLUMNS = (
-    "spot",
-    "net_delta_shares",
-    "gamma_shares_per_usd",
-    "theta_usd_per_day",
-    "vega_usd_per_point",
-    "implied_vol",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """A finished run.
@@ -112,7 +102,7 @@ class RunResult:
         for mark in self.marks:
             total += mark.nav_change
             parts = {name: parts[name] + mark.parts[name] for name in PARTS}
-            state = {name: getattr(mark, name) for name in MARK_COLUMNS}
+            state = {name: getattr(mark, name) for name in MARK_STATE}
             amounts = {f"pnl_{name}": float(amount) for name, amount in parts.items()}
             rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})
         times = pd.to_datetime([mark.ts_ns for mark in self.marks], utc=True)

@@ -138,6 +138,17 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     client_order_ids: tuple[str, ...] = ()
 
 
+MARK_STATE = (
+    "spot",
+    "net_delta_shares",
+    "gamma_shares_per_usd",
+    "theta_usd_per_day",
+    "vega_usd_per_point",
+    "implied_vol",
+)
+"""Fields of a mark that are the state at its instant; its other figures are of the interval before it."""
+
+
 @final
 class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """State of the book at an instant and what moved its value since the mark before.

@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     OrderFilled,
     PositionChanged,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
+from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader, run_dirs
 from scalpdesk.orders.order import Order
@@ -42,16 +42,7 @@ Progress = Callable[[int, int], None]
 
 ZERO = Decimal(0)
 _BATCH_ROWS = 2000
-_FLOAT_MARKS = (
-    "spot",
-    "net_delta_shares",
-    "gamma_shares_per_usd",
-    "theta_usd_per_day",
-    "vega_usd_per_point",
-    "implied_vol",
-    "gamma_rent",
-    "theta_paid",
-)
+_FLOAT_MARKS = (*MARK_STATE, "gamma_rent", "theta_paid")
 
 
 class _Rows:
