@@ -152,6 +152,17 @@ def test_an_id_that_was_used_is_looked_up_and_never_sent_again(code):
     assert made.venue.count("POST /v2/orders") == 1
 
 
+def test_a_refusal_of_an_order_that_the_stream_has_shown_at_the_venue_is_not_believed():
+    # its request came twice on the line: the second was refused, the first order works on
+    def shown_first(_asked):
+        tracker = made.gateway._reports.tracker
+        made.gateway._publisher.publish(tracker.accept(tracker.orders["sd-1"], "v-1", 1, 1))
+        return REFUSAL
+
+    made = talk({"POST /v2/orders": shown_first, BY_ID: (200, WORKING), HISTORY: (200, [])})
+    assert kinds(made.send(order())) == [OrderAccepted, OrderStatusUnknown, OrderAccepted]
+
+
 def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_down():
     made = talk({}, is_connected=False)
     said = made.send(order())

@@ -611,10 +611,17 @@ class OrderSender:
             case ReplyVerdict.UNKNOWN:
                 self._unknown(orders, outcome.reason)
             case ReplyVerdict.DUPLICATE:
-                self._unknown(orders, outcome.reason)
-                await self._reports.query_order(orders[0].submitted.client_order_id)
+                await self._doubted(orders, outcome.reason)
+            case _ if any(order.accepted or order.cover for order in orders):
+                # the stream has shown it at the venue: its request came twice, and this answers the second
+                await self._doubted(orders, outcome.reason)
             case _:
                 self._reject(orders, outcome.reason)
+
+    async def _doubted(self, orders: list[TrackedOrder], reason: str) -> None:
+        """Ask for an order whose answer says that it is not there, and which may be there."""
+        self._unknown(orders, reason)
+        await self._reports.query_order(orders[0].submitted.client_order_id)
 
     def _accepted(self, orders: list[TrackedOrder], body: bytes) -> None:
         try:
