@@ -98,8 +98,8 @@ class Scene:
     references: set[str] = field(default_factory=set)
     """Of what was booked beside the desk's orders."""
     is_booked_twice: bool = False
-    moved_ns: dict[InstrumentId, int] = field(default_factory=dict)
-    """When the desk last heard of a change of what it holds, UTC nanoseconds."""
+    held_at: dict[str, Decimal] = field(default_factory=dict)
+    """By client order id: what the desk held of the instrument when it decided the order."""
     truth: tuple[object, ...] = ()
     """Holdings, cash and executions of the account, to see when it last moved."""
     truth_since_ns: int = 0
@@ -114,15 +114,17 @@ class Scene:
             self._observer = (self.engine, desk.delta_engine.observer())
         return self._observer[1].position_greeks(desk.positions.held(), self.engine.now_ns).net_delta_shares
 
+    def note_decided(self) -> None:
+        """Keep what the desk held when it decided its new orders."""
+        desk = self.engine.desk
+        for name, order in desk.orders.live.items():
+            if name not in self.held_at:
+                self.held_at[name] = desk.positions.quantity(order.submitted.instrument_id)
+
     def note_booked(self) -> None:
         """Follow what moves positions, and those that no order moves."""
         event = self.event
-        if isinstance(event, OrderFilled | FillBusted):
-            order = self.engine.desk.orders.orders.get(event.client_order_id)
-            if order is not None:
-                self.moved_ns[order.submitted.instrument_id] = self.now_ns
-        elif isinstance(event, PositionChanged):
-            self.moved_ns[event.instrument_id] = self.now_ns
+        if isinstance(event, PositionChanged):
             self.booked[event.instrument_id] = (
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )

@@ -444,6 +444,7 @@ class Trial:
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
         if not is_quote or scene.outputs:
+            scene.note_decided()
             phases = {member.phase for member in self._members(self.engine)}
             scene.phase = phases.pop() if len(phases) == 1 else ""
         if not is_quote:

@@ -169,8 +169,8 @@ class WireLaws:
             if (other.side.sign > 0) is order.is_buy and is_equal and alike and soon:
                 return f"2 no_duplicate: {what} again beside {other.client_order_id}"
         # where strategies share the account, one may sell what another has sold short; what was decided
-        # before the desk heard of a trade that was taken back may be on its way to the wire just then
-        is_known = held == known and mine.created_ns >= scene.moved_ns.get(number, 0)
+        # before the desk heard of a late fill or a bust may be on its way to the wire just then
+        is_known = held == known == scene.held_at.get(order.client_order_id, known)
         if mine.submitted.purpose in EXITS and is_known and scene.plan.members == 1:
             closing = sum(
                 (other.leaves for other in same if (other.side.sign > 0) is order.is_buy), Decimal(0)
