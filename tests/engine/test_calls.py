@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (52, 49)
 STRADDLE = (201, 178)
 WHOLE_TRIP = (77, 65)
-STRADDLE_DECISION = (116, 120)
+STRADDLE_DECISION = (117, 120)
 """Python calls and C calls."""
 
 

@@ -18,6 +18,7 @@ from scalpdesk.core.events import (
     OrderCancelled,
     OrderFilled,
     OrderRejected,
+    OrderStatusUnknown,
     PositionChanged,
     TimerEvent,
     TradingHalt,
@@ -27,6 +28,7 @@ from scalpdesk.core.intents import (
     OrderIntent,
     OrderType,
     Purpose,
+    SetTimer,
     Side,
     SubmitOrder,
     TimeInForce,
@@ -314,8 +316,9 @@ def test_halted_desk_repeats_a_cancel_that_was_refused():
     name = name.client_order_id
     engine.handle(OrderAccepted(name, 1, 1, "v"))
     halt = OperatorEvent(2, 2, OperatorAction.HALT, "test", "person")
-    assert CancelOrder(name) in engine.handle(halt)
-    (timer,) = engine.handle(CancelRejected(name, 3, 3, "request is not authorized"))
+    _, first, timer = engine.handle(halt)
+    assert first == CancelOrder(name)
+    assert engine.handle(CancelRejected(name, 3, 3, "request is not authorized")) == ()
     cancel, timer = engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name))
     assert cancel == CancelOrder(name)
     engine.handle(OrderCancelled(name, timer.due_ns - 1, timer.due_ns - 1, "done"))
@@ -328,6 +331,26 @@ def test_after_a_reconnect_the_account_is_looked_at_although_the_venue_limits_re
     outcome = run_trial(quiet_schedule(4, rules=(limited,), moments=(Moment(9.0, "cut"),)))
     assert outcome.faults == 2
     assert outcome.violations == []
+
+
+def test_a_halted_desk_cancels_an_order_that_only_later_shows_that_it_lives():
+    # its cancel before the halt was lost; when the order was found at the venue, nothing asked for its end
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    command = engine.desk.orders.submit(
+        OrderIntent(SHARE, Side.BUY, Decimal(1), Purpose.HEDGE, "test"), engine.now_ns
+    )
+    name = command.client_order_id
+    engine.handle(OrderStatusUnknown(name, 1, 1, "the venue did not answer"))
+    halted = engine.handle(OperatorEvent(2, 2, OperatorAction.HALT, "test", "test"))
+    (timer,) = (one for one in halted if isinstance(one, SetTimer))
+    later = engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name))
+    assert [type(one) for one in later] == [SetTimer]  # what became of it is not known yet
+    engine.handle(OrderAccepted(name, timer.due_ns + 1, timer.due_ns + 1, "v-1"))
+    due_ns = later[0].due_ns
+    assert CancelOrder(name) in engine.handle(TimerEvent(due_ns, due_ns, timer.name))
+    engine.handle(OrderCancelled(name, due_ns + 1, due_ns + 1, "cancelled"))
+    due_ns += timer.due_ns
+    assert engine.handle(TimerEvent(due_ns, due_ns, timer.name)) == ()
 
 
 @given(st.permutations(range(4)))

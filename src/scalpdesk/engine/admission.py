@@ -213,7 +213,7 @@ class OrderAdmission:
             gate.counters,
             gate.venue_limits,
             facts,
-            gate.is_halted(desk.instruments, instrument_id) if gate.halted else False,
+            desk.view.is_halted(instrument_id) if gate.halted else False,
         )
 
     # cutting --------------------------------------------------------------------------------------

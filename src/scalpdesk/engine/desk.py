@@ -68,6 +68,7 @@ class Desk:
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
+        self.view.halted = gate.halted
         self.session_equity = cash
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO

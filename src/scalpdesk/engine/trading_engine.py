@@ -62,6 +62,7 @@ from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, 
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks
 
@@ -200,8 +201,6 @@ class TradingEngine:
             ):
                 self.desk.orders.apply(event)
                 wake = ORDER
-                if type(event) is CancelRejected and self.desk.gate.mode is Mode.HALTED:
-                    self._cancel_again_soon()
             elif type(event) is FillBusted:
                 wake, after = self._on_bust(event), self._flatten_late
             elif type(event) is FolderAnswered:
@@ -353,10 +352,10 @@ class TradingEngine:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
         elif event.name == HALT_TIMER:
             self._cancels_again = False
-            live = self.desk.orders.live_ids() if self.desk.gate.mode is Mode.HALTED else ()
-            for client_order_id in live:
-                self._cancel(client_order_id)
-            if live:
+            if self.desk.gate.mode is Mode.HALTED:
+                for client_order_id, order in tuple(self.desk.orders.live.items()):
+                    if order.state is not OrderState.UNKNOWN:  # the question of what became of it comes first
+                        self._cancel(client_order_id)
                 self._cancel_again_soon()
         elif event.name == FLATTEN_TIMER:
             self._flatten()
@@ -410,7 +409,7 @@ class TradingEngine:
         self._out.append(Decision(self.now_ns, DecisionKind.ALERT, True, reasons, {"symbol": symbol}))
         if since_ns is not None:  # what rests would trade at a price that nobody has seen
             for name, order in tuple(desk.orders.live.items()):
-                if desk.gate.is_halted(desk.instruments, order.submitted.instrument_id):
+                if desk.view.is_halted(order.submitted.instrument_id):
                     self._cancel(name)
 
     def _on_traded(self, event: BarEvent) -> None:
@@ -498,12 +497,17 @@ class TradingEngine:
         if mode is Mode.HALTED or mode is FLATTENING:
             for client_order_id in desk.orders.live_ids():
                 self._cancel(client_order_id)
+        if mode is Mode.HALTED:
+            self._cancel_again_soon()
         if mode is FLATTENING:
             self._begin_flattening()
 
     def _cancel_again_soon(self) -> None:
-        """Set the timer at which a halted desk cancels what still works; one at a time."""
-        if not self._cancels_again:
+        """Set the timer at which a halted desk cancels what still works; one at a time.
+
+        A cancel may be refused or lost, and an order may show only later that it lives.
+        """
+        if self.desk.orders.live and not self._cancels_again:
             self._cancels_again = True
             self._out.append(SetTimer(HALT_TIMER, self.now_ns + CANCEL_AGAIN_NS))
 

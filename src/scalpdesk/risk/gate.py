@@ -7,7 +7,6 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.portfolio.positions import ClosedTrades
 from scalpdesk.risk.checks import CHECKS
 from scalpdesk.risk.context import EVERY_ORDER, SCOPES, Check, OrderContext, OrderKey
@@ -55,15 +54,6 @@ class RiskGate:
         """Start the session's counts at zero."""
         self.closed_trades.new_session()
         self.counters = self._new_counters()
-
-    def is_halted(self, instruments: Instruments, instrument_id: InstrumentId) -> bool:
-        """Return whether trading is halted in an instrument, or in the underlying of an option."""
-        option = instruments[instrument_id]
-        return instrument_id in self.halted or (
-            isinstance(option, OptionContract)
-            and option.underlying in instruments
-            and instruments.id_of(option.underlying) in self.halted
-        )
 
     def refusals(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the order may not go; empty lets it pass."""

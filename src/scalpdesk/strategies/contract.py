@@ -139,6 +139,10 @@ class DeskView(Protocol):
         """Signed contracts or shares held plus the open quantity of live orders."""
         ...
 
+    def is_halted(self, instrument_id: InstrumentId) -> bool:
+        """Return whether trading is halted in an instrument, or in the underlying of an option."""
+        ...
+
     def order_of(self, event: Event) -> Order | None:
         """Return the order that an event is about, None for any other event."""
         ...
@@ -161,6 +165,7 @@ class WritableDeskView:
     __slots__ = (
         "account",
         "delta_engine",
+        "halted",
         "instruments",
         "market",
         "mode",
@@ -193,6 +198,8 @@ class WritableDeskView:
         self.underlying = underlying
         self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
+        self.halted: Mapping[InstrumentId, int] = {}
+        """Instruments in which trading is halted, and since when, UTC nanoseconds."""
 
     @property
     def nav(self) -> Decimal:
@@ -214,6 +221,17 @@ class WritableDeskView:
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""
         return self.positions.quantity(instrument_id) + self.orders.pending(instrument_id)
+
+    def is_halted(self, instrument_id: InstrumentId) -> bool:
+        """Return whether trading is halted in an instrument, or in the underlying of an option."""
+        if not self.halted:
+            return False
+        option, instruments = self.instruments[instrument_id], self.instruments
+        return instrument_id in self.halted or (
+            isinstance(option, OptionContract)
+            and option.underlying in instruments
+            and instruments.id_of(option.underlying) in self.halted
+        )
 
     def order_of(self, event: Event) -> Order | None:
         """Return the order that an event is about, None for any other event."""

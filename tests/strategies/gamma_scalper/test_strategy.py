@@ -1,5 +1,6 @@
 """The gamma scalper through its phases; the test is the venue and the market."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -20,6 +21,7 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     PositionChanged,
     RateEvent,
+    TradingHalt,
 )
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
@@ -164,6 +166,17 @@ def test_the_best_straddle_is_bought(scalper):
 )
 def test_an_entry_is_made_between_two_times(scalper, clock_time, buys):
     desk = scalper()
+    assert len(orders(desk.go_to(clock_time).market(500.0))) == buys
+
+
+@pytest.mark.parametrize(("clock_time", "buys"), [("12:49:59", 2), ("12:50", 0)])
+def test_no_straddle_is_bought_in_the_minutes_in_which_the_days_is_sold(scalper, clock_time, buys):
+    # a short day: it was bought after the time of leaving and sold at once
+    desk = scalper(
+        is_open=False, exits=ExitConfig(min_dte=None, edge_gone=False, flat_minutes_before_close=10.0)
+    )
+    session = session_on(DAY)
+    desk.open(replace(session, close_ns=session.clock_ns("13:00")))
     assert len(orders(desk.go_to(clock_time).market(500.0))) == buys
 
 
@@ -960,6 +973,38 @@ def test_a_leg_that_is_quoted_again_is_sold_at_once_and_not_at_the_end_of_its_pa
         (CALL, OrderType.MARKET),
         (PUT, OrderType.MARKET),
     ]
+
+
+def trading(desk, *, is_halted):
+    """Let the exchanges halt or resume trading in the share, a second later."""
+    at_ns = desk.wait(1).now_ns
+    return desk.handle(TradingHalt(0, at_ns, at_ns, is_halted=is_halted, reason="T1"))
+
+
+def test_while_trading_is_halted_nothing_is_sent_and_an_exit_goes_at_once_afterwards(scalper):
+    # each pause after a refusal was twice as long: an exit went up to a minute after the halt's end
+    desk = hold(scalper(exits=ExitConfig(min_dte=None, edge_gone=False, close_at="12:00")))
+    trading(desk, is_halted=True)
+    during = [one for _ in range(60) for one in desk.wait(5).market(508.0)]
+    desk.go_to("12:00")
+    during += [one for _ in range(60) for one in desk.wait(5).market(500.0)]
+    assert orders(during) == []
+    said = [one.reasons for one in decisions(during) if one.kind in ("hedge", "exit", "entry")]
+    assert said == []
+    alerts = [one.reasons[0] for one in decisions(during) if one.kind == "alert"]
+    assert all("; trading is halted in SPY" in reason for reason in alerts)
+    assert len(alerts) == 4  # after 30, 60, 120 and 240 s
+    trading(desk, is_halted=False)
+    sold = orders(desk.wait(1).market(500.0))
+    assert [(one.instrument_id, one.side) for one in sold] == [(CALL, Side.SELL), (PUT, Side.SELL)]
+
+
+def test_no_straddle_is_bought_while_trading_is_halted(scalper):
+    desk = scalper()
+    trading(desk, is_halted=True)
+    assert desk.wait(1).market(500.0) == ()
+    trading(desk, is_halted=False)
+    assert len(orders(desk.wait(1).market(501.0))) == 2
 
 
 def two_days_later(desk):

@@ -52,6 +52,7 @@ from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
     first_reason,
+    minutes_before,
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -422,8 +423,12 @@ class GammaScalper:
             return ()
         opens_ns = session.clock_ns(self.config.entry.not_before)
         closes_ns = session.clock_ns(self.config.entry.not_after)
+        leaves_ns = minutes_before(session.close_ns, self.config.exits.flat_minutes_before_close or 0.0)
         spot = view.market.mark(view.underlying)
-        if not opens_ns <= view.now_ns <= min(closes_ns, session.close_ns) or spot is None:
+        # at the minute in which the day's straddle is sold none is bought
+        if not opens_ns <= view.now_ns <= closes_ns or view.now_ns >= leaves_ns or spot is None:
+            return ()
+        if view.is_halted(view.underlying):
             return ()
         ahead = event_ahead(self.config.exits, view.now_ns, session, self._ex_dividends_ns(view))
         if ahead:

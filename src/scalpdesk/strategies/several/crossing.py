@@ -1,19 +1,8 @@
-"""When two orders of one account would meet, and what they are worth to each other.
+"""Nets the orders of several strategies that share one account.
 
 An account that trades with itself makes a wash trade: venues refuse it, regulators ask about it. So
-two strategies' opposite wishes never rest at the venue where they could meet. They cross inside, at
-the mid of a good quote, or one of them keeps a tick away from the other.
-
-What the strategies of one wake have asked for, while it can still be netted.
-
-Expired options that the account does not hold because its strategies hold them against each other.
-
-The venue settles what the account holds; of one strategy's long against another's short it knows
-nothing. They settle between themselves, at the intrinsic value by the underlying's mark.
-
-Carries out the netting: crosses inside the desk, and orders that wait for one another.
-
-The ways in which a new order of one member meets what another member has under way, best first:
+two strategies' opposite wishes never rest at the venue where they could meet. A new order of one
+strategy meets what another has under way in one of these ways, best first:
 
 1. The other's is on its way out in the same wake, or waits inside: both cross, at the mid of a good
    quote, or at the limit that forbids the mid when it lies within the quote.
@@ -22,6 +11,9 @@ The ways in which a new order of one member meets what another member has under 
 3. The other's rests at the market: it is taken back, the new one waits; when it is off the book the
    two cross, and what is left of either goes out.
 4. The other's is about to fill (at the market), or the quote is not good: the new one waits.
+
+The venue settles an expired option that the account holds; of one strategy's long against another's
+short it knows nothing. They settle inside, at the intrinsic value by the underlying's mark.
 """
 
 from decimal import Decimal

@@ -121,6 +121,7 @@ class Member:
             book.account,
             view.underlying,
         )
+        self.view.halted = view.halted
         self.mode: Mode = Mode.ACTIVE
         """Its own mode; the stricter of this and the desk's counts."""
         self.letters: list[OrderFilled] = []

@@ -387,9 +387,14 @@ class BeforeClose:
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
         close_ns = trade.session.close_ns
-        if trade.now_ns < close_ns - int(self.minutes * 60 * NANOS_PER_SECOND):
+        if trade.now_ns < minutes_before(close_ns, self.minutes):
             return None
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
+
+
+def minutes_before(instant_ns: int, minutes: float) -> int:
+    """Return the instant (UTC nanoseconds) so many minutes before another."""
+    return instant_ns - int(minutes * 60 * NANOS_PER_SECOND)
 
 
 def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[StraddleView], ...]:

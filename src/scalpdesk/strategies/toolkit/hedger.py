@@ -209,9 +209,10 @@ class DeltaHedger:
         # of one instant's events the first hedge counts: what the next one shows is not a move yet
         if view.now_ns == self._sent_ns and self._unfinished is None:
             return []
-        unfinished, self._unfinished = self._unfinished, None
-        if judged.inside and unfinished is None:
+        unfinished = self._unfinished
+        if (judged.inside and unfinished is None) or view.is_halted(number):
             return []
+        self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         quantity = quantity_to_target(inputs.net_delta_shares, target)
         size = view.instruments.by_id[number].contract_usd

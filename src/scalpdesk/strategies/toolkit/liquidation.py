@@ -275,6 +275,9 @@ class Liquidation:
                 age_ns = view.now_ns - working[0].created_ns
                 waits.append(view.now_ns + self._retry_ns - age_ns % self._retry_ns)
                 continue
+            if view.is_halted(number):  # nothing may be sent; tried at once when it trades again
+                self._not_before.pop(number, None)
+                continue
             if number in self._offered and not self._is_unquoted(view, number):
                 # quoted again: what was offered blind counts nothing, and is not waited for
                 del self._offered[number]
@@ -466,6 +469,9 @@ class Liquidation:
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
         number = view.underlying
+        if view.is_halted(number):
+            self._not_before.pop(number, None)
+            return ()
         if view.orders.live_for(number) or view.now_ns < self._not_before.get(number, 0):
             return ()
         left = view.positions.quantity(number)
@@ -512,6 +518,8 @@ class Liquidation:
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
         )
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
+        if view.is_halted(view.underlying):
+            reason += f"; trading is halted in {view.instruments[view.underlying].symbol}"
         silent = [view.instruments[leg].symbol for leg in legs if self._is_unquoted(view, leg)]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
