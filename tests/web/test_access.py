@@ -19,7 +19,12 @@ from scalpdesk.web.access import (
 
 TOKENS = Tokens("operator-token", "viewer-token")
 PATHS = ("/", "/orders", "/api/desk", "/api/events", "/metrics", "/openapi.json", "/healthz", "/login")
-CHANGES = ("/api/commands/halt", "/api/commands/flatten", "/api/commands/resume")
+CHANGES = (
+    "/api/commands/halt",
+    "/api/commands/flatten",
+    "/api/commands/resume",
+    "/api/alerts/acknowledge",
+)
 ROLES = ("nothing", "viewer", "operator")
 ORIGINS = (None, "http://localhost:10000", "http://evil.example", "http://localhost:3000", "null")
 HOSTS = ("localhost:10000", "127.0.0.1:10000", "[::1]:10000", "evil.example:10000", "localhost:3000", "")

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from msgspec import structs
 
-from scalpdesk.alerts.book import AlertBook, acknowledge, alerts_of, quiet_span
+from scalpdesk.alerts.book import AlertBook, quiet_span
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
 from scalpdesk.alerts.service import AlertService, WatchOrders
@@ -24,6 +24,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Decision
 from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.web.feed import acknowledge, alerts_of
 from scalpdesk.web.follower import RunFollower
 
 SECOND_NS = 10**9

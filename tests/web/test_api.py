@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import stat
 from hashlib import sha256
 from importlib.resources import files
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scalpdesk.alerts.service import PageWatch
+from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
-from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, DeskFeed
 
 ORIGIN = {"origin": "http://localhost:10000"}
 OPERATOR = {"authorization": "Bearer operator-token"}
@@ -130,6 +133,35 @@ def test_changes_need_the_operator_and_a_desk_that_runs(client):
     assert client.post("/api/commands/explode", json=body, headers=OPERATOR).status_code == 404
     assert client.post("/api/commands/halt", json={"key": "x"}, headers=OPERATOR).status_code == 422
     assert client.post("/api/commands/halt", content=b"x" * 20_000, headers=OPERATOR).status_code == 413
+
+
+def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, client_of):
+    watch = PageWatch(AlertSettings(silent_seconds=0.0), SystemClock())
+    feed = DeskFeed(held_runs, None, SystemClock(), watch)
+    while feed.step():
+        pass
+    client = client_of(feed)
+    assert client.get("/api/alerts").json() == {"open": [], "sent": [], "is_sent": None}  # not judged yet
+    feed.judge()
+    shown = client.get("/api/alerts").json()
+    assert ([each["key"] for each in shown["open"]], shown["is_sent"]) == (["gone"], False)
+    feed.publish()
+    head = json.loads(feed.encoded)["head"]
+    assert head["alarm"] == {"level": "alarm", "what": shown["open"][0]["what"], "number": 1}
+    assert shown["open"][0]["what"].startswith("No desk listens for")
+    assert client.post("/api/alerts/acknowledge", json={}, headers=ORIGIN).status_code == 403
+    assert client.post("/api/alerts/acknowledge", json={}, headers=OPERATOR).status_code == 200
+    (acknowledged,) = client.get("/api/alerts").json()["open"]
+    assert acknowledged["acknowledged"] == "operator on the dashboard"
+    assert feed._alarm() is None
+    file = feed.follower.run_dir / ACKNOWLEDGED_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (feed.follower.run_dir / STATE_FILE).write_text('{"open": [], "sent": []}')
+    feed.judge()  # a watcher has left its own: that counts
+    assert client.get("/api/alerts").json() == {"open": [], "sent": [], "is_sent": True}
+    for name in (ACKNOWLEDGED_FILE, STATE_FILE):
+        (feed.follower.run_dir / name).unlink()
+    feed.follower.tail.close()
 
 
 def test_login_over_the_api_lets_the_page_operate(client):

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from pathlib import Path
@@ -15,12 +16,9 @@ from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.web.feed import ACKNOWLEDGED_FILE
 from scalpdesk.web.texts import span
 
-STATE_FILE = "alerts.json"
-"""In the folder of a run: open alerts and the latest that were sent."""
-ACKNOWLEDGED_FILE = "alerts.ack"
-"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
 KEPT = 200
 MOST_ESCALATIONS = 8
 
@@ -98,6 +96,7 @@ class AlertBook:
     """Texts to be sent: when each came, its level."""
     _last_sent_ns: dict[str, int] = field(default_factory=dict)
     _suppressed: dict[str, int] = field(default_factory=dict)
+    _read_acknowledgements: int = 0
 
     def update(self, holding: Iterable[Alert], news: Iterable[Alert], now_ns: int) -> None:
         """Take in what holds now and what has happened since the last time."""
@@ -152,6 +151,18 @@ class AlertBook:
         for name in found:
             self.open[name].acknowledged = who
         return found
+
+    def take_acknowledgements(self, run_dir: Path) -> None:
+        """Take in what people have acknowledged in a run's folder since the last call."""
+        try:
+            lines = (run_dir / ACKNOWLEDGED_FILE).read_bytes().splitlines()
+        except OSError:
+            return
+        for line in lines[self._read_acknowledgements :]:
+            with suppress(msgspec.MsgspecError):
+                key, who = msgspec.json.decode(line, type=tuple[str, str])
+                self.acknowledge(key, who)
+        self._read_acknowledgements = len(lines)
 
     def is_quiet(self, now_ns: int) -> bool:
         """Return whether only alarms are sent now."""
@@ -225,19 +236,3 @@ class AlertBook:
             ],
             "sent": list(self.sent),
         }
-
-
-def acknowledge(run_dir: Path, key: str, who: str) -> None:
-    """Leave an acknowledgement for the process that watches the desk; an empty key means all."""
-    path = run_dir / ACKNOWLEDGED_FILE
-    path.touch(mode=0o600)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{msgspec.json.encode([key, who]).decode()}\n")
-
-
-def alerts_of(run_dir: Path) -> dict[str, Any] | None:
-    """Return the alerts of a run as its watcher wrote them last; None where nobody watched it."""
-    try:
-        return msgspec.json.decode((run_dir / STATE_FILE).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
-        return None

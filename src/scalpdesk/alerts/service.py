@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from scalpdesk.alerts.book import ACKNOWLEDGED_FILE, STATE_FILE, AlertBook, Message
+from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import BotCommand, Channels, TelegramBot, call
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, status_text
 from scalpdesk.config.schema import Secret
@@ -26,6 +26,7 @@ from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web import documents
+from scalpdesk.web.feed import STATE_FILE
 from scalpdesk.web.follower import RunFollower
 
 STATUS_SECONDS = 2.0
@@ -96,7 +97,6 @@ class AlertService:
         self._status: dict[str, Any] | None = None
         self._listens = False
         self._codes: dict[int, tuple[str, int]] = {}
-        self._read_acknowledgements = 0
         self._written = b""
 
     def _is_due(self, what: str, now_ns: int, seconds: float) -> bool:
@@ -117,7 +117,7 @@ class AlertService:
             self.book.title = self._title()
         if self._is_due("status", now_ns, STATUS_SECONDS):
             self._ask_status()
-        self._take_acknowledgements()
+        self.book.take_acknowledgements(self.run_dir)
         news = [*self._rules.news(), *self._news]
         self._news.clear()
         if not self._settings.summary:
@@ -200,18 +200,6 @@ class AlertService:
 
     # back ---------------------------------------------------------------------------------------
 
-    def _take_acknowledgements(self) -> None:
-        path = self.run_dir / ACKNOWLEDGED_FILE
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError:
-            return
-        for line in lines[self._read_acknowledgements :]:
-            with suppress(msgspec.MsgspecError):
-                key, who = msgspec.json.decode(line, type=tuple[str, str])
-                self.book.acknowledge(key, who)
-        self._read_acknowledgements = len(lines)
-
     def _note_stranger(self, user: int) -> None:
         self._news.append(
             Alert(
@@ -262,6 +250,37 @@ class AlertService:
         if "error" in answer:
             return f"{action} was NOT carried out: {answer['error']}"
         return f"{action}: the desk was {answer.get('was')}, is {answer.get('mode')} now."
+
+
+class PageWatch:
+    """Open alerts of the run that a page follows, for a desk whose alerts nobody sends.
+
+    Parameters
+    ----------
+    settings
+        Of the section ``[alerts]``.
+    clock
+        The wall's.
+    """
+
+    def __init__(self, settings: AlertSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._follower: RunFollower | None = None
+
+    def look(
+        self, follower: RunFollower, status: Mapping[str, Any] | None, *, is_running: bool
+    ) -> dict[str, Any]:
+        """Judge a run once; return its alerts in the form of the file that a watcher leaves."""
+        if follower is not self._follower:
+            self._follower = follower
+            self._rules, self._book = DeskRules(self._settings, follower), AlertBook(self._settings)
+        now_ns = self._clock.now_ns()
+        self._book.take_acknowledgements(follower.run_dir)
+        holding = self._rules.conditions(now_ns, status, is_running=is_running)
+        self._book.update(holding, self._rules.news(), now_ns)
+        self._book.due(now_ns)  # nobody to send it to: among the latest on the page
+        return self._book.document()
 
 
 # beside a desk ------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 @settings_options
 def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the open alerts of a desk, as its watcher left them."""
-    from scalpdesk.alerts.book import alerts_of
+    from scalpdesk.web.feed import alerts_of
 
     run_dir = _run_dir(config_file, overrides, run_id)
     found = alerts_of(run_dir)
@@ -122,7 +122,7 @@ def ack(
     *, as_json: bool, key: str, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Acknowledge open alerts, all or those whose key begins so: they are not sent again."""
-    from scalpdesk.alerts.book import acknowledge
+    from scalpdesk.web.feed import acknowledge
 
     run_dir = _run_dir(config_file, overrides, run_id)
     who = getpass.getuser()

@@ -135,7 +135,10 @@ def dashboard(
     Whoever opens the page on this machine reads. Halt and flatten need the operator's token, which is made
     at the first start and kept in the state folder, for its owner only.
     """
+    from scalpdesk.alerts.service import PageWatch
+    from scalpdesk.config.settings import DeskConfig
     from scalpdesk.core.clock import SystemClock
+    from scalpdesk.core.errors import ConfigError
     from scalpdesk.live.arming import state_dir
     from scalpdesk.web.access import Access, load_tokens
     from scalpdesk.web.app import listener_of, serve
@@ -148,7 +151,13 @@ def dashboard(
         else:
             click.echo(f"operator {tokens.operator}\nviewer   {tokens.viewer}")
         return
-    folder = Path(settings_from().config.desk.runs_dir if runs_dir is None else runs_dir)
+    config = DeskConfig()
+    try:
+        config = settings_from().config
+    except ConfigError:
+        if runs_dir is None:  # where it is named, the page needs nothing of the file
+            raise
+    folder = Path(runs_dir or config.desk.runs_dir)
     listener = listener_of(host, port)
     port = int(listener.getsockname()[1])
     address = f"http://{'localhost' if host in LOCAL else host}:{port}/"
@@ -161,9 +170,10 @@ def dashboard(
     sys.stdout.flush()
     if beside_desk:
         threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    serve(
-        DeskFeed(folder, run_id, SystemClock()), Access(tokens, host=host, port=port, names=names), listener
-    )
+    clock = SystemClock()
+    watch = PageWatch(config.alerts, clock)
+    access = Access(tokens, host=host, port=port, names=names)
+    serve(DeskFeed(folder, run_id, clock, watch), access, listener)
 
 
 def _end_with_parent() -> None:

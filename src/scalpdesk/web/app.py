@@ -27,11 +27,18 @@ from scalpdesk.core.errors import ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
 from scalpdesk.web.access import Access, Guard, Refusal, Role
-from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, empty_head, resident_bytes
+from scalpdesk.web.feed import (
+    CLIENT_SECONDS,
+    MOST_CLIENTS,
+    DeskFeed,
+    acknowledge,
+    empty_head,
+    resident_bytes,
+)
 from scalpdesk.web.market import picker_page, volatility_page
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
-from scalpdesk.web.texts import json_safe
+from scalpdesk.web.texts import clock, json_safe
 
 PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 STATIC_TYPES = {
@@ -50,6 +57,12 @@ class Command(BaseModel):
 
     key: str = Field(min_length=8, max_length=100, description="Chosen by the sender; sent once per key.")
     reason: str = Field(default="", max_length=500, description="Kept in the journal.")
+
+
+class Acknowledgement(BaseModel):
+    """Alerts that a person has seen to."""
+
+    key: str = Field(default="", max_length=200, description="Beginning of their keys; all when empty.")
 
 
 class Login(BaseModel):
@@ -310,6 +323,17 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
     def metrics() -> Response:
         return _json(json_safe(system_metrics(feed)))
 
+    @app.get("/api/alerts", summary="Open alerts of the desk, and the latest messages.", tags=["desk"])
+    def alerts() -> Response:
+        found = feed.alerts() or {"open": [], "sent": [], "is_sent": None}
+        return _json(
+            {
+                **found,
+                "open": [{**each, "since": f"{clock(each['since_ns'])} ET"} for each in found["open"]],
+                "sent": [{**each, "time": f"{clock(each['ts_ns'])} ET"} for each in found["sent"][::-1]],
+            }
+        )
+
     @app.get("/metrics", summary="Metrics for Prometheus.", tags=["server"], response_class=PlainTextResponse)
     def prometheus() -> Response:
         registry = CollectorRegistry()
@@ -401,6 +425,19 @@ def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
     def logout(request: Request) -> Response:
         access.log_out(request.headers)
         return JSONResponse({"role": Role.NOBODY.value}, headers={"set-cookie": access.set_cookie("")})
+
+    @app.post(
+        "/api/alerts/acknowledge",
+        summary="Acknowledge open alerts: the operator's token is needed.",
+        tags=["commands"],
+    )
+    def acknowledge_alerts(body: Acknowledgement) -> Response:
+        follower = feed.follower
+        if follower is None:
+            return JSONResponse({"error": "there is no run yet", "fix": "scalpdesk demo"}, 503)
+        acknowledge(follower.run_dir, body.key, "operator on the dashboard")
+        feed.judge()
+        return _json({"acknowledged": body.key})
 
     @app.post(
         "/api/commands/{action}",

@@ -9,10 +9,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,6 +33,20 @@ CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is closed."""
 SLICE_RECORDS = 8
 KEPT_ANSWERS = 200
+WATCH_SECONDS = 2.0
+STATE_FILE = "alerts.json"
+"""In the folder of a run that a watcher sends alerts of: those open, and the latest that were sent."""
+ACKNOWLEDGED_FILE = "alerts.ack"
+"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
+
+
+class Watch(Protocol):
+    """Judges a run: what a person should know of."""
+
+    def look(
+        self, follower: RunFollower, status: Mapping[str, Any] | None, *, is_running: bool
+    ) -> dict[str, Any]:
+        """Return the alerts of a run: those ``open``, and the latest ``sent``."""
 
 
 class DeskFeed:
@@ -47,9 +61,11 @@ class DeskFeed:
         run written last.
     clock
         The wall clock, for the stamp of a state.
+    watch
+        Judges the run where no watcher sends its alerts.
     """
 
-    def __init__(self, runs_dir: Path, run: str | None, clock: Clock) -> None:
+    def __init__(self, runs_dir: Path, run: str | None, clock: Clock, watch: Watch | None = None) -> None:
         self.runs_dir = runs_dir
         self.lock = threading.Lock()
         self.follower: RunFollower | None = None
@@ -70,29 +86,63 @@ class DeskFeed:
         self._published = 0.0
         self._answers: dict[str, dict[str, Any]] = {}
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._watch = watch
+        self._alerts: tuple[Path | None, dict[str, Any] | None] = (None, None)
+        """Run that was judged last, and its alerts."""
 
     # following ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Follow in a thread of its own."""
-        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
-        self._thread.start()
+        """Follow in a thread of its own, and judge in another: a desk that hangs holds up its answer."""
+        for act, pause in ((self.step, POLL_SECONDS), (self.judge, WATCH_SECONDS)):
+            thread = threading.Thread(target=self._repeat, args=(act, pause), name=act.__name__, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
         """Stop following."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
+        for thread in self._threads:
+            thread.join(5.0)
 
-    def _follow(self) -> None:
+    def judge(self) -> bool:
+        """Look for alerts of the followed run: those of its watcher, else by the rules."""
+        follower = self.follower
+        if follower is None:
+            return False
+        found = alerts_of(follower.run_dir)
+        if found is not None:
+            found["is_sent"] = True
+        elif self._watch is not None:
+            status = self.desk_status()
+            with self.lock:
+                found = self._watch.look(follower, status, is_running=self.is_running)
+            found["is_sent"] = False
+        self._alerts = follower.run_dir, found
+        return False
+
+    def alerts(self) -> dict[str, Any] | None:
+        """Return the alerts of the followed run with ``is_sent``; None before it was judged."""
+        run_dir, found = self._alerts
+        return found if self.follower is not None and self.follower.run_dir == run_dir else None
+
+    def _alarm(self) -> dict[str, Any] | None:
+        """Return the gravest open alert that nobody has acknowledged, and how many there are."""
+        waiting = [each for each in (self.alerts() or {"open": ()})["open"] if not each["acknowledged"]]
+        if not waiting:
+            return None
+        first = next((each for each in waiting if each["level"] == "alarm"), waiting[0])
+        return {"level": first["level"], "what": first["what"], "number": len(waiting)}
+
+    def _repeat(self, act: Callable[[], bool], pause_seconds: float) -> None:
         while not self._stop.is_set():
             try:
-                has_more = self.step()
+                has_more = act()
             except Exception as error:  # noqa: BLE001 - shown on the page; the server goes on
                 self.problem = f"{type(error).__name__}: {error}"
                 has_more = False
-            self._stop.wait(0.0 if has_more else POLL_SECONDS)
+            self._stop.wait(0.0 if has_more else pause_seconds)
 
     def step(self) -> bool:
         """Choose the run, take in what is new, publish when due; return whether more is waiting."""
@@ -157,7 +207,7 @@ class DeskFeed:
         start = sent if generation == series.generation and sent <= len(series) else 0
         self._series_sent = (series.generation, len(series))
         return state | {
-            "head": json_safe(run_head(follower, is_running=self.is_running)),
+            "head": json_safe(run_head(follower, is_running=self.is_running)) | {"alarm": self._alarm()},
             "desk": json_safe(desk_page(follower)),
             "series": {
                 "run": follower.run_dir.name,
@@ -233,6 +283,22 @@ class DeskFeed:
             return ask(follower.run_dir, {"do": "status"}, timeout_seconds=1.0)
         except ScalpdeskError:
             return None
+
+
+def acknowledge(run_dir: Path, key: str, who: str) -> None:
+    """Leave an acknowledgement for the process that watches the desk; an empty key means all."""
+    path = run_dir / ACKNOWLEDGED_FILE
+    path.touch(mode=0o600)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{msgspec.json.encode([key, who]).decode()}\n")
+
+
+def alerts_of(run_dir: Path) -> dict[str, Any] | None:
+    """Return the alerts of a run as its watcher wrote them last; None where nobody watched it."""
+    try:
+        return msgspec.json.decode((run_dir / STATE_FILE).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def empty_head() -> dict[str, Any]:

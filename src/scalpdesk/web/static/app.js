@@ -113,6 +113,10 @@ function drawConnection() {
     bad = true;
   } else if (head?.mode && head.mode !== "ACTIVE" && head.state === "running") {
     text = `${head.mode}: ${head.mode_reason || "no reason given"}`;
+  } else if (head?.alarm && head.state !== "ended") {
+    const more = head.alarm.number - 1;
+    text = `${head.alarm.level.toUpperCase()}: ${head.alarm.what}${more ? ` And ${more} more` : ""} (page System acknowledges)`;
+    bad = head.alarm.level === "alarm";
   }
   banner.hidden = !text;
   banner.classList.toggle("bad", bad);

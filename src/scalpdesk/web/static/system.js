@@ -1,15 +1,17 @@
 // System: is the machine well?
 
-import { card, facts, h, poll, table } from "./dom.js";
+import { card, facts, fetchJson, h, poll, table, tinted } from "./dom.js";
 
 const round = (value, digits = 1) => (value === null || value === undefined ? null : Number(value).toLocaleString("en-US", { maximumFractionDigits: digits }));
 const withUnit = (value, unit, digits) => (round(value, digits) === null ? null : `${round(value, digits)} ${unit}`);
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
-  const journal = h("div"), server = h("div"), desk = h("div"), notices = h("div"), odd = h("div");
+  const journal = h("div"), server = h("div"), desk = h("div"), notices = h("div"), odd = h("div"), alerts = h("div"), sent = h("div");
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Is the machine well?"), sentence),
+    card("w8", "Open alerts", alerts),
+    card("w4", "Latest messages", sent),
     card("w6", "Journal, as this page follows it", journal),
     card("w6", "This page's server", server),
     card("w6", "Desk, by its own answer", desk),
@@ -54,6 +56,42 @@ export function create(main) {
     );
   }
 
-  const stop = poll("/api/metrics", draw, 1);
-  return { update() {}, destroy: stop };
+  const acknowledge = async (key) => {
+    const { ok, body } = await fetchJson("/api/alerts/acknowledge", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ key }) });
+    if (ok) { stopAlerts.now(); return; }
+    alerts.append(h("p", { class: "note dangerous", role: "status" }, `${body.error}. Log in above, or type: scalpdesk alerts ack`));
+  };
+
+  function drawAlerts(page) {
+    const { open = [], is_sent: isSent } = page, waiting = open.filter((row) => !row.acknowledged);
+    const last = alerts.firstChild?.dataset?.shown, shown = JSON.stringify(open);
+    if (last !== shown) {  // not under a finger that is about to press
+      const list = open.length
+        ? table(
+            [
+              { head: "Level", cell: (row) => tinted(row.level.toUpperCase(), row.level === "alarm" ? "dangerous" : "warn", true) },
+              { head: "What happened; what the desk did; what is asked", cell: (row) => [h("div", {}, row.what), h("div", { class: "muted" }, `The desk ${row.did}`), h("div", {}, `Please: ${row.asked}`)] },
+              { head: "Since", class: "nowrap narrow-gone", cell: (row) => row.since },
+              { head: "Acknowledged", cell: (row) => row.acknowledged || h("button", { type: "button", onclick: () => acknowledge(row.key) }, "Acknowledge") },
+            ],
+            open,
+            { caption: "Open alerts" },
+          )
+        : h("p", { class: "empty" }, "None.");
+      list.dataset.shown = shown;
+      alerts.replaceChildren(
+        list,
+        waiting.length > 1 ? h("p", {}, h("button", { type: "button", onclick: () => acknowledge("") }, `Acknowledge all ${waiting.length}`)) : "",
+        h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "Nobody is sent these: no address in credentials.alert_urls. This page judges by the same rules." : "Not judged yet."),
+      );
+    }
+    sent.replaceChildren(
+      page.sent?.length
+        ? h("ul", {}, page.sent.slice(0, 8).map((row) => h("li", {}, h("span", { class: "muted" }, `${row.time} `), row.text.split("\n")[0])))
+        : h("p", { class: "empty" }, "None."),
+    );
+  }
+
+  const stop = poll("/api/metrics", draw, 1), stopAlerts = poll("/api/alerts", drawAlerts, 1);
+  return { update() {}, destroy() { stop(); stopAlerts(); } };
 }
