@@ -1,18 +1,24 @@
 """Pages, tear sheet and alerts of a desk that counts in coin: its decimals, no dollar taken for a coin."""
 
+import json
+import math
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 
 from scalpdesk.alerts.rules import status_text
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.pricing.european import expiry_payoff_coin
 from scalpdesk.web import documents
 from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
 
 PARAMS = Path(__file__).parents[2] / "examples" / "btc-gamma-scalper" / "params.yaml"
@@ -65,7 +71,7 @@ def test_amounts_have_the_coins_decimals_and_sum_exactly(coin):
     assert Decimal(answer["nav"]) == Decimal(2) + total
     sheet = sheet_document(coin)
     assert (amount(sheet["result"]), sheet["currency"]) == (total, "BTC")
-    assert " BTC, worst case ·" in status_text(coin, is_running=False)
+    assert f" BTC, worst case {head['worst']}" in status_text(coin, is_running=False)
 
 
 def test_a_perpetual_counts_in_coin(coin):
@@ -100,8 +106,95 @@ def test_a_perpetual_counts_in_coin(coin):
     assert cost == pytest.approx(expected, abs=1e-8)
 
 
-def test_what_is_not_worked_out_in_coin_is_not_shown(coin):
-    assert documents.worst_case(coin)["worst"] is None
+def coin_pnl(follower, spot, change):
+    """P&L in coin at a spot and a change of volatility, now: Black 1976 over the forward, A/S the hedge."""
+    desk, total = follower.desk, 0.0
+    now_spot = desk.market.mark(desk.view.underlying)
+    for position in desk.positions.held():
+        contract, quantity = desk.instruments[position.instrument_id], float(position.quantity)
+        if contract.contract_usd:
+            total += quantity * contract.contract_usd * (1 / now_spot - 1 / spot)
+            continue
+        valuation = follower.value(position.instrument_id)
+        strike = float(contract.strike)
+
+        def premium(forward, vol, strike=strike, contract=contract, years=valuation.years):
+            deviation = vol * math.sqrt(years)
+            d1 = math.log(forward / strike) / deviation + deviation / 2
+            cdf = NormalDist().cdf
+            call = forward * cdf(d1) - strike * cdf(d1 - deviation)
+            return (call if contract.is_call else call - forward + strike) / forward
+
+        moved = valuation.spot * spot / now_spot
+        total += quantity * (premium(moved, valuation.vol + change) - premium(valuation.spot, valuation.vol))
+    return total
+
+
+def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollars(coin):
     page = documents.position_page(coin)
-    assert len(page["legs"]) == 3
-    assert page["note_ladder"] == "No payoff: payoffs of a desk in coin are not worked out here."
+    assert (page["currency"], len(page["legs"])) == ("BTC", 3)
+    spot = page["spot"]
+    for row in page["ladder"]["rows"]:
+        at = spot * (1 + round((float(amount(row["spot"])) / spot - 1) * 50) / 50)
+        for cell, change in zip(row["cells"], documents.LADDER_VOLS, strict=True):
+            expected = coin_pnl(coin, at, change)
+            assert float(amount(cell["text"])) == pytest.approx(expected, abs=5.1e-5)
+            assert float(amount(cell["usd"])) == pytest.approx(expected * at, abs=0.51)
+    spots, now, end = (page["payoff"][name] for name in ("spots", "now", "expiry"))
+    assert now == pytest.approx([coin_pnl(coin, each, 0.0) for each in spots], abs=1e-12)
+    # at the expiry only intrinsic value over the price of the coin is left
+    held = {coin.desk.instruments[each.instrument_id]: each for each in coin.desk.positions.held()}
+    for at, value in zip(spots, end, strict=True):
+        expected = 0.0
+        for contract, position in held.items():
+            quantity = float(position.quantity)
+            if contract.contract_usd:
+                expected += quantity * contract.contract_usd * (1 / spot - 1 / at)
+            else:
+                strike = float(contract.strike)
+                worth = expiry_payoff_coin(at, strike, contract.is_call)
+                expected += quantity * (worth - coin.value(position.instrument_id).greeks.price)
+        assert value == pytest.approx(expected, abs=1e-9)
+    worst = min(
+        coin_pnl(coin, spot * (1 + step / 100), change)
+        for step in range(-10, 11)
+        for change in (-documents.SHOCK_VOL, 0.0, documents.SHOCK_VOL)
+    )
+    shown = documents.worst_case(coin)
+    assert float(amount(shown["worst"])) == pytest.approx(worst, abs=5.1e-5)
+    assert shown["worst_fraction"] == pytest.approx(-worst / 0.1, abs=1e-3)
+    assert " BTC (" in page["sentence"]
+    assert documents.run_head(coin, is_running=False)["worst"] == shown["worst"]
+
+
+def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison(coin, capsys):
+    folder, name = coin.run_dir.parent, coin.run_dir.name
+    total = documents.performance(coin)["nav_change"]
+    (listed,) = runs_page(folder, 10)["runs"]
+    assert (f"{amount(listed['pnl']):f}", listed["currency"]) == (total, "BTC")
+    assert sum(map(amount, listed["parts"].values())) == pytest.approx(
+        amount(listed["pnl"]), abs=Decimal("1e-7")
+    )
+    words = [f"--set=desk.runs_dir={folder}"]
+    assert main(["report", name, "--json", *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (straddle,) = report["straddles"]
+    hedges = report["hedge_explain"]
+    (session,) = report["sessions"]
+    amounts = [
+        straddle["pnl"],
+        *straddle["parts"].values(),
+        session["pnl"],
+        *(each["pnl"] for each in hedges),
+    ]
+    assert {len(each.partition(".")[2]) for each in amounts} == {8}
+    assert session["pnl"] == straddle["pnl"] == total
+    assert main(["report", "--compare", name, name, "--json", *words]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["pnl"]["total"] == [total, total]
+    assert compared["facts"]["currency"] == ["BTC", "BTC"]
+    assert compared["pnl_differences"]["gamma"] == ["0.00000000", "0.00000000"]
+    assert main(["report", "--compare", name, name, *words]) == 0
+    assert f"{Decimal(total):+.8f}" in capsys.readouterr().out
+    assert main(["runs", *words]) == 0
+    assert f"{Decimal(total):+.8f} BTC" in capsys.readouterr().out

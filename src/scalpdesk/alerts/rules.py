@@ -251,7 +251,9 @@ class DeskRules:
             )
         left = unexplained(desk.attribution)
         share, gross = float(left["of_gross"]), float(left["gross"])
-        in_usd = gross * (desk.market.mark(desk.view.underlying) or 0.0 if follower.price_places != 2 else 1.0)
+        in_usd = gross * (
+            desk.market.mark(desk.view.underlying) or 0.0 if follower.price_places != 2 else 1.0
+        )
         if in_usd >= LEAST_GROSS_USD and share > settings.residual_fraction:
             yield Alert(
                 "residual",

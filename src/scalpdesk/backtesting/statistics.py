@@ -358,9 +358,14 @@ def best_of_trials(trials: int, deviation: float) -> float:
 
 
 def session_rows(
-    marks: Iterable[MarkRow], sessions: Sequence[date], vix_before: Callable[[date], float | None]
+    marks: Iterable[MarkRow],
+    sessions: Sequence[date],
+    vix_before: Callable[[date], float | None],
+    decimals: int = 2,
 ) -> list[dict[str, Any]]:
     """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
+
+    Of a desk in coin the amounts are in coin.
 
     Parameters
     ----------
@@ -370,6 +375,8 @@ def session_rows(
         Every session of the run, so that days without a mark count too.
     vix_before
         Last close of the VIX that was known on a day, in points.
+    decimals
+        Of the amounts.
     """
     pnl: dict[date, Decimal] = dict.fromkeys(sessions, Decimal(0))
     parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
@@ -383,8 +390,8 @@ def session_rows(
     return [
         {
             "session": day.isoformat(),
-            "pnl": f"{amount:.2f}",
-            "parts": {name: f"{value:.2f}" for name, value in parts[day].items()},
+            "pnl": f"{amount:.{decimals}f}",
+            "parts": {name: f"{value:.{decimals}f}" for name, value in parts[day].items()},
             "largest_net_delta_shares": round(largest[day], 2),
             "vix_before": vix_before(day),
         }

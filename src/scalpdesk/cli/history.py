@@ -11,6 +11,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError
+from scalpdesk.core.units import money_decimals
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
@@ -49,7 +50,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     from scalpdesk.cli.summary_view import show_runs
 
     for row in rows:
-        row["settings"] = _settings(row)
+        row["settings"], row["currency"] = _settings(row), currency_of(row)
     show_runs(console(), rows, unreadable, runs_dir)
 
 
@@ -129,7 +130,7 @@ def report(
         return
     from scalpdesk.backtesting.statistics import exposure, grouped, performance
 
-    explained = hedge_explain(stored.decisions, stored.fills, stored.marks)
+    explained = hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav) if rows else {}
@@ -142,7 +143,7 @@ def report(
                 **stored.summary,
                 "hedge_explain": explained,
                 "sessions": rows,
-                "straddles": [_shown_straddle(row) for row in stored.straddles],
+                "straddles": [_shown_straddle(row, stored.decimals) for row in stored.straddles],
                 "by": by,
                 "performance": statistics,
             }
@@ -153,10 +154,10 @@ def report(
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
-    show_hedges(out, explained, hedges)
-    show_straddles(out, stored.straddles)
+    show_hedges(out, explained, hedges, stored.decimals)
+    show_straddles(out, stored.straddles, stored.currency)
     if len(rows) > 1:
-        show_performance(out, rows, grouped(rows), statistics)
+        show_performance(out, rows, grouped(rows), statistics, stored.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,21 @@ class StoredRun:
     straddles: list[dict[str, Any]]
     spans_ns: list[tuple[int, int]]
     """Open and close of each session, UTC nanoseconds."""
+
+    @property
+    def currency(self) -> str:
+        """What the run counts in."""
+        return currency_of(self.run)
+
+    @property
+    def decimals(self) -> int:
+        """Decimals of its amounts."""
+        return money_decimals(self.currency)
+
+
+def currency_of(row: dict[str, Any]) -> str:
+    """Return what a stored run counts in."""
+    return str(row["config"].get("desk", {}).get("currency", "USD"))
 
 
 def read_stored(run_dir: Path) -> StoredRun:
@@ -205,18 +221,22 @@ def read_stored(run_dir: Path) -> StoredRun:
         run=row,
         summary=dict(row["summary"]) or {"run_id": run_id, "verdict": "the run did not end cleanly"},
         **tables,
-        sessions=session_rows(tables["marks"], [session.day for session in header.sessions], vix_before),
+        sessions=session_rows(
+            tables["marks"],
+            [session.day for session in header.sessions],
+            vix_before,
+            money_decimals(currency_of(row)),
+        ),
         straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
     )
 
 
-def _shown_straddle(row: dict[str, Any]) -> dict[str, Any]:
+def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     """Return a straddle in JSON types."""
-    parts = {name: f"{amount:.2f}" for name, amount in row["parts"].items()}
-    return (
-        row | {name: f"{row[name]:.2f}" for name in ("paid", "received", "costs", "pnl")} | {"parts": parts}
-    )
+    parts = {name: f"{amount:.{decimals}f}" for name, amount in row["parts"].items()}
+    amounts = {name: f"{row[name]:.{decimals}f}" for name in ("paid", "received", "costs", "pnl")}
+    return row | amounts | {"parts": parts}
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:
@@ -229,7 +249,10 @@ def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, 
         "marks": [_spread_parts(row) for row in stored.marks],
         "sessions": [_spread_parts(row) for row in stored.sessions],
         "straddles": [_spread_parts(row) for row in stored.straddles],
-        "hedges": [_spread_parts(row) for row in hedge_explain(stored.decisions, stored.fills, stored.marks)],
+        "hedges": [
+            _spread_parts(row)
+            for row in hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
+        ],
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
@@ -255,7 +278,6 @@ def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
 def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
     from scalpdesk.cli.output import new_table, print_table
-    from scalpdesk.core.units import to_cents
     from scalpdesk.portfolio.explain import PARTS
 
     stored = [read_stored(run_dir) for run_dir in run_dirs]
@@ -267,6 +289,7 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
         name: [str(each_run.run[name]) if each_run.run[name] is not None else None for each_run in stored]
         for name in ("strategy", "venue", "data_name", "session", "sealed", "decision_hash")
     }
+    figures["currency"] = [each_run.currency for each_run in stored]
     counts = {
         name: [each_run.run[name] for each_run in stored]
         for name in ("orders", "fills", "hedges", "decisions")
@@ -274,6 +297,8 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     counts["straddles"] = [len(each_run.straddles) for each_run in stored]
     pnl = {"total": [Decimal(each_run.run["nav_change"]) for each_run in stored]}
     pnl |= {name: [Decimal(each_run.run[f"pnl_{name}"]) for each_run in stored] for name in PARTS}
+    decimals = [each_run.decimals for each_run in stored]
+    one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
     if as_json:
         print_json(
             {
@@ -281,10 +306,16 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
                 "settings": differing,
                 "facts": figures,
                 "counts": counts,
-                "pnl": {name: [f"{amount:.2f}" for amount in row] for name, row in pnl.items()},
-                "pnl_differences": {
-                    name: [f"{each - row[0]:.2f}" for each in row] for name, row in pnl.items()
+                "pnl": {
+                    name: [f"{each:.{n}f}" for each, n in zip(row, decimals, strict=True)]
+                    for name, row in pnl.items()
                 },
+                "pnl_differences": {
+                    name: [f"{each - row[0]:.{n}f}" for each, n in zip(row, decimals, strict=True)]
+                    for name, row in pnl.items()
+                }
+                if one_currency
+                else None,
             }
         )
         return
@@ -293,7 +324,8 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     for name, values in (differing | named).items():
         table.add_row(name, *("·" if value is None else str(value) for value in values))
     for name, amounts in pnl.items():
-        table.add_row(f"P&L {name.replace('_', ' ')}", *(f"{to_cents(each) + 0:+,.2f}" for each in amounts))
+        shown_amounts = (f"{round(each, n) + 0:+,.{n}f}" for each, n in zip(amounts, decimals, strict=True))
+        table.add_row(f"P&L {name.replace('_', ' ')}", *shown_amounts)
     print_table(table)
 
 
@@ -339,7 +371,10 @@ def _write_sheet(
 
 
 def hedge_explain(
-    decisions: list[dict[str, Any]], fills: list[dict[str, Any]], marks: list[dict[str, Any]]
+    decisions: list[dict[str, Any]],
+    fills: list[dict[str, Any]],
+    marks: list[dict[str, Any]],
+    decimals: int = 2,
 ) -> list[dict[str, Any]]:
     """Return each hedge with the P&L parts of the interval that led up to it.
 
@@ -364,8 +399,8 @@ def hedge_explain(
                 "reason": decision["reasons"][0],
                 "quantity_shares": decision["facts"].get("quantity_shares"),
                 "price": None if fill is None else str(fill["price"]),
-                "parts": {name: f"{amount:.2f}" for name, amount in parts.items()},
-                "pnl": f"{sum(parts.values(), Decimal(0)):.2f}",
+                "parts": {name: f"{amount:.{decimals}f}" for name, amount in parts.items()},
+                "pnl": f"{sum(parts.values(), Decimal(0)):.{decimals}f}",
             }
         )
     return explained

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
+from scalpdesk.core.units import money_decimals
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
 
@@ -33,9 +34,6 @@ LABELS = {
 SPARKS = "▁▂▃▄▅▆▇█"
 LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
-
-
-COIN_DECIMALS = 8
 
 
 def money(amount: float, decimals: int = 2) -> str:
@@ -99,8 +97,9 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     if summary["fills"] or any(pnl.values()):
         _show_parts(out, summary, pnl)
-    show_strategies(out, summary.get("strategies"))
-    show_strategies(out, summary.get("underlyings"), "underlying")
+    currency = summary.get("currency", "USD")
+    show_strategies(out, summary.get("strategies"), currency=currency)
+    show_strategies(out, summary.get("underlyings"), "underlying", currency)
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
@@ -120,18 +119,19 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     """Show the P&L by part and what gamma earned against theta."""
     widest = max(abs(pnl[name]) for name in PARTS)
     in_coin = summary.get("usd")
-    decimals = COIN_DECIMALS if in_coin else 2
-    table = new_table("where it came from", summary.get("currency", "USD"), "", text=("",))
+    currency = summary.get("currency", "USD")
+    decimals = money_decimals(currency)
+    table = new_table("where it came from", currency, "", text=("",))
     for name in PARTS:
         table.add_row(LABELS[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
     table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'], decimals)}[/]", "")
     print_table(table, out)
     if in_coin:
-        change, trading, currency = (
+        change, trading, held = (
             money(float(in_coin[name])) for name in ("nav_change", "trading", "currency")
         )
-        out.print(f"\nin USD: {change}, of it {trading} by trading, {currency} by the price of the coin held")
+        out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     out.print(
         f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
         f"{_moves(summary.get('explain'))}"
@@ -172,12 +172,15 @@ def folder_line(folder: dict[str, Any]) -> str:
     return f"strategy folder: {counts}{f'; the last one: {last}' if last else ''}"
 
 
-def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None, what: str = "strategy") -> None:
+def show_strategies(
+    out: "Console", rows: dict[str, dict[str, Any]] | None, what: str = "strategy", currency: str = "USD"
+) -> None:
     """Show what each of several strategies (or underlyings) has earned and holds; nothing for one alone."""
     if not rows:
         return
     has_budgets = any("budget" in row for row in rows.values())
-    names = ("orders", "fills", "costs", "P&L USD", "holds")
+    names = ("orders", "fills", "costs", f"P&L {currency}", "holds")
+    decimals = money_decimals(currency)
     table = new_table(what, *(("budget",) if has_budgets else ()), *names, text=("holds",))
     for name, row in rows.items():
         pnl = {part: float(amount) for part, amount in row["pnl"].items()}
@@ -189,14 +192,14 @@ def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None, what
             *((budget,) if has_budgets else ()),
             str(row["orders"]),
             str(row["fills"]),
-            money(costs),
-            money(pnl["total"]),
+            money(costs, decimals),
+            money(pnl["total"], decimals),
             held or "flat",
         )
     print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
 
 
-def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int) -> None:
+def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int, decimals: int = 2) -> None:
     """Show the last hedges with the P&L of the interval that led up to each."""
     if not explained:
         return
@@ -210,20 +213,21 @@ def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int)
             f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
             f"{row['quantity_shares']:+d}",
             str(row["price"] or "not filled"),
-            *(money(parts.get(name, 0.0)) for name in ("delta", "gamma", "theta", "vega")),
-            money(costs),
-            money(float(row["pnl"])),
+            *(money(parts.get(name, 0.0), decimals) for name in ("delta", "gamma", "theta", "vega")),
+            money(costs, decimals),
+            money(float(row["pnl"]), decimals),
         )
     print_table(table, out, first_to_go=("vega", "theta", "costs"))
 
 
-def show_straddles(out: "Console", rows: Sequence[dict[str, Any]]) -> None:
+def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str = "USD") -> None:
     """Show each straddle: entry and exit, volatility paid and realised, hedges, costs, P&L."""
     if not rows:
         return
     shown = rows[-LONGEST_TABLE:]
     title = f"last {len(shown)} of {len(rows)} straddles" if len(shown) < len(rows) else "straddles"
-    columns = ("out", "IV paid", "realised", "hedges", "costs", "P&L USD", "why")
+    columns = ("out", "IV paid", "realised", "hedges", "costs", f"P&L {currency}", "why")
+    decimals = money_decimals(currency)
     table = new_table("in (New York)", *columns, title=title, left=1, text=("why",))
     for row in shown:
         vols = (row["implied_vol"], row["realised_vol"])
@@ -232,8 +236,8 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]]) -> None:
             f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",
             *("" if vol is None else f"{vol:.1%}" for vol in vols),
             str(row["hedges"]),
-            f"{row['costs']:.2f}",
-            money(float(row["pnl"])),
+            f"{row['costs']:.{decimals}f}",
+            money(float(row["pnl"]), decimals),
             (row["why"] or "").partition(":")[0],
         )
     out.print(table)
@@ -244,23 +248,27 @@ def show_performance(
     rows: Sequence[dict[str, Any]],
     groups: dict[str, dict[str, dict[str, Any]]],
     figures: dict[str, Any],
+    currency: str = "USD",
 ) -> None:
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
     shown = rows if len(rows) <= LONGEST_TABLE else ()
-    table = new_table("session", "P&L USD", "largest net delta", "VIX before")
+    n = money_decimals(currency)
+    table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before")
     for row in shown:
         vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
-        table.add_row(row["session"], money(float(row["pnl"])), f"{row['largest_net_delta_shares']:.1f}", vix)
+        table.add_row(
+            row["session"], money(float(row["pnl"]), n), f"{row['largest_net_delta_shares']:.1f}", vix
+        )
     for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
-            table.add_row(name, money(float(group["pnl"])), rate, "")
+            table.add_row(name, money(float(group["pnl"]), n), rate, "")
         table.add_section()
     out.print(table)
     fall = figures["drawdown"]
     out.print(
-        f"{figures['sessions']} sessions, {figures['mean_pnl']:+.2f} USD each on average;"
-        f" deepest fall {fall['amount']:.2f} USD ({fall['fraction']:.2%}), {fall['after']} to"
+        f"{figures['sessions']} sessions, {figures['mean_pnl']:+.{n}f} {currency} each on average;"
+        f" deepest fall {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}), {fall['after']} to"
         f" {fall['trough']}"
     )
     if "exposure" in figures:
@@ -272,7 +280,7 @@ def show_performance(
         low, high = figures["mean_pnl_interval"]
         from_, to = figures["sharpe_interval"]
         out.print(
-            f"95 % intervals: mean {low:+.2f} to {high:+.2f} USD a session, Sharpe ratio"
+            f"95 % intervals: mean {low:+.{n}f} to {high:+.{n}f} {currency} a session, Sharpe ratio"
             f" {figures['sharpe']:+.2f} ({from_:+.2f} to {to:+.2f})"
         )
 
@@ -284,7 +292,9 @@ def show_runs(
     if not rows and not unreadable:
         out.print(f"no runs below {runs_dir}; scalpdesk demo makes the first")
         return
-    columns = ("run", "started (UTC)", "strategy", "market", "session", "hedges", "fills", "P&L USD")
+    in_dollars = all(row.get("currency", "USD") == "USD" for row in rows)
+    pnl = "P&L USD" if in_dollars else "P&L"
+    columns = ("run", "started (UTC)", "strategy", "market", "session", "hedges", "fills", pnl)
     # a run is one line in a pipe, where somebody greps
     table = new_table(*columns, "settings", left=5, text=("settings",))
     table.columns[-1].no_wrap = not out.is_terminal
@@ -297,7 +307,9 @@ def show_runs(
             str(row["session"]),
             str(row["hedges"]),
             str(row["fills"]),
-            money(float(row["nav_change"])),
+            money(float(row["nav_change"]))
+            if in_dollars
+            else f"{money(float(row['nav_change']), money_decimals(row['currency']))} {row['currency']}",
             ", ".join(row["settings"]) or "-",
         )
     first_to_go = ("market", "fills", "hedges", "started (UTC)", "strategy", "settings", "session")

@@ -57,6 +57,15 @@ def to_cents(amount: Decimal, unit: Decimal = CENT) -> Decimal:
     return amount.quantize(unit, rounding=ROUND_HALF_UP)
 
 
+def money_decimals(currency: str) -> int:
+    """Return the decimals of an account's amounts: two of dollars and dollar coins, eight of another coin.
+
+    >>> money_decimals("USDC"), money_decimals("BTC")
+    (2, 8)
+    """
+    return 2 if currency.startswith("USD") else -int(SATOSHI.as_tuple().exponent)
+
+
 def round_half_away(value: float | Decimal) -> int:
     """Round to the nearest whole number, ties away from zero.
 

@@ -32,7 +32,11 @@ VolOf = Callable[[float, float, float], float]
 
 @dataclass(frozen=True, slots=True)
 class OptionLine:
-    """Position in one option; ``contracts`` is signed."""
+    """Position in one option; ``contracts`` is signed.
+
+    Of an inverse option premium and Greeks are in coin, on its forward, which keeps its yearly premium over
+    the spot (``forward_premium``: the logarithm of forward by spot, over the years).
+    """
 
     strike: float
     years: float
@@ -43,6 +47,8 @@ class OptionLine:
     rate: float = 0.0
     dividend_yield: float = 0.0
     style: str = "american"
+    is_inverse: bool = False
+    forward_premium: float = 0.0
 
 
 def scenario_grid(
@@ -53,6 +59,7 @@ def scenario_grid(
     vol_changes: ArrayLike = (0.0,),
     days_ahead: ArrayLike = (0.0,),
     shares: float = 0.0,
+    inverse_usd: float = 0.0,
     vol_of: VolOf | None = None,
 ) -> dict[str, Floats]:
     """Price a position at every spot, change of volatility and time.
@@ -71,6 +78,9 @@ def scenario_grid(
         Calendar days from now, at least 0. An option past its expiry is worth its intrinsic value.
     shares
         Units of the underlying held, signed; part of value, P&L and delta.
+    inverse_usd
+        US dollars held in inverse futures, signed: −A/S coins of value, A/S coins of delta. With these, and
+        with inverse options, every value of the grid is in coin.
     vol_of
         Volatility at a strike, time left and spot, so that the smile moves with the spot.
 
@@ -90,8 +100,8 @@ def scenario_grid(
         raise ArgumentError("days ahead are at least 0", where="days_ahead", value=float(days.min()))
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
-    totals = _totals(lines, all_spots, changes, days, shares, vol_of)
-    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares, vol_of)
+    totals = _totals(lines, all_spots, changes, days, shares, inverse_usd, vol_of)
+    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares, inverse_usd, vol_of)
     pnl = totals["value_usd"] - now["value_usd"]
     return {"value_usd": totals.pop("value_usd"), "pnl_usd": pnl, **totals}
 
@@ -115,6 +125,7 @@ def _totals(
     vol_changes: Floats,
     days: Floats,
     shares: float,
+    inverse_usd: float,
     vol_of: VolOf | None,
 ) -> dict[str, Floats]:
     """Sum the position's value and Greeks over its lines on the grid, one pricing call a line."""
@@ -130,8 +141,9 @@ def _totals(
                 vol[i, 0, j] = (
                     vol_of(line.strike, float(years[j]), float(spots[i])) if years[j] > 0.0 else 0.0
                 )
+        carried = np.exp(line.forward_premium * np.maximum(years, 0.0))[None, None, :]
         per_unit = greeks(
-            spots[:, None, None],
+            spots[:, None, None] * carried,
             line.strike,
             years[None, None, :],
             np.maximum(vol + vol_changes[None, :, None], 0.0),
@@ -139,6 +151,7 @@ def _totals(
             rate=line.rate,
             dividend_yield=line.dividend_yield,
             style=line.style,
+            model="inverse" if line.is_inverse else "bsm",
         )
         units = line.contracts * line.multiplier
         total["value_usd"] += units * per_unit.price
@@ -146,6 +159,7 @@ def _totals(
         total["gamma_shares_per_usd"] += units * per_unit.gamma
         total["theta_usd_per_day"] += units * per_unit.theta / DAYS_PER_YEAR
         total["vega_usd_per_point"] += units * per_unit.vega * _PER_POINT
-    total["value_usd"] += shares * spots[:, None, None]
-    total["delta_shares"] += shares
+    total["value_usd"] += shares * spots[:, None, None] - inverse_usd / spots[:, None, None]
+    total["delta_shares"] += shares + inverse_usd / spots[:, None, None]
+    total["gamma_shares_per_usd"] -= inverse_usd / spots[:, None, None] ** 2
     return total

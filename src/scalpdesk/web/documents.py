@@ -123,13 +123,19 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         "data": "session open" if open_now else "session closed",
         "pnl": signed(follower.money(pnl)),
         "pnl_tone": tone(follower.money(pnl)),
-        "currency": str(header.config.get("desk", {}).get("currency", "USD")),
+        "currency": currency_of(follower),
         **worst_case(follower),
         "now_ns": now_ns,
         "clock": f"{clock(now_ns)} ET",
         "speed": f"{speed:.0f}×" if is_paced else None,
         "session": day,
     }
+
+
+def currency_of(follower: RunFollower) -> str:
+    """Return what the run counts in."""
+    config = {} if follower.header is None else follower.header.config
+    return str(config.get("desk", {}).get("currency", "USD"))
 
 
 def worst_case(follower: RunFollower) -> dict[str, Any]:
@@ -168,20 +174,24 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
         contract = desk.instruments[number]
         if not isinstance(contract, OptionContract) or not quantity:
             continue
-        valuation = follower.value(number)
-        if valuation is None:
+        valuation, spot = follower.value(number), _spot(follower)
+        if valuation is None or spot is None:
             return None
+        years = max((expiry_instant_ns(contract) - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR, 0.0)
+        premium = math.log(valuation.spot / spot) / years if contract.is_inverse and years else 0.0
         lines.append(
             OptionLine(
                 strike=float(contract.strike),
-                years=max((expiry_instant_ns(contract) - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR, 0.0),
+                years=years,
                 is_call=contract.is_call,
                 vol=valuation.vol,
                 contracts=float(quantity),
                 multiplier=float(contract.multiplier),
-                rate=valuation.rate,
-                dividend_yield=valuation.dividend_yield,
+                rate=0.0 if contract.is_inverse else valuation.rate,
+                dividend_yield=0.0 if contract.is_inverse else valuation.dividend_yield,
                 style=contract.style.value,
+                is_inverse=contract.is_inverse,
+                forward_premium=premium,
             )
         )
     return lines
@@ -196,24 +206,32 @@ def ladder(
 ) -> dict[str, Any] | None:
     """Return a scenario grid of a book on the run's underlying; None while something has no price.
 
-    None for a book in coin, too: the grid counts in the currency that the options are priced in.
+    It counts in the currency that the options are priced in; of a desk in coin ``pnl_in_usd`` is the coin
+    earned at the price of each spot.
     """
     desk = follower.desk
-    if desk.instruments[desk.view.underlying].contract_usd:
-        return None
     spot = desk.market.mark(desk.view.underlying)
     lines = option_lines(follower, holdings)
     if spot is None or lines is None:
         return None
-    shares = sum(
-        float(quantity) * desk.instruments[number].multiplier
-        for number, quantity in holdings.items()
-        if not isinstance(desk.instruments[number], OptionContract)
-    )
+    shares = dollars = 0.0
+    for number, quantity in holdings.items():
+        contract = desk.instruments[number]
+        if contract.contract_usd:
+            dollars += float(quantity) * contract.contract_usd
+        elif not isinstance(contract, OptionContract):
+            shares += float(quantity) * contract.multiplier
     spots = spot * (1.0 + np.asarray(moves, dtype=np.float64))
-    return scenario_grid(
-        lines, spot, spots=spots, vol_changes=vol_changes, days_ahead=days_ahead, shares=shares
-    ) | {"spots": spots}
+    grid = scenario_grid(
+        lines,
+        spot,
+        spots=spots,
+        vol_changes=vol_changes,
+        days_ahead=days_ahead,
+        shares=shares,
+        inverse_usd=dollars,
+    )
+    return grid | {"spots": spots, "pnl_in_usd": grid["pnl_usd"] * spots[:, None, None]}
 
 
 # Desk -------------------------------------------------------------------------------------------
@@ -577,22 +595,21 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
     curve = ladder(follower, holdings, moves, (0.0,), (0.0, ahead) if ahead else (0.0,))
     table = ladder(follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS)
     page = {**block, "deadlines": deadlines(follower), "spot": _spot(follower), **worst_case(follower)}
+    page["currency"] = currency_of(follower)
     if curve is None or table is None:
-        is_coin = follower.desk.instruments[follower.desk.view.underlying].contract_usd
-        why = (
-            "payoffs of a desk in coin are not worked out here" if is_coin else "a held leg has no quote yet"
-        )
-        return page | {"note_ladder": f"No payoff: {why}."}
+        return page | {"note_ladder": "No payoff: a held leg has no quote yet."}
     now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
     end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
     spots = [float(value) for value in curve["spots"]]
-    cells = table["pnl_usd"][:, :, 0]
+    cells, in_usd = table["pnl_usd"][:, :, 0], table["pnl_in_usd"][:, :, 0]
+    is_coin = follower.price_places != 2
+    decimals = 4 if is_coin else 0
     widest = float(np.abs(cells).max()) or 1.0
     evens = crossings(spots, end_curve)
     return page | {
         "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
         "break_evens": [plain(value) for value in evens],
-        "sentence": position_sentence(evens, cells, worst_case(follower)),
+        "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page),
         "ladder": {
             "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in LADDER_VOLS],
             "rows": [
@@ -600,20 +617,31 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
                     "spot": plain(float(spot)),
                     "move": signed(100 * (float(spot) / (_spot(follower) or 1.0) - 1.0), 0),
                     "cells": [
-                        {"text": signed(float(cell), 0), "heat": round(float(cell) / widest, 3)}
-                        for cell in row
+                        {
+                            "text": signed(float(cell), decimals),
+                            "heat": round(float(cell) / widest, 3),
+                            "usd": signed(float(dollars), 0) if is_coin else None,
+                        }
+                        for cell, dollars in zip(row, worth, strict=True)
                     ],
                 }
-                for spot, row in zip(table["spots"][::-1], cells[::-1], strict=True)
+                for spot, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
             ],
         },
     }
 
 
-def position_sentence(evens: Sequence[float], cells: Any, worst: dict[str, Any]) -> str:
-    """Return the answer to "what happens if it moves?"."""
-    up, down = float(cells[-1, 3]), float(cells[0, 3])
-    text = f"10 % up earns {signed(up, 0)}, 10 % down {signed(down, 0)}; the worst cell is {worst['worst']}."
+def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: dict[str, Any]) -> str:
+    """Return the answer to "what happens if it moves?"; ``in_usd`` is None for a desk in dollars."""
+
+    def amount(row: int) -> str:
+        if in_usd is None:
+            return str(signed(float(cells[row, 3]), 0))
+        return (
+            f"{signed(float(cells[row, 3]), 4)} {page['currency']} ({signed(float(in_usd[row, 3]), 0)} USD)"
+        )
+
+    text = f"10 % up earns {amount(-1)}, 10 % down {amount(0)}; the worst cell is {page['worst']}."
     if evens:
         text += (
             f" At the first expiry it breaks even at {' and '.join(plain(value) or '' for value in evens)}."
@@ -799,7 +827,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "strategy": header.strategy,
         "venue": header.venue,
         "account_kind": account_kind(header),
-        "currency": str(header.config.get("desk", {}).get("currency", "USD")),
+        "currency": currency_of(follower),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
         "nav": f"{follower.money(desk.attribution.nav):f}",
         "nav_change": f"{total['total']:f}",
@@ -840,20 +868,20 @@ def round_trips(follower: RunFollower) -> dict[str, Any]:
             every.append((str(decision.facts.get("signal", "")), float(amount)))
     signals = sorted({signal for signal, _ in every if signal})
     return {
-        **_trips([amount for _, amount in every]),
+        **_trips(follower, [amount for _, amount in every]),
         "by_signal": {
-            name: _trips([amount for signal, amount in every if signal == name]) for name in signals
+            name: _trips(follower, [amount for signal, amount in every if signal == name]) for name in signals
         },
     }
 
 
-def _trips(amounts: Sequence[float]) -> dict[str, Any]:
+def _trips(follower: RunFollower, amounts: Sequence[float]) -> dict[str, Any]:
     wins = sum(amount > 0 for amount in amounts)
     return {
         "number": len(amounts),
         "wins": wins,
         "win_rate": round(wins / len(amounts), 4) if amounts else None,
-        "pnl": f"{sum(amounts):.2f}",
+        "pnl": f"{follower.money(sum(amounts)):f}",
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, to_cents
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
 from scalpdesk.portfolio.explain import PARTS
@@ -32,7 +32,9 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    total = to_cents(Decimal(row["nav_change"]))
+    currency = str(row["config"].get("desk", {}).get("currency", "USD"))
+    unit = Decimal(1).scaleb(-money_decimals(currency))
+    total = to_cents(Decimal(row["nav_change"]), unit)
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -46,9 +48,10 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
         "session": row["session"],
         "hedges": row["hedges"],
         "fills": row["fills"],
+        "currency": currency,
         "pnl": signed(total),
         "pnl_tone": tone(total),
-        "parts": {name: signed(to_cents(Decimal(row[f"pnl_{name}"]))) for name in PARTS},
+        "parts": {name: signed(to_cents(Decimal(row[f"pnl_{name}"]), unit)) for name in PARTS},
         "sealed": row["sealed"],
         "seed": row["seed"],
         "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],

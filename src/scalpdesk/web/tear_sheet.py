@@ -184,7 +184,7 @@ def sheet_document(
         + (f", {when}" if when else ""),
         "subtitle": f"{_span_of(len(days))}. {kind}.",
         "kind": documents.account_kind(header),
-        "currency": str(header.config.get("desk", {}).get("currency", "USD")),
+        "currency": documents.currency_of(follower),
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),

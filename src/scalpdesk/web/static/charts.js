@@ -28,12 +28,18 @@ function axes(options) {
   ];
 }
 
+// as many decimals as tell two ticks apart: an axis in coin has ticks of 0.0002
+const decimals = (digits, splits) => {
+  const step = splits.length > 1 ? splits[1] - splits[0] : 1;
+  return { maximumFractionDigits: step > 0 ? Math.min(Math.max(digits, Math.ceil(-Math.log10(step) - 1e-9)), 8) : digits };
+};
+
 export const plainNumber = (digits = 0) => (_, splits) =>
-  splits.map((value) => value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−"));
+  splits.map((value) => value.toLocaleString("en-US", decimals(digits, splits)).replace("-", "−"));
 
 export const signedNumber = (digits = 0) => (_, splits) =>
   splits.map((value) => {
-    const text = Math.abs(value).toLocaleString("en-US", { maximumFractionDigits: digits });
+    const text = Math.abs(value).toLocaleString("en-US", decimals(digits, splits));
     return value > 0 ? `+${text}` : value < 0 ? `−${text}` : "0";
   });
 

@@ -39,7 +39,7 @@ export function create(main) {
       table(
         [
           { head: "Part", cell: (name) => name.replace("_", " ") },
-          ...found.map((run, i) => ({ head: `run ${i + 1}`, class: "num", cell: (name) => (name === "total" ? run.pnl : run.parts[name]) })),
+          ...found.map((run, i) => ({ head: `run ${i + 1}${run.currency === "USD" ? "" : `, ${run.currency}`}`, class: "num", cell: (name) => (name === "total" ? run.pnl : run.parts[name]) })),
         ],
         ["total", ...Object.keys(found[0].parts)],
         { caption: "Runs side by side" },
@@ -68,7 +68,7 @@ export function create(main) {
           { head: "Session", class: "nowrap narrow-gone", cell: (row) => row.session },
           { head: "Hedges", class: "num narrow-gone", cell: (row) => String(row.hedges) },
           { head: "Fills", class: "num narrow-gone", cell: (row) => String(row.fills) },
-          { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.pnl_tone) },
+          { head: "P&L", class: "num", cell: (row) => [tinted(row.pnl, row.pnl_tone), row.currency === "USD" ? "" : ` ${row.currency}`] },
           { head: "Settings", class: "narrow-gone", cell: (row) => row.settings.join(", ") || "defaults" },
           { head: "Decisions", class: "narrow-gone", cell: (row) => h("code", {}, row.decision_hash.slice(0, 8)) },
         ],
