@@ -91,7 +91,8 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with pytest.raises(KeyboardInterrupt), LiveView(TapeBuilder().spot("09:40", 500.0).build()):
+    sessions = TapeBuilder().spot("09:40", 500.0).build().sessions
+    with pytest.raises(KeyboardInterrupt), LiveView(sessions, "SPY", "recorded"):
         raise KeyboardInterrupt
     shown = screen.getvalue()
     assert "\x1b[?25l" in shown

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import types
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from scalpdesk.cli import main as main_module
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, main, root
 from scalpdesk.core.errors import DataError, JournalError
+from scalpdesk.journal.frames import segment_path
 
 HEAVY = ("numpy", "numba", "duckdb", "sqlalchemy", "rich", "scipy", "pandas", "msgspec", "arch", "yaml")
 
@@ -241,3 +243,42 @@ def test_debug_logs_to_stderr_wherever_it_stands(words, command, capsys):
     assert told.out == ""
     assert main(["probe"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def completed(words, monkeypatch, capsys):
+    """What the shell offers for the last word."""
+    monkeypatch.setenv("_SCALPDESK_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("20180205-a1", "20180205-b2", "20190101-c3"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        segment_path(tmp_path / "runs" / name, 1).touch()
+    wanted = {
+        ("scalpdesk", "re"): ["resume", "replay", "report"],
+        ("scalpdesk", "run", "gam"): ["gamma-scalper"],
+        ("scalpdesk", "backtest", "zero"): ["zero-dte"],
+        ("scalpdesk", "demo", "--strategy", "st0cka"): ["st0cka"],
+        ("scalpdesk", "run", "--venue", "si"): ["simulated"],
+        ("scalpdesk", "report", "2018"): ["20180205-b2", "20180205-a1"],
+        ("scalpdesk", "report", "last", "--compare", "2019"): ["20190101-c3"],
+        ("scalpdesk", "replay", "la"): ["last"],
+        ("scalpdesk", "backtest", "--data", "emb"): ["embedded", "embedded-btc"],
+        ("scalpdesk", "backtest", "--resume", "20180205-a"): ["20180205-a1"],
+    }
+    found = {
+        words: [line.removeprefix("plain,") for line in completed(words, monkeypatch, capsys)]
+        for words in wanted
+    }
+    assert found == wanted
+    (option,) = completed(("scalpdesk", "run", "--strategy", "ex"), monkeypatch, capsys)
+    assert option == "file,ex"  # a folder: the shell completes it
+    Path("scalpdesk.toml").write_text("[desk]\nnone = 1\n")  # cannot be read: nothing is offered, no trace
+    assert completed(("scalpdesk", "report", "20"), monkeypatch, capsys) == [""]

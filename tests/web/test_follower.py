@@ -1,10 +1,13 @@
 """The replica of a run is the run: same figures as its summary and its marks, from the journal alone."""
 
 from decimal import Decimal
+from io import StringIO
 from itertools import pairwise
 
 import pytest
+from rich.console import Console
 
+from scalpdesk.cli.summary_view import SPARKS, LiveView
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.web import documents
@@ -98,3 +101,26 @@ def test_a_journal_that_cannot_be_followed_says_why(tmp_path, held):
     assert lost.advance() == 0
     assert "not a scalpdesk journal" in lost.problem
     assert documents.run_head(lost, is_running=False)["account"]["kind"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 12), (80, 24), (100, 32), (140, 45), (200, 60)])
+def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held, width, height):
+    out = Console(width=width, height=height, file=StringIO(), force_terminal=True, color_system=None)
+    view = LiveView(held.header.sessions, "SPY", "reconstructed", out)
+    columns = held.series.columns
+    for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
+        view.remember(spot, 100_000 + pnl, pnl)
+    view.draw(held.engine, "gamma-scalper", held.taken["hedge"], held.decisions[-1][1])
+    lines = out.render_lines(view._live.get_renderable(), out.options.update(height=None))
+    text = "\n".join("".join(part.text for part in line) for line in lines)
+    spot = held.desk.market.mark(held.desk.view.underlying)
+    today = held.desk.attribution.current_nav() - held.desk.session_equity
+    assert len(lines) < height
+    assert f"SPY {spot:,.2f}" in text
+    if height >= 24:
+        assert f"spot {spot:,.2f}" in text
+        assert any(mark in text for mark in SPARKS)
+        assert f"P&L today {today:,.2f}" in text
+        assert f"NAV {held.desk.attribution.current_nav():,.2f}" in text
+        assert len(lines) >= height - 3  # no row is left empty
+    assert ("residual" in text) == (height > 24)

@@ -1,15 +1,17 @@
 """How a command is declared: every one has ``--json``, ``--debug`` and an example in its help."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from scalpdesk.cli.output import log_to_stderr
-from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
@@ -64,6 +66,56 @@ def start_logging(ctx: click.Context, _param: click.Parameter, value: bool) -> b
     return debug
 
 
+def _strategy_names() -> Iterable[str]:
+    from scalpdesk.strategies.registry import strategy_names
+
+    return strategy_names()
+
+
+def _run_names() -> Iterable[str]:
+    from scalpdesk.journal.reader import LAST, run_dirs
+
+    return (*(path.name for path in reversed(run_dirs(Path(settings_from().config.desk.runs_dir)))), LAST)
+
+
+def _data_names() -> Iterable[str]:
+    from scalpdesk.assembly import EMBEDDED, EMBEDDED_COIN
+    from scalpdesk.datasets.catalog import list_data_sets
+
+    catalog = Path(settings_from().config.data.catalog)
+    return (EMBEDDED, EMBEDDED_COIN, *(manifest.name for manifest in list_data_sets(catalog)))
+
+
+class NameType(click.types.StringParamType):
+    """A text whose possible values the shell completes; what else it may be, the command says.
+
+    Parameters
+    ----------
+    names
+        Lists them.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin so; none when the configuration or a folder cannot be read."""
+        del ctx, param
+        with suppress(ScalpdeskError, OSError):
+            return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        return []
+
+
+COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
+    "strategy": _strategy_names,
+    "data_set": _data_names,
+    **dict.fromkeys(("run", "run_id", "others", "resume"), _run_names),
+}
+"""Parameters of any command, by name, whose values are names of something; folders complete as files."""
+
+
 def desk_command(
     name: str, *, example: str | Sequence[str], group: click.Group | None = None
 ) -> Callable[[Body], DeskCommand]:
@@ -95,6 +147,13 @@ def desk_command(
             function
         )
         command = click.command(name, cls=DeskCommand)(function)
+        for param in command.params:
+            if type(param.type) is not click.types.StringParamType:
+                continue
+            if param.metavar in {"DIR", "FILE"}:
+                param.type = click.Path()
+            elif param.name in COMPLETED:
+                param.type = NameType(COMPLETED[param.name])
         command.examples = (example,) if isinstance(example, str) else tuple(example)
         if group is not None:
             group.add_command(command)

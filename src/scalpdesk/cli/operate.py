@@ -5,16 +5,21 @@
 
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.venues.registry import venue_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def _runs_dir(runs_dir: str | None) -> Path:
@@ -66,10 +71,56 @@ def _ask(run_id: str | None, runs_dir: str | None, request: dict[str, Any]) -> d
     return answer
 
 
-@desk_command("status", example=("scalpdesk status", "scalpdesk status --json"))
+WATCH_SECONDS = 0.2
+
+
+def watch_desk(run_dir: Path, out: "Console") -> None:
+    """Show a desk live until its run ends; it is followed from its journal, so that nothing delays it."""
+    from scalpdesk.cli.summary_view import LiveView
+    from scalpdesk.web.follower import RunFollower
+
+    follower = RunFollower(run_dir)
+    while follower.advance(1_000) or (follower.header is None and not follower.problem):
+        if follower.header is None:  # it has just begun
+            time.sleep(WATCH_SECONDS)
+    header = follower.header
+    if header is None or follower.engine is None:
+        raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
+    about = header.sessions, str(header.data["underlying"]), str(header.data["kind"])
+    with LiveView(*about, out, "Ctrl-C ends the view, the desk goes on") as view:
+        columns = follower.series.columns
+        start = float(follower.session_nav)
+        for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
+            if spot is not None and pnl is not None:
+                view.remember(spot, start + pnl, pnl)
+        while not follower.tail.sealed and not follower.problem:
+            last = follower.decisions[-1][1] if follower.decisions else None
+            view.draw(follower.engine, header.strategy, follower.taken["hedge"], last)
+            time.sleep(WATCH_SECONDS)
+            while follower.advance(1_000):
+                pass
+    if follower.problem:
+        raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
+    out.print(f"{run_dir.name} has ended: scalpdesk report {run_dir.name}", markup=False)
+
+
+@desk_command("status", example=("scalpdesk status", "scalpdesk status --watch", "scalpdesk status --json"))
+@click.option(
+    "--watch", is_flag=True, help="Show it live: spot, NAV and P&L as charts; Ctrl-C ends the view."
+)
 @_which
-def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
+def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise ConfigError(
+                "a live view needs a terminal",
+                where="--watch",
+                fix="leave --watch out, or open the dashboard",
+            )
+        with suppress(KeyboardInterrupt):
+            watch_desk(_desk(run_id, runs_dir), console())
+        return
     found = _ask(run_id, runs_dir, {"do": "status"})
     if as_json:
         print_json(found)

@@ -263,7 +263,7 @@ def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:
             speed = f"at {plan.pace:g} times the market's time, a session in about {minutes:.1f} minutes"
     return (
         f"{desk.header.run_id}: {desk.header.mode} on {desk.header.venue}, account"
-        f" {facts.get('account_id', '')}; scalpdesk status shows it\n"
+        f" {facts.get('account_id', '')}; scalpdesk status --watch shows it live\n"
         f"{speed}; Ctrl-C or scalpdesk halt stops it, --on-stop {plan.runner.stop.value} says what stays"
     )
 
@@ -272,14 +272,15 @@ async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], Non
     """Report each second how far the session has come and what has been earned."""
     import asyncio
 
+    from scalpdesk.core.units import to_cents
     from scalpdesk.instruments.sessions import to_new_york
 
     book = desk.engine.desk
     while True:
         session, now_ns = book.view.session, desk.engine.now_ns
         if session is not None:
-            earned = float(book.attribution.nav_change)
-            label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,.2f}  Ctrl-C stops"
+            earned = to_cents(book.attribution.nav_change, book.attribution.unit)
+            label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
             report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
         await asyncio.sleep(PROGRESS_SECONDS)
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from scalpdesk.backtesting.runs import Assembled
-    from scalpdesk.core.intents import Mark
+    from scalpdesk.core.intents import Decision, Mark
+    from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
 
@@ -51,20 +52,26 @@ def bar_of(amount: float, widest: float, width: int = 24) -> str:
     return f"[{colour}]{'█' * length}[/]"
 
 
-def spark_line(values: Sequence[float], width: int = 64) -> str:
-    """Draw a series as one line of blocks; empty for fewer than two values.
+def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> list[str]:
+    """Draw a series as lines of blocks from the top line down; empty for fewer than two values.
 
-    >>> spark_line([1, 2, 3, 4])
-    '▁▃▆█'
+    >>> area_chart([1, 2, 3, 4])
+    ['▁▃▆█']
+    >>> area_chart([1, 2, 3, 4], height=2)
+    ['  ▃█', '▁▆██']
     """
     if len(values) < 2:
-        return ""
+        return []
     count = min(width, len(values))
     picked = [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
     low, high = min(picked), max(picked)
-    if high == low:
-        return SPARKS[0] * count
-    return "".join(SPARKS[round((value - low) / (high - low) * (len(SPARKS) - 1))] for value in picked)
+    most = len(SPARKS) * height - 1
+    levels = [1 + (round((value - low) / (high - low) * most) if high > low else 0) for value in picked]
+    lines = []
+    for row in reversed(range(height)):
+        filled = [min(max(level - row * len(SPARKS), 0), len(SPARKS)) for level in levels]
+        lines.append("".join(SPARKS[each - 1] if each else " " for each in filled))
+    return lines
 
 
 def show_summary(out: "Console", summary: dict[str, Any], marks: Sequence["Mark"]) -> None:
@@ -105,8 +112,8 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     if len(spots) > 1:
-        nav = f"\nNAV  {spark_line(navs)}" if any(pnl.values()) else ""
-        out.print(f"spot {spark_line(spots)}{nav}")
+        nav = f"\nNAV  {area_chart(navs)[0]}" if any(pnl.values()) else ""
+        out.print(f"spot {area_chart(spots)[0]}{nav}")
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
@@ -319,6 +326,11 @@ def show_runs(
 
 
 FRAMES_PER_SECOND = 10
+LONGEST_HISTORY = 4_000
+LONGEST_FRAME = ("border", "head", "progress", "border")
+"""Lines of the terminal's screen besides charts, state and P&L by part."""
+LEAST_CHART_ROWS = 5
+LEAST_CHART_COLUMNS = 36
 
 
 class Pacer:
@@ -342,22 +354,36 @@ class Pacer:
 
 
 class LiveView:
-    """The demo's screen: time, spot, position, net delta, P&L by Greek, the last decision.
+    """The terminal's screen: spot, NAV and P&L as charts in the rows there are, position, P&L by Greek.
 
     Parameters
     ----------
-    tape
-        The market that is run.
+    sessions
+        The sessions that are run.
+    underlying, kind
+        What is traded, and whether the market is recorded, reconstructed or live.
+    out
+        Where to draw; the standard output when None.
+    footer
+        How to stop.
     """
 
-    def __init__(self, tape: "MarketTape") -> None:
+    def __init__(
+        self,
+        sessions: Sequence["Session"],
+        underlying: str,
+        kind: str,
+        out: "Console | None" = None,
+        footer: str = "Ctrl-C stops",
+    ) -> None:
         from rich.live import Live
 
-        self._tape = tape
-        self._open_ns = tape.sessions[0].open_ns
-        self._close_ns = tape.sessions[-1].close_ns
+        self._title = f"[bold]{underlying}[/]", f"[dim]{kind} market[/]"
+        self._open_ns, self._close_ns = sessions[0].open_ns, sessions[-1].close_ns
+        self._footer = footer
         self._next_frame = 0.0
-        self._live = Live(refresh_per_second=FRAMES_PER_SECOND, transient=True)
+        self._history: list[tuple[float, float, float]] = []
+        self._live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -369,55 +395,101 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Draw a frame when one is due."""
+        """Draw a frame of a run in this process when one is due."""
+        del now_ns
         wall = time.perf_counter()
         if wall >= self._next_frame:
             self._next_frame = wall + 1.0 / FRAMES_PER_SECOND
-            self._live.update(self._frame(run, now_ns))
+            self.draw(run.engine, run.header.strategy, run.tally.taken["hedge"], run.tally.last_decision)
 
-    def _frame(self, run: "Assembled", now_ns: int) -> "RenderableType":
+    def remember(self, spot: float, nav: float, pnl: float) -> None:
+        """Add a point to the charts."""
+        self._history.append((spot, nav, pnl))
+        if len(self._history) > LONGEST_HISTORY:
+            del self._history[: LONGEST_HISTORY // 2 : 2]
+
+    def draw(self, engine: "TradingEngine", strategy: str, hedges: int, decision: "Decision | None") -> None:
+        """Draw the desk as it stands."""
         from rich.console import Group
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        desk = run.engine.desk
-        spot = desk.market.mark(desk.view.underlying) or 0.0
+        desk, now_ns = engine.desk, engine.now_ns
+        attribution = desk.attribution
+        decimals = -int(attribution.unit.as_tuple().exponent)
         # an observer: whoever watches must not change what the desk decides
         greeks = desk.delta_engine.observer().position_greeks(desk.positions.held(), now_ns)
-        total = float(desk.attribution.nav_change)
+        spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
+        if spot is not None:
+            self.remember(spot, nav, nav - float(desk.session_equity))
         head = Table.grid(padding=(0, 2))
-        head.add_row(
-            f"[bold]{self._tape.underlying}[/] {spot:,.2f}",
-            f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} New York",
-            f"[dim]{self._tape.kind} market[/]",
-            f"{run.tally.taken['hedge']} hedges",
-        )
+        underlying, kind = self._title
+        clock = f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} ET"
+        mode = desk.gate.mode.value
+        shown_mode = mode if mode == "ACTIVE" else f"[bold red]{mode}[/]"
+        head.add_row(f"{underlying} {spot or 0.0:,.2f}", clock, kind, f"{hedges} hedges", shown_mode)
         state = Table.grid(padding=(0, 2))
         held = "  ".join(
             f"{position.quantity:+f} {desk.instruments[position.instrument_id].symbol}"
             for position in desk.positions.held()
         )
-        state.add_row("position", held or "flat")
-        state.add_row(
-            "net delta",
+        why = "" if decision is None else f"{decision.kind}: {decision.reasons[0]}"
+        at = "" if decision is None else f"{to_new_york(decision.ts_ns):%H:%M:%S} "
+        facts = (
             f"{greeks.net_delta_shares:+.1f} shares   gamma {greeks.gamma_shares_per_usd:+.2f} shares/$"
-            f"   theta {greeks.theta_usd_per_day:+.2f} $/day   vega {greeks.vega_usd_per_point:+.2f} $/point",
+            f"   theta {greeks.theta_usd_per_day:+.2f} $/day   vega {greeks.vega_usd_per_point:+.2f} $/point"
         )
-        decision = run.tally.last_decision
-        if decision is not None:
-            at = to_new_york(decision.ts_ns)
-            state.add_row("last", f"{at:%H:%M:%S} {decision.kind}: {decision.reasons[0]}")
+        rows = (("position", held or "flat"), ("net delta", facts), ("last", f"{at}{why}"))
+        for row in rows:
+            state.add_row(*row)
         parts = Table.grid(padding=(0, 2))
-        widest = max((abs(float(amount)) for amount in desk.attribution.totals.values()), default=0.0)
+        widest = max((abs(float(amount)) for amount in attribution.totals.values()), default=0.0)
         for name in PARTS:
-            amount = float(desk.attribution.totals[name])
-            parts.add_row(LABELS[name], money(amount), bar_of(amount, widest))
+            amount = float(attribution.totals[name])
+            parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
+        width, height = self._live.console.size
         done = ProgressBar(
-            total=self._close_ns - self._open_ns, completed=max(now_ns - self._open_ns, 0), width=60
+            total=self._close_ns - self._open_ns, completed=max(now_ns - self._open_ns, 0), width=width - 4
         )
-        title = f"scalpdesk  {run.header.strategy}  P&L {money(total)}"
-        return Panel(Group(head, done, "", state, "", parts), title=title, width=100)
+        lines = sum(-(-len(text) // max(width - 17, 1)) for _, text in rows) + len(LONGEST_FRAME)
+        room = height - 1 - lines
+        shows_parts = room >= len(PARTS) + LEAST_CHART_ROWS
+        charts = self._charts(width - 4, room - (len(PARTS) + 1 if shows_parts else 0), decimals)
+        progress = Table.grid()
+        progress.add_row(done)
+        shown = [head, progress, *charts, state, *(("", parts) if shows_parts else ())]
+        self._live.update(
+            Panel(
+                Group(*shown),
+                title=f"scalpdesk  {strategy}  P&L {money(float(attribution.nav_change), decimals)}",
+                subtitle=self._footer,
+            )
+        )
+
+    def _charts(self, width: int, rows: int, decimals: int) -> list["RenderableType"]:
+        """Return spot, NAV and P&L of the session, side by side or one below the other, in so many rows."""
+        from rich.table import Table
+
+        if len(self._history) < 2 or rows < 2:
+            return []
+        beside = width >= 3 * LEAST_CHART_COLUMNS
+        each = width // 3 - 2 if beside else width
+        high = max(rows - 1 if beside else rows // 3 - 1, 1)
+        grid = Table.grid(padding=(0, 2))
+        columns = list(zip(*self._history, strict=True))
+        names = (("spot", 2), ("NAV", decimals), ("P&L today", decimals))
+        cells = []
+        for (name, places), values in zip(names, columns, strict=True):
+            low, top, last = min(values), max(values), values[-1]
+            colour = "cyan" if name != "P&L today" else "green" if last > 0 else "red"
+            title = f"{name} [bold]{last:,.{places}f}[/] [dim]{low:,.{places}f} to {top:,.{places}f}[/]"
+            body = "\n".join(area_chart(values, each, high))
+            cells.append(f"{title}\n[{colour}]{body}[/]")
+        if beside:
+            grid.add_row(*cells)
+            return [grid]
+        return [*cells[: max(rows // 2, 1)]]
 
 
 class ProgressView:
