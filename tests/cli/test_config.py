@@ -62,11 +62,6 @@ def test_several_wrong_keys_come_as_one_document(tmp_path, capsys):
     ]
 
 
-def test_an_unknown_strategy_names_the_nearest(capsys):
-    assert main(["config", "show", "gamma-scalpr"]) == 2
-    assert "nearest: gamma-scalper" in capsys.readouterr().err
-
-
 def test_check_asks_the_strategy_itself(capsys):
     assert main(["config", "check", "--set", "hedge.band=zakamouline"]) == 0
     assert main(["config", "check", "--set", "hedge.band=zakamuline"]) == 2

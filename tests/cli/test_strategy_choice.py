@@ -173,8 +173,3 @@ def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(cap
     told = capsys.readouterr().err
     assert f"where: {given[0]}" in told
     assert f"fix: --venue alpaca {given[0]}" in told
-
-
-def test_live_at_the_simulated_venue_is_refused(capsys):
-    assert main(["run", "st0cka", "--live", "--venue", "simulated"]) == 2
-    assert "real money is traded at a venue that can be armed" in capsys.readouterr().err

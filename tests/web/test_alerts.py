@@ -12,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from msgspec import structs
 
-from scalpdesk.alerts.book import AlertBook, quiet_span
+from scalpdesk.alerts.book import AlertBook
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
 from scalpdesk.alerts.service import AlertService, WatchOrders
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
-from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig
+from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig, quiet_span
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import AccountLimits

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from scalpdesk.alerts.rules import RANK, Alert, Level
-from scalpdesk.config.settings import AlertSettings
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.config.settings import AlertSettings, quiet_span
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE
@@ -55,25 +54,6 @@ class OpenAlert:
     sent_ns: int = 0
     acknowledged: str = ""
     escalations: int = 0
-
-
-def quiet_span(text: str) -> tuple[time, time] | None:
-    """Return from and to of ``22:00-07:00``; None for an empty text.
-
-    Raises
-    ------
-    ConfigError
-        When it is not two times of day.
-    """
-    if not text.strip():
-        return None
-    try:
-        start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
-    except ValueError as error:
-        raise ConfigError(
-            "quiet hours are two times of day", where="alerts.quiet_hours", value=text, fix="22:00-07:00"
-        ) from error
-    return start, end
 
 
 @dataclass(slots=True)

@@ -79,11 +79,11 @@ def _run_names() -> Iterable[str]:
 
 
 def _data_names() -> Iterable[str]:
-    from scalpdesk.assembly import EMBEDDED, EMBEDDED_COIN
     from scalpdesk.datasets.catalog import list_data_sets
+    from scalpdesk.datasets.manifests import EMBEDDED_MARKETS
 
     catalog = Path(settings_from().config.data.catalog)
-    return (EMBEDDED, EMBEDDED_COIN, *(manifest.name for manifest in list_data_sets(catalog)))
+    return (*EMBEDDED_MARKETS, *(manifest.name for manifest in list_data_sets(catalog)))
 
 
 class NameType(click.types.StringParamType):

@@ -215,11 +215,13 @@ def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
     fix = f"{path} --help"
     if isinstance(problem, click.NoSuchOption):
         known = [o for p in ctx.command.get_params(ctx) for o in p.opts] if ctx is not None else []
+        bare = {name.lstrip("-"): name for name in known}  # the dashes are no likeness
+        nearest = nearest_name(problem.option_name.lstrip("-"), bare, cutoff=0.7)
         return ConfigError(
             "unknown option",
             where=path,
             value=problem.option_name,
-            nearest=nearest_name(problem.option_name, known),
+            nearest=None if nearest is None else bare[nearest],
             fix=fix,
         )
     if isinstance(problem, click.MissingParameter):

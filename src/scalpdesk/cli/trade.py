@@ -165,7 +165,12 @@ def backtest(
     first = read_date(start or DEFAULT_SESSION, "--start")
     last = read_date(end, "--end") if end is not None else first
     if last < first:
-        raise ConfigError("the last session lies before the first", where="--end", value=end)
+        raise ConfigError(
+            "the last session lies before the first",
+            where="--end",
+            value=end,
+            fix=f"--start {end} --end {first}, or leave --end out for one session",
+        )
     path_seed = settings.config.simulation.seed if seed is None else seed
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")

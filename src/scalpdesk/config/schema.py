@@ -308,7 +308,7 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
         where=_where(path, entry.source),
         value=_shown(path, kind, entry.value),
         nearest=nearest_name(str(entry.value), choices) if choices and not secret else None,
-        fix=f"change {dotted(path)}",
+        fix=f"set {dotted(path)} to {expected}{bound}",
     )
 
 

@@ -9,10 +9,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import time
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Meta, Struct, structs
 
@@ -29,7 +31,7 @@ from scalpdesk.config.sources import (
     read_file,
     read_override,
 )
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_simulated_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -211,6 +213,25 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Token of the Telegram bot that takes commands."""
 
 
+def quiet_span(text: str) -> tuple[time, time] | None:
+    """Return from and to of ``22:00-07:00``; None for an empty text.
+
+    Raises
+    ------
+    ConfigError
+        When it is not two times of day.
+    """
+    if not text.strip():
+        return None
+    try:
+        start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
+    except ValueError as error:
+        raise ConfigError(
+            "quiet hours are two times of day", where="alerts.quiet_hours", value=text, fix="22:00-07:00"
+        ) from error
+    return start, end
+
+
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is worth an alert, and when it is sent; the addresses are ``credentials.alert_urls``."""
 
@@ -252,6 +273,20 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Telegram users who may send /status, /halt and /flatten; none switches commands off."""
     telegram_api: str = "https://api.telegram.org"
     """Server of the Telegram bot interface."""
+
+    def __post_init__(self) -> None:
+        """Refuse quiet hours that are no times, or of no time zone."""
+        quiet_span(self.quiet_hours)
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ConfigError(
+                "this is no time zone",
+                where="alerts.timezone",
+                value=self.timezone,
+                nearest=nearest_name(self.timezone, available_timezones()),
+                fix="name one as America/New_York",
+            ) from error
 
 
 class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):

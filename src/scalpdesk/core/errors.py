@@ -124,13 +124,13 @@ class InvariantError(StopError):
     """The ledger and the orders contradict one another."""
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like ``name``, or None when none is near.
+def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name most like ``name``, or None when none is as like as ``cutoff`` (0 to 1).
 
     >>> nearest_name("treshold", ["threshold", "strategy"])
     'threshold'
     """
     candidates = list(known)
     by_folded = {candidate.lower(): candidate for candidate in candidates}
-    found = get_close_matches(name.lower(), list(by_folded), n=1, cutoff=0.6)
+    found = get_close_matches(name.lower(), list(by_folded), n=1, cutoff=cutoff)
     return by_folded[found[0]] if found else None

@@ -1,0 +1,155 @@
+"""The commonest mistakes, a row each: what was typed, and the message that names place, fault and fix."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+
+from scalpdesk.cli.main import main
+
+
+class Mistake(NamedTuple):
+    """What was typed, and what the message says; ``files`` are written first."""
+
+    name: str
+    command: str
+    what: str
+    where: str
+    fix: str
+    files: Mapping[str, str] = MappingProxyType({})
+    environment: Mapping[str, str] = MappingProxyType({})
+    nearest: str | None = None
+
+
+BOTH_KEYS = {"TRADING_API_KEY": "abc", "TRADING_API_SECRET": "def"}
+ONE_OF = "use one of ema-scalper, external, gamma-scalper, hybrid"
+DESK_TOML = "scalpdesk.toml"
+MISTAKES = [
+    Mistake("command misspelt", "backtets gamma-scalper", "unknown command", "scalpdesk", "scalpdesk --help",
+            nearest="backtest"),
+    Mistake("option misspelt", "demo --sesion 2018-02-05", "unknown option", "scalpdesk demo",
+            "scalpdesk demo --help", nearest="--session"),
+    Mistake("strategy misspelt", "backtest gama-scalper", "there is no strategy of this name", "strategy",
+            ONE_OF, nearest="gamma-scalper"),
+    Mistake("one of two strategies misspelt", "run gamma-scalper+zero-dtee",
+            "there is no strategy of this name", "strategy", ONE_OF, nearest="zero-dte"),
+    Mistake("no strategy named", "run", "which strategy?", "STRATEGY", "name one of ema-scalper"),
+    Mistake("key misspelt after --set", "backtest gamma-scalper --set hedge.treshold_shares=2",
+            "unknown configuration key", "strategies.gamma-scalper.hedge.treshold_shares (--set)",
+            "use hedge.threshold_shares", nearest="hedge.threshold_shares"),
+    Mistake("key misspelt in the file", "config check", "unknown configuration key",
+            "risk.max_daily_los (scalpdesk.toml:2)", "use risk.max_daily_loss",
+            {DESK_TOML: "[risk]\nmax_daily_los = 100\n"}, nearest="risk.max_daily_loss"),
+    Mistake("key misspelt in the environment", "config check", "unknown configuration key",
+            "risk.MAX_DAILY_LOS (environment SCALPDESK_RISK__MAX_DAILY_LOS)", "use risk.max_daily_loss",
+            environment={"SCALPDESK_RISK__MAX_DAILY_LOS": "5"}, nearest="risk.max_daily_loss"),
+    Mistake("key outside of its section", "config check", "unknown configuration key",
+            "max_capital_fraction (scalpdesk.toml:1)", "use risk.max_capital_fraction",
+            {DESK_TOML: "max_capital_fraction = 0.5\n"}, nearest="risk.max_capital_fraction"),
+    Mistake("file that is no TOML", "config check", "the file is not valid TOML", "scalpdesk.toml:1",
+            "write key = value below a [section]", {DESK_TOML: "[risk\nx = 1\n"}),
+    Mistake("tabs in YAML", "config check", "the file is not valid YAML", "params.yaml:2",
+            "indent with spaces", {"params.yaml": "risk:\n\tmax: 1\n"}),
+    Mistake("file of another name", "backtest gamma-scalper --config dsk.toml",
+            "there is no such configuration file", "--config", "scalpdesk init", {"desk.toml": ""},
+            nearest="desk.toml"),
+    Mistake("text where a number belongs", "backtest gamma-scalper --set straddles=two",
+            "this key takes a whole number", "strategies.gamma-scalper.straddles (--set)",
+            "set strategies.gamma-scalper.straddles to a whole number"),
+    Mistake("--set without a value", "backtest gamma-scalper --set straddles",
+            "an override is written KEY=VALUE", "--set", "--set simulation.latency_ms=50"),
+    Mistake("per cent where a fraction belongs", "backtest gamma-scalper --set risk.max_capital_fraction=50",
+            "this key takes a multiple of equity", "risk.max_capital_fraction (--set)",
+            "set risk.max_capital_fraction to more than 0 and at most 4"),
+    Mistake("points of volatility as a fraction", "price --spot 100 --strike 100 --days 30 --vol 20",
+            "'20' is 2000%; write 20% if percent is meant", "scalpdesk price --vol",
+            "scalpdesk price --help"),
+    Mistake("fill model misspelt", "backtest gamma-scalper --fill-model crss", "no such fill model",
+            "simulation.fill_model (--set)", "use one of adverse, cross, mid, queue", nearest="cross"),
+    Mistake("an expiry window that is empty",
+            "backtest gamma-scalper --set selection.min_expiration_days=100", "the expiry window is empty",
+            "strategies.gamma-scalper.selection.max_expiration_days",
+            "set it to 100 or more, or lower min_expiration_days"),
+    Mistake("a time of day that is none", "backtest gamma-scalper --set exits.close_at=25:00",
+            "not a time of day", "strategies.gamma-scalper.exits.close_at (--set)", "write HH:MM"),
+    Mistake("quiet hours in words", "config check", "quiet hours are two times of day", "alerts.quiet_hours",
+            "22:00-07:00", {DESK_TOML: '[alerts]\nquiet_hours = "22 to 7"\n'}),
+    Mistake("time zone misspelt", "config check", "this is no time zone", "alerts.timezone",
+            "name one as America/New_York", {DESK_TOML: '[alerts]\ntimezone = "America/NewYork"\n'},
+            nearest="America/New_York"),
+    Mistake("a Saturday", "demo --session 2018-02-03", "this day is a Saturday, the exchange is closed",
+            "--session", "--session 2018-02-05", nearest="2018-02-02 or 2018-02-05"),
+    Mistake("a holiday", "backtest gamma-scalper --start 2018-01-15", "this day is a holiday", "--start",
+            "--start 2018-01-16", nearest="2018-01-12 or 2018-01-16"),
+    Mistake("a day written otherwise", "demo --session 05.02.2018", "not a date", "--session",
+            "write it as 2018-02-05"),
+    Mistake("a day beyond the data", "demo --session 2024-02-05", "and not this day", "--session",
+            "--session 2018-12-31", nearest="2018-12-31"),
+    Mistake("the end before the start", "backtest gamma-scalper --start 2018-02-06 --end 2018-02-05",
+            "the last session lies before the first", "--end", "--start 2018-02-05 --end 2018-02-06"),
+    Mistake("data set misspelt", "backtest gamma-scalper --data embeded",
+            "no data set of this name in the catalogue", "catalog", "scalpdesk data import lean PATH",
+            nearest="embedded"),
+    Mistake("a share that the embedded market lacks", "backtest gamma-scalper --set underlying=AAPL",
+            "the embedded market knows two shares", "underlying", "use one of them, or import recorded data",
+            nearest="SPY or QQQ"),
+    Mistake("dollars at a market that settles in coin",
+            "backtest gamma-scalper --data embedded-btc --start 2025-03-05 --set underlying=BTC-PERPETUAL",
+            "BTC-PERPETUAL is settled in BTC", "desk.currency (default)", "set desk.currency to BTC"),
+    Mistake("a folder of data that is not there", "data import lean Leen/Data",
+            "this is not LEAN's Data folder", "Leen/Data", "pass the folder that holds equity/, option/"),
+    Mistake("a speed in words", "demo --speed fast", "not a speed", "--speed",
+            "write market seconds a second, e.g. 400, or max"),
+    Mistake("venue misspelt", "run gamma-scalper --venue alpacca", "'alpacca' is not one of",
+            "scalpdesk run --venue", "scalpdesk run --help", nearest="alpaca"),
+    Mistake("no keys", "run gamma-scalper --venue alpaca", "the venue needs a key and a secret",
+            "credentials.trading_api_key", "put TRADING_API_KEY and TRADING_API_SECRET into .env"),
+    Mistake("a key without its secret", "run gamma-scalper --venue alpaca",
+            "a key needs its secret", "credentials.trading_api_secret", "into .env, or neither",
+            environment={"TRADING_API_KEY": "abc"}),
+    Mistake("keys that others may read", "run gamma-scalper --venue alpaca",
+            "the file with the keys can be read or written by others", ".env: TRADING_API_KEY",
+            "chmod 600 .env", {".env": "TRADING_API_KEY=abc\nTRADING_API_SECRET=def\n"}),
+    Mistake("real money without saying so", "run gamma-scalper --venue alpaca --live",
+            "--live contradicts the configuration, which says paper", "desk.paper", "set desk.paper = false",
+            environment=BOTH_KEYS),
+    Mistake("real money at the simulated venue", "run gamma-scalper --venue simulated --live",
+            "real money is traded at a venue that can be armed", "--live, --venue", "--venue alpaca --live"),
+    Mistake("an exchange's address without its venue", "run gamma-scalper --url http://127.0.0.1:8001",
+            "the simulated venue is a market in this process", "--url", "--venue alpaca --url"),
+    Mistake("a report before the first run", "report last", "there is no run yet", "runs",
+            "scalpdesk demo makes one"),
+    Mistake("nothing runs that could answer", "status", "no desk runs here", "runs",
+            "scalpdesk run STRATEGY starts one"),
+    Mistake("alerts without an address", "alerts test", "there is no address to send alerts to",
+            "credentials.alert_urls", "SCALPDESK_CREDENTIALS__ALERT_URLS=tgram://"),
+    Mistake("a strategy folder without its file", "backtest external --strategy mine",
+            "there is no strategy.py here", "--strategy", "on_market_event(event)", {"mine/other.py": ""}),
+]  # fmt: skip
+
+
+def test_there_are_thirty_or_more_and_none_stands_twice():
+    assert len({mistake.name for mistake in MISTAKES}) == len(MISTAKES) >= 30
+    assert len({(each.command, str(each.files), str(each.environment)) for each in MISTAKES}) == len(MISTAKES)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_common_mistake_is_named_with_its_place_and_the_fix(mistake, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, text in mistake.files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+        Path(name).chmod(0o644)
+    for name, value in mistake.environment.items():
+        monkeypatch.setenv(name, value)
+    code = main(mistake.command.split())
+    told = capsys.readouterr()
+    lines = dict(line.strip().partition(": ")[::2] for line in told.err.strip().splitlines())
+    assert (told.out, code) == ("", 1 if mistake.name == "nothing runs that could answer" else 2)
+    assert mistake.what in lines["error"]
+    assert lines["where"].startswith(mistake.where)
+    assert mistake.fix in lines["fix"]
+    assert lines.get("nearest") == mistake.nearest
+    assert "Traceback" not in told.err
