@@ -183,7 +183,7 @@ class TestFormulaBands:
         narrow = plug().judge(_with(own_cost_fraction=0.0, straddles=4))
         assert narrow.half_width_shares == 2.0
         assert "raised from 0.00" in narrow.reason
-        wide = plug(plug.Config(risk_aversion=1e-9)).judge(_with(straddles=4))
+        wide = plug(plug.Config(risk_aversion=1e-9)).judge(_with(straddles=4, net_delta_shares=101.0))
         assert wide.half_width_shares == 100.0
         assert "capped from" in wide.reason
 

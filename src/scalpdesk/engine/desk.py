@@ -84,15 +84,25 @@ class Desk:
         self._has_begun = False
 
     def is_near_loss_limit(self) -> bool:
-        """Return whether the session's loss may be at its limit: summed in floats."""
-        value = float(self.account.cash)
-        for position in self.positions.held():
-            mark = self.market.mark(position.instrument_id)
-            if mark is None or position.contract_usd:
-                return True
-            value += float(position.quantity) * position.multiplier * mark
-        equity = float(self.session_equity)
-        return value - equity <= LOSS_SLACK * abs(equity) - float(self._session_loss_limit())
+        """Return whether the session's loss may be at its limit: summed in floats.
+
+        What options bought are worth is left out first, for it is never below 0.
+        """
+        equity, held = float(self.session_equity), self.positions.held()
+        least = equity + LOSS_SLACK * abs(equity) - float(self._session_loss_limit())
+        for leaves_out in (True, False):
+            value = float(self.account.cash)
+            for position in held:
+                number, quantity = position.instrument_id, float(position.quantity)
+                if leaves_out and quantity > 0.0 and type(self.instruments.by_id[number]) is OptionContract:
+                    continue
+                mark = self.market.mark(number)
+                if mark is None or position.contract_usd:
+                    return True
+                value += quantity * position.multiplier * mark
+            if value > least:
+                return False
+        return True
 
     def _session_loss_limit(self) -> Decimal:
         if self._loss_limit_of is not self.session_equity:

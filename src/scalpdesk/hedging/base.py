@@ -7,7 +7,7 @@ that into shares; the strategy sends them. A band is found because its module li
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -86,7 +86,7 @@ class BandVerdict(msgspec.Struct, frozen=True):
     inside
         Whether nothing is to be done.
     reason
-        The verdict in plain words, with its numbers.
+        Of a hedge, in plain words with its numbers; a band of a width has none while ``inside``.
     facts
         Figures of the band's own, for the hedge's record.
     """
@@ -197,7 +197,9 @@ def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
     raise ConfigError(f"{key} must be a finite number, {bound}", where=key, value=value)
 
 
-def verdict_of_width(inputs: HedgeInputs, half_width: float, rehedge_to: RehedgeTo, why: str) -> BandVerdict:
+def verdict_of_width(
+    inputs: HedgeInputs, half_width: float, rehedge_to: RehedgeTo, why: Callable[[], str]
+) -> BandVerdict:
     """Judge the net delta against a half width: at the edge is still inside.
 
     Parameters
@@ -209,14 +211,13 @@ def verdict_of_width(inputs: HedgeInputs, half_width: float, rehedge_to: Rehedge
     rehedge_to
         Where a delta outside goes.
     why
-        Where the width comes from, in words; becomes part of the reason.
+        Says in words where the width comes from; asked for the reason of a hedge alone.
     """
     net = inputs.net_delta_shares
     if not exceeds(abs(net), half_width):
-        reason = f"net delta {net:+.2f} shares is within ±{half_width:.2f} ({why}): no hedge"
-        return BandVerdict(half_width, net, inside=True, reason=reason)
+        return BandVerdict(half_width, net, inside=True, reason="")
     target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
-    reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({why}): hedge to {target:+.2f}"
+    reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({why()}): hedge to {target:+.2f}"
     return BandVerdict(half_width, target, inside=False, reason=reason)
 
 
@@ -313,7 +314,7 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
     width = limits.last_hour_shares_per_straddle * inputs.straddles
     rehedge_to: RehedgeTo = "zero"
     return verdict_of_width(
-        inputs, width, rehedge_to, f"fixed band of the last hour, {seconds:.0f} s to expiry"
+        inputs, width, rehedge_to, lambda: f"fixed band of the last hour, {seconds:.0f} s to expiry"
     )
 
 
@@ -369,11 +370,14 @@ class AversionBand(ABC):
             return last_hour
         raw, figures = self.half_width(inputs)
         width, bitten = limited(raw, inputs, config)
-        why = (
-            f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
-            f"{figures}cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
-            f"aversion {config.risk_aversion:g}/USD{bitten}"
-        )
+
+        def why() -> str:
+            return (
+                f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
+                f"{figures}cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
+                f"aversion {config.risk_aversion:g}/USD{bitten}"
+            )
+
         return verdict_of_width(inputs, width, config.rehedge_to, why)
 
 

@@ -310,7 +310,7 @@ class DeltaEngine:
         """
         known = self._options.get(instrument_id)
         if known is None:
-            contract = self._instruments[instrument_id]
+            contract = self._instruments.by_id[instrument_id]
             if not isinstance(contract, OptionContract):
                 return None
             underlying = self._instruments.id_of(contract.underlying)

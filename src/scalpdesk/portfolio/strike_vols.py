@@ -81,9 +81,10 @@ class ExpirySmile(NamedTuple):
 
 
 class _Strike:
-    __slots__ = ("call", "filter", "measured_ns", "put", "seen")
+    __slots__ = ("call", "filter", "measured_ns", "price", "put", "seen", "underlying")
 
-    def __init__(self) -> None:
+    def __init__(self, price: float, underlying: InstrumentId) -> None:
+        self.price, self.underlying = price, underlying
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
         self.filter = VolFilter()
@@ -112,6 +113,7 @@ class StrikeVols:
         self._strikes: dict[tuple[str, str, date, Decimal], _Strike] = {}
         self._expiries: dict[tuple[str, str, date], list[tuple[float, _Strike]]] = {}
         """Strikes of each expiry, ascending."""
+        self._by_symbol: dict[str, _Strike] = {}
         self._smiles: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
         """Smiles with when they were fitted."""
         self._known = 0
@@ -124,8 +126,8 @@ class StrikeVols:
         """
         if self._known != len(self._instruments):
             self._learn()
-        strike = self._strikes[_key(contract)]
-        self._measure(strike, contract)
+        strike = self._by_symbol[contract.symbol]
+        self._measure(strike)
         measured_ns = strike.measured_ns
         if measured_ns is None or now_ns - measured_ns > OLDEST_NS:
             return None
@@ -259,22 +261,27 @@ class StrikeVols:
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):
             if isinstance(instrument, OptionContract):
-                strike = self._strikes.setdefault(_key(instrument), _Strike())
+                key = _key(instrument)
+                if key not in self._strikes:
+                    underlying = self._instruments.id_of(instrument.underlying)
+                    self._strikes[key] = _Strike(float(instrument.strike), underlying)
+                strike = self._by_symbol[instrument.symbol] = self._strikes[key]
                 if instrument.is_call:
                     strike.call = InstrumentId(number)
                 else:
                     strike.put = InstrumentId(number)
         self._expiries = {}
         for key in sorted(self._strikes):
-            self._expiries.setdefault(key[:3], []).append((float(key[3]), self._strikes[key]))
+            strike = self._strikes[key]
+            self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike, contract: OptionContract) -> None:
-        underlying = self._instruments.id_of(contract.underlying)
+    def _measure(self, strike: _Strike) -> None:
+        underlying = strike.underlying
         spot_now = self._state.quotes[underlying]
         if spot_now is None:
             return
-        leg = strike.call if float(contract.strike) >= mark_price(spot_now) else strike.put
+        leg = strike.call if strike.price >= mark_price(spot_now) else strike.put
         quote = None if leg is None else self._state.quotes[leg]
         if leg is None or quote is None or quote is strike.seen:
             return

@@ -5,6 +5,7 @@ smooth in the strike.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.pricing.base import Dividends, Floats
 from scalpdesk.pricing.implied import implied_vol
@@ -20,10 +21,10 @@ def exercise_premium(
     strike: Floats,
     years: float,
     vol: Floats,
-    is_call: bool,
+    is_call: bool | NDArray[np.bool_],
     *,
     rate: float,
-    dividend_yield: float,
+    dividend_yield: float | Floats,
     dividends: Dividends | None = None,
 ) -> Floats:
     """Return American less European price at a volatility for each strike, in the escrowed model.
@@ -34,9 +35,9 @@ def exercise_premium(
         Scalars above 0.
     strike, vol
         Arrays of one length.
-    is_call
-        Right of all options.
-    rate, dividend_yield, dividends
+    is_call, dividend_yield
+        Of all options, or arrays of that length.
+    rate, dividends
         As in :func:`scalpdesk.pricing.greeks`.
 
     Returns

@@ -46,8 +46,12 @@ class FixedBand:
         """Return the verdict of ``threshold × straddles`` on the net delta."""
         check_inputs(inputs)
         width = self.config.threshold * inputs.straddles
-        why = f"fixed, {self.config.threshold:g} shares × {inputs.straddles}"
-        return verdict_of_width(inputs, width, self.config.rehedge_to, why)
+        return verdict_of_width(
+            inputs,
+            width,
+            self.config.rehedge_to,
+            lambda: f"fixed, {self.config.threshold:g} shares × {inputs.straddles}",
+        )
 
 
 PLUG = FixedBand

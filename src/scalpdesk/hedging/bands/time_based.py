@@ -23,7 +23,7 @@ def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> 
         reason = f"a hedge is due ({why}), but net delta {net:+.2f} is less than one share: no hedge"
         return BandVerdict(SMALLEST_HEDGE_SHARES, net, inside=True, reason=reason)
     # Exactly one share is to be hedged, so the strict comparison of a band is made against nothing.
-    return verdict_of_width(inputs, 0.0, "zero", f"{why}, {since:.0f} s since the last hedge")
+    return verdict_of_width(inputs, 0.0, "zero", lambda: f"{why}, {since:.0f} s since the last hedge")
 
 
 class TimeBasedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ that the straddle is repriced on, are on the run's variance clock.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -456,21 +456,21 @@ class StraddleEdge:
         own = level_of(SviVols(smile.svi, smile.variance_years), smile.variance_years, level)
         before, after = (0.0, 0.0), (smile.variance_years, own**2 * smile.variance_years)
         expires_ns = expiry_instant_ns(contract)
-        for root, at_ns, leg in self._expiries:
-            if root != contract.root or not view.now_ns < at_ns < expires_ns:
-                continue
-            years = view.delta_engine.variance_years(view.now_ns, at_ns)
-            is_before = years <= horizon_years
-            if (is_before and years <= before[0]) or (not is_before and years >= after[0]):
-                continue
-            near = view.delta_engine.smile(leg, view.now_ns)
-            if near is None:
-                continue
-            point = years, level_of(SviVols(near.svi, years), years, level) ** 2 * years
-            if is_before:
-                before = point
-            else:
-                after = point
+        sooner = [
+            (view.delta_engine.variance_years(view.now_ns, at_ns), leg)
+            for root, at_ns, leg in self._expiries
+            if root == contract.root and view.now_ns < at_ns < expires_ns
+        ]
+
+        def nearest(sides: Iterable[tuple[float, InstrumentId]]) -> tuple[float, float] | None:
+            for years, leg in sides:
+                near = view.delta_engine.smile(leg, view.now_ns)
+                if near is not None:
+                    return years, level_of(SviVols(near.svi, years), years, level) ** 2 * years
+            return None
+
+        before = nearest(side for side in reversed(sooner) if side[0] <= horizon_years) or before
+        after = nearest(side for side in sooner if horizon_years < side[0] < after[0]) or after
         if before[0] == 0.0 and after[0] == smile.variance_years:
             return None
         share = (horizon_years - before[0]) / (after[0] - before[0])

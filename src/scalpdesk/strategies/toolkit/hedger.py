@@ -355,7 +355,7 @@ class DeltaHedger:
             if not abs(greeks.delta + (greeks.price if size else 0.0)) <= 1.0 + 1e-6:
                 self._note_unusable(view, leg, verdict)
                 return None
-            multiplier = view.instruments[leg].multiplier
+            multiplier = view.instruments.by_id[leg].multiplier
             if valuation.is_modelled:
                 modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
