@@ -13,6 +13,7 @@ import numpy as np
 
 from scalpdesk.backtesting.statistics import (
     bootstrap_interval,
+    gate_record,
     grouped,
     performance,
     session_rows,
@@ -166,19 +167,20 @@ def _groups(run: Run, kind: str) -> dict[str, list[float]]:
 
 
 def _edges(run: Run) -> None:
-    promised = [each for each in run.closed if "edge_usd" in each["facts"]]
-    if len(promised) < 5:
+    found = gate_record(
+        each["facts"] | {"pnl": each["pnl"], "closed_ns": each["ended"], "realised_vol": None}
+        for each in run.closed
+        if "edge_usd" in each["facts"]
+    )
+    if "difference_interval" not in found:
         return
-    edges = np.array([each["facts"]["edge_usd"] for each in promised])
-    earned = np.array([each["pnl"] for each in promised])
-    ratio = np.array([each["facts"]["forecast_vol"] / each["facts"]["implied_level"] for each in promised])
-    ends = bootstrap_interval(earned - edges, np.mean)
+    low, high = found["difference_interval"]
     print(
-        f"The gate promised {edges.mean():.2f} USD a straddle on average (forecast over implied"
-        f" {ratio.mean():.2f}); they earned {earned.mean():.2f}: {(earned - edges).mean():+.2f} apart,"
-        f" 95 % from {ends.low:.2f} to {ends.high:.2f}. Promise and P&L are correlated by"
-        f" {np.corrcoef(edges, earned)[0, 1]:.2f}"
-        f" over {len(promised)} straddles.\n"
+        f"The gate promised {found['promised']:.2f} USD a straddle on average (forecast over implied"
+        f" {found['forecast_over_implied']:.2f}); they earned {found['earned']:.2f}:"
+        f" {found['difference']:+.2f} apart, 95 % from {low:.2f} to {high:.2f}. Promise and P&L are"
+        f" correlated by {found['correlation']:.2f} over {found['straddles']} straddles."
+        " `scalpdesk vol --track RUN` lists them.\n"
     )
 
 

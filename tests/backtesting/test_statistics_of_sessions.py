@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scalpdesk.backtesting.statistics import (
     exposure,
+    gate_record,
     grouped,
     performance,
     session_rows,
@@ -102,7 +104,7 @@ def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -
         {**option, "ts_recv_ns": stamps[-1], "side": "sell"},
     ]
     decisions = [
-        {"ts_ns": stamps[0], "kind": "entry", "taken": True, "facts": {"implied_vol": 0.12}},
+        {"ts_ns": stamps[0], "kind": "entry", "taken": True, "facts": {"implied_vol": 0.12, "edge_usd": 7.5}},
         {"ts_ns": stamps[5], "kind": "entry", "taken": False, "facts": {"implied_vol": 0.15}},
     ]
     (row,) = straddle_rows(fills, marks, decisions, {"C": (session.close_ns + 1, 100)})
@@ -111,6 +113,40 @@ def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -
     years = US_SESSIONS.years(session.open_ns, session.close_ns)
     assert row["realised_vol"] == pytest.approx(math.sqrt(39 * math.log(1.001) ** 2 / years))
     assert row["costs"] == Decimal("70.00")
+    assert (row["edge_usd"], row["edge_stderr_usd"], row["forecast_vol"]) == (7.5, None, None)
+
+
+def test_the_edge_of_two_straddles_is_twice_that_of_one() -> None:
+    bought = {"symbol": "C", "quantity": Decimal(2), "price": Decimal(2), "purpose": "open", "busted": False}
+    facts = {"implied_vol": 0.12, "edge_usd": 7.5, "edge_stderr_usd": 3.0}
+    decisions = [{"ts_ns": 0, "kind": "entry", "taken": True, "facts": facts}]
+    (row,) = straddle_rows([{**bought, "ts_recv_ns": 0, "side": "buy"}], [], decisions, {"C": (1, 100)})
+    assert (row["edge_usd"], row["edge_stderr_usd"]) == (15.0, 6.0)
+
+
+def test_the_gates_record_sets_promises_against_earnings() -> None:
+    promised, earned = [10.0, 12.0, 8.0, 20.0, 10.0], [15.0, -8.0, 9.0, 30.0, -6.0]
+    base = {"closed_ns": 1, "edge_stderr_usd": 4.0, "forecast_vol": 0.18, "implied_level": 0.15}
+    known = [
+        {**base, "edge_usd": edge, "pnl": str(pnl), "realised_vol": vol}
+        for edge, pnl, vol in zip(promised, earned, [0.15, 0.12, None, 0.30, 0.09], strict=True)
+    ]
+    left_out = [{**known[0], "closed_ns": None}, {**known[0], "edge_usd": None}]
+    found = gate_record([*known, *left_out])
+    assert found["straddles"] == 5
+    assert (found["promised"], found["earned"]) == (12.0, 8.0)
+    assert found["difference"] == pytest.approx(-4.0)
+    assert found["above_zero"] == 0.6
+    assert found["inside"] == pytest.approx(0.4)  # 15 and 9 lie within two standard errors of 10 and 8
+    assert found["forecast_over_implied"] == pytest.approx(1.2)
+    assert found["realised_over_implied"] == pytest.approx((1.0 + 0.8 + 2.0 + 0.6) / 4)
+    deviations = (np.array(promised) - 12.0, np.array(earned) - 8.0)
+    covariance = deviations[0] @ deviations[1]
+    size = math.sqrt((deviations[0] @ deviations[0]) * (deviations[1] @ deviations[1]))
+    assert found["correlation"] == pytest.approx(covariance / size)
+    low, high = found["difference_interval"]
+    assert low < -4.0 < high
+    assert gate_record(left_out) == {"straddles": 0}
 
 
 def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> None:

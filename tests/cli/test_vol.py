@@ -3,6 +3,9 @@ import io
 import json
 import sys
 from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -270,3 +273,30 @@ def test_the_packaged_series_are_whole():
         assert len(history.days) == 5031
         assert history.bars["close"][0] == first_close
         assert history.days[0] == date(1999, 1, 4)
+
+
+def test_the_gates_edges_stand_beside_what_was_earned(capsys, monkeypatch):
+    row = {
+        "opened_ns": 1_517_841_300_000_000_000, "closed_ns": 1_517_845_000_000_000_000, "why": "edge gone",
+        "forecast_vol": 0.18, "implied_level": 0.15, "realised_vol": 0.21, "edge_usd": 12.5,
+        "edge_stderr_usd": 4.0, "pnl": Decimal("9.754"),
+    }  # fmt: skip
+    ungated = {**row, "edge_usd": None}
+    stored = SimpleNamespace(straddles=[row, ungated], decimals=2)
+    monkeypatch.setattr("scalpdesk.cli.history.find_run", lambda *_: Path("20180205-one"))
+    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda _: stored)
+    assert main(["vol", "--track", "last", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runs"] == ["20180205-one"]
+    assert told["record"]["straddles"] == 1
+    assert told["record"]["promised"] == 12.5
+    (listed,) = told["straddles"]
+    assert (listed["pnl"], listed["edge_usd"], listed["why"]) == ("9.75", 12.5, "edge gone")
+    assert main(["vol", "--track", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 straddles" not in shown
+    assert "1 straddle: the gate promised 12.50 each, they earned 9.75" in shown
+    assert "forecast over implied 1.20, realised over implied 1.40" in shown
+    monkeypatch.setattr(stored, "straddles", [ungated])
+    assert main(["vol", "--track", "last"]) == 0
+    assert "nothing to compare" in capsys.readouterr().out

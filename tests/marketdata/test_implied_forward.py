@@ -35,7 +35,9 @@ def sides(style, *, years=0.25, rate=0.04, borrow=0.01, vol=0.3, spread=0.05, sp
 
 
 @pytest.mark.parametrize("style", ["european", "american"])
-@pytest.mark.parametrize(("rate", "borrow"), [(0.04, 0.01), (0.05, 0.0), (0.0, 0.08), (0.03, 0.12), (0.01, 0.0097)])
+@pytest.mark.parametrize(
+    ("rate", "borrow"), [(0.04, 0.01), (0.05, 0.0), (0.0, 0.08), (0.03, 0.12), (0.01, 0.0097)]
+)
 def test_finds_the_forward_and_the_borrow(style, rate, borrow):
     found = implied_forward(
         STRIKES,

@@ -410,7 +410,8 @@ def straddle_rows(
     A row's P&L reaches to the opening of the next, so that all rows together are the run. ``implied_vol`` is
     what was paid, as the entry's decision has it; ``realised_vol`` what the underlying moved while it was
     held, by its marks and per year of the sessions' variance clock, on which a night is less than a day.
-    ``costs`` are spread, fees and slippage.
+    ``costs`` are spread, fees and slippage. ``edge_usd`` is what the entry's gate promised for all of it,
+    with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as it saw them.
 
     Parameters
     ----------
@@ -451,7 +452,7 @@ def straddle_rows(
     last_ns = marks[-1]["ts_ns"] if marks else 0
     _drop_expired(held, rows, options, last_ns)
     decisions = list(decisions)
-    paid_vols = [(each["ts_ns"], each["facts"]["implied_vol"]) for each in decisions if _is_entry(each)]
+    entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
     for row, following in zip_longest(rows, rows[1:]):
         end_ns = following["opened_ns"] if following else last_ns
@@ -462,13 +463,57 @@ def straddle_rows(
         start_ns = row["opened_ns"] if row["number"] > 1 else -1
         mine = [mark for mark in marks if start_ns < mark["ts_ns"] <= end_ns]
         names = mine[0]["parts"] if mine else ()
-        vols = [vol for ts_ns, vol in paid_vols if ts_ns <= row["opened_ns"]]
-        row["implied_vol"] = vols[-1] if vols else None
+        seen = [facts for ts_ns, facts in entries if ts_ns <= row["opened_ns"]]
+        facts = seen[-1] if seen else {}
+        row |= {name: facts.get(name) for name in ("implied_vol", "forecast_vol", "implied_level")}
+        size = max(abs(Decimal(amount)) for amount in row["legs"].values())
+        for name in ("edge_usd", "edge_stderr_usd"):
+            row[name] = float(size) * facts[name] if name in facts else None
         row["realised_vol"] = _realised_vol([mark for mark in mine if mark["ts_ns"] <= until_ns])
         row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
         row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
         row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
     return rows
+
+
+def gate_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the entry gate promised against what its straddles earned, both in currency a trade.
+
+    ``inside`` is the share of trades within two standard errors of the promise; those are of the forecast
+    alone, the luck of the path comes on top. Trades still held and those without a promise are left out.
+
+    Parameters
+    ----------
+    rows
+        From `straddle_rows`, of any number of runs.
+    """
+    kept = [row for row in rows if row["closed_ns"] is not None and row["edge_usd"] is not None]
+    if not kept:
+        return {"straddles": 0}
+    promised, stderr, pnl = (
+        np.array([float(row[name]) for row in kept]) for name in ("edge_usd", "edge_stderr_usd", "pnl")
+    )
+    off = pnl - promised
+    found: dict[str, Any] = {
+        "straddles": len(kept),
+        "promised": float(promised.mean()),
+        "earned": float(pnl.mean()),
+        "difference": float(off.mean()),
+        "above_zero": float((pnl > 0.0).mean()),
+        "inside": float((np.abs(off) <= 2.0 * stderr).mean()),
+        "forecast_over_implied": float(np.mean([row["forecast_vol"] / row["implied_level"] for row in kept])),
+        "realised_over_implied": None,
+    }
+    known = [row for row in kept if row["realised_vol"] is not None]
+    if known:
+        ratios = [row["realised_vol"] / row["implied_level"] for row in known]
+        found["realised_over_implied"] = float(np.mean(ratios))
+    if len(kept) >= ENOUGH_SESSIONS:
+        ends = bootstrap_interval(off, np.mean)
+        found["difference_interval"] = [ends.low, ends.high]
+        if promised.std() > 0.0 and pnl.std() > 0.0:
+            found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
+    return found
 
 
 def _is_entry(decision: Mapping[str, Any]) -> bool:

@@ -50,6 +50,7 @@ IMPLIED_DAYS = 30.0
         "scalpdesk vol SPY --session 2018-02-05",
         "scalpdesk vol GOOG --data lean --session 2015-12-23 --history goog_daily.csv --plot goog.png",
         "scalpdesk vol --evaluate --series nasdaq",
+        "scalpdesk vol --track last",
     ),
 )
 @click.argument("symbol", required=False)
@@ -73,6 +74,13 @@ IMPLIED_DAYS = 30.0
 )
 @click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
 @click.option("--series", type=click.Choice(("sp500", "nasdaq")), default="sp500", show_default=True)
+@click.option(
+    "--track",
+    "tracked",
+    multiple=True,
+    metavar="RUN",
+    help="The entry gate's edges against what the trades of RUN then earned. May be repeated.",
+)
 @click.option("--model", "models", multiple=True, help="With --evaluate: only this model; may be repeated.")
 @settings_options
 def vol(
@@ -89,6 +97,7 @@ def vol(
     days: int,
     evaluate: bool,
     series: str,
+    tracked: tuple[str, ...],
     models: tuple[str, ...],
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -97,8 +106,11 @@ def vol(
 
     Realised volatility by estimator, forecasts by model with 90 % intervals, the implied volatility of
     30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
-    the forecast models are judged instead, day by day without look-ahead.
+    the forecast models are judged instead, day by day without look-ahead; with --track the entry gate.
     """
+    if tracked:
+        track_gate(tracked, config_file, overrides, as_json=as_json)
+        return
     if evaluate:
         run_evaluation(series, models, as_json=as_json)
         return
@@ -123,6 +135,61 @@ def vol(
     else:
         for part in report_tables(document):
             print_table(part) if not isinstance(part, str) else click.echo(part)
+
+
+def track_gate(
+    runs: Sequence[str], config_file: str | None, overrides: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Report the edges that the entry gate let through, and what the straddles then earned."""
+    from scalpdesk.backtesting.statistics import gate_record
+    from scalpdesk.cli.history import find_run, read_stored
+    from scalpdesk.instruments.sessions import to_new_york
+
+    folders = [find_run(config_file, overrides, run) for run in runs]
+    stored = [read_stored(folder) for folder in folders]
+    names = ("opened_ns", "closed_ns", "forecast_vol", "implied_level", "realised_vol", "why")
+    rows = [
+        {
+            "run_id": folder.name,
+            **{name: row[name] for name in names},
+            **{name: row[name] for name in ("edge_usd", "edge_stderr_usd")},
+            "pnl": f"{row['pnl']:.{each.decimals}f}",
+        }
+        for folder, each in zip(folders, stored, strict=True)
+        for row in each.straddles
+        if row["edge_usd"] is not None
+    ]
+    record = gate_record(rows)
+    if as_json:
+        print_json({"runs": [folder.name for folder in folders], "record": record, "straddles": rows})
+        return
+    table = new_table("in (New York)", "forecast %", "implied %", "realised %", "edge", "stderr", "earned")
+    for row in rows:
+        vols = (_percent(row[name]) for name in ("forecast_vol", "implied_level", "realised_vol"))
+        edges = (cell(row[name], 2, 1.0) for name in ("edge_usd", "edge_stderr_usd"))
+        earned = row["pnl"] if row["closed_ns"] else "held"
+        table.add_row(f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}", *vols, *edges, earned)
+    print_table(table)
+    click.echo(_gate_line(record))
+
+
+def _gate_line(record: dict[str, Any]) -> str:
+    if not record["straddles"]:
+        return "no straddle of these runs was bought on an edge and sold: nothing to compare"
+    word = "straddle" if record["straddles"] == 1 else "straddles"
+    line = (
+        f"{record['straddles']} {word}: the gate promised {record['promised']:.2f} each, they earned "
+        f"{record['earned']:.2f}; {record['above_zero']:.0%} above zero, forecast over implied "
+        f"{record['forecast_over_implied']:.2f}"
+    )
+    if record["realised_over_implied"] is not None:
+        line += f", realised over implied {record['realised_over_implied']:.2f}"
+    if "difference_interval" in record:
+        low, high = record["difference_interval"]
+        line += f"; earned less promised {record['difference']:+.2f}, 95 % from {low:.2f} to {high:.2f}"
+    if "correlation" in record:
+        line += f"; correlation {record['correlation']:.2f}"
+    return line
 
 
 def _history(settings: "LoadedSettings", data_set: str, symbol: str, given: str | None) -> DailyHistory:
