@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (52, 49)
-STRADDLE = (201, 178)
-WHOLE_TRIP = (77, 65)
+SHARES = (47, 49)
+STRADDLE = (193, 176)
+WHOLE_TRIP = (72, 65)
 STRADDLE_DECISION = (117, 120)
 """Python calls and C calls."""
 

@@ -343,10 +343,10 @@ class BacktestRunner:
     def _carry(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Journal the outputs, then act on them."""
         self.journal.add_outputs(outputs)
-        now_ns = event.ts_recv_ns
+        now_ns, send = event.ts_recv_ns, self._send
         for output in outputs:
             if type(output) in COMMANDS:
-                self._send(output, now_ns)
+                send(output, now_ns)
             elif type(output) is SetTimer:
                 self._timers.set(output)
             elif type(output) is AskFolder and self._answerer is not None:

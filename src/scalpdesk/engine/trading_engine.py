@@ -166,10 +166,10 @@ class TradingEngine:
                 if trigger is None:
                     return NOTHING
                 check, after = trigger
-                if number in self._recent and not (
-                    self._recent[number] and self._recent[number][-1] is event
-                ):
-                    self._recent[number].append(event)
+                if number in self._recent:
+                    recent = self._recent[number]
+                    if not recent or recent[-1] is not event:
+                        recent.append(event)
                 if now_ns >= self._loss_due_ns:
                     self._watch_loss()
                 wake = PRICE if check is None else check(event)
@@ -246,7 +246,8 @@ class TradingEngine:
                 if view.session is not None or wake is SESSION:
                     view.now_ns = now_ns
                     self.evaluations += 1
-                    actions = self._on_wake(view, wake, event)
+                    on_wake = self._on_wake  # called as a method it is looked for in the class first
+                    actions = on_wake(view, wake, event)
                     if actions:
                         for action in actions:
                             if type(action) is Proposal:

@@ -21,6 +21,8 @@ class QuoteVerdict(StrEnum):
     OUT_OF_ORDER = "out_of_order"
 
 
+GOOD = QuoteVerdict.GOOD  # looking up an enum's member costs as much as a call
+
 KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
 

@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote, mark_price
+from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
 LOST_AFTER = 2
@@ -168,14 +168,14 @@ class MarketState:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
         verdict = judge_quote(quote.bid, quote.ask)
-        if verdict is not QuoteVerdict.GOOD:
+        if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in KEPT:
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
-        return verdict is QuoteVerdict.GOOD or verdict is QuoteVerdict.LOCKED
+        return verdict is GOOD or verdict is QuoteVerdict.LOCKED
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -275,7 +275,7 @@ class MarketState:
             return QuoteVerdict.ABSENT
         # the common case first, without the call of judge_quote
         is_good = 0.0 < quote.bid < quote.ask < 1e300
-        verdict = QuoteVerdict.GOOD if is_good else judge_quote(quote.bid, quote.ask)
+        verdict = GOOD if is_good else judge_quote(quote.bid, quote.ask)
         can_age = is_good or verdict is QuoteVerdict.LOCKED
         if can_age and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
             return QuoteVerdict.STALE

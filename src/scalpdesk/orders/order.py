@@ -30,6 +30,7 @@ class OrderState(StrEnum):
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 """States that only a bust or a late fill may touch."""
 
+FILLED = OrderState.FILLED  # looking up an enum's member costs as much as a call
 _S = OrderState
 _LIVE = frozenset({_S.PENDING_NEW, _S.WORKING, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.UNKNOWN})
 ALLOWED: dict[OrderState, frozenset[OrderState]] = {
@@ -160,7 +161,7 @@ class Order(msgspec.Struct, gc=False):
             self.average_price = price
         self.filled = filled
         if filled == self.submitted.quantity:
-            self.move(OrderState.FILLED)
+            self.move(FILLED)
         elif self.state in (OrderState.PENDING_NEW, OrderState.WORKING, OrderState.UNKNOWN):
             self.move(OrderState.PARTIALLY_FILLED)
         elif self.state is OrderState.PENDING_CANCEL:

@@ -16,6 +16,7 @@ Realised against implied is gamma plus theta: what moving earned less what the i
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ DETAILS = (
     "mark_noise",
 )
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
+HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
 """Of the gross: a larger residual with its three-way term is flagged."""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
@@ -75,7 +77,7 @@ LAST_HOURS_SECONDS = 2 * 3_600
 """Wall-clock grid of the anchors, and the finer one in the last hours of a held expiry."""
 
 
-class LegParts(NamedTuple):
+class LegParts(msgspec.Struct, frozen=True, gc=False):
     """What moved a leg between two states, in currency; the sum is the change of its value at the mark."""
 
     theta: float = 0.0
@@ -94,7 +96,6 @@ class LegParts(NamedTuple):
 
 
 NO_LEG_PARTS = LegParts()
-_CROSSES = tuple((LegParts._fields.index(name), name) for name in DETAILS[1:6])
 
 
 def leg_parts(
@@ -237,6 +238,19 @@ class _Leg(msgspec.Struct, gc=False):
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """What moved it since its anchor, once it has been delivered."""
+
+
+class _BookNow(msgspec.Struct, frozen=True, gc=False):
+    """The book at one instant."""
+
+    nav: Decimal
+    marks: Mapping[InstrumentId, float | None]
+    """Of one unit of what is held; None where it was never quoted."""
+    greeks: GreekSum
+    vol: float
+    """Mean implied volatility of the options by their size, fractions a year; 0 without any."""
+    is_last_hours: bool
+    """Whether an option is in its last hours."""
 
 
 class PnlExplain:
@@ -430,18 +444,16 @@ class PnlExplain:
     def rebase(self, now_ns: int) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions."""
         self._anchor_ns = now_ns
-        before = self._legs
-        self._legs = {
-            instrument_id: self._leg(position, now_ns, before.get(instrument_id))
-            for instrument_id, position in self._positions.positions.items()
-            if position.quantity
-        }
-        self._renew_interval(now_ns)
+        before, legs = self._legs, {}
+        for instrument_id, position in self._positions.positions.items():
+            if position.quantity:
+                legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id))
+        self._legs = legs
+        if self._terms:  # options, ever
+            self._renew_interval(now_ns)
 
     def _renew_interval(self, now_ns: int) -> None:
         """End the meter's interval and begin the next with the gamma of now."""
-        if not self._terms:  # never an option
-            return
         spot = self._state.mark(self._underlying)
         if spot is None:
             return
@@ -565,16 +577,19 @@ class PnlExplain:
         """
         if self._opens:
             self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
-        nav, greeks, vol, last_hours = self._book_now(now_ns)
+        book = self._book_now(now_ns)
+        nav, greeks = book.nav, book.greeks
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
         theta = delta = gamma = vega = higher_order = carry = 0.0
         details = self.details
-        ended, self._ended = self._ended, []
-        for leg in (*self._legs.values(), *ended):
+        legs: Iterable[_Leg] = self._legs.values()
+        if self._ended:
+            legs, self._ended = (*legs, *self._ended), []
+        for leg in legs:
             before = leg.shown
-            running = leg.shown = leg.final or self._since_anchor(leg, now_ns)
+            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, book.marks)
             delta += running.delta - before.delta
             gamma += running.gamma - before.gamma
             if leg.state is None:
@@ -582,11 +597,15 @@ class PnlExplain:
                 continue
             theta += running.theta - before.theta
             vega += running.vega - before.vega
-            moved = running.spot_higher - before.spot_higher
-            details["spot_higher"] += moved
-            higher_order += moved
-            for place, name in _CROSSES:
-                moved = running[place] - before[place]
+            higher = (
+                running.spot_higher - before.spot_higher,
+                running.volga - before.volga,
+                running.vanna - before.vanna,
+                running.charm - before.charm,
+                running.veta - before.veta,
+                running.three_way - before.three_way,
+            )
+            for name, moved in zip(HIGHER, higher, strict=True):
                 details[name] += moved
                 higher_order += moved
             dividend, rate = running.dividend - before.dividend, running.rate - before.rate
@@ -615,7 +634,7 @@ class PnlExplain:
             self.high_water = nav
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
-        step = LAST_ANCHOR_NS if last_hours else ANCHOR_NS
+        step = LAST_ANCHOR_NS if book.is_last_hours else ANCHOR_NS
         is_due = now_ns // step != self._anchor_ns // step
         if is_anchor or is_due or night is not None or self._is_found:
             self._is_found = False
@@ -626,35 +645,35 @@ class PnlExplain:
             nav=nav,
             nav_change=change,
             parts=parts,
-            spot=self._state.mark(self._underlying) or 0.0,
+            spot=(book.marks.get(self._underlying) or self._state.mark(self._underlying)) or 0.0,
             net_delta_shares=greeks.delta + greeks.shares,
             gamma_shares_per_usd=greeks.gamma,
             theta_usd_per_day=greeks.theta / DAYS_PER_YEAR,
             vega_usd_per_point=greeks.vega / 100.0,
-            implied_vol=vol,
+            implied_vol=book.vol,
             gamma_rent=gamma + theta,
             theta_paid=theta,
         )
 
-    def _book_now(self, now_ns: int) -> tuple[Decimal, GreekSum, float, bool]:
-        """Return net asset value, Greeks, mean implied volatility, and whether an expiry is near."""
-        nav, greeks = self._account.cash, GreekSum()
+    def _book_now(self, now_ns: int) -> "_BookNow":
+        """Look at what is held at the marks of now."""
+        nav, greeks, state, marks = self._account.cash, GreekSum(), self._state, {}
         vol_sum = vol_weight = 0.0
-        last_hours = False
+        is_last_hours = False
         for instrument_id, position in self._positions.positions.items():
-            if not position.quantity:
+            quantity = position.quantity
+            if not quantity:
                 continue
-            units = float(position.quantity) * position.multiplier
-            mark = self._state.mark(instrument_id)
+            units = float(quantity) * position.multiplier
+            mark = marks[instrument_id] = state.mark(instrument_id)
             price = position.average_price if mark is None else exact_price(mark)
             if position.contract_usd:
-                nav -= position.quantity * position.contract_usd / price
+                nav -= quantity * position.contract_usd / price
                 greeks.shares += units * position.contract_usd / float(price)
                 continue
-            nav += position.quantity * position.multiplier * price
-            contract = self._instruments.by_id[instrument_id]
+            nav += quantity * position.multiplier * price
             valuation = None
-            if type(contract) is OptionContract:
+            if type(self._instruments.by_id[instrument_id]) is OptionContract:
                 valuation = self._delta_engine.value(instrument_id, now_ns)
             if valuation is None:
                 greeks.shares += units
@@ -662,13 +681,14 @@ class PnlExplain:
             greeks.add(units, valuation.greeks)
             vol_sum += abs(units) * valuation.vol
             vol_weight += abs(units)
-            last_hours = last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
-        return nav, greeks, vol_sum / vol_weight if vol_weight else 0.0, last_hours
+            is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
+        return _BookNow(nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours)
 
-    def _since_anchor(self, leg: _Leg, now_ns: int) -> LegParts:
+    def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, float | None]) -> LegParts:
         """Return what has moved a leg since its anchor."""
         instrument_id, units, market = leg.instrument_id, leg.units, self._state
-        mark = market.mark(instrument_id)
+        # a leg that is gone is explained to its last mark
+        mark = marks[instrument_id] if instrument_id in marks else market.mark(instrument_id)
         if mark is None:
             return leg.shown
         start, valuation = leg.state, leg.valuation

@@ -4,6 +4,8 @@ from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks
 
+AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
+
 
 class ContractPricer:
     """Prices American and European contracts with a continuous yield, and inverse ones in coin.
@@ -40,7 +42,7 @@ class ContractPricer:
             contract.is_call,
             rate,
             dividend_yield,
-            american=(self._style or contract.style) is Style.AMERICAN,
+            american=(self._style or contract.style) is AMERICAN,
         )
 
     def implied_vol(
@@ -63,6 +65,6 @@ class ContractPricer:
             contract.is_call,
             rate,
             dividend_yield,
-            american=(self._style or contract.style) is Style.AMERICAN,
+            american=(self._style or contract.style) is AMERICAN,
         )
         return vol if status == "ok" else None

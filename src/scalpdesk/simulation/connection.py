@@ -259,27 +259,17 @@ class BrokerConnection:
             if type(update) is Booking:
                 arrived.append(update.change)
                 continue
-            assert type(update) is OrderUpdate
-            order, kind, ts_ns, execution = update.order, update.event, update.ts_ns, update.execution
+            order, kind, ts_ns, trade = update.order, update.event, update.ts_ns, update.execution
             recv_ns = now_ns if at_once else ts_ns + self._back_ns
-            if execution is not None and kind in FILLS:
-                for trade in update.leg_executions or (execution,):
-                    reply(
-                        OrderFilled(
-                            trade.client_order_id,
-                            ts_ns,
-                            recv_ns,
-                            trade.execution_id,
-                            trade.quantity,
-                            trade.price,
-                            trade.fee,
-                        )
-                    )
-            elif kind == "new" and not order.legs and not order.was_queued:
+            if kind == "new" and not order.legs and not order.was_queued:
                 reply(OrderAccepted(order.client_order_id, ts_ns, recv_ns, order.order_id))
+            elif trade is not None and kind in FILLS:
+                for part in update.leg_executions or (trade,):
+                    name, execution = part.client_order_id, part.execution_id
+                    reply(OrderFilled(name, ts_ns, recv_ns, execution, part.quantity, part.price, part.fee))
             else:
-                for part in (order,) if order.instrument_id is not None else order.legs:
-                    for event in self._events(order, part.client_order_id, update, recv_ns):
+                for leg in (order,) if order.instrument_id is not None else order.legs:
+                    for event in self._events(order, leg.client_order_id, update, recv_ns):
                         reply(event)
         mail, timers = self._mail, self._timers
         if arrived:

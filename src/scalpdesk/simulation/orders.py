@@ -3,6 +3,7 @@
 from copy import copy
 from decimal import Decimal
 from enum import StrEnum
+from typing import final
 
 import msgspec
 
@@ -272,6 +273,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     """The execution that this one stands in for."""
 
 
+@final
 class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     """Something that the broker reports to the holder of an order."""
 
@@ -289,6 +291,7 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     """Of an order over several contracts: the trade of each leg."""
 
 
+@final
 class Booking(msgspec.Struct, frozen=True):
     """A change of an account without an order: expiry, delivery, dividend."""
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any
 
+from msgspec import structs
 from scipy.optimize import brentq
 
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -89,7 +90,8 @@ def _explain_leg(
     american = style == "american"
     d_mark = None if mark0 is None or mark1 is None else mark1 - mark0
     parts = _leg(K, cp == "C", units, start, end, stepped=S1 + ex_div - pv0, d_mark=d_mark, american=american)
-    return parts._asdict() | {"total": sum(parts)}
+    amounts = structs.asdict(parts)
+    return amounts | {"total": sum(amounts.values())}
 
 
 def _explain_path(
@@ -98,7 +100,7 @@ def _explain_path(
     def state(row: Sequence[float]) -> PricedState:
         return PricedState(row[0], row[1], row[2], row[2])
 
-    sums = dict.fromkeys(LegParts._fields, 0.0)
+    sums = dict.fromkeys(LegParts.__struct_fields__, 0.0)
     shares = 0.0
     trades = [at for at, (before, after) in enumerate(pairwise(path), start=1) if before[3] != after[3]]
     for first, last in pairwise(sorted({0, *anchors, *trades, len(path) - 1})):
@@ -106,8 +108,8 @@ def _explain_path(
             shown = NO_LEG_PARTS
             for row in path[first + 1 : last + 1]:  # marks between anchors: the running value telescopes
                 running = _leg(K, is_call, units, state(path[first]), state(row))
-                for name, value, was in zip(LegParts._fields, running, shown, strict=True):
-                    sums[name] += value - was
+                for name in sums:
+                    sums[name] += getattr(running, name) - getattr(shown, name)
                 shown = running
     for before, after in pairwise(path):
         shares += before[3] * (after[0] - before[0])

@@ -21,7 +21,7 @@ from scalpdesk.hedging.delta_models import (
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import GOOD, QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -29,7 +29,9 @@ from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
 
-FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
+# looking up an enum's member costs as much as a call
+BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
+FINE = frozenset({GOOD, QuoteVerdict.LOCKED})
 UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
@@ -149,7 +151,7 @@ class DeltaHedger:
         if (
             order is None
             or order.submitted.instrument_id != view.underlying
-            or order.submitted.purpose is not Purpose.HEDGE
+            or order.submitted.purpose is not HEDGE
         ):
             return
         if self._passive_seconds is not None and isinstance(event, OrderFilled) and not order.is_live:
@@ -227,10 +229,10 @@ class DeltaHedger:
         self._sent_ns = view.now_ns
         if len(parts) > 1:
             self._unfinished = target
-        side = Side.BUY if parts[0] > 0 else Side.SELL
-        intent = OrderIntent(number, side, Decimal(abs(parts[0])), Purpose.HEDGE, judged.reason)
+        side = BUY if parts[0] > 0 else SELL
+        intent = OrderIntent(number, side, Decimal(abs(parts[0])), HEDGE, judged.reason)
         if not self._crosses:
-            near = exact(quote.bid if side is Side.BUY else quote.ask)
+            near = exact(quote.bid if side is BUY else quote.ask)
             intent = msgspec.structs.replace(intent, order_type=OrderType.LIMIT, limit_price=near)
         facts: Facts = {
             "spot": quote.mid,
@@ -340,7 +342,7 @@ class DeltaHedger:
         multiplier = 1
         modelled: list[str] = []
         for leg in legs:
-            verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else QuoteVerdict.GOOD
+            verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
             valuation = (
                 None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
             )
