@@ -240,6 +240,35 @@ def test_bytes_that_are_no_whole_answer_are_no_answer(socket_enabled, raw):
         run(answering(raw), lambda path: path.ask(ASK))
 
 
+def test_an_answer_that_comes_twice_is_not_taken_for_the_answer_to_the_next_order(socket_enabled):
+    seen = []
+
+    def accepted(name):
+        body = b'{"client_order_id":"%s"}' % name.encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    async def serve(reader, writer):
+        if seen:  # the second connection answers in order
+            await read_request(reader)
+            writer.write(accepted("sd-3"))
+            return
+        seen.append(1)
+        await read_request(reader)
+        writer.write(accepted("sd-1"))
+        await read_request(reader)
+        writer.write(accepted("sd-1"))
+        writer.write(accepted("sd-2"))
+
+    async def ask(path):
+        first, second, third = (RestRequest("POST", "/v2/orders", b"{}", f"sd-{n}") for n in (1, 2, 3))
+        assert b"sd-1" in (await path.ask(first)).body
+        with pytest.raises(NoAnswer):
+            await path.ask(second)
+        assert b"sd-3" in (await path.ask(third)).body
+
+    run(serve, ask)
+
+
 def closing_after_one(seen):
     async def serve(reader, writer):
         await read_request(reader)

@@ -358,7 +358,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         intent = position_intent(command)
         if intent is not None:
             body["position_intent"] = intent
-    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body))
+    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body), command.client_order_id)
 
 
 def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
@@ -397,7 +397,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     }
     if command.net_limit_price is not None:
         body["limit_price"] = plain(command.net_limit_price)
-    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body))
+    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body), command.client_order_id)
 
 
 def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> RestRequest:
@@ -413,7 +413,8 @@ def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: 
     }
     if new.limit_price is not None:
         body["limit_price"] = plain(new.limit_price)
-    return RestRequest("PATCH", f"/v2/orders/{quote(venue_order_id, safe='')}", msgspec.json.encode(body))
+    path = f"/v2/orders/{quote(venue_order_id, safe='')}"
+    return RestRequest("PATCH", path, msgspec.json.encode(body), new.client_order_id)
 
 
 def cancel_request(venue_order_id: str) -> RestRequest:
@@ -424,7 +425,7 @@ def cancel_request(venue_order_id: str) -> RestRequest:
 def order_by_client_id_request(client_order_id: str) -> RestRequest:
     """Return the request that asks for an order by the desk's id."""
     query = urlencode({"client_order_id": client_order_id, "nested": "true"})
-    return RestRequest("GET", f"/v2/orders:by_client_order_id?{query}")
+    return RestRequest("GET", f"/v2/orders:by_client_order_id?{query}", about=client_order_id)
 
 
 def open_orders_request(after: str | None = None) -> RestRequest:

@@ -143,7 +143,7 @@ class OrderReports:
             self._client.start(order_messages.order_by_client_id_request(asked))
         )
         if found.verdict is ReplyVerdict.DONE:
-            return await self._apply_queried(found.body, asked)
+            return await self._apply_queried(found.body)
         if found.verdict is not ReplyVerdict.NOT_FOUND or order.accepted:
             return False
         if order.answered_ns is None or loop_ns() - order.answered_ns < self._acceptance_ns:
@@ -154,14 +154,11 @@ class OrderReports:
             )
         return True
 
-    async def _apply_queried(self, body: bytes, asked: str) -> bool:
+    async def _apply_queried(self, body: bytes) -> bool:
         try:
             order = read_order(body)
         except Malformed as refused:
             self.refuse(refused.name, refused.detail)
-            return False
-        if order.client_order_id != asked:
-            self.refuse("wrong_order", f"asked for {asked}, got {order.client_order_id}")
             return False
         return await self.catch_up(order)
 

@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -70,11 +71,16 @@ class NoAnswer(RetryError):  # noqa: N818 - the same
 
 
 class RestRequest(msgspec.Struct, frozen=True):
-    """One REST request: ``path`` carries its query; ``body`` is JSON or None."""
+    """One REST request: ``path`` carries its query; ``body`` is JSON or None.
+
+    A successful answer holds the text ``about``, the id of an order. One that does not belongs to another
+    request: an answer that came twice is taken for that of the next request on its connection.
+    """
 
     method: str
     path: str
     body: bytes | None = None
+    about: str = ""
 
 
 class Reply:
@@ -359,6 +365,9 @@ class _Connection(asyncio.Protocol):
         call, head = self._call, self._head
         assert call is not None
         assert head is not None
+        if head.status_code == HTTPStatus.OK and call.request.about.encode() not in self._body:
+            self.abort("an answer without the order's id")
+            return
         self._call = self._head = None
         self.answers += 1
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
