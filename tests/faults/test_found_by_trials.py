@@ -401,3 +401,11 @@ def test_a_query_under_way_at_a_reconnect_is_followed_by_another(reconciler):
 
     asyncio.run(reconnect_during_a_query())
     assert (len(asked), len(viewed)) == (2, 2)
+
+
+def test_a_reconnect_before_the_first_view_is_compared_is_followed_by_another():
+    # what happened while the stream was down was seen half a minute later, with the next view on the timer
+    slow = Fault("slow_answer", times=1, match="assets", seconds=4.0)
+    outcome = run_trial(quiet_schedule(4, rules=(slow,), moments=(Moment(2.0, "cut"),)))
+    assert outcome.faults == 2
+    assert outcome.violations == []

@@ -538,13 +538,16 @@ class LiveRunner:
     # notices and views of the venue ---------------------------------------------------------------
 
     def _on_notice(self, notice: Notice) -> list[VenueCommand]:
-        self.state.counters[f"{notice.kind}/{notice.stream}/{notice.name}"] += 1
+        name = f"{notice.kind}/{notice.stream}/{notice.name}"
+        self.state.counters[name] += 1
         self.state.notices.append(notice)
         commands = self._fire(notice.ts_recv_ns)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
             now = asyncio.get_running_loop().time()
             self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
-        if notice.asks_for_reconciliation and self.reconciler.is_settled:
+        # the first view of a run was asked for after the connection that the run began with
+        is_from_before = notice.kind is NoticeKind.CONNECTED and self.state.counters[name] == 1
+        if notice.asks_for_reconciliation and (self.reconciler.is_settled or not is_from_before):
             self.queries.ask_anew()
         if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.mode is not Mode.HALTED:
             self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
