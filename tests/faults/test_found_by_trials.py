@@ -409,3 +409,12 @@ def test_a_reconnect_before_the_first_view_is_compared_is_followed_by_another():
     outcome = run_trial(quiet_schedule(4, rules=(slow,), moments=(Moment(2.0, "cut"),)))
     assert outcome.faults == 2
     assert outcome.violations == []
+
+
+def test_a_desk_does_not_begin_without_the_prices_of_what_it_takes_over():
+    # the call left the feed before it was quoted: the desk neither hedged it nor offered it for sale
+    unanswered = Fault("gateway_timeout", times=1, match="quotes/latest")
+    left = Moment(25.0, "left_feed")
+    outcome = run_trial(quiet_schedule(5, held_days=3, rules=(unanswered,), moments=(left,)))
+    assert outcome.lives == 2
+    assert outcome.violations == []

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from scalpdesk.core.enums import OperatorAction
-from scalpdesk.core.errors import InvariantError, RetryError, StopError
+from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.engine.timers import Timers
@@ -144,22 +144,23 @@ class Start:
 
 
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
-    """Return the latest quotes of what the account holds; none when the venue does not answer.
+    """Return the latest quotes of what the account holds.
 
     An account is adopted at market: at the prices once paid, all that was gained or lost since would
-    count as this session's, and might be taken for its daily loss.
+    count as this session's, and might be taken for its daily loss. A contract that the streams never quote
+    could be neither valued nor hedged nor closed without its latest quote.
+
+    Raises
+    ------
+    RetryError
+        When the venue does not answer.
     """
     held = [
         position.instrument_id
         for position in view.positions
         if position.instrument_id is not None and position.quantity
     ]
-    if not held:
-        return ()
-    try:
-        return await gateway.quotes(held)
-    except RetryError:
-        return ()
+    return await gateway.quotes(held) if held else ()
 
 
 def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:

@@ -417,7 +417,14 @@ class LiveRunner:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
             self._note_holdings(view)
             self.reconciler.fills_since_ns = view.ts_event_ns
-            first = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
+            marks = await quotes_of_holdings(self.gateway, view)
+            quoted = {quote.instrument_id for quote in marks}
+            unquoted = [held for held in view.positions if held.quantity and held.instrument_id not in quoted]
+            if unquoted:
+                names = ", ".join(held.symbol for held in unquoted)
+                text = "valued at what was paid, neither hedged nor closed until it is quoted"
+                self._notify("alarm", f"the venue has no quote of what the account holds: {names}: {text}")
+            first = adoption(start, view, marks, now_ns)
             if view.open_orders:
                 names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
                 self._notify("alarm", f"the account has open orders that this run did not send: {names}")
