@@ -147,6 +147,8 @@ def run_summary(
         "evaluations": engine.evaluations,
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
     }
+    if header.venue == "simulated":
+        summary["fee_schedule"] = header.config.get("simulation", {}).get("fees", "none")
     if unit != CENT:
         summary["currency"] = desk.instruments[desk.view.underlying].currency
         summary["usd"] = in_dollars(tally.marks)

@@ -129,8 +129,10 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     currency = summary.get("currency", "USD")
     decimals = money_decimals(currency)
     table = new_table("where it came from", currency, "", text=("",))
+    schedule = summary.get("fee_schedule", "none")
+    labels = LABELS if schedule == "none" else LABELS | {"fees": f"fees ({schedule})"}
     for name in PARTS:
-        table.add_row(LABELS[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
+        table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
     table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'], decimals)}[/]", "")
     print_table(table, out)

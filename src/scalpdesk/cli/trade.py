@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
+DEMO_FEES = "simulation.fees=alpaca"
+"""A broker's fees: a demo that trades for nothing would flatter hedging often."""
 DEMO_SPEED = 400.0
 """Market seconds a second: a session of six and a half hours in about a minute."""
 
@@ -72,6 +74,7 @@ def demo(
 ) -> None:
     """Trade one session of the embedded market: no keys, no network.
 
+    With the fees that Alpaca passes on, unless simulation.fees says otherwise.
     In a terminal it shows the session live, there and as a web page, then the summary, and the page stays
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
@@ -80,6 +83,8 @@ def demo(
 
     for_demo = find_strategy(strategy).demo_settings
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
+    if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
+        settings = settings_from(config_file, (*for_demo, DEMO_FEES, *overrides), strategy)
     day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
     pace = pace_of(speed, DEMO_SPEED)
