@@ -92,7 +92,7 @@ def opened(browser, url, *, size="wide", theme="dark"):
 def test_every_page_is_drawn_without_an_error_and_can_be_read_by_all(browser, address, size, theme):
     for name in PAGES:
         with opened(browser, f"{address[0]}{'' if name == 'desk' else name}", size=size, theme=theme) as page:
-            page.locator("main .card").nth(1).wait_for()
+            page.locator("main .card:not([hidden])").nth(1).wait_for()
             playwright.expect(page.locator("main")).not_to_contain_text("Loading")
             assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], name
             found = axe_run.Axe().run(page).response["violations"]
@@ -159,8 +159,8 @@ def test_a_lost_server_is_said_within_seconds(browser, held_runs):
     page.goto(url)
     page.wait_for_selector("html[data-drawn]", state="attached")
     server.end()
-    page.wait_for_selector("#banner:not([hidden])", timeout=4_000)
-    assert "the desk may be trading" in page.inner_text("#banner")
+    banner = page.locator("#banner")
+    playwright.expect(banner).to_contain_text("the desk may be trading", timeout=4_000)
     assert page.evaluate("document.documentElement.classList.contains('lost')")
     context.close()
 
@@ -212,6 +212,37 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
         playwright.expect(main).to_contain_text("Nothing is held")
+        playwright.expect(page.locator("#banner")).to_contain_text("no order works any more")
+        page.keyboard.press("Escape")
+        page.click("#resume")
+        page.keyboard.type("the day goes on")
+        page.keyboard.press("Enter")
+        playwright.expect(mode).to_have_text("ACTIVE")
+
+
+def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(browser, tmp_path):
+    runs = tmp_path / "runs"
+    words = ("demo", "--dashboard", "--port", "0", "--speed", "120", "--set", f"desk.runs_dir={runs}")
+    page = PageProcess(runs, 0)
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", page.where()).group()
+    desk = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.DEVNULL)
+    try:
+        with opened(browser, url) as shown:
+            banner = shown.locator("#banner")
+            playwright.expect(shown.locator("main")).to_contain_text("281 call", timeout=30_000)
+            desk.kill()
+            playwright.expect(shown.locator("#mode b")).to_have_text("NOT RUNNING")
+            playwright.expect(banner).to_contain_text("is not closed. Held at its")
+            playwright.expect(banner).to_contain_text("SPY 281 call")
+            shown.click("#tabs a[data-page=system]")
+            playwright.expect(shown.locator("main")).to_contain_text("No desk listens for", timeout=20_000)
+            shown.get_by_role("button", name="Acknowledge").first.click()
+            playwright.expect(shown.locator("main")).to_contain_text("operator on the dashboard")
+            playwright.expect(banner).not_to_contain_text("ALARM")
+    finally:
+        desk.kill()
+        desk.wait(10)
+        page.end()
 
 
 def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path):

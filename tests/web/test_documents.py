@@ -12,6 +12,7 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.pricing import greeks
 from scalpdesk.web import documents
 from scalpdesk.web.documents import account_kind, break_even, crossings
+from scalpdesk.web.follower import COLUMNS, Series
 from scalpdesk.web.texts import countdown, json_safe, per_cent, plain, signed, span, tone
 
 
@@ -171,3 +172,33 @@ def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):
     assert f"Estimated cost {cost:.2f}, at worst {2 * cost:.2f}." == plan["cost"]
     assert plan["legs"].count("SPY") == 3
     assert not plan["is_flat"]
+
+
+def test_a_desk_that_is_gone_is_not_one_that_has_ended(held, ended_feed):
+    assert documents.run_head(held, is_running=True)["state"] == "running"
+    gone = documents.run_head(held, is_running=False)
+    assert gone["state"] == "gone"  # its journal is not closed
+    assert gone["holds"].startswith("+1 SPY 281 call, +1 SPY 281 put, ")
+    ended = documents.run_head(ended_feed.follower, is_running=False)
+    assert (ended["state"], ended["holds"], ended["works"]) == ("ended", "", 0)
+
+
+def test_a_refused_order_stands_among_the_last_decisions_and_a_skip_does_not():
+    def decision(reason, *, taken):
+        return Decision(0, DecisionKind.EXIT, taken, (reason,), {})
+
+    every = [
+        (1, decision("flat by 15:50", taken=True)),
+        (2, decision("in band", taken=False)),
+        (3, decision("exit order refused: closing is not permitted now", taken=False)),
+    ]
+    assert [number for number, _ in documents.last_taken(every)] == [3, 1]
+
+
+def test_no_line_is_drawn_through_a_time_without_samples():
+    series = Series()
+    row = dict.fromkeys(COLUMNS, 1.0)
+    for at in (0, 15, 30, 600, 615):
+        series.add(row | {"t": float(at)})
+    assert series.columns["t"] == [0, 15, 30, 45, 600, 615]
+    assert series.columns["spot"] == [1.0, 1.0, 1.0, None, 1.0, 1.0]

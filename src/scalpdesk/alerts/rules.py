@@ -384,11 +384,7 @@ def holdings(follower: RunFollower) -> str:
     """Return what is held in words."""
     if follower.engine is None:
         return "nothing known"
-    names = [
-        f"{signed(position.quantity, 0)} {leg_label(follower.desk.instruments[position.instrument_id])}"
-        for position in follower.desk.positions.held()
-    ]
-    return ", ".join(names) or "nothing"
+    return documents.holdings(follower) or "nothing"
 
 
 def quote_age_seconds(follower: RunFollower, number: InstrumentId) -> float:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from scalpdesk.core.errors import ConfigError, ScalpdeskError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
 from scalpdesk.web.access import Access, Guard, Refusal, Role
@@ -38,7 +39,7 @@ from scalpdesk.web.feed import (
 from scalpdesk.web.market import picker_page, volatility_page
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
-from scalpdesk.web.texts import clock, json_safe
+from scalpdesk.web.texts import json_safe, span
 
 PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 STATIC_TYPES = {
@@ -326,11 +327,16 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
     @app.get("/api/alerts", summary="Open alerts of the desk, and the latest messages.", tags=["desk"])
     def alerts() -> Response:
         found = feed.alerts() or {"open": [], "sent": [], "is_sent": None}
+        now_ns = feed.clock.now_ns()
+
+        def age(at_ns: int) -> str:
+            return span(max(now_ns - at_ns, 0) / NANOS_PER_SECOND)
+
         return _json(
             {
                 **found,
-                "open": [{**each, "since": f"{clock(each['since_ns'])} ET"} for each in found["open"]],
-                "sent": [{**each, "time": f"{clock(each['ts_ns'])} ET"} for each in found["sent"][::-1]],
+                "open": [{**each, "held": age(each["since_ns"])} for each in found["open"]],
+                "sent": [{**each, "ago": age(each["ts_ns"])} for each in found["sent"][::-1]],
             }
         )
 

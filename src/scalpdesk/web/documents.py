@@ -91,7 +91,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     head: dict[str, Any] = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
         "run_id": follower.run_dir.name,
-        "state": "running" if is_running else "ended",
+        "state": "running" if is_running else "ended" if follower.tail.sealed else "gone",
         "problem": follower.problem or None,
     }
     if header is None or follower.engine is None:
@@ -121,6 +121,8 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         "age": f"{age:.1f} s" if is_running and math.isfinite(age) else None,
         "stale": is_stale,
         "data": "session open" if open_now else "session closed",
+        "holds": holdings(follower),
+        "works": len(desk.orders.live),
         "pnl": signed(follower.money(pnl)),
         "pnl_tone": tone(follower.money(pnl)),
         "currency": currency_of(follower),
@@ -130,6 +132,14 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         "speed": f"{speed:.0f}×" if is_paced else None,
         "session": day,
     }
+
+
+def holdings(follower: RunFollower) -> str:
+    """Return what is held, in words; empty when nothing is."""
+    instruments, held = follower.desk.instruments, follower.desk.positions.held()
+    return ", ".join(
+        f"{signed(each.quantity, 0)} {leg_label(instruments[each.instrument_id])}" for each in held
+    )
 
 
 def currency_of(follower: RunFollower) -> str:
@@ -264,7 +274,7 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts),
-        "delta_note": None if delta is None else f"{delta} of {'·' if band is None else f'±{band:g}'}",
+        "delta_note": None if delta is None else f"{delta} of {'·' if band is None else f'±{plain(band)}'}",
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
@@ -385,8 +395,12 @@ def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
 
 
 def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Decision]]:
-    """Return the last decisions that were taken, newest first."""
-    found = [(number, decision) for number, decision in decisions if decision.taken]
+    """Return the last decisions that were taken, and orders that were refused, newest first."""
+    found = [
+        (number, decision)
+        for number, decision in decisions
+        if decision.taken or (decision.reasons and " order refused: " in decision.reasons[0])
+    ]
     return found[: -LAST_DECISIONS - 1 : -1]
 
 

@@ -79,7 +79,7 @@ class DeskFeed:
         """Seconds that publishing a state took."""
         self.problem = ""
         self._run = run
-        self._clock = clock
+        self.clock = clock
         self._wakers: set[Callable[[], None]] = set()
         self._series_sent = (0, 0)
         self._chosen = -CHOOSE_SECONDS
@@ -128,8 +128,12 @@ class DeskFeed:
         return found if self.follower is not None and self.follower.run_dir == run_dir else None
 
     def _alarm(self) -> dict[str, Any] | None:
-        """Return the gravest open alert that nobody has acknowledged, and how many there are."""
-        waiting = [each for each in (self.alerts() or {"open": ()})["open"] if not each["acknowledged"]]
+        """Return the gravest open alert that nobody has acknowledged, and how many there are.
+
+        The desk's mode is left out: the page shows it in any case.
+        """
+        found = (self.alerts() or {"open": ()})["open"]
+        waiting = [each for each in found if not each["acknowledged"] and not each["key"].startswith("mode ")]
         if not waiting:
             return None
         first = next((each for each in waiting if each["level"] == "alarm"), waiting[0])
@@ -197,7 +201,7 @@ class DeskFeed:
 
     def _document(self) -> dict[str, Any]:
         follower = self.follower
-        state: dict[str, Any] = {"version": self.version + 1, "stamp_ms": self._clock.now_ns() // 1_000_000}
+        state: dict[str, Any] = {"version": self.version + 1, "stamp_ms": self.clock.now_ns() // 1_000_000}
         if follower is None:
             return state | {"head": empty_head(), "desk": {"empty": "No run yet. Start one: scalpdesk demo"}}
         if follower.header is not None:

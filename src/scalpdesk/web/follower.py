@@ -34,6 +34,8 @@ COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "impli
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
 SAMPLE_SECONDS = 15
 """Market time between two samples."""
+GAP_SECONDS = 4 * SAMPLE_SECONDS
+"""Time without a sample, or without a quote of the underlying, through which no line is drawn."""
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
@@ -58,7 +60,12 @@ class Series:
         return len(self.columns["t"])
 
     def add(self, row: dict[str, float]) -> None:
-        """Add a row; a figure that is not finite becomes None."""
+        """Add a row; a figure that is not finite becomes None. After a gap an empty row comes first."""
+        times = self.columns["t"]
+        if times and times[-1] is not None and row["t"] - times[-1] > GAP_SECONDS:
+            empty = times[-1] + SAMPLE_SECONDS
+            for name, column in self.columns.items():
+                column.append(empty if name == "t" else None)
         for name, column in self.columns.items():
             value = row[name]
             column.append(value if math.isfinite(value) else None)
@@ -234,6 +241,8 @@ class RunFollower:
             self.problem = error.render()
             raise
         self._underlying = self.desk.view.underlying
+        limits = self.header.config.get("marketdata", {})
+        self._stale_seconds = float(limits.get("stale_seconds_underlying", 5.0))
         self._observer = self.desk.delta_engine.observer()
         self.session_nav = self.desk.session_equity
 
@@ -327,6 +336,8 @@ class RunFollower:
         spot = desk.market.mark(self._underlying)
         if spot is None or not self.session_is_open:
             return
+        if now_ns - self.last_quote_ns > max(GAP_SECONDS, self._stale_seconds) * NANOS_PER_SECOND:
+            spot = math.nan
         figures = desk.attribution.meter.figures()
         held = desk.positions.held()
         greeks = self.greeks()

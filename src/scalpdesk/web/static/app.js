@@ -83,10 +83,10 @@ function drawHead() {
   document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
-  const ended = head.state === "ended";
-  pair("mode", ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, head.mode === "ACTIVE" || ended ? "" : "warn");
+  const ended = head.state !== "running", gone = head.state === "gone";
+  pair("mode", gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
-  if (ended) pair("age", "·", "run ended, nothing new");
+  if (ended) pair("age", "·", gone ? "journal not closed" : "run ended, nothing new");
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
   pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
   const worst = $("worst").querySelector("b");
@@ -104,23 +104,34 @@ function drawConnection() {
   const banner = $("banner");
   const { head } = store.state || {};
   root.classList.toggle("lost", store.lost > 0);
-  let text = "", bad = false;
+  let text = "", bad = false, mayResume = false;
   if (store.lost) {
     text = `Page disconnected ${Math.round(store.lost)} s, the desk may be trading. Type scalpdesk status, or scalpdesk halt.`;
     bad = true;
   } else if (head?.problem) {
     text = `${head.problem.split("\n")[0]}. The last good values stay below.`;
     bad = true;
-  } else if (head?.mode && head.mode !== "ACTIVE" && head.state === "running") {
-    text = `${head.mode}: ${head.mode_reason || "no reason given"}`;
-  } else if (head?.alarm && head.state !== "ended") {
-    const more = head.alarm.number - 1;
-    text = `${head.alarm.level.toUpperCase()}: ${head.alarm.what}${more ? ` And ${more} more` : ""} (page System acknowledges)`;
-    bad = head.alarm.level === "alarm";
+  } else if (head?.mode && head.state !== "ended") {
+    const said = [];
+    if (head.state === "gone") {
+      said.push(`No desk runs, and the journal of ${head.run_id} is not closed. Held at its last record: ${head.holds || "nothing"}. Resume it (scalpdesk run … --resume), or close the positions at the venue.`);
+      bad = true;
+    } else if (head.mode !== "ACTIVE") {
+      const isFlat = head.mode === "FLATTENING" && !head.holds && !head.works;
+      said.push(`${head.mode}: ${head.mode_reason || "no reason given"}${isFlat ? "; nothing is held and no order works any more" : head.holds ? `; held: ${head.holds}` : ""}.`);
+      mayResume = head.mode !== "HALTED";
+    }
+    if (head.alarm) {
+      const more = head.alarm.number - 1;
+      said.push(`${head.alarm.level.toUpperCase()}: ${head.alarm.what.replace(/\.?$/, ".")}${more ? ` And ${more} more.` : ""} (System acknowledges.)`);
+      bad ||= head.alarm.level === "alarm";
+    }
+    text = said.join(" ");
   }
   banner.hidden = !text;
   banner.classList.toggle("bad", bad);
-  setText(banner, text || " ");
+  $("resume").hidden = !mayResume;
+  setText(banner.firstChild, text || " ");
 }
 
 // commands -------------------------------------------------------------------------------------
@@ -267,6 +278,7 @@ $("role").addEventListener("click", async () => {
   setRole("viewer");
 });
 $("halt").addEventListener("click", halt);
+$("resume").addEventListener("click", openResume);
 $("flatten").addEventListener("click", openFlatten);
 
 // theme and keyboard ---------------------------------------------------------------------------

@@ -23,15 +23,16 @@ export function create(main) {
     counts.replaceChildren(
       facts([
         ["Sent", page.total],
-        ["Order to final state, median", latency.p50_ms === undefined || latency.p50_ms === null ? null : `${latency.p50_ms} ms`],
-        ["99 %", latency.p99_ms === undefined || latency.p99_ms === null ? null : `${latency.p99_ms} ms`],
+        ["Order to final state, median", milliseconds(latency.p50_ms)],
+        ["99 %", milliseconds(latency.p99_ms)],
       ]),
     );
     for (const [name] of GROUPS) {
       const rows = (page.orders || []).filter((order) => order.group === name);
       const total = (page.counts || {})[name] || 0;
+      groups[name].closest(".card").hidden = !rows.length;  // the sentence says that there is none
       groups[name].replaceChildren(
-        rows.length ? orderTable(rows) : h("p", { class: "empty" }, "None."),
+        rows.length ? orderTable(rows) : "",
         total > rows.length ? h("p", { class: "note" }, `The newest ${rows.length} of ${total}; /api/orders?limit=5000 has all.`) : "",
       );
     }
@@ -40,6 +41,8 @@ export function create(main) {
   const stop = poll("/api/orders", draw, 1);
   return { update() {}, destroy: stop };
 }
+
+const milliseconds = (value) => (value === undefined || value === null ? null : value < 1000 ? `${value.toFixed(1)} ms` : `${(value / 1000).toFixed(1)} s`);
 
 function orderTable(rows) {
   return table(
@@ -50,7 +53,7 @@ function orderTable(rows) {
       { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}` },
       { head: "Average", class: "num", cell: (row) => row.average },
       { head: "Type", class: "narrow-gone", cell: (row) => (row.limit ? `${row.type} ${row.limit}` : row.type) },
-      { head: "Why", class: "narrow-gone", cell: (row) => row.purpose.replace("_", " ") },
+      { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
       { head: "Life", class: "narrow-gone", cell: life },
     ],
     rows,

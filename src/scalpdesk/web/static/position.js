@@ -91,7 +91,7 @@ export function create(main) {
         [
           { head: "Spot", class: "nowrap", cell: (row) => row.spot },
           { head: "Move %", class: "num", cell: (row) => row.move },
-          ...page.ladder.vols.map((vol, i) => ({ head: vol, class: "heat", cell: (row) => [heatCell(shown(row.cells[i].text), row.cells[i].heat), row.cells[i].usd ? h("small", { class: "muted" }, ` ${row.cells[i].usd} $`) : ""] })),
+          ...page.ladder.vols.map((vol, i) => ({ head: vol, class: "heat", cell: (row) => [heatCell(shown(row.cells[i].text), row.cells[i].heat), ...(row.cells[i].usd ? [h("small", { class: "muted" }, ` ${row.cells[i].usd} $`)] : [])] })),
         ],
         page.ladder.rows,
         { caption: "Ladder" },

@@ -68,7 +68,7 @@ export function create(main) {
           { head: "Session", class: "nowrap narrow-gone", cell: (row) => row.session },
           { head: "Hedges", class: "num narrow-gone", cell: (row) => String(row.hedges) },
           { head: "Fills", class: "num narrow-gone", cell: (row) => String(row.fills) },
-          { head: "P&L", class: "num", cell: (row) => [tinted(row.pnl, row.pnl_tone), row.currency === "USD" ? "" : ` ${row.currency}`] },
+          { head: "P&L", class: "num", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
           { head: "Settings", class: "narrow-gone", cell: (row) => row.settings.join(", ") || "defaults" },
           { head: "Decisions", class: "narrow-gone", cell: (row) => h("code", {}, row.decision_hash.slice(0, 8)) },
         ],

@@ -19,12 +19,15 @@ export function create(main) {
     card("wide", "Oddities among quotes", odd),
   );
 
+  let waiting = 0;
+
   function draw(page) {
     if (page.error) { sentence.replaceChildren(page.error); return; }
     const { run, server: own, desk: told } = page;
     const problems = [run?.problem, own.problem].filter(Boolean);
+    const open = waiting ? `Look: ${waiting} alert${waiting > 1 ? "s are" : " is"} open. ` : "";
     sentence.replaceChildren(
-      problems.length ? problems.join("; ") : !run ? "No run is followed yet. Start one with: scalpdesk demo" : run.running ? `Yes: ${run.run_id} runs, its journal grew ${round(run.journal_age_seconds)} s ago.` : `${run.run_id} has ended; nothing is wrong with its journal.`,
+      problems.length ? problems.join("; ") : !run ? "No run is followed yet. Start one with: scalpdesk demo" : run.running ? `${open || "Yes: "}${run.run_id} runs, its journal grew ${round(run.journal_age_seconds)} s ago.` : run.sealed ? `${run.run_id} has ended; nothing is wrong with its journal.` : `No: ${run.run_id} does not run, and its journal is not closed.`,
     );
     journal.replaceChildren(
       facts(run ? [
@@ -43,7 +46,7 @@ export function create(main) {
     const streams = told?.connection?.streams ? Object.entries(told.connection.streams).map(([name, up]) => `${name} ${up ? "up" : "DOWN"}`).join(", ") : null;
     desk.replaceChildren(
       told && !told.error
-        ? facts([["Account", told.account], ["Mode", told.mode], ["Phase", told.phase], ["Streams", streams], ["Reconciled", told.reconciled], ["Recovered in", withUnit(told.recovered_seconds, "s")], ...Object.entries(told.counters || {}).map(([name, count]) => [name.replaceAll("_", " "), count])])
+        ? facts([["Account", told.account], ["Mode", told.mode], ["Phase", told.phase], ["Streams", streams], ["Reconciled", told.reconciled ? `${new Date(told.reconciled).toLocaleTimeString("en-GB", { timeZone: "America/New_York" })} ET` : null], ["Recovered in", withUnit(told.recovered_seconds, "s")], ...Object.entries(told.counters || {}).map(([name, count]) => [name.replaceAll("_", " ").replaceAll("/", ", "), count])])
         : h("p", { class: "empty" }, told?.error ? `${told.error}.` : "No desk runs, or it does not answer: scalpdesk status."),
     );
     const lines = [...(told?.differences || []), ...(told?.quarantine || []), ...(told?.notices || [])];
@@ -63,15 +66,17 @@ export function create(main) {
   };
 
   function drawAlerts(page) {
-    const { open = [], is_sent: isSent } = page, waiting = open.filter((row) => !row.acknowledged);
-    const last = alerts.firstChild?.dataset?.shown, shown = JSON.stringify(open);
+    const { open = [], is_sent: isSent } = page;
+    waiting = open.filter((row) => !row.acknowledged).length;
+    const last = alerts.firstChild?.dataset?.shown, shown = JSON.stringify(open.map(({ held, ...row }) => row));
+    alerts.querySelectorAll("[data-key]").forEach((cell) => { cell.textContent = open.find((row) => row.key === cell.dataset.key)?.held ?? ""; });
     if (last !== shown) {  // not under a finger that is about to press
       const list = open.length
         ? table(
             [
               { head: "Level", cell: (row) => tinted(row.level.toUpperCase(), row.level === "alarm" ? "dangerous" : "warn", true) },
-              { head: "What happened; what the desk did; what is asked", cell: (row) => [h("div", {}, row.what), h("div", { class: "muted" }, `The desk ${row.did}`), h("div", {}, `Please: ${row.asked}`)] },
-              { head: "Since", class: "nowrap narrow-gone", cell: (row) => row.since },
+              { head: "What happened; what the desk did; what is asked", cell: (row) => [h("div", {}, row.what), h("div", { class: "muted" }, `The desk: ${row.did}`), h("div", {}, `Please: ${row.asked}`)] },
+              { head: "For", class: "nowrap narrow-gone", cell: (row) => h("span", { "data-key": row.key }, row.held) },
               { head: "Acknowledged", cell: (row) => row.acknowledged || h("button", { type: "button", onclick: () => acknowledge(row.key) }, "Acknowledge") },
             ],
             open,
@@ -81,13 +86,13 @@ export function create(main) {
       list.dataset.shown = shown;
       alerts.replaceChildren(
         list,
-        waiting.length > 1 ? h("p", {}, h("button", { type: "button", onclick: () => acknowledge("") }, `Acknowledge all ${waiting.length}`)) : "",
+        waiting > 1 ? h("p", {}, h("button", { type: "button", onclick: () => acknowledge("") }, `Acknowledge all ${waiting}`)) : "",
         h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "Nobody is sent these: no address in credentials.alert_urls. This page judges by the same rules." : "Not judged yet."),
       );
     }
     sent.replaceChildren(
       page.sent?.length
-        ? h("ul", {}, page.sent.slice(0, 8).map((row) => h("li", {}, h("span", { class: "muted" }, `${row.time} `), row.text.split("\n")[0])))
+        ? h("ul", {}, page.sent.slice(0, 8).map((row) => h("li", {}, h("span", { class: "muted" }, `${row.ago} ago `), row.text.split("\n")[0])))
         : h("p", { class: "empty" }, "None."),
     );
   }

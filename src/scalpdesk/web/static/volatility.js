@@ -43,6 +43,7 @@ export function create(main) {
         ...page.exposures.map((each) => [`Dealer gamma, ${each.symbol} (${each.source})`, each.usd]),
       ]),
     );
+    smiles.forEach(({ plot }, i) => { plot.closest(".card").hidden = i >= page.smiles.length; });
     page.smiles.forEach((smile, i) => {
       smiles[i].title.textContent = `Smile of ${smile.expiry}, ${smile.days} d, %`;
       charts[i].set([smile.strikes, smile.vols]);
