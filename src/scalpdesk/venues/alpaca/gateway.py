@@ -270,14 +270,13 @@ class AlpacaGateway:
 
     def health(self) -> Health:
         """Return the state of the connections and the budget, without asking the venue."""
-        now = asyncio.get_running_loop().time()
         streams = [self._stream, *self._data.connections()]
         counters = dict(self._publisher.counters)
         counters["merged_quotes"] = self._publisher.queue.merged
         counters["reconnects"] = sum(stream.reconnects for stream in streams)
         return Health(
             streams={stream.name: stream.is_up for stream in streams},
-            silent_seconds={stream.name: stream.silent_seconds(now) for stream in streams},
+            silent_seconds={stream.name: stream.silent_seconds() for stream in streams},
             in_flight=self._orders.in_flight,
             unknown=self._reports.tracker.unknown(),
             requests_left=self._budget.left(loop_ns()),
@@ -289,7 +288,7 @@ class AlpacaGateway:
         for connection in self._data.connections():
             if connection.name == stream:
                 self._publisher.count(f"{stream}_renewed")
-                seconds = connection.silent_seconds(loop_ns() / NANOS_PER_SECOND)
+                seconds = connection.silent_seconds()
                 await connection.drop("silent", f"no message for {seconds:.0f} s")
 
     async def close(self, *, graceful: bool = True) -> None:

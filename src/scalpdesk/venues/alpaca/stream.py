@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import aiohttp
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.alpaca.transport import Network, TcpNetwork
+from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
 HEARTBEAT_SECONDS = 10.0
 """A ping after so long; without its pong within half of that the connection counts as dead."""
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 20.0
-"""A connection that was up so long resets the pauses."""
-HELLO_SECONDS = 10.0
 LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -76,7 +74,7 @@ class StreamHandler(Protocol):
         ...
 
 
-class StreamConnection:
+class StreamConnection(ReconnectingConnection):
     """Keeps one websocket open until it is closed or refused for good.
 
     Parameters
@@ -90,41 +88,20 @@ class StreamConnection:
     """
 
     def __init__(self, target: StreamTarget, handler: StreamHandler, network: Network | None = None) -> None:
-        self.name = target.name
+        super().__init__(
+            target.name,
+            on_up=handler.on_up,
+            on_down=lambda name, why, is_final: handler.on_down(name, why, is_final=is_final),
+            refusal=partial(StreamRefused, is_final=True),
+            steady_seconds=STEADY_SECONDS,
+        )
         self._target = target
         self._handler = handler
         self._network: Network = network or TcpNetwork()
+        self._session: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._first: asyncio.Future[None] | None = None
-        self.is_up = False
-        self.reconnects = 0
-        self.connections = 0
-        """How many connections have come up."""
-        self._last_at = 0.0
         self._dropped: tuple[str, str] | None = None
         """Why this side dropped the connection."""
-
-    def silent_seconds(self, now: float) -> float:
-        """Seconds of the event loop's clock since the last frame."""
-        return max(0.0, now - self._last_at) if self._last_at else 0.0
-
-    async def start(self, timeout_seconds: float = HELLO_SECONDS) -> None:
-        """Connect and return once the hello succeeded; keeps trying in the background either way.
-
-        Raises
-        ------
-        StreamRefused
-            When the server refuses the connection for good.
-        TimeoutError
-            When it is not up in time.
-        """
-        loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._first = loop.create_future()
-            self._task = loop.create_task(self._run(), name=f"stream-{self.name}")
-        assert self._first is not None
-        await asyncio.wait_for(asyncio.shield(self._first), timeout_seconds)
 
     async def send(self, message: bytes) -> bool:
         """Send a message; False when no connection is up."""
@@ -137,16 +114,6 @@ class StreamConnection:
             return False
         return True
 
-    async def close(self) -> None:
-        """End the connection and do not reconnect."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if self._first is not None and self._first.done() and not self._first.cancelled():
-            self._first.exception()  # retrieved, so that asyncio does not warn
-        self.is_up = False
-
     async def drop(self, name: str = "", why: str = "") -> None:
         """Break the connection, as a fault would; it reconnects.
 
@@ -157,30 +124,19 @@ class StreamConnection:
             await self._socket.close()
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        loop = asyncio.get_running_loop()
-        async with self._network.websockets(HELLO_SECONDS) as session:
-            while True:
-                began = loop.time()
-                name, why, is_final = await self._connection(session)
-                if self._dropped is not None and not is_final:
-                    (name, why), self._dropped = self._dropped, None
-                was_up, self.is_up, self._socket = self.is_up, False, None
-                if is_final and self._first is not None and not self._first.done():
-                    self._first.set_exception(StreamRefused(why, is_final=True))
-                    return
-                if was_up or is_final:
-                    self._handler.on_down(name, why, is_final=is_final)
-                if is_final:
-                    return
-                if loop.time() - began > STEADY_SECONDS:
-                    pause = FIRST_PAUSE_SECONDS
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                self.reconnects += 1
+        async with self._network.websockets(HELLO_SECONDS) as self._session:
+            await super()._run()
 
-    async def _connection(self, session: aiohttp.ClientSession) -> tuple[str, str, bool]:
-        """Run one connection to its end; return the cause, a text on it, and whether it is final."""
+    def _ended(self, cause: tuple[str, str, bool]) -> tuple[str, str, bool]:
+        dropped, self._socket = self._dropped, None
+        if dropped is None or cause[2]:
+            return cause
+        self._dropped = None
+        return (*dropped, False)
+
+    async def _connection(self) -> tuple[str, str, bool]:
+        session = self._session
+        assert session is not None
         try:
             async with session.ws_connect(
                 self._target.url,
@@ -200,12 +156,8 @@ class StreamConnection:
                 # not wait_for: it may swallow the cancellation that ends this task
                 async with asyncio.timeout(HELLO_SECONDS):
                     await self._handler.hello(send, receive)
-                self.is_up = True
-                self.connections += 1
                 self._last_at = asyncio.get_running_loop().time()
-                self._handler.on_up()
-                if self._first is not None and not self._first.done():
-                    self._first.set_result(None)
+                self._stand()
                 while True:
                     self._handler.on_frame(await self._receive(socket))
         except StreamRefused as refused:

@@ -23,9 +23,9 @@ from scalpdesk.venues.deribit.wire import (
     encode_request,
     refusal_of,
 )
+from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
-HELLO_SECONDS = 10.0
+STEADY_SECONDS = 10.0
 HEARTBEAT_SECONDS = 30
 """Between two signs of life that are asked of the venue; it takes no less than 10."""
 SILENT_BEATS = 2.5
@@ -100,7 +100,7 @@ class RpcEvents:
     on_refused: Callable[[str, str], None]
 
 
-class RpcConnection:
+class RpcConnection(ReconnectingConnection):
     """Keeps one connection open until it is closed or its keys are refused.
 
     Parameters
@@ -110,40 +110,24 @@ class RpcConnection:
     """
 
     def __init__(self, target: RpcTarget, events: RpcEvents) -> None:
-        self.name = target.name
-        self.is_up = False
-        self.connections = self.reconnects = 0
+        super().__init__(
+            target.name,
+            on_up=events.on_up,
+            on_down=events.on_down,
+            refusal=KeysRefused,
+            steady_seconds=STEADY_SECONDS,
+        )
         self._target = target
         self._events = events
         self._socket: ClientConnection | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._first: asyncio.Future[None] | None = None
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._channels: dict[str, None] = {}
         self._refresh_token = ""
         self._renew_at = 0.0
-        self._last_at = 0.0
         self._helpers: set[asyncio.Task[Any]] = set()
 
     # what callers use -------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Connect, and return once the connection stands; it keeps trying in the background either way.
-
-        Raises
-        ------
-        KeysRefused
-            When the venue does not accept the keys.
-        TimeoutError
-            When it does not stand in time.
-        """
-        loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._first = loop.create_future()
-            self._task = loop.create_task(self._run(), name=f"deribit-{self.name}")
-        assert self._first is not None
-        await asyncio.wait_for(asyncio.shield(self._first), HELLO_SECONDS)
 
     async def request(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
         """Return the result of a request.
@@ -177,10 +161,6 @@ class RpcConnection:
             await self.request(self._scoped("unsubscribe"), {"channels": gone})
         return await self._subscribe() if wanted else []
 
-    def silent_seconds(self) -> float:
-        """Return the seconds since the last frame of any kind; 0 before the first."""
-        return max(0.0, asyncio.get_running_loop().time() - self._last_at) if self._last_at else 0.0
-
     async def drop(self) -> None:
         """Break the connection; another one follows."""
         if self._socket is not None:
@@ -188,40 +168,18 @@ class RpcConnection:
 
     async def close(self) -> None:
         """End the connection and make no other."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await super().close()
         for helper in tuple(self._helpers):
             helper.cancel()
-        if self._first is not None and self._first.done() and not self._first.cancelled():
-            self._first.exception()  # retrieved, so that asyncio does not warn
-        self.is_up = False
 
     # one connection after the other -----------------------------------------------------------------
 
-    async def _run(self) -> None:
-        pause, loop = FIRST_PAUSE_SECONDS, asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            name, why, is_final = await self._connection()
-            was_up, self.is_up, self._socket = self.is_up, False, None
-            self._fail_waiting(why)
-            if is_final and self._first is not None and not self._first.done():
-                self._first.set_exception(KeysRefused(why))
-                return
-            if was_up or is_final:
-                self._events.on_down(name, why, is_final)
-            if is_final:
-                return
-            if loop.time() - began > LONGEST_PAUSE_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-            await asyncio.sleep(pause)
-            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
-            self.reconnects += 1
+    def _ended(self, cause: tuple[str, str, bool]) -> tuple[str, str, bool]:
+        self._socket = None
+        self._fail_waiting(cause[1])
+        return cause
 
     async def _connection(self) -> tuple[str, str, bool]:
-        """Run one connection to its end; return its cause, a text, and whether it is final."""
         try:
             async with self._target.connect(
                 self._target.url,
@@ -262,13 +220,6 @@ class RpcConnection:
             await self._ask("private/enable_cancel_on_disconnect", {"scope": "connection"})
         if self._channels:
             await self._subscribe()
-
-    def _stand(self) -> None:
-        self.is_up = True
-        self.connections += 1
-        self._events.on_up()
-        if self._first is not None and not self._first.done():
-            self._first.set_result(None)
 
     async def _watch(self, reader: asyncio.Task[None]) -> None:
         """Wait for the end; renew the token in time, and end a connection that has gone silent."""
