@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, assert_never
 
-from scalpdesk.core.enums import EXERCISED, DecisionKind, Mode, SessionPhase
+from scalpdesk.core.enums import EXERCISED, ChangeCause, DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ArgumentError, InvariantError, nearest_name
 from scalpdesk.core.events import (
     AccountLimits,
@@ -462,6 +462,11 @@ class TradingEngine:
         desk = self.desk
         if desk.positions.already_applied(event.reference):
             return None
+        if (
+            event.cause is ChangeCause.DIVIDEND
+        ):  # paid before the first quote without it: one step with the night
+            desk.book_change(event)
+            return Wake.ACCOUNT
         self._mark()
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns)
