@@ -24,3 +24,11 @@ def test_the_same_snapshot_twice_is_adopted_once():
     desk.handle(snapshot)
     desk.handle(snapshot)
     assert desk.positions == {0: 7}
+
+
+def test_the_explain_of_a_desk_that_adopts_nothing_begins_at_its_first_open():
+    desk = HandDesk(Scripted())
+    desk.open()
+    inner = desk.engine.desk
+    assert inner.attribution.mark(desk.now_ns) is None
+    assert inner.gate.closed_trades.start_cash == inner.session_equity == inner.account.cash

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from scipy.special import ndtr
 
 from fakes.instruments import EXPIRY, straddle_book
@@ -16,7 +17,7 @@ from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, MoveMeter, PnlExplain, parts_in_cents
+from scalpdesk.portfolio.explain import PARTS, MoveMeter, PnlExplain, leg_parts, parts_in_cents
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.volatility.variance_time import US_SESSIONS
@@ -374,3 +375,39 @@ def test_the_weighted_volatilities_have_the_sign_of_the_headline(rows):
     size = abs(found["gamma"]) + abs(found["theta"])
     assert abs(found["headline"]) < 1e-9 * size or (apart > 0) == (found["headline"] > 0)
     assert found["gamma"] == pytest.approx(sum(0.5 * gamma * step * step for gamma, _, step, _, _ in rows))
+
+
+def test_each_part_of_a_leg_is_the_term_of_the_value_that_it_is_named_after():
+    def value(spot, vol, time):
+        alone = 100 + 5 * spot + 7 * spot**2 + 3 * spot**3 + 11 * vol + 13 * vol**2 + 17 * time
+        crosses = 19 * spot * vol + 23 * spot * time + 29 * vol * time
+        return float(alone + crosses + 31 * spot * vol * time)
+
+    steps = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)]
+    corners = [value(*step) for step in steps]
+    paid, end = corners[-1] + 37.0, corners[-1] + 37.0 + 41.0
+    parts = leg_parts(
+        (*corners, paid, end),
+        units=2.0,
+        delta=5.0,
+        gamma=14.0,
+        vega=11.0,
+        d_spot=1.0,
+        d_vol=1.0,
+        d_mark=end - corners[0] + 43.0,
+    )
+    assert structs.asdict(parts) == {
+        "theta": 34.0,
+        "delta": 10.0,
+        "gamma": 14.0,
+        "spot_higher": 6.0,
+        "vega": 22.0,
+        "volga": 26.0,
+        "vanna": 38.0,
+        "charm": 46.0,
+        "veta": 58.0,
+        "three_way": 62.0,
+        "dividend": 74.0,
+        "rate": 82.0,
+        "mark_noise": 86.0,
+    }

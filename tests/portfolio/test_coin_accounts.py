@@ -318,3 +318,16 @@ def test_the_smile_of_coin_options_stands_on_their_own_forward():
     smile = engine.smile(1, OPEN_NS + 1)
     assert smile.forward == 90_000.0
     assert float(smile.vols(smile.log_moneyness(CALL))) == pytest.approx(0.55, abs=0.002)
+
+
+def test_an_inverse_contract_has_a_delta_of_its_dollars_at_the_mark():
+    instruments = Instruments([SWAP])
+    state = MarketState(instruments)
+    engine = DeltaEngine(instruments, state, ContractPricer())
+    account, positions = Account(D(1)), PositionManager(instruments)
+    explain = PnlExplain(instruments, state, engine, account, positions, InstrumentId(0))
+    state.apply_quote(quote(0, OPEN_NS, 49_999.5, 50_000.5))
+    positions.book(InstrumentId(0), D(-300), D(50_000), "had")
+    explain.begin(OPEN_NS)
+    state.apply_quote(quote(0, OPEN_NS + HOUR, 59_999.5, 60_000.5))
+    assert explain.mark(OPEN_NS + HOUR).net_delta_shares == pytest.approx(-300 * 10 / 60_000)

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.broker import FOREVER_NS
-from fakes.instruments import EXPIRY
+from fakes.instruments import EXPIRY, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
@@ -15,11 +15,16 @@ from scalpdesk.core.events import (
     OrderRejected,
     PositionChanged,
 )
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, TimeInForce
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.simulation.hours import NEVER_NS
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
+from scalpdesk.simulation.orders import Cause, OrderRequest, Refused
 
 D = Decimal
 MS = 1_000_000
@@ -324,3 +329,43 @@ def test_an_order_outside_the_session_waits_for_its_opening(exchange, order):
     assert venue.take_due(T + 5) == []  # the quote is one of before
     venue.on_quote(quote(0, T + 6, 499.99, 500.01))
     assert kinds(venue.take_due(T + 6)) == ["OrderFilled"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ({}, "qty or notional is required, but not both"),
+        ({"quantity": D(1), "notional": D(100)}, "qty or notional is required, but not both"),
+        ({"quantity": D(-1)}, "qty must be > 0"),
+        ({"notional": D(0)}, "notional must be > 0"),
+        ({"notional": D(100), "lifetime": TimeInForce.GTC}, "notional orders must be DAY market orders"),
+    ],
+)
+def test_a_request_without_one_size_is_refused(exchange, wanted, why):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    with pytest.raises(Refused) as refused:
+        venue.broker.submit(venue.account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, **wanted))
+    assert (refused.value.cause, refused.value.detail) == (Cause.MALFORMED, why)
+    assert venue.account.orders == {}
+
+
+@pytest.mark.parametrize(
+    ("latency_ns", "reports"), [(None, ["new", "fill"]), (5 * MS, ["pending_new", "new", "fill"])]
+)
+def test_a_broker_acknowledges_a_request_first_only_where_its_effect_comes_later(latency_ns, reports):
+    fills = fill_model("cross")
+    broker = Broker(straddle_book(), AlwaysOpen(), fills, fills, effect_latency_ns=latency_ns)
+    account = broker.open_account(AccountTerms(cash=D(100_000)))
+    broker.open_session(0, FOREVER_NS)
+    broker.on_quote(quote(0, T, 499.99, 500.01))
+    broker.submit(account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=D(1)))
+    broker.advance(T + 5 * MS)
+    assert [update.event for update in broker.drain()] == reports
+
+
+def test_a_fault_strikes_after_so_many_questions_and_so_many_times():
+    plan = FaultPlan([Fault("reject", after=2, times=2)])
+    struck = [plan.take("submit", "SPY") is not None for _ in range(6)]
+    assert struck == [False, False, True, True, False, False]
+    assert plan.hits == {"reject": 2}

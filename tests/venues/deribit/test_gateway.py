@@ -21,6 +21,7 @@ from scalpdesk.core.intents import TimeInForce
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.deribit.rpc import Disconnected
 
 D = Decimal
 
@@ -378,5 +379,36 @@ def test_contracts_are_found_with_their_open_interest_and_ticks(on_bench):
         assert {item.open_interest_contracts for item in found} == {500}
         theirs = bench.world.ledger.instruments
         assert all(theirs[theirs.id_of(item.contract.symbol)] == item.contract for item in found)
+
+    on_bench(scenario)
+
+
+def test_a_gateway_that_is_closed_has_no_connection_left(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        await gateway.subscribe([0])
+        assert set(gateway.health().streams.values()) == {True}
+        await gateway.close()
+        assert set(gateway.health().streams.values()) == {False}
+
+    on_bench(scenario)
+
+
+@pytest.mark.parametrize(("was_sent", "kind"), [(True, OrderStatusUnknown), (False, OrderNotFound)])
+def test_only_an_order_that_left_before_the_connection_broke_is_in_doubt(
+    on_bench, monkeypatch, was_sent, kind
+):
+    async def scenario(bench):
+        gateway = await bench.connected()
+
+        async def lost(*_):
+            raise Disconnected("the connection broke", was_sent=was_sent)
+
+        monkeypatch.setattr(gateway._orders, "request", lost)
+        sent = bench.order(0, "100")
+        gateway.send(sent)
+        (event,) = await bench.until(kind)
+        assert event.client_order_id == sent.client_order_id
+        assert bench.account.orders == {}
 
     on_bench(scenario)
