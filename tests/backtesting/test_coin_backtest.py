@@ -11,8 +11,17 @@ from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.backtesting.summary import in_dollars
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import Mark
+from scalpdesk.core.events import (
+    AccountLimits,
+    AccountSnapshot,
+    HeldPosition,
+    QuoteEvent,
+    SessionEvent,
+    TimerEvent,
+)
+from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
 from scalpdesk.portfolio.explain import NO_PARTS
@@ -148,6 +157,42 @@ def test_a_bad_value_of_a_documents_key_is_refused_with_its_line(tmp_path):
     with pytest.raises(ConfigError) as refused:
         load_settings("gamma-scalper", cwd=tmp_path, environ={})
     assert "params.yaml:2" in refused.value.render()
+
+
+def test_margin_in_stages_stops_opening_reduces_and_flattens():
+    # 100,000 USD sold short at 50,000 with 1 BTC: at S the book holds c = 100,000 / S coins of perpetual and
+    # is worth c - 1; standard margin keeps (1 % + 0.005 % c) c
+    tape = reconstruct_coin(DAY, DAY)
+    chosen = settings("risk.max_daily_loss=2")
+    _, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    at_ns = tape.sessions[0].open_ns
+    share = tape.instruments.id_of("BTC-PERPETUAL")
+    engine.handle(AccountSnapshot(at_ns, at_ns, D(-1), (HeldPosition(share, D(-10_000), D(50_000)),)))
+    engine.handle(QuoteEvent(share, at_ns, at_ns, 49_999.0, 50_001.0, 9e6, 9e6))
+    opened = SessionEvent(at_ns, at_ns, DAY.isoformat(), SessionPhase.OPEN, at_ns, at_ns + 10**14)
+    engine.handle(opened)
+    desk = engine.desk
+
+    def at(spot):
+        engine.handle(QuoteEvent(share, engine.now_ns + 1, engine.now_ns + 1, spot - 1, spot + 1, 9e6, 9e6))
+        found = engine.handle(TimerEvent(engine.now_ns + 1, engine.now_ns + 1, "mark"))
+        return [one.reasons[0] for one in found if isinstance(one, Decision) and one.kind == "mode"]
+
+    def kept(spot):
+        coins = 100_000 / spot
+        return (0.01 + 0.00005 * coins) * coins / (coins - 1)
+
+    assert float(desk.margin_fraction()) == pytest.approx(kept(50_000), rel=1e-9) == pytest.approx(0.0202)
+    assert at(97_000.0) == []
+    words = "maintenance margin is {:.0%} of equity, limit"
+    assert at(98_400.0) == [f"ACTIVE to REDUCING: {words.format(kept(98_400))} 60%"]
+    assert at(98_500.0) == []
+    assert at(98_800.0) == [f"REDUCING to FLATTENING: {words.format(kept(98_800))} 80%"]
+    reported = AccountLimits(
+        engine.now_ns, engine.now_ns, True, True, 4, D(0), D(0), (), margin_fraction=D("0.97")
+    )
+    engine.handle(reported)
+    assert desk.margin_fraction() == D("0.97")  # the venue's word, where it is the larger
 
 
 # dollars ------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
     "expiries_dte": EXPIRIES,
     "min_vol_ratio": ((*_SCALPER, "entry", "min_vol_ratio"),),
     "max_premium_frac": ((*_SCALPER, "size", "max_premium_fraction"),),
+    "max_margin_frac": (("risk", "max_margin_fraction"),),
     "close_minutes_before_expiry": ((*_SCALPER, "exits", "minutes_before_expiry"),),
 }
 """Keys of the Bitcoin document's ``params.yaml``, with what each sets; blanks and dashes count as ``_``."""

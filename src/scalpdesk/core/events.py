@@ -389,6 +389,8 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     """Premium that may still be paid."""
     shortable: tuple[InstrumentId, ...] = ()
     """Shares that are easy to borrow; what is not named may not be sold short."""
+    margin_fraction: Decimal | None = None
+    """Maintenance margin over equity, of a venue that closes positions by it; None of any other."""
 
 
 @final

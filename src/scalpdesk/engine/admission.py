@@ -62,6 +62,7 @@ class ProposalFacts:
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
             cash=desk.account.cash,
             cash_at_report=desk.gate.cash_at_report,
+            margin_fraction=desk.margin_fraction(),
         )
 
     def is_last_call(self) -> bool:

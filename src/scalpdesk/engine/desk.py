@@ -5,19 +5,20 @@ from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from scalpdesk.core.enums import CARRY, ENDED, ChangeCause
+from scalpdesk.core.enums import CARRY, ENDED, ChangeCause, Mode
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow, underlying_of
+from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import Account, PositionManager
+from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.risk.gate import RiskGate
+from scalpdesk.simulation.margin import Holding, coin_requirement
 from scalpdesk.strategies.contract import WritableDeskView
 
 ZERO = Decimal(0)
@@ -70,6 +71,8 @@ class Desk:
         )
         self.view.halted = gate.halted
         self.session_equity = cash
+        self.is_margined = False
+        """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
         gate.closed_trades.start_cash = cash
@@ -118,6 +121,43 @@ class Desk:
             return ""
         return f"daily loss: {loss:.2f} at the limit of {-self._loss_limit:.2f}"
 
+    def margin_fraction(self) -> Decimal | None:
+        """Return maintenance margin over equity: the venue's word or a coin book's own, the larger one.
+
+        None where the venue says nothing and nothing is held in coin.
+        """
+        if not self.is_margined:
+            return None
+        reported = self.gate.venue_limits
+        known = None if reported is None else reported.margin_fraction
+        held = []
+        for position in self.positions.held():
+            instrument = self.instruments.by_id[position.instrument_id]
+            if _is_in_coin(instrument):
+                held.append(Holding(instrument, position.quantity, mark_decimal(self.market, position)))
+        if not held:
+            return known
+        asked, equity = coin_requirement(held, self._spot).maintenance, self.view.nav
+        own = asked / equity if equity > 0 else Decimal(1)
+        return own if known is None else max(own, known)
+
+    def _spot(self, symbol: str) -> Decimal:
+        mark = self.market.mark(self.instruments.id_of(symbol)) if symbol in self.instruments else None
+        return ZERO if mark is None else exact(mark)
+
+    def margin_stage(self) -> tuple[Mode, str] | None:
+        """Return the mode that the margin asks for, and why; None while it asks for nothing."""
+        used, limits = self.margin_fraction(), self.gate.limits
+        if used is None:
+            return None
+        for mode, most in (
+            (Mode.FLATTENING, limits.flatten_margin_fraction),
+            (Mode.REDUCING, limits.reduce_margin_fraction),
+        ):
+            if most is not None and used >= most:
+                return mode, f"maintenance margin is {used:.0%} of equity, limit {most:.0%}"
+        return None
+
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
         self.books, self.is_divided = books, True
@@ -156,6 +196,7 @@ class Desk:
         if not self._has_begun:  # an adopted account has begun already; what came since is explained
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
+        self.is_margined |= any(_is_in_coin(instrument) for instrument in self.instruments)
         self.gate.new_session()
         self.market.open_session()
         if self.books is not None:
@@ -343,3 +384,7 @@ def _rows(desk: Desk, books: SubBooks, name_of: Callable[[SubmitOrder], str]) ->
             "fills": sum(len(order.executions) for order in own),
         }
     return rows
+
+
+def _is_in_coin(instrument: Instrument) -> bool:
+    return bool(instrument.contract_usd) or (type(instrument) is OptionContract and instrument.is_inverse)

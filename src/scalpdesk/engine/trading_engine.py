@@ -218,6 +218,7 @@ class TradingEngine:
                 wake = Wake.ACCOUNT
             elif type(event) is AccountLimits:
                 self.desk.gate.venue_limits = event
+                self.desk.is_margined |= event.margin_fraction is not None
                 self.desk.gate.cash_at_report = self.desk.account.cash
             elif type(event) is OperatorEvent:
                 wake = self._on_operator(event)
@@ -376,6 +377,11 @@ class TradingEngine:
         if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):
             self._mode_after_flattening = desk.gate.mode
             self._set_mode(FLATTENING, why, "risk gate")
+        stage = desk.margin_stage() if desk.is_margined and desk.gate.mode in LOSS_MODES else None
+        if stage is not None and stage[0] is not desk.gate.mode:
+            if stage[0] is FLATTENING:
+                self._mode_after_flattening = desk.gate.mode
+            self._set_mode(*stage, "risk gate")
 
     def _watch_loss(self) -> None:
         """Judge the session's loss between two marks, at the marks of now."""

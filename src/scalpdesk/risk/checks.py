@@ -559,6 +559,15 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     )
 
 
+@concerns(Scope(purposes=OPENING))
+def margin_has_room(context: OrderContext) -> str | None:
+    """Nothing is opened while much of the equity is maintenance margin."""
+    used, most = context.facts.figures().margin_fraction, context.limits.max_margin_fraction
+    if used is None or most is None or used <= most:
+        return None
+    return f"maintenance margin is {used:.0%} of equity, limit {most:.0%} (risk.max_margin_fraction)"
+
+
 def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:
     """Return the capital that a position ties up at a price: premium of options, margin of the rest."""
     if instrument.contract_usd:
@@ -592,5 +601,6 @@ CHECKS: Sequence[Check] = (
     cash_covers,
     buying_power_covers,
     capital_within_threshold,
+    margin_has_room,
 )
 """All checks, in the order in which they are asked."""

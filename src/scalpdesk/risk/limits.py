@@ -17,6 +17,7 @@ OrderTypeName = Literal["market", "limit"]
 
 _FRACTION = Bound(0, 1, "a fraction of equity: 0.05 is 5 %")
 _SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
+_MARGIN = Bound(0, 1, "maintenance margin over equity: 0.6 is 60 %")
 _A_MINUTE = Bound(0, 1_000_000, "a number a minute")
 
 BOUNDS: dict[str, Bound] = {
@@ -45,6 +46,9 @@ BOUNDS: dict[str, Bound] = {
     "max_vega_fraction": _FRACTION,
     "max_theta_fraction": _FRACTION,
     "max_underlying_fraction": Bound(0, 1, "a fraction of the caps: 0.5 is half of each"),
+    "max_margin_fraction": _MARGIN,
+    "reduce_margin_fraction": _MARGIN,
+    "flatten_margin_fraction": _MARGIN,
     "target_vol": Bound(0, 2, "a fraction a year: 0.15 is 15 %"),
     "duplicate_window_seconds": _SECONDS,
     "size_window_seconds": _SECONDS,
@@ -116,6 +120,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         The same after an order that leaves the book long gamma.
     max_vega_fraction, max_theta_fraction
         Vega of one volatility point, and theta of one calendar day, at most what time value is left.
+    max_margin_fraction, reduce_margin_fraction, flatten_margin_fraction
+        Maintenance margin over equity at which nothing is opened, the desk goes to reducing, and it closes
+        everything: of accounts in coin, and where a venue closes positions by it. None switches a stage off.
     target_vol
         Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter
         and one. None leaves sizes to the strategy.
@@ -161,6 +168,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_bought_gamma_fraction: float | None = 10.0
     max_vega_fraction: float | None = 0.01
     max_theta_fraction: float | None = 0.01
+    max_margin_fraction: float | None = 0.5
+    reduce_margin_fraction: float | None = 0.6
+    flatten_margin_fraction: float | None = 0.8
     target_vol: float | None = None
     allowed_underlyings: tuple[str, ...] | None = None
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
@@ -263,6 +273,8 @@ class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ORDERED = (
+    ("max_margin_fraction", "reduce_margin_fraction"),
+    ("reduce_margin_fraction", "flatten_margin_fraction"),
     ("max_option_contracts", "max_expiry_contracts"),
     ("max_expiry_contracts", "max_underlying_contracts"),
     ("max_short_contracts", "max_option_contracts"),

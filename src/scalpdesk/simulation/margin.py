@@ -654,15 +654,15 @@ def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
 # accounts in coin ---------------------------------------------------------------------------------------
 
 
-def coin_requirement(holdings: Iterable[Holding], account: MarginAccount) -> Requirement:
-    """Return the margin of all holdings, in coin."""
+def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decimal]) -> Requirement:
+    """Return the margin of all holdings, in coin; ``spot_of`` is the mark of an underlying, 0 without one."""
     initial = maintenance = ZERO
     for holding in holdings:
         instrument, quantity = holding.instrument, abs(holding.quantity)
         if isinstance(instrument, OptionContract):
             if holding.quantity >= 0:
                 continue
-            spot = account.spot(instrument.underlying) or instrument.strike
+            spot = spot_of(instrument.underlying) or instrument.strike
             asked = short_option_margin(instrument.right, instrument.strike, spot, holding.price)
             quantity *= instrument.multiplier
             initial += quantity * asked.initial
@@ -684,7 +684,7 @@ class CoinMargin:
     def figures(self, account: MarginAccount) -> AccountFigures:
         """Return what the account is worth and may still use, open orders counted at their worst."""
         held = list(account.valued())
-        asked = coin_requirement(held, account)
+        asked = coin_requirement(held, account.spot)
         free = self._free(account, held, account.cash)
         options = [holding.value for holding in held if holding.is_option]
         equity = account.cash + sum((holding.value for holding in held), ZERO)
@@ -731,4 +731,4 @@ class CoinMargin:
         """Return balance and open profit of perpetuals less the margin of everything, in coin."""
         _, premiums = account.reserved()
         futures = sum((holding.value for holding in holdings if not holding.is_option), ZERO)
-        return cash + futures - coin_requirement(holdings, account).initial - premiums
+        return cash + futures - coin_requirement(holdings, account.spot).initial - premiums

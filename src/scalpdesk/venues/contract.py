@@ -289,6 +289,8 @@ class AccountFacts(msgspec.Struct, frozen=True):
     may_trade: bool
     """False when trading is blocked, for whatever reason."""
     may_short: bool
+    margin_fraction: Decimal | None = None
+    """Maintenance margin over equity, of a venue that closes positions by it; None of any other."""
 
 
 class VenueClock(msgspec.Struct, frozen=True):
@@ -389,6 +391,7 @@ class VenueView(msgspec.Struct, frozen=True):
             account.buying_power,
             account.options_buying_power,
             self.shortable,
+            account.margin_fraction,
         )
 
 

@@ -297,8 +297,10 @@ def test_cash_and_positions_come_to_the_venues_equity():
     )
     assert (swap.position.quantity, swap.value, option.value) == (D(-900), D("0.09"), D("0.02"))
     account = wire.read_account(
-        {"currency": "BTC", "equity": 2.0, "available_funds": 1.5, "id": 5}, [swap, option]
+        {"currency": "BTC", "equity": 2.0, "available_funds": 1.5, "maintenance_margin": 0.5, "id": 5},
+        [swap, option],
     )
+    assert account.margin_fraction == D("0.25")
     assert account.cash == D("1.89")
     assert account.cash + swap.value + option.value == account.equity == 2
     assert (account.account_id, account.currency, account.buying_power) == ("5", "BTC", D("1.5"))

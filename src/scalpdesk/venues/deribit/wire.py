@@ -560,7 +560,7 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         When a field cannot be read.
     """
     equity = exact_field(summary, "equity")
-    free = exact_field(summary, "available_funds")
+    free, kept = exact_field(summary, "available_funds"), exact_field(summary, "maintenance_margin")
     return AccountFacts(
         account_id=str(summary.get("id") or summary.get("username") or summary.get("currency")),
         status="ACTIVE",
@@ -572,6 +572,7 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         options_level=4,
         may_trade=True,
         may_short=True,
+        margin_fraction=round(kept / equity, 6) if equity > 0 else Decimal(1),
     )
 
 
