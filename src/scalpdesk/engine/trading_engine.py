@@ -468,10 +468,8 @@ class TradingEngine:
         desk = self.desk
         if desk.positions.already_applied(event.reference):
             return None
-        if (
-            event.cause is ChangeCause.DIVIDEND
-        ):  # paid before the first quote without it: one step with the night
-            desk.book_change(event)
+        if event.cause is ChangeCause.DIVIDEND:
+            desk.book_change(event)  # before the first quote without it: one step with the night
             return Wake.ACCOUNT
         self._mark()
         desk.book_change(event)
