@@ -13,6 +13,7 @@ from scalpdesk.backtesting.statistics import (
     gate_record,
     grouped,
     performance,
+    realised_path,
     session_rows,
     straddle_rows,
 )
@@ -161,3 +162,18 @@ def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> Non
     assert found["exposure"] == 0.5
     # from two to three, and the last hour of the first session: before the first hedge there is no band
     assert found["unhedged_minutes"] == 120.0
+
+
+def test_the_realised_path_looks_back_half_an_hour_and_over_no_night() -> None:
+    first, second = session_on(date(2017, 7, 5)), session_on(date(2017, 7, 6))
+    minute = 60 * 10**9
+    stamps = [session.open_ns + n * minute for session in (first, second) for n in range(61)]
+    spots = [100.0 * (1.0 + 0.001 * (n % 2)) for n in range(61)]
+    spots += [120.0 * (1.0 + 0.002 * (n % 2)) for n in range(61)]  # gapped, and twice as wild
+    marks = [{"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in zip(stamps, spots, strict=True)]
+    path = realised_path(marks)
+    assert path[:15] == [None] * 15
+    assert path[61:76] == [None] * 15
+    for at, step in ((60, 1.001), (121, 1.002)):
+        years = US_SESSIONS.years(stamps[at] - 30 * minute, stamps[at])
+        assert path[at] == pytest.approx(math.sqrt(30 * math.log(step) ** 2 / years))

@@ -5,6 +5,7 @@ import json
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from scalpdesk.assembly import load_market
@@ -139,6 +140,29 @@ def test_a_run_in_python_is_a_frame_of_numbers(result):
 def test_a_run_in_a_notebook_shows_its_summary_and_draws(result):
     shown = result._repr_html_()
     assert f"<th>P&amp;L total</th><td>{result.summary['pnl']['total']}</td>" in shown
-    upper, lower = result.plot().axes
+    upper, delta, gamma, decay, vols, lower = result.plot().axes
     assert upper.lines[0].get_ydata()[-1] == pytest.approx(float(result.summary["nav_change"]))
     assert lower.get_ylabel() == "SPY"
+    frame = result.to_frame()
+    assert delta.lines[0].get_ydata() == pytest.approx(frame["net_delta_shares"].to_numpy())
+    assert gamma.lines[0].get_ydata().max() == frame["gamma_shares_per_usd"].max() > 1.0
+    assert [line.get_label() for line in decay.lines] == ["theta", "vega"]
+    implied, realised = (line.get_ydata() for line in vols.lines)
+    assert np.nanmax(implied) == pytest.approx(100.0 * frame["implied_vol"].max())
+    assert 1.0 < np.nanmin(realised) < np.nanmax(realised) < 40.0
+
+
+def test_a_stored_run_is_drawn_into_a_file_and_shown_in_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ("--set", "entry.gate=off", "--set", "exits.flat_minutes_before_close=10")
+    assert main(["backtest", "gamma-scalper", "--start", "2017-07-03", *words]) == 0
+    shown = capsys.readouterr().out
+    assert main(["report", "last", "--plot", "run.png", "--json"]) == 0
+    assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"
+    for name, unit in (("Δ", "shares"), ("IV", "%"), ("RV", "%")):
+        (line,) = (each for each in shown.splitlines() if each.startswith(name))
+        assert line.rstrip().endswith(unit)
+        assert any(block in line for block in "▂▃▄▅▆▇█")
+    capsys.readouterr()
+    assert main(["report", "last", "--plot", "run.nothing"]) == 2
+    assert "cannot write the plot" in capsys.readouterr().err

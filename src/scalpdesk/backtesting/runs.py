@@ -30,6 +30,7 @@ from scalpdesk.assembly import (
     played_market,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
+from scalpdesk.backtesting.statistics import realised_path
 from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
@@ -109,21 +110,39 @@ class RunResult:
         return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
 
     def plot(self) -> Any:
-        """Draw P&L with its largest parts, and the spot below; return a figure (extra ``plots``)."""
+        """Draw the run; return a figure (extra ``plots``).
+
+        P&L with its largest parts, net delta, gamma, theta and vega, implied volatility beside what the half
+        hour before realised, and the spot.
+        """
         from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
         frame = self.to_frame()
-        figure = Figure(figsize=(9, 5), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        figure = Figure(figsize=(9, 11), layout="constrained")
+        panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
+        upper, delta, gamma, decay, vols, lower = panels
         upper.plot(frame.index, frame["pnl"], color="black", label="P&L")
         largest = sorted(PARTS, key=lambda name: -abs(frame[f"pnl_{name}"].iloc[-1]))[:4]
         for name in largest:
             upper.plot(frame.index, frame[f"pnl_{name}"], linewidth=1, label=name.replace("_", " "))
         upper.axhline(0.0, color="grey", linewidth=0.5)
-        upper.legend()
         upper.set_title(f"{self.summary['strategy']}: P&L {self.summary['pnl']['total']}")
+        for panel, name, label in (
+            (delta, "net_delta_shares", "net delta"),
+            (gamma, "gamma_shares_per_usd", "gamma"),
+            (decay, "theta_usd_per_day", "theta"),
+            (decay, "vega_usd_per_point", "vega"),
+        ):
+            panel.plot(frame.index, frame[name], linewidth=1, label=label)
+        realised = realised_path([{"ts_ns": mark.ts_ns, "spot": mark.spot} for mark in self.marks])
+        percent = [None if vol is None else 100.0 * vol for vol in realised]
+        implied = 100.0 * frame["implied_vol"].where(frame["implied_vol"] > 0.0)
+        vols.plot(frame.index, implied, linewidth=1, label="implied, % a year")
+        vols.plot(frame.index, np.array(percent, dtype=float), linewidth=1, label="realised over 30 minutes")
         lower.plot(frame.index, frame["spot"], color="black", linewidth=1)
         lower.set_ylabel(str(self.summary["data"].get("underlying", "spot")))
+        for panel in panels[:-1]:
+            panel.legend(loc="upper left", fontsize="small")
         return figure
 
     def _repr_html_(self) -> str:

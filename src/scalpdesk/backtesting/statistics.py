@@ -17,7 +17,7 @@ Sharpe Ratio".
 """
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -529,6 +529,39 @@ def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
     return math.sqrt(
         sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(known)) / years
     )
+
+
+def realised_path(marks: Sequence[MarkRow], minutes: float = 30.0) -> list[float | None]:
+    """Return at each mark the volatility that the underlying realised over the time before it.
+
+    A fraction a year of the sessions' variance clock, from the marks' spots; None where a session, or what is
+    known of it, is shorter than half of that time.
+
+    Parameters
+    ----------
+    marks
+        Of a run, in order: ``ts_ns`` and ``spot``.
+    minutes
+        Length of the time looked back on.
+    """
+    span_ns = int(minutes * 60e9)
+    found: list[float | None] = []
+    moves: deque[tuple[int, int, float]] = deque()
+    last: tuple[int, float] | None = None
+    for mark in marks:
+        now_ns, spot = mark["ts_ns"], mark["spot"] or 0.0
+        if spot > 0.0:
+            if last is not None and now_ns - last[0] > span_ns:
+                moves.clear()  # a night
+            elif last is not None and now_ns > last[0]:
+                moves.append((last[0], now_ns, math.log(spot / last[1]) ** 2))
+            last = now_ns, spot
+        while moves and moves[0][0] < now_ns - span_ns:
+            moves.popleft()
+        enough = moves and now_ns - moves[0][0] >= span_ns // 2
+        years = US_SESSIONS.years(moves[0][0], moves[-1][1]) if enough else 0.0
+        found.append(math.sqrt(sum(move for *_, move in moves) / years) if years > 0.0 else None)
+    return found
 
 
 def exposure(

@@ -60,6 +60,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
         "scalpdesk report last",
         "scalpdesk report last --hedges 50 --json",
         "scalpdesk report last --html last.html",
+        "scalpdesk report last --plot last.png",
         "scalpdesk report last --csv tables --parquet tables",
         "scalpdesk report --compare 20180205 last",
     ),
@@ -68,6 +69,13 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 @click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
 @click.option(
     "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    default=None,
+    metavar="FILE",
+    help="Draw P&L, Greeks, IV and RV (extra plots).",
 )
 @click.option("--csv", "csv_dir", default=None, metavar="DIR", help="Write every table as DIR/TABLE.csv.")
 @click.option(
@@ -95,6 +103,7 @@ def report(
     run: str,
     hedges: int,
     html_file: str | None,
+    plot_file: str | None,
     csv_dir: str | None,
     parquet_dir: str | None,
     others: tuple[str, ...],
@@ -118,6 +127,8 @@ def report(
             click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
         return
     stored = read_stored(run_dir)
+    if plot_file is not None:
+        _draw(stored, Path(plot_file))
     if csv_dir is not None or parquet_dir is not None:
         files = [
             *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
@@ -237,6 +248,27 @@ def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     parts = {name: f"{amount:.{decimals}f}" for name, amount in row["parts"].items()}
     amounts = {name: f"{row[name]:.{decimals}f}" for name in ("paid", "received", "costs", "pnl")}
     return row | amounts | {"parts": parts}
+
+
+def _draw(stored: StoredRun, path: Path) -> None:
+    from scalpdesk.backtesting.runs import RunResult
+    from scalpdesk.cli.output import new_figure, save_figure
+    from scalpdesk.core.intents import MARK_STATE, Mark
+
+    new_figure(1.0, 1.0)  # names the package that is missing
+    marks = [
+        Mark(
+            ts_ns=row["ts_ns"],
+            nav=Decimal(row["nav"]),
+            nav_change=Decimal(row["nav_change"]),
+            parts={name: Decimal(amount) for name, amount in row["parts"].items()},
+            **{name: float(row[name] or 0.0) for name in (*MARK_STATE, "gamma_rent", "theta_paid")},
+        )
+        for row in stored.marks
+    ]
+    if not marks:
+        raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
+    save_figure(RunResult(stored.summary, None, marks).plot(), path)
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:

@@ -76,16 +76,18 @@ def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> lis
 
 def show_summary(out: "Console", summary: dict[str, Any], marks: Sequence["Mark"]) -> None:
     """Show a run that has just ended."""
-    _show(out, summary, [mark.spot for mark in marks], [float(mark.nav) for mark in marks])
+    names = ("ts_ns", "nav", "spot", "net_delta_shares", "implied_vol")
+    _show(out, summary, [{name: getattr(mark, name) for name in names} for mark in marks])
 
 
 def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
     """Show a run from the store."""
-    _show(out, summary, [mark["spot"] or 0.0 for mark in marks], [float(mark["nav"]) for mark in marks])
+    _show(out, summary, marks)
 
 
-def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: list[float]) -> None:
-    spots = [spot for spot in spots if spot > 0]  # nothing was quoted yet at the first mark
+def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
+    spots = [mark["spot"] for mark in marks if mark["spot"]]  # nothing was quoted yet at the first mark
+    navs = [float(mark["nav"]) for mark in marks]
 
     if "pnl" not in summary:
         out.print(f"run {summary['run_id']}: {summary['verdict']}")
@@ -114,12 +116,29 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
     if len(spots) > 1:
         nav = f"\nNAV  {area_chart(navs)[0]}" if any(pnl.values()) else ""
         out.print(f"spot {area_chart(spots)[0]}{nav}")
+    if any(mark["implied_vol"] for mark in marks):
+        _show_held(out, marks)
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
         f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
         f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
+
+
+def _show_held(out: "Console", marks: Sequence[dict[str, Any]]) -> None:
+    """Show net delta, implied volatility and that realised by the half hours, while options were held."""
+    from scalpdesk.backtesting.statistics import realised_path
+
+    held = [place for place, mark in enumerate(marks) if mark["implied_vol"]]
+    realised = realised_path(marks)
+    deltas = [marks[place]["net_delta_shares"] for place in held]
+    vols = [100.0 * marks[place]["implied_vol"] for place in held]
+    came = [100.0 * vol for place in held if (vol := realised[place]) is not None]
+    for name, values, unit in (("Δ   ", deltas, " shares"), ("IV  ", vols, " %"), ("RV  ", came, " %")):
+        if len(values) > 1:
+            low, high = min(values), max(values)
+            out.print(f"{name} {area_chart(values, width=40)[0]} {low:.1f} to {high:.1f}{unit}")
 
 
 def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
