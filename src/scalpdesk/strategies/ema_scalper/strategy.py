@@ -48,8 +48,8 @@ from scalpdesk.strategies.ema_scalper.sizing import buy_limit
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
 from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns, why_fomc_unknown
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of
-from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders
+from scalpdesk.strategies.toolkit.order_life import ReportOnce
+from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders, Scalps, drop_entry
 from scalpdesk.volatility.regime import iv_rank
 
 ENTRY_TIMER = "ema-scalper: is the entry filled"
@@ -135,9 +135,7 @@ class EmaScalper:
         self.config = config or ScalpConfig()
         self._planner = EntryPlanner(self.config)
         self._tickers: dict[InstrumentId, Ticker] = {}
-        self._scalps: list[EmaScalp] = []
-        self._ended: list[EmaScalp] = []
-        """Scalps of this session that are over by the events so far."""
+        self._scalps = Scalps[EmaScalp]()
         self._reports = ReportOnce(DecisionKind.ALERT)
 
     @property
@@ -206,32 +204,22 @@ class EmaScalper:
             for scalp in self._scalps
             if scalp.bought and not scalp.held(view)
         ]
-        self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
+        self._scalps.open_session(view)
         for scalp in self._scalps:
             scalp.exit.forget()
-        self._ended.clear()
         unknown = why_fomc_unknown(session, self.config)
         return actions + (self._reports.once("fomc", (unknown,)) if unknown else [])
 
     def _note_order(self, view: DeskView, event: Event) -> list[Action]:
         """Give an order's event to the scalp it belongs to; the first fill makes the position."""
-        order = view.order_of(event)
-        if order is None:
+        claimed = self._scalps.claim(view, event)
+        if claimed is None:
             return []
-        for scalp in (*self._scalps, *self._ended):
-            if not scalp.claim_order(order):
-                continue
-            is_buy = order.submitted.side is Side.BUY
-            if isinstance(event, OrderFilled) and is_buy and scalp.filled_ns is None:
-                scalp.filled_ns = view.now_ns
-            if scalp in self._ended and scalp.held(view):
-                # a fill after the venue's last answer, or one taken back: not flat after all
-                self._ended.remove(scalp)
-                self._scalps.append(scalp)
-                scalp.ended_ns = None
-                return self._leave_surplus(view, scalp)
-            break
-        return []
+        scalp, order, is_back = claimed
+        is_buy = order.submitted.side is Side.BUY
+        if isinstance(event, OrderFilled) and is_buy and scalp.filled_ns is None:
+            scalp.filled_ns = view.now_ns
+        return self._leave_surplus(view, scalp) if is_back else []
 
     def _leave_surplus(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
         """Begin to sell a scalp that is back beside as many as may be open."""
@@ -390,7 +378,7 @@ class EmaScalper:
             return self._over(view, scalp)
         actions: list[Action] = []
         if buys and view.now_ns >= scalp.buy_due_ns and not scalp.exit.why:
-            actions += _cancel(buys, f"not filled within {self.config.fill_timeout_seconds} s")
+            actions += drop_entry(buys, f"not filled within {self.config.fill_timeout_seconds} s")
         if scalp.exit.why:
             return actions + (scalp.exit.note_refused(view, event) or self._sell(view, scalp))
         if not held:
@@ -412,7 +400,7 @@ class EmaScalper:
         is_late = view.now_ns >= venue_deadline_ns(scalp.contract, self.config.venue or view.venue) or (
             last_ns is not None and view.now_ns >= last_ns
         )
-        return _cancel(buys, "past the cut-off") if is_late else []
+        return drop_entry(buys, "past the cut-off") if is_late else []
 
     def _trade(self, view: DeskView, session: Session, scalp: EmaScalp) -> ScalpTrade:
         quote = view.market.quotes[scalp.number]
@@ -468,9 +456,7 @@ class EmaScalper:
         )
 
     def _over(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
-        self._scalps.remove(scalp)
-        self._ended.append(scalp)
-        scalp.ended_ns = view.now_ns
+        self._scalps.end(scalp, view.now_ns)
         if scalp.bought:
             return [self._ended_report(scalp, scalp.exit.why or ScalpExit.EXPIRED)]
         if scalp.has_orders:
@@ -501,12 +487,6 @@ class EmaScalper:
         """Return the rank of the underlying's implied volatility; None while it is not known."""
         known = view.market.implied_vols.get(ticker.number)
         return None if known is None else iv_rank(known.vol, known.history)
-
-
-def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
-    intents = cancels_of(orders, why)
-    kept = f"entry {why}: what was filled is kept"
-    return [Proposal(DecisionKind.ENTRY, (kept,), {}, intents)] if intents else []
 
 
 def _skipped(why: tuple[str, ...], against: Sequence[str], shown: Facts) -> Proposal:

@@ -39,7 +39,8 @@ from scalpdesk.strategies.toolkit.exits import (
     scale_out_contracts,
     scalp_rules,
 )
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of, without_figures
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
+from scalpdesk.strategies.toolkit.scalp_orders import Scalps, drop_entry
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
 ZERO = Decimal(0)
@@ -177,9 +178,7 @@ class St0ckg:
         self._selector = ScalpContractSelector(self.config.contract)
         self._history = EntryHistory()
         self._watch: FactsCollector | None = None
-        self._scalps: list[Scalp] = []
-        self._ended: list[Scalp] = []
-        """Scalps of this session that are over by the events so far."""
+        self._scalps = Scalps[Scalp]()
         self._refusals = ReportOnce()
         self._absences: dict[str, str] = {}
         self._refused_today = ReportOnce()
@@ -230,26 +229,15 @@ class St0ckg:
         self._absences.clear()
         self._refused_today.forget()
         self._refusals.forget()
-        self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
-        self._ended.clear()
+        self._scalps.open_session(view)
         return ()
 
     def _note_order(self, view: DeskView, event: Event) -> None:
         """Give an order's event to the scalp it belongs to; the first fill starts the clocks."""
-        order = view.order_of(event)
-        if order is None:
-            return
-        for scalp in (*self._scalps, *self._ended):
-            if not scalp.claim_order(order):
-                continue
-            if isinstance(event, OrderFilled):
-                self._note_fill(view, scalp, order)
-            if scalp in self._ended and scalp.held(view):
-                # a fill after the venue's last word, or one taken back: not flat after all
-                self._ended.remove(scalp)
-                self._scalps.append(scalp)
-                scalp.ended_ns = None
-            return
+        claimed = self._scalps.claim(view, event)
+        if claimed is not None and isinstance(event, OrderFilled):
+            scalp, order, _ = claimed
+            self._note_fill(view, scalp, order)
 
     def _note_fill(self, view: DeskView, scalp: Scalp, order: Order) -> None:
         if order.submitted.side is Side.BUY and scalp.entry_spot is None:
@@ -375,7 +363,7 @@ class St0ckg:
         ttl_ns = int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
         actions: list[Action] = []
         if buys and view.now_ns >= scalp.ordered_ns + ttl_ns:
-            actions += _cancel(buys, f"not filled within {self.config.order_ttl_seconds:g} s")
+            actions += drop_entry(buys, f"not filled within {self.config.order_ttl_seconds:g} s")
         if not held or scalp.entry_spot is None:
             return actions
         if not scalp.exit.why:
@@ -440,9 +428,7 @@ class St0ckg:
         return [Proposal(DecisionKind.EXIT, (why,), facts, (intent,))]
 
     def _over(self, view: DeskView, scalp: Scalp) -> list[Action]:
-        self._scalps.remove(scalp)
-        self._ended.append(scalp)
-        scalp.ended_ns = view.now_ns
+        self._scalps.end(scalp, view.now_ns)
         name = scalp.contract.symbol
         if scalp.bought:
             facts: Facts = {"gain_before_fees_usd": float(scalp.gain_usd), "signal": scalp.signal}
@@ -497,15 +483,6 @@ def facts_collector(config: St0ckgConfig, view: DeskView) -> FactsCollector:
         exposure_p90_usd=config.exposure_p90_usd,
         near_exposure_p90_usd=config.near_exposure_p90_usd,
         exposure_sessions=config.exposure_sessions,
-    )
-
-
-def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
-    intents = cancels_of(orders, why)
-    return (
-        [Proposal(DecisionKind.ENTRY, (f"entry {why}: what was filled is kept",), {}, intents)]
-        if intents
-        else []
     )
 
 

@@ -1,13 +1,17 @@
 """Orders and fills of one scalp in one option contract, counted apart from what else the account holds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
+from scalpdesk.strategies.toolkit.order_life import cancels_of
 
 ZERO = Decimal(0)
 
@@ -82,6 +86,53 @@ class ScalpOrders:
         """Contracts of its own still held; never more than the account has."""
         own = self.bought - self.sold
         return max(min(own, view.positions.quantity(self.number)), ZERO)
+
+
+S = TypeVar("S", bound=ScalpOrders)
+
+
+class Scalps(list[S]):
+    """Scalps that are open; those of this session that are over by the events so far are kept aside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: list[S] = []
+
+    def open_session(self, view: DeskView) -> None:
+        """Keep what is held, and no more."""
+        self[:] = [scalp for scalp in self if scalp.held(view)]
+        self._ended.clear()
+
+    def end(self, scalp: S, now_ns: int) -> None:
+        """Count a scalp as over (UTC nanoseconds)."""
+        self.remove(scalp)
+        self._ended.append(scalp)
+        scalp.ended_ns = now_ns
+
+    def claim(self, view: DeskView, event: Event) -> tuple[S, Order, bool] | None:
+        """Give an order's event to the scalp it belongs to; return both, and whether it is open once more.
+
+        A fill after the venue's last answer, or one taken back, makes a scalp that was over hold again.
+        """
+        order = view.order_of(event)
+        if order is None:
+            return None
+        for scalp in (*self, *self._ended):
+            if scalp.claim_order(order):
+                is_back = scalp in self._ended and scalp.held(view) > 0
+                if is_back:
+                    self._ended.remove(scalp)
+                    self.append(scalp)
+                    scalp.ended_ns = None
+                return scalp, order, is_back
+        return None
+
+
+def drop_entry(orders: Sequence[Order], why: str) -> list[Action]:
+    """Return the cancel of an entry's orders, or nothing where none can be cancelled."""
+    intents = cancels_of(orders, why)
+    kept = f"entry {why}: what was filled is kept"
+    return [Proposal(DecisionKind.ENTRY, (kept,), {}, intents)] if intents else []
 
 
 def _filled(orders: Iterable[Order], side: Side) -> Decimal:
