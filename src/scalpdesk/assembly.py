@@ -155,6 +155,7 @@ def build_engine(
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
         clock=clock_named(data.get("variance_clock", US_SESSIONS.name)),
+        vol_half_life_seconds=config.marketdata.vol_half_life_seconds,
     )
     desk = Desk(
         instruments,

@@ -118,3 +118,19 @@ def test_a_spot_longer_ago_than_is_kept_measures_nothing(market):
     assert market.vol is None
     market.option(CALL, market.strike, 2000)
     assert market.vol is not None
+
+
+def test_an_average_takes_every_quote_by_its_age_and_none_by_its_width(market):
+    market.engine = DeltaEngine(market.book, market.state, ContractPricer(), vol_half_life_seconds=60.0)
+    market.share(market.strike)
+    market.option(CALL, market.strike, 0, vol=0.20)
+    assert market.vol == pytest.approx(0.20, abs=1e-6)
+    market.share(market.strike, 60)
+    market.option(CALL, market.strike, 60, vol=0.24, half=0.02)
+    assert market.vol == pytest.approx(0.22, abs=1e-5)
+    market.share(market.strike, 75)
+    market.option(CALL, market.strike, 75, vol=0.22, half=0.01)
+    assert market.vol == pytest.approx(0.22, abs=1e-5)
+    first, second = market.engine.strike_vol(CALL, NOON), market.engine.observer().strike_vol(CALL, NOON)
+    assert second.vol == pytest.approx(0.22, abs=1e-5)  # an observer averages, too: from here on
+    assert first.deviation < second.deviation

@@ -165,6 +165,8 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Shortest time to expiry that options are priced with before they expire."""
     mark_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
     """How often the book is marked and its change explained; every fill is marked besides."""
+    vol_half_life_seconds: Annotated[float, Meta(gt=0, le=3_600)] | None = None
+    """Average each strike's volatility with this half life instead of filtering it by its quotes' widths."""
     gex_value: str | None = None
     """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
 

@@ -130,3 +130,27 @@ class VolFilter:
         self.vol += gain * innovation
         self._variance *= 1.0 - gain
         return True
+
+
+class VolAverage(VolFilter):
+    """Exponentially weighted mean of one volatility, whatever the width of its quotes.
+
+    Parameters
+    ----------
+    half_life_seconds
+        Time after which a quote's weight has halved.
+    """
+
+    __slots__ = ("_half_life_seconds",)
+
+    def __init__(self, half_life_seconds: float) -> None:
+        super().__init__()
+        self._half_life_seconds = half_life_seconds
+
+    def average(self, seconds: float, vol: float, deviation: float) -> None:
+        """Take a measurement ``seconds`` after the one before; arguments as for the filter."""
+        gain = (
+            1.0 if math.isnan(self.vol) else -math.expm1(-math.log(2.0) * seconds / self._half_life_seconds)
+        )
+        self.vol = vol if gain == 1.0 else self.vol + gain * (vol - self.vol)
+        self._variance = (1.0 - gain) ** 2 * self._variance + (gain * deviation) ** 2

@@ -168,6 +168,8 @@ class DeltaEngine:
         One rate for all maturities (fraction a year); None uses the market's curve.
     clock
         Variance clock of theta and implied variance.
+    vol_half_life_seconds
+        Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
     """
 
     def __init__(
@@ -182,7 +184,9 @@ class DeltaEngine:
         floor_seconds: float = 1.0,
         flat_rate: float | None = None,
         clock: VarianceClock = US_SESSIONS,
+        vol_half_life_seconds: float | None = None,
     ) -> None:
+        self._vol_half_life_seconds = vol_half_life_seconds
         self._for_marks: DeltaEngine | None = None
         self._clock = clock
         self._instruments = instruments
@@ -197,7 +201,7 @@ class DeltaEngine:
         """Valued options, with the id of their underlying and their expiry instant."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
-        self._strike_vols = StrikeVols(instruments, state, self._quote_vol)
+        self._strike_vols = StrikeVols(instruments, state, self._quote_vol, vol_half_life_seconds)
         self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
         """Smiles of expiries that strikes without quotes are valued on, with when they were fitted."""
         self._yields: dict[tuple[str, str, date], tuple[int, float]] = {}
@@ -219,6 +223,7 @@ class DeltaEngine:
             floor_seconds=self._floor_seconds,
             flat_rate=self._flat_rate,
             clock=self._clock,
+            vol_half_life_seconds=self._vol_half_life_seconds,
         )
 
     def for_marks(self) -> "DeltaEngine":

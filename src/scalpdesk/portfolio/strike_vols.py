@@ -16,7 +16,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import QuoteVerdict, mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.vol_filter import VolFilter
+from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.svi import SmileFit, SviSmile, flat_smile
 from scalpdesk.volatility.variance_time import US_SESSIONS
@@ -83,11 +83,11 @@ class ExpirySmile(NamedTuple):
 class _Strike:
     __slots__ = ("call", "filter", "measured_ns", "price", "put", "seen", "underlying")
 
-    def __init__(self, price: float, underlying: InstrumentId) -> None:
+    def __init__(self, price: float, underlying: InstrumentId, half_life_seconds: float | None) -> None:
         self.price, self.underlying = price, underlying
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
-        self.filter = VolFilter()
+        self.filter = VolFilter() if half_life_seconds is None else VolAverage(half_life_seconds)
         self.measured_ns: int | None = None
         self.seen: QuoteEvent | None = None
 
@@ -104,9 +104,18 @@ class StrikeVols:
         Instruments of the run and the latest market.
     quote_vol
         Inverts a quote.
+    half_life_seconds
+        Of an exponentially weighted mean in the filter's place; None filters.
     """
 
-    def __init__(self, instruments: Instruments, state: MarketState, quote_vol: QuoteVol) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        state: MarketState,
+        quote_vol: QuoteVol,
+        half_life_seconds: float | None = None,
+    ) -> None:
+        self._half_life_seconds = half_life_seconds
         self._instruments = instruments
         self._state = state
         self._quote_vol = quote_vol
@@ -264,7 +273,9 @@ class StrikeVols:
                 key = _key(instrument)
                 if key not in self._strikes:
                     underlying = self._instruments.id_of(instrument.underlying)
-                    self._strikes[key] = _Strike(float(instrument.strike), underlying)
+                    self._strikes[key] = _Strike(
+                        float(instrument.strike), underlying, self._half_life_seconds
+                    )
                 strike = self._by_symbol[instrument.symbol] = self._strikes[key]
                 if instrument.is_call:
                     strike.call = InstrumentId(number)
@@ -300,7 +311,10 @@ class StrikeVols:
         since = quote.ts_event_ns if strike.measured_ns is None else strike.measured_ns
         if quote.ts_event_ns < since:
             return
-        strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
+        if isinstance(strike.filter, VolAverage):
+            strike.filter.average((quote.ts_event_ns - since) / NANOS_PER_SECOND, vol, deviation)
+        else:
+            strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
         strike.measured_ns = quote.ts_event_ns
 
 

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from scalpdesk.hedging.delta_models import (
 )
 from scalpdesk.hedging.expected_cost import cost_of_band
 from scalpdesk.marketdata.chain_surface import weighted_median
-from scalpdesk.marketdata.vol_filter import VolFilter, quoted_vol
+from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter, quoted_vol
 from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import (
@@ -301,6 +302,14 @@ def _iv_filter(
     return {"vol": vols, "sd": deviations, "used": used}
 
 
+def _iv_ewma(seconds: Sequence[float], z: Sequence[float], half_life: float = 60.0) -> Answer:
+    state, vols = VolAverage(half_life), []
+    for lapse, vol in zip([0.0, *(b - a for a, b in pairwise(seconds))], z, strict=True):
+        state.average(lapse, vol, 0.0)
+        vols.append(state.vol)
+    return {"result": vols}
+
+
 def _parity_forward(pairs: Sequence[Sequence[float]], r: float = 0.0, T: float = 0.0) -> Answer:
     table = np.array(pairs, dtype=np.float64)
     strike, call_bid, call_ask, put_bid, put_ask = table.T
@@ -420,6 +429,7 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "iv_quote": _iv_quote,
     "asof_spot": _asof_spot,
     "iv_filter": _iv_filter,
+    "iv_ewma": _iv_ewma,
     "parity_forward": _parity_forward,
     "smile_delta": _smile_delta,
     "mv_delta": _mv_delta,
