@@ -147,7 +147,7 @@ def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, cl
     assert ([each["key"] for each in shown["open"]], shown["is_sent"]) == (["gone"], False)
     feed.publish()
     head = json.loads(feed.encoded)["head"]
-    assert head["alarm"] == {"level": "alarm", "what": shown["open"][0]["what"], "number": 1}
+    assert head["alarm"] == {"what": shown["open"][0]["what"], "number": 1}
     assert shown["open"][0]["what"].startswith("No desk listens for")
     assert client.post("/api/alerts/acknowledge", json={}, headers=ORIGIN).status_code == 403
     assert client.post("/api/alerts/acknowledge", json={}, headers=OPERATOR).status_code == 200

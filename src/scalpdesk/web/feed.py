@@ -128,16 +128,16 @@ class DeskFeed:
         return found if self.follower is not None and self.follower.run_dir == run_dir else None
 
     def _alarm(self) -> dict[str, Any] | None:
-        """Return the gravest open alert that nobody has acknowledged, and how many there are.
+        """Return the first open alarm that nobody has acknowledged, and how many there are.
 
         The desk's mode is left out: the page shows it in any case.
         """
-        found = (self.alerts() or {"open": ()})["open"]
-        waiting = [each for each in found if not each["acknowledged"] and not each["key"].startswith("mode ")]
-        if not waiting:
-            return None
-        first = next((each for each in waiting if each["level"] == "alarm"), waiting[0])
-        return {"level": first["level"], "what": first["what"], "number": len(waiting)}
+        waiting = [
+            each
+            for each in (self.alerts() or {"open": ()})["open"]
+            if each["level"] == "alarm" and not each["acknowledged"] and not each["key"].startswith("mode ")
+        ]
+        return {"what": waiting[0]["what"], "number": len(waiting)} if waiting else None
 
     def _repeat(self, act: Callable[[], bool], pause_seconds: float) -> None:
         while not self._stop.is_set():

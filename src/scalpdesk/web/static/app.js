@@ -123,8 +123,8 @@ function drawConnection() {
     }
     if (head.alarm) {
       const more = head.alarm.number - 1;
-      said.push(`${head.alarm.level.toUpperCase()}: ${head.alarm.what.replace(/\.?$/, ".")}${more ? ` And ${more} more.` : ""} (System acknowledges.)`);
-      bad ||= head.alarm.level === "alarm";
+      said.push(`ALARM: ${head.alarm.what.replace(/\.?$/, ".")}${more ? ` And ${more} more.` : ""} (System acknowledges.)`);
+      bad = true;
     }
     text = said.join(" ");
   }
