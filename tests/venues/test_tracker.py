@@ -112,7 +112,8 @@ def test_the_order_manager_follows_without_contradiction(parts, data):
 
 
 def test_what_the_journal_has_booked_is_not_given_again():
-    tracker, one = tracked(filled=D(5), value=D(500), venue_order_id="v1", execution_ids=("e1", "e2"))
+    executions = {"e1": (D(3), D(100)), "e2": (D(2), D(100))}
+    tracker, one = tracked(filled=D(5), value=D(500), venue_order_id="v1", executions=executions)
     assert tracker.execution(one, "other-name", D(2), D(100), D(5), 5, 9) == []
     assert tracker.execution(one, "e2", D(2), D(100), D(5), 5, 9) == []
     events = tracker.apply(one, said("open", 9, "102"), 9, infer=True)
@@ -120,6 +121,19 @@ def test_what_the_journal_has_booked_is_not_given_again():
     assert fill.quantity == 4
     assert fill.price == (D(9) * D(102) - D(500)) / 4
     assert tracker.find("", "v1") is one
+
+
+def test_what_is_taken_back_of_an_order_that_the_journal_has_booked_may_fill_again():
+    # the restored order counted it as filled still: whole after the next fill, it hid the end of its cancel
+    executions = {"e0": (D(0), D(0)), "e1": (D(3), D(100)), "e2": (D(2), D(101))}
+    tracker, one = tracked(filled=D(5), value=D(502), venue_order_id="v1", executions=executions)
+    tracker.bust(one, "e1", "corrected", 5, 9, is_corrected=True)
+    assert (one.covered, one.value) == (2, 202)
+    (fill,) = fills(tracker.execution(one, "e3", D(3), D(102), D(5), 5, 9))
+    assert (fill.quantity, one.covered, one.value) == (3, 5, 508)
+    assert tracker.execution(one, "e0", D(2), D(100), D(7), 5, 9) == []
+    (end,) = tracker.apply(one, said("cancelled", 5, "101.6"), 9, infer=False)
+    assert isinstance(end, OrderCancelled)
 
 
 def test_an_acknowledgement_is_given_once():

@@ -5,6 +5,7 @@ Start and recovery are one path: a desk that starts afresh has an empty journal 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -116,7 +117,7 @@ def _known(order: Order) -> KnownOrder:
         order.is_live,
         "" if is_unproven else order.venue_order_id,
         order.parent_id,
-        (*order.executions, *order.busted),
+        {**dict.fromkeys(order.busted, (Decimal(0), Decimal(0))), **order.executions},
         order.created_ns,
     )
 

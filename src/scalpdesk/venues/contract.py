@@ -25,12 +25,13 @@ A runner uses a gateway like this::
     await gateway.close()
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -257,8 +258,9 @@ class KnownOrder(msgspec.Struct, frozen=True):
         The venue's id, empty when it was never learned.
     parent_id
         Client order id of the multi-leg order it belongs to, empty for none.
-    execution_ids
-        Executions that the journal has booked.
+    executions
+        Quantity and price by execution id, in the order in which the journal booked them; quantity 0 for
+        one that was taken back.
     sent_ns
         When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then
         counts from this connection.
@@ -270,7 +272,7 @@ class KnownOrder(msgspec.Struct, frozen=True):
     is_live: bool = True
     venue_order_id: str = ""
     parent_id: str = ""
-    execution_ids: tuple[str, ...] = ()
+    executions: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
     sent_ns: int = 0
 
 

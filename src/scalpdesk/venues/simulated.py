@@ -113,7 +113,7 @@ class AccountRecord:
             event
             for event in self.history.get(known.submitted.client_order_id, ())
             if not (isinstance(event, OrderAccepted) and known.venue_order_id)
-            and not (isinstance(event, OrderFilled) and event.execution_id in known.execution_ids)
+            and not (isinstance(event, OrderFilled) and event.execution_id in known.executions)
         ]
 
     def facts(self) -> AccountFacts:

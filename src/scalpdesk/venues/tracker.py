@@ -98,7 +98,7 @@ class TrackedOrder:
         self.value = ZERO
         """Quantity times price over the cover."""
         self.executions: dict[str, tuple[Span, Decimal]] = {}
-        """Span and price by execution id; a span without length was booked before this connection."""
+        """Span and price by execution id; a span without length was taken back."""
 
     @property
     def covered(self) -> Decimal:
@@ -178,10 +178,12 @@ class OrderTracker:
             order.ended = not known.is_live
             order.answered_ns = answered_ns(known)
             order.value = known.value
-            if known.filled:
-                order.cover = [Span(ZERO, known.filled)]
-            for execution_id in known.execution_ids:
-                order.executions[execution_id] = (Span(ZERO, ZERO), ZERO)
+            at = ZERO
+            for execution_id, (quantity, price) in known.executions.items():
+                order.executions[execution_id] = (Span(at, at + quantity), price)
+                at += quantity
+            spans = [span for span, _ in order.executions.values()] + [Span(at, known.filled)]
+            order.cover = [span for span in spans if span.start < span.end]
             self.orders[known.submitted.client_order_id] = order
             if known.venue_order_id:
                 self.bind(known.submitted.client_order_id, known.venue_order_id)

@@ -175,7 +175,7 @@ def test_a_leg_that_filled_in_two_parts_has_two_executions():
 
 def test_executions_of_legs_are_known_again_after_a_restart():
     known = [
-        KnownOrder(leg, D(2), D(1), is_live=False, parent_id="m", execution_ids=(f"e-{name}",))
+        KnownOrder(leg, D(2), D(1), is_live=False, parent_id="m", executions={f"e-{name}": (D(2), D("0.5"))})
         for leg, name in zip(STRADDLES, ("call", "put"), strict=True)
     ]
     assert fills_of(said_of(samples.combo_fill(), known=known)) == []
