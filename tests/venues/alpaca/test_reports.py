@@ -78,9 +78,15 @@ def names(said):
 
 
 def test_an_order_from_elsewhere_is_put_aside_by_name():
-    said = said_of(samples.fill_update())
+    said = said_of(samples.update("new", samples.order()))
     assert names(said) == ["unknown_order"]
     assert len(said) == 1
+
+
+def test_an_execution_from_elsewhere_asks_for_a_look_at_the_account():
+    said = said_of(samples.fill_update())
+    assert names(said) == ["unknown_order", "foreign_execution"]
+    assert [one.asks_for_reconciliation for one in said] == [False, True]
 
 
 def test_a_message_under_our_name_about_another_symbol_is_a_contradiction():

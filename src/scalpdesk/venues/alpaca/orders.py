@@ -40,6 +40,8 @@ OUTCOMES = {
     "expired": "expired",
     "rejected": "rejected",
 }
+MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
+"""Updates that change holdings or cash: of somebody else's order, only the account shows how."""
 ZERO = Decimal(0)
 UPDATES = "trade_updates"
 """The stream that is listened to."""
@@ -263,7 +265,10 @@ class OrderReports:
             return
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id) or self._unnamed_leg(shown)
         if order is None:
-            self.refuse("unknown_order", f"{update.event} of {shown.client_order_id} {shown.symbol}")
+            detail = f"{update.event} of {shown.client_order_id} {shown.symbol}"
+            self.refuse("unknown_order", detail)
+            if update.event in MOVES:
+                self.gap("foreign_execution", detail)
             return
         if not self._matches(order, shown):
             return
