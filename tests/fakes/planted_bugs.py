@@ -354,7 +354,11 @@ def _time_out_is_reject() -> list[Change]:
 
 def _duplicate_id_is_reject() -> list[Change]:
     """A 422 for an id that the venue has already is taken for a refusal."""
-    return _judged_as(ReplyVerdict.DUPLICATE, ReplyVerdict.REFUSED)
+
+    async def doubted(self: OrderSender, orders: list[TrackedOrder], reason: str) -> None:
+        self._reject(orders, reason)
+
+    return [(OrderSender, "_doubted", doubted)]
 
 
 def _server_error_is_reject() -> list[Change]:
