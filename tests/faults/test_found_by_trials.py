@@ -49,7 +49,7 @@ from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -418,3 +418,17 @@ def test_a_desk_does_not_begin_without_the_prices_of_what_it_takes_over():
     outcome = run_trial(quiet_schedule(5, held_days=3, rules=(unanswered,), moments=(left,)))
     assert outcome.lives == 2
     assert outcome.violations == []
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        20130,  # shares that a person bought beside a desk that had bought nothing are his to sell
+        22410,  # the broker's sale was corrected between the view of it and its booking
+        22893,  # its sale of a put was taken back: the desk looked half a minute later and bought again
+        23035,  # the trial's own delta took a call quoted on one side for worthless
+        23639,  # the put came back while the entry's orders worked
+    ],
+)
+def test_what_others_trade_and_take_back_is_judged_by_the_venues_books(seed):
+    assert run_trial(draw_schedule(seed)).violations == []
