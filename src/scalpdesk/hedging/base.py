@@ -198,7 +198,7 @@ def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
 
 
 def verdict_of_width(
-    inputs: HedgeInputs, half_width: float, rehedge_to: RehedgeTo, why: Callable[[], str]
+    inputs: HedgeInputs, half_width: float, rehedge_to: RehedgeTo, why: str | Callable[[], str]
 ) -> BandVerdict:
     """Judge the net delta against a half width: at the edge is still inside.
 
@@ -211,13 +211,14 @@ def verdict_of_width(
     rehedge_to
         Where a delta outside goes.
     why
-        Says in words where the width comes from; asked for the reason of a hedge alone.
+        Where the width comes from, in words, or what says so: asked for the reason of a hedge alone.
     """
     net = inputs.net_delta_shares
     if not exceeds(abs(net), half_width):
         return BandVerdict(half_width, net, inside=True, reason="")
     target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
-    reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({why()}): hedge to {target:+.2f}"
+    words = why if isinstance(why, str) else why()
+    reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({words}): hedge to {target:+.2f}"
     return BandVerdict(half_width, target, inside=False, reason=reason)
 
 
