@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (47, 49)
 STRADDLE = (193, 176)
 WHOLE_TRIP = (72, 65)
-STRADDLE_DECISION = (117, 120)
+STRADDLE_DECISION = (117, 121)
 """Python calls and C calls."""
 
 
