@@ -15,7 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
@@ -40,7 +40,7 @@ from scalpdesk.marketdata.tape import MarketTape, RateCurve, joined_tape
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
 
-CASH = Decimal(100_000)
+CASH, COIN_CASH = Decimal(100_000), Decimal(2)
 POLL_SECONDS = 0.02
 
 
@@ -62,6 +62,19 @@ class Wanted:
     streams: int = 3
     """Connections of the desk: orders, shares, and options where it trades some."""
     underlyings: tuple[str, ...] = ("SPY",)
+    sessions: int = 1
+    venue: str = "alpaca"
+    config: Path | None = None
+
+    @property
+    def cash(self) -> Decimal:
+        """Return the cash that the account begins with, in its currency."""
+        return COIN_CASH if self.venue == "deribit" else CASH
+
+    @property
+    def open_ns(self) -> int:
+        """Return the opening of the first session, UTC nanoseconds."""
+        return (coin_session if self.venue == "deribit" else session_on)(self.day).open_ns
 
     def market(self) -> MarketTape:
         """Return the exchange's market."""
@@ -99,11 +112,12 @@ class Played:
         return [one.symbol for one in self.header.instruments]
 
     def truth_fills(self) -> list[tuple[Any, ...]]:
-        """Each execution as the exchange booked it."""
+        """Each execution as the exchange booked it; Deribit's messages name milliseconds."""
+        unit = 1_000_000 if self.wanted.venue == "deribit" else 1
         return [
             (
                 one["execution_id"], one["client_order_id"], one["symbol"], one["side"], Decimal(one["qty"]),
-                Decimal(one["price"]), Decimal(one["fee"]), one["ts_ns"],
+                Decimal(one["price"]), Decimal(one["fee"]), one["ts_ns"] // unit * unit,
             )
             for one in sorted(self.truth["fills"], key=lambda one: (one["ts_ns"], one["client_order_id"]))
         ]  # fmt: skip
@@ -147,15 +161,18 @@ class ExchangeProcess:
     """``scalpdesk exchange`` on the embedded market, standing still until told otherwise."""
 
     def __init__(self, wanted: Wanted) -> None:
-        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+        data = "embedded-btc" if wanted.venue == "deribit" else "embedded"
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", data]
         command += ["--underlying", ",".join(wanted.underlyings)]
+        if wanted.sessions > 1:
+            command += ["--end", (wanted.day + timedelta(days=wanted.sessions - 1)).isoformat()]
         command += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
-        command += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(CASH)]
+        command += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(wanted.cash)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
-        self.url: str = ready["urls"]["alpaca"]
-        self.key, self.secret = ready["keys"]["alpaca"]
+        self.url: str = ready["urls"]["admin"].removesuffix("/admin")
+        self.key, self.secret = ready["keys"][wanted.venue]
 
     def get(self, name: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=30) as reply:
@@ -187,10 +204,10 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Pl
         if wanted.minutes is None:
             _until(lambda: False, desk, folder, give_up, ends=True)
         else:
-            until_ns = session_on(wanted.day).open_ns + int(wanted.minutes * 60e9)
+            until_ns = wanted.open_ns + int(wanted.minutes * 60e9)
             _until(lambda: exchange.get("clock")["now_ns"] >= until_ns, desk, folder, give_up)
             exchange.post("speed", speed=0)
-            _until(lambda: _is_still(exchange, folder), desk, folder, give_up)
+            _until(lambda: _is_still(exchange, folder, wanted), desk, folder, give_up)
             desk.send_signal(signal.SIGTERM)
             _until(lambda: False, desk, folder, give_up, ends=True)
         seconds = time.monotonic() - began
@@ -205,9 +222,14 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Pl
 
 
 def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", wanted.strategy, "--venue", "alpaca"]
-    command += ["--url", exchange.url, "--exchange-time", "--sessions", "1", "--on-stop", "leave"]
-    command += ["--no-watchdog", "--contracts", str(wanted.contracts), "--json"]
+    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", wanted.strategy, "--venue", wanted.venue]
+    command += ["--url", exchange.url, "--exchange-time", "--sessions", str(wanted.sessions)]
+    on_stop = "hold" if wanted.venue == "deribit" else "leave"  # Deribit cancels what a desk leaves
+    command += ["--on-stop", on_stop, "--no-watchdog", "--json"]
+    if wanted.venue == "alpaca":
+        command += ["--contracts", str(wanted.contracts)]
+    if wanted.config is not None:
+        command += ["--config", str(wanted.config)]
     for override in (*wanted.overrides, f"desk.runs_dir={folder / 'runs'}"):
         command += ["--set", override]
     environ = os.environ | {
@@ -255,9 +277,13 @@ def _is_following(exchange: ExchangeProcess, folder: Path, streams: int) -> bool
     return found is not None and found["session"] is not None
 
 
-def _is_still(exchange: ExchangeProcess, folder: Path) -> bool:
-    """Whether no order works on either side."""
+def _is_still(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> bool:
+    """Whether no order works on either side, and at Deribit the desk has booked all funding."""
     found = _status(folder)
+    if wanted.venue == "deribit" and found is not None:
+        owed = Decimal(exchange.get("accounts")[0]["cash"]) - Decimal(found["cash"])
+        if abs(owed) >= Decimal("1e-8"):
+            return False
     ended = {"filled", "canceled", "expired", "rejected", "replaced"}
     return found is not None and not found["orders"] and all(
         one["status"] in ended for one in exchange.get("orders")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--session", default=None, metavar="DATE", help=f"Session of --data [default: {DEFAULT_SESSION}]."
 )
+@click.option("--end", default=None, metavar="DATE", help="Last session of --data [default: the first].")
 @click.option("--underlying", default=None, help="Underlying of --data [default: SPY, or BTC-PERPETUAL].")
 @click.option(
     "--clock",
@@ -91,6 +92,7 @@ def exchange(
     data_set: str | None,
     generated: str | None,
     session: str | None,
+    end: str | None,
     underlying: str | None,
     clock: str | None,
     port: int,
@@ -137,7 +139,13 @@ def exchange(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
         )
     source = _source(
-        data_set, generated, session, underlying or ("BTC-PERPETUAL" if in_coin else "SPY"), clock, seed
+        data_set,
+        generated,
+        session,
+        end,
+        underlying or ("BTC-PERPETUAL" if in_coin else "SPY"),
+        clock,
+        seed,
     )
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
     if fault_seed is not None:
@@ -202,6 +210,7 @@ def _source(
     data_set: str | None,
     generated: str | None,
     session: str | None,
+    end: str | None,
     underlying: str,
     clock: str | None,
     seed: int,
@@ -217,6 +226,13 @@ def _source(
 
     data = data_set or EMBEDDED
     day = read_date(session or (COIN_SESSION if data == EMBEDDED_COIN else DEFAULT_SESSION), "--session")
-    tape = load_tape(settings_from(), data, underlying, day, seed=seed if data in RECONSTRUCTED else None)
+    tape = load_tape(
+        settings_from(),
+        data,
+        underlying,
+        day,
+        last=None if end is None else read_date(end, "--end"),
+        seed=seed if data in RECONSTRUCTED else None,
+    )
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
     return tape_source(tape, wall_start_ns=wall_start_ns)

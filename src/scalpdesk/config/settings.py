@@ -82,8 +82,8 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Between pings of a stream; half of it without the pong ends the connection."""
     timeout_seconds: Positive = 5.0
     """Of one request of the order path; questions may take four times as long."""
-    requests_per_minute: Requests = 200
-    """Of the trading interface; the venue's own headers correct it."""
+    requests_per_minute: Requests | None = None
+    """Of the trading interface; the venue's own headers correct it. None is the venue's: 200, Deribit 300."""
     data_requests_per_minute: Requests = 200
     """Of the data host (a paid plan allows 10,000); its headers correct it."""
     deadline_margin_seconds: NonNegative = 300.0

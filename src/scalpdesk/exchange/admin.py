@@ -18,6 +18,7 @@ from scalpdesk.exchange.alpaca.serializers import (
     price_text,
 )
 from scalpdesk.exchange.alpaca.streams import Hub
+from scalpdesk.exchange.deribit.app import DeribitApi
 from scalpdesk.exchange.market import Pace, SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import PLACES, Fault
@@ -37,11 +38,11 @@ class Admin:
         Speed of its clock.
     hub
         Its open streams.
+    rpc
+        The market in Deribit's protocol, where it is served.
     """
 
-    def __init__(
-        self, world: SimulatedMarket, pace: Pace, hub: Hub, lock: Callable[[bool], None] | None = None
-    ) -> None:
+    def __init__(self, world: SimulatedMarket, pace: Pace, hub: Hub, rpc: DeribitApi | None = None) -> None:
         self._world = world
         self._hub = hub
         self._pace = pace
@@ -53,7 +54,10 @@ class Admin:
             "fills": self.fills,
             "positions": self.positions,
             "activities": self.activities,
-            "streams": lambda: {"open": hub.open_count, "ready": hub.ready_count},
+            "streams": lambda: {
+                "open": hub.open_count,
+                "ready": hub.ready_count + (0 if rpc is None else rpc.ready_count),
+            },
             "faults": lambda: {"hits": dict(world.faults.hits), "known": PLACES},
         }
         self._writes: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -72,8 +76,8 @@ class Admin:
             "pay": self.pay,
             "disconnect": self.disconnect,
         }
-        if lock is not None:
-            self._writes["maintenance"] = lambda document: lock(document["locked"] is True)
+        if rpc is not None:
+            self._writes["maintenance"] = lambda document: rpc.lock(document["locked"] is True)
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
         """Answer a request to ``/admin/{name}``."""
@@ -186,6 +190,7 @@ class Admin:
             "positions": self.positions(),
             "orders": self.orders(),
             "fills": self.fills(),
+            "activities": self.activities(),
             "halted": [
                 self._world.ledger.instruments[number].symbol for number in sorted(self._world.ledger.halted)
             ],

@@ -138,7 +138,7 @@ class ExchangeServer:
             world, self.keyring, clock or SystemClock(), has_limits=self.options.trading_limit > 0
         )
         self.hub = Hub(world)
-        self.admin = Admin(world, pace, self.hub, self.rpc.lock)
+        self.admin = Admin(world, pace, self.hub, self.rpc)
         self._clock = clock or SystemClock()
         self._runner: web.AppRunner | None = None
         self._driver: asyncio.Task[None] | None = None

@@ -37,6 +37,8 @@ PERPETUAL_GROWTH = Decimal("0.00005")
 """Added to both for each coin of size."""
 SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
 """Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
+PLACES = 8
+"""Decimals of the venue's ledger in coin."""
 OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": Decimal(1)}
 """Smallest amount of an inverse option, in coins, and its step."""
 
@@ -158,7 +160,7 @@ class DeribitFees(msgspec.Struct, frozen=True):
         if isinstance(instrument, OptionContract):
             return self._capped(self.option_rate, instrument, price) * quantity * instrument.multiplier
         if instrument.contract_usd:
-            return quantity * instrument.contract_usd / price * self.perpetual_taker
+            return round(quantity * instrument.contract_usd / price * self.perpetual_taker, PLACES)
         return quantity * price * instrument.multiplier * self.perpetual_taker
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:

@@ -184,6 +184,7 @@ class Reconciler:
                 fill.quantity,
                 fill.price,
                 fill.ts_event_ns,
+                fill.fee,
             )
             for fill in view.fills
             if fill.venue_order_id not in own and fill.symbol in desk.instruments

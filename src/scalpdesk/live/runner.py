@@ -18,6 +18,8 @@ from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
 from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
@@ -46,6 +48,8 @@ ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
 DAY_NS = 86_400 * NANOS_PER_SECOND
 NOT_FLAT = "not flat in time"
+FINAL_LOOK_SECONDS = 30.0
+"""How long the end of the last session waits for the venue to show a settled account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +345,8 @@ class LiveRunner:
         self._reported_orders: set[str] = set()
         """Orders that the watchdog counts as live."""
         self._last_flush_at = 0.0
+        self._looks_before_stop: int | None = None
+        """Looks at the account still to come after the last session; None before it and once stopped."""
 
     # in -------------------------------------------------------------------------------------------
 
@@ -535,9 +541,39 @@ class LiveRunner:
     def _on_close(self) -> list[VenueCommand]:
         self.state.closes += 1
         if self.options.sessions is not None and self.state.closes >= self.options.sessions:
-            self.stop(self.options.stop, "the end of the session")
-        self.queries.ask()
+            # a look under way may have begun before the close
+            self._looks_before_stop = 2 if self.queries.is_asking else 1
+            asyncio.get_running_loop().call_later(FINAL_LOOK_SECONDS, self._end_sessions)
+            self.queries.ask_anew()
+        else:
+            self.queries.ask()
         return []
+
+    def _end_sessions(self) -> None:
+        """Stop after the last session, once."""
+        if self._looks_before_stop is not None:
+            self._looks_before_stop = None
+            self.stop(self.options.stop, "the end of the session")
+
+    def _look_finally(self, *, is_equal: bool) -> None:
+        """Stop after the last session once the account is settled and what ended at its close is delivered."""
+        if self._looks_before_stop is None:
+            return
+        self._looks_before_stop -= 1
+        if self._looks_before_stop > 0 or not is_equal:
+            return
+        engine = self.core.engine
+        instruments = (engine.desk.instruments[held.instrument_id] for held in engine.desk.positions.held())
+        awaits_delivery = any(
+            isinstance(item, OptionContract)
+            and item.settlement is Settlement.CASH_MEAN
+            and expiry_instant_ns(item) <= engine.now_ns
+            for item in instruments
+        )
+        if awaits_delivery:
+            self.queries.ask(self.options.confirm_seconds)
+        else:
+            self._end_sessions()
 
     def _on_morning(self) -> None:
         self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
@@ -572,6 +608,7 @@ class LiveRunner:
             self._unknown.add(name)
         if verdict.look_again:
             self.queries.ask(self.options.confirm_seconds)
+        self._look_finally(is_equal=not verdict.look_again)
         commands += self._note_limits(view)
         self.calendar.plan(view)
         self._stop.check(view)

@@ -17,7 +17,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement
+from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement, cash_flow
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
 
 ZERO = Decimal(0)
@@ -43,6 +43,8 @@ class ForeignFill(msgspec.Struct, frozen=True):
     quantity: Decimal
     price: Decimal
     ts_event_ns: int
+    fee: Decimal = ZERO
+    """Where the venue's message states one, in the account's currency."""
 
 
 class AccountChange(msgspec.Struct, frozen=True):
@@ -247,7 +249,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking
         cause,
         signed,
         fill.price,
-        -signed * fill.price * instrument.multiplier,
+        cash_flow(instrument, signed, fill.price) - fill.fee,
         f"foreign-{fill.execution_id}",
     )
     detail = f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}"
@@ -344,7 +346,7 @@ def busted(
     def paid(fills: Sequence[BookedFill]) -> Decimal:
         return sum(
             (
-                fill.quantity * fill.price * instruments[fill.instrument_id].multiplier + fill.fee
+                fill.fee - cash_flow(instruments[fill.instrument_id], fill.quantity, fill.price)
                 for fill in fills
             ),
             ZERO,

@@ -20,7 +20,7 @@ from scalpdesk.instruments.corporate_actions import (
     adjusted_option,
     whole_units,
 )
-from scalpdesk.instruments.deribit import funding_payment
+from scalpdesk.instruments.deribit import PLACES, funding_payment
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.tape import CashDividend, FundingRate
@@ -109,11 +109,11 @@ def settle_option(
             )
         ]
     if contract.settlement is not Settlement.PHYSICAL:
-        cash = held * contract.multiplier * intrinsic
+        cash = round(held * contract.multiplier * intrinsic, PLACES)
         paid = PositionChanged(
             option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
         )
-        fee = fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier
+        fee = round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
         if not fee:
             return [paid]
         charged = PositionChanged(
@@ -579,7 +579,9 @@ class ActionProcessor:
         for account in ledger.accounts.values():
             amount = account.quantity(number) * size
             if amount:
-                cash = funding_payment(amount, rate.index, rate.rate, rate.hours)
+                cash = round(funding_payment(amount, rate.index, rate.rate, rate.hours), PLACES)
+                if not cash:
+                    continue
                 reference = f"funding-{rate.symbol}-{rate.ts_ns}"
                 change = PositionChanged(
                     number, now_ns, now_ns, ChangeCause.FUNDING, ZERO, ZERO, cash, reference

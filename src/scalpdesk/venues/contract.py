@@ -87,7 +87,9 @@ class VenueActivity(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         units = f"{self.quantity_change:+f} " if self.quantity_change else ""
-        return f"{self.kind} {units}{self.symbol} {self.cash_change:+.2f}".replace("  ", " ")
+        cash = f"{self.cash_change:+.8f}".rstrip("0")
+        cash += "0" * (2 - len(cash.partition(".")[2]))  # cents at least, or coin to the satoshi
+        return f"{self.kind} {units}{self.symbol} {cash}".replace("  ", " ")
 
 
 class NoticeKind(StrEnum):
@@ -352,6 +354,7 @@ class VenueFill(msgspec.Struct, frozen=True):
     """Filled quantity of the order after it; None when the venue does not say."""
     price: Decimal
     ts_event_ns: int
+    fee: Decimal = Decimal(0)
 
 
 class VenueView(msgspec.Struct, frozen=True):
@@ -578,7 +581,7 @@ class VenueSetup:
     options_level: int = 0
     timeout_seconds: float = 5.0
     acceptance_seconds: float = 10.0
-    requests_per_minute: int = 200
+    requests_per_minute: int | None = None
     data_requests_per_minute: int = 200
     heartbeat_seconds: float = 10.0
     data_only: bool = False

@@ -273,6 +273,11 @@ class DeribitApi:
         """Take a connection."""
         self._sessions.append(session)
 
+    @property
+    def ready_count(self) -> int:
+        """Number of connections that follow channels."""
+        return sum(bool(session.channels) for session in self._sessions)
+
     def lock(self, locked: bool) -> None:
         """Begin or end a maintenance."""
         self.is_locked = locked

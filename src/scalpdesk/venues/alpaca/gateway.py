@@ -19,6 +19,7 @@ from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, Stre
 from scalpdesk.venues.alpaca.transport import (
     LIVE_HOST,
     PAPER_KEY,
+    REQUESTS_PER_MINUTE,
     ApiKeys,
     Endpoints,
     GatewayOptions,
@@ -330,7 +331,7 @@ def build_gateway(setup: VenueSetup) -> AlpacaGateway:
         options_level=setup.options_level,
         timeout_seconds=setup.timeout_seconds,
         absent_after_seconds=setup.acceptance_seconds,
-        requests_per_minute=setup.requests_per_minute,
+        requests_per_minute=setup.requests_per_minute or REQUESTS_PER_MINUTE,
         data_requests_per_minute=setup.data_requests_per_minute,
         heartbeat_seconds=setup.heartbeat_seconds,
         data_only=setup.data_only,

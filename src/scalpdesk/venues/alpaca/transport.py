@@ -27,6 +27,7 @@ LARGEST_HEAD_BYTES = 64 * 1024
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+REQUESTS_PER_MINUTE = 200
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
@@ -574,7 +575,7 @@ class GatewayOptions:
     timeout_seconds: float = 5.0
     absent_after_seconds: float = 10.0
     most_clock_skew_seconds: float = 2.0
-    requests_per_minute: int = 200
+    requests_per_minute: int = REQUESTS_PER_MINUTE
     data_requests_per_minute: int = 200
     order_connections: int = 3
     heartbeat_seconds: float = 10.0

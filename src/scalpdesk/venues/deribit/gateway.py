@@ -56,8 +56,7 @@ SOCKET_PATH = "/ws/api/v2"
 COIN = "BTC"
 """Account of a run that knows no instrument yet."""
 CREDITS_PER_MINUTE = 300
-MOST_CREDITS = 20
-"""Requests to the matching engine: five a second, and so many at once; the lowest tier's."""
+"""Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
 LOOKS = 5
@@ -103,7 +102,8 @@ class DeribitGateway:
         self.currency = next((item.currency for item in setup.instruments), COIN)
         self._publisher = EventPublisher(setup.clock)
         self._tracker = OrderTracker(setup.instruments, setup.fees)
-        self._budget = RequestBudget(CREDITS_PER_MINUTE, MOST_CREDITS)
+        a_minute = setup.requests_per_minute or CREDITS_PER_MINUTE
+        self._budget = RequestBudget(a_minute, max(a_minute // 15, 1))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
         self._ahead_ms = 0

@@ -511,6 +511,7 @@ def fill_of(trade: VenueTrade) -> VenueFill:
         None,
         trade.price,
         trade.ts_ns,
+        trade.fee,
     )
 
 

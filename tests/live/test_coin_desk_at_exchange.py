@@ -1,0 +1,91 @@
+"""``scalpdesk run gamma-scalper`` at the simulated Deribit: coin and dollars are the exchange's own ledger."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fakes.live_session import COIN_CASH, Played, Wanted, ledger_differences, play
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.instruments.contract import cash_flow
+
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
+SWAP, SATOSHI = "BTC-PERPETUAL", Decimal("1e-8")
+PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
+WANTED = Wanted(
+    day=date(2025, 3, 5),
+    venue="deribit",
+    streams=2,
+    underlyings=(SWAP,),
+    config=PARAMS,
+    overrides=(
+        "entry.gate=off",
+        "entry.not_before=03:01",
+        "venue.forecast=false",
+        "venue.requests_per_minute=1000000",  # its seconds are real ones
+        "venue.reconcile_seconds=0.5",
+        "venue.confirm_seconds=0.1",
+    ),
+)
+
+
+def changes(played: Played, cause: ChangeCause) -> list[PositionChanged]:
+    return [one for one in played.events if isinstance(one, PositionChanged) and one.cause is cause]
+
+
+def activities(played: Played) -> Counter[str]:
+    return Counter(line["activity_type"] for line in played.truth["activities"])
+
+
+def assert_ledger_is_the_exchanges(played: Played) -> None:
+    """Fills and holdings equal; cash and net asset value to the satoshi."""
+    assert [line for line in ledger_differences(played) if not line.startswith("cash")] == []
+    assert abs(played.desk_cash() - played.truth_cash()) < SATOSHI / 2
+    instruments = {item.symbol: item for item in played.header.instruments}
+    paid = sum(
+        cash_flow(instruments[symbol], quantity if side == "buy" else -quantity, price) - fee
+        for _, _, symbol, side, quantity, price, fee, _ in played.truth_fills()
+    )
+    moved = [one for one in played.events if isinstance(one, PositionChanged)]
+    assert abs(COIN_CASH + paid + sum(one.cash_change for one in moved) - played.truth_cash()) < SATOSHI
+    worth = Decimal(played.truth["accounts"][0]["equity"])
+    assert abs(played.engine.desk.attribution.current_nav() - worth) < SATOSHI
+    assert played.summary["differences"] == []
+
+
+def assert_summary_is_the_exchanges(played: Played) -> None:
+    """What the run reports is the exchange's equity: in coin to the satoshi, in dollars to the cent."""
+    worth = Decimal(played.truth["accounts"][0]["equity"])
+    assert abs(COIN_CASH + Decimal(played.summary["nav_change"]) - worth) <= SATOSHI
+    usd = {name: Decimal(text) for name, text in played.summary["usd"].items()}
+    assert usd["trading"] + usd["currency"] == usd["nav_change"] == usd["nav_end"] - usd["nav_start"]
+    spot = Decimal(str(played.engine.desk.market.quotes[0].mid))
+    assert abs(usd["nav_end"] - worth * spot) <= Decimal("0.01")
+
+
+def test_an_hour_of_trading(tmp_path):
+    played = play(tmp_path, replace(WANTED, minutes=63.0))
+    assert_ledger_is_the_exchanges(played)
+    assert {fill[2] for fill in played.truth_fills()} > {SWAP}
+    assert len(played.truth_fills()) > 5
+
+
+@pytest.mark.slow
+def test_a_day_ends_with_a_look_at_its_last_funding(tmp_path):
+    day = play(tmp_path, WANTED, patience_seconds=600.0)
+    assert_ledger_is_the_exchanges(day)
+    assert_summary_is_the_exchanges(day)
+    assert day.desk_positions()[SWAP]
+    assert len(changes(day, ChangeCause.FUNDING)) == activities(day)["INT"] > 3
+
+
+@pytest.mark.slow
+def test_a_week_of_nights_fundings_and_deliveries(tmp_path):
+    week = play(tmp_path, replace(WANTED, sessions=7), patience_seconds=1_800.0)
+    assert_ledger_is_the_exchanges(week)
+    assert_summary_is_the_exchanges(week)
+    assert len(changes(week, ChangeCause.FUNDING)) == activities(week)["INT"] > 20
