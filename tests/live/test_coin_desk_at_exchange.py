@@ -1,4 +1,4 @@
-"""``scalpdesk run gamma-scalper`` at the simulated Deribit: coin and dollars are the exchange's own ledger."""
+"""``scalpdesk run gamma-scalper`` at the simulated Deribit: coin and dollars as in the exchange's ledger."""
 
 from collections import Counter
 from dataclasses import replace

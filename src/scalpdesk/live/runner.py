@@ -556,7 +556,7 @@ class LiveRunner:
             self.stop(self.options.stop, "the end of the session")
 
     def _look_finally(self, *, is_equal: bool) -> None:
-        """Stop after the last session once the account is settled and what ended at its close is delivered."""
+        """Stop after the last session once the account is settled and what ended with it is delivered."""
         if self._looks_before_stop is None:
             return
         self._looks_before_stop -= 1
