@@ -84,8 +84,9 @@ def test_a_day_ends_with_a_look_at_its_last_funding(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_week_of_nights_fundings_and_deliveries(tmp_path):
-    week = play(tmp_path, replace(WANTED, sessions=7), patience_seconds=1_800.0)
+def test_a_week_of_nights_and_fundings(tmp_path):
+    one_run = (*WANTED.overrides, "venue.roll=false")
+    week = play(tmp_path, replace(WANTED, sessions=7, overrides=one_run), patience_seconds=1_800.0)
     assert_ledger_is_the_exchanges(week)
     assert_summary_is_the_exchanges(week)
-    assert len(changes(week, ChangeCause.FUNDING)) == activities(week)["INT"] > 20
+    assert len(changes(week, ChangeCause.FUNDING)) == activities(week)["INT"] > 10

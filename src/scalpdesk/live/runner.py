@@ -576,6 +576,8 @@ class LiveRunner:
             self._end_sessions()
 
     def _on_morning(self) -> None:
+        if self._looks_before_stop is not None:  # the run is at its end: none follows
+            return
         self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
 
     # notices and views of the venue ---------------------------------------------------------------
