@@ -46,7 +46,7 @@ function paths() {
     { class: "note" },
     h("div", { class: "top" }, h("h3", {}, data.paths.title), h("span", { class: "muted" }, data.paths.note)),
     h("div", { class: "strip", role: "img", "aria-label": `results from ${data.paths.low} to ${data.paths.high}` }, data.paths.others.map((value) => dot(value, false)), dot(data.paths.own, true)),
-    h("div", { class: "top muted" }, h("span", {}, data.paths.low), h("span", {}, data.paths.high)),
+    h("div", { class: "top muted" }, h("span", {}, `lowest ${data.paths.low}`), h("span", {}, `highest ${data.paths.high}`)),
   );
 }
 
