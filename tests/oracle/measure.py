@@ -72,7 +72,7 @@ def cli(*words: str) -> tuple[int, str]:
 
 
 def attempt(function: Callable[..., Record], *args: Any) -> Record:
-    """Return what the function gives; what fails is a difference like another, and the rest is measured."""
+    """Return what the function gives, or why it fails; the rest is measured."""
     try:
         return function(*args)
     except Exception as problem:  # noqa: BLE001
@@ -172,7 +172,7 @@ def zero_dte_recorded() -> Measured:
         ("2015-12-24", goog),
     ):
         flags = settings_flags({**base, **market})
-        yield day, attempt(backtest_cli, "zero-dte", "--data", "lean", "--start", day, "--seed", "1", *flags)
+        yield day, attempt(backtest_cli, "zero-dte", "--data", "lean", "--start", day, *flags)
 
 
 DAYS = (
@@ -309,7 +309,7 @@ def run(strategy: str, tape: Any, settings: Record) -> Record:
     from scalpdesk import backtest
 
     result = backtest(strategy, tape, settings=settings)
-    return of_run(result.summary, digest(json.dumps(msgspec.to_builtins(result.marks))))
+    return of_run(result.summary, digest(json.dumps(msgspec.to_builtins(list(result.marks)))))
 
 
 def days() -> Measured:
@@ -587,9 +587,14 @@ def differences(before: Record, after: Record) -> list[str]:
     return lines
 
 
+EQUAL = "equal"
+
+
 def verdict(old: Record | None, new: Record | None) -> str:
+    if "error" in (old or {}) or "error" in (new or {}):
+        return "NOT MEASURED"  # the same failure twice says nothing of what the desk does
     if old == new:
-        return "equal"
+        return EQUAL
     if old and new and {name for name in {*old, *new} if old.get(name) != new.get(name)} == {"decision_hash"}:
         return "DIFFERENT (words or ids; every number equal)"
     return "DIFFERENT"
@@ -611,7 +616,7 @@ def compare(before: Record, after: Record, parts: Iterable[str]) -> int:
             old, new = old_part.get(key), new_part.get(key)
             word = verdict(old, new)
             print(f"| {part}: {key} | {short(old)} | {short(new)} | {word} |")
-            if old == new:
+            if word == EQUAL:
                 equal += 1
                 continue
             different += 1
