@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +202,18 @@ def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
     assert one.covered == 4
     assert one.holes(D(4)) == []
     assert fills(tracker.execution(one, "e3", D(4), D(102), D(8), 7, 11))
+
+
+def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
+    # a slow answer still counted what was taken back: the desk booked it anew and thought the order over
+    tracker, one = tracked()
+    tracker.execution(one, "e1", D(4), D(100), D(4), 5, 9)
+    tracker.bust(one, "e1", "erroneous", 6, 10)
+    assert tracker.apply(one, said("open", 4, "100"), 12, infer=True) == []
+    assert one.covered == 0
+    later = msgspec.structs.replace(said("open", 4, "102"), ts_event_ns=7)
+    (fill,) = fills(tracker.apply(one, later, 13, infer=True))
+    assert (fill.quantity, fill.price) == (4, 102)
 
 
 def test_an_execution_beyond_the_beginning_is_not_believed():

@@ -73,6 +73,7 @@ class TrackedOrder:
     __slots__ = (
         "accepted",
         "answered_ns",
+        "busted_ns",
         "cover",
         "ended",
         "executions",
@@ -92,6 +93,8 @@ class TrackedOrder:
         self.accepted = False
         self.ended = False
         self.unknown = False
+        self.busted_ns = 0
+        """The venue's time of the latest bust, UTC nanoseconds: earlier answers count what is gone."""
         self.answered_ns: int | None = None
         """When the request that sent it ended, answered or not; None while it is under way."""
         self.cover: list[Span] = []
@@ -294,6 +297,7 @@ class OrderTracker:
     ) -> list[OrderEvent]:
         """Return the bust of an execution; a corrected one is followed by the execution in its place."""
         order.remove_execution(execution_id)
+        order.busted_ns = max(order.busted_ns, at_ns)
         client_id = order.submitted.client_order_id
         return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
 
@@ -338,7 +342,7 @@ class OrderTracker:
 
     def _infer(self, order: TrackedOrder, report: OrderReport, now_ns: int) -> list[OrderEvent]:
         holes = order.holes(min(report.filled, order.submitted.quantity))
-        if not holes or report.average_price is None:
+        if not holes or report.average_price is None or report.ts_event_ns < order.busted_ns:
             return []
         if order.cover and order.cover[-1].end > report.filled:
             return []  # the report is older than what is known: its average says nothing of the rest

@@ -309,7 +309,9 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
     if scene.off_feed():  # what nobody quotes nobody buys: an exit of it works, and its hedge stays
         live = scene.engine.desk.orders.live_for
-        idle = [number for number in scene.off_feed() if held[number] and not live(number)]
+        # what only the venue has, a difference that the desk has stated, is a person's to clear
+        known = scene.engine.desk.positions.quantity
+        idle = [number for number in scene.off_feed() if held[number] and known(number) and not live(number)]
         return f"no exit of {idle[0]} works, which has left the feed" if idle and scene.healed() else None
     left = ", ".join(f"{quantity:+f} of {number}" for number, quantity in held.items() if quantity)
     return f"still holds {left}" if left and scene.healed() and 7 not in scene.excused else None
