@@ -9,6 +9,7 @@ The builders under ``tests/fakes`` are importable as ``fakes``; the folder of te
 ``tests/datasets`` or ``tests/records`` must never be found by the name of an installed package.
 """
 
+import decimal
 import fcntl
 import gc
 import logging
@@ -75,7 +76,8 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
     """Compare the surroundings after a test with those before it; take back where a command logged to."""
     before, frozen = _environment(), gc.get_freeze_count()
-    yield
+    with decimal.localcontext(decimal.DefaultContext):  # ccxt sets the rounding of its caller's thread
+        yield
     logging.getLogger("scalpdesk").setLevel(logging.NOTSET)
     for handler in [one for one in logging.root.handlers if type(one) is logging.StreamHandler]:
         logging.root.removeHandler(handler)

@@ -6,7 +6,7 @@ holdings and transfers of the account's owner). They sum to the account after ev
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
@@ -181,7 +181,8 @@ class SubBooks:
             worth = {name: self._worth(book) for name, book in self.books.items()}
             equity = cash + sum(worth.values(), ZERO)
             for name, fraction in self.fractions.items():
-                self.books[name].account.cash = (fraction * equity).quantize(CENT) - worth[name]
+                part = (fraction * equity).quantize(CENT, rounding=ROUND_HALF_EVEN)
+                self.books[name].account.cash = part - worth[name]
         others = sum((book.account.cash for name, book in self.books.items() if name != UNASSIGNED), ZERO)
         self.books[UNASSIGNED].account.cash = cash - others
         for book in self.books.values():
@@ -280,7 +281,10 @@ class SubBooks:
         whole = event.quantity_change or sum((quantity for _, quantity in parts), ZERO)
         left = event.cash_change
         for count, (book, quantity) in enumerate(parts, start=1):
-            cash = left if count == len(parts) else (event.cash_change * quantity / whole).quantize(_FINEST)
+            cash = left
+            if count < len(parts):
+                share = event.cash_change * quantity / whole
+                cash = share.quantize(_FINEST, rounding=ROUND_HALF_EVEN)
             left -= cash
             is_action = event.cause is ChangeCause.CORPORATE_ACTION
             if not is_action:  # its prices are carried through already; the books were marked before

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from functools import partial
 
 import msgspec
@@ -471,7 +471,7 @@ class ActionProcessor:
                 value=f"{action.ex_date}: {fraction} shares",
                 fix="begin the run at least a session earlier",
             )
-        paid = price.quantize(Decimal("0.0001"))
+        paid = price.quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN)
         return [self._change(number, -fraction, paid, fraction * paid, action, "fraction")]
 
     def _option(
