@@ -44,6 +44,20 @@ BUSY = (
     "triggers.heartbeat_seconds=1",
 )
 """Settings under which the scalper enters early, stays, and hedges all the time."""
+BUSY_IN_COIN = (
+    "entry.gate=advise",
+    "entry.not_before=03:01",
+    "exits.edge_gone=false",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+    "hedge.threshold_shares=0.002",
+    "triggers.price_change_usd=1",
+    "triggers.heartbeat_seconds=1",
+    "venue.forecast=false",
+    "venue.requests_per_minute=1000000",  # its minutes are those of the wall
+)
+"""The same for the one that trades coin options."""
+COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
 
 
 def warm_up() -> None:
@@ -51,6 +65,7 @@ def warm_up() -> None:
     for module in (
         "aiohttp",
         "scalpdesk.venues.alpaca.gateway",
+        "scalpdesk.venues.deribit.gateway",
         "scalpdesk.assembly",
         "scalpdesk.cli.operate",
     ):
@@ -62,14 +77,18 @@ def warm_up() -> None:
 class Exchange:
     """``scalpdesk exchange`` as a process, standing still until told otherwise."""
 
-    def __init__(self, session: str = "2018-02-05", seed: int = 1, *options: str) -> None:
-        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+    def __init__(
+        self, session: str = "2018-02-05", seed: int = 1, *options: str, venue: str = "alpaca"
+    ) -> None:
+        data = "embedded-btc" if venue == "deribit" else "embedded"
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", data]
         command += ["--session", session, "--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
-        self.url: str = ready["urls"]["alpaca"]
-        self.key, self.secret = ready["keys"]["alpaca"]
+        self.venue = venue
+        self.url: str = ready["urls"]["admin"].removesuffix("/admin")
+        self.key, self.secret = ready["keys"][venue]
 
     def get(self, name: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=10) as reply:
@@ -92,6 +111,7 @@ def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) 
     """Return a plan of a desk on this exchange with everything below ``folder``."""
     settings = load_settings(
         "gamma-scalper",
+        config_file=COIN_PARAMS if exchange.venue == "deribit" else None,
         overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
         environ={"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret},
         cwd=folder,
@@ -104,7 +124,7 @@ def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) 
         stop=StopMode.LEAVE,
     )
     plan = LivePlan(
-        settings, "alpaca", url=exchange.url, state=folder / "state", runner=runner, follows_venue=True
+        settings, exchange.venue, url=exchange.url, state=folder / "state", runner=runner, follows_venue=True
     )
     return replace(plan, **options)
 

@@ -3,18 +3,22 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
-from fakes.desk import Scripted, build_engine, run_tape
+from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Decision, Mark, SetTimer, SubmitOrder
+from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
+from scalpdesk.venues.deribit.wire import clock_of
 
 D = Decimal
 TARGETS = (10, 25, 5, 40, 40, 12)
@@ -127,6 +131,20 @@ def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
     assert runner.state.reason == "stopped: flat, and the venue shows it"
     assert not bench.account.quantity(SHARE)
     assert bench.differences() == []
+
+
+def test_no_session_follows_the_last_where_the_market_never_closes(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, sessions=1))
+    assert bench.live() is not None
+    calendar = bench.runner.calendar
+    assert bench.engine.desk.view.session is None
+    at_ns = bench.engine.now_ns
+    view = SimpleNamespace(ts_event_ns=at_ns, clock=clock_of(at_ns // 1_000_000, coin_session(DAY).close_ns))
+    calendar.plan(view)
+    assert calendar.due_ns == NEVER_NS
+    calendar.is_at_end = False
+    calendar.plan(view)
+    assert calendar.due_ns <= at_ns
 
 
 def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):

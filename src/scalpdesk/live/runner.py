@@ -543,6 +543,7 @@ class LiveRunner:
         if self.options.sessions is not None and self.state.closes >= self.options.sessions:
             # a look under way may have begun before the close
             self._looks_before_stop = 2 if self.queries.is_asking else 1
+            self.calendar.is_at_end = True
             asyncio.get_running_loop().call_later(FINAL_LOOK_SECONDS, self._end_sessions)
             self.queries.ask_anew()
         else:
@@ -646,6 +647,9 @@ class LiveRunner:
             commands += self._feed(
                 OperatorEvent(now_ns, now_ns, OperatorAction(item.action), item.reason, item.who)
             )
+        if item.stop is StopMode.FLATTEN and self.calendar.is_at_end:
+            self.calendar.is_at_end = False  # closing needs a session, where the market has another at once
+            self.queries.ask()
         mode = self.core.engine.desk.gate.mode
         if mode != was:
             self._notify("warning", f"{was} to {mode}: {item.reason} ({item.who})")

@@ -132,6 +132,8 @@ class SessionCalendar:
         self._margin_seconds = margin_seconds
         self.has_closed = False
         """A session of the run is over: the next one is a later one."""
+        self.is_at_end = False
+        """The run waits for its last look at the account: no session follows."""
         self.flattened_by_deadline = False
         """The desk left ``ACTIVE`` because options expire, and no operator command came since."""
         self.session: Session | None = None
@@ -167,6 +169,8 @@ class SessionCalendar:
             self._agenda.put("close", current.close_ns + 1)
             if view.ts_event_ns < current.close_ns:
                 found = current
+        elif self.is_at_end:
+            return
         elif self.session is None or self.session.day != found.day or self.session.close_ns < found.close_ns:
             self._agenda.put("open", found.open_ns)
             if self.has_closed:

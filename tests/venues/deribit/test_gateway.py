@@ -1,10 +1,12 @@
 """The gateway against the simulated exchange, over its own wire."""
 
+import asyncio
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from fakes.live import until
 from scalpdesk.config.schema import Secret
 from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
@@ -20,6 +22,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import TimeInForce
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract, cash_flow
+from scalpdesk.simulation.orders import Status
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.deribit.rpc import Disconnected
 
@@ -195,6 +198,40 @@ def test_a_fill_during_the_break_comes_out_once(on_bench):
         await bench.round_trip(gateway)
         assert bench.of(OrderFilled) == [filled]
         assert [fill.execution_id for fill in view.fills] == [filled.execution_id]
+
+    on_bench(scenario)
+
+
+def test_who_else_trades_in_the_account_has_it_looked_at_at_once(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        _, put = bench.straddle(gateway)
+        gateway.send(bench.order(0, 10))
+        await bench.until(OrderFilled)
+        before = len(bench.notices("foreign_execution"))
+        name = gateway._instruments[put].symbol
+        hand = {"instrument_name": name, "amount": 0.1, "type": "market", "label": "by hand"}
+        await gateway._orders.request("private/buy", hand)
+        (told,) = await bench.until_notice("foreign_execution")
+        assert before == 0  # its own execution is no reason
+        assert (told.kind, told.detail, told.asks_for_reconciliation) == (NoticeKind.GAP, name, True)
+        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        assert [fill.quantity for fill in view.fills] == [D(10), D("0.1")]
+        assert len(bench.notices("foreign_execution")) == 1  # what a look shows asks for no other
+
+    on_bench(scenario)
+
+
+def test_what_a_desk_leaves_at_its_end_the_venue_cancels(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway.send(bench.order(0, 100, limit=round(float(bench.world.ledger.quotes[0].bid) * 0.97)))
+        await bench.until(OrderAccepted)
+        left = bench.account.open_orders()
+        await gateway.close()
+        async with asyncio.timeout(3.0):
+            await until(lambda: not bench.server.rpc._sessions)
+        assert [order.status for order in left] == [Status.CANCELED]
 
     on_bench(scenario)
 

@@ -251,15 +251,21 @@ class DeribitGateway:
         self._publisher.publish([quote])
 
     def _on_account(self, note: wire.Notification) -> None:
-        """Apply executions, then orders, of a change of the account."""
+        """Apply executions, then orders, of a change of the account; ask for it where others traded in it."""
         try:
-            self._apply(note.data.get("trades") or [], note.data.get("orders") or [])
+            foreign = self._apply(note.data.get("trades") or [], note.data.get("orders") or [])
+            if foreign:
+                self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", ", ".join(foreign))
         except (wire.WireError, AttributeError) as problem:
             self._publisher.refuse("orders", "malformed_change", repr(problem)[:200])
 
-    def _apply(self, trades: Any, orders: Any) -> None:
-        for message in wire.rows(trades, "trades"):
-            self._apply_trade(message)
+    def _apply(self, trades: Any, orders: Any) -> list[str]:
+        """Apply executions, then orders; return the instruments of executions that are not the desk's."""
+        foreign = [
+            str(message.get("instrument_name"))
+            for message in wire.rows(trades, "trades")
+            if not self._apply_trade(message)
+        ]
         for message in wire.rows(orders, "orders"):
             order, report = self._report(message)
             if order is None or report is None:
@@ -268,6 +274,7 @@ class DeribitGateway:
                 self._spawn(self._catch_up(order, report))
                 continue
             self._publish(self._tracker.apply(order, report, self._stamp(report.ts_event_ns), infer=False))
+        return foreign
 
     def _apply_trade(self, message: wire.Message) -> bool:
         """Publish an execution of the desk; return whether the order is one of its own."""
