@@ -182,14 +182,15 @@ def test_wrong_use_is_told(arguments, word, capsys):
     assert word in capsys.readouterr().err
 
 
-def test_a_missing_package_names_the_extra(monkeypatch, capsys):
-    from scalpdesk.cli.main import main
-
-    for name in [one for one in sys.modules if one.startswith(("scalpdesk.exchange", "aiohttp"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "aiohttp", None)
-    assert main(["exchange", "--generated", "SPY"]) == 2
-    assert 'pip install "scalpdesk[exchange]"' in capsys.readouterr().err
+def test_a_missing_package_names_the_extra():
+    # an interpreter of its own: modules imported a second time would leave their packages without them
+    program = (
+        "import sys; sys.modules['aiohttp'] = None; from scalpdesk.cli.main import main; "
+        "sys.exit(main(['exchange', '--generated', 'SPY']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert 'pip install "scalpdesk[exchange]"' in ended.stderr
 
 
 def test_a_market_that_is_behind_its_pace_plays_a_bounded_part_before_each_answer():

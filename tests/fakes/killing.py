@@ -204,7 +204,7 @@ def live_and_die(plan: LivePlan, folder: Path, kills: int, rng: np.random.Genera
 
 
 def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -> dict[str, Any]:
-    """Bring the desk back once more, let it trade, stop the market, let it end; return its summary."""
+    """Bring the desk back once more, let it trade and hedge, stop the market; return its summary."""
     wanted = len(exchange.get("fills")) + fills
     report = folder / "report.json"
     report.unlink(missing_ok=True)
@@ -216,6 +216,11 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
         time.sleep(0.01)
     while len(exchange.get("fills")) < wanted and time.monotonic() - began < 60:
         time.sleep(0.1)
+    exchange.speed(1)  # on a busy machine the market would outrun the last hedges
+    seen = 0
+    while time.monotonic() - began < 90 and (now := len(exchange.get("fills"))) > seen:
+        seen = now
+        time.sleep(1.0)
     exchange.speed(0)
     time.sleep(1.5)  # answers under way arrive; a last round of reconciliation
     os.kill(pid, signal.SIGTERM)
