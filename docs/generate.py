@@ -235,6 +235,7 @@ def _parameters(doc: str) -> dict[str, str]:
 
 
 def _texts_below_fields(struct: type) -> dict[str, str]:
+    """Read the text below each field; one that begins with names of fields and a colon is about these."""
     body = ast.parse(dedent(inspect.getsource(struct))).body[0]
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
@@ -245,7 +246,10 @@ def _texts_below_fields(struct: type) -> dict[str, str]:
             and isinstance(below, ast.Expr)
             and isinstance(below.value, ast.Constant)
         ):
-            found[field.target.id] = " ".join(str(below.value.value).split())
+            text = " ".join(str(below.value.value).split())
+            several = re.match(r"((?:``\w+``(?:, )?){2,}): ", text)
+            names = re.findall(r"\w+", several[1]) if several else [field.target.id]
+            found |= dict.fromkeys(names, text[several.end() :] if several else text)
     return found
 
 

@@ -23,22 +23,15 @@ MOST_ESCALATIONS = 8
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What goes out at once: one alert or several of a moment.
-
-    Parameters
-    ----------
-    title, body
-        Plain text.
-    level
-        The highest of its alerts.
-    escalated
-        Whether it also goes to the addresses for escalation.
-    """
+    """What goes out at once: one alert or several of a moment."""
 
     title: str
     body: str
+    """``title``, ``body``: Plain text."""
     level: Level
+    """The highest of its alerts."""
     escalated: bool = False
+    """Whether it also goes to the addresses for escalation."""
 
 
 @dataclass(slots=True)
@@ -58,18 +51,12 @@ class OpenAlert:
 
 @dataclass(slots=True)
 class AlertBook:
-    """Open alerts, and what is to be sent of them.
-
-    Parameters
-    ----------
-    settings
-        Of the section ``[alerts]``.
-    title
-        Begins each message: which desk it is.
-    """
+    """Open alerts, and what is to be sent of them."""
 
     settings: AlertSettings
+    """Of the section ``[alerts]``."""
     title: str = "scalpdesk"
+    """Begins each message: which desk it is."""
     open: dict[str, OpenAlert] = field(default_factory=dict)
     sent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _waiting: list[tuple[int, Level, str]] = field(default_factory=list)

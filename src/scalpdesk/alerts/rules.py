@@ -42,23 +42,16 @@ RANK = {Level.INFO: 0, Level.WARNING: 1, Level.ALARM: 2}
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One alert.
-
-    Parameters
-    ----------
-    key
-        Names the condition: while it holds, there is one alert of this key.
-    level
-        How urgent it is.
-    what, did, asked
-        What happened, what the desk did, and what the reader is asked to do.
-    """
+    """One alert."""
 
     key: str
+    """Names the condition: while it holds, there is one alert of this key."""
     level: Level
+    """How urgent it is."""
     what: str
     did: str = "The desk goes on."
     asked: str = "Nothing."
+    """``what``, ``did``, ``asked``: What happened, what the desk did, and what the reader is asked to do."""
 
     @property
     def text(self) -> str:

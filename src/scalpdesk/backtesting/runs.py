@@ -74,21 +74,14 @@ Observer = Callable[[Assembled, int], None]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A finished run.
-
-    Parameters
-    ----------
-    summary
-        The run summary, in JSON types.
-    run_dir
-        Folder of its journal; None when the run was not journaled.
-    marks
-        Portfolio values and P&L explain at each mark.
-    """
+    """A finished run."""
 
     summary: dict[str, Any]
+    """The run summary, in JSON types."""
     run_dir: Path | None
+    """Folder of its journal; None when the run was not journaled."""
     marks: Sequence[Mark]
+    """Portfolio values and P&L explain at each mark."""
 
     def to_frame(self) -> Any:
         """Return the marks as a pandas frame: numbers, by New York time.
@@ -159,28 +152,19 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class ReplayVerdict:
-    """Result of a replay.
-
-    Parameters
-    ----------
-    identical
-        Whether every output equals the journal byte for byte.
-    events, outputs
-        Number compared.
-    difference
-        Description of the first difference, or None.
-    recovered
-        Description of the partial end that was truncated, or None for a complete journal.
-    summary
-        Run summary computed by the replay.
-    """
+    """Result of a replay."""
 
     identical: bool
+    """Whether every output equals the journal byte for byte."""
     events: int
     outputs: int
+    """``events``, ``outputs``: Number compared."""
     difference: str | None
+    """Description of the first difference, or None."""
     recovered: str | None
+    """Description of the partial end that was truncated, or None for a complete journal."""
     summary: dict[str, Any]
+    """Run summary computed by the replay."""
 
 
 def run_backtest(

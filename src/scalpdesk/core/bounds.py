@@ -12,22 +12,15 @@ from scalpdesk.core.errors import ConfigError
 
 
 class Bound(NamedTuple):
-    """What a number may be.
-
-    Parameters
-    ----------
-    low, high
-        The ends; ``high`` itself is allowed.
-    unit
-        Kind of number, in words, for the refusal.
-    may_equal_low
-        Whether ``low`` itself is allowed.
-    """
+    """What a number may be."""
 
     low: float
     high: float
+    """``low``, ``high``: The ends; ``high`` itself is allowed."""
     unit: str
+    """Kind of number, in words, for the refusal."""
     may_equal_low: bool = False
+    """Whether ``low`` itself is allowed."""
 
 
 def check_bounds(config: msgspec.Struct, bounds: Mapping[str, Bound], section: str) -> None:

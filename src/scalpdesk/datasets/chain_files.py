@@ -28,37 +28,25 @@ NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
 
 @dataclass(frozen=True, slots=True)
 class StoredChain:
-    """A chain as a file has it; arrays have one value a contract, NaN where the file has none.
-
-    Parameters
-    ----------
-    underlying
-        Symbol of the underlying.
-    session
-        Trading day that the open interest belongs to, where the file says.
-    ts_ns
-        When the quotes were made, UTC nanoseconds.
-    spot
-        Underlying at that time.
-    contracts
-        Options in the order of the file, each once.
-    bid, ask
-        Currency per unit; NaN where there is no such side (the file has none, or 0).
-    open_interest
-        Contracts.
-    rows_refused
-        Rows that could not be read as an option, or are one on something else.
-    """
+    """A chain as a file has it; arrays have one value a contract, NaN where the file has none."""
 
     underlying: str
+    """Symbol of the underlying."""
     session: date | None
+    """Trading day that the open interest belongs to, where the file says."""
     ts_ns: int
+    """When the quotes were made, UTC nanoseconds."""
     spot: float
+    """Underlying at that time."""
     contracts: tuple[OptionContract, ...]
+    """Options in the order of the file, each once."""
     bid: Floats
     ask: Floats
+    """``bid``, ``ask``: Currency per unit; NaN where there is no such side (the file has none, or 0)."""
     open_interest: Floats
+    """Contracts."""
     rows_refused: int = 0
+    """Rows that could not be read as an option, or are one on something else."""
 
 
 def read_chain(

@@ -64,21 +64,14 @@ class ExposureUnknownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredExposure:
-    """An exposure as it is kept.
-
-    Parameters
-    ----------
-    symbol
-        Underlying whose chain it was computed from.
-    exposure_usd
-        Change of dealers' delta in USD for a move of 1 %; finite.
-    last_update_ns
-        When it was computed, UTC nanoseconds.
-    """
+    """An exposure as it is kept."""
 
     symbol: str
+    """Underlying whose chain it was computed from."""
     exposure_usd: float
+    """Change of dealers' delta in USD for a move of 1 %; finite."""
     last_update_ns: int
+    """When it was computed, UTC nanoseconds."""
 
 
 class ExposureStore(Protocol):

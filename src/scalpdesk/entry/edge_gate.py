@@ -21,81 +21,56 @@ _VOL_STEP = 1e-4
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """Expected profit of one straddle, hedged, over a horizon.
-
-    Parameters
-    ----------
-    gross_usd
-        Its value on the moved smile less the market's.
-    spread_usd, hedge_cost_usd
-        What is taken off.
-    net_usd
-        What is left.
-    stderr_usd
-        Standard error of it, from that of the forecast.
-    implied_level
-        Of the market to the horizon, a fraction a year: what the forecast is compared with.
-    market_level, target_level
-        Of the expiry, in the market and at the forecast.
-    implied_vol, shifted_vol
-        Of the strike, on the market's smile and on the moved one.
-    """
+    """Expected profit of one straddle, hedged, over a horizon."""
 
     gross_usd: float
+    """Its value on the moved smile less the market's."""
     spread_usd: float
     hedge_cost_usd: float
+    """``spread_usd``, ``hedge_cost_usd``: What is taken off."""
     net_usd: float
+    """What is left."""
     stderr_usd: float
+    """Standard error of it, from that of the forecast."""
     implied_level: float
+    """Of the market to the horizon, a fraction a year: what the forecast is compared with."""
     market_level: float
     target_level: float
+    """``market_level``, ``target_level``: Of the expiry, in the market and at the forecast."""
     implied_vol: float
     shifted_vol: float
+    """``implied_vol``, ``shifted_vol``: Of the strike, on the market's smile and on the moved one."""
 
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the edge of one straddle is computed from.
-
-    Parameters
-    ----------
-    smile
-        The market's, of the straddle's expiry.
-    years
-        To expiry, on the clock of all volatilities; above 0.
-    log_moneyness
-        ln(strike / forward) of the straddle.
-    value
-        The straddle's price, currency per unit, at a volatility of its strike.
-    mid
-        The straddle's in the market at the spot of now, currency per unit; None takes its value on the smile.
-    half_spreads
-        Half spreads that are paid, both legs together, currency per unit.
-    hedge_cost_usd
-        Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`.
-    multiplier
-        Units of the underlying in one contract.
-    horizon_years
-        Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
-    implied_to_horizon
-        The market's level to the horizon; None is that of the expiry.
-    level
-        What the forecast is the level of.
-    shift
-        How the smile moves, see :func:`scalpdesk.pricing.smile_level.shifted_smile`.
-    """
+    """What the edge of one straddle is computed from."""
 
     smile: Smile
+    """The market's, of the straddle's expiry."""
     years: float
+    """To expiry, on the clock of all volatilities; above 0."""
     log_moneyness: float
+    """ln(strike / forward) of the straddle."""
     value: Callable[[float], float]
+    """The straddle's price, currency per unit, at a volatility of its strike."""
     mid: float | None
+    """The straddle's in the market at the spot of now, currency per unit; None takes its value on the smile.
+    """
     half_spreads: float
+    """Half spreads that are paid, both legs together, currency per unit."""
     hedge_cost_usd: float
+    """Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`."""
     multiplier: int
+    """Units of the underlying in one contract."""
     horizon_years: float | None = None
+    """Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
+    """
     implied_to_horizon: float | None = None
+    """The market's level to the horizon; None is that of the expiry."""
     level: Level = "swap"
+    """What the forecast is the level of."""
     shift: Shift = "standardised"
+    """How the smile moves, see :func:`scalpdesk.pricing.smile_level.shifted_smile`."""
 
 
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
@@ -166,21 +141,14 @@ def _refuse_bad(name: str, value: float, *, zero_allowed: bool) -> None:
 
 
 class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the gate.
-
-    Parameters
-    ----------
-    min_edge_usd
-        Net edge per straddle that is worth the trouble.
-    k_stderr
-        The net edge must also be this many of its own standard errors.
-    min_vol_ratio
-        Forecast over the market's level to the horizon must reach this.
-    """
+    """Settings of the gate."""
 
     min_edge_usd: float = 5.0
+    """Net edge per straddle that is worth the trouble."""
     k_stderr: float = 1.0
+    """The net edge must also be this many of its own standard errors."""
     min_vol_ratio: float = 1.05
+    """Forecast over the market's level to the horizon must reach this."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.min_edge_usd):
@@ -192,24 +160,16 @@ class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):
-    """What the gate answers.
-
-    Parameters
-    ----------
-    passed
-        Whether to enter.
-    reasons
-        Every test with its numbers when passed; every test that failed when not.
-    edge
-        None when it could not be computed.
-    vol_ratio
-        Forecast over the market's level.
-    """
+    """What the gate answers."""
 
     passed: bool
+    """Whether to enter."""
     reasons: tuple[str, ...]
+    """Every test with its numbers when passed; every test that failed when not."""
     edge: Edge | None
+    """None when it could not be computed."""
     vol_ratio: float | None
+    """Forecast over the market's level."""
 
 
 class Recentring(NamedTuple):

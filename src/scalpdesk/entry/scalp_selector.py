@@ -20,33 +20,25 @@ from scalpdesk.portfolio.delta_engine import OptionValuer
 
 
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which contracts come into question, and how many are bought.
-
-    Parameters
-    ----------
-    target_delta, delta_tolerance
-        Wanted absolute delta and how far from it a contract may be.
-    max_spread_fraction
-        Largest ask less bid, as a fraction of the ask.
-    min_volume_contracts, min_open_interest_contracts
-        One of the two must be reached. The volume is the session's; where neither the data nor the
-        venue bring an option's prints or bars it is not known, and the open interest alone counts.
-    equity_fraction
-        Fraction of equity that the premium of one entry may cost.
-    max_contracts
-        However much the fraction allows.
-    limit_fraction
-        The limit lies so much above the ask, rounded up to the tick.
-    """
+    """Which contracts come into question, and how many are bought."""
 
     target_delta: float = 0.30
     delta_tolerance: float = 0.10
+    """``target_delta``, ``delta_tolerance``: Wanted absolute delta and how far from it a contract may be."""
     max_spread_fraction: float = 0.10
+    """Largest ask less bid, as a fraction of the ask."""
     min_volume_contracts: int = 50
     min_open_interest_contracts: int = 500
+    """``min_volume_contracts``, ``min_open_interest_contracts``: One of the two must be reached. The volume
+    is the session's; where neither the data nor the venue bring an option's prints or bars it is not known,
+    and the open interest alone counts.
+    """
     equity_fraction: Decimal = Decimal("0.01")
+    """Fraction of equity that the premium of one entry may cost."""
     max_contracts: int = 10
+    """However much the fraction allows."""
     limit_fraction: Decimal = Decimal("0.02")
+    """The limit lies so much above the ask, rounded up to the tick."""
 
 
 class ScalpCandidate(msgspec.Struct, frozen=True):

@@ -34,33 +34,24 @@ DELTA_SLACK = 0.25
 
 
 class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which straddles are looked at and how they are ranked.
-
-    Parameters
-    ----------
-    min_expiration_days, max_expiration_days
-        Calendar days to expiry, both included.
-    min_open_interest
-        Open contracts that each leg must exceed (strictly). An unknown count is no count: it fails,
-        unless the minimum is below zero.
-    theta_weight_days
-        W, the days that the straddle is meant to be held.
-    max_spread_fraction
-        Largest spread of a leg as a fraction of its mid; None for no such filter.
-    score
-        ``corrected`` or ``legacy``.
-    strike, expiry
-        Take exactly this strike (currency) or expiry instead of choosing.
-    """
+    """Which straddles are looked at and how they are ranked."""
 
     min_expiration_days: Annotated[int, Meta(ge=0, le=3_650)] = 30
     max_expiration_days: Annotated[int, Meta(ge=0, le=3_650)] = 90
+    """``min_expiration_days``, ``max_expiration_days``: Calendar days to expiry, both included."""
     min_open_interest: Annotated[int, Meta(ge=-1, le=10_000_000)] = 100
+    """Open contracts that each leg must exceed (strictly). An unknown count is no count: it fails, unless the
+    minimum is below zero.
+    """
     theta_weight_days: Annotated[float, Meta(gt=0, le=252)] = 1.0
+    """W, the days that the straddle is meant to be held."""
     max_spread_fraction: Annotated[float, Meta(gt=0, le=2)] | None = None
+    """Largest spread of a leg as a fraction of its mid; None for no such filter."""
     score: Literal["corrected", "legacy"] = "corrected"
+    """``corrected`` or ``legacy``."""
     strike: Decimal | None = None
     expiry: date | None = None
+    """``strike``, ``expiry``: Take exactly this strike (currency) or expiry instead of choosing."""
 
     def __post_init__(self) -> None:
         """Refuse an expiry window that is empty."""

@@ -93,41 +93,31 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """Settings of a simulated exchange.
-
-    Parameters
-    ----------
-    source
-        Source of the market.
-    options
-        Behaviour of the exchange.
-    faults
-        Faults to inject.
-    speed
-        Market seconds a second; 0 pauses, infinity runs at full speed.
-    accounts, cash, options_level, currency
-        Number of accounts, and the cash, options level and currency of each.
-    host, port
-        Loopback address; port 0 takes a free port.
-    trading_limit, data_limit
-        Requests a minute and account; 0 for no limit.
-    lockstep_ms
-        At full speed: wait for a client's orders after it has read all its messages, milliseconds.
-    """
+    """Settings of a simulated exchange."""
 
     source: MarketSource
+    """Source of the market."""
     options: MarketOptions = field(default_factory=MarketOptions)
+    """Behaviour of the exchange."""
     faults: tuple[Fault, ...] = ()
+    """Faults to inject."""
     speed: float = 1.0
+    """Market seconds a second; 0 pauses, infinity runs at full speed."""
     accounts: int = 1
     cash: float = 100_000.0
     options_level: int = 3
     currency: str = "USD"
+    """``accounts``, ``cash``, ``options_level``, ``currency``: Number of accounts, and the cash, options
+    level and currency of each.
+    """
     host: str = "127.0.0.1"
     port: int = 0
+    """``host``, ``port``: Loopback address; port 0 takes a free port."""
     trading_limit: int = 200
     data_limit: int = 10_000
+    """``trading_limit``, ``data_limit``: Requests a minute and account; 0 for no limit."""
     lockstep_ms: float = 0.0
+    """At full speed: wait for a client's orders after it has read all its messages, milliseconds."""
 
 
 def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSource:

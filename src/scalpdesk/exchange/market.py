@@ -29,36 +29,26 @@ from scalpdesk.simulation.orders import OrderUpdate
 
 @dataclass(frozen=True, slots=True)
 class MarketOptions:
-    """Behaviour of the exchange.
-
-    Parameters
-    ----------
-    seed
-        Seed of ids and faults.
-    latency_ms
-        Time from a request to its effect, milliseconds.
-    fill_model, share_fill_model
-        Fill models of options and of everything else.
-    fees
-        Whether regulatory fees are charged.
-    cutoff, liquidation
-        Whether the rules for expiring contracts apply.
-    venue
-        Whose rules, fees and margin apply: ``alpaca``, or ``deribit`` for accounts in coin.
-    salt
-        Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
-        that runs twice, wrong for a client that remembers ids over a restart of the exchange.
-    """
+    """Behaviour of the exchange."""
 
     seed: int = 0
+    """Seed of ids and faults."""
     latency_ms: float = 0.0
+    """Time from a request to its effect, milliseconds."""
     fill_model: str = "cross"
     share_fill_model: str = "cross"
+    """``fill_model``, ``share_fill_model``: Fill models of options and of everything else."""
     fees: bool = False
+    """Whether regulatory fees are charged."""
     cutoff: bool = True
     liquidation: bool = True
+    """``cutoff``, ``liquidation``: Whether the rules for expiring contracts apply."""
     venue: Literal["alpaca", "deribit"] = "alpaca"
+    """Whose rules, fees and margin apply: ``alpaca``, or ``deribit`` for accounts in coin."""
     salt: str = ""
+    """Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
+    that runs twice, wrong for a client that remembers ids over a restart of the exchange.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,22 +328,17 @@ MAX_SLICE_NS = 60 * 1_000_000_000
 
 @dataclass(slots=True)
 class Pace:
-    """Converts wall time to market time.
-
-    Parameters
-    ----------
-    clock
-        Wall clock.
-    world_start_ns, wall_start_ns
-        Market time, and the wall time that corresponds to it, UTC nanoseconds.
-    speed
-        Market seconds a second; 0 pauses (steps still advance it), infinity runs at full speed.
-    """
+    """Converts wall time to market time."""
 
     clock: Clock
+    """Wall clock."""
     world_start_ns: int
     wall_start_ns: int
+    """``world_start_ns``, ``wall_start_ns``: Market time, and the wall time that corresponds to it, UTC
+    nanoseconds.
+    """
     speed: float = 1.0
+    """Market seconds a second; 0 pauses (steps still advance it), infinity runs at full speed."""
 
     def target_ns(self, world_now_ns: int) -> int:
         """Return the market time that corresponds to now, UTC nanoseconds."""

@@ -43,26 +43,18 @@ PING = Frame(b"ping", is_text=False)
 
 @dataclass(slots=True)
 class ServerOptions:
-    """Address and limits of the server.
-
-    Parameters
-    ----------
-    host, port
-        Loopback address; port 0 takes a free port.
-    trading_limit, data_limit
-        Requests a minute and account; 0 for no limit.
-    symbol_limit
-        Option quotes that a stream may follow; 0 for no limit.
-    lockstep_ms
-        At full speed: wait for a client's orders after it has read all its messages, milliseconds.
-    """
+    """Address and limits of the server."""
 
     host: str = "127.0.0.1"
     port: int = 0
+    """``host``, ``port``: Loopback address; port 0 takes a free port."""
     trading_limit: int = 200
     data_limit: int = 10_000
+    """``trading_limit``, ``data_limit``: Requests a minute and account; 0 for no limit."""
     symbol_limit: int = 0
+    """Option quotes that a stream may follow; 0 for no limit."""
     lockstep_ms: float = 0.0
+    """At full speed: wait for a client's orders after it has read all its messages, milliseconds."""
 
 
 @dataclass(slots=True)

@@ -27,75 +27,49 @@ RehedgeTo = Literal["edge", "zero"]
 
 
 class HedgeInputs(msgspec.Struct, frozen=True):
-    """One position at one moment, as a band sees it.
-
-    Parameters
-    ----------
-    net_delta_shares
-        Options plus shares owned plus shares in flight, signed, whole position.
-    gamma_shares_per_usd
-        Gamma of the options, whole position: shares of delta gained per 1 USD of spot.
-    spot
-        Price of the underlying, USD per share.
-    years
-        ACT/365 years to the option's close.
-    vol
-        Volatility at which the position is hedged, per year (0.20 is 20 %).
-    rate
-        Continuous rate, per year.
-    straddles
-        Number of straddles held, 1 or more.
-    multiplier
-        Units of the underlying in one contract.
-    seconds_since_hedge
-        Trading seconds since the last hedge (or since entry when there was none).
-    own_cost_fraction
-        One-way proportional cost of trading the underlying: (half spread + fees) / spot.
-    now_ns
-        UTC nanoseconds; 0 where a band is asked outside of a session.
-    underlying
-        Its symbol.
-    dealer_gamma
-        Latest dealer gamma exposure by symbol.
-    """
+    """One position at one moment, as a band sees it."""
 
     net_delta_shares: float
+    """Options plus shares owned plus shares in flight, signed, whole position."""
     gamma_shares_per_usd: float
+    """Gamma of the options, whole position: shares of delta gained per 1 USD of spot."""
     spot: float
+    """Price of the underlying, USD per share."""
     years: float
+    """ACT/365 years to the option's close."""
     vol: float
+    """Volatility at which the position is hedged, per year (0.20 is 20 %)."""
     rate: float
+    """Continuous rate, per year."""
     straddles: int
+    """Number of straddles held, 1 or more."""
     multiplier: int
+    """Units of the underlying in one contract."""
     seconds_since_hedge: float
+    """Trading seconds since the last hedge (or since entry when there was none)."""
     own_cost_fraction: float
+    """One-way proportional cost of trading the underlying: (half spread + fees) / spot."""
     now_ns: int = 0
+    """UTC nanoseconds; 0 where a band is asked outside of a session."""
     underlying: str = ""
+    """Its symbol."""
     dealer_gamma: Mapping[str, GammaExposureEvent] = {}
+    """Latest dealer gamma exposure by symbol."""
 
 
 class BandVerdict(msgspec.Struct, frozen=True):
-    """A band's answer.
-
-    Parameters
-    ----------
-    half_width_shares
-        Half the width of the no-trade zone, whole position; ``inf`` while the clock alone forbids a hedge.
-    target_delta_shares
-        Net delta to aim at: the present one while ``inside``, else the band's edge or zero.
-    inside
-        Whether nothing is to be done.
-    reason
-        Of a hedge, in plain words with its numbers; a band of a width has none while ``inside``.
-    facts
-        Figures of the band's own, for the hedge's record.
-    """
+    """A band's answer."""
 
     half_width_shares: float
+    """Half the width of the no-trade zone, whole position; ``inf`` while the clock alone forbids a hedge."""
     target_delta_shares: float
+    """Net delta to aim at: the present one while ``inside``, else the band's edge or zero."""
     inside: bool
+    """Whether nothing is to be done."""
     reason: str
+    """Of a hedge, in plain words with its numbers; a band of a width has none while ``inside``."""
     facts: dict[str, str | float | int] = {}
+    """Figures of the band's own, for the hedge's record."""
 
 
 class HedgeBand(Protocol):
@@ -267,21 +241,14 @@ ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
 
 
 class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits on a computed half width; the config of every formula band begins with them.
-
-    Parameters
-    ----------
-    floor_shares_per_straddle
-        Never narrower: half a share is what rounding can still act on.
-    cap_fraction
-        Never wider than this part of ``multiplier × straddles``.
-    last_hour_shares_per_straddle
-        Fixed half width once less than one trading hour is left; beyond it the delta goes to zero.
-    """
+    """Limits on a computed half width; the config of every formula band begins with them."""
 
     floor_shares_per_straddle: float = 0.5
+    """Never narrower: half a share is what rounding can still act on."""
     cap_fraction: float = 0.25
+    """Never wider than this part of ``multiplier × straddles``."""
     last_hour_shares_per_straddle: float = 2.0
+    """Fixed half width once less than one trading hour is left; beyond it the delta goes to zero."""
 
     def __post_init__(self) -> None:
         positive("floor_shares_per_straddle", self.floor_shares_per_straddle, zero_allowed=True)

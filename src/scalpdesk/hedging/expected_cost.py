@@ -20,21 +20,14 @@ SMALLEST_HALF_WIDTH_SHARES = 0.5
 
 
 class HedgeCost(msgspec.Struct, frozen=True):
-    """Expected hedging over a horizon.
-
-    Parameters
-    ----------
-    rehedges
-        Expected number of hedges (not rounded for a band).
-    shares_per_rehedge
-        Expected size of one hedge, shares.
-    cost_usd
-        Expected cost of all of them.
-    """
+    """Expected hedging over a horizon."""
 
     rehedges: float
+    """Expected number of hedges (not rounded for a band)."""
     shares_per_rehedge: float
+    """Expected size of one hedge, shares."""
     cost_usd: float
+    """Expected cost of all of them."""
 
 
 def delta_speed(gamma_shares_per_usd: float, spot: float, vol: float) -> float:

@@ -34,24 +34,6 @@ class ActionKind(StrEnum):
 class CorporateAction:
     """A corporate action, effective at the open of ``ex_date``.
 
-    Parameters
-    ----------
-    symbol
-        The share.
-    ex_date
-        First session in which it trades without the right.
-    kind
-        What happens.
-    ratio
-        Units received for one held: of the share itself after a split (0.1: one for ten), of ``into`` after a
-        spin-off or a merger; 0 for a merger in cash alone.
-    into
-        Symbol of the new share of a spin-off or merger.
-    value_fraction
-        Part of the share's value, and with it of its cost, that the new units are (spin-off, merger).
-    cash
-        Paid for one share held, in its currency (special dividend, merger).
-
     Raises
     ------
     ArgumentError
@@ -59,12 +41,21 @@ class CorporateAction:
     """
 
     symbol: str
+    """The share."""
     ex_date: date
+    """First session in which it trades without the right."""
     kind: ActionKind
+    """What happens."""
     ratio: Decimal = ONE
+    """Units received for one held: of the share itself after a split (0.1: one for ten), of ``into`` after a
+    spin-off or a merger; 0 for a merger in cash alone.
+    """
     into: str = ""
+    """Symbol of the new share of a spin-off or merger."""
     value_fraction: Decimal = ONE
+    """Part of the share's value, and with it of its cost, that the new units are (spin-off, merger)."""
     cash: Decimal = ZERO
+    """Paid for one share held, in its currency (special dividend, merger)."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no action has."""

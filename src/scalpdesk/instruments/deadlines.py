@@ -42,18 +42,12 @@ def must_go_now(option: OptionContract, session: Session | None, now_ns: int) ->
 
 @dataclass(frozen=True, slots=True)
 class VenueCutoff:
-    """Order cut-off of a venue on a contract's last day, in minutes before the contract's end.
-
-    Parameters
-    ----------
-    minutes
-        For every option.
-    minutes_broad_funds
-        For options on :data:`BROAD_FUNDS`.
-    """
+    """Order cut-off of a venue on a contract's last day, in minutes before the contract's end."""
 
     minutes: float
+    """For every option."""
     minutes_broad_funds: float
+    """For options on :data:`BROAD_FUNDS`."""
 
     def of(self, underlying: str) -> float:
         """Return the minutes for options on ``underlying``."""

@@ -128,21 +128,17 @@ class DeribitFees(msgspec.Struct, frozen=True):
 
     Maker and taker of an option pay the same. Every execution of a perpetual is charged as a taker's, the
     dearer of the two. Source: Deribit, "Fees".
-
-    Parameters
-    ----------
-    option_rate, delivery_rate
-        Of an option's underlying, a fraction: of a trade, and of a delivery.
-    most_of_premium
-        Cap of both, as a fraction of the option's price.
-    perpetual_taker
-        Of a perpetual's notional, a fraction.
     """
 
     option_rate: Decimal = Decimal("0.0003")
     delivery_rate: Decimal = Decimal("0.00015")
+    """``option_rate``, ``delivery_rate``: Of an option's underlying, a fraction: of a trade, and of a
+    delivery.
+    """
     most_of_premium: Decimal = Decimal("0.125")
+    """Cap of both, as a fraction of the option's price."""
     perpetual_taker: Decimal = Decimal("0.0005")
+    """Of a perpetual's notional, a fraction."""
 
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the fee of one execution in the instrument's currency.

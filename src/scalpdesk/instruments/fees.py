@@ -23,32 +23,22 @@ class FeeModel(Protocol):
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Commissions and regulatory fees of one venue.
-
-    Parameters
-    ----------
-    per_share, per_contract
-        Commission in USD a share and a contract.
-    minimum_per_order
-        Smallest commission of one execution in USD.
-    section_31_per_million
-        SEC fee in USD per million USD sold (shares and options, sells only).
-    taf_per_share, taf_per_contract
-        FINRA trading activity fee in USD, sells only.
-    taf_cap
-        Largest TAF of one execution in USD (shares).
-    orf_per_contract
-        Options regulatory fee in USD, both sides.
-    """
+    """Commissions and regulatory fees of one venue."""
 
     per_share: Decimal = Decimal(0)
     per_contract: Decimal = Decimal(0)
+    """``per_share``, ``per_contract``: Commission in USD a share and a contract."""
     minimum_per_order: Decimal = Decimal(0)
+    """Smallest commission of one execution in USD."""
     section_31_per_million: Decimal = Decimal(0)
+    """SEC fee in USD per million USD sold (shares and options, sells only)."""
     taf_per_share: Decimal = Decimal(0)
     taf_per_contract: Decimal = Decimal(0)
+    """``taf_per_share``, ``taf_per_contract``: FINRA trading activity fee in USD, sells only."""
     taf_cap: Decimal = Decimal(0)
+    """Largest TAF of one execution in USD (shares)."""
     orf_per_contract: Decimal = Decimal(0)
+    """Options regulatory fee in USD, both sides."""
 
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the fee of one execution in USD, with the regulatory part rounded up to the cent.

@@ -55,24 +55,16 @@ _decode = msgspec.json.Decoder(
 
 
 class FolderLimits(msgspec.Struct, frozen=True):
-    """What a folder may use.
-
-    Parameters
-    ----------
-    time_limit_seconds
-        For one event.
-    memory_limit_mb
-        Address space of its process in MiB; 0 sets no limit.
-    kill_after_seconds
-        Beyond the time limit, before the process is ended.
-    max_restarts
-        New processes after which the folder is given up.
-    """
+    """What a folder may use."""
 
     time_limit_seconds: float = 1.0
+    """For one event."""
     memory_limit_mb: int = 2_048
+    """Address space of its process in MiB; 0 sets no limit."""
     kill_after_seconds: float = 1.0
+    """Beyond the time limit, before the process is ended."""
     max_restarts: int = 20
+    """New processes after which the folder is given up."""
 
 
 class _Gone(Exception):  # noqa: N818 - a signal between two methods, not an error that anybody sees

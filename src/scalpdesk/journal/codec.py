@@ -34,66 +34,48 @@ INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {
 
 
 class JournalHeader(msgspec.Struct, frozen=True):
-    """Description of a run: enough to rebuild its engine and to replay it.
-
-    Parameters
-    ----------
-    schema
-        Version of the payloads (:data:`SCHEMA`).
-    run_id, strategy, venue, mode
-        Names of the run; ``mode`` is ``backtest``, ``demo``, ``paper``, ``live`` and the like.
-    config
-        The effective configuration, in JSON types (lists, no tuples; amounts as text).
-    config_hash, build
-        Hash of the configuration and version of the program.
-    instruments
-        All instruments, in the order of their ids.
-    sessions
-        The exchange sessions that the run covers.
-    data
-        ``name``, ``kind``, ``session``, ``underlying``, ``open``, ``high``, ``low``, ``close`` and
-        ``notes`` of the data set, in JSON types.
-    started_ns
-        Start of the run, UTC nanoseconds.
-    seed
-        Seed of the run's random generator, or None without one.
-    """
+    """Description of a run: enough to rebuild its engine and to replay it."""
 
     schema: int
+    """Version of the payloads (:data:`SCHEMA`)."""
     run_id: str
     strategy: str
     venue: str
     mode: str
+    """``run_id``, ``strategy``, ``venue``, ``mode``: Names of the run; ``mode`` is ``backtest``, ``demo``,
+    ``paper``, ``live`` and the like.
+    """
     config: dict[str, Any]
+    """The effective configuration, in JSON types (lists, no tuples; amounts as text)."""
     config_hash: str
     build: str
+    """``config_hash``, ``build``: Hash of the configuration and version of the program."""
     instruments: tuple[Instrument, ...]
+    """All instruments, in the order of their ids."""
     sessions: tuple[Session, ...]
+    """The exchange sessions that the run covers."""
     data: dict[str, Any]
+    """``name``, ``kind``, ``session``, ``underlying``, ``open``, ``high``, ``low``, ``close`` and ``notes``
+    of the data set, in JSON types.
+    """
     started_ns: int
+    """Start of the run, UTC nanoseconds."""
     seed: int | None = None
+    """Seed of the run's random generator, or None without one."""
 
 
 class TapeRows(msgspec.Struct, frozen=True, array_like=True):
-    """Quotes of a session's tape that came to be known, each an event, in place of a copy.
-
-    Parameters
-    ----------
-    session
-        Its date, ``YYYY-MM-DD``.
-    first, last
-        The rows from ``first`` to before ``last``, in the order of events.
-    digest
-        Of all the session's rows, in hexadecimal digits.
-    quote
-        The last of them; outputs that follow are its own.
-    """
+    """Quotes of a session's tape that came to be known, each an event, in place of a copy."""
 
     session: str
+    """Its date, ``YYYY-MM-DD``."""
     first: int
     last: int
+    """``first``, ``last``: The rows from ``first`` to before ``last``, in the order of events."""
     digest: str
+    """Of all the session's rows, in hexadecimal digits."""
     quote: QuoteEvent
+    """The last of them; outputs that follow are its own."""
 
 
 class JournalTotals(msgspec.Struct, frozen=True):

@@ -23,47 +23,34 @@ MOST_CONTRACTS = 200
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """Settings and options of a live run.
-
-    Parameters
-    ----------
-    settings
-        The configuration, with the strategy.
-    venue
-        ``simulated``, ``sandbox`` or ``alpaca``.
-    live
-        Real money; only when armed.
-    resume
-        Go on with the account's unfinished run.
-    set_aside
-        Begin a new run although one is unfinished.
-    url
-        Address of a simulated exchange that speaks the venue's protocol; None for the venue itself.
-    contracts
-        Most options that the run knows.
-    runner
-        Times of the loop and what happens at the end.
-    session, data, pace
-        Of the simulated venue: the day, the data set, market seconds a second (None: in step).
-    state
-        Machine-wide folder of locks and armings; None takes the user's own.
-    follows_venue
-        The desk's time is the venue's: for a simulated exchange with a time of its own.
-    """
+    """Settings and options of a live run."""
 
     settings: LoadedSettings
+    """The configuration, with the strategy."""
     venue: str = "simulated"
+    """``simulated``, ``sandbox`` or ``alpaca``."""
     live: bool = False
+    """Real money; only when armed."""
     resume: bool = False
+    """Go on with the account's unfinished run."""
     set_aside: bool = False
+    """Begin a new run although one is unfinished."""
     url: str | None = None
+    """Address of a simulated exchange that speaks the venue's protocol; None for the venue itself."""
     contracts: int = MOST_CONTRACTS
+    """Most options that the run knows."""
     runner: RunnerOptions = field(default_factory=RunnerOptions)
+    """Times of the loop and what happens at the end."""
     session: date | None = None
     data: str = "embedded"
     pace: float | None = None
+    """``session``, ``data``, ``pace``: Of the simulated venue: the day, the data set, market seconds a second
+    (None: in step).
+    """
     state: Path | None = None
+    """Machine-wide folder of locks and armings; None takes the user's own."""
     follows_venue: bool = False
+    """The desk's time is the venue's: for a simulated exchange with a time of its own."""
 
     @property
     def trading(self) -> str:

@@ -94,21 +94,14 @@ def _comparable(found: Explained) -> tuple[object, ...]:
 
 
 class Verdict(NamedTuple):
-    """What follows from one view of the account.
-
-    Parameters
-    ----------
-    commands
-        What the engine answered to the events that were booked.
-    query
-        Orders to ask the venue about.
-    look_again
-        Whether a second view is wanted to make sure.
-    """
+    """What follows from one view of the account."""
 
     commands: list[VenueCommand]
+    """What the engine answered to the events that were booked."""
     query: tuple[str, ...]
+    """Orders to ask the venue about."""
     look_again: bool
+    """Whether a second view is wanted to make sure."""
 
 
 class Reconciler:

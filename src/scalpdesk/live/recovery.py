@@ -34,28 +34,20 @@ class EventHandler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """State that a journal gave back beside the engine's own.
-
-    Parameters
-    ----------
-    timers
-        Timers set and not fired.
-    unwritten
-        Outputs of the very last event that were never written, and so never acted on; empty
-        otherwise. They go into the journal first.
-    events
-        Events replayed.
-    last_operator
-        The last command on the desk's mode, or None.
-    truncated
-        The partial last record that was truncated, in words, or None.
-    """
+    """State that a journal gave back beside the engine's own."""
 
     timers: Timers
+    """Timers set and not fired."""
     unwritten: tuple[Output, ...]
+    """Outputs of the very last event that were never written, and so never acted on; empty otherwise. They go
+    into the journal first.
+    """
     events: int
+    """Events replayed."""
     last_operator: OperatorEvent | None
+    """The last command on the desk's mode, or None."""
     truncated: str | None
+    """The partial last record that was truncated, in words, or None."""
 
 
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
@@ -124,24 +116,16 @@ def _known(order: Order) -> KnownOrder:
 
 @dataclass(slots=True)
 class Start:
-    """How a run begins.
-
-    Parameters
-    ----------
-    opening
-        First events of a fresh run (rates, open interest, forecasts).
-    is_fresh
-        False when a journal was replayed.
-    lapsed_stop
-        True when the run before ended by an orderly stop: its halt is lifted by this start.
-    who
-        The person who starts.
-    """
+    """How a run begins."""
 
     opening: tuple[Event, ...] = ()
+    """First events of a fresh run (rates, open interest, forecasts)."""
     is_fresh: bool = True
+    """False when a journal was replayed."""
     lapsed_stop: bool = False
+    """True when the run before ended by an orderly stop: its halt is lifted by this start."""
     who: str = "operator"
+    """The person who starts."""
 
 
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:

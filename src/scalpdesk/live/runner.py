@@ -54,52 +54,36 @@ FINAL_LOOK_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """Settings of a runner; times in seconds.
-
-    Parameters
-    ----------
-    reconcile_seconds
-        Between two views of the account.
-    confirm_seconds
-        Between the two views that must agree on a difference.
-    resolve_seconds
-        Between two queries of one unknown order (grows to ten times as much).
-    absent_after_seconds
-        How long after a start the venue may still accept an order of the run before: earlier, its absence
-        proves nothing.
-    silent_seconds
-        Without a message from a data stream in an open session, it is reconnected; 0 never.
-    flush_seconds
-        Between two group commits of events that led to nothing.
-    tick_seconds
-        Longest time in which a due timer is not looked at.
-    deadline_margin_seconds
-        How long before the venue's cut-off the closing of expiring options begins.
-    flatten_seconds
-        How long a stop waits for the venue to show a flat account.
-    most_waiting
-        Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step.
-    rolls
-        End before a later session when the desk holds nothing, for a run of its own to follow.
-    sessions
-        Stop after so many closes; None goes on until asked.
-    stop
-        What happens to positions and orders at the end.
-    """
+    """Settings of a runner; times in seconds."""
 
     reconcile_seconds: float = 60.0
+    """Between two views of the account."""
     confirm_seconds: float = 1.0
+    """Between the two views that must agree on a difference."""
     resolve_seconds: float = 1.0
+    """Between two queries of one unknown order (grows to ten times as much)."""
     absent_after_seconds: float = 10.0
+    """How long after a start the venue may still accept an order of the run before: earlier, its absence
+    proves nothing.
+    """
     silent_seconds: float = 60.0
+    """Without a message from a data stream in an open session, it is reconnected; 0 never."""
     flush_seconds: float = 1.0
+    """Between two group commits of events that led to nothing."""
     tick_seconds: float = 0.05
+    """Longest time in which a due timer is not looked at."""
     deadline_margin_seconds: float = 300.0
+    """How long before the venue's cut-off the closing of expiring options begins."""
     flatten_seconds: float = 120.0
+    """How long a stop waits for the venue to show a flat account."""
     most_waiting: int = 2_000
+    """Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step."""
     rolls: bool = False
+    """End before a later session when the desk holds nothing, for a run of its own to follow."""
     sessions: int | None = None
+    """Stop after so many closes; None goes on until asked."""
     stop: StopMode = StopMode.HOLD
+    """What happens to positions and orders at the end."""
 
 
 class OperationResult(TypedDict):

@@ -31,18 +31,12 @@ STEADY_SECONDS = 60.0
 
 
 class Policy(NamedTuple):
-    """What follows when supervised work raises an unexpected exception.
-
-    Parameters
-    ----------
-    restarts
-        How often in a row the work is started again; None without limit.
-    halts
-        Whether the desk halts once no restart is left; otherwise it goes on without this work.
-    """
+    """What follows when supervised work raises an unexpected exception."""
 
     restarts: int | None = 0
+    """How often in a row the work is started again; None without limit."""
     halts: bool = False
+    """Whether the desk halts once no restart is left; otherwise it goes on without this work."""
 
 
 RESTART = Policy(restarts=None)

@@ -129,19 +129,13 @@ NOTHING: tuple[BarEvent, ...] = ()
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """A figure that is not available, and the reason.
-
-    Parameters
-    ----------
-    reason
-        Why, for the user.
-    have, need
-        Bars or sessions available and needed; 0 where the reason is no count.
-    """
+    """A figure that is not available, and the reason."""
 
     reason: str
+    """Why, for the user."""
     have: int = 0
     need: int = 0
+    """``have``, ``need``: Bars or sessions available and needed; 0 where the reason is no count."""
 
 
 class Timeframes:

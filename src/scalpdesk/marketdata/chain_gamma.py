@@ -41,29 +41,22 @@ NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class PricedChain:
-    """Option chain with gammas.
-
-    Parameters
-    ----------
-    rows
-        One row a listed option.
-    spot
-        Underlying, currency per unit.
-    rate, borrow
-        Continuously compounded, a year, one value a row.
-    from_quotes, from_smile
-        Number of rows with a quoted volatility, and with one of the fitted smile.
-    surface
-        The fitted surface; None when nothing was quoted.
-    """
+    """Option chain with gammas."""
 
     rows: ExposureRows
+    """One row a listed option."""
     spot: float
+    """Underlying, currency per unit."""
     rate: Floats
     borrow: Floats
+    """``rate``, ``borrow``: Continuously compounded, a year, one value a row."""
     from_quotes: int
     from_smile: int
+    """``from_quotes``, ``from_smile``: Number of rows with a quoted volatility, and with one of the fitted
+    smile.
+    """
     surface: ChainSurface | None
+    """The fitted surface; None when nothing was quoted."""
 
 
 def price_chain(

@@ -37,23 +37,6 @@ BISECTIONS = 80
 class ExposureRows:
     """Options of one underlying as columns of equal length, one row an option.
 
-    Parameters
-    ----------
-    strike, is_call
-        Strike in currency per unit of the underlying, and the right.
-    gamma
-        Change of delta per 1.00 of the underlying, for one unit; NaN where unknown.
-    open_interest
-        Contracts at the end of the previous session; NaN where not published.
-    multiplier
-        Units of the underlying in one contract.
-    expiry
-        Dates, one a row.
-    vol
-        Implied volatility per year, for repricing; NaN where there is none.
-    years
-        Time to expiry in years, for repricing.
-
     Raises
     ------
     ArgumentError
@@ -62,12 +45,19 @@ class ExposureRows:
 
     strike: Floats
     is_call: NDArray[np.bool_]
+    """``strike``, ``is_call``: Strike in currency per unit of the underlying, and the right."""
     gamma: Floats
+    """Change of delta per 1.00 of the underlying, for one unit; NaN where unknown."""
     open_interest: Floats
+    """Contracts at the end of the previous session; NaN where not published."""
     multiplier: Floats
+    """Units of the underlying in one contract."""
     expiry: tuple[date, ...] = ()
+    """Dates, one a row."""
     vol: Floats | None = None
+    """Implied volatility per year, for repricing; NaN where there is none."""
     years: Floats | None = None
+    """Time to expiry in years, for repricing."""
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length."""
@@ -102,37 +92,26 @@ class StrikeExposure:
 
 @dataclass(frozen=True, slots=True)
 class GammaExposure:
-    """Dealer gamma exposure of a chain.
-
-    Parameters
-    ----------
-    spot
-        Underlying at which the gammas were computed.
-    sum_usd
-        Sum over the counted rows, in USD of delta per move of 1 %.
-    rows_listed, rows_counted
-        Rows of the chain, and those with both a gamma and an open interest.
-    by_strike
-        In order of the strike.
-    by_expiry
-        Date and sum, in order of the date.
-    call_wall
-        Strike with the largest exposure of calls; None without one.
-    put_wall
-        Strike with the most negative exposure of puts; None without one. Of equals, the lower strike.
-    min_coverage
-        Coverage below which the exposure is unknown.
-    """
+    """Dealer gamma exposure of a chain."""
 
     spot: float
+    """Underlying at which the gammas were computed."""
     sum_usd: float
+    """Sum over the counted rows, in USD of delta per move of 1 %."""
     rows_listed: int
     rows_counted: int
+    """``rows_listed``, ``rows_counted``: Rows of the chain, and those with both a gamma and an open interest.
+    """
     by_strike: tuple[StrikeExposure, ...]
+    """In order of the strike."""
     by_expiry: tuple[tuple[date, float], ...]
+    """Date and sum, in order of the date."""
     call_wall: float | None
+    """Strike with the largest exposure of calls; None without one."""
     put_wall: float | None
+    """Strike with the most negative exposure of puts; None without one. Of equals, the lower strike."""
     min_coverage: float = MIN_COVERAGE
+    """Coverage below which the exposure is unknown."""
 
     @property
     def coverage(self) -> float:

@@ -20,23 +20,16 @@ REPEATS = 3
 
 
 class QuotedVol(NamedTuple):
-    """Volatilities (fractions a year) of a quote on the out-of-the-money side; None where there is none.
-
-    Attributes
-    ----------
-    bid, mid, ask
-        Of the three prices.
-    vega
-        At the mid, currency per 1.00 of volatility and unit of the underlying.
-    deviation
-        Standard deviation of the mid's volatility: the spread over 2·√3·vega.
-    """
+    """Volatilities (fractions a year) of a quote on the out-of-the-money side; None where there is none."""
 
     bid: float | None
     mid: float | None
     ask: float | None
+    """``bid``, ``mid``, ``ask``: Of the three prices."""
     vega: float | None
+    """At the mid, currency per 1.00 of volatility and unit of the underlying."""
     deviation: float | None
+    """Standard deviation of the mid's volatility: the spread over 2·√3·vega."""
 
 
 def quoted_vol(

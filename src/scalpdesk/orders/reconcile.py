@@ -48,32 +48,24 @@ class ForeignFill(msgspec.Struct, frozen=True):
 
 
 class AccountChange(msgspec.Struct, frozen=True):
-    """A line of the venue's history that is no trade: exercise, assignment, dividend, fee, transfer.
-
-    Parameters
-    ----------
-    reference
-        Unique; booked once.
-    cause
-        As in :class:`scalpdesk.core.events.PositionChanged`.
-    instrument_id
-        What it moved; None when it moved cash alone.
-    quantity_change, price, cash_change
-        Signed contracts or shares, what a unit is booked at, and signed currency.
-    ts_event_ns
-        When it happened, UTC nanoseconds.
-    detail
-        For people.
-    """
+    """A line of the venue's history that is no trade: exercise, assignment, dividend, fee, transfer."""
 
     reference: str
+    """Unique; booked once."""
     cause: ChangeCause
+    """As in :class:`scalpdesk.core.events.PositionChanged`."""
     instrument_id: InstrumentId | None
+    """What it moved; None when it moved cash alone."""
     quantity_change: Decimal
     price: Decimal
     cash_change: Decimal
+    """``quantity_change``, ``price``, ``cash_change``: Signed contracts or shares, what a unit is booked at,
+    and signed currency.
+    """
     ts_event_ns: int
+    """When it happened, UTC nanoseconds."""
     detail: str = ""
+    """For people."""
 
 
 class BookedFill(msgspec.Struct, frozen=True):
@@ -118,21 +110,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """Differences too small to report.
-
-    Parameters
-    ----------
-    cash
-        Difference of cash that is none, in currency.
-    cash_cause_fraction
-        Share of ``equity`` up to which a difference of cash alone is booked as interest or fees, once a day.
-    equity
-        Net asset value in currency.
-    """
+    """Differences too small to report."""
 
     cash: Decimal = CENT
+    """Difference of cash that is none, in currency."""
     cash_cause_fraction: Decimal = Decimal("0.0005")
+    """Share of ``equity`` up to which a difference of cash alone is booked as interest or fees, once a day.
+    """
     equity: Decimal = ZERO
+    """Net asset value in currency."""
 
 
 Booking = tuple[Explained, PositionChanged]
@@ -411,24 +397,16 @@ def cash_cause(
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
-    """What a comparison found.
-
-    Parameters
-    ----------
-    explained
-        Differences with a cause, in the order in which they are to be booked.
-    unexplained
-        Differences for the operator.
-    missing_orders
-        Orders that the desk holds for live and the venue does not show: ask for each.
-    shown_orders
-        Orders of unknown state that the venue shows as open: proof that it has them.
-    """
+    """What a comparison found."""
 
     explained: tuple[Explained, ...] = ()
+    """Differences with a cause, in the order in which they are to be booked."""
     unexplained: tuple[Difference, ...] = ()
+    """Differences for the operator."""
     missing_orders: tuple[str, ...] = ()
+    """Orders that the desk holds for live and the venue does not show: ask for each."""
     shown_orders: tuple[OpenOrder, ...] = ()
+    """Orders of unknown state that the venue shows as open: proof that it has them."""
 
 
 class _Remainder:

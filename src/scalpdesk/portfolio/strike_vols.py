@@ -51,25 +51,17 @@ class StrikeVol(NamedTuple):
 
 
 class ExpirySmile(NamedTuple):
-    """Smile of one expiry at an instant.
-
-    Attributes
-    ----------
-    forward
-        Of the expiry, currency per unit.
-    years, variance_years
-        To expiry, by the calendar and on the run's variance clock.
-    svi
-        Total variance at ln(strike / forward), the same by either clock.
-    strikes
-        Quotes that it was fitted to.
-    """
+    """Smile of one expiry at an instant."""
 
     forward: float
+    """Of the expiry, currency per unit."""
     years: float
     variance_years: float
+    """``years``, ``variance_years``: To expiry, by the calendar and on the run's variance clock."""
     svi: SviSmile
+    """Total variance at ln(strike / forward), the same by either clock."""
     strikes: int
+    """Quotes that it was fitted to."""
 
     def vols(self, log_moneyness: Floats) -> Floats:
         """Return volatilities per root year of the variance clock at ln(strike / forward)."""

@@ -90,15 +90,10 @@ def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seve
 
 @dataclass(frozen=True, slots=True)
 class AmericanModel:
-    """Exercise at any time up to expiry.
-
-    Parameters
-    ----------
-    futures
-        The spot is a forward: the yield is the rate, and rho moves both.
-    """
+    """Exercise at any time up to expiry."""
 
     futures: bool = False
+    """The spot is a forward: the yield is the rate, and rho moves both."""
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.

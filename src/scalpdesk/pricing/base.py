@@ -18,42 +18,28 @@ NO_DIVIDENDS: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
 
 @dataclass(frozen=True, slots=True)
 class Greeks:
-    """Price and sensitivities of options, per ONE unit of the underlying; arrays of one shape.
-
-    Attributes
-    ----------
-    price
-        Option price in the quote currency (in coin for the inverse model).
-    delta
-        Change of price per 1.00 of the underlying's price.
-    gamma
-        Change of delta per 1.00 of the underlying's price.
-    theta
-        Change of price per YEAR of calendar time (divide by 365 for a day).
-    vega
-        Change of price per 1.00 of volatility (divide by 100 for a point).
-    rho
-        Change of price per 1.00 of the interest rate.
-    vanna
-        Change of delta per 1.00 of volatility.
-    volga
-        Change of vega per 1.00 of volatility.
-    charm
-        Change of delta per YEAR of calendar time.
-    usd_greeks
-        For the inverse model the same option in USD, else None; read it as ``usd``.
-    """
+    """Price and sensitivities of options, per ONE unit of the underlying; arrays of one shape."""
 
     price: Floats
+    """Option price in the quote currency (in coin for the inverse model)."""
     delta: Floats
+    """Change of price per 1.00 of the underlying's price."""
     gamma: Floats
+    """Change of delta per 1.00 of the underlying's price."""
     theta: Floats
+    """Change of price per YEAR of calendar time (divide by 365 for a day)."""
     vega: Floats
+    """Change of price per 1.00 of volatility (divide by 100 for a point)."""
     rho: Floats
+    """Change of price per 1.00 of the interest rate."""
     vanna: Floats
+    """Change of delta per 1.00 of volatility."""
     volga: Floats
+    """Change of vega per 1.00 of volatility."""
     charm: Floats
+    """Change of delta per YEAR of calendar time."""
     usd_greeks: "Greeks | None" = None
+    """For the inverse model the same option in USD, else None; read it as ``usd``."""
 
     @property
     def usd(self) -> "Greeks":

@@ -193,18 +193,12 @@ class _DividendOption:
 
 @dataclass(frozen=True, slots=True)
 class CashDividendModel:
-    """European or American exercise with cash dividends.
-
-    Parameters
-    ----------
-    american
-        Exercise at any time, else at expiry only.
-    spot_model
-        The ``spot`` model, else the ``escrowed`` one.
-    """
+    """European or American exercise with cash dividends."""
 
     american: bool
+    """Exercise at any time, else at expiry only."""
     spot_model: bool = False
+    """The ``spot`` model, else the ``escrowed`` one."""
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.

@@ -22,15 +22,10 @@ from scalpdesk.pricing.kernels.european import fill_european
 
 @dataclass(frozen=True, slots=True)
 class EuropeanModel:
-    """Exercise at expiry only.
-
-    Parameters
-    ----------
-    futures
-        Black 1976: the spot is a forward, so the yield is the rate, and rho moves both.
-    """
+    """Exercise at expiry only."""
 
     futures: bool = False
+    """Black 1976: the spot is a forward, so the yield is the rate, and rho moves both."""
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units."""

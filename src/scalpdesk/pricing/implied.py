@@ -26,20 +26,15 @@ STATUSES = ("ok", "below_intrinsic", "above_maximum", "expired", "bad_input")
 
 @dataclass(frozen=True, slots=True)
 class ImpliedVol:
-    """Implied volatilities with their statuses, two arrays of one shape.
-
-    Attributes
-    ----------
-    vol
-        Annual volatility; NaN wherever ``status`` is not "ok".
-    status
-        "ok"; "below_intrinsic": the price has no time value, it does not exceed what the option is worth
-        at zero volatility; "above_maximum": no volatility is enough; "expired"; "bad_input": NaN, infinite,
-        negative or zero spot or strike.
-    """
+    """Implied volatilities with their statuses, two arrays of one shape."""
 
     vol: Floats
+    """Annual volatility; NaN wherever ``status`` is not "ok"."""
     status: NDArray[np.str_]
+    """"ok"; "below_intrinsic": the price has no time value, it does not exceed what the option is worth at
+    zero volatility; "above_maximum": no volatility is enough; "expired"; "bad_input": NaN, infinite, negative
+    or zero spot or strike.
+    """
 
 
 def implied_vol(

@@ -26,21 +26,14 @@ _NEAR = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class SviVols:
-    """Volatilities of an SVI smile times a factor, ``f·σ(k/f)``: a :data:`Smile` with a compiled level.
-
-    Parameters
-    ----------
-    svi
-        Total variance at ln(strike / forward).
-    years
-        To expiry, on the clock of the volatilities.
-    factor
-        f.
-    """
+    """Volatilities of an SVI smile times a factor, ``f·σ(k/f)``: a :data:`Smile` with a compiled level."""
 
     svi: SviSmile
+    """Total variance at ln(strike / forward)."""
     years: float
+    """To expiry, on the clock of the volatilities."""
     factor: float = 1.0
+    """f."""
 
     def __call__(self, log_moneyness: Floats) -> Floats:
         """Return volatilities, fractions a year."""

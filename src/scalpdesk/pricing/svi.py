@@ -233,23 +233,17 @@ _NONE = np.empty(0)
 
 @dataclass(frozen=True, slots=True)
 class SmileFit:
-    """Fit of a smile to the quotes of one expiry, free or held free of arbitrage.
-
-    Parameters
-    ----------
-    k
-        ln(strike / forward), at least two values.
-    low_vol, high_vol
-        Implied volatility of bid and ask, a year; the fit targets their mean, each quote weighted by the
-        inverse of its half-width (vega over spread, to first order).
-    years
-        Time to expiry.
-    """
+    """Fit of a smile to the quotes of one expiry, free or held free of arbitrage."""
 
     k: Floats
+    """ln(strike / forward), at least two values."""
     low_vol: Floats
     high_vol: Floats
+    """``low_vol``, ``high_vol``: Implied volatility of bid and ask, a year; the fit targets their mean, each
+    quote weighted by the inverse of its half-width (vega over spread, to first order).
+    """
     years: float
+    """Time to expiry."""
 
     @property
     def theta(self) -> float:

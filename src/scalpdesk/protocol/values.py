@@ -187,18 +187,12 @@ def ts_text(at_ns: int) -> str:
 
 
 class FreshnessGuard(msgspec.Struct, frozen=True):
-    """Age limits of events; not used in a replay.
-
-    Parameters
-    ----------
-    max_age_seconds
-        Greatest age of an event.
-    max_future_seconds
-        Greatest lead of the source's clock.
-    """
+    """Age limits of events; not used in a replay."""
 
     max_age_seconds: float = 30.0
+    """Greatest age of an event."""
     max_future_seconds: float = 5.0
+    """Greatest lead of the source's clock."""
 
     def verdict(self, ts: object, now_ns: int) -> str:
         """Return ``ok``, ``invalid_ts``, ``stale_ts`` or ``future_ts`` for a ``ts`` at ``now_ns``."""

@@ -63,125 +63,107 @@ BOUNDS: dict[str, Bound] = {
 
 
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of one account. Money in the quote currency; fractions are of equity.
-
-    Parameters
-    ----------
-    max_daily_loss
-        Loss of a session, realised and unrealised and fees, at which nothing new is opened.
-        None takes ``max_daily_loss_fraction``.
-    max_daily_loss_fraction
-        The same as a fraction of the equity at the session's open.
-    max_consecutive_losses
-        Losing closed trades in a row after which nothing new is opened.
-    max_position_fraction
-        Largest share of equity that one new position may put at risk (premium of options,
-        notional of shares).
-    max_capital_fraction
-        Largest share of equity that the book may tie up should everything that works be filled:
-        premium of options, half the notional of shares.
-    max_order_contracts, max_order_shares
-        Largest single order.
-    max_order_premium
-        Largest premium of a single opening order; None leaves it to ``max_position_fraction``.
-    max_option_contracts, max_expiry_contracts, max_underlying_contracts
-        Largest position in one contract, in all contracts of one expiry, and of one underlying,
-        long or short, counted as if every working order were filled. None takes 5, 10 and 20 times
-        ``max_order_contracts``.
-    max_short_contracts
-        Largest short position in one contract; 0 sells only what is held.
-    max_position_shares
-        Largest position in shares, long or short. None takes 5 times ``max_order_shares``.
-    max_orders_per_minute
-        Orders sent in any 60 seconds; exits and hedges included.
-    max_messages_per_minute
-        Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None
-        takes 1.5 times ``max_orders_per_minute``.
-    throttle_reserve_fraction
-        Share of both, and of ``max_live_orders``, that entries leave free; hedges leave half of it to exits.
-    max_live_orders
-        Orders at the venue at one time.
-    price_collar_fraction
-        A limit price may be worse than the far side of the quote by this fraction at most.
-    max_net_delta_fraction
-        Net delta, beta-weighted, after an order in shares or of written options.
-        None switches the cap off.
-    max_bought_delta_fraction
-        The same after an order that buys options, whose loss ends at the premium.
-    betas
-        Beta of an underlying by symbol, the move for a move of 1 of the index; QQQ 1.14 and all others 1
-        where it is not named.
-    max_underlying_fraction
-        Largest share of each Greeks cap that one underlying may take, however others offset it. None
-        leaves the caps on the sum alone.
-    max_gamma_fraction
-        Change of the net delta (currency) for a move of 1 %, after an order that leaves it short.
-    max_bought_gamma_fraction
-        The same after an order that leaves the book long gamma.
-    max_vega_fraction, max_theta_fraction
-        Vega of one volatility point, and theta of one calendar day, at most what time value is left.
-    max_margin_fraction, reduce_margin_fraction, flatten_margin_fraction
-        Maintenance margin over equity at which nothing is opened, the desk goes to reducing, and it closes
-        everything: of accounts in coin, and where a venue closes positions by it. None switches a stage off.
-    target_vol
-        Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter
-        and one. None leaves sizes to the strategy.
-    allowed_underlyings
-        Symbols that may be traded, with their options; None takes all of the run.
-    allowed_order_types
-        Order types that may be sent.
-    duplicate_window_seconds
-        An order equal to one that is still at the venue is refused when it follows so closely.
-    size_window_seconds, max_window_contracts, max_window_shares
-        Quantity ordered in any such window, exits aside. None takes 10 times the largest order.
-    max_repeats_per_minute, max_flips_per_minute
-        Executions on one side of an instrument in a row, and departures from flat, in any 60
-        seconds, after which the desk only reduces until a person resumes it. None takes a half and a
-        sixth of ``max_orders_per_minute``.
-    max_reject_fraction, reject_window_seconds
-        Nothing new is opened while the venue refused this share of ten or more answered orders.
-    """
+    """Limits of one account. Money in the quote currency; fractions are of equity."""
 
     max_daily_loss: Decimal | None = None
+    """Loss of a session, realised and unrealised and fees, at which nothing new is opened. None takes
+    ``max_daily_loss_fraction``.
+    """
     max_daily_loss_fraction: float = 0.05
+    """The same as a fraction of the equity at the session's open."""
     max_consecutive_losses: int = 3
+    """Losing closed trades in a row after which nothing new is opened."""
     max_position_fraction: float = 0.25
+    """Largest share of equity that one new position may put at risk (premium of options, notional of shares).
+    """
     max_capital_fraction: float = 1.0
+    """Largest share of equity that the book may tie up should everything that works be filled: premium of
+    options, half the notional of shares.
+    """
     max_order_contracts: int = 100
     max_order_shares: int = 20_000
+    """``max_order_contracts``, ``max_order_shares``: Largest single order."""
     max_order_premium: Decimal | None = None
+    """Largest premium of a single opening order; None leaves it to ``max_position_fraction``."""
     max_option_contracts: int | None = None
     max_expiry_contracts: int | None = None
     max_underlying_contracts: int | None = None
+    """``max_option_contracts``, ``max_expiry_contracts``, ``max_underlying_contracts``: Largest position in
+    one contract, in all contracts of one expiry, and of one underlying, long or short, counted as if every
+    working order were filled. None takes 5, 10 and 20 times ``max_order_contracts``.
+    """
     max_short_contracts: int = 0
+    """Largest short position in one contract; 0 sells only what is held."""
     max_position_shares: int | None = None
+    """Largest position in shares, long or short. None takes 5 times ``max_order_shares``."""
     max_orders_per_minute: int = 120
+    """Orders sent in any 60 seconds; exits and hedges included."""
     max_messages_per_minute: int | None = None
+    """Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None takes 1.5
+    times ``max_orders_per_minute``.
+    """
     throttle_reserve_fraction: float = 0.2
+    """Share of both, and of ``max_live_orders``, that entries leave free; hedges leave half of it to exits.
+    """
     max_live_orders: int = 20
+    """Orders at the venue at one time."""
     price_collar_fraction: float = 0.10
+    """A limit price may be worse than the far side of the quote by this fraction at most."""
     max_net_delta_fraction: float | None = 0.20
+    """Net delta, beta-weighted, after an order in shares or of written options. None switches the cap off."""
     max_bought_delta_fraction: float | None = 5.0
+    """The same after an order that buys options, whose loss ends at the premium."""
     betas: dict[str, float] = msgspec.field(default_factory=dict)
+    """Beta of an underlying by symbol, the move for a move of 1 of the index; QQQ 1.14 and all others 1 where
+    it is not named.
+    """
     max_underlying_fraction: float | None = 1.0
+    """Largest share of each Greeks cap that one underlying may take, however others offset it. None leaves
+    the caps on the sum alone.
+    """
     max_gamma_fraction: float | None = 0.10
+    """Change of the net delta (currency) for a move of 1 %, after an order that leaves it short."""
     max_bought_gamma_fraction: float | None = 10.0
+    """The same after an order that leaves the book long gamma."""
     max_vega_fraction: float | None = 0.01
     max_theta_fraction: float | None = 0.01
+    """``max_vega_fraction``, ``max_theta_fraction``: Vega of one volatility point, and theta of one calendar
+    day, at most what time value is left.
+    """
     max_margin_fraction: float | None = 0.5
     reduce_margin_fraction: float | None = 0.6
     flatten_margin_fraction: float | None = 0.8
+    """``max_margin_fraction``, ``reduce_margin_fraction``, ``flatten_margin_fraction``: Maintenance margin
+    over equity at which nothing is opened, the desk goes to reducing, and it closes everything: of accounts
+    in coin, and where a venue closes positions by it. None switches a stage off.
+    """
     target_vol: float | None = None
+    """Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter and one.
+    None leaves sizes to the strategy.
+    """
     allowed_underlyings: tuple[str, ...] | None = None
+    """Symbols that may be traded, with their options; None takes all of the run."""
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
+    """Order types that may be sent."""
     duplicate_window_seconds: float = 0.5
+    """An order equal to one that is still at the venue is refused when it follows so closely."""
     size_window_seconds: float = 60.0
     max_window_contracts: int | None = None
     max_window_shares: int | None = None
+    """``size_window_seconds``, ``max_window_contracts``, ``max_window_shares``: Quantity ordered in any such
+    window, exits aside. None takes 10 times the largest order.
+    """
     max_repeats_per_minute: int | None = None
     max_flips_per_minute: int | None = None
+    """``max_repeats_per_minute``, ``max_flips_per_minute``: Executions on one side of an instrument in a row,
+    and departures from flat, in any 60 seconds, after which the desk only reduces until a person resumes it.
+    None takes a half and a sixth of ``max_orders_per_minute``.
+    """
     max_reject_fraction: float = 0.5
     reject_window_seconds: float = 300.0
+    """``max_reject_fraction``, ``reject_window_seconds``: Nothing new is opened while the venue refused this
+    share of ten or more answered orders.
+    """
 
     def __post_init__(self) -> None:
         """Refuse figures that would switch a limit off by accident, and pairs that contradict."""

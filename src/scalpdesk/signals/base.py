@@ -120,27 +120,18 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one signal says.
-
-    Parameters
-    ----------
-    name
-        Of the signal, as in ``GAMMA_SQUEEZE``.
-    score
-        From 0 to the signal's weight; None when the signal is absent.
-    direction
-        +1 up, -1 down, 0 none.
-    confidence
-        By the signal's thresholds on the score; ``low`` when absent.
-    reasons
-        What scored, with the numbers; for an absent signal the one reason why.
-    """
+    """What one signal says."""
 
     name: str
+    """Of the signal, as in ``GAMMA_SQUEEZE``."""
     score: float | None
+    """From 0 to the signal's weight; None when the signal is absent."""
     direction: int = 0
+    """+1 up, -1 down, 0 none."""
     confidence: Confidence = Confidence.LOW
+    """By the signal's thresholds on the score; ``low`` when absent."""
     reasons: tuple[str, ...] = ()
+    """What scored, with the numbers; for an absent signal the one reason why."""
 
     @property
     def exists(self) -> bool:

@@ -8,21 +8,14 @@ from scalpdesk.signals.base import Confidence, MarketFacts, Reading, Scoring, Si
 
 
 class Composite(msgspec.Struct, frozen=True):
-    """The weighted sum of some scores.
-
-    Parameters
-    ----------
-    weighted
-        Score times weight over ten, by name, in the order given.
-    total
-        Their sum.
-    primary
-        Name of the largest weighted score; None when there is no score above zero.
-    """
+    """The weighted sum of some scores."""
 
     weighted: dict[str, float]
+    """Score times weight over ten, by name, in the order given."""
     total: float
+    """Their sum."""
     primary: str | None
+    """Name of the largest weighted score; None when there is no score above zero."""
 
 
 def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Composite:
@@ -48,24 +41,16 @@ def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Comp
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What all signals say at one instant.
-
-    Parameters
-    ----------
-    readings
-        One for each signal, in the order of the signals.
-    composite
-        Of those that exist.
-    chosen
-        The reading to trade on, or None.
-    against
-        Why nothing is to be traded on; empty when something is.
-    """
+    """What all signals say at one instant."""
 
     readings: tuple[Reading, ...]
+    """One for each signal, in the order of the signals."""
     composite: Composite
+    """Of those that exist."""
     chosen: Reading | None
+    """The reading to trade on, or None."""
     against: str = ""
+    """Why nothing is to be traded on; empty when something is."""
 
 
 def survey(

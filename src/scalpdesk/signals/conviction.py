@@ -35,30 +35,20 @@ class ConvictionLevel(StrEnum):
 
 
 class Conviction(msgspec.Struct, frozen=True):
-    """A conviction with its parts, in points.
-
-    Parameters
-    ----------
-    alignment
-        Clouds of the direction's colour, each half where the close is not beyond it: up to 25.
-    frames
-        Bar lengths whose fast cloud has the colour: up to 25.
-    volume
-        The bar's volume over the mean before it: up to 15.
-    thickness
-        Mean distance of the averages over the price: up to 10.
-    body
-        Open to close over the bar's range: up to 10.
-    factor
-        A composite from elsewhere, 0 to 1: up to 15; 4.5 where there is none.
-    """
+    """A conviction with its parts, in points."""
 
     alignment: float
+    """Clouds of the direction's colour, each half where the close is not beyond it: up to 25."""
     frames: float
+    """Bar lengths whose fast cloud has the colour: up to 25."""
     volume: float
+    """The bar's volume over the mean before it: up to 15."""
     thickness: float
+    """Mean distance of the averages over the price: up to 10."""
     body: float
+    """Open to close over the bar's range: up to 10."""
     factor: float
+    """A composite from elsewhere, 0 to 1: up to 15; 4.5 where there is none."""
 
     @property
     def total(self) -> int:

@@ -26,24 +26,16 @@ def last_closed_start_ns(at_ns: int, open_ns: int) -> int | None:
 
 
 class MacroState(msgspec.Struct, frozen=True):
-    """Bias as of the last closed 10-minute bar.
-
-    Parameters
-    ----------
-    bias
-        +1 bullish, -1 bearish, 0 neutral; None while too few bars have closed.
-    cloud
-        The 34/50 cloud; None before the first bar.
-    bar_end_ns
-        End of that bar, UTC nanoseconds; 0 before the first.
-    minutes
-        Minutes of which it is made.
-    """
+    """Bias as of the last closed 10-minute bar."""
 
     bias: int | None
+    """+1 bullish, -1 bearish, 0 neutral; None while too few bars have closed."""
     cloud: CloudState | None
+    """The 34/50 cloud; None before the first bar."""
     bar_end_ns: int
+    """End of that bar, UTC nanoseconds; 0 before the first."""
     minutes: int
+    """Minutes of which it is made."""
 
     @property
     def is_thin(self) -> bool:

@@ -26,38 +26,27 @@ class MarkSource(Protocol):
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account is opened with.
-
-    Parameters
-    ----------
-    name
-        Key under which the broker keeps it.
-    cash
-        In the reporting currency, exact.
-    positions
-        Signed units and mean cost (currency per unit) by instrument.
-    options_level
-        0 none, 1 covered, 2 long, 3 spreads, 4 uncovered.
-    multiplier
-        Largest leverage in shares within the day: 1 cash account, 2 margin, 4 day trading.
-    shorting_enabled, shortable
-        Whether shares may be sold short, and which symbols; None for all.
-    day_trades_blocked
-        The broker's flag of the day-trade rule: nothing may be opened.
-    currency
-        Of the figures.
-    """
+    """What an account is opened with."""
 
     name: str = "account"
+    """Key under which the broker keeps it."""
     cash: Decimal = ZERO
+    """In the reporting currency, exact."""
     positions: dict[InstrumentId, tuple[Decimal, Decimal]] = {}
+    """Signed units and mean cost (currency per unit) by instrument."""
     options_level: int = SPREADS
+    """0 none, 1 covered, 2 long, 3 spreads, 4 uncovered."""
     multiplier: int = 4
+    """Largest leverage in shares within the day: 1 cash account, 2 margin, 4 day trading."""
     shorting_enabled: bool = True
     shortable: frozenset[str] | None = None
+    """``shorting_enabled``, ``shortable``: Whether shares may be sold short, and which symbols; None for all.
+    """
     trading_blocked: bool = False
     day_trades_blocked: bool = False
+    """The broker's flag of the day-trade rule: nothing may be opened."""
     currency: str = "USD"
+    """Of the figures."""
 
 
 class BrokerAccount:

@@ -72,36 +72,24 @@ PLACES: dict[str, str] = {
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One fault and its figures.
-
-    Parameters
-    ----------
-    name
-        One of :data:`PLACES`.
-    probability
-        Chance at each question, 0 to 1.
-    times
-        How often at most; 0 without end.
-    after
-        Questions that pass before the first answer.
-    match
-        Text that the question must contain (a path, a symbol); empty fits all.
-    seconds
-        Length of a delay, a halt, a loss of access.
-    fraction
-        Share of an order in a partial fill, share of a frame that is sent.
-    reason
-        Cause of a reject, as the broker names it.
-    """
+    """One fault and its figures."""
 
     name: str
+    """One of :data:`PLACES`."""
     probability: float = 1.0
+    """Chance at each question, 0 to 1."""
     times: int = 1
+    """How often at most; 0 without end."""
     after: int = 0
+    """Questions that pass before the first answer."""
     match: str = ""
+    """Text that the question must contain (a path, a symbol); empty fits all."""
     seconds: float = 1.0
+    """Length of a delay, a halt, a loss of access."""
     fraction: float = 0.5
+    """Share of an order in a partial fill, share of a frame that is sent."""
     reason: str = "insufficient_buying_power"
+    """Cause of a reject, as the broker names it."""
 
     def __post_init__(self) -> None:
         """Refuse names and figures out of range."""

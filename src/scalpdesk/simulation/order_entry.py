@@ -44,30 +44,20 @@ CUTOFF_MINUTES, CUTOFF_MINUTES_FUNDS = 45, 30
 
 @dataclass(frozen=True, slots=True)
 class VenueRules:
-    """Rules of one venue beside those of the market and the account.
-
-    Parameters
-    ----------
-    cutoff
-        Orders in expiring contracts are refused in their last minutes.
-    liquidation
-        Expiring positions that an account cannot take delivery of are closed before the end.
-    wash_trades
-        An order that could trade with an opposite one of the same account is refused.
-    penny_prices
-        Prices have two decimals from 1 on, four below.
-    option_lifetimes
-        Orders in options live for the day, or with a limit until cancelled.
-    turns
-        An order may be larger than the opposite holding, and turn it round.
-    """
+    """Rules of one venue beside those of the market and the account."""
 
     cutoff: bool = False
+    """Orders in expiring contracts are refused in their last minutes."""
     liquidation: bool = False
+    """Expiring positions that an account cannot take delivery of are closed before the end."""
     wash_trades: bool = False
+    """An order that could trade with an opposite one of the same account is refused."""
     penny_prices: bool = False
+    """Prices have two decimals from 1 on, four below."""
     option_lifetimes: bool = False
+    """Orders in options live for the day, or with a limit until cancelled."""
     turns: bool = False
+    """An order may be larger than the opposite holding, and turn it round."""
 
 
 ALPACA_RULES = VenueRules(

@@ -38,33 +38,22 @@ Facts = dict[str, str | float | int]
 
 @final
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """A decision of a strategy with its reasons; without ``intents`` a decision not to act.
-
-    Parameters
-    ----------
-    kind
-        What it is about; of a strategy of your own ``ENTRY``, ``HEDGE`` or ``EXIT``.
-    reasons
-        In plain words, with the numbers.
-    facts
-        The figures behind it, by name (units in the names).
-    intents
-        Orders and cancels.
-    all_or_none
-        When the gate refuses one intent, none is sent (the legs of a straddle).
-    carried_out
-        Part of it was done inside the desk already, without an order.
-    leg_orders
-        Whether its orders, options of equal size, may go as one order of several legs.
-    """
+    """A decision of a strategy with its reasons; without ``intents`` a decision not to act."""
 
     kind: DecisionKind
+    """What it is about; of a strategy of your own ``ENTRY``, ``HEDGE`` or ``EXIT``."""
     reasons: tuple[str, ...]
+    """In plain words, with the numbers."""
     facts: Facts = msgspec.field(default_factory=dict)
+    """The figures behind it, by name (units in the names)."""
     intents: tuple[Intent, ...] = ()
+    """Orders and cancels."""
     all_or_none: bool = True
+    """When the gate refuses one intent, none is sent (the legs of a straddle)."""
     carried_out: bool = False
+    """Part of it was done inside the desk already, without an order."""
     leg_orders: LegOrders = LegOrders.LEGS
+    """Whether its orders, options of equal size, may go as one order of several legs."""
 
 
 Action = Proposal | SetTimer | AskFolder
@@ -324,64 +313,44 @@ def phase_of(strategy: Strategy) -> str:
 
 
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``.
-
-    Parameters
-    ----------
-    name
-        Name on the command line and of its section ``[strategies.NAME]``.
-    config
-        Type of its settings, a ``msgspec.Struct`` that forbids unknown fields.
-    build
-        Makes the strategy from its settings (from the shared settings where it has ``members``).
-    summary
-        One line on what it trades.
-    aliases
-        Other names for it.
-    trades_options
-        Whether a live run has to load an option chain.
-    reads_dealer_gamma
-        Whether it reads dealer gamma exposure.
-    reads_option_volume
-        Whether recorded trades of the options are loaded with their quotes.
-    reads_iv_rank
-        Whether it reads the rank of the underlying's implied volatility.
-    history_sessions
-        Sessions before the first one whose minute bars it reads, from its settings.
-    expiry_days
-        Nearest and farthest days to expiry of its options, from its settings; None for no selection.
-    takes_over
-        Whether it hedges and closes an option of its underlying that the account holds when a run begins
-        on a day; a run that finds another one does not begin, for it would trade the hedge shares alone.
-    members
-        Names of the strategies that it combines.
-    flags
-        Settings (``KEY=VALUE``) by the command-line flag that stands for them.
-    demo_settings
-        Settings of a demo, overridden by the user's.
-    environment
-        Keys of its own settings that an environment name of an earlier program sets while it runs.
-    credentials
-        Fields of ``[credentials]`` with the key and the secret of its own account; None for the desk's.
-    """
+    """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``."""
 
     name: str
+    """Name on the command line and of its section ``[strategies.NAME]``."""
     config: type[msgspec.Struct]
+    """Type of its settings, a ``msgspec.Struct`` that forbids unknown fields."""
     build: Callable[[Any], Strategy]
+    """Makes the strategy from its settings (from the shared settings where it has ``members``)."""
     summary: str = ""
+    """One line on what it trades."""
     aliases: tuple[str, ...] = ()
+    """Other names for it."""
     trades_options: bool = True
+    """Whether a live run has to load an option chain."""
     reads_dealer_gamma: bool = False
+    """Whether it reads dealer gamma exposure."""
     reads_option_volume: bool = False
+    """Whether recorded trades of the options are loaded with their quotes."""
     reads_iv_rank: bool = False
+    """Whether it reads the rank of the underlying's implied volatility."""
     history_sessions: Callable[[Any], int] = lambda _: 0
+    """Sessions before the first one whose minute bars it reads, from its settings."""
     expiry_days: Callable[[Any], tuple[int, int]] | None = None
+    """Nearest and farthest days to expiry of its options, from its settings; None for no selection."""
     takes_over: Callable[[OptionContract, date], bool] = lambda _contract, _day: True
+    """Whether it hedges and closes an option of its underlying that the account holds when a run begins on a
+    day; a run that finds another one does not begin, for it would trade the hedge shares alone.
+    """
     members: tuple[str, ...] = ()
+    """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}
+    """Settings (``KEY=VALUE``) by the command-line flag that stands for them."""
     demo_settings: tuple[str, ...] = ()
+    """Settings of a demo, overridden by the user's."""
     environment: Mapping[str, tuple[str, ...]] = {}
+    """Keys of its own settings that an environment name of an earlier program sets while it runs."""
     credentials: tuple[str, str] | None = None
+    """Fields of ``[credentials]`` with the key and the secret of its own account; None for the desk's."""
 
 
 @runtime_checkable

@@ -40,28 +40,20 @@ LEAST_BARS = 12
 
 
 class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to hand over. The strategies themselves read their own sections.
-
-    Parameters
-    ----------
-    volatility_threshold_for_gamma
-        Above this volatility (fraction a year) the gamma scalper trades.
-    hysteresis
-        At the threshold less this, or below, st0cka trades again.
-    dwell_minutes
-        Least time in one session between two handovers.
-    source
-        ``nowcast``: the forecast, kept up to date by the session's bars; ``forecast``: it alone;
-        ``realized``: the session's bars alone, once there is an hour of them.
-    volatility
-        Use this one (fraction a year) instead.
-    """
+    """When to hand over. The strategies themselves read their own sections."""
 
     volatility_threshold_for_gamma: float = 0.20
+    """Above this volatility (fraction a year) the gamma scalper trades."""
     hysteresis: float = 0.02
+    """At the threshold less this, or below, st0cka trades again."""
     dwell_minutes: float = 30.0
+    """Least time in one session between two handovers."""
     source: Literal["nowcast", "forecast", "realized"] = "nowcast"
+    """``nowcast``: the forecast, kept up to date by the session's bars; ``forecast``: it alone; ``realized``:
+    the session's bars alone, once there is an hour of them.
+    """
     volatility: float | None = None
+    """Use this one (fraction a year) instead."""
 
     def __post_init__(self) -> None:
         """Refuse figures that mean nothing."""

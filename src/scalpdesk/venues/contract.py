@@ -54,36 +54,24 @@ from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
-    """An entry of an account's history that is no trade: an exercise, expiry, dividend, fee or transfer.
-
-    Parameters
-    ----------
-    activity_id
-        The venue's id, unique in the account.
-    kind
-        In the venue's own words.
-    cause
-        In the desk's, as in :class:`scalpdesk.core.events.PositionChanged`.
-    symbol
-        Its instrument; empty for the account as a whole.
-    quantity_change
-        Signed contracts or shares; zero when it moved cash alone.
-    price
-        What a unit is booked at, in currency.
-    cash_change
-        Signed currency.
-    ts_event_ns
-        When it happened, UTC nanoseconds; the start of its day where the venue only says the day.
-    """
+    """An entry of an account's history that is no trade: an exercise, expiry, dividend, fee or transfer."""
 
     activity_id: str
+    """The venue's id, unique in the account."""
     kind: str
+    """In the venue's own words."""
     cause: ChangeCause
+    """In the desk's, as in :class:`scalpdesk.core.events.PositionChanged`."""
     symbol: str
+    """Its instrument; empty for the account as a whole."""
     quantity_change: Decimal
+    """Signed contracts or shares; zero when it moved cash alone."""
     price: Decimal
+    """What a unit is booked at, in currency."""
     cash_change: Decimal
+    """Signed currency."""
     ts_event_ns: int
+    """When it happened, UTC nanoseconds; the start of its day where the venue only says the day."""
 
     def __str__(self) -> str:
         units = f"{self.quantity_change:+f} " if self.quantity_change else ""
@@ -110,27 +98,18 @@ class NoticeKind(StrEnum):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A change of a connection, in its place among the events.
-
-    Parameters
-    ----------
-    kind
-        What happened.
-    ts_recv_ns
-        When the gateway learned it, UTC nanoseconds.
-    stream
-        ``orders``, ``stocks``, ``options`` or ``requests``.
-    name
-        The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …
-    detail
-        Text for the operator. Never holds a key.
-    """
+    """A change of a connection, in its place among the events."""
 
     kind: NoticeKind
+    """What happened."""
     ts_recv_ns: int
+    """When the gateway learned it, UTC nanoseconds."""
     stream: str
+    """``orders``, ``stocks``, ``options`` or ``requests``."""
     name: str
+    """The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …"""
     detail: str = ""
+    """Text for the operator. Never holds a key."""
 
     @property
     def asks_for_reconciliation(self) -> bool:
@@ -223,59 +202,41 @@ class Revealable(Protocol):
 
 
 class LiveToken(msgspec.Struct, frozen=True):
-    """Proof that an operator armed live trading; only ``live`` makes it, and a live host requires it.
-
-    Parameters
-    ----------
-    account_id
-        The venue's id of the account that was armed; a gateway that finds another one stops.
-    config_hash
-        Hash of the effective configuration that was armed.
-    armed_ns
-        When, UTC nanoseconds.
-    who
-        The operator.
-    """
+    """Proof that an operator armed live trading; only ``live`` makes it, and a live host requires it."""
 
     account_id: str
+    """The venue's id of the account that was armed; a gateway that finds another one stops."""
     config_hash: str
+    """Hash of the effective configuration that was armed."""
     armed_ns: int
+    """When, UTC nanoseconds."""
     who: str
+    """The operator."""
 
 
 class KnownOrder(msgspec.Struct, frozen=True):
-    """An order of the journal, given to a gateway that connects, so that no fill counts twice.
-
-    Parameters
-    ----------
-    submitted
-        The order as it was sent (a leg of a multi-leg order is an order too).
-    filled
-        Cumulative quantity that the journal has booked.
-    value
-        Sum of quantity times price over what was booked.
-    is_live
-        True while the journal has not seen its end.
-    venue_order_id
-        The venue's id, empty when it was never learned.
-    parent_id
-        Client order id of the multi-leg order it belongs to, empty for none.
-    executions
-        Quantity and price by execution id, in the order in which the journal booked them; quantity 0 for
-        one that was taken back.
-    sent_ns
-        When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then
-        counts from this connection.
-    """
+    """An order of the journal, given to a gateway that connects, so that no fill counts twice."""
 
     submitted: SubmitOrder
+    """The order as it was sent (a leg of a multi-leg order is an order too)."""
     filled: Decimal = Decimal(0)
+    """Cumulative quantity that the journal has booked."""
     value: Decimal = Decimal(0)
+    """Sum of quantity times price over what was booked."""
     is_live: bool = True
+    """True while the journal has not seen its end."""
     venue_order_id: str = ""
+    """The venue's id, empty when it was never learned."""
     parent_id: str = ""
+    """Client order id of the multi-leg order it belongs to, empty for none."""
     executions: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
+    """Quantity and price by execution id, in the order in which the journal booked them; quantity 0 for one
+    that was taken back.
+    """
     sent_ns: int = 0
+    """When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then counts
+    from this connection.
+    """
 
 
 class AccountFacts(msgspec.Struct, frozen=True):
@@ -540,70 +501,50 @@ class EmergencyGateway(Gateway, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueSetup:
-    """What a venue's gateway is built from.
-
-    Parameters
-    ----------
-    instruments
-        Of the run; more may be added.
-    clock
-        Timestamps what is received.
-    key, secret
-        Of the account.
-    url
-        Address of a simulated exchange that speaks the venue's protocol; None for the venue itself.
-    live_token
-        Proof of arming; None for the venue's paper environment.
-    stock_feed, option_feed
-        Names of the data feeds.
-    options_level
-        Level that the account must have for the strategy (2 buys options, 3 spreads).
-    timeout_seconds, acceptance_seconds
-        Of one request, and after it until a 404 proves that its order is absent.
-    requests_per_minute, data_requests_per_minute
-        Of the trading and of the data interface.
-    heartbeat_seconds
-        Between pings of a stream.
-    data_only
-        Only the market is asked for: every order is refused.
-    fees
-        Charged on each fill, where the venue's messages state none.
-    """
+    """What a venue's gateway is built from."""
 
     instruments: Instruments
+    """Of the run; more may be added."""
     clock: Clock
+    """Timestamps what is received."""
     key: Revealable
     secret: Revealable
+    """``key``, ``secret``: Of the account."""
     url: str | None = None
+    """Address of a simulated exchange that speaks the venue's protocol; None for the venue itself."""
     live_token: LiveToken | None = None
+    """Proof of arming; None for the venue's paper environment."""
     stock_feed: str = ""
     option_feed: str = ""
+    """``stock_feed``, ``option_feed``: Names of the data feeds."""
     options_level: int = 0
+    """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
     timeout_seconds: float = 5.0
     acceptance_seconds: float = 10.0
+    """``timeout_seconds``, ``acceptance_seconds``: Of one request, and after it until a 404 proves that its
+    order is absent.
+    """
     requests_per_minute: int | None = None
     data_requests_per_minute: int = 200
+    """``requests_per_minute``, ``data_requests_per_minute``: Of the trading and of the data interface."""
     heartbeat_seconds: float = 10.0
+    """Between pings of a stream."""
     data_only: bool = False
+    """Only the market is asked for: every order is refused."""
     fees: FeeSchedule = NO_FEES
+    """Charged on each fill, where the venue's messages state none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueSpec:
-    """A venue that orders can be sent to.
-
-    Parameters
-    ----------
-    name
-        As ``--venue`` names it.
-    build
-        Returns a gateway; nothing is connected yet.
-    live_account
-        Asks for the real-money account of a key and a secret, which ``scalpdesk arm`` shows: reads, and
-        needs no arming; ConfigError for keys that are not accepted there, RetryError without an answer.
-        None where there is none: the venue is never traded with ``--live``.
-    """
+    """A venue that orders can be sent to."""
 
     name: str
+    """As ``--venue`` names it."""
     build: Callable[[VenueSetup], EmergencyGateway]
+    """Returns a gateway; nothing is connected yet."""
     live_account: Callable[[Revealable, Revealable], Awaitable[AccountFacts]] | None = None
+    """Asks for the real-money account of a key and a secret, which ``scalpdesk arm`` shows: reads, and needs
+    no arming; ConfigError for keys that are not accepted there, RetryError without an answer. None where
+    there is none: the venue is never traded with ``--live``.
+    """

@@ -40,31 +40,23 @@ class Span(NamedTuple):
 
 
 class OrderReport(msgspec.Struct, frozen=True):
-    """The state of one order as a venue reports it, in terms that venues share.
-
-    Parameters
-    ----------
-    client_order_id, venue_order_id
-        Its names; the first may be empty when only the venue's is known.
-    ts_event_ns
-        When it happened, UTC nanoseconds.
-    outcome
-        ``open``, ``filled``, ``cancelled``, ``expired`` or ``rejected``.
-    filled
-        Cumulative quantity.
-    average_price
-        Of what is filled, per unit; None when nothing is or the venue does not say.
-    reason
-        Of a rejection or cancellation.
-    """
+    """The state of one order as a venue reports it, in terms that venues share."""
 
     client_order_id: str
     venue_order_id: str
+    """``client_order_id``, ``venue_order_id``: Its names; the first may be empty when only the venue's is
+    known.
+    """
     ts_event_ns: int
+    """When it happened, UTC nanoseconds."""
     outcome: str
+    """``open``, ``filled``, ``cancelled``, ``expired`` or ``rejected``."""
     filled: Decimal
+    """Cumulative quantity."""
     average_price: Decimal | None
+    """Of what is filled, per unit; None when nothing is or the venue does not say."""
     reason: str = ""
+    """Of a rejection or cancellation."""
 
 
 class TrackedOrder:

@@ -7,28 +7,20 @@ from scalpdesk.volatility.ohlc import Array
 
 
 class VarianceFit(msgspec.Struct, frozen=True):
-    """Forecast of the mean variance per period over the horizon.
-
-    Parameters
-    ----------
-    variance
-        Expected variance per period (a decimal return squared).
-    log_error
-        Standard error of the log of ``variance``, from estimating it.
-    past_ratios
-        For every past day whose horizon has passed: the realised mean squared return over what the
-        model, with today's parameters, expected. Their spread is the noise of single days.
-    observations
-        Periods that went into the fit.
-    parameters
-        The fitted numbers by name, for decimal returns.
-    """
+    """Forecast of the mean variance per period over the horizon."""
 
     variance: float
+    """Expected variance per period (a decimal return squared)."""
     log_error: float
+    """Standard error of the log of ``variance``, from estimating it."""
     past_ratios: Array
+    """For every past day whose horizon has passed: the realised mean squared return over what the model, with
+    today's parameters, expected. Their spread is the noise of single days.
+    """
     observations: int
+    """Periods that went into the fit."""
     parameters: dict[str, float]
+    """The fitted numbers by name, for decimal returns."""
 
 
 def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:

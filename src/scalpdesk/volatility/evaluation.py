@@ -29,51 +29,37 @@ _SEED = 20_111_001
 
 
 class DieboldMariano(msgspec.Struct, frozen=True):
-    """Result of the Diebold-Mariano test of equal mean loss.
-
-    Parameters
-    ----------
-    mean_difference
-        Mean loss of the first less that of the second; below zero the first is better.
-    t
-        The mean over its Newey-West standard error.
-    p_value
-        Two-sided, normal.
-    lags
-        Of the Newey-West estimate.
-    """
+    """Result of the Diebold-Mariano test of equal mean loss."""
 
     mean_difference: float
+    """Mean loss of the first less that of the second; below zero the first is better."""
     t: float
+    """The mean over its Newey-West standard error."""
     p_value: float
+    """Two-sided, normal."""
     lags: int
+    """Of the Newey-West estimate."""
 
 
 class ModelScore(msgspec.Struct, frozen=True):
-    """Score of one model at one horizon.
-
-    Parameters
-    ----------
-    model, horizon_days, days
-        The model, its horizon in trading days, and the number of forecasts scored.
-    qlike
-        Mean of ``r²/f + ln f``, r in percent.
-    against_garch
-        Diebold-Mariano against GARCH(1,1); None for itself or where it was not run.
-    mcs_p
-        P-value in the model confidence set: the model is among the best at 10 % when above 0.10.
-        None when the set was not asked for.
-    bias
-        Mean forecast variance over mean squared return; 1 is unbiased.
-    """
+    """Score of one model at one horizon."""
 
     model: str
     horizon_days: int
     days: int
+    """``model``, ``horizon_days``, ``days``: The model, its horizon in trading days, and the number of
+    forecasts scored.
+    """
     qlike: float
+    """Mean of ``r²/f + ln f``, r in percent."""
     against_garch: DieboldMariano | None
+    """Diebold-Mariano against GARCH(1,1); None for itself or where it was not run."""
     mcs_p: float | None
+    """P-value in the model confidence set: the model is among the best at 10 % when above 0.10. None when the
+    set was not asked for.
+    """
     bias: float
+    """Mean forecast variance over mean squared return; 1 is unbiased."""
 
 
 def qlike(realised: Array, forecast: Array) -> Array:

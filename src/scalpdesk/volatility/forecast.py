@@ -32,49 +32,36 @@ EWMA_LEAST_RETURNS = 20
 
 
 class VolForecast(msgspec.Struct, frozen=True):
-    """A volatility forecast, annualised.
-
-    Parameters
-    ----------
-    vol
-        Square root of the expected mean variance over the horizon; NaN when there is no forecast.
-    low, high
-        Central interval for the volatility that will realise, measured as the root mean square of
-        the daily returns. From the errors of the model's past forecasts, or from normal returns where
-        there are fewer than 60 of them. Wide at one day: it is the spread of one absolute return.
-    stderr
-        Standard error of ``vol`` as an estimate of that expectation (used by :class:`EdgeGate`);
-        much smaller than the interval, which also covers the noise of single days.
-    confidence
-        Of the interval.
-    horizon_days
-        Trading days ahead.
-    model
-        The model that made it.
-    requested
-        The requested model; differs from ``model`` when it had too little data.
-    reason
-        Why another model was used, or why there is no forecast; None when the request was met.
-    fit
-        The fitted parameters by name.
-    observations
-        Periods that went into the fit.
-    dropped
-        Bars that were left out, with the reason for each.
-    """
+    """A volatility forecast, annualised."""
 
     vol: float
+    """Square root of the expected mean variance over the horizon; NaN when there is no forecast."""
     low: float
     high: float
+    """``low``, ``high``: Central interval for the volatility that will realise, measured as the root mean
+    square of the daily returns. From the errors of the model's past forecasts, or from normal returns where
+    there are fewer than 60 of them. Wide at one day: it is the spread of one absolute return.
+    """
     stderr: float
+    """Standard error of ``vol`` as an estimate of that expectation (used by :class:`EdgeGate`); much smaller
+    than the interval, which also covers the noise of single days.
+    """
     confidence: float
+    """Of the interval."""
     horizon_days: int
+    """Trading days ahead."""
     model: str
+    """The model that made it."""
     requested: str
+    """The requested model; differs from ``model`` when it had too little data."""
     reason: str | None
+    """Why another model was used, or why there is no forecast; None when the request was met."""
     fit: dict[str, float]
+    """The fitted parameters by name."""
     observations: int
+    """Periods that went into the fit."""
     dropped: tuple[DroppedBar, ...]
+    """Bars that were left out, with the reason for each."""
 
     @property
     def known(self) -> bool:

@@ -173,21 +173,14 @@ _RECIPES = {
 
 
 class GarchProcess(msgspec.Struct, frozen=True):
-    """Fitted GARCH process, which forecasts from any later day without refitting.
-
-    Parameters
-    ----------
-    model
-        ``garch``, ``gjr`` or ``egarch``.
-    parameters
-        In the order of ``names``, for percent returns.
-    names
-        Names of the parameters in ``arch``.
-    """
+    """Fitted GARCH process, which forecasts from any later day without refitting."""
 
     model: str
+    """``garch``, ``gjr`` or ``egarch``."""
     parameters: Array
+    """In the order of ``names``, for percent returns."""
     names: tuple[str, ...]
+    """Names of the parameters in ``arch``."""
 
     def next_variances(self, returns: Array) -> Array:
         """Variance of every return as known before it, and of the one after the last.

@@ -40,28 +40,21 @@ def har_value(coefficients: Sequence[float], regressors: Sequence[float]) -> flo
 
 
 class HarRegression(msgspec.Struct, frozen=True):
-    """Fitted HAR regression, which forecasts from any later day without refitting.
-
-    Parameters
-    ----------
-    horizon
-        Periods ahead that it was fitted for.
-    coefficients
-        Of the constant, the log variances of a day, a week and a month, and the falls.
-    residual_variance
-        Of the log variance ahead.
-    range_to_return_scale
-        Mean squared return over mean range variance, in the fitted sample.
-    floor, daily_vol
-        Smallest range variance and root of the mean one in that sample: the units of the regressors.
-    """
+    """Fitted HAR regression, which forecasts from any later day without refitting."""
 
     horizon: int
+    """Periods ahead that it was fitted for."""
     coefficients: Array
+    """Of the constant, the log variances of a day, a week and a month, and the falls."""
     residual_variance: float
+    """Of the log variance ahead."""
     range_to_return_scale: float
+    """Mean squared return over mean range variance, in the fitted sample."""
     floor: float
     daily_vol: float
+    """``floor``, ``daily_vol``: Smallest range variance and root of the mean one in that sample: the units of
+    the regressors.
+    """
 
     def expected(self, bars: Ohlc) -> Array:
         """Expected mean variance over the horizon after each bar, from the 22nd bar on (decimal)."""

@@ -21,21 +21,14 @@ SAMPLE_SECONDS = 300
 
 
 class Nowcast(NamedTuple):
-    """Volatilities of one day, fractions a year of 252 sessions.
-
-    Attributes
-    ----------
-    day_vol
-        Of the whole day: realised so far, and the rest as forecast.
-    weight
-        Share of the surprise so far that is expected to go on, 0 to 1.
-    rest_vol
-        Of what is left of the day.
-    """
+    """Volatilities of one day, fractions a year of 252 sessions."""
 
     day_vol: float
+    """Of the whole day: realised so far, and the rest as forecast."""
     weight: float
+    """Share of the surprise so far that is expected to go on, 0 to 1."""
     rest_vol: float
+    """Of what is left of the day."""
 
 
 def nowcast(

@@ -21,27 +21,21 @@ class DroppedBar(msgspec.Struct, frozen=True):
 
 
 class Ohlc(msgspec.Struct, frozen=True):
-    """Validated OHLC columns of equal length.
-
-    Parameters
-    ----------
-    open, high, low, close
-        Prices per unit, float64; from closes alone, all four are the close.
-    follows
-        Whether the bar before a bar was good too: a return across a dropped bar spans two periods.
-    positions
-        Each bar's position in the input.
-    dropped
-        The bars left out.
-    """
+    """Validated OHLC columns of equal length."""
 
     open: Array
     high: Array
     low: Array
     close: Array
+    """``open``, ``high``, ``low``, ``close``: Prices per unit, float64; from closes alone, all four are the
+    close.
+    """
     follows: npt.NDArray[np.bool_]
+    """Whether the bar before a bar was good too: a return across a dropped bar spans two periods."""
     positions: npt.NDArray[np.int64]
+    """Each bar's position in the input."""
     dropped: tuple[DroppedBar, ...]
+    """The bars left out."""
 
 
 def read_ohlc(bars: Any, *, closes_only: bool = False) -> Ohlc:

@@ -22,29 +22,22 @@ _PARZEN_BANDWIDTH = 3.5134
 
 
 class RealizedVol(msgspec.Struct, frozen=True):
-    """Realised volatility, annualised.
-
-    Parameters
-    ----------
-    vol
-        Of the last window; NaN with a ``reason`` when there is no complete window.
-    series
-        One value per input bar: of the window that ends with it, NaN where there is none.
-    estimator, window, periods_per_year
-        The arguments of the estimate; ``window`` is the number of periods.
-    dropped
-        Bars that were left out, with the reason for each.
-    reason
-        Why there is no value, or None.
-    """
+    """Realised volatility, annualised."""
 
     vol: float
+    """Of the last window; NaN with a ``reason`` when there is no complete window."""
     series: Array
+    """One value per input bar: of the window that ends with it, NaN where there is none."""
     estimator: str
     window: int
     periods_per_year: float
+    """``estimator``, ``window``, ``periods_per_year``: The arguments of the estimate; ``window`` is the
+    number of periods.
+    """
     dropped: tuple[DroppedBar, ...]
+    """Bars that were left out, with the reason for each."""
     reason: str | None
+    """Why there is no value, or None."""
 
     def __float__(self) -> float:
         return self.vol

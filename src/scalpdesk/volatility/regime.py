@@ -26,18 +26,12 @@ class Regime(StrEnum):
 
 
 class VariancePremium(msgspec.Struct, frozen=True):
-    """Variance risk premium: implied over forecast variance.
-
-    Parameters
-    ----------
-    variance
-        ``implied² − forecast²``, per year. Positive: options are rich; a gamma scalper wants negative.
-    ratio
-        ``implied / forecast``.
-    """
+    """Variance risk premium: implied over forecast variance."""
 
     variance: float
+    """``implied² − forecast²``, per year. Positive: options are rich; a gamma scalper wants negative."""
     ratio: float
+    """``implied / forecast``."""
 
 
 def regime_of(vol: float) -> Regime:

@@ -40,21 +40,14 @@ class _Regression(Protocol):
 
 
 class RollingForecasts(msgspec.Struct, frozen=True):
-    """Rolling forecasts and the realised variances.
-
-    Parameters
-    ----------
-    origins
-        Position of each forecast's first target return; returns before it were known.
-    variances
-        Model -> horizon -> forecast of the mean variance per day (decimal), one per origin.
-    realised
-        Horizon -> realised mean squared return, one per origin.
-    """
+    """Rolling forecasts and the realised variances."""
 
     origins: npt.NDArray[np.int64]
+    """Position of each forecast's first target return; returns before it were known."""
     variances: dict[str, dict[int, Array]]
+    """Model -> horizon -> forecast of the mean variance per day (decimal), one per origin."""
     realised: dict[int, Array]
+    """Horizon -> realised mean squared return, one per origin."""
 
 
 def rolling_forecasts(

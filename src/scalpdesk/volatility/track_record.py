@@ -15,35 +15,24 @@ from scalpdesk.volatility.evaluation import qlike
 
 
 class KeptForecast(msgspec.Struct, frozen=True):
-    """A forecast as it was made.
-
-    Parameters
-    ----------
-    symbol
-        Of the underlying.
-    made_for
-        First day of the horizon; only data known before that day's open was used.
-    model
-        The model that made it.
-    horizon_days
-        Trading days, ``made_for`` included.
-    vol, low, high
-        Per year; the interval is for the root mean square of the daily returns.
-    confidence
-        Of the interval.
-    periods_per_year
-        Trading days a year that the volatility was annualised with.
-    """
+    """A forecast as it was made."""
 
     symbol: str
+    """Of the underlying."""
     made_for: date
+    """First day of the horizon; only data known before that day's open was used."""
     model: str
+    """The model that made it."""
     horizon_days: int
+    """Trading days, ``made_for`` included."""
     vol: float
     low: float
     high: float
+    """``vol``, ``low``, ``high``: Per year; the interval is for the root mean square of the daily returns."""
     confidence: float
+    """Of the interval."""
     periods_per_year: float = 252.0
+    """Trading days a year that the volatility was annualised with."""
 
     @property
     def key(self) -> tuple[str, date, str, int]:
@@ -52,35 +41,24 @@ class KeptForecast(msgspec.Struct, frozen=True):
 
 
 class TrackRecord(msgspec.Struct, frozen=True):
-    """Score of one model's forecasts at one horizon.
-
-    Parameters
-    ----------
-    symbol, model, horizon_days
-        The scored group.
-    forecasts
-        Number whose horizon has passed.
-    pending
-        Number whose horizon has not.
-    qlike
-        Mean loss, percent squared; None while none has passed.
-    bias
-        Mean forecast variance over mean realised variance; above 1 they were too high.
-    inside
-        Share of realised volatilities inside the interval.
-    confidence
-        Nominal value of that share.
-    """
+    """Score of one model's forecasts at one horizon."""
 
     symbol: str
     model: str
     horizon_days: int
+    """``symbol``, ``model``, ``horizon_days``: The scored group."""
     forecasts: int
+    """Number whose horizon has passed."""
     pending: int
+    """Number whose horizon has not."""
     qlike: float | None
+    """Mean loss, percent squared; None while none has passed."""
     bias: float | None
+    """Mean forecast variance over mean realised variance; above 1 they were too high."""
     inside: float | None
+    """Share of realised volatilities inside the interval."""
     confidence: float
+    """Nominal value of that share."""
 
 
 def to_line(forecast: KeptForecast) -> str:

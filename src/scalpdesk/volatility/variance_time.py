@@ -61,29 +61,22 @@ _BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
 
 
 class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
-    """Variance weight of each part of the week, in variances of one regular session.
-
-    Parameters
-    ----------
-    night, weekend, holiday
-        From a close to the next open: on consecutive days, from Friday to Monday, over any other break.
-    half_day
-        A session that ends early.
-    profile
-        Shares of a regular session: the half hour from the open, then six hours. They sum to 1.
-    announcement
-        Added in the first and in the second hour after each announcement.
-    year
-        Sum over an average year: one year of the clock.
-    """
+    """Variance weight of each part of the week, in variances of one regular session."""
 
     night: float = 0.46
     weekend: float = 0.65
     holiday: float = 0.76
+    """``night``, ``weekend``, ``holiday``: From a close to the next open: on consecutive days, from Friday to
+    Monday, over any other break.
+    """
     half_day: float = 0.47
+    """A session that ends early."""
     profile: tuple[float, ...] = (0.138, 0.204, 0.130, 0.089, 0.094, 0.148, 0.197)
+    """Shares of a regular session: the half hour from the open, then six hours. They sum to 1."""
     announcement: tuple[float, float] = (0.63, 0.17)
+    """Added in the first and in the second hour after each announcement."""
     year: float = 252 + 197 * 0.46 + 46 * 0.65 + 9 * 0.76 + 8 * 0.80
+    """Sum over an average year: one year of the clock."""
 
     def __post_init__(self) -> None:
         parts = (self.night, self.weekend, self.holiday, self.half_day, self.year, *self.profile)
@@ -104,23 +97,17 @@ class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
 class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
     """Converts the span between two instants to years of variance.
 
-    Parameters
-    ----------
-    name
-        Name of the clock.
-    weights
-        Of the US session; None for the calendar clock.
-    announcements_ns
-        Scheduled announcements, UTC nanoseconds; each adds ``weights.announcement``.
-
     Notes
     -----
     Years are additive over neighbouring spans, grow strictly with the span, and are never NaN.
     """
 
     name: str
+    """Name of the clock."""
     weights: SessionWeights | None = None
+    """Of the US session; None for the calendar clock."""
     announcements_ns: tuple[int, ...] = ()
+    """Scheduled announcements, UTC nanoseconds; each adds ``weights.announcement``."""
 
     def years(self, start_ns: int, end_ns: int) -> float:
         """Years of variance from one instant to another; negative when the second is the earlier.

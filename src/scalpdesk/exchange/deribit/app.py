@@ -58,16 +58,11 @@ SHOWN = frozenset({"new", "canceled", "expired", "rejected", "replaced", *FILLS}
 
 @dataclass(slots=True)
 class Credits:
-    """Requests that an account has left, refilled with time: the lowest tier's limits.
-
-    Parameters
-    ----------
-    a_second, most
-        Requests a second that are granted for ever, and at once after a rest.
-    """
+    """Requests that an account has left, refilled with time: the lowest tier's limits."""
 
     a_second: float
     most: float
+    """``a_second``, ``most``: Requests a second that are granted for ever, and at once after a rest."""
     left: float = field(init=False)
     at_ns: int = 0
 

@@ -15,18 +15,12 @@ from scalpdesk.hedging.base import (
 
 
 class FixedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the fixed band.
-
-    Parameters
-    ----------
-    threshold
-        Half width in shares per straddle; a hedge needs strictly more (HEDGING_DELTA_THRESHOLD).
-    rehedge_to
-        ``zero`` (the seed's rule) or ``edge``.
-    """
+    """Settings of the fixed band."""
 
     threshold: float = 2.0
+    """Half width in shares per straddle; a hedge needs strictly more (HEDGING_DELTA_THRESHOLD)."""
     rehedge_to: RehedgeTo = "zero"
+    """``zero`` (the seed's rule) or ``edge``."""
 
     def __post_init__(self) -> None:
         positive("threshold", self.threshold, zero_allowed=True)

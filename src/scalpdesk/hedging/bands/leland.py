@@ -80,20 +80,17 @@ def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_
 
 
 class LelandConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of Leland's hedging.
-
-    Parameters
-    ----------
-    number
-        The Leland number to keep to, in (0, 1): the part of the variance given to costs. Sets the
-        interval between hedges.
-    shortest_seconds, longest_seconds
-        Bounds on that interval, in trading seconds; the default longest is one session.
-    """
+    """Settings of Leland's hedging."""
 
     number: float = 0.1
+    """The Leland number to keep to, in (0, 1): the part of the variance given to costs. Sets the interval
+    between hedges.
+    """
     shortest_seconds: float = 60.0
     longest_seconds: float = 23_400.0
+    """``shortest_seconds``, ``longest_seconds``: Bounds on that interval, in trading seconds; the default
+    longest is one session.
+    """
 
     def __post_init__(self) -> None:
         positive("number", self.number)

@@ -33,35 +33,24 @@ HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds
 
 
 class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of the threshold by regime.
-
-    Parameters
-    ----------
-    threshold
-        Contract deltas that the net delta may be off by, inclusive.
-    threshold_negative_gex
-        The tight one.
-    seconds_between_hedges
-        Shortest time between two hedges.
-    regime
-        What asks for the tight threshold: ``dealers`` that are known to be short gamma, the desk's
-        ``own_gamma`` below zero, or ``standard``: nothing.
-    gex_symbol
-        Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the
-        underlying's own.
-    gex_max_age_seconds
-        Age at which it is not known any more.
-    macro_widening
-        Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none.
-    """
+    """Settings of the threshold by regime."""
 
     threshold: Decimal = STANDARD_THRESHOLD
+    """Contract deltas that the net delta may be off by, inclusive."""
     threshold_negative_gex: Decimal = TIGHT_THRESHOLD
+    """The tight one."""
     seconds_between_hedges: float = 60.0
+    """Shortest time between two hedges."""
     regime: Literal["dealers", "own_gamma", "standard"] = "dealers"
+    """What asks for the tight threshold: ``dealers`` that are known to be short gamma, the desk's
+    ``own_gamma`` below zero, or ``standard``: nothing.
+    """
     gex_symbol: str = "SPX"
+    """Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the underlying's own."""
     gex_max_age_seconds: float = MAX_AGE_SECONDS
+    """Age at which it is not known any more."""
     macro_widening: Decimal = ONE
+    """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds and times that cannot work."""

@@ -27,15 +27,10 @@ def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> 
 
 
 class TimeBasedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the clock.
-
-    Parameters
-    ----------
-    interval_seconds
-        Trading seconds between hedges; the default makes thirteen a session.
-    """
+    """Settings of the clock."""
 
     interval_seconds: float = 1800.0
+    """Trading seconds between hedges; the default makes thirteen a session."""
 
     def __post_init__(self) -> None:
         positive("interval_seconds", self.interval_seconds)

@@ -9,27 +9,18 @@ from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_be
 
 
 class ZakamoulineTerms(msgspec.Struct, frozen=True):
-    """The parts of the Zakamouline strategy.
-
-    Parameters
-    ----------
-    h0
-        Half width that stays where gamma is zero.
-    h1
-        Half width that comes with gamma.
-    band
-        ``h0 + h1``.
-    variance_shift
-        K of the modified variance ``σ²(1 + K)``; its sign differs between papers, so it informs only.
-    modified_vol
-        ``σ·√(1 + K)``, NaN where ``1 + K`` is negative.
-    """
+    """The parts of the Zakamouline strategy."""
 
     h0: Numbers
+    """Half width that stays where gamma is zero."""
     h1: Numbers
+    """Half width that comes with gamma."""
     band: Numbers
+    """``h0 + h1``."""
     variance_shift: Numbers
+    """K of the modified variance ``σ²(1 + K)``; its sign differs between papers, so it informs only."""
     modified_vol: Numbers
+    """``σ·√(1 + K)``, NaN where ``1 + K`` is negative."""
 
 
 def zakamouline_terms(

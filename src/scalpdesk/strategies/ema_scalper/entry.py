@@ -59,24 +59,16 @@ class ScalpMoment(NamedTuple):
 
 
 class EntryPlan(msgspec.Struct, frozen=True):
-    """The order of a first half, and what is planned for the second.
-
-    Parameters
-    ----------
-    selection
-        The contract.
-    limit
-        Limit of the order, currency per share.
-    halves
-        Contracts of both orders.
-    risk_usd
-        What the first half loses at its stop.
-    """
+    """The order of a first half, and what is planned for the second."""
 
     selection: StrikeSelection
+    """The contract."""
     limit: Decimal
+    """Limit of the order, currency per share."""
     halves: Halves
+    """Contracts of both orders."""
     risk_usd: Decimal
+    """What the first half loses at its stop."""
 
 
 class EntryPlanner:

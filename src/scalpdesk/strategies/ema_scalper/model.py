@@ -21,45 +21,30 @@ CONTRACT_SHARES = 100
 
 
 class TradeSignal(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal of the clouds on one underlying.
-
-    Parameters
-    ----------
-    signal_id
-        ``ticker|bar length|close of the bar|kind``: one for each flip.
-    ticker
-        Underlying.
-    direction
-        ``bullish`` buys calls, ``bearish`` puts.
-    conviction
-        0 to 100.
-    timestamp
-        Close of the trigger bar, with a time zone.
-    entry_price
-        Its closing price, currency per share.
-    timeframe
-        Bar length: ``1m`` or ``5m``.
-    macro_bias
-        +1, 0 or -1; None while it is not known.
-    volume_ratio
-        Volume of the trigger bar over the mean of the 20 before; None while it is not known.
-    iv_rank
-        Rank of the underlying's implied volatility, 0 to 1; None when it is not known.
-    parts
-        Parts of the conviction; None where it comes from elsewhere.
-    """
+    """A signal of the clouds on one underlying."""
 
     signal_id: str
+    """``ticker|bar length|close of the bar|kind``: one for each flip."""
     ticker: str
+    """Underlying."""
     direction: Literal["bullish", "bearish"]
+    """``bullish`` buys calls, ``bearish`` puts."""
     conviction: int
+    """0 to 100."""
     timestamp: datetime
+    """Close of the trigger bar, with a time zone."""
     entry_price: float
+    """Its closing price, currency per share."""
     timeframe: str = "1m"
+    """Bar length: ``1m`` or ``5m``."""
     macro_bias: int | None = None
+    """+1, 0 or -1; None while it is not known."""
     volume_ratio: float | None = None
+    """Volume of the trigger bar over the mean of the 20 before; None while it is not known."""
     iv_rank: float | None = None
+    """Rank of the underlying's implied volatility, 0 to 1; None when it is not known."""
     parts: Conviction | None = None
+    """Parts of the conviction; None where it comes from elsewhere."""
 
     @property
     def sign(self) -> int:
@@ -163,24 +148,16 @@ class StrikeSelection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GreeksDecision(msgspec.Struct, frozen=True):
-    """Verdict of the Greeks gate.
-
-    Parameters
-    ----------
-    approved
-        Whether the contract may be bought.
-    reason
-        The first check that rejects it; None when none does.
-    adjustments
-        What follows for the order, such as ``{"reduce_size": True}``; None for nothing.
-    reasons
-        Every check that rejects it, with its figures.
-    """
+    """Verdict of the Greeks gate."""
 
     approved: bool
+    """Whether the contract may be bought."""
     reason: str | None
+    """The first check that rejects it; None when none does."""
     adjustments: dict[str, Any] | None = None
+    """What follows for the order, such as ``{"reduce_size": True}``; None for nothing."""
     reasons: tuple[str, ...] = ()
+    """Every check that rejects it, with its figures."""
 
 
 class ScalpPosition(msgspec.Struct, kw_only=True):
@@ -212,28 +189,21 @@ class ScalpPosition(msgspec.Struct, kw_only=True):
 
 
 class ScalpResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a signal that was sent as an order.
-
-    Parameters
-    ----------
-    signal_id
-        Of the signal.
-    option_symbol
-        What was ordered.
-    contracts_ordered, contracts_filled
-        The first half, and what of it was filled within the time allowed.
-    limit_price
-        Limit of the order, currency per share.
-    position
-        What is held now; None when nothing was filled.
-    """
+    """What became of a signal that was sent as an order."""
 
     signal_id: str
+    """Of the signal."""
     option_symbol: str
+    """What was ordered."""
     contracts_ordered: int
     contracts_filled: int
+    """``contracts_ordered``, ``contracts_filled``: The first half, and what of it was filled within the time
+    allowed.
+    """
     limit_price: float
+    """Limit of the order, currency per share."""
     position: ScalpPosition | None = None
+    """What is held now; None when nothing was filled."""
 
 
 @lru_cache(maxsize=1024)

@@ -42,23 +42,16 @@ from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadli
 
 
 class RoutedOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit order for a router.
-
-    Parameters
-    ----------
-    option_symbol, side, contracts
-        What is traded.
-    limit_price
-        On the tick of the option's class, currency per share.
-    timeout_seconds
-        The router cancels what is not filled by then.
-    """
+    """A limit order for a router."""
 
     option_symbol: str
     side: Side
     contracts: int
+    """``option_symbol``, ``side``, ``contracts``: What is traded."""
     limit_price: Decimal
+    """On the tick of the option's class, currency per share."""
     timeout_seconds: float
+    """The router cancels what is not filled by then."""
 
 
 class RoutedFill(msgspec.Struct, frozen=True):

@@ -67,69 +67,59 @@ EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to buy, and at what edge.
-
-    Parameters
-    ----------
-    gate
-        ``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask.
-    min_edge_usd, k_stderr, min_vol_ratio
-        Of the gate: net edge a straddle in USD, standard errors it must exceed, forecast over implied.
-    passes, pass_seconds
-        An enforced gate must let an entry through so many times in a row, at least so far apart; it is
-        asked no sooner, and not at each tick.
-    max_straddle_delta
-        With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far
-        from the money is skew, not an edge.
-    horizon_days
-        Trading days (calendar days where trading never stops) over which the edge is counted: the variance
-        to there moves to the forecast.
-    level
-        Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
-        forecast of realised variance is one, or at the money (``atm``).
-    nowcast
-        Keep the run's forecast up to date by what the session realises.
-    event_sessions
-        Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
-        the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC
-        statements measured 0.8. From 2024 on they weigh on the session clock and are not added.
-    forecast_vol
-        Use this volatility (fraction a year) instead of the run's forecast and the nowcast.
-    not_before, not_after
-        New York times (``HH:MM``) between which an entry may be made.
-    order_ttl_seconds
-        A leg's order that has not been filled by then is cancelled and priced anew.
-    max_attempts
-        So often; then what was bought is sold again.
-    walk_steps
-        Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each;
-        0 begins at the far side. What the walk saved and what the market moved meanwhile is reported.
-    again_after_exit
-        Look for another entry after an exit.
-    orders
-        How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
-        ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
-    """
+    """When to buy, and at what edge."""
 
     gate: Literal["enforce", "advise", "off"] = "enforce"
+    """``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask."""
     min_edge_usd: float = 5.0
     k_stderr: float = 1.0
     min_vol_ratio: float = 1.05
+    """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
+    errors it must exceed, forecast over implied.
+    """
     passes: int = 3
     pass_seconds: float = 60.0
+    """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
+    least so far apart; it is asked no sooner, and not at each tick.
+    """
     max_straddle_delta: float | None = 10.0
+    """With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far from
+    the money is skew, not an edge.
+    """
     horizon_days: float = 5.0
+    """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
+    there moves to the forecast.
+    """
     level: Level = "swap"
+    """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
+    forecast of realised variance is one, or at the money (``atm``).
+    """
     nowcast: bool = True
+    """Keep the run's forecast up to date by what the session realises."""
     event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
+    """Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
+    the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
+    measured 0.8. From 2024 on they weigh on the session clock and are not added.
+    """
     forecast_vol: float | None = None
+    """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""
     not_before: str = "09:35"
     not_after: str = "15:30"
+    """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
     order_ttl_seconds: float = 15.0
+    """A leg's order that has not been filled by then is cancelled and priced anew."""
     max_attempts: int = 5
+    """So often; then what was bought is sold again."""
     walk_steps: int = 0
+    """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
+    begins at the far side. What the walk saved and what the market moved meanwhile is reported.
+    """
     again_after_exit: bool = False
+    """Look for another entry after an exit."""
     orders: LegOrders = LegOrders.AUTO
+    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
+    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
+    """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times that are none, and a window that is empty."""

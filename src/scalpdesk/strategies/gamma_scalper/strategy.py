@@ -96,44 +96,35 @@ HEDGE_BOUNDS = {
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When and how to hedge.
-
-    Parameters
-    ----------
-    band
-        A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
-        ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
-        ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
-    threshold_shares
-        Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD).
-    band_settings
-        Settings of the chosen band's own ``Config``.
-    delta_vol
-        Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`.
-    delta_model
-        How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
-        ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
-    minimum_variance
-        Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data,
-        the default's are those of the embedded market at 30 days and a VIX of 16.
-    fixed_vol
-        For ``fixed``: a fraction a year.
-    order_ttl_seconds
-        A hedge order that has not been filled by then is cancelled and sized anew.
-    passive_seconds
-        A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
-        twice the band; None crosses at once.
-    """
+    """When and how to hedge."""
 
     band: str = AUTO
+    """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
+    ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
+    ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
+    """
     threshold_shares: float | None = None
+    """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
+    """Settings of the chosen band's own ``Config``."""
     delta_vol: DeltaVol = "smile"
+    """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
     delta_model: Dynamics = "sticky_strike"
+    """How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
+    ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
+    """
     minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
+    """Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data, the
+    default's are those of the embedded market at 30 days and a VIX of 16.
+    """
     fixed_vol: float | None = None
+    """For ``fixed``: a fraction a year."""
     order_ttl_seconds: float = 5.0
+    """A hedge order that has not been filled by then is cancelled and sized anew."""
     passive_seconds: float | None = None
+    """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
+    twice the band; None crosses at once.
+    """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, and a fixed volatility that is not given."""
@@ -158,24 +149,18 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry.
-
-    Parameters
-    ----------
-    roll_dte
-        Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
-        passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it
-        off.
-    gamma_fraction
-        Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
-        straddles' half spreads cost, the straddle is moved. None switches it off.
-    check_seconds
-        Between two comparisons.
-    """
+    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry."""
 
     roll_dte: int | None = None
+    """Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
+    passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it off.
+    """
     gamma_fraction: float | None = None
+    """Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
+    straddles' half spreads cost, the straddle is moved. None switches it off.
+    """
     check_seconds: float = 300.0
+    """Between two comparisons."""
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds."""
@@ -190,37 +175,28 @@ RECENTRE_BOUNDS = {
 
 
 class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of the gamma scalper.
-
-    Parameters
-    ----------
-    underlying
-        What the straddle is on and what hedges it (HEDGING_ASSET).
-    straddles
-        Number of straddles (STRATEGY_MULTIPLIER).
-    sizing
-        What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
-        ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge
-        over the variance of the P&L.
-    size
-        Shares and limits of a size that is not fixed.
-    mode
-        ``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it.
-    selection, entry, triggers, hedge, recentre, exits
-        See their own fields.
-    """
+    """Configuration of the gamma scalper."""
 
     underlying: str = "SPY"
+    """What the straddle is on and what hedges it (HEDGING_ASSET)."""
     straddles: int = 1
+    """Number of straddles (STRATEGY_MULTIPLIER)."""
     sizing: Sizing = "fixed"
+    """What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
+    ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge over
+    the variance of the P&L.
+    """
     size: SizeConfig = msgspec.field(default_factory=SizeConfig)
+    """Shares and limits of a size that is not fixed."""
     mode: Literal["init", "resume"] = "init"
+    """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it."""
     selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
     entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
     recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
     exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
+    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``exits``: See their own fields."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""

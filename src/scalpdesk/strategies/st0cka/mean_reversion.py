@@ -21,23 +21,20 @@ from scalpdesk.strategies.contract import DeskView, Facts
 
 
 class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a price counts as fallen too far.
-
-    Parameters
-    ----------
-    vwap_deviation_threshold
-        Distance below the session's VWAP as a fraction of it (reached counts).
-    bollinger_period, bollinger_std
-        Closes in the band and its half width in population standard deviations.
-    rsi_period, rsi_oversold
-        Changes in the RSI (simple averages) and the level at or below which it counts.
-    """
+    """When a price counts as fallen too far."""
 
     vwap_deviation_threshold: float = 0.005
+    """Distance below the session's VWAP as a fraction of it (reached counts)."""
     bollinger_period: int = 20
     bollinger_std: float = 2.0
+    """``bollinger_period``, ``bollinger_std``: Closes in the band and its half width in population standard
+    deviations.
+    """
     rsi_period: int = 14
     rsi_oversold: float = 30.0
+    """``rsi_period``, ``rsi_oversold``: Changes in the RSI (simple averages) and the level at or below which
+    it counts.
+    """
 
     @property
     def closes_needed(self) -> int:

@@ -14,38 +14,28 @@ PIN = "OPTIONS_PIN"
 
 
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a signal may be traded. The filters are asked in this order.
-
-    Parameters
-    ----------
-    window_from, window_until
-        New York times, both included.
-    skip_opening_minutes
-        Nothing is bought so soon after the open: with the window above from 10:00 on.
-    min_seconds_between_trades
-        Since the last entry was filled.
-    max_open_positions
-        Scalps held or being bought.
-    max_trades_per_session
-        Entries filled.
-    min_seconds_same_signal
-        Since an entry on the same signal was filled.
-    trend_filter
-        Calls only while the fast average of 5-minute closes lies above the slow one, puts only below.
-    trend_fast, trend_slow
-        Periods of the two exponential averages, in 5-minute bars; earlier sessions count.
-    """
+    """When a signal may be traded. The filters are asked in this order."""
 
     window_from: str = "09:40"
     window_until: str = "10:30"
+    """``window_from``, ``window_until``: New York times, both included."""
     skip_opening_minutes: float = 30.0
+    """Nothing is bought so soon after the open: with the window above from 10:00 on."""
     min_seconds_between_trades: float = 1800.0
+    """Since the last entry was filled."""
     max_open_positions: int = 2
+    """Scalps held or being bought."""
     max_trades_per_session: int = 5
+    """Entries filled."""
     min_seconds_same_signal: float = 300.0
+    """Since an entry on the same signal was filled."""
     trend_filter: bool = True
+    """Calls only while the fast average of 5-minute closes lies above the slow one, puts only below."""
     trend_fast: int = 20
     trend_slow: int = 50
+    """``trend_fast``, ``trend_slow``: Periods of the two exponential averages, in 5-minute bars; earlier
+    sessions count.
+    """
 
     def __post_init__(self) -> None:
         """Refuse times that are none and averages the wrong way round."""

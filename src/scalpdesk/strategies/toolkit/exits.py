@@ -65,15 +65,10 @@ def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
 
 
 class PluginRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of exit rules from installed packages.
-
-    Parameters
-    ----------
-    rules
-        Settings of the rules of installed packages, by rule; they are asked last, in the order of names.
-    """
+    """Settings of exit rules from installed packages."""
 
     rules: dict[str, dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
+    """Settings of the rules of installed packages, by rule; they are asked last, in the order of names."""
 
     def plugin_rules(self, where: str = "exits.rules") -> tuple[ExitRule[TradeView], ...]:
         """Return new rules of installed packages; ``where`` is the key path of their settings."""

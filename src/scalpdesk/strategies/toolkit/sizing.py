@@ -103,25 +103,18 @@ SHARES_OF_EQUITY: dict[Sizing, float] = {
 
 
 class SizeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of a size that is not fixed.
-
-    Parameters
-    ----------
-    fraction
-        Share of the equity: paid as premium, lost a point of volatility, or lost to theta a session; of
-        ``kelly_fraction`` the part of the Kelly size. None: 0.05, 0.002, 0.001 and 0.25.
-    max_premium_fraction
-        Largest share of the equity that all straddles together may cost.
-    max_straddles
-        Largest number; None for no such limit.
-    k_stderr
-        For ``kelly_fraction``: standard errors taken off the edge.
-    """
+    """Limits of a size that is not fixed."""
 
     fraction: float | None = None
+    """Share of the equity: paid as premium, lost a point of volatility, or lost to theta a session; of
+    ``kelly_fraction`` the part of the Kelly size. None: 0.05, 0.002, 0.001 and 0.25.
+    """
     max_premium_fraction: float = 0.05
+    """Largest share of the equity that all straddles together may cost."""
     max_straddles: int | None = None
+    """Largest number; None for no such limit."""
     k_stderr: float = 1.0
+    """For ``kelly_fraction``: standard errors taken off the edge."""
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds."""

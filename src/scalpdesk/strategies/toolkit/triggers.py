@@ -16,21 +16,14 @@ BOUNDS = {
 
 
 class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to think.
-
-    Parameters
-    ----------
-    price_change_usd
-        Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD).
-    heartbeat_seconds
-        Longest silence (HEARTBEAT_TRIGGER_SECONDS).
-    spread_filter
-        Use only quotes whose spread is at most 1.5 times its running average as a price; never on an index.
-    """
+    """When to think."""
 
     price_change_usd: float = 0.05
+    """Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD)."""
     heartbeat_seconds: float = 5.0
+    """Longest silence (HEARTBEAT_TRIGGER_SECONDS)."""
     spread_filter: bool = True
+    """Use only quotes whose spread is at most 1.5 times its running average as a price; never on an index."""
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds."""

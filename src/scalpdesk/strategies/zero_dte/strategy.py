@@ -70,33 +70,25 @@ MOST_STRADDLES = 100_000
 
 
 class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the options come from.
-
-    Parameters
-    ----------
-    mode
-        ``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the
-        money, unless options that expire today are held already.
-    straddles
-        So many, for ``straddle``.
-    at, not_after
-        New York times (``HH:MM``) between which they are bought.
-    order_ttl_seconds
-        A leg's order that has not been filled by then is cancelled and priced anew.
-    max_attempts
-        So often; then what was bought is sold again.
-    orders
-        How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
-        ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
-    """
+    """Where the options come from."""
 
     mode: Literal["adopt", "straddle"] = "adopt"
+    """``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the money,
+    unless options that expire today are held already.
+    """
     straddles: int = 1
+    """So many, for ``straddle``."""
     at: str = "09:45"
     not_after: str = "14:00"
+    """``at``, ``not_after``: New York times (``HH:MM``) between which they are bought."""
     order_ttl_seconds: float = 15.0
+    """A leg's order that has not been filled by then is cancelled and priced anew."""
     max_attempts: int = 5
+    """So often; then what was bought is sold again."""
     orders: LegOrders = LegOrders.AUTO
+    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
+    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
+    """
 
     def __post_init__(self) -> None:
         """Refuse times and numbers that are none."""
@@ -195,22 +187,16 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of the 0DTE gamma scalper.
-
-    Parameters
-    ----------
-    underlying
-        What the options are on and what hedges them.
-    entry, hedge, exit, triggers, watch
-        See their own fields.
-    """
+    """Configuration of the 0DTE gamma scalper."""
 
     underlying: str = "SPY"
+    """What the options are on and what hedges them."""
     entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)
     hedge: ZeroDteHedge = msgspec.field(default_factory=ZeroDteHedge)
     exit: ZeroDteExit = msgspec.field(default_factory=ZeroDteExit)
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     watch: ZeroDteWatch = msgspec.field(default_factory=ZeroDteWatch)
+    """``entry``, ``hedge``, ``exit``, ``triggers``, ``watch``: See their own fields."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""

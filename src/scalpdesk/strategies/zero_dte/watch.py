@@ -18,32 +18,24 @@ ZERO = Decimal(0)
 
 
 class ZeroDteWatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Alerts on the position, and reports of hedges. None switches an alert off.
-
-    Parameters
-    ----------
-    delta_z
-        Net delta so many standard deviations off its session's mean.
-    delta_multiple
-        And at least so many times the hedging threshold.
-    min_observations
-        Net deltas seen before a standard deviation means anything.
-    max_gamma_shares_per_usd, max_vega_usd_per_point, max_theta_usd_per_day
-        Sizes of the whole position's Greeks.
-    again_after_seconds
-        The same alert is not repeated sooner.
-    report_hedges
-        Say of each hedge fill what it realised and what it cost.
-    """
+    """Alerts on the position, and reports of hedges. None switches an alert off."""
 
     delta_z: float | None = 4.0
+    """Net delta so many standard deviations off its session's mean."""
     delta_multiple: float = 3.0
+    """And at least so many times the hedging threshold."""
     min_observations: int = 60
+    """Net deltas seen before a standard deviation means anything."""
     max_gamma_shares_per_usd: float | None = None
     max_vega_usd_per_point: float | None = None
     max_theta_usd_per_day: float | None = None
+    """``max_gamma_shares_per_usd``, ``max_vega_usd_per_point``, ``max_theta_usd_per_day``: Sizes of the whole
+    position's Greeks.
+    """
     again_after_seconds: float = 900.0
+    """The same alert is not repeated sooner."""
     report_hedges: bool = True
+    """Say of each hedge fill what it realised and what it cost."""
 
     def __post_init__(self) -> None:
         """Refuse limits that are none."""

@@ -31,27 +31,18 @@ class StreamRefused(Exception):  # noqa: N818 - never leaves the package
 
 @dataclass(frozen=True, slots=True)
 class StreamTarget:
-    """Where a stream connects to.
-
-    Parameters
-    ----------
-    name
-        For notices: ``orders``, ``stocks``, ``options``.
-    url
-        Whole address.
-    headers
-        Of the handshake.
-    is_binary
-        Send binary frames.
-    heartbeat_seconds
-        Between pings.
-    """
+    """Where a stream connects to."""
 
     name: str
+    """For notices: ``orders``, ``stocks``, ``options``."""
     url: str
+    """Whole address."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the handshake."""
     is_binary: bool = False
+    """Send binary frames."""
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    """Between pings."""
 
 
 class StreamHandler(Protocol):

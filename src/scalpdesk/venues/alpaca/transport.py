@@ -426,17 +426,6 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 class Endpoints:
     """Addresses of one environment; build one with :meth:`paper`, :meth:`live` or :meth:`at`.
 
-    Parameters
-    ----------
-    trading_url, data_url
-        REST, without version and trailing slash.
-    orders_url, stocks_url, options_url
-        Streams, whole addresses.
-    stock_feed, option_feed
-        Names of the data feeds.
-    live_token
-        Proof of arming; without one the live host is refused.
-
     Raises
     ------
     ConfigError
@@ -445,12 +434,16 @@ class Endpoints:
 
     trading_url: str
     data_url: str
+    """``trading_url``, ``data_url``: REST, without version and trailing slash."""
     orders_url: str
     stocks_url: str
     options_url: str
+    """``orders_url``, ``stocks_url``, ``options_url``: Streams, whole addresses."""
     stock_feed: str = "iex"
     option_feed: str = "indicative"
+    """``stock_feed``, ``option_feed``: Names of the data feeds."""
     live_token: LiveToken | None = None
+    """Proof of arming; without one the live host is refused."""
 
     def __post_init__(self) -> None:
         for url in (self.trading_url, self.orders_url):
@@ -545,39 +538,25 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """How a gateway to Alpaca behaves.
-
-    Parameters
-    ----------
-    options_level
-        Level that the account must have for the strategy (2 buys options, 3 spreads).
-    timeout_seconds
-        Of one request.
-    absent_after_seconds
-        How long after a request ended the venue may still come to accept its order.
-    most_clock_skew_seconds
-        How far this machine's clock may lie from the venue's.
-    requests_per_minute
-        Of the trading interface; the venue's own headers correct it.
-    data_requests_per_minute
-        Of the market data interface (200 on the free plan); its own headers correct it.
-    order_connections
-        Connections kept open for orders alone.
-    heartbeat_seconds
-        Between pings of a stream; half of it without the pong ends the connection.
-    data_only
-        Only the market is asked for: no order stream, and every order is refused here.
-    fees
-        Charged on each fill, where the venue's messages state none.
-    """
+    """How a gateway to Alpaca behaves."""
 
     options_level: int = 0
+    """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
     timeout_seconds: float = 5.0
+    """Of one request."""
     absent_after_seconds: float = 10.0
+    """How long after a request ended the venue may still come to accept its order."""
     most_clock_skew_seconds: float = 2.0
+    """How far this machine's clock may lie from the venue's."""
     requests_per_minute: int = REQUESTS_PER_MINUTE
+    """Of the trading interface; the venue's own headers correct it."""
     data_requests_per_minute: int = 200
+    """Of the market data interface (200 on the free plan); its own headers correct it."""
     order_connections: int = 3
+    """Connections kept open for orders alone."""
     heartbeat_seconds: float = 10.0
+    """Between pings of a stream; half of it without the pong ends the connection."""
     data_only: bool = False
+    """Only the market is asked for: no order stream, and every order is refused here."""
     fees: FeeSchedule = NO_FEES
+    """Charged on each fill, where the venue's messages state none."""

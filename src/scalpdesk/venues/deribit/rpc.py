@@ -49,55 +49,37 @@ class KeysRefused(Exception):  # noqa: N818 - never leaves the package
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcTarget:
-    """Where a connection goes to, and as whom.
-
-    Parameters
-    ----------
-    name
-        For notices: ``orders`` or ``quotes``.
-    url
-        Whole address of the websocket.
-    key, secret
-        Of the account; None for a connection that only reads the market.
-    timeout_seconds
-        Of one request.
-    heartbeat_seconds
-        Between two heartbeats, 10 or more.
-    cancels_on_disconnect
-        Whether the venue cancels the account's orders of this connection when it breaks.
-    """
+    """Where a connection goes to, and as whom."""
 
     name: str
+    """For notices: ``orders`` or ``quotes``."""
     url: str
+    """Whole address of the websocket."""
     key: Revealable | None = None
     secret: Revealable | None = None
+    """``key``, ``secret``: Of the account; None for a connection that only reads the market."""
     timeout_seconds: float = 5.0
+    """Of one request."""
     heartbeat_seconds: int = HEARTBEAT_SECONDS
+    """Between two heartbeats, 10 or more."""
     cancels_on_disconnect: bool = False
+    """Whether the venue cancels the account's orders of this connection when it breaks."""
     connect: Callable[..., Any] = websockets.connect
     """Opens the websocket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcEvents:
-    """Callbacks of a connection, called synchronously.
-
-    Parameters
-    ----------
-    on_notification
-        With what comes on a subscribed channel.
-    on_up
-        When a connection stands: authenticated, with its heartbeat and subscriptions.
-    on_down
-        With a name and a text when one is lost; ``is_final`` when there will be no other.
-    on_refused
-        With a name and a text for what cannot be read.
-    """
+    """Callbacks of a connection, called synchronously."""
 
     on_notification: Callable[[Notification], None]
+    """With what comes on a subscribed channel."""
     on_up: Callable[[], None]
+    """When a connection stands: authenticated, with its heartbeat and subscriptions."""
     on_down: Callable[[str, str, bool], None]
+    """With a name and a text when one is lost; ``is_final`` when there will be no other."""
     on_refused: Callable[[str, str], None]
+    """With a name and a text for what cannot be read."""
 
 
 class RpcConnection(ReconnectingConnection):
