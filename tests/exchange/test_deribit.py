@@ -6,12 +6,14 @@ import hmac
 import json
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.cli.main import main
-from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi, RpcFault, RpcSession
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line
@@ -343,6 +345,101 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
     assert position["instrument_name"] == SWAP
     moved = sum((activity.net_amount for activity in account.activities), D(0))
     assert abs(account.cash - (D(2) + moved)) < D("1e-12")
+
+
+# history ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def late(tape):
+    """The exchange a second after its day has settled."""
+    made = Desk(tape)
+    made.world.advance_to(tape.sessions[0].close_ns + 10**9)
+    return made
+
+
+def test_settlements_and_deliveries_are_those_of_the_tape(late, tape):
+    ((_, price),) = tape.settlement_prices.items()
+    (settled,) = late("public/get_last_settlements_by_currency", currency="BTC", type="settlement")[
+        "settlements"
+    ]
+    assert (settled["instrument_name"], settled["index_price"]) == (SWAP, price)
+    assert settled["timestamp"] * 1_000_000 == tape.sessions[0].close_ns
+    first = late("public/get_last_settlements_by_currency", currency="BTC", type="delivery", count=10)
+    rest = late(
+        "public/get_last_settlements_by_currency",
+        currency="BTC",
+        type="delivery",
+        count=10,
+        continuation=first["continuation"],
+    )
+    assert rest["continuation"] is None
+    rows = {row["instrument_name"]: row for row in (*first["settlements"], *rest["settlements"])}
+    assert len(rows) == 18  # nine strikes of the day's expiry, calls and puts
+    for name, row in rows.items():
+        _, _, strike, right = name.split("-")
+        worth = max((price - float(strike)) * (1 if right == "C" else -1), 0.0) / price
+        assert row["mark_price"] == pytest.approx(worth, abs=1e-8)
+    before = late("public/get_last_settlements_by_currency", currency="BTC", search_start_timestamp=1)
+    assert before["settlements"] == []
+    assert late("public/get_delivery_prices", index_name="btc_usd") == {
+        "data": [{"date": "2025-03-06", "delivery_price": price}],
+        "records_total": 1,
+    }
+
+
+def test_a_settlement_is_not_known_before_its_time(desk):
+    found = desk("public/get_last_settlements_by_currency", currency="BTC")
+    assert found == {"settlements": [], "continuation": None}
+    assert desk("public/get_delivery_prices", index_name="btc_usd")["records_total"] == 0
+
+
+def test_the_volatility_index_is_the_level_that_the_market_was_drawn_with(late, tape):
+    span = {"start_timestamp": 0, "end_timestamp": tape.sessions[0].close_ns // 1_000_000}
+    found = late("public/get_volatility_index_data", currency="BTC", resolution="3600", **span)
+    rows = found["data"]
+    assert (len(rows), found["continuation"]) == (23, None)
+    level = _levels(1)[(DAY - FIRST_HISTORY).days]
+    wanted = 100.0 * smile_vol(level, np.array([30 / 365]), np.zeros(1))[0]
+    for before, after in pairwise(rows):
+        assert after[0] - before[0] == 3_600_000
+        assert after[1] == before[4]
+    # strikes lie up to 1,000 dollars from the forward, and the smile has a slope
+    assert max(abs(row[4] - wanted) for row in rows) < 0.5
+    assert late("public/get_volatility_index_data", currency="BTC", resolution="43200")["data"][0][4] > 0.0
+
+
+def test_a_chart_has_bars_of_the_length_that_is_asked_for(late, tape):
+    span = {"start_timestamp": 0, "end_timestamp": 2**41, "instrument_name": SWAP}
+    minutes, hours, days = (
+        late("public/get_tradingview_chart_data", resolution=name, **span) for name in ("1", "60", "1D")
+    )
+    assert (len(minutes["ticks"]), len(hours["ticks"]), len(days["ticks"])) == (1_440, 24, 2)
+    assert hours["high"][3] == max(minutes["high"][180:240])
+    assert (hours["open"][3], hours["close"][3]) == (minutes["open"][180], minutes["close"][239])
+    assert [tick % 86_400_000 for tick in days["ticks"]] == [0, 0]
+    assert days["low"] == [min(minutes["low"][:960]), min(minutes["low"][960:])]
+    assert late.refused("public/get_tradingview_chart_data", resolution="7", **span)[0] == -32602
+
+
+def test_trades_of_a_currency_are_the_executions_of_all_instruments(desk):
+    names = [SWAP, desk.near_call()]
+    for name, amount in zip(names, (100, 0.1), strict=True):
+        desk("private/buy", instrument_name=name, amount=amount, type="market")
+    found = desk("public/get_last_trades_by_currency_and_time", currency="BTC", sorting="asc", count=5_000)
+    assert [trade["instrument_name"] for trade in found["trades"]] == names
+    assert found["has_more"] is False
+    assert desk("public/get_last_trades_by_currency", currency="ETH")["trades"] == []
+
+
+def test_whoever_has_not_logged_in_has_credits_too(tape):
+    desk = Desk(tape)
+    desk.api = DeribitApi(desk.world, Keyring([desk.key]), desk.clock, has_limits=True)
+    for _ in range(100):
+        desk("public/get_time")
+    assert desk.refused("public/get_time") == (10028, "too_many_requests")
+    desk.clock.move_to(desk.clock.now_ns() + 50_000_000)
+    assert desk("public/get_time") > 0
 
 
 # the command --------------------------------------------------------------------------------------------

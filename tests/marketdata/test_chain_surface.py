@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
 from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
@@ -202,3 +203,14 @@ def test_american_options_with_a_cash_dividend_ahead_are_seen_through():
     (expiry,) = fitted.surface.expiries
     assert expiry.vol(np.array([94.0, 98.0, 106.0])) == pytest.approx(0.25, abs=5e-4)
     assert expiry.share_inside == 1.0
+
+
+def test_prices_in_coin_give_the_surface_that_the_coin_market_was_drawn_with():
+    tape = reconstruct_coin(date(2025, 3, 5), date(2025, 3, 5))
+    chain = chain_quotes_at(tape, tape.sessions[0].open_ns + 3_600 * 10**9)
+    fitted = fit_chain(chain).surface
+    level = _levels(1)[(date(2025, 3, 5) - FIRST_HISTORY).days]
+    for entry in fitted.expiries:
+        assert entry.forward == pytest.approx(chain.spot, rel=2e-4)
+        wanted = smile_vol(level, np.array([entry.years]), np.zeros(1))[0]
+        assert float(fitted.vol(entry.forward, entry.years)) == pytest.approx(wanted, abs=0.002)

@@ -98,11 +98,12 @@ class BarBook:
         return closed[-1] if closed else None
 
 
-def combine(bars: Iterable[Bar], seconds: int) -> list[Bar]:
+def combine(bars: Iterable[Bar], seconds: int, *, in_utc: bool = False) -> list[Bar]:
     """Make bars of ``seconds`` from shorter ones, oldest first; a day begins at New York midnight."""
     made: list[Bar] = []
     for bar in bars:
-        start_ns = bar_start(bar.start_ns, seconds)
+        width = seconds * NANOS_PER_SECOND
+        start_ns = bar.start_ns - bar.start_ns % width if in_utc else bar_start(bar.start_ns, seconds)
         if made and made[-1].start_ns == start_ns:
             whole = made[-1]
             whole.high, whole.low = max(whole.high, bar.high), min(whole.low, bar.low)

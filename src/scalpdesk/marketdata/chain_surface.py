@@ -452,7 +452,12 @@ def expiry_quotes(
     ask: Floats,
     spot: Floats,
 ) -> ExpiryQuotes:
-    """Return the quotes of one expiry's contracts, which are in order of strike and right."""
+    """Return the quotes of one expiry's contracts, which are in order of strike and right.
+
+    Prices of inverse options, which are in coin, become US dollars at the underlying of their time.
+    """
+    if contracts[0].is_inverse:
+        bid, ask = bid * spot, ask * spot
     return ExpiryQuotes(
         label,
         years_between(now_ns, expiry_instant_ns(contracts[0])),

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -19,12 +20,14 @@ import msgspec
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
+from scalpdesk.exchange.source import TapeSource, combine
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, from_ns
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -48,6 +51,9 @@ PRICE_BAND = Decimal("0.05")
 """How far a limit of a perpetual may lie beyond its mark."""
 FAR_FUTURE_MS = 32_503_708_800_000
 ZERO, DAYS_PER_YEAR = Decimal(0), 365.0
+MINUTE_SECONDS, MOST_ROWS = 60, 1_000
+CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)} | {"1D": 1_440}
+"""Lengths of a chart's bars by their name at the venue."""
 DAY_NS = 86_400 * 1_000_000_000
 MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close"})
 """Verbs of the methods that reach the matching engine."""
@@ -224,6 +230,11 @@ class DeribitApi:
             "public/status": self._public_status,
             "public/get_last_trades_by_instrument": self._public_get_last_trades,
             "public/get_last_trades_by_instrument_and_time": self._public_get_last_trades,
+            "public/get_last_trades_by_currency": self._public_get_last_trades,
+            "public/get_last_trades_by_currency_and_time": self._public_get_last_trades,
+            "public/get_last_settlements_by_currency": self._public_get_last_settlements,
+            "public/get_delivery_prices": self._public_get_delivery_prices,
+            "public/get_volatility_index_data": self._public_get_volatility_index_data,
             "public/get_book_summary_by_instrument": self._public_get_book_summary_by_instrument,
             "public/get_funding_rate_value": self._public_get_funding_rate_value,
             "public/get_funding_rate_history": self._public_get_funding_rate_history,
@@ -358,11 +369,12 @@ class DeribitApi:
 
     def _spend(self, session: RpcSession, method: str) -> None:
         """Spend a credit; without one the request is refused and its connection ends."""
-        if session.account is None or method == "public/test":
+        if method == "public/test":
             return
         matches = method.partition("/")[2].partition("_")[0] in MATCHING
         limits = (5.0, 20.0) if matches else (20.0, 100.0)
-        credits_left = self._credits.setdefault((session.account, matches), Credits(*limits))
+        payer = session.account or ""  # whoever has not logged in shares the credits of the address
+        credits_left = self._credits.setdefault((payer, matches), Credits(*limits))
         if not credits_left.take(self._clock.now_ns()):
             session.is_ended = True
             raise RpcFault(10028, "too_many_requests")
@@ -684,7 +696,11 @@ class DeribitApi:
         del session
         number = self._number(params)
         start, end = int(params.get("start_timestamp", 0)) * MS, int(params.get("end_timestamp", 0)) * MS
-        bars = [bar for bar in self._world.bars.minutes(number) if start <= bar.start_ns <= end]
+        length = str(params.get("resolution", "1"))
+        if length not in CHART_MINUTES:
+            raise RpcFault(-32602, "Invalid params", param="resolution")
+        made = combine(self._world.bars.minutes(number), CHART_MINUTES[length] * 60, in_utc=True)
+        bars = [bar for bar in made if start <= bar.start_ns <= end]
         return {
             "status": "ok" if bars else "no_data",
             "ticks": [bar.start_ns // MS for bar in bars],
@@ -701,14 +717,108 @@ class DeribitApi:
     def _public_get_last_trades(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return the executions of every account: nothing else trades here."""
         del session
-        number = self._number(params)
-        executions = [
-            each
-            for account in self._world.ledger.accounts.values()
-            for each in account.executions
-            if each.instrument_id == number
-        ]
+        only = self._number(params) if "currency" not in params else None
+        instruments, executions = self._world.ledger.instruments, []
+        for account in self._world.ledger.accounts.values():
+            for each in account.executions:
+                number = each.instrument_id
+                if number is None or (only is not None and number != only):
+                    continue
+                if only is not None or instruments[number].currency == params["currency"]:
+                    executions.append(each)
         return self._page(sorted(executions, key=lambda each: each.ts_ns), params, own=False)
+
+    def _settled(self, currency: Any) -> list[tuple[int, Instrument, float]]:
+        """Return instant, underlying and price of the settlements of the tape until now, latest first."""
+        source, found = self._world.source, []
+        if isinstance(source, TapeSource):
+            for (symbol, day), price in source.tape.settlement_prices.items():
+                item, at_ns = source.instruments[source.instruments.id_of(symbol)], coin_session(day).open_ns
+                if at_ns <= self._world.now_ns and currency in (None, "any", item.currency):
+                    found.append((at_ns, item, price))
+        return sorted(found, key=lambda each: -each[0])
+
+    def _public_get_last_settlements(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return the settlements of the perpetual and the deliveries of options, latest first."""
+        del session
+        kind, until = params.get("type"), int(params.get("search_start_timestamp", 2**62))
+        rows = []
+        for at_ns, underlying, price in self._settled(params.get("currency")):
+            if at_ns // MS > until:
+                continue
+            row = {"timestamp": at_ns // MS, "index_price": price, "session_profit_loss": 0.0}
+            if kind in (None, "settlement"):
+                names = {"type": "settlement", "instrument_name": underlying.symbol}
+                rows.append(row | names | {"mark_price": price, "position": 0.0, "funding": 0.0})
+            ended = self._world.ledger.instruments.options(underlying.symbol)
+            for _, option in ended if kind in (None, "delivery") else ():
+                if expiry_instant_ns(option) == at_ns:
+                    worth = max((price - float(option.strike)) * (1 if option.is_call else -1), 0.0) / price
+                    held = self._world.source.open_interest.get(option.symbol, 0)
+                    names = {"type": "delivery", "instrument_name": option.symbol}
+                    rows.append(row | names | {"mark_price": round(worth, 8), "position": float(held)})
+        first, most = int(params.get("continuation") or 0), min(int(params.get("count", 20)), MOST_ROWS)
+        more = str(first + most) if len(rows) > first + most else None
+        return {"settlements": rows[first : first + most], "continuation": more}
+
+    def _public_get_delivery_prices(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return the mean of the index that each day settled on, latest first."""
+        del session
+        coin = str(params.get("index_name", "")).partition("_")[0].upper()
+        found = [
+            {"date": from_ns(at_ns).date().isoformat(), "delivery_price": price}
+            for at_ns, _, price in self._settled(coin)
+        ]
+        first = int(params.get("offset", 0))
+        page = found[first : first + min(int(params.get("count", 10)), MOST_ROWS)]
+        return {"data": page, "records_total": len(found)}
+
+    def _public_get_volatility_index_data(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return the 30-day volatility at the money of the tape, percent, at the end of each interval."""
+        del session
+        width = 86_400 if params.get("resolution") == "1D" else int(params.get("resolution", 3_600))
+        source = self._world.source
+        if not isinstance(source, TapeSource) or width < MINUTE_SECONDS:
+            return {"data": [], "continuation": None}
+        first = max(int(params.get("start_timestamp", 0)) * MS, source.start_ns + 1)  # quotes begin after it
+        last = min(int(params.get("end_timestamp", 2**62)) * MS, self._world.now_ns)
+        width *= NANOS_PER_SECOND
+        starts = list(range(-(-first // width) * width, last - width + 1, width))
+        levels = [self._vol_of_30_days(source.tape, at_ns) for at_ns in (*starts, *(starts and [last]))]
+        rows = [
+            [at_ns // MS, before, max(before, after), min(before, after), after]
+            for at_ns, (before, after) in zip(starts, pairwise(levels), strict=True)
+        ]
+        more = rows[-MOST_ROWS - 1][0] if len(rows) > MOST_ROWS else None
+        return {"data": rows[-MOST_ROWS:], "continuation": more}
+
+    def _vol_of_30_days(self, tape: MarketTape, at_ns: int) -> float:
+        """Return the volatility at the money of 30 days, percent: total variance between two expiries."""
+        quotes = tape.quotes.between(at_ns - 2 * MINUTE_SECONDS * NANOS_PER_SECOND, at_ns)
+        mids = dict(
+            zip(quotes.instrument_id.tolist(), (0.5 * (quotes.bid + quotes.ask)).tolist(), strict=True)
+        )
+        spot = mids.get(tape.instruments.id_of(tape.underlying), 0.0)
+        curve: dict[float, float] = {}
+        nearest: dict[float, float] = {}
+        for number, item in tape.instruments.options(tape.underlying):
+            years = (expiry_instant_ns(item) - at_ns) / DAY_NS / DAYS_PER_YEAR
+            away, mid = abs(float(item.strike) - spot), mids.get(number, 0.0)
+            if years > 0.0 and mid > 0.0 and away < nearest.get(years, spot):
+                vol = self._pricer.implied_vol(item, mid, spot, years, 0.0, 0.0)
+                if vol:
+                    nearest[years], curve[years] = away, vol * vol * years
+        wanted = 30.0 / DAYS_PER_YEAR
+        known = sorted(curve)
+        if not known:
+            return 0.0
+        after = min(max(sum(each < wanted for each in known), 1), len(known) - 1)
+        low, high = known[after - 1], known[after]
+        if low == high:
+            return round(100.0 * math.sqrt(curve[low] / low), 4)
+        share = (wanted - low) / (high - low)
+        total = curve[low] + share * (curve[high] - curve[low])
+        return round(100.0 * math.sqrt(max(total / wanted, 0.0)), 4)
 
     def _public_get_funding_rate_history(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del session
@@ -1155,7 +1265,7 @@ class DeribitApi:
 
     def _page(self, executions: list[Execution], params: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
-        most, show = int(params.get("count", 10)), self._trade if own else self._public_trade
+        most, show = min(int(params.get("count", 10)), MOST_ROWS), self._trade if own else self._public_trade
         trades = [show(each) for each in executions if start <= each.ts_ns // MS <= end]
         if params.get("sorting") != "asc":
             trades.reverse()
