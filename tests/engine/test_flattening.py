@@ -212,7 +212,7 @@ def test_a_daily_loss_is_flattened_without_the_strategy_and_a_reducing_desk_goes
     assert one.engine.desk.gate.mode == "REDUCING"
 
 
-def test_a_line_that_was_never_quoted_or_that_nobody_bids_for_waits(desk):
+def test_a_line_that_was_never_quoted_waits_and_one_that_nobody_bids_for_rests_at_the_smallest_price(desk):
     one = HandDesk(Scripted(), straddle_book(500), limits=RiskLimits(allowed_order_types=("limit",)))
     one.adopt({1: (2, "12"), 2: (1, "12")})
     one.open()
@@ -221,7 +221,9 @@ def test_a_line_that_was_never_quoted_or_that_nobody_bids_for_waits(desk):
     one.quote(2, float("nan"), 0.05)
     one.operate("flatten")
     outputs = one.wait(10).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
-    assert (orders(outputs), flatten_timers(outputs, one.now_ns)) == ([], [2.0])
+    (sale,) = orders(outputs)
+    assert (sale.instrument_id, sale.side, sale.limit_price) == (2, Side.SELL, D("0.01"))
+    assert flatten_timers(outputs, one.now_ns) == [2.0]
     one.quote(1, 5.0, 5.1)
     outputs = one.wait(2).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
     assert wants(outputs) == [(1, "sell", 2, "close")]

@@ -2,8 +2,9 @@
 
 A strategy's own exit comes first, for it knows its legs; while its exit orders work, they are waited
 for. What then is still held is closed here, options before their hedge, again and again until nothing
-is left. A step asks no strategy and keeps no orders: the same positions and working orders give the
-same step, and what works already is never sent a second time.
+is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
+An option that nobody bids for is offered at its smallest price and left to rest there; where the venue does
+not take that, it is offered again after ever longer pauses, and at once when it is bid for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
 PATIENCE_NS = 15 * NANOS_PER_SECOND
 """An exit order that has not been filled by then is cancelled and sent anew."""
+LONGEST_UNSOLD_SECONDS = 1_800.0
+"""Between two offers of what nobody on the other side takes."""
 _ENDING = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
 
 
@@ -63,10 +66,13 @@ class Flattener:
         self._attempts: dict[InstrumentId, int] = {}
         self._tried: Sequence[ClosingLine] = ()
         self._times = 0
+        self._unsold: dict[InstrumentId, tuple[int, int]] = {}
+        """Offers in a row that met an empty side of the book, and when the next is due, UTC nanoseconds."""
 
     def begin(self) -> None:
         """Start anew, without a memory of earlier steps."""
         self._tried, self._times = (), 0
+        self._unsold.clear()
 
     def step(
         self,
@@ -98,8 +104,8 @@ class Flattener:
         if not lines and not working:
             return FlattenStep((), (), (), None)
         options = [line for line in lines if self._is_option(line.instrument_id)]
-        cancels = _cancels(now_ns, working, has_options=bool(options))
-        orders = () if cancels else self._orders(options or lines, working, quotes, limits)
+        cancels = self._cancels(now_ns, working, quotes, has_options=bool(options))
+        orders = () if cancels else self._orders(now_ns, options or lines, working, quotes, limits)
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
@@ -141,8 +147,50 @@ class Flattener:
     def _is_option(self, instrument_id: InstrumentId) -> bool:
         return isinstance(self._instruments[instrument_id], OptionContract)
 
+    def _rests_unsold(
+        self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
+    ) -> bool:
+        """Return whether an option that nobody bids for is offered at its smallest price."""
+        sent = order.submitted
+        quote, limit = quotes[sent.instrument_id], sent.limit_price
+        if quote is None or quote.bid > 0 or limit is None or sent.side is Side.BUY:
+            return False
+        return limit <= self._instruments[sent.instrument_id].tick_rule.below
+
+    def _cancels(
+        self,
+        now_ns: int,
+        working: Sequence[Order],
+        quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
+        *,
+        has_options: bool,
+    ) -> tuple[CancelIntent, ...]:
+        """Cancel orders that would add to the book, and exits that were not filled in time."""
+        cancels = []
+        for order in working:
+            if order.state in _ENDING:
+                continue
+            purpose = order.submitted.purpose
+            if purpose in EXITS:
+                is_due = order.created_ns <= now_ns - PATIENCE_NS and not self._rests_unsold(order, quotes)
+            else:  # a hedge is right for as long as there are options to hedge
+                is_due = purpose is Purpose.OPEN or not has_options
+            if is_due:
+                cancels.append(CancelIntent(order.client_order_id, "flattening"))
+        return tuple(cancels)
+
+    def _waits_unsold(self, instrument_id: InstrumentId, now_ns: int) -> bool:
+        """Return whether an offer to an empty side of the book is not due yet; count one that is."""
+        times, due_ns = self._unsold.get(instrument_id, (0, now_ns))
+        if now_ns < due_ns:
+            return True
+        pause_s = min(STEP_SECONDS * 2.0**times, LONGEST_UNSOLD_SECONDS)
+        self._unsold[instrument_id] = times + 1, now_ns + int(pause_s * NANOS_PER_SECOND)
+        return False
+
     def _orders(
         self,
+        now_ns: int,
         lines: Sequence[ClosingLine],
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
@@ -167,8 +215,16 @@ class Flattener:
             # a part at a time of what is larger than one order may be: the rest follows with the next step
             most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
             order_type, limit = OrderType.MARKET, None
-            if order_type not in limits.allowed_order_types:
-                price = quote.bid if side is Side.SELL else quote.ask
+            price = quote.bid if side is Side.SELL else quote.ask
+            takes_limits = OrderType.LIMIT in limits.allowed_order_types
+            if price > 0:
+                self._unsold.pop(line.instrument_id, None)
+            elif is_option and self._waits_unsold(line.instrument_id, now_ns):
+                continue
+            if is_option and side is Side.SELL and not price > 0 and takes_limits:
+                order_type = OrderType.LIMIT
+                limit = self._instruments[line.instrument_id].tick_rule.below
+            elif order_type not in limits.allowed_order_types:
                 if not price > 0:
                     continue
                 order_type, limit = OrderType.LIMIT, exact(price)
@@ -185,22 +241,6 @@ class Flattener:
                 )
             )
         return tuple(orders)
-
-
-def _cancels(now_ns: int, working: Sequence[Order], *, has_options: bool) -> tuple[CancelIntent, ...]:
-    """Cancel orders that would add to the book, and exits that were not filled in time."""
-    cancels = []
-    for order in working:
-        if order.state in _ENDING:
-            continue
-        purpose = order.submitted.purpose
-        if purpose in EXITS:
-            is_due = order.created_ns <= now_ns - PATIENCE_NS
-        else:  # a hedge is right for as long as there are options to hedge
-            is_due = purpose is Purpose.OPEN or not has_options
-        if is_due:
-            cancels.append(CancelIntent(order.client_order_id, "flattening"))
-    return tuple(cancels)
 
 
 def closing_lines(

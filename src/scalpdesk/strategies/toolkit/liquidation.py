@@ -4,8 +4,10 @@ A first try goes at the market; what a venue refuses or does not fill is priced 
 the other side's quote meets, every few seconds. An option without a good quote is offered at the model's
 value, then in steps, each twice as long, down to what is least for it: its payoff at the present spot, and no
 less than 95 % of the model's value. There the offer rests until the option is quoted again or the spot has
-moved away; what must go today is sold at the market. A leg counts as closed when its position is gone, and
-not before. While options that could not be left are still held, their hedge is kept.
+moved away; what must go today is sold at the market. What nobody bids for rests at the smallest price; where
+the venue refuses that too, it is offered after ever longer pauses, and at once when it is bid for. A leg
+counts as closed when its position is gone, and not before. While options that could not be left are still
+held, their hedge is kept.
 A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
@@ -49,6 +51,11 @@ LAST_CALL_NS = 60 * NANOS_PER_SECOND
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 DEEPEST = Decimal("0.95")
 """A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
+
+
+def _must_go(view: DeskView, contract: OptionContract) -> bool:
+    """Return whether an option is to be left whatever it brings: flattening, or in its last hour."""
+    return view.mode is Mode.FLATTENING or must_go_now(contract, view.session, view.now_ns)
 
 
 class Liquidation:
@@ -114,6 +121,8 @@ class Liquidation:
         self._alerts = 0
         self._worthless: set[InstrumentId] = set()
         """Options without a bid that are offered at the smallest price, as reported."""
+        self._unsold: set[InstrumentId] = set()
+        """Options without a bid of which the venue takes no sale, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
         self._facts: Facts = {}
         self._own: Mapping[InstrumentId, Decimal] = {}
@@ -140,17 +149,23 @@ class Liquidation:
         self._refused.clear()
         self._hedged_for.clear()
         self._worthless.clear()
+        self._unsold.clear()
         self._offered.clear()
         self._alert_due_ns = self._alerts = 0
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
-        """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event."""
+        """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
+
+        The pause is at most 15 s, and half an hour for what nobody bids for.
+        """
         order = view.order_of(event) if isinstance(event, OrderRejected | OrderNotFound) else None
         if order is None:
             return []
         number = order.submitted.instrument_id
         tries = self._tries.get(number, 0)
-        pause = min(2.0 ** max(tries - 1, 0), LONGEST_PAUSE_SECONDS)
+        has_nobody = order.submitted.side is Side.SELL and self._has_no_bid(view, number)
+        longest = LONGEST_ALERT_SECONDS if has_nobody else LONGEST_PAUSE_SECONDS
+        pause = min(2.0 ** max(tries - 1, 0), longest)
         due_ns = view.now_ns + int(pause * NANOS_PER_SECOND)
         self._not_before[number] = due_ns
         timer = SetTimer(self._timer, due_ns)
@@ -283,6 +298,10 @@ class Liquidation:
                 del self._offered[number]
                 self._not_before.pop(number, None)
                 self._tries.pop(number, None)
+            if number in self._unsold and not self._has_no_bid(view, number):
+                self._unsold.discard(number)
+                self._not_before.pop(number, None)
+                self._tries.pop(number, None)
             not_before = self._not_before.get(number, 0)
             if view.now_ns < not_before:
                 waits.append(not_before)
@@ -326,14 +345,22 @@ class Liquidation:
             or not self._is_unquoted(view, number)
         ):
             return False
-        return view.mode is Mode.FLATTENING or must_go_now(contract, view.session, view.now_ns)
+        return _must_go(view, contract)
 
     @staticmethod
     def _is_unquoted(view: DeskView, number: InstrumentId) -> bool:
-        """Return whether an option was quoted once, and for too long no more."""
-        if not isinstance(view.instruments[number], OptionContract):
+        """Return whether an option was quoted once, and for too long no more.
+
+        What must go and had no bid when it was quoted last is still taken for an option without one.
+        """
+        contract = view.instruments[number]
+        if not isinstance(contract, OptionContract):
             return False
-        return view.market.verdict(number, view.now_ns) is QuoteVerdict.STALE
+        if view.market.verdict(number, view.now_ns) is not QuoteVerdict.STALE:
+            return False
+        quote = view.market.quotes[number]
+        has_nobody = quote is not None and not quote.bid > 0 and view.positions.quantity(number) > 0
+        return not (has_nobody and _must_go(view, contract))
 
     def _model_price(self, view: DeskView, number: InstrumentId, side: Side) -> Decimal | None:
         """Return the limit for an option without a quote; None while the model has no value."""
@@ -500,7 +527,18 @@ class Liquidation:
             names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
             reason = f"no bid for {names}: offered at the smallest price, else it expires"
             return (Proposal(DecisionKind.EXIT, (reason,)),)
-        legs = [leg for leg in legs if leg not in resting]
+        stuck = {
+            leg for leg in legs if self._has_no_bid(view, leg) and self._tries.get(leg, 0) > self._alert_after
+        } - resting
+        news = stuck - self._unsold
+        self._unsold |= news
+        if news:
+            names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
+            reason = (
+                f"no bid for {names}, and the venue takes no offer: sold when it is bid for, else it expires"
+            )
+            return (Proposal(DecisionKind.ALERT, (reason,), {"tries": self._alert_after + 1}),)
+        legs = [leg for leg in legs if leg not in resting and leg not in self._unsold]
         hedge = self._hedge_held(view)
         if not legs and not hedge:
             return ()
