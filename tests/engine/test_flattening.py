@@ -1,3 +1,4 @@
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
@@ -17,7 +18,7 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 
-D = Decimal
+D, NAN = Decimal, float("nan")
 S = 10**9
 NOW = 1_000 * S
 
@@ -350,3 +351,44 @@ def test_a_step_sends_what_is_held_less_what_works_and_never_more(held, working)
         for order in flattener.name_orders(step.orders):
             at_venue.append(Order(order, NOW))
             working = [*working, (int(order.quantity), OrderState.PENDING_NEW)]
+
+
+@given(
+    spot=st.floats(400.0, 600.0),
+    number=st.sampled_from([1, 2]),
+    has_quote=st.booleans(),
+    has_spot=st.booleans(),
+)
+def test_an_option_is_never_offered_below_its_payoff_and_one_not_seen_goes_at_the_market(
+    spot, number, has_quote, has_spot
+):
+    """A resting offer fills at its own price: where the bid lacks for a moment, nothing is given away."""
+    book = straddle_book(500)
+    quotes = defaultdict(lambda: quote(0, 0, NAN, NAN))
+    if has_spot:
+        quotes[0] = quote(0, NOW, spot, spot)
+    if has_quote:
+        quotes[number] = quote(number, NOW, NAN, 200.0)
+    step = Flattener(book).step(NOW, [ClosingLine("", number, D(1))], [], quotes, RiskLimits())
+    (sale,) = step.orders
+    payoff = max(spot - 500.0 if number == 1 else 500.0 - spot, 0.0)
+    if has_quote and has_spot:
+        assert sale.order_type is OrderType.LIMIT
+        assert 0.0 <= float(sale.limit_price) - max(0.95 * payoff, 0.0) <= 0.0100001
+        assert sale.limit_price > 0
+    else:
+        assert (sale.order_type, sale.limit_price) == (OrderType.MARKET, None)
+
+
+def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
+    flattener, line = Flattener(straddle_book(500)), [ClosingLine("", 1, D(1))]
+    quotes = {0: quote(0, NOW, 499.0, 499.0), 1: quote(1, NOW, NAN, 200.0)}
+    (sale,) = flattener.name_orders(flattener.step(NOW, line, [], quotes, RiskLimits()).orders)
+    resting = [Order(sale, NOW, OrderState.WORKING)]
+    later = NOW + 20 * S
+    assert flattener.step(later, line, resting, quotes, RiskLimits()).cancels == ()
+    quotes[0] = quote(0, later, 520.0, 520.0)
+    (cancel,) = flattener.step(later, line, resting, quotes, RiskLimits()).cancels
+    assert cancel.client_order_id == sale.client_order_id
+    (again,) = flattener.step(later, line, [], quotes, RiskLimits()).orders
+    assert (sale.limit_price, again.limit_price) == (D("0.01"), D("19.00"))

@@ -3,8 +3,9 @@
 A strategy's own exit comes first, for it knows its legs; while its exit orders work, they are waited
 for. What then is still held is closed here, options before their hedge, again and again until nothing
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
-An option that nobody bids for is offered at its smallest price and left to rest there; where the venue does
-not take that, it is offered again after ever longer pauses, and at once when it is bid for.
+An option that nobody bids for is offered at 95 % of what its exercise would pay, or at the smallest price,
+and left to rest there; where the venue does not take that, it is offered again after ever longer pauses, and
+at once when it is bid for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -147,15 +148,26 @@ class Flattener:
     def _is_option(self, instrument_id: InstrumentId) -> bool:
         return isinstance(self._instruments[instrument_id], OptionContract)
 
+    def _unbid(
+        self, number: InstrumentId, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
+    ) -> tuple[OptionContract, float] | None:
+        """Return an option that nobody bids for, and its spot; None for another, or while a quote lacks."""
+        quote, contract = quotes[number], self._instruments[number]
+        if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not isinstance(contract, OptionContract):
+            return None
+        spot = quotes[self._instruments.id_of(contract.underlying)]
+        return None if spot is None or not spot.mid > 0 else (contract, spot.mid)
+
     def _rests_unsold(
         self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
     ) -> bool:
-        """Return whether an option that nobody bids for is offered at its smallest price."""
+        """Return whether an order is the least offer of an option that nobody bids for."""
         sent = order.submitted
-        quote, limit = quotes[sent.instrument_id], sent.limit_price
-        if quote is None or quote.bid > 0 or limit is None or sent.side is Side.BUY:
+        unbid, limit = self._unbid(sent.instrument_id, quotes), sent.limit_price
+        if unbid is None or limit is None or sent.side is Side.BUY:
             return False
-        return limit <= self._instruments[sent.instrument_id].tick_rule.below
+        contract, spot = unbid
+        return contract.is_least_offer(limit, spot)
 
     def _cancels(
         self,
@@ -216,14 +228,14 @@ class Flattener:
             most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
             order_type, limit = OrderType.MARKET, None
             price = quote.bid if side is Side.SELL else quote.ask
-            takes_limits = OrderType.LIMIT in limits.allowed_order_types
-            if price > 0:
+            unbid = self._unbid(line.instrument_id, quotes) if side is Side.SELL else None
+            if unbid is None:
                 self._unsold.pop(line.instrument_id, None)
-            elif is_option and self._waits_unsold(line.instrument_id, now_ns):
+            elif self._waits_unsold(line.instrument_id, now_ns):
                 continue
-            if is_option and side is Side.SELL and not price > 0 and takes_limits:
-                order_type = OrderType.LIMIT
-                limit = self._instruments[line.instrument_id].tick_rule.below
+            if unbid is not None and OrderType.LIMIT in limits.allowed_order_types:
+                contract, spot = unbid
+                order_type, limit = OrderType.LIMIT, contract.least_offer(spot)
             elif order_type not in limits.allowed_order_types:
                 if not price > 0:
                     continue

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.core.units import InstrumentId, round_to_tick
+from scalpdesk.core.units import InstrumentId, exact, round_to_tick
 
 _OCC = re.compile(r"([A-Z0-9.]{1,6}) *(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
@@ -160,6 +160,21 @@ class OptionContract:
     def is_inverse(self) -> bool:
         """True when price, premium and payoff are in the coin that it is an option on."""
         return self.currency == self.root
+
+    def payoff(self, spot: float) -> float:
+        """Return what exercise pays at ``spot``, per unit of the underlying, in the option's currency."""
+        paid = max(spot - float(self.strike) if self.is_call else float(self.strike) - spot, 0.0)
+        return paid / spot if self.is_inverse else paid
+
+    def least_offer(self, spot: float) -> Decimal:
+        """Return the least to ask for while nobody bids: 95 % of the payoff at ``spot``, or a tick."""
+        floor = self.tick_rule.round(exact(0.95 * self.payoff(spot), 8), "up")
+        return max(floor, self.tick_rule.below)
+
+    def is_least_offer(self, limit: Decimal, spot: float) -> bool:
+        """Return whether a limit is within a tick, or 5 %, of the least to ask for."""
+        least = self.least_offer(spot)
+        return abs(limit - least) <= max(self.tick_rule.tick_at(least), least / 20)
 
 
 Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract

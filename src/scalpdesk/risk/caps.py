@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Right
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
 from scalpdesk.risk.limits import RiskLimits
@@ -22,7 +22,6 @@ ONE_PERCENT = 0.01
 BETAS: Mapping[str, float] = {"QQQ": 1.14}
 """Betas of underlyings that ``risk.betas`` does not name; 1 for all others. QQQ: slope of the daily log
 returns of the NASDAQ Composite on those of the S&P 500, 2014 to 2018 (1.136, correlation 0.944)."""
-CALL = Right.CALL
 SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
 LEAST_FACTOR = 0.25
@@ -201,11 +200,9 @@ def exposure_of(
         total.add(units, valued.greeks)
         if delta_only:
             continue
-        strike, spot = float(instrument.strike), valued.spot
-        intrinsic = max(spot - strike if instrument.right is CALL else strike - spot, 0.0)
-        intrinsic *= worth[underlying] / spot
         # near expiry a rate per day promises more than there is to lose
-        theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
+        to_lose = max(valued.mark - instrument.payoff(valued.spot), 0.0)
+        theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -to_lose)
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
         delta += total.delta * worth[underlying] * beta

@@ -4,10 +4,10 @@ A first try goes at the market; what a venue refuses or does not fill is priced 
 the other side's quote meets, every few seconds. An option without a good quote is offered at the model's
 value, then in steps, each twice as long, down to what is least for it: its payoff at the present spot, and no
 less than 95 % of the model's value. There the offer rests until the option is quoted again or the spot has
-moved away; what must go today is sold at the market. What nobody bids for rests at the smallest price; where
-the venue refuses that too, it is offered after ever longer pauses, and at once when it is bid for. A leg
-counts as closed when its position is gone, and not before. While options that could not be left are still
-held, their hedge is kept.
+moved away; what must go today is sold at the market. What nobody bids for rests at 95 % of its payoff, or at
+the smallest price; where the venue refuses that too, it is offered after ever longer pauses, and at once when
+it is bid for. A leg counts as closed when its position is gone, and not before. While options that could not
+be left are still held, their hedge is kept.
 A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
@@ -29,7 +29,7 @@ from scalpdesk.core.intents import (
     Side,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import Order
@@ -264,7 +264,12 @@ class Liquidation:
             is_too_good = wanted > limit if order.submitted.side is Side.SELL else wanted < limit
             return not is_too_good and view.now_ns - order.created_ns < PATIENCE_NS
         no_bid = self._has_no_bid(view, number)
-        return no_bid and limit is not None and limit <= self._tick(view, number, limit)
+        if not no_bid or limit is None:
+            return False
+        spot, contract = self._spot(view, number), view.instruments[number]
+        if spot is None or not isinstance(contract, OptionContract):
+            return limit <= self._tick(view, number, limit)
+        return contract.is_least_offer(limit, spot)
 
     def _is_worthless(self, view: DeskView, leg: InstrumentId) -> bool:
         """Return whether a held option rests at the smallest price because nobody bids."""
@@ -277,6 +282,17 @@ class Liquidation:
     def _has_no_bid(view: DeskView, number: InstrumentId) -> bool:
         quote = view.market.quotes[number]
         return quote is not None and not quote.bid > 0
+
+    @staticmethod
+    def _spot(view: DeskView, number: InstrumentId) -> float | None:
+        return view.market.mark(view.instruments.id_of(underlying_of(view.instruments[number])))
+
+    def _least_offer(self, view: DeskView, number: InstrumentId) -> Decimal:
+        """Return the least to ask for what nobody bids for; nothing is given away below its payoff."""
+        spot, contract = self._spot(view, number), view.instruments[number]
+        if spot is None or not isinstance(contract, OptionContract):
+            return self._tick(view, number, ZERO)
+        return contract.least_offer(spot)
 
     # options ----------------------------------------------------------------------------------------
 
@@ -370,12 +386,10 @@ class Liquidation:
         if valuation is None:
             return None
         # at the volatility of the marks: the risk gate holds the limit against the mark
-        value, strike = view.market.model_price(number) or valuation.greeks.price, float(contract.strike)
+        value = view.market.model_price(number) or valuation.greeks.price
         step = min(self._offered.get(number, 0), MODEL_STEPS) / MODEL_STEPS
         if side is Side.SELL:
-            payoff = max(valuation.spot - strike if contract.is_call else strike - valuation.spot, 0.0)
-            if contract.is_inverse:
-                payoff /= valuation.spot
+            payoff = contract.payoff(valuation.spot)
             least = max(payoff, value * float(DEEPEST))
             limit = max(value + (least - value) * step, payoff)
             rounded = contract.tick_rule.round(exact(limit, 8), "up")
@@ -447,7 +461,7 @@ class Liquidation:
         """Return a limit that the other side meets, a tick further with each try; None without a side."""
         if side is Side.SELL:
             if not bid > 0:
-                return self._tick(view, number, ZERO)
+                return self._least_offer(view, number)
             best = exact(bid)
             tick = self._tick(view, number, best)
             lowest = view.instruments[number].tick_rule.round(best * DEEPEST, "up")
@@ -525,7 +539,7 @@ class Liquidation:
         self._worthless |= news
         if news:
             names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
-            reason = f"no bid for {names}: offered at the smallest price, else it expires"
+            reason = f"no bid for {names}: offered at its payoff or the smallest price, else it expires"
             return (Proposal(DecisionKind.EXIT, (reason,)),)
         stuck = {
             leg for leg in legs if self._has_no_bid(view, leg) and self._tries.get(leg, 0) > self._alert_after
