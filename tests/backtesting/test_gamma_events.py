@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from scalpdesk.assembly import gamma_events
-from scalpdesk.backtesting.runner import NoJournal
+from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision
@@ -46,7 +46,7 @@ def test_a_value_that_is_none_is_logged_once_and_no_crash(tape, caplog):
     assert "'-15k'" in caplog.text
 
 
-class Hedges(NoJournal):
+class Hedges(Journal):
     """Keeps the thresholds of the hedges that were decided."""
 
     def __init__(self):

@@ -11,7 +11,7 @@ from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk import assembly
 from scalpdesk.backtesting import runs
-from scalpdesk.backtesting.runner import NoJournal
+from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
@@ -26,7 +26,7 @@ DAY = date(2018, 2, 5)
 MINUTES = 8
 
 
-class Outputs(NoJournal):
+class Outputs(Journal):
     """Keeps what the engine gave."""
 
     def __init__(self):

@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (47, 49)
-STRADDLE = (193, 176)
-WHOLE_TRIP = (72, 65)
-STRADDLE_DECISION = (117, 121)
+SHARES = (45, 48)
+STRADDLE = (189, 175)
+WHOLE_TRIP = (70, 64)
+STRADDLE_DECISION = (117, 120)
 """Python calls and C calls."""
 
 

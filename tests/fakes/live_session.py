@@ -26,7 +26,7 @@ import numpy as np
 from fakes.broker import connect
 from fakes.desk import orders as orders_of
 from scalpdesk.assembly import engine_from_header
-from scalpdesk.backtesting.runner import BacktestRunner, NoJournal
+from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
@@ -339,7 +339,7 @@ class InProcess:
     engine: TradingEngine
 
 
-class _FillsKept(NoJournal):
+class _FillsKept(Journal):
     def __init__(self) -> None:
         self.fills: list[OrderFilled] = []
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from scalpdesk.backtesting.runner import NoJournal
+from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
@@ -12,7 +12,7 @@ from scalpdesk.marketdata.tape import MarketTape
 
 
 @dataclass
-class ScalpDay(NoJournal):
+class ScalpDay(Journal):
     """What a run left behind; takes the place of its journal."""
 
     outputs: list[Output] = field(default_factory=list)

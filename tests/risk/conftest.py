@@ -105,7 +105,6 @@ def context():
             "facts": facts,
         }
         given |= changes
-        given["counters"].advance(given["now_ns"])
         return OrderContext(**given)
 
     return build

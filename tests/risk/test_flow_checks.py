@@ -218,3 +218,14 @@ def test_refusals_are_forgotten_after_the_window(context, ask):
         "the venue refused 100% of the last orders, limit 50% (risk.max_reject_fraction)"
     )
     assert ask(checks.rejections_are_few, context(counters=tallies, now_ns=NOW + 300 * S)) is None
+
+
+def test_orders_that_have_left_their_window_refuse_nothing_and_are_then_forgotten(context, ask):
+    tallies = OrderCounters()
+    for _ in range(120):
+        tallies.note_order(NOW - 60 * S, Decimal(10))
+    later = context(intent=intent(Purpose.CLOSE), counters=tallies, now_ns=NOW)
+    earlier = context(intent=intent(Purpose.CLOSE), counters=tallies, now_ns=NOW - 1)
+    assert ask(checks.throttle_has_room, earlier) == "120 orders in the last minute, limit 120"
+    assert ask(checks.throttle_has_room, later) is None
+    assert (len(tallies.orders_ns), tallies.shares) == (0, 0)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Side
-from scalpdesk.risk.counters import MINUTE_NS, OrderCounters
+from scalpdesk.risk.counters import MINUTE_NS, MOST_KEPT, OrderCounters
 
 S = 10**9
 FLAT, LONG = Decimal(0), Decimal(5)
@@ -79,3 +79,11 @@ def test_a_share_of_refusals_needs_ten_answers():
     assert counters.rejected_fraction() == 0.3
     counters.advance(60 * S)
     assert counters.rejected_fraction() is None  # the first is gone: nine are left
+
+
+def test_what_has_left_its_window_is_not_kept_without_end():
+    counters = OrderCounters()
+    for at in range(5_000):
+        counters.note_order(at * S, FLAT)
+        counters.note_cancel(at * S)
+    assert max(len(counters.orders_ns), len(counters.cancels_ns)) <= MOST_KEPT

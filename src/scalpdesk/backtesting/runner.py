@@ -59,22 +59,6 @@ class Journal(Protocol):
         ...
 
 
-class NoJournal:
-    """Keeps nothing: for sweeps and benchmarks."""
-
-    def add_rows(self, rows: TapeRows) -> None:
-        """Do nothing."""
-
-    def add_event(self, event: Event) -> None:
-        """Do nothing."""
-
-    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """There is nothing to write."""
-
-
 class BacktestRunner:
     """Runs one tape through one engine and one simulated broker.
 
@@ -118,7 +102,7 @@ class BacktestRunner:
         self._send: Callable[[Any, int], None] = broker.send
         """Takes what is of a type in ``COMMANDS``."""
         broker.broker.play(tape)
-        self.journal: Journal = NoJournal() if journal is None else journal
+        self.journal = journal
         self._watchers = watchers
         self._known_at_open = known_at_open
         self._answerer = answerer
@@ -163,7 +147,8 @@ class BacktestRunner:
     def flush_journal(self) -> None:
         """Write what is known by now to the journal, so that a dashboard sees it."""
         self._note_rows()
-        self.journal.flush()
+        if self.journal is not None:
+            self.journal.flush()
 
     def leave_session(self) -> None:
         """Keep of the session that has closed its latest quotes alone, as the next one would."""
@@ -234,17 +219,17 @@ class BacktestRunner:
                     else:
                         kept[number] = event
                     rows.upto = limit + 1
-                    if copies:
+                    if copies and self.journal is not None:
                         self.journal.add_event(event)
                 else:
                     done += 1
                     rows.upto = limit
-                    self._note_rows()
-                    self.journal.add_event(event)
+                    if self.journal is not None:
+                        self._note_rows()
+                        self.journal.add_event(event)
                 outputs = handle(event)
                 if outputs:
                     acted = True
-                    self._note_rows()
                     self._carry(event, outputs)
                 if now_ns >= next_yield_ns:
                     next_yield_ns = now_ns + 1_000_000_000
@@ -293,7 +278,7 @@ class BacktestRunner:
     def _note_rows(self) -> None:
         """Journal the rows that are known by now."""
         upto = self._rows.upto
-        if upto > self._journaled and self._names_rows:
+        if upto > self._journaled and self._names_rows and self.journal is not None:
             last = self._rows.quote(upto - 1)
             self._digest = self._digest or self._rows.columns.digest()
             self.journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
@@ -334,15 +319,18 @@ class BacktestRunner:
 
     def _feed(self, event: Event) -> None:
         self.events += 1
-        self._note_rows()
-        self.journal.add_event(event)
+        if self.journal is not None:
+            self._note_rows()
+            self.journal.add_event(event)
         outputs = self._handle(event)
         if outputs:
             self._carry(event, outputs)
 
     def _carry(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Journal the outputs, then act on them."""
-        self.journal.add_outputs(outputs)
+        if self.journal is not None:
+            self._note_rows()
+            self.journal.add_outputs(outputs)
         now_ns, send = event.ts_recv_ns, self._send
         for output in outputs:
             if type(output) in COMMANDS:

@@ -194,9 +194,8 @@ class OrderAdmission:
         instrument_id = intent.instrument_id
         facts.now_ns, facts.before, facts.instrument_id = now_ns, before, instrument_id
         gate, session = desk.gate, desk.view.session
-        gate.counters.advance(now_ns)
-        instrument = desk.instruments.by_id[instrument_id]
-        position = desk.positions.positions.get(instrument_id)
+        market, instrument = desk.market, desk.instruments.by_id[instrument_id]
+        quote, position = market.quotes[instrument_id], desk.positions.positions.get(instrument_id)
         return OrderContext(
             intent,
             instrument,
@@ -204,8 +203,8 @@ class OrderAdmission:
             gate.limits,
             gate.resolved,
             gate.mode,
-            desk.market.quotes[instrument_id],
-            desk.market.verdict(instrument_id, now_ns),
+            quote,
+            market.verdict_on(quote, instrument_id, now_ns),
             ZERO if position is None else position.quantity,
             len(desk.orders.live) + len(before),
             len(before),

@@ -439,7 +439,7 @@ class TradingEngine:
         held_before = desk.positions.quantity(sent.instrument_id)
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
-        desk.attribution.rebase(now_ns)
+        desk.attribution.rebase(now_ns, desk.attribution.marks)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
             if why is not None and desk.gate.mode is Mode.ACTIVE:

@@ -145,8 +145,10 @@ class LatestQuotes:
         self._handed_over: Collection[int] = frozenset()
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
+        if number in self._handed_over:
+            return self._kept.get(number)
         rows = self._rows
-        if rows is None or not rows.upto or number in self._handed_over:
+        if rows is None or not rows.upto:
             return self._kept.get(number)
         if rows.upto <= self._until[number]:
             return self._latest[number]

@@ -270,7 +270,10 @@ class MarketState:
 
     def verdict(self, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
         """Return the verdict on the instrument's latest quote as of ``now_ns``."""
-        quote = self.quotes[instrument_id]
+        return self.verdict_on(self.quotes[instrument_id], instrument_id, now_ns)
+
+    def verdict_on(self, quote: QuoteEvent | None, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
+        """Return the verdict on a quote of the instrument as of ``now_ns``."""
         if quote is None:
             return QuoteVerdict.ABSENT
         # the common case first, without the call of judge_quote

@@ -18,6 +18,7 @@ Realised against implied is gamma plus theta: what moving earned less what the i
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,8 +53,9 @@ COIN_DECIMALS = 12
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
-MODEL_PARTS = PARTS[:6]
-"""Parts that revaluation gives; the others are booked."""
+NO_MARKS: Mapping[InstrumentId, float | None] = MappingProxyType({})
+MODEL_PARTS = PARTS[1:6]
+"""Parts that revaluation gives beside delta; the others are booked."""
 DETAILS = (
     "spot_higher",
     "volga",
@@ -283,6 +285,7 @@ class PnlExplain:
         self.unit = SATOSHI if is_coin else CENT
         """Smallest amount of the account."""
         self._decimals = COIN_DECIMALS if is_coin else 6
+        self._form = f"%.{self._decimals}f"
         if is_coin:  # from the start, so that no mark changes what a strategy finds
             state.keep_quotes(underlying)
         self._last_ns = 0
@@ -309,6 +312,8 @@ class PnlExplain:
         self._terms: dict[InstrumentId, _Terms] = {}
         self._spans: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
+        self.marks = NO_MARKS
+        """Of one unit of what was held at the last mark; None where it was never quoted."""
         self.high_water = account.cash
         self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
@@ -441,13 +446,17 @@ class PnlExplain:
         self._is_overnight = bool(self._legs)
         self._opens = True
 
-    def rebase(self, now_ns: int) -> None:
-        """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions."""
+    def rebase(self, now_ns: int, marks: Mapping[InstrumentId, float | None] = NO_MARKS) -> None:
+        """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions.
+
+        ``marks`` are those that are known already, as :attr:`marks` is just after a mark.
+        """
         self._anchor_ns = now_ns
         before, legs = self._legs, {}
         for instrument_id, position in self._positions.positions.items():
             if position.quantity:
-                legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id))
+                mark = marks[instrument_id] if instrument_id in marks else self._state.mark(instrument_id)
+                legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id), mark)
         self._legs = legs
         if self._terms:  # options, ever
             self._renew_interval(now_ns)
@@ -484,11 +493,10 @@ class PnlExplain:
         if size:
             self._interval = (now_ns, gamma, spot, math.sqrt(variance / size), expires_ns, left)
 
-    def _leg(self, position: Position, now_ns: int, before: _Leg | None) -> _Leg:
-        """Return a position at an anchor; ``before`` is its leg of the interval that ends there."""
+    def _leg(self, position: Position, now_ns: int, before: _Leg | None, mark: float | None) -> _Leg:
+        """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
         instrument_id = position.instrument_id
         units = float(position.quantity) * position.multiplier
-        mark = self._state.mark(instrument_id)
         contract = self._instruments.by_id[instrument_id]
         valuation = state = None
         if type(contract) is OptionContract:
@@ -578,6 +586,7 @@ class PnlExplain:
         if self._opens:
             self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
         book = self._book_now(now_ns)
+        self.marks = book.marks
         nav, greeks = book.nav, book.greeks
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
@@ -613,21 +622,27 @@ class PnlExplain:
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
-        totals, parts, decimals = self.totals, NO_PARTS.copy(), self._decimals
-        explained = NO_AMOUNT + self._carry + spread + fees + slippage
-        for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order, carry), strict=True):
-            if value:
-                parts[name] = amount = Decimal(f"{value:.{decimals}f}")
-                explained += amount
-        parts["carry"] += self._carry
+        parts, form = NO_PARTS.copy(), self._form
+        explained = NO_AMOUNT + spread + fees + slippage
+        if delta:
+            parts["delta"] = amount = Decimal(form % delta)
+            explained += amount
+        if gamma or theta or vega or higher_order or carry:
+            values = (gamma, theta, vega, higher_order, carry)
+            for name, value in zip(MODEL_PARTS, values, strict=True):
+                if value:
+                    parts[name] = amount = Decimal(form % value)
+                    explained += amount
+        if self._carry:
+            parts["carry"] += self._carry
+            explained += self._carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         parts["residual"] = change - explained
         night = self.overnight if self._is_overnight else None
-        for name, amount in parts.items():
-            if amount:
-                totals[name] += amount
-                if night is not None:
-                    night[name] += amount
+        for totals in (self.totals,) if night is None else (self.totals, night):
+            for name, amount in parts.items():
+                if amount:
+                    totals[name] += amount
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         if nav > self.high_water:  # noqa: PLR1730 - a call less
@@ -638,7 +653,7 @@ class PnlExplain:
         is_due = now_ns // step != self._anchor_ns // step
         if is_anchor or is_due or night is not None or self._is_found:
             self._is_found = False
-            self.rebase(now_ns)
+            self.rebase(now_ns, book.marks)
         self._is_overnight = False
         return Mark(
             ts_ns=now_ns,

@@ -165,17 +165,21 @@ def price_within_collar(context: OrderContext) -> str | None:
 
 def throttle_has_room(context: OrderContext) -> str | None:
     """Orders and messages of the last minute, and orders at the venue; entries leave a reserve to exits."""
-    limits, counters = context.limits, context.counters
-    most = context.resolved.throttles[context.intent.purpose]
+    counters = context.counters
+    most_orders, most_messages, most_live = context.resolved.throttles[context.intent.purpose]
     orders = len(counters.orders_ns) + context.orders_before
-    if orders >= most.orders:
-        return f"{orders} orders in the last minute, limit {limits.max_orders_per_minute}"
     messages = orders + len(counters.cancels_ns)
-    if messages >= most.messages:
-        limit = context.resolved.messages_per_minute
-        return f"{messages} orders and cancels in the last minute, limit {limit}"
-    if context.live_orders >= most.live_orders:
-        return f"{context.live_orders} orders at the venue, limit {limits.max_live_orders}"
+    if orders >= most_orders or messages >= most_messages:
+        counters.advance(context.now_ns)
+        orders = len(counters.orders_ns) + context.orders_before
+        messages = orders + len(counters.cancels_ns)
+        if orders >= most_orders:
+            return f"{orders} orders in the last minute, limit {context.limits.max_orders_per_minute}"
+        if messages >= most_messages:
+            limit = context.resolved.messages_per_minute
+            return f"{messages} orders and cancels in the last minute, limit {limit}"
+    if context.live_orders >= most_live:
+        return f"{context.live_orders} orders at the venue, limit {context.limits.max_live_orders}"
     return None
 
 
@@ -228,10 +232,12 @@ def _crosses(side: Side, limit_price: Decimal | None, other: Working) -> bool:
 def moving_size_has_room(context: OrderContext) -> str | None:
     """Quantity ordered within the moving window; exits are not held back."""
     resolved, counters, quantity = context.resolved, context.counters, context.intent.quantity
-    if context.is_option:
-        ordered, most = counters.contracts, resolved.window_contracts
-    else:
-        ordered, most = counters.shares, resolved.window_shares
+    most = resolved.window_contracts if context.is_option else resolved.window_shares
+    ordered = counters.contracts if context.is_option else counters.shares
+    if ordered + quantity <= most:
+        return None
+    counters.advance(context.now_ns)
+    ordered = counters.contracts if context.is_option else counters.shares
     if ordered + quantity <= most:
         return None
     unit, seconds = _unit(context), context.limits.size_window_seconds
@@ -244,6 +250,7 @@ def moving_size_has_room(context: OrderContext) -> str | None:
 @concerns(Scope(purposes=OPENING))
 def rejections_are_few(context: OrderContext) -> str | None:
     """Nothing new is opened while the venue rejects most of what it is sent."""
+    context.counters.advance(context.now_ns)
     fraction, most = context.counters.rejected_fraction(), context.limits.max_reject_fraction
     if fraction is None or fraction < most:
         return None

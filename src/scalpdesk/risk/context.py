@@ -115,7 +115,7 @@ class OrderContext(msgspec.Struct, gc=False):
     in_session: bool
     now_ns: int
     counters: OrderCounters
-    """As of ``now_ns``."""
+    """As of ``now_ns`` or of an earlier instant: a check advances them when it would refuse otherwise."""
     venue_limits: AccountLimits | None
     """What the venue reported last that the account may do; None where it reported nothing."""
     facts: DeskFacts

@@ -9,11 +9,15 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 MINUTE_NS = 60 * NANOS_PER_SECOND
 FEWEST_ANSWERS = 10
 """A share of rejections says nothing while fewer orders were answered."""
+MOST_KEPT = 1_024
+"""Orders and cancels that are kept at most beyond their window."""
 ZERO = Decimal(0)
 
 
 class OrderCounters:
     """Counts over moving windows, as of the instant of the last :meth:`advance`; reads no clock.
+
+    Until it is advanced a count is at least what is in its window: a check that this passes needs no more.
 
     Parameters
     ----------
@@ -59,7 +63,10 @@ class OrderCounters:
 
     def note_order(self, now_ns: int, quantity: Decimal = ZERO, *, is_option: bool = False) -> None:
         """Count an order; a quantity (contracts or shares) counts towards the size window."""
-        self.orders_ns.append(now_ns)
+        orders = self.orders_ns
+        orders.append(now_ns)
+        if len(orders) > MOST_KEPT:
+            self.advance(now_ns)
         if quantity:
             self._sizes.append((now_ns, quantity, is_option))
             if is_option:
@@ -70,6 +77,8 @@ class OrderCounters:
     def note_cancel(self, now_ns: int) -> None:
         """Count a cancel."""
         self.cancels_ns.append(now_ns)
+        if len(self.cancels_ns) > MOST_KEPT:
+            self.advance(now_ns)
 
     def note_answer(self, now_ns: int, *, rejected: bool) -> None:
         """Count the venue's first answer to an order."""
