@@ -109,8 +109,13 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         else:
             tape = reconstruct(source.start, seed=source.seed, underlying=source.underlying)
     else:
-        from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, load_tape
+        from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, find_underlying, load_tape
+        from scalpdesk.datasets.coin_data import coin_tape
 
+        manifest, base, coverage, _ = find_underlying(Path(data.catalog), source.data_set, source.underlying)
+        if coverage.type == "coin":
+            tape = coin_tape(Path(data.catalog), manifest, base, coverage, source.start, source.end)
+            return replace(tape, loaded=(source, tape.quotes, tape.sessions))
         age = data.max_side_age_seconds
         tape = load_tape(
             Path(data.catalog),

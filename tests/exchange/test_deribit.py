@@ -382,16 +382,11 @@ def test_settlements_and_deliveries_are_those_of_the_tape(late, tape):
         assert row["mark_price"] == pytest.approx(worth, abs=1e-8)
     before = late("public/get_last_settlements_by_currency", currency="BTC", search_start_timestamp=1)
     assert before["settlements"] == []
-    assert late("public/get_delivery_prices", index_name="btc_usd") == {
-        "data": [{"date": "2025-03-06", "delivery_price": price}],
-        "records_total": 1,
-    }
 
 
 def test_a_settlement_is_not_known_before_its_time(desk):
     found = desk("public/get_last_settlements_by_currency", currency="BTC")
     assert found == {"settlements": [], "continuation": None}
-    assert desk("public/get_delivery_prices", index_name="btc_usd")["records_total"] == 0
 
 
 def test_the_volatility_index_is_the_level_that_the_market_was_drawn_with(late, tape):

@@ -1,7 +1,7 @@
 """``scalpdesk data``: list, verify and fill the catalogue of recorded markets."""
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from datetime import time as clock_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,14 @@ def download() -> None:
 
 
 data.add_command(download)
+
+
+@click.group("record", cls=DeskGroup)
+def record() -> None:
+    """Keep a venue's live market data in the catalogue."""
+
+
+data.add_command(record)
 
 
 def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
@@ -407,4 +415,366 @@ def _show_reports(reports: list[Any], catalog: Path, *, as_json: bool) -> None:
             click.echo(f"  note: {note}")
         if len(report.notes) > 10:
             click.echo(f"  note: and {len(report.notes) - 10} more (see --json)")
-    click.echo(f"next: scalpdesk data verify {reports[0].name}")
+    elsewhere = "" if str(catalog) == settings_from().config.data.catalog else f" --catalog {catalog}"
+    click.echo(f"next: scalpdesk data verify {reports[0].name}{elsewhere}")
+
+
+# Deribit --------------------------------------------------------------------------------------------------
+
+
+def _raw_option(body: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--catalog",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        default=Path("data/raw"),
+        show_default=True,
+        help="Folder of raw data: a catalogue, which --set data.catalog=DIR trades on.",
+    )(body)
+
+
+def _venue_options(body: Callable[..., Any]) -> Callable[..., Any]:
+    body = click.option("--test", "is_test", is_flag=True, help="The venue's test environment.")(body)
+    body = click.option("--url", default=None, metavar="URL", help="A simulated exchange instead.")(body)
+    body = click.option("--name", default="deribit", show_default=True, help="Name of the data set.")(body)
+    return click.argument("coin")(body)
+
+
+def _history(url: str | None, *, is_test: bool) -> Any:
+    """Return the client of the venue's public data."""
+    from scalpdesk.core.errors import ConfigError
+
+    try:
+        from scalpdesk.venues.deribit.gateway import LIVE_URL, TEST_URL, socket_url
+        from scalpdesk.venues.deribit.history import DeribitHistory
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            "data of Deribit needs a package that is not installed",
+            where=missing.name,
+            fix='pip install "scalpdesk[deribit]"',
+        ) from missing
+    return DeribitHistory(socket_url(url, None) if url else TEST_URL if is_test else LIVE_URL)
+
+
+@desk_command(
+    "deribit",
+    group=download,
+    example=(
+        "scalpdesk data download deribit BTC --start 2026-01-05 --end 2026-01-09",
+        "scalpdesk data download deribit BTC --start 2026-01-05 --option BTC-27MAR26-90000-C --json",
+    ),
+)
+@_venue_options
+@click.option("--start", required=True, metavar="DATE", help="First day; days run from 08:00 UTC.")
+@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
+@click.option(
+    "--option", "options", metavar="SYMBOL", multiple=True, help="Also bars of this option; may be repeated."
+)
+@click.option("--length", type=click.Choice(["minute", "hour"]), default="minute", show_default=True)
+@click.option("--again", is_flag=True, help="Also days that have been downloaded whole before.")
+@_raw_option
+def deribit(
+    *,
+    as_json: bool,
+    coin: str,
+    start: str,
+    end: str | None,
+    options: tuple[str, ...],
+    length: str,
+    again: bool,
+    name: str,
+    url: str | None,
+    is_test: bool,
+    catalog: Path,
+) -> None:
+    """Download the public history of COIN: trades, bars, instruments, settlements, DVOL, funding. No keys.
+
+    A day that has been downloaded whole is passed over, so that a download that was cut off goes on where it
+    stopped. A day that is not over yet is not downloaded. The live venue gives trades of the last 24 hours;
+    older ones are served at --url https://history.deribit.com.
+    """
+    import asyncio
+
+    from scalpdesk.core.errors import ConfigError
+    from scalpdesk.datasets.importers.lean import set_name
+
+    first = read_date(start, "--start")
+    last = first if end is None else read_date(end, "--end")
+    if last < first:
+        raise ConfigError("the last day lies before the first", where="--end", value=end)
+    symbols = [f"{coin.upper()}-PERPETUAL", *(option.upper() for option in options)]
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    with progress_bar(as_json=as_json) as report_progress:
+        report = asyncio.run(
+            _download_coin(
+                _history(url, is_test=is_test),
+                (catalog, set_name(name, length)),
+                coin.upper(),
+                symbols,
+                days,
+                length,
+                again=again,
+                progress=report_progress,
+            )
+        )
+    _show_reports([report], catalog, as_json=as_json)
+
+
+async def _download_coin(
+    history: Any,
+    place: tuple[Path, str],
+    coin: str,
+    symbols: list[str],
+    days: list[date],
+    length: str,
+    *,
+    again: bool,
+    progress: Callable[[int, int, str], None],
+) -> Any:
+    """Download days one after another, each table of a day written before the next is asked for."""
+    from functools import partial
+
+    from scalpdesk.datasets.coin_data import Downloaded, add_rows, finish
+    from scalpdesk.datasets.importers.base import ImportReport
+    from scalpdesk.datasets.manifests import manifest_to_extend
+    from scalpdesk.instruments.sessions import coin_session
+    from scalpdesk.venues.deribit.history import RESOLUTIONS
+
+    catalog, name = place
+    seconds = RESOLUTIONS[length][1]
+    report, kept = ImportReport(name), Downloaded(catalog, name)
+    manifest_to_extend(catalog, name, seconds)
+    async with history:
+        now_ms = int(await history.ask("get_time"))
+        whole = [day for day in days if coin_session(day).close_ns // 1_000_000 < now_ms]
+        for day in days[len(whole) :]:
+            report.note(f"{day} is not over at the venue: not downloaded")
+        if whole:
+            add_rows(catalog, name, "listings", coin, await history.listings(coin), report)
+        for done, day in enumerate(whole):
+            progress(done, len(whole), str(day))
+            begin, until = (ns // 1_000_000 for ns in (coin_session(day).open_ns, coin_session(day).close_ns))
+            span = (begin + 1, until + 1)  # what happens at the end belongs to the day that it ends
+            jobs = {
+                ("prints", coin): partial(history.prints, coin, *span),
+                ("settlements", coin): partial(history.settlements, coin, *span),
+                ("volatility_index", coin): partial(history.volatility_index, coin, begin, until),
+                ("funding", symbols[0]): partial(history.funding, symbols[0], *span),
+            }
+            for symbol in symbols:
+                jobs["trades", symbol] = partial(history.bars, symbol, begin, until, length=length)
+            for (table, what), job in jobs.items():
+                if again or not kept.has(f"{table}/{what}", day):
+                    add_rows(catalog, name, table, coin, await job(), report)
+                    kept.add(f"{table}/{what}", day)
+                    report.files_read += 1
+        finish(catalog, name, [coin], source="Deribit, public history", bar_seconds=seconds)
+    for notice in history.notices:
+        report.note(notice)
+    return report
+
+
+FLUSH_SECONDS = 300.0
+"""Between two writes of what has been recorded."""
+
+
+@desk_command(
+    "deribit",
+    group=record,
+    example=(
+        "scalpdesk data record deribit BTC",
+        "scalpdesk data record deribit BTC --every 10 --minutes 60",
+    ),
+)
+@_venue_options
+@click.option(
+    "--every",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two records.",
+)
+@click.option("--minutes", type=click.FloatRange(0), default=None, help="How long [default: until stopped].")
+@_raw_option
+def record_deribit(
+    *,
+    as_json: bool,
+    coin: str,
+    every: float,
+    minutes: float | None,
+    name: str,
+    url: str | None,
+    is_test: bool,
+    catalog: Path,
+) -> None:
+    """Record the perpetual and all options of COIN: quotes, marks, implied volatilities, Greeks.
+
+    Each record has the instruments that have changed since the last one. Ctrl-C ends it, and what was
+    recorded is written; a process that dies loses five minutes at most.
+    """
+    import asyncio
+
+    report = asyncio.run(
+        _record_coin(
+            _history(url, is_test=is_test), (catalog, name), coin.upper(), every, minutes, as_json=as_json
+        )
+    )
+    _show_reports([report], catalog, as_json=as_json)
+
+
+async def _record_coin(
+    history: Any,
+    place: tuple[Path, str],
+    coin: str,
+    every: float,
+    minutes: float | None,
+    *,
+    as_json: bool,
+) -> Any:
+    import asyncio
+    import signal
+
+    from scalpdesk.datasets.coin_data import add_rows, finish
+    from scalpdesk.datasets.importers.base import ImportReport
+    from scalpdesk.datasets.manifests import manifest_to_extend
+
+    report, (catalog, name) = ImportReport(place[1]), place
+    manifest_to_extend(catalog, name, 60)
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stopped.set)
+    rows: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        if rows:
+            add_rows(catalog, name, "tickers", coin, rows, report)
+            finish(catalog, name, [coin], source="Deribit, recorded")
+            rows.clear()
+
+    async with history:
+        add_rows(catalog, name, "listings", coin, await history.listings(coin, expired=False), report)
+        flushed = loop.time()
+        seconds = None if minutes is None else 60.0 * minutes
+        try:
+            async for changed in history.chains(coin, stopped, every_seconds=every, seconds=seconds):
+                rows += changed
+                if loop.time() - flushed >= FLUSH_SECONDS:
+                    flush()
+                    flushed = loop.time()
+                    if not as_json:
+                        click.echo(f"{report.rows[f'tickers/{coin}']:,} tickers", err=True)
+        finally:
+            flush()
+    for notice in history.notices:
+        report.note(notice)
+    return report
+
+
+@desk_command(
+    "deribit",
+    group=import_,
+    example=(
+        "scalpdesk data import deribit capture.gz",
+        "scalpdesk data import deribit coinbase_btcusd_daily.parquet --name coinbase",
+    ),
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", default="deribit", show_default=True, help="Name of the data set.")
+@_raw_option
+def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> None:
+    """Import a raw capture of JSON-RPC messages (plain or .gz), or a Parquet or CSV file of a coin.
+
+    Files hold tickers (ts, symbol, mark_iv …), prints (ts, trade_id, price …) or bars (ts and bar_start, or
+    date; open to volume).
+    """
+    from scalpdesk.core.errors import DataError
+    from scalpdesk.datasets.coin_data import add_rows, coin_of, finish, import_coin_table
+    from scalpdesk.datasets.importers.base import ImportReport
+
+    if not path.is_file():
+        raise DataError("no such file", where=str(path), fix="check the path")
+    if path.suffix in (".parquet", ".csv"):
+        _show_reports([import_coin_table(catalog, path, name=name)], catalog, as_json=as_json)
+        return
+    from scalpdesk.venues.deribit.history import read_capture
+
+    found, kinds = read_capture(path)
+    report = ImportReport(name, files_read=1)
+    report.note("messages read: " + (", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "none"))
+    coins = sorted({coin_of(row["symbol"]) for rows in found.values() for row in rows})
+    for table, rows in found.items():
+        for coin in coins:
+            mine = [row for row in rows if coin_of(row["symbol"]) == coin]
+            if mine:
+                add_rows(catalog, name, table, coin, mine, report)
+    finish(catalog, name, coins, source=f"capture {path.name}")
+    _show_reports([report], catalog, as_json=as_json)
+
+
+@desk_command(
+    "process",
+    group=data,
+    example=(
+        "scalpdesk data process embedded-btc --start 2025-03-05 --end 2025-03-14 --windows 3",
+        "scalpdesk data process deribit --start 2026-01-05 --end 2026-03-05 --every-hours 4",
+    ),
+)
+@click.argument("name")
+@click.option("--start", required=True, metavar="DATE", help="First day.")
+@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
+@click.option("--underlying", default="BTC-PERPETUAL", show_default=True, metavar="SYMBOL", help="Whose.")
+@click.option(
+    "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
+)
+@click.option("--windows", default="7,30", show_default=True, help="Days of realised volatility, by commas.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="Of the reconstructed market.")
+@click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("data/processed"),
+    show_default=True,
+    help="Where the tables go: DIR/NAME.",
+)
+@_raw_option
+def process(
+    *,
+    as_json: bool,
+    name: str,
+    start: str,
+    end: str | None,
+    underlying: str,
+    every_hours: int,
+    windows: str,
+    seed: int | None,
+    folder: Path,
+    catalog: Path,
+) -> None:
+    """Measure a coin market: realised volatility, IV term structure, variance premium, as Parquet tables."""
+    from scalpdesk.cli.market import load_tape
+    from scalpdesk.core.errors import ArgumentError
+    from scalpdesk.datasets.coin_data import coin_of, index_closes, research_tables, write_processed
+
+    try:
+        spans = [int(text) for text in windows.split(",")]
+    except ValueError:
+        spans = []
+    if not spans or min(spans) < 1:
+        raise ArgumentError("not a list of days", where="--windows", value=windows, fix="write 7,30")
+    first = read_date(start, "--start")
+    last = first if end is None else read_date(end, "--end")
+    settings = settings_from(None, (f"data.catalog={catalog}",))
+    tape = load_tape(settings, name, underlying.upper(), first, last=last, seed=seed, option="--start")
+    index = {} if name in RECONSTRUCTED else index_closes(catalog, name, coin_of(underlying.upper()))
+    with progress_bar(as_json=as_json) as report_progress:
+        tables = research_tables(
+            tape, every_hours=every_hours, windows=spans, index=index, progress=report_progress
+        )
+    rows = write_processed(folder / name, tables)
+    if as_json:
+        print_json({"folder": str(folder / name), "kind": tape.kind, "rows": rows})
+        return
+    click.echo(f"{name} ({tape.kind}): {len(tape.sessions)} days in {folder / name}/")
+    for table, count in rows.items():
+        click.echo(f"  {table + '.parquet':<28} {count:>12,}")

@@ -27,12 +27,21 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import DataError
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
+_EVENT = {"ts": "TIMESTAMPTZ", "symbol": "VARCHAR"}
 _OPTION = {"root": "VARCHAR", "expiry": "DATE", "strike": "DOUBLE", "right": "VARCHAR", "style": "VARCHAR"}
 _PARTS = ("_open", "_high", "_low", "", "_size")
 QUOTE_COLUMNS = tuple(f"{side}{part}" for side in ("bid", "ask") for part in _PARTS)
 TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 CHAIN_COLUMNS = (*TRADE_COLUMNS, "open_interest", "implied_volatility", *_GREEKS)
+TICKER_COLUMNS = (
+    *("bid", "bid_amount", "ask", "ask_amount", "mark_price", "mark_iv", "bid_iv", "ask_iv"),
+    *("underlying_price", "index_price", "open_interest", *_GREEKS),
+)
+_TERMS = (
+    *("strike", "tick_size", "tick_size_above", "above_price", "contract_size", "min_amount"),
+    *("maker_fee", "taker_fee"),
+)
 _QUOTE, _TRADE, _CHAIN = (
     dict.fromkeys(columns, "DOUBLE") for columns in (QUOTE_COLUMNS, TRADE_COLUMNS, CHAIN_COLUMNS)
 )
@@ -52,10 +61,31 @@ SCHEMAS: dict[str, dict[str, str]] = {
         "amount": "DECIMAL(18,6)",
     },
     "rates": {"date": "DATE", "rate": "DOUBLE"},
+    # of markets in coin: the venue's own messages, one row each
+    "tickers": _EVENT | dict.fromkeys(TICKER_COLUMNS, "DOUBLE"),
+    "prints": _EVENT
+    | {"trade_id": "VARCHAR", "side": "VARCHAR"}
+    | dict.fromkeys(("price", "amount", "mark_price", "index_price", "iv"), "DOUBLE"),
+    "settlements": _EVENT
+    | {"type": "VARCHAR"}
+    | dict.fromkeys(("index_price", "mark_price", "position", "funding"), "DOUBLE"),
+    "volatility_index": _TIME | dict.fromkeys(("open", "high", "low", "close"), "DOUBLE"),
+    "funding": _EVENT | dict.fromkeys(("rate_8h", "rate_1h", "index_price"), "DOUBLE"),
+    "listings": {
+        "symbol": "VARCHAR",
+        "kind": "VARCHAR",
+        "currency": "VARCHAR",
+        "created": "TIMESTAMPTZ",
+        "expires": "TIMESTAMPTZ",
+        "right": "VARCHAR",
+    }
+    | dict.fromkeys(_TERMS, "DOUBLE"),
 }
 """Columns of every table, with their DuckDB types. Meaning and units: docs/data.md."""
 
 DATED_TABLES = tuple(table for table in SCHEMAS if "ts" in SCHEMAS[table])
+COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding")
+"""Tables of markets in coin: messages of the venue at their own instants, around the clock."""
 OPTION_TABLES = ("option_quotes", "option_trades", "open_interest")
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")

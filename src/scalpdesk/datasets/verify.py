@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.catalog import find_underlying, load_tape
+from scalpdesk.datasets.coin_data import coin_tape
 from scalpdesk.datasets.store import (
+    COIN_TABLES,
     DATED_TABLES,
     connect,
     day_files,
@@ -239,8 +241,13 @@ class StoredFindings:
     first_crossed: str = ""
 
 
-def inspect_files(catalog: Path, name: str, keys: Sequence[str], bar_seconds: int) -> StoredFindings:
-    """Read every file of the keys and count what is wrong with the rows as stored."""
+def inspect_files(
+    catalog: Path, name: str, keys: Sequence[str], bar_seconds: int, *, in_coin: bool = False
+) -> StoredFindings:
+    """Read every file of the keys and count what is wrong with the rows as stored.
+
+    A market in coin is open around the clock: none of its rows is outside hours.
+    """
     connection = connect()
     found = StoredFindings()
     for table in DATED_TABLES:
@@ -254,13 +261,14 @@ def inspect_files(catalog: Path, name: str, keys: Sequence[str], bar_seconds: in
                 if trouble:
                     found.unreadable.append(f"{path}: {trouble}; delete it and import it again")
                     continue
-                _inspect(connection, path, bar_seconds, found)
+                if table not in COIN_TABLES:
+                    _inspect(connection, path, bar_seconds, found, in_coin=in_coin)
                 if table in _QUOTE_TABLES:
                     _inspect_quotes(connection, path, found)
     return found
 
 
-def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFindings) -> None:
+def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFindings, *, in_coin: bool) -> None:
     columns = read_columns(
         connection, [path], "SELECT epoch_ns(ts) AS ts, epoch_ns(bar_start) AS bar_start FROM rows"
     )
@@ -268,7 +276,7 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFinding
     found.rows += len(ts)
     if bool((np.diff(ts) < 0).any()):
         found.unsorted.append(str(path))
-    found.outside_hours += _outside_hours(path.stem, ts)
+    found.outside_hours += 0 if in_coin else _outside_hours(path.stem, ts)
     lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * 1_000_000_000)
     found.wrong_bar_length += int((lengths != bar_seconds * 1_000_000_000).sum())
     repeats = read_columns(
@@ -407,17 +415,21 @@ def verify_data_set(
     """
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
     keys = coverage.keys if base == underlying.upper() else (base, *roots)
-    stored = inspect_files(catalog, name, keys, manifest.bar_seconds)
+    in_coin = coverage.type == "coin"
+    stored = inspect_files(catalog, name, keys, manifest.bar_seconds, in_coin=in_coin)
     checks = _stored_checks(stored)
     days = tuple(date.fromisoformat(day) for day in coverage.sessions if len(day) == 10)
     if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:
         return VerifyReport(name, base, days, tuple(checks))
     found: list[tuple[date, Check]] = []
     for day in days if session is None else (session,):
-        if session is None and not is_session(day):
+        if session is None and not in_coin and not is_session(day):
             continue
         try:
-            tape = load_tape(catalog, name, underlying=underlying, start=day, end=day)
+            if in_coin:
+                tape = coin_tape(catalog, manifest, base, coverage, day, day)
+            else:
+                tape = load_tape(catalog, name, underlying=underlying, start=day, end=day)
         except DataError as error:
             if session is not None:
                 raise

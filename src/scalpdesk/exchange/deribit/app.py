@@ -26,7 +26,7 @@ from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource, combine
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
-from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, from_ns
+from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
@@ -233,7 +233,6 @@ class DeribitApi:
             "public/get_last_trades_by_currency": self._public_get_last_trades,
             "public/get_last_trades_by_currency_and_time": self._public_get_last_trades,
             "public/get_last_settlements_by_currency": self._public_get_last_settlements,
-            "public/get_delivery_prices": self._public_get_delivery_prices,
             "public/get_volatility_index_data": self._public_get_volatility_index_data,
             "public/get_book_summary_by_instrument": self._public_get_book_summary_by_instrument,
             "public/get_funding_rate_value": self._public_get_funding_rate_value,
@@ -761,18 +760,6 @@ class DeribitApi:
         more = str(first + most) if len(rows) > first + most else None
         return {"settlements": rows[first : first + most], "continuation": more}
 
-    def _public_get_delivery_prices(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        """Return the mean of the index that each day settled on, latest first."""
-        del session
-        coin = str(params.get("index_name", "")).partition("_")[0].upper()
-        found = [
-            {"date": from_ns(at_ns).date().isoformat(), "delivery_price": price}
-            for at_ns, _, price in self._settled(coin)
-        ]
-        first = int(params.get("offset", 0))
-        page = found[first : first + min(int(params.get("count", 10)), MOST_ROWS)]
-        return {"data": page, "records_total": len(found)}
-
     def _public_get_volatility_index_data(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return the 30-day volatility at the money of the tape, percent, at the end of each interval."""
         del session
@@ -781,10 +768,11 @@ class DeribitApi:
         if not isinstance(source, TapeSource) or width < MINUTE_SECONDS:
             return {"data": [], "continuation": None}
         first = max(int(params.get("start_timestamp", 0)) * MS, source.start_ns + 1)  # quotes begin after it
-        last = min(int(params.get("end_timestamp", 2**62)) * MS, self._world.now_ns)
         width *= NANOS_PER_SECOND
-        starts = list(range(-(-first // width) * width, last - width + 1, width))
-        levels = [self._vol_of_30_days(source.tape, at_ns) for at_ns in (*starts, *(starts and [last]))]
+        last = min(int(params.get("end_timestamp", 2**62)) * MS, self._world.now_ns - width)
+        starts = list(range(-(-first // width) * width, last + 1, width))
+        ends = [at_ns + width for at_ns in starts[-1:]]
+        levels = [self._vol_of_30_days(source.tape, at_ns) for at_ns in (*starts, *ends)]
         rows = [
             [at_ns // MS, before, max(before, after), min(before, after), after]
             for at_ns, (before, after) in zip(starts, pairwise(levels), strict=True)

@@ -40,6 +40,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.deribit import wire
+from scalpdesk.venues.deribit.history import Bars, read_chart
 from scalpdesk.venues.deribit.rpc import (
     Disconnected,
     KeysRefused,
@@ -678,9 +679,7 @@ class DeribitGateway:
         rows = await self._bars(instrument_id, first, last, "1")
         return tuple(VenueMinute(at_ns, *figures) for at_ns, figures in rows)
 
-    async def _bars(
-        self, instrument_id: InstrumentId, first: date, last: date, resolution: str
-    ) -> list[tuple[int, tuple[float, float, float, float, float]]]:
+    async def _bars(self, instrument_id: InstrumentId, first: date, last: date, resolution: str) -> Bars:
         start, end = (
             to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // wire.NANOS_PER_MS
             for day in (first, last + timedelta(days=1))
@@ -695,13 +694,9 @@ class DeribitGateway:
             },
         )
         try:
-            columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
-            return [
-                (int(tick) * wire.NANOS_PER_MS, (float(o), float(h), float(lo), float(c), float(v)))
-                for tick, o, h, lo, c, v in zip(*columns, strict=True)
-            ]
-        except (KeyError, TypeError, ValueError) as problem:
-            raise RetryError("the venue's bars cannot be read", where="bars", value=repr(problem)) from None
+            return read_chart(chart)
+        except wire.WireError as problem:
+            raise RetryError("the venue's bars cannot be read", where="bars", value=str(problem)) from None
 
 
 def _marks(positions: Any) -> list[tuple[Any, ...]]:

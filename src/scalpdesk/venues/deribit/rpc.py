@@ -32,6 +32,8 @@ SILENT_BEATS = 2.5
 """Heartbeats without any frame after which a connection counts as dead."""
 REFRESH_SHARE = 0.8
 """Of a token's life after which it is renewed."""
+MOST_CHANNELS = 400
+"""In one request to subscribe; the venue takes 500."""
 LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
 
 
@@ -303,8 +305,11 @@ class RpcConnection(ReconnectingConnection):
         return f"{'public' if self._target.key is None else 'private'}/{verb}"
 
     async def _subscribe(self) -> list[str]:
-        accepted = await self._ask(self._scoped("subscribe"), {"channels": list(self._channels)})
+        wanted, accepted = list(self._channels), list[str]()
+        for first in range(0, len(wanted), MOST_CHANNELS):
+            part = {"channels": wanted[first : first + MOST_CHANNELS]}
+            accepted += await self._ask(self._scoped("subscribe"), part)
         missing = [name for name in self._channels if name not in accepted]
         if missing:
             self._events.on_refused("channel_refused", ", ".join(missing)[:200])
-        return list(accepted)
+        return accepted

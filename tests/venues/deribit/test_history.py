@@ -1,0 +1,209 @@
+"""Public history and live chains, over a socket from the simulated exchange, into the folder of raw data."""
+
+import asyncio
+import base64
+import json
+import urllib.request
+from datetime import date
+
+import numpy as np
+import pytest
+
+from fakes.exchange import Venue
+from scalpdesk.cli.main import main
+from scalpdesk.core.errors import RetryError
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.datasets.store import connect
+from scalpdesk.exchange.launch import LaunchPlan
+from scalpdesk.exchange.market import MarketOptions
+from scalpdesk.exchange.source import TapeSource
+from scalpdesk.venues.deribit.gateway import socket_url
+from scalpdesk.venues.deribit.history import DeribitHistory
+
+DAY = date(2025, 3, 5)
+SWAP = "BTC-PERPETUAL"
+MS = 1_000_000
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return reconstruct_coin(DAY, date(2025, 3, 6))
+
+
+@pytest.fixture(scope="module")
+def venue(tape, socket_enabled):
+    """The exchange an hour into its second day, after a dozen executions in the first."""
+    plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=20.0, currency="BTC")
+    made = Venue(plan)
+    try:
+        made.advance(3_600)
+        for n in range(12):
+            buy(made, SWAP if n % 3 else near_call(tape), 100 if n % 3 else 0.1)
+            made.advance(60)
+        made.advance(86_400 - 720)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def socket_enabled():
+    import pytest_socket
+
+    pytest_socket.enable_socket()
+
+
+def near_call(tape):
+    return next(
+        item.symbol
+        for item in tape.instruments
+        if item.symbol.endswith("58000-C") and item.expiry == date(2025, 3, 14)
+    )
+
+
+def buy(venue, symbol, amount):
+    query = f"instrument_name={symbol}&amount={amount}&type=market"
+    request = urllib.request.Request(f"{venue.url}/api/v2/private/buy?{query}")
+    request.add_header(
+        "Authorization", "Basic " + base64.b64encode(f"{venue.key}:{venue.secret}".encode()).decode()
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.loads(answer.read())["result"]["order"]["order_state"] == "filled"
+
+
+def data(capsys, *words):
+    code = main(["data", *words, "--json"])
+    made = json.loads(capsys.readouterr().out)
+    assert "error" not in made, made
+    return code, made
+
+
+def rows(folder, table, select="*", day=None, name="deribit"):
+    path = folder / name / table / "BTC" / f"{day or '*'}.parquet"
+    return connect().execute(f"SELECT {select} FROM read_parquet('{path}')").fetchall()
+
+
+def test_a_day_of_history_is_that_of_the_exchanges_tape(venue, tape, tmp_path, capsys):
+    words = ["download", "deribit", "btc", "--start", str(DAY), "--end", "2025-03-06", "--url", venue.url]
+    words += ["--option", near_call(tape), "--catalog", str(tmp_path)]
+    code, made = data(capsys, *words)
+    (report,) = made["data_sets"]
+    assert code == 0
+    assert report["notes"] == ["2025-03-06 is not over at the venue: not downloaded"]
+    session = tape.sessions[0]
+    quotes = tape.quotes.between(session.open_ns, session.close_ns)
+    mids = (0.5 * (quotes.bid + quotes.ask))[quotes.instrument_id == 0]
+    bars = rows(tmp_path, "trades", "epoch_ns(ts), epoch_ns(bar_start), high, low", DAY)
+    swap_bars = rows(tmp_path, "trades", f"max(high), min(low), count(*) FILTER (symbol = '{SWAP}')", DAY)
+    assert len(bars) > swap_bars[0][2] == 1_440
+    assert all(ts - start == 60 * 10**9 for ts, start, _, _ in bars)
+    assert swap_bars[0][0] == mids.max()
+    ((price,),) = rows(tmp_path, "settlements", "DISTINCT index_price", DAY)
+    assert price == tape.settlement_prices[SWAP, date(2025, 3, 6)]
+    assert rows(tmp_path, "settlements", "count(*) FILTER (type = 'delivery'), count(*)") == [(18, 19)]
+    rates = {rate.ts_ns // MS: float(rate.rate) for rate in tape.funding if rate.ts_ns <= session.close_ns}
+    got = rows(tmp_path, "funding", "epoch_ms(ts), rate_8h", DAY)
+    assert len(got) == 24
+    assert dict(got) == rates
+    levels = [each for (each,) in rows(tmp_path, "volatility_index", "close", DAY)]
+    assert (len(levels), round(float(np.mean(levels)), 2)) == (23, 0.45)
+    assert rows(tmp_path, "prints", "count(*), count(DISTINCT trade_id), sum(amount)") == [(12, 12, 800.4)]
+    ((listed,),) = rows(tmp_path, "listings", "count(*)", "all")
+    assert listed == len(tape.instruments)
+    _, ls = data(capsys, "ls", "--catalog", str(tmp_path))
+    assert [(row["underlying"], row["sessions"]) for row in ls["data_sets"] if row["name"] == "deribit"] == [
+        (SWAP, 1)
+    ]
+    assert main(["data", "verify", "deribit", "--catalog", str(tmp_path)]) in (0, 1)
+
+
+def test_a_download_goes_on_where_it_stopped(venue, tmp_path, capsys, monkeypatch):
+    words = [
+        "download",
+        "deribit",
+        "BTC",
+        "--start",
+        str(DAY),
+        "--url",
+        venue.url,
+        "--catalog",
+        str(tmp_path),
+    ]
+    whole = DeribitHistory.funding
+
+    async def lost(*_):
+        raise RetryError("the venue does not give its history")
+
+    monkeypatch.setattr(DeribitHistory, "funding", lost)
+    code = main(["data", *words])
+    assert code != 0
+    monkeypatch.setattr(DeribitHistory, "funding", whole)
+    capsys.readouterr()
+    before = (tmp_path / "deribit" / "prints" / "BTC" / f"{DAY}.parquet").stat().st_mtime_ns
+    _, made = data(capsys, *words)
+    assert set(made["data_sets"][0]["rows"]) == {"listings/BTC", "funding/BTC", "trades/BTC"}
+    _, again = data(capsys, *words)
+    assert set(again["data_sets"][0]["rows"]) == {"listings/BTC"}
+    assert (tmp_path / "deribit" / "prints" / "BTC" / f"{DAY}.parquet").stat().st_mtime_ns == before
+    _, anew = data(capsys, *words, "--again")
+    assert anew["data_sets"][0]["rows"]["funding/BTC"] == 24
+    assert len(rows(tmp_path, "funding")) == 24  # not doubled
+
+
+def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
+    async def asked(page):
+        monkeypatch.setattr("scalpdesk.venues.deribit.history.PAGE", page)
+        session = tape.sessions[0]
+        async with DeribitHistory(socket_url(venue.url, None)) as history:
+            span = (session.open_ns // MS, session.close_ns // MS + 1)
+            return await history.prints("BTC", *span), await history.settlements("BTC", *span)
+
+    assert asyncio.run(asked(2)) == asyncio.run(asked(1_000))
+    assert len(asyncio.run(asked(3))[0]) == 12
+
+
+def test_what_the_venue_refuses_is_said(venue):
+    async def asked():
+        async with DeribitHistory(socket_url(venue.url, None)) as history:
+            await history.bars("BTC-1JAN20-1-C", 0, 1)
+
+    with pytest.raises(RetryError, match="does not give its history") as caught:
+        asyncio.run(asked())
+    assert caught.value.value == "invalid_or_unsupported_instrument (10020)"
+
+
+def test_requests_stay_within_the_venues_credits(monkeypatch):
+    """Of 140 requests 100 go at once, and the others one each 50 milliseconds."""
+    slept = []
+
+    class Loop:
+        now = 0.0
+
+        def time(self):
+            return self.now
+
+    loop = Loop()
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        loop.now += seconds
+
+    class Connection:
+        async def request(self, method, params):
+            return method, params
+
+    monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.get_running_loop", lambda: loop)
+    monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.sleep", sleep)
+    history = DeribitHistory("ws://nowhere")
+    history._connection = Connection()
+
+    async def asked():
+        return [await history.ask("get_time") for _ in range(140)]
+
+    coroutine = asked()
+    with pytest.raises(StopIteration) as done:  # nothing in it waits for an event loop
+        coroutine.send(None)
+    assert done.value.value == [("public/get_time", {})] * 140
+    assert len(slept) == 40
+    assert sum(slept) == pytest.approx(2.0, abs=1e-6)
