@@ -27,8 +27,8 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 48)
 STRADDLE = (189, 175)
-WHOLE_TRIP = (70, 64)
-STRADDLE_DECISION = (117, 120)
+WHOLE_TRIP = (69, 64)
+STRADDLE_DECISION = (119, 119)
 """Python calls and C calls."""
 
 

@@ -273,7 +273,7 @@ class BacktestRunner:
 
     def _know(self, upto: int) -> None:
         """Let the engine and the broker see the rows before ``upto``."""
-        self._rows.advance(upto, self._chosen, self._engine.desk.market.oddities)
+        self._rows.advance(upto, self._is_chosen, self._engine.desk.market.oddities)
 
     def _note_rows(self) -> None:
         """Journal the rows that are known by now."""

@@ -75,6 +75,8 @@ class Desk:
         """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
+        self._near_loss_nav = 0.0
+        """Net asset value above which the day's loss is far from its limit."""
         gate.closed_trades.start_cash = cash
         self.started = False
         self.takes_combos = False
@@ -91,8 +93,9 @@ class Desk:
 
         What options bought are worth is left out first, for it is never below 0.
         """
-        equity, held = float(self.session_equity), self.positions.held()
-        least = equity + LOSS_SLACK * abs(equity) - float(self._session_loss_limit())
+        if self._loss_limit_of is not self.session_equity:
+            self._set_loss_limit()
+        held, least = self.positions.held(), self._near_loss_nav
         for leaves_out in (True, False):
             value = float(self.account.cash)
             for position in held:
@@ -107,15 +110,15 @@ class Desk:
                 return False
         return True
 
-    def _session_loss_limit(self) -> Decimal:
-        if self._loss_limit_of is not self.session_equity:
-            self._loss_limit_of = self.session_equity
-            self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
-        return self._loss_limit
+    def _set_loss_limit(self) -> None:
+        self._loss_limit_of, equity = self.session_equity, float(self.session_equity)
+        self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
+        self._near_loss_nav = equity + LOSS_SLACK * abs(equity) - float(self._loss_limit)
 
     def loss_at_limit(self, nav: Decimal) -> str:
         """Return the session's loss in words once it ends the session's trading; empty while it does not."""
-        self._session_loss_limit()
+        if self._loss_limit_of is not self.session_equity:
+            self._set_loss_limit()
         loss = nav - self.session_equity
         if loss > -self._loss_limit:
             return ""

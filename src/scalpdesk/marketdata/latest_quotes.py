@@ -10,11 +10,14 @@ from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quotes import KEPT, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
+
+Floats = NDArray[np.float64]
 
 
 class SessionRows:
@@ -40,19 +43,11 @@ class SessionRows:
         self.upto = 0
         bid, ask = columns.bid, columns.ask
         odd = np.flatnonzero(~((bid > 0.0) & (bid < ask) & (ask < np.inf)))
-        pairs, which = np.unique(np.stack((bid[odd], ask[odd])), axis=1, return_inverse=True)
-        verdicts = [judge_quote(*pair) for pair in pairs.T.tolist()]
-        kinds = which.ravel().tolist()
-        self._odd = list(
-            zip(
-                odd.tolist(),
-                columns.instrument_id[odd].tolist(),
-                (verdicts[kind] for kind in kinds),
-                strict=True,
-            )
-        )
+        self._odd_rows, self._odd_numbers = odd, columns.instrument_id[odd]
+        self._odd_verdicts, self._odd_kinds = _verdicts(bid[odd], ask[odd])
         self._odd_at = 0
-        self._invalid = frozenset(row for row, _, verdict in self._odd if verdict not in KEPT)
+        is_dropped = np.array([verdict not in KEPT for verdict in self._odd_verdicts], dtype=np.bool_)
+        self._invalid = odd[is_dropped[self._odd_kinds]]
         # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
         numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
         self._by_instrument = np.argsort(numbers, kind="stable")
@@ -66,44 +61,65 @@ class SessionRows:
                 strict=True,
             )
         )
+        # a number out of a memoryview costs a third of one out of an array
+        self._fields = tuple(
+            np.ascontiguousarray(column).data
+            for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
+        )
+        self._instruments = instruments
+
+    def __reduce__(self) -> tuple[type["SessionRows"], tuple[QuoteColumns, int]]:
+        """Make it anew from its columns, none of them known, where a run's state is read."""
+        return SessionRows, (self.columns, self._instruments)
 
     def __len__(self) -> int:
         return len(self.columns)
 
-    def rows_of(self, number: InstrumentId, *, valid: bool) -> list[int]:
+    def rows_of(self, number: InstrumentId, *, valid: bool) -> memoryview:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
         low, high = self._bounds.get(number, (0, 0))
-        rows: list[int] = self._by_instrument[low:high].tolist()
-        if valid and self._invalid:
-            return [row for row in rows if row not in self._invalid]
-        return rows
+        rows = self._by_instrument[low:high]
+        if valid and len(self._invalid):
+            rows = rows[~np.isin(rows, self._invalid)]
+        return rows.data
 
     def quote(self, row: int) -> QuoteEvent:
         """Return a row as a quote."""
-        at = self.columns
-        ts_ns = int(at.ts_ns[row])
+        numbers, stamps, bid, ask, bid_size, ask_size = self._fields
+        ts_ns = stamps[row]
         return QuoteEvent(
-            InstrumentId(at.instrument_id[row]),
-            ts_ns,
-            ts_ns,
-            float(at.bid[row]),
-            float(at.ask[row]),
-            float(at.bid_size[row]),
-            float(at.ask_size[row]),
+            InstrumentId(numbers[row]), ts_ns, ts_ns, bid[row], ask[row], bid_size[row], ask_size[row]
         )
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant or after it (UTC nanoseconds)."""
         return int(np.searchsorted(self.columns.ts_ns, now_ns, side="left"))
 
-    def advance(self, upto: int, handed_over: Collection[int], oddities: Counter[str]) -> None:
+    def advance(self, upto: int, is_handed_over: NDArray[np.bool_], oddities: Counter[str]) -> None:
         """Let the rows before ``upto`` be known; count the imperfect ones of what is not handed over."""
         self.upto = upto
-        while self._odd_at < len(self._odd) and self._odd[self._odd_at][0] < upto:
-            _, number, verdict = self._odd[self._odd_at]
-            self._odd_at += 1
-            if number not in handed_over:
-                oddities[verdict] += 1
+        first, last = self._odd_at, int(np.searchsorted(self._odd_rows, upto))
+        if last <= first:
+            return
+        self._odd_at = last
+        kinds = self._odd_kinds[first:last][~is_handed_over[self._odd_numbers[first:last]]]
+        for verdict, count in zip(self._odd_verdicts, np.bincount(kinds).tolist(), strict=False):
+            if count:
+                oddities[verdict] += count
+
+
+def _verdicts(bid: Floats, ask: Floats) -> tuple[list[QuoteVerdict], NDArray[np.intp]]:
+    """Return the verdicts on pairs of prices, each once, and the number of each pair's.
+
+    Pairs that compare alike are judged alike: one of each sort is.
+    """
+    tests = (bid > 0.0, bid < 0.0, bid == 0.0, ask > 0.0, ask < 0.0, ask == 0.0, bid > ask, bid == ask)
+    ends = (np.isinf(bid), np.isinf(ask))
+    sort = np.zeros(len(bid), np.int16)
+    for place, test in enumerate((*tests, *ends)):
+        sort += test.astype(np.int16) << place
+    _, first, which = np.unique(sort, return_index=True, return_inverse=True)
+    return [judge_quote(float(bid[row]), float(ask[row])) for row in first], which
 
 
 class QuoteStore(Protocol):
@@ -135,7 +151,7 @@ class LatestQuotes:
         self._kept = kept
         self._count = instruments
         self._valid = valid
-        self._rows_of: list[list[int] | None] = [None] * instruments
+        self._rows_of: list[memoryview | None] = [None] * instruments
         self._kept_from = [-1] * instruments
         """Row that what was set replaces; later rows replace it."""
         self._latest: list[QuoteEvent | None] = [None] * instruments

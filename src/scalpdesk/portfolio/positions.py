@@ -339,15 +339,19 @@ class PositionManager:
         self.scalps: dict[InstrumentId, FifoLots] = {}
         self._bookings: dict[str, BookedTrade | None] = {}
         """By reference; None where nothing can be taken back."""
+        self._held: tuple[Position, ...] | None = None
+        """The open positions, until something is booked: a run over years has traded hundreds."""
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
         position = self.positions.get(instrument_id)
         return ZERO if position is None else position.quantity
 
-    def held(self) -> list[Position]:
+    def held(self) -> Sequence[Position]:
         """Return the open positions, in the order of their first trade."""
-        return [position for position in self.positions.values() if position.quantity]
+        if self._held is None:
+            self._held = tuple(position for position in self.positions.values() if position.quantity)
+        return self._held
 
     def already_applied(self, reference: str) -> bool:
         """Return whether an execution or change was booked before."""
@@ -376,6 +380,7 @@ class PositionManager:
         if reference in self._bookings:
             raise InvariantError("one execution would be booked twice", where="reference", value=reference)
         self._bookings[reference] = instrument_id, signed_quantity, price, fee
+        self._held = None
         position = self.positions.get(instrument_id) or self._open(instrument_id)
         position.fees += fee
         lots = self.scalps.get(instrument_id)
@@ -404,7 +409,7 @@ class PositionManager:
         number, reference, units = change.instrument_id, change.reference, change.quantity_change
         if reference in self._bookings:
             raise InvariantError("one change would be booked twice", where="reference", value=reference)
-        self._bookings[reference] = None
+        self._bookings[reference] = self._held = None
         if not units and change.source is None:
             payer = self.positions.get(number)
             if payer is not None and change.cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING):
@@ -460,7 +465,7 @@ class PositionManager:
         booking = self._bookings.get(reference)
         if booking is None:
             raise InvariantError("no such booking to take back", where="reference", value=reference)
-        self._bookings[reference] = None
+        self._bookings[reference] = self._held = None
         instrument_id, quantity, price, fee = booking
         position = self.positions[instrument_id]
         position.take_back(quantity, price)

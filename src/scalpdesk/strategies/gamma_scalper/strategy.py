@@ -778,9 +778,9 @@ class GammaScalper:
 
     def _held_options(self, view: DeskView) -> list[InstrumentId]:
         return [
-            number
-            for number, position in view.positions.positions.items()
-            if position.quantity and number in self._options
+            position.instrument_id
+            for position in view.positions.held()
+            if position.instrument_id in self._options
         ]
 
 
