@@ -119,7 +119,7 @@ def test_the_edge_left_counts_the_way_out_only():
     entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
     # spreads of 0.10 a leg: 20 USD both ways at entry, half of it on the way out
     assert entry["edge_spread_usd"] == pytest.approx(20.0)
-    assert left - entry["edge_usd"] == pytest.approx(10.0, abs=1.0)
+    assert left.net_usd - entry["edge_usd"] == pytest.approx(10.0, abs=1.0)
     assert desk.engine.desk.positions.quantity(1) == Decimal(1)
 
 

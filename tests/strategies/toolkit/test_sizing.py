@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.strategies.toolkit.sizing import (
+    ScaleConfig,
+    ScaleRule,
     SizeConfig,
     StraddleRisk,
     pnl_deviation,
@@ -88,3 +90,45 @@ def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is(
     assert rare.hedging == pytest.approx(2 * often.hedging)
     assert rare.forecast == often.forecast == 84.0
     assert often.total == pytest.approx((often.hedging**2 + 84.0**2) ** 0.5)
+
+
+@given(
+    first=st.integers(1, 8),
+    hysteresis=st.floats(0.4, 0.9),
+    multiple=st.floats(1.0, 5.0),
+    edges=st.lists(st.floats(-50.0, 400.0), min_size=3, max_size=60),
+)
+def test_a_size_follows_the_edge_and_turns_round_only_where_the_edge_has(first, hysteresis, multiple, edges):
+    """What was added is not sold before so much of the edge is gone, nor what was sold bought back."""
+    config = ScaleConfig(max_multiple=multiple, hysteresis=hysteresis, passes=1)
+    rule, held, last = ScaleRule(config, first), first, None
+    back = (1.0 + hysteresis) / (2.0 * (1.0 - hysteresis))
+    for number, edge in enumerate((100.0, *edges)):
+        wanted = rule.wanted(number * 60 * 10**9, held, edge)
+        assert 1 <= wanted <= max(multiple * first, held)
+        if wanted == held:
+            continue
+        worth = first * edge / 100.0
+        is_more = wanted > held
+        if is_more:
+            assert wanted <= worth + 1e-6
+            assert worth >= (1.0 + hysteresis) * held - 1e-6
+        else:
+            assert wanted == held - held // 2
+            assert worth <= (1.0 - hysteresis) * held + 1e-6
+        if last is not None and last[0] and not is_more:
+            assert edge <= (1.0 - hysteresis) * last[1] + 1e-6
+        elif last is not None and not last[0] and is_more:
+            assert edge >= back * last[1] - 1e-6
+        held, last = wanted, (is_more, edge)
+
+
+def test_a_size_waits_for_looks_in_a_row_and_an_unknown_edge_breaks_the_row():
+    rule = ScaleRule(ScaleConfig(max_multiple=2), 1)
+    edges = (10.0, 25.0, 25.0, None, 25.0, 25.0, 25.0)
+    sizes = [rule.wanted(minute * 60 * 10**9, 1, edge) for minute, edge in enumerate(edges)]
+    assert sizes == [1, 1, 1, 1, 1, 1, 2]
+    worthless = ScaleRule(ScaleConfig(max_multiple=2, passes=1), 2)
+    assert [worthless.wanted(at * 60 * 10**9, 2, edge) for at, edge in enumerate((-5.0, 50.0, 1.0))] == [
+        2
+    ] * 3

@@ -17,6 +17,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import (
+    Edge,
     EdgeGate,
     EdgeGateConfig,
     EdgeInputs,
@@ -307,8 +308,8 @@ class StraddleEdge:
         advice = tuple(f"entry gate (advice only) would refuse: {why}" for why in verdict.reasons)
         return EntryVerdict(passed=True, reasons=advice, facts=facts)
 
-    def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> float | None:
-        """Return the edge left in USD, with the spread of getting out only; None when unknown."""
+    def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
+        """Return the edge left, with the spread of getting out only; None when unknown."""
         forecast = self.forecast(view)
         spread = 0.0
         for leg in (pair.call_id, pair.put_id):
@@ -319,7 +320,7 @@ class StraddleEdge:
         inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.5 * spread)
         if inputs is None or not forecast.known:
             return None
-        return shifted_edge(inputs, forecast.vol).net_usd
+        return shifted_edge(inputs, forecast.vol)
 
     def new_strike(
         self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView

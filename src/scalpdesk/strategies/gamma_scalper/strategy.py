@@ -1,9 +1,10 @@
 """The gamma scalper: own a straddle, hedge its delta with shares, earn what realised volatility pays.
 
 Phases: ``waiting`` for an entry, ``entering`` (legs at the venue), ``holding`` (hedge, watch the exits),
-``recentring`` (the straddle is sold and another bought), ``leaving`` (options first, then the hedge, which is
-never flattened while options are held), ``done``. Every wake reads the book afresh, so that a rejected,
-partial or late order can delay the desk but not wedge it: what is missing is simply wanted again.
+``recentring`` (the straddle is sold and another bought), ``scaling`` (more of it is bought, or part sold),
+``leaving`` (options first, then the hedge, which is never flattened while options are held), ``done``. Every
+wake reads the book afresh, so that a rejected, partial or late order can delay the desk but not wedge it:
+what is missing is simply wanted again.
 """
 
 import math
@@ -64,7 +65,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     without_figures,
 )
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
-from scalpdesk.strategies.toolkit.sizing import SizeConfig, Sizing, straddle_size
+from scalpdesk.strategies.toolkit.sizing import ScaleConfig, ScaleRule, SizeConfig, Sizing, straddle_size
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 ZERO = Decimal(0)
@@ -72,6 +73,8 @@ EDGE_SECONDS = 60.0
 """Between two looks at the edge of a held straddle."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
+SALE_NS = 300 * NANOS_PER_SECOND
+"""Within which what is too much of a leg must be sold."""
 LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 
 
@@ -82,6 +85,7 @@ class ScalperPhase(StrEnum):
     ENTERING = "entering"
     HOLDING = "holding"
     RECENTRING = "recentring"
+    SCALING = "scaling"
     LEAVING = "leaving"
     DONE = "done"
 
@@ -195,8 +199,11 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
     recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
+    scale: ScaleConfig = msgspec.field(default_factory=ScaleConfig)
     exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
-    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``exits``: See their own fields."""
+    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``: See their own
+    fields.
+    """
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
@@ -276,8 +283,11 @@ class GammaScalper:
         self._recentre_ns = 0
         """When the straddle is compared with one at the money again."""
         self._next_pair: StraddlePair | None = None
+        self._scale: ScaleRule | None = None
+        self._no_more = BackOff(300.0, 3_600.0)
+        """After straddles that could not be added."""
         self._move_until_ns = 0
-        """By when a recentring is through, or given up."""
+        """By when a recentring or a change of size is through, or given up."""
         self._entry: LegEntry | None = None
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
@@ -337,9 +347,12 @@ class GammaScalper:
             return self._hold(view) if wake is Wake.ACCOUNT or self._is_whole(view) else self._give_up(view)
         if self.phase is ScalperPhase.WAITING:
             return self._look_for_entry(view)
-        if self.phase is ScalperPhase.DONE:
-            return ()
-        return self._enter(view) if self.phase is ScalperPhase.ENTERING else self._move(view)
+        steps = {
+            ScalperPhase.ENTERING: self._enter,
+            ScalperPhase.RECENTRING: self._move,
+            ScalperPhase.SCALING: self._resize,
+        }
+        return steps[self.phase](view) if self.phase in steps else ()
 
     # session, start ---------------------------------------------------------------------------------
 
@@ -348,6 +361,8 @@ class GammaScalper:
         if session is None or view.now_ns != session.open_ns:
             return ()
         self._passes.forget()
+        if self._scale is not None:
+            self._scale.forget()
         self._edge.open_session(view)
         unknown = why_unknown(self.config.exits.before_event, session.day)
         warning = self._warnings.once("events", (f"exits.before_event: {unknown}",)) if unknown else []
@@ -367,7 +382,7 @@ class GammaScalper:
     def _adopt(self, view: DeskView) -> Sequence[Action]:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
         wanted = Decimal(self.config.straddles)
-        is_fixed = self.config.sizing == "fixed"
+        is_fixed = self.config.sizing == "fixed" and self.config.scale.max_multiple is None
         pairs = {frozenset((pair.call_id, pair.put_id)): pair for pair in self._pairs}
 
         def wrong(held: Holdings) -> str:
@@ -452,13 +467,15 @@ class GammaScalper:
             view, Proposal(DecisionKind.ENTRY, (chosen, *size.reasons, *verdict.reasons), facts)
         )
 
-    def _size(self, best: Candidate, view: DeskView, facts: Facts) -> "_Size":
-        """Return how many straddles to buy, in words and figures."""
+    def _size(self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None) -> "_Size":
+        """Return how many straddles to hold, in words and figures; ``fixed`` is wanted of a fixed size."""
         config = self.config
-        if config.sizing == "fixed":
+        if config.sizing == "fixed" and fixed is None:
             return _Size(config.straddles, (), {})
         equity, risk = float(view.nav), self._edge.risk_of(best, view, facts)
-        found = straddle_size(config.sizing, equity, risk, config=config.size, buying_power=equity)
+        found = straddle_size(
+            config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
+        )
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
         if not found.straddles:
@@ -481,7 +498,8 @@ class GammaScalper:
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
         del sent
-        if self.phase in (ScalperPhase.ENTERING, ScalperPhase.RECENTRING) and self._entry is not None:
+        phases = (ScalperPhase.ENTERING, ScalperPhase.RECENTRING, ScalperPhase.SCALING)
+        if self.phase in phases and self._entry is not None:
             self._entry.note_cut(view)
             self._straddles = self._entry.quantity
 
@@ -521,17 +539,23 @@ class GammaScalper:
         self._abandoned.succeed()
         self._entry_session = view.session.day
         self._sessions_held = 0
-        self._premium = ZERO
+        self._premium = self._paid(view)
         for leg in (self._pair.call_id, self._pair.put_id):
-            position = view.positions.positions[leg]
-            self._premium += position.quantity * position.average_price * position.multiplier
             if leg not in self._entry_vols:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         self.hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
         self._exits = straddle_rules(self.config.exits, had_edge=self._had_edge)
+        scale = self.config.scale
+        self._scale = ScaleRule(scale, self._straddles) if scale.max_multiple is not None else None
 
     # holding ----------------------------------------------------------------------------------------
+
+    def _paid(self, view: DeskView) -> Decimal:
+        """Return what the straddles that are held cost, in currency."""
+        assert self._pair is not None
+        legs = [view.positions.positions[leg] for leg in (self._pair.call_id, self._pair.put_id)]
+        return sum((leg.quantity * leg.average_price * leg.multiplier for leg in legs), ZERO)
 
     def _hold(self, view: DeskView) -> Sequence[Action]:
         assert self._pair is not None
@@ -556,7 +580,7 @@ class GammaScalper:
         )
         if reason is not None:
             return self._start_leaving(view, reason)
-        moves = self._change_straddle(view)
+        moves = self._change_straddle(view) or self._change_size(view)
         if moves:
             return moves
         return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
@@ -627,14 +651,114 @@ class GammaScalper:
         bought = self._entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))
         return [Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False), *bought]
 
-    def _sales(self, view: DeskView, why: str) -> tuple[OrderIntent, ...]:
-        """Return market orders for what is held of the old straddle and not on sale yet."""
+    def _sales(self, view: DeskView, why: str, keep: int = 0) -> tuple[OrderIntent, ...]:
+        """Return market orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
         assert self._pair is not None
         return tuple(
-            OrderIntent(leg, Side.SELL, held, Purpose.CLOSE, why)
+            OrderIntent(leg, Side.SELL, held - keep, Purpose.CLOSE, why)
             for leg in (self._pair.call_id, self._pair.put_id)
-            if (held := view.positions.quantity(leg)) > 0 and not view.orders.live_for(leg)
+            if (held := view.positions.quantity(leg)) > keep and not view.orders.live_for(leg)
         )
+
+    # size of what is held ---------------------------------------------------------------------------
+
+    def _change_size(self, view: DeskView) -> Sequence[Action]:
+        """Buy more of the straddle or sell part of it, where its edge has changed enough; else nothing."""
+        rule = self._scale
+        if rule is None or not rule.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
+            return ()
+        assert self._pair is not None
+        edge, held = self._edge.left(self._pair, view, self.hedger), self._straddles
+        worth = None if edge is None else edge.gross_usd - edge.hedge_cost_usd
+        wanted = rule.wanted(view.now_ns, held, worth)
+        if wanted == held:
+            return ()
+        facts: Facts = {
+            "edge_before_spread_usd": worth or 0.0,
+            "first_edge_usd": rule.first_edge_usd or 0.0,
+            "straddles_held": held,
+        }
+        now = (
+            f"the edge of one is {worth or 0.0:.2f} USD before its spread, {rule.first_edge_usd:.2f} at first"
+        )
+        if wanted > held:
+            return self._add(view, wanted, now, facts)
+        why = f"scale out from {held} to {wanted} straddles: {now}"
+        self._begin_resize(view, wanted)
+        sales = self._sales(view, why, wanted)
+        facts |= {"straddles_wanted": wanted}
+        orders = self.config.entry.orders
+        return [Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False, leg_orders=orders)]
+
+    def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Sequence[Action]:
+        """Buy more of the straddle, if it would be bought afresh and its size leaves room."""
+        assert self._pair is not None
+        spot, session = view.market.mark(view.underlying), view.session
+        closes_ns = 0 if session is None else session.clock_ns(self.config.entry.not_after)
+        if spot is None or not self._no_more.until_ns <= view.now_ns <= closes_ns:
+            return ()
+        pairs = [self._pair]
+        selection = self._selector.select(pairs, view.market, view.delta_engine, spot, view.now_ns)
+        if selection.best is None:
+            return self._refuse_entry(f"scale in: {selection.why_none()}", facts)
+        verdict = self._edge.judge(selection.best, view, self.hedger)
+        facts = facts | verdict.facts
+        if not (verdict.passed and verdict.has_edge):
+            return self._refuse_entry("scale in: " + "; ".join(verdict.reasons), facts)
+        size = self._size(selection.best, view, verdict.facts, fixed=wanted)
+        wanted, facts = min(wanted, size.straddles), facts | size.facts
+        if wanted <= self._straddles:
+            return self._refuse_entry("scale in: " + "; ".join(size.reasons), facts)
+        why = f"scale in from {self._straddles} to {wanted} straddles: {now}"
+        self._begin_resize(view, wanted)
+        entry = self.config.entry
+        self._entry = LegEntry(
+            (self._pair.call_id, self._pair.put_id),
+            wanted,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts,
+            leg_orders=entry.orders,
+            walk_steps=entry.walk_steps,
+        )
+        reasons = (why, *size.reasons, *verdict.reasons)
+        facts |= {"straddles_wanted": wanted}
+        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
+
+    def _begin_resize(self, view: DeskView, wanted: int) -> None:
+        assert self._scale is not None
+        self._scale.forget()
+        self.phase, self._straddles, self._entry = ScalperPhase.SCALING, wanted, None
+        self._move_until_ns = view.now_ns + SALE_NS
+
+    def _resize(self, view: DeskView) -> Sequence[Action]:
+        """Follow a change of size: what cannot be bought is given up, and the straddle kept whole."""
+        assert self._pair is not None
+        if not self._held_options(view) or view.mode is Mode.FLATTENING:
+            return self._hold(view)
+        legs, actions = (self._pair.call_id, self._pair.put_id), list[Action]()
+        status = EntryStatus.FILLED
+        if self._entry is not None:
+            status, actions = self._entry.step(view)
+        if status is EntryStatus.ABANDONED:
+            self._entry, self._straddles = None, int(min(view.positions.quantity(leg) for leg in legs))
+            self._no_more.fail(view.now_ns)
+            self._move_until_ns = view.now_ns + SALE_NS
+        if status is not EntryStatus.WORKING and {view.positions.quantity(leg) for leg in legs} == {
+            self._straddles
+        }:
+            self.phase = ScalperPhase.HOLDING
+            self._premium = max(self._premium, self._paid(view))
+            self.hedger.resize(self._straddles)
+            return [*actions, *self._hold(view)]
+        if self._entry is None and view.now_ns >= self._move_until_ns:
+            return self._start_leaving(view, "change of size abandoned: the straddle is not whole")
+        live = view.orders.live.values()
+        if actions or any(order.submitted.instrument_id != view.underlying for order in live):
+            return actions  # legs are on their way: what is left is hedged once they are through
+        why = "change of size: sell what is left over"
+        sales = self._sales(view, why, self._straddles) if self._entry is None else ()
+        again = [Proposal(DecisionKind.EXIT, (why,), {}, sales)] if sales else []
+        return [*again, *self.hedger.step(view, self._held_options(view))]
 
     def _move(self, view: DeskView) -> Sequence[Action]:
         """Follow a change of straddles: old legs out, new ones in, hedged meanwhile; leave where it fails."""
@@ -675,7 +799,8 @@ class GammaScalper:
             return None
         assert self._pair is not None
         self._edge_left.note(view.now_ns, passed=True)
-        return self._edge.left(self._pair, view, self.hedger)
+        edge = self._edge.left(self._pair, view, self.hedger)
+        return None if edge is None else edge.net_usd
 
     def _exercise_gain(self, view: DeskView) -> float | None:
         """Return what exercising a leg at the close gains over holding it, in the session's last hour.

@@ -141,6 +141,10 @@ class DeltaHedger:
         self.unusable = ""
         self._delta_model.begin(entry_vols or {})
 
+    def resize(self, straddles: int) -> None:
+        """Go on with another number of the same straddles."""
+        self._straddles = straddles
+
     def note_fill(self, view: DeskView, event: Event) -> None:
         """Start the clock of the next hedge where a hedge has been filled whole.
 

@@ -12,6 +12,7 @@ import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.entry.edge_gate import GatePasses
 
 ONE = Decimal(1)
 
@@ -263,3 +264,93 @@ def pnl_deviation(
     variance = vol * vol * horizon_years
     hedging = 0.5 * abs(gamma_shares_per_usd) * spot * spot * variance * math.sqrt(2.0 / max(hedges, 1.0))
     return PnlDeviation(hedging, abs(edge_stderr))
+
+
+class ScaleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When straddles are added to those that are held, or taken off, as their edge changes."""
+
+    max_multiple: float | None = None
+    """Most straddles, in multiples of those bought first; 1 only takes off. None switches scaling off."""
+    hysteresis: float = 0.5
+    """Part of what is held by which the size that the edge is worth must differ from it."""
+    passes: int = 3
+    pass_seconds: float = 60.0
+    """``passes``, ``pass_seconds``: So many looks in a row must agree, at least so far apart."""
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, SCALE_BOUNDS, "scale")
+
+
+SCALE_BOUNDS = {
+    "max_multiple": Bound(1, 100, "straddles over those bought first", may_equal_low=True),
+    # below it the half that was sold could be bought back at the edge at which it was sold
+    "hysteresis": Bound(0.4, 1, "a part of the straddles held", may_equal_low=True),
+    "passes": Bound(0, 100, "a number of looks"),
+    "pass_seconds": Bound(0, 3_600, "seconds, not milliseconds"),
+}
+
+
+class ScaleRule:
+    """The size of a held straddle, in proportion to its edge, traded once it is far enough off.
+
+    The best size is proportional to the edge (Kelly 1956), but each change pays a spread: nothing is traded
+    while the size that the edge is worth lies within ``hysteresis`` of what is held (the no-trade region of
+    Davis and Norman 1990). Above it straddles are bought up to that size, below it half is sold. Since half
+    of the edge must go before any is sold, noise of the edge is not paid for.
+
+    Parameters
+    ----------
+    config
+        ``max_multiple`` must be set.
+    straddles
+        Those bought first.
+
+    Examples
+    --------
+    >>> rule = ScaleRule(ScaleConfig(max_multiple=3, passes=1), 2)
+    >>> [rule.wanted(at * 60_000_000_000, 2, edge) for at, edge in enumerate((20.0, 28.0, 35.0, 10.0))]
+    [2, 2, 3, 1]
+    """
+
+    def __init__(self, config: ScaleConfig, straddles: int) -> None:
+        self._first, self._hysteresis = straddles, config.hysteresis
+        self._most = math.floor((config.max_multiple or 1.0) * straddles + 1e-9)
+        self._up, self._down = (GatePasses(config.passes, config.pass_seconds) for _ in range(2))
+        self.first_edge_usd: float | None = None
+        """Edge at the first look: what the straddles bought first were worth."""
+
+    def is_due(self, now_ns: int) -> bool:
+        """Return whether a look counts now."""
+        return self._up.is_due(now_ns)
+
+    def wanted(self, now_ns: int, held: int, edge_usd: float | None) -> int:
+        """Return how many straddles to hold: ``held`` while nothing is to be done.
+
+        Parameters
+        ----------
+        now_ns
+            UTC nanoseconds.
+        held
+            Straddles held.
+        edge_usd
+            Edge of one before its spread, which is paid sooner or later; None where it is not known.
+        """
+        if self.first_edge_usd is None:
+            self.first_edge_usd = edge_usd
+        first = self.first_edge_usd
+        if edge_usd is None or first is None or first <= 0.0:
+            worth = float(held)
+        else:
+            worth = self._first * edge_usd / first
+        more = min(math.floor(worth + 1e-9), self._most)
+        is_grown = worth >= (1.0 + self._hysteresis) * held - 1e-9 and more > held
+        is_shrunk = worth <= (1.0 - self._hysteresis) * held + 1e-9 and held > 1
+        if self._up.note(now_ns, passed=is_grown):
+            return more
+        return held - held // 2 if self._down.note(now_ns, passed=is_shrunk) else held
+
+    def forget(self) -> None:
+        """Begin to count anew, as after a change of size or a night."""
+        self._up.forget()
+        self._down.forget()
