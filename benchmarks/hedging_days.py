@@ -1,14 +1,18 @@
-"""How steady the hedge is, and whether the explanation agrees with the market: ``hedging_days.py [DAYS]``.
+"""The frontier of hedging, spread against cost, and how days are explained: ``hedging_days.py FILE [MORE]``.
 
-Lone sessions of the embedded market, evenly over 2014–2018, each held from the open to ten minutes before the
-close: one straddle, the same path, hedged in two ways. ``smile``: one volatility a strike and the Whalley–
-Wilmott band, the defaults. ``legs``: each leg's own volatility and a fixed band of two shares, the defaults
-before. Also counted, with the defaults: on how many days *realised against implied* has the sign of realised
-minus implied variance, and what is left unexplained. Prints a table; a day takes about two seconds.
+200 lone sessions of the embedded market, evenly over 2014–2018: one straddle from the open to ten minutes
+before the close, the same path hedged in every one of :data:`WAYS`. Days that FILE (JSON lines) does not have
+yet are run, at most MORE of them; then the table over the days that it has is printed. A day takes eight
+seconds of processor time.
+
+The error of a way is the P&L of its shares less that of a hedge at every look of the desk, the limit in which
+the straddle is replicated: before costs, on the same path, with the same options bought and sold. What the
+options earn, and what their volatility does, cancels.
 """
 
+import json
 import sys
-from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +22,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.datasets.embedded.market import available_sessions
 
+DAYS = 200
 HELD = (
     "entry.gate=off",
     "exits.edge_gone=false",
@@ -25,77 +30,97 @@ HELD = (
     "exits.stop_fraction=null",
     "exits.arm_fraction=null",
 )
+
+
+def fixed(shares, *own):
+    return ("hedge.band=fixed", f"hedge.threshold_shares={shares}", *own)
+
+
+def aversion(per_usd):
+    return (f"hedge.band_settings.risk_aversion={per_usd}",)
+
+
+LEGS = "hedge.delta_vol=implied"
+NEVER, ALWAYS, BEFORE, DEFAULT = "no hedge", "each look", "fixed 2, legs", "aversion 0.001"
 WAYS = {
-    "smile": (),
-    "legs": ("hedge.delta_vol=implied", "hedge.band=fixed", "hedge.threshold_shares=2"),
+    NEVER: fixed(100),
+    ALWAYS: fixed(0),
+    BEFORE: fixed(2, LEGS),
+    "fixed 4, legs": fixed(4, LEGS),
+    **{f"fixed {shares}": fixed(shares) for shares in (2, 4)},
+    **{f"aversion {per_usd}": aversion(per_usd) for per_usd in (0.001, 0.005, 0.02, 0.05, 0.15, 0.5)},
 }
-MEASURED = 200
-"""Days of the comparison; the others of the counts alone."""
+
+
+def measured(day):
+    """Return the figures of every way on one day, as JSON keeps them."""
+    settings = {name: load_settings("gamma-scalper", overrides=(*HELD, *own)) for name, own in WAYS.items()}
+    tape = load_market(settings[DEFAULT], "embedded", underlying="SPY", start=day, end=day, seed=1)
+    found = {"day": day.isoformat()}
+    for name, loaded in settings.items():
+        summary = run_backtest(loaded, tape, SystemClock(), seed=1).summary
+        if not summary["fills"]:
+            return found | {"refused": summary["verdict"]}
+        pnl = {part: float(amount) for part, amount in summary["pnl"].items()}
+        cost = -pnl["spread"] - pnl["fees"] - pnl["slippage"]
+        explain = summary["explain"]
+        found[name] = {
+            "hedges": summary["hedges"],
+            "cost": cost,
+            "before_cost": pnl["total"] + cost,
+            "total": pnl["total"],
+            "delta_gamma": pnl["delta"] + pnl["gamma"],
+        }
+        if name == DEFAULT:
+            found["implied"] = explain["realised_against_implied"]
+            gross = float(explain["unexplained"]["gross"])
+            noise = float(explain["details"]["mark_noise"])
+            found["unexplained"] = max(abs(pnl["residual"]), abs(noise)) / gross if gross else 0.0
+    return found
+
+
+def table(days):
+    """Print the frontier, and the counts of the explanation."""
+    print(f"{len(days)} days, USD a day: hedges, cost of hedging, error, error's share of no hedge's, total")
+
+    def of(name, key):
+        return np.array([day[name][key] for day in days])
+
+    unhedged = np.std(of(NEVER, "before_cost") - of(ALWAYS, "before_cost"))
+    for name in WAYS:
+        error = np.std(of(name, "before_cost") - of(ALWAYS, "before_cost"))
+        cost = np.mean(of(name, "cost") - of(NEVER, "cost"))
+        gamma = np.std(of(name, "delta_gamma"))
+        print(
+            f"{name:16} {np.mean(of(name, 'hedges')):7.1f} {cost:7.3f} {error:7.2f} {error / unhedged:7.1%}"
+            f" {np.std(of(name, 'total')):7.2f} {np.mean(of(name, 'total')):7.2f} {gamma:7.2f}"
+        )
+    implied = [day["implied"] for day in days]
+    weighted = [
+        float(each["total"]) * (each["realised_vol_weighted"] ** 2 - each["implied_vol_weighted"] ** 2) > 0
+        for each in implied
+    ]
+    print(f"realised against implied has the sign of its variances on {np.mean(weighted):.1%}")
+    unexplained = np.array([day["unexplained"] for day in days])
+    print(
+        f"residual and mark noise: 95 % of days below {np.quantile(unexplained, 0.95):.3%} of the gross,"
+        f" {np.mean(unexplained < 0.02):.1%} below 2 %"
+    )
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 250
+    path, more = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else DAYS
+    kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     every = available_sessions()
-    days = [every[round(at)] for at in np.linspace(0, len(every) - 1, count)]
-    ways = {name: load_settings("gamma-scalper", overrides=(*HELD, *own)) for name, own in WAYS.items()}
-    found = {name: defaultdict(list) for name in ways}
-    agree, plain, unexplained, close = [], [], [], []
-    for number, day in enumerate(days):
-        tape = load_market(ways["smile"], "embedded", underlying="SPY", start=day, end=day, seed=1)
-        for name, settings in ways.items():
-            if name == "legs" and number % 5 == 4 and count > MEASURED:
-                continue
-            summary = run_backtest(settings, tape, SystemClock(), seed=1).summary
-            if not summary["fills"]:
-                print(day, name, summary["verdict"], flush=True)
-                continue
-            pnl = {part: float(amount) for part, amount in summary["pnl"].items()}
-            own = found[name]
-            own["day"].append(day)
-            own["hedges"].append(summary["hedges"])
-            own["error"].append(pnl["delta"])
-            own["hedged"].append(pnl["delta"] + pnl["gamma"])
-            own["total"].append(pnl["total"])
-            own["cost"].append(-pnl["spread"] - pnl["fees"] - pnl["slippage"])
-            if name == "smile":
-                seen = summary["explain"]["realised_against_implied"]
-                earned = float(seen["total"])
-                weighted = seen["realised_vol_weighted"] ** 2 - seen["implied_vol_weighted"] ** 2
-                agree.append(earned * weighted > 0)
-                plain.append(earned * (seen["realised_vol"] ** 2 - seen["implied_vol"] ** 2) > 0)
-                close.append(abs(seen["realised_vol_weighted"] / seen["implied_vol_weighted"] - 1))
-                left = summary["explain"]["unexplained"]
-                noise = float(summary["explain"]["details"]["mark_noise"])
-                gross = float(left["gross"])
-                unexplained.append(max(abs(pnl["residual"]), abs(noise)) / gross if gross else 0.0)
-                if not agree[-1]:
-                    print(day, "sign differs", seen, flush=True)
-        if number % 25 == 24:
-            print(number + 1, "days", flush=True)
-    both = set(found["smile"]["day"]) & set(found["legs"]["day"])
-    print(f"{len(both)} days, the same paths         smile      legs")
-    for label, key, figure in (
-        ("P&L of what was unhedged, sd USD", "error", np.std),
-        ("delta + gamma P&L, sd USD", "hedged", np.std),
-        ("P&L of a day, sd USD", "total", np.std),
-        ("P&L of a day, mean USD", "total", np.mean),
-        ("spread and fees, mean USD", "cost", np.mean),
-        ("hedges, mean", "hedges", np.mean),
-    ):
-        values = [
-            figure([v for d, v in zip(own["day"], own[key], strict=True) if d in both])
-            for own in (found["smile"], found["legs"])
-        ]
-        print(f"{label:36} {values[0]:9.2f} {values[1]:9.2f}")
-    print(f"sign of realised against implied: weighted {np.mean(agree):.1%}, plain {np.mean(plain):.1%}")
-    print(
-        f"of {len(agree)} days; nearest to equal where it differs:",
-        [round(c, 4) for c, a in zip(close, agree, strict=True) if not a],
-    )
-    print(
-        f"residual and mark noise of the gross: 95 % of sessions below {np.quantile(unexplained, 0.95):.3%}"
-    )
-    print(f"sessions below 2 %: {np.mean(np.array(unexplained) < 0.02):.1%}")
+    days = [every[round(at)] for at in np.linspace(0, len(every) - 1, DAYS)]
+    # spread over the years from the first on: a part of the days is a sample too
+    order = np.random.default_rng(1).permutation(DAYS)
+    have = {day["day"] for day in kept}
+    for number in [number for number in order if days[number].isoformat() not in have][:more]:
+        kept.append(measured(days[number]))
+        with path.open("a") as file:
+            file.write(json.dumps(kept[-1]) + "\n")
+    table([day for day in kept if "refused" not in day])
 
 
 if __name__ == "__main__":
