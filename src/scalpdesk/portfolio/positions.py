@@ -339,7 +339,7 @@ class PositionManager:
         self.scalps: dict[InstrumentId, FifoLots] = {}
         self._bookings: dict[str, BookedTrade | None] = {}
         """By reference; None where nothing can be taken back."""
-        self._held: tuple[Position, ...] | None = None
+        self._held: Sequence[Position] | None = None
         """The open positions, until something is booked: a run over years has traded hundreds."""
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
@@ -350,7 +350,7 @@ class PositionManager:
     def held(self) -> Sequence[Position]:
         """Return the open positions, in the order of their first trade."""
         if self._held is None:
-            self._held = tuple(position for position in self.positions.values() if position.quantity)
+            self._held = [position for position in self.positions.values() if position.quantity]
         return self._held
 
     def already_applied(self, reference: str) -> bool:
