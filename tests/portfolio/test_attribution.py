@@ -293,6 +293,21 @@ def test_carry_is_a_part_of_its_own():
     assert mark.nav_change == D("-78.50")
 
 
+def test_a_carry_that_rounds_to_zero_has_no_sign():
+    book = Book()
+    book.market(NOON, 500.0)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    signs = set()
+    for step in range(1, 40):
+        book.market(NOON + step * 10**9, 500.0 + 0.1 * step)
+        before = book.attribution.details["rate"]
+        mark = book.attribution.mark(NOON + step * 10**9)
+        signs.add(book.attribution.details["rate"] < before)
+        assert str(mark.parts["carry"]) == "0.000000"
+    assert signs == {False, True}
+
+
 def test_a_leg_that_is_gone_is_explained_to_its_last_mark():
     book = Book()
     book.market(NOON, 500.0)

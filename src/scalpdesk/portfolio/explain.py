@@ -623,7 +623,7 @@ class PnlExplain:
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
         parts, form = NO_PARTS.copy(), self._form
-        explained = NO_AMOUNT + spread + fees + slippage
+        explained = NO_AMOUNT + self._carry + spread + fees + slippage
         if delta:
             parts["delta"] = amount = Decimal(form % delta)
             explained += amount
@@ -633,9 +633,7 @@ class PnlExplain:
                 if value:
                     parts[name] = amount = Decimal(form % value)
                     explained += amount
-        if self._carry:
-            parts["carry"] += self._carry
-            explained += self._carry
+        parts["carry"] += self._carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         parts["residual"] = change - explained
         night = self.overnight if self._is_overnight else None
