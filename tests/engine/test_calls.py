@@ -26,7 +26,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 48)
-STRADDLE = (189, 175)
+STRADDLE = (187, 177)
 WHOLE_TRIP = (69, 64)
 STRADDLE_DECISION = (119, 119)
 """Python calls and C calls."""

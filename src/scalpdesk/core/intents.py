@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import final, get_args
+from typing import TypeGuard, final, get_args
 
 import msgspec
 
@@ -228,6 +228,13 @@ VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
 """What a gateway to a venue carries."""
 COMMANDS = frozenset(get_args(VenueCommand))
 """Its types; they are final, and looking one up costs a fifth of `isinstance`."""
+
+
+def is_command(output: object) -> TypeGuard[VenueCommand]:
+    """Return whether something is a command for a venue."""
+    return type(output) in COMMANDS
+
+
 Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder | AskFolder
 
 

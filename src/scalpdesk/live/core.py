@@ -6,20 +6,26 @@ Every input goes through :meth:`LiveCore.feed`, so the journal alone rebuilds th
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol, get_args
+from typing import Protocol
 
 import msgspec
 
-from scalpdesk.core.events import Event, OrderEvent, OrderFilled, QuoteEvent, TimerEvent, UnmatchedOrderEvent
-from scalpdesk.core.intents import Decision, Output, VenueCommand
+from scalpdesk.core.events import (
+    Event,
+    OrderEvent,
+    OrderFilled,
+    QuoteEvent,
+    TimerEvent,
+    UnmatchedOrderEvent,
+    is_order_event,
+)
+from scalpdesk.core.intents import Decision, Output, VenueCommand, is_command
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 
 DECISIONS_KEPT = 2_000
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
-
-_ORDER_EVENTS = frozenset(get_args(OrderEvent))
 
 
 class DurableJournal(Protocol):
@@ -87,9 +93,7 @@ class LiveCore:
         self.inform_watchers()
         if event.ts_recv_ns < engine.now_ns:
             event = msgspec.structs.replace(event, ts_recv_ns=engine.now_ns)
-        kind = type(event)
-        if kind in _ORDER_EVENTS:
-            assert isinstance(event, OrderEvent)
+        if is_order_event(event):
             why = self._mismatch(event)
             if why is not None:
                 event = UnmatchedOrderEvent(event, event.ts_event_ns, event.ts_recv_ns, why)
@@ -128,7 +132,7 @@ class LiveCore:
             if type(output) is Decision:
                 self._decision_count += 1
                 self.decisions.append((self._decision_count, output))
-            elif isinstance(output, VenueCommand):
+            elif is_command(output):
                 commands.append(output)
         return tuple(commands)
 

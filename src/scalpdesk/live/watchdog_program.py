@@ -29,7 +29,7 @@ from scalpdesk.core.errors import (
     ScalpdeskError,
     StopError,
 )
-from scalpdesk.core.events import OrderEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderFilled, QuoteEvent, is_order_event
 from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.flattening import ClosingLine, Flattener
@@ -304,7 +304,7 @@ class EmergencyTrader:
 
     async def _follow_events(self) -> None:
         async for item in self._gateway.events():
-            if not isinstance(item, OrderEvent):
+            if not is_order_event(item):
                 continue
             order = self._orders.orders.get(item.client_order_id)
             if order is None:

@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event, OrderEvent
+from scalpdesk.core.events import Event, is_order_event
 from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
@@ -224,7 +224,7 @@ class WritableDeskView:
 
     def order_of(self, event: Event) -> Order | None:
         """Return the order that an event is about, None for any other event."""
-        return self.orders.orders.get(event.client_order_id) if isinstance(event, OrderEvent) else None
+        return self.orders.orders.get(event.client_order_id) if is_order_event(event) else None
 
 
 class Strategy(Protocol):

@@ -153,7 +153,7 @@ class _YearTable(msgspec.Struct, frozen=True):
 
 
 def _year_of(ts_ns: int) -> int:
-    year = from_ns(ts_ns).year
+    year = FIRST_YEAR - 1 + bisect_right(_NEW_YEARS_NS, ts_ns)
     if not FIRST_YEAR <= year <= LAST_YEAR:
         raise ArgumentError(
             f"the session clock covers the years {FIRST_YEAR} to {LAST_YEAR}",
@@ -192,6 +192,9 @@ def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
 def _new_year_ns(year: int) -> int:
     from_epoch = date(year, 1, 1) - date(1970, 1, 1)
     return from_epoch // timedelta(days=1) * 86_400 * NS_PER_SECOND
+
+
+_NEW_YEARS_NS = tuple(map(_new_year_ns, range(FIRST_YEAR, LAST_YEAR + 2)))
 
 
 def _spans(weights: SessionWeights, sessions: tuple[Session, ...]) -> Iterator[tuple[int, int, float]]:

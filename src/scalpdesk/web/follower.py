@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from msgspec import structs
 
@@ -19,7 +19,14 @@ from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
-from scalpdesk.core.events import Event, OperatorEvent, OrderEvent, OrderFilled, QuoteEvent, SessionEvent
+from scalpdesk.core.events import (
+    Event,
+    OperatorEvent,
+    OrderFilled,
+    QuoteEvent,
+    SessionEvent,
+    is_order_event,
+)
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
@@ -39,7 +46,6 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
-_ORDER_EVENTS = frozenset(get_args(OrderEvent))
 ZERO = Decimal(0)
 
 
@@ -263,7 +269,7 @@ class RunFollower:
                     self.day_low, self.day_high = min(self.day_low, spot), max(self.day_high, spot)
                     if math.isnan(self.day_low):
                         self.day_low = self.day_high = spot
-        elif type(event) in _ORDER_EVENTS:
+        elif is_order_event(event):
             self._note_order_event(event)
         elif isinstance(event, SessionEvent):
             self._note_session(event)

@@ -323,17 +323,18 @@ class GammaScalper:
             return self._on_session(view)
         self._edge.note_price(view)
         is_leaving = self.phase is ScalperPhase.LEAVING
-        if isinstance(event, OrderRejected | OrderNotFound) and not is_leaving:  # not at once again
+        kind = type(event)
+        if (kind is OrderRejected or kind is OrderNotFound) and not is_leaving:  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
             return (SetTimer("gamma-scalper: after a rejection", until_ns),)
         self.hedger.note_fill(view, event)
-        if isinstance(event, OrderFilled | FillBusted):
+        if kind is OrderFilled or kind is FillBusted:
             self._rejected.succeed()
             self._abandoned.until_ns = 0
-        if self.phase in (ScalperPhase.WAITING, ScalperPhase.DONE) and isinstance(
-            event, OrderFilled | FillBusted
-        ):
-            self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
+            if self.phase in (ScalperPhase.WAITING, ScalperPhase.DONE):
+                self._rests_as = (
+                    self.phase
+                )  # a trade after the last word, or one taken back: not flat after all
         if wake is Wake.BAR or view.mode is Mode.HALTED:
             return ()
         if is_leaving:
