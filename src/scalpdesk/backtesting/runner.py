@@ -6,7 +6,7 @@ journal before it goes to the broker; so does every other output of the engine.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, Protocol
@@ -200,13 +200,14 @@ class BacktestRunner:
         next_yield_ns = int(rows.columns.ts_ns[0]) + 1_000_000_000 if last else 0
         while low < last or done < len(others):
             high = min(low + size, last)
+            attention_ns = min(self._due_ns, next_yield_ns)
             for event, limit in self._window(low, high, others, before, done):
                 now_ns = event.ts_recv_ns
-                if self._due_ns <= now_ns:
+                acted = now_ns >= attention_ns  # only then may other orders work than before
+                if acted and self._due_ns <= now_ns:
                     self._catch_up(now_ns, limit)
                     if working.keys() != self._working:
                         break
-                acted = False  # only then may other orders work than before
                 if type(event) is QuoteEvent:
                     number = event.instrument_id
                     if number in working:
@@ -231,12 +232,13 @@ class BacktestRunner:
                 if outputs:
                     acted = True
                     self._carry(event, outputs)
-                if now_ns >= next_yield_ns:
-                    next_yield_ns = now_ns + 1_000_000_000
-                    acted = True
-                    yield now_ns
-                if acted and working.keys() != self._working:
-                    break
+                if acted:
+                    if now_ns >= next_yield_ns:
+                        next_yield_ns = now_ns + 1_000_000_000
+                        yield now_ns
+                    if working.keys() != self._working:
+                        break
+                    attention_ns = min(self._due_ns, next_yield_ns)
             else:
                 low, size = high, min(2 * size, WINDOW_ROWS)
                 continue
@@ -251,12 +253,16 @@ class BacktestRunner:
         Of the ``others``, which have so many rows ``before`` them, so many are ``done``; they come first.
         """
         columns = self._rows.columns
-        picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
-        events: list[Event] = [*quote_events(columns, picked)]
-        limits: list[int] = picked.tolist()
+        limits: Sequence[int]
+        if self._chosen >= self._all:  # a slice costs less than rows by number
+            events: list[Event] = [*quote_events(columns, slice(low, high))]
+            limits = range(low, high)
+        else:
+            picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
+            events, limits = [*quote_events(columns, picked)], picked.tolist()
         count = bisect_left(before, high if high < len(columns) else high + 1, done)
         if count > done:
-            events[:0], limits[:0] = others[done:count], before[done:count]
+            events[:0], limits = others[done:count], [*before[done:count], *limits]
             order = np.argsort(limits, kind="stable").tolist()
             events, limits = [events[place] for place in order], [limits[place] for place in order]
         return zip(events, limits, strict=True)
