@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 48)
-STRADDLE = (187, 177)
+STRADDLE = (183, 181)
 WHOLE_TRIP = (69, 64)
-STRADDLE_DECISION = (119, 119)
+STRADDLE_DECISION = (114, 121)
 """Python calls and C calls."""
 
 

@@ -8,9 +8,9 @@ from scalpdesk.marketdata.chain_surface import (
     ForwardStatus,
     carried_forward,
     implied_forward,
-    weighted_median,
 )
 from scalpdesk.pricing import greeks
+from scalpdesk.pricing.kernels.normal import weighted_median
 
 STRIKES = np.arange(85.0, 116.0, 2.5)
 

@@ -25,7 +25,9 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends, dividend_schedule
+from scalpdesk.pricing.european import european_vols
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
+from scalpdesk.pricing.kernels.normal import robust_level
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
 Floats = NDArray[np.float64]
@@ -41,10 +43,6 @@ PLAUSIBLE_BORROW = (-0.05, 1.0)
 """Range of borrow costs a year: hard-to-borrow shares cost up to about their price, few pay to be lent."""
 SIGNIFICANT_ERRORS = 2.0
 """A borrow that moves the forward by fewer standard errors than this counts as zero."""
-_NORMAL_MAD = 1.4826
-"""Standard deviation of a normal over its median absolute deviation."""
-_HUBER = 1.345
-"""Huber's constant: 95 % efficiency under normal errors."""
 
 
 class ForwardStatus(StrEnum):
@@ -162,7 +160,7 @@ def implied_forward(
     middle = k[np.argmin(np.abs(0.5 * (sides[0] + sides[1] - sides[2] - sides[3])))]
     near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
-    forward, error, used = _robust_level(level, width)
+    forward, error, used = robust_level(level, width)
     if style == "european":
         terms = _pricing_terms(forward, error, spot, years, rate, dividends)
         return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
@@ -177,7 +175,7 @@ def implied_forward(
         known = np.isfinite(excess)
         if not bool(known.any()):
             break
-        moved, error, used = _robust_level((level - excess / discount)[known], width[known])
+        moved, error, used = robust_level((level - excess / discount)[known], width[known])
         change, forward = abs(moved / forward - 1.0), moved
         if change < CONVERGED:
             status = ForwardStatus.OK
@@ -193,43 +191,6 @@ def carried_forward(
     held = spot - _present_value(dividends, years, rate)
     forward, nan = held * float(np.exp((rate - borrow) * years)), float("nan")
     return ImpliedForward(forward, nan, borrow, spot, borrow, 0, 0, ForwardStatus.ASSUMED)
-
-
-def weighted_median(values: Floats, weights: Floats) -> float:
-    """Return the weighted median; the mean of two values where half the weight lies between them.
-
-    >>> weighted_median(np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.0, 1.0]))
-    2.0
-    """
-    order = np.argsort(values)
-    ranked, total = values[order], np.cumsum(weights[order])
-    half = 0.5 * total[-1]
-    low, high = (int(np.searchsorted(total, half, side=side)) for side in ("left", "right"))
-    return float(0.5 * (ranked[low] + ranked[min(high, len(ranked) - 1)]))
-
-
-def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
-    """Return Huber's estimate of a level, its standard error, and the number of values with full weight."""
-    weight = 1.0 / width
-    centre = weighted_median(level, weight)
-    if len(level) == 1:
-        return centre, float(width[0]), 1
-    scatter = _NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
-    # half-spreads are bounds, not standard deviations: a typical error of a mid is a third of one
-    scale = max(scatter, 1.0 / 3.0) * width
-    for _ in range(20):
-        pull = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
-        shares = pull / scale**2
-        moved = float(np.sum(shares * level) / np.sum(shares))
-        if abs(moved - centre) <= 1e-12 * abs(centre):
-            break
-        centre = moved
-    # a value beyond three times the bound is an outlier: excluded
-    sound = np.abs(level - centre) <= 3.0 * _HUBER * scale
-    if bool(sound.any()):
-        shares = np.where(sound, pull / scale**2, 0.0)
-        centre = float(np.sum(shares * level) / np.sum(shares))
-    return centre, float(1.0 / np.sqrt(np.sum(shares))), int(np.count_nonzero(sound & (pull >= 1.0)))
 
 
 def _present_value(dividends: Dividends | None, years: float, rate: float) -> float:
@@ -271,17 +232,21 @@ def _premiums(
     """
     is_call, premium = strike >= forward, np.nan_to_num(last)
     price = np.where(is_call, call - premium[0], put - premium[1])
-    vol = implied_vol(
-        np.nan_to_num(price, nan=-1.0),
-        spot,
-        strike,
-        years,
-        is_call,
-        rate=rate,
-        dividend_yield=borrow,
-        dividends=dividends,
-        style="european",
-    ).vol
+    price = np.nan_to_num(price, nan=-1.0)
+    if dividends is None:
+        vol = european_vols(price, is_call, strike, spot=spot, years=years, rate=rate, dividend_yield=borrow)
+    else:
+        vol = implied_vol(
+            price,
+            spot,
+            strike,
+            years,
+            is_call,
+            rate=rate,
+            dividend_yield=borrow,
+            dividends=dividends,
+            style="european",
+        ).vol
     known = np.isfinite(vol)
     # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
     low = BORROW_STEP * math.floor(borrow / BORROW_STEP)

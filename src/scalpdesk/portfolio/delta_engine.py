@@ -73,6 +73,18 @@ class OptionPricer(Protocol):
         """Return the volatility (fraction a year) of ``price``, or None when there is none."""
         ...
 
+    def implied_vol_and_vega(
+        self,
+        contract: OptionContract,
+        price: float,
+        spot: float,
+        years: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> tuple[float, float] | None:
+        """Return the volatility of ``price`` and the vega at it, or None when there is none."""
+        ...
+
 
 class Valuation(msgspec.Struct, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
@@ -526,10 +538,7 @@ class DeltaEngine:
         if years <= 0.0:
             return None
         terms = (self.rate(years), self.dividend_yield(contract, quote.ts_event_ns))
-        vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
-        if vol is None:
-            return None
-        return vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega
+        return self._pricer.implied_vol_and_vega(contract, quote.mid, spot, years, *terms)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""

@@ -7,9 +7,9 @@ smooth in the strike.
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.pricing.base import Dividends, Floats
+from scalpdesk.pricing.base import Dividends, Floats, checked_inputs
 from scalpdesk.pricing.implied import implied_vol
-from scalpdesk.pricing.models import greeks
+from scalpdesk.pricing.models import chosen_model
 
 NODES = 7
 """Strikes at which a side of a chain is priced; the interpolation error is less than a tick."""
@@ -45,14 +45,14 @@ def exercise_premium(
     ndarray
         At least 0, currency per unit of the underlying.
     """
-
-    def price(style: str) -> Floats:
-        terms = (spot, strike, years, vol, is_call)
-        return greeks(
-            *terms, rate=rate, dividend_yield=dividend_yield, dividends=dividends, style=style
-        ).price
-
-    return np.asarray(np.maximum(price("american") - price("european"), 0.0))
+    inputs = checked_inputs(
+        spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
+    )
+    american, european = (
+        chosen_model(style, "bsm", has_dividends=inputs.has_dividends).greeks(inputs).price
+        for style in ("american", "european")
+    )
+    return np.asarray(np.maximum(american - european, 0.0))
 
 
 def implied_vol_through_premium(

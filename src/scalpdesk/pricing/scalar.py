@@ -4,7 +4,7 @@ American options use the same tables of exercise boundaries as arrays, and give 
 compiles the kernels ahead of the trading day, so that no decision waits for a compiler.
 """
 
-from math import frexp, isfinite, nan, sqrt
+from math import frexp, isfinite, isnan, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -20,17 +20,19 @@ from scalpdesk.pricing.kernels.american_iv import (
     LOWER,
     SEARCH,
     SETTLED,
-    american_verdict,
+    american_start,
     table_iv,
+    table_iv_and_vega,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
-from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
 
 _AMERICAN = AmericanModel()
+NEAR_MEMORY = 0.999 * MEMORY
 
 
 def _has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
@@ -69,7 +71,8 @@ def option_greeks(
     terms = (phi, float(spot), float(strike), float(years), float(vol), float(rate), float(dividend_yield))
     if not american:
         return OptionGreeks._make(european_greeks(*terms))
-    if years > 0.0:
+    drift = abs(terms[5] - terms[6]) + 0.5 * vol * vol  # at least: most options need no call
+    if years > 0.0 and drift * drift * years >= NEAR_MEMORY * vol * vol:
         years = remembered_years(phi, *terms[3:])
         terms = (*terms[:3], years, *terms[4:])
     random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0
@@ -235,14 +238,52 @@ def implied_vol_scalar(
         The volatility (NaN where none exists) and its status, as in
         :class:`~scalpdesk.pricing.implied.ImpliedVol`.
     """
+    terms = (price, spot, strike, years, is_call, rate, dividend_yield)
+    return _solved(*terms, american=american, with_vega=False)[:2]
+
+
+def implied_vol_and_vega(
+    price: float,
+    spot: float,
+    strike: float,
+    years: float,
+    is_call: bool,
+    rate: float = 0.0,
+    dividend_yield: float = 0.0,
+    *,
+    american: bool = True,
+) -> tuple[float, str, float]:
+    """Return volatility and status of :func:`implied_vol_scalar`, and the vega of :func:`option_greeks`."""
+    terms = (spot, strike, years)
+    vol, status, vega = _solved(
+        price, *terms, is_call, rate, dividend_yield, american=american, with_vega=True
+    )
+    if status == STATUSES[OK] and isnan(vega):
+        vega = option_greeks(*terms, vol, is_call, rate, dividend_yield, american=american).vega
+    return vol, status, vega
+
+
+def _solved(
+    price: float,
+    spot: float,
+    strike: float,
+    years: float,
+    is_call: bool,
+    rate: float,
+    dividend_yield: float,
+    *,
+    american: bool,
+    with_vega: bool,
+) -> tuple[float, str, float]:
+    """Return volatility, status and, where it is wanted and comes with the search, vega; else NaN."""
     phi = 1.0 if is_call else -1.0
     terms = (float(price), phi, float(spot), float(strike), float(years), float(rate), float(dividend_yield))
-    vol, code = european_iv(*terms)
     if not american:
-        return vol, STATUSES[code]
-    status, left = american_verdict(*terms)
+        vol, code = european_iv(*terms)
+        return vol, STATUSES[code], nan
+    vol, code, status, left = american_start(*terms)
     if left == SETTLED:  # decided by bounds, or never exercised early
-        return (vol, STATUSES[code]) if status == OK else (nan, STATUSES[status])
+        return (vol, STATUSES[code], nan) if status == OK else (nan, STATUSES[status], nan)
     if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
         # the European volatility bounds the American one from above: at most two bands to search
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
@@ -250,13 +291,17 @@ def implied_vol_scalar(
             table = boundary_table(phi, terms[5], terms[6], power, band - lower, False)
             if table is None:
                 break
-            found, verdict = table_iv(*terms, vol, table, 2.0**power, 4.0 ** (band - lower))
+            bounds, vega = (2.0**power, 4.0 ** (band - lower)), nan
+            if with_vega:
+                found, verdict, vega = table_iv_and_vega(*terms, vol, table, *bounds)
+            else:
+                found, verdict = table_iv(*terms, vol, table, *bounds)
             if verdict == FOUND:
-                return found, STATUSES[OK]
+                return found, STATUSES[OK], vega
             if verdict != LOWER:
                 break
     vols, codes = _AMERICAN.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
-    return float(vols[0]), STATUSES[int(codes[0])]
+    return float(vols[0]), STATUSES[int(codes[0])], nan
 
 
 def warm_up() -> int:
@@ -272,6 +317,7 @@ def warm_up() -> int:
         implied_vol(g.price, 100.0, strikes, 0.1, False, rate=0.04, style=style)
         option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
         implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
+        implied_vol_and_vega(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
