@@ -30,10 +30,12 @@ MINUTE = 60 * 10**9
 class Book:
     """A desk's ledger, market and attribution, with quotes and trades by hand."""
 
-    def __init__(self, instruments=None, rate=0.0, cash="100000"):
+    def __init__(self, instruments=None, rate=0.0, cash="100000", dividend_yield=0.0):
         self.instruments = instruments or straddle_book()
         self.state = MarketState(self.instruments)
-        self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), flat_rate=rate)
+        self.engine = DeltaEngine(
+            self.instruments, self.state, ContractPricer(), flat_rate=rate, dividend_yield=dividend_yield
+        )
         self.account = Account(D(cash))
         self.positions = PositionManager(self.instruments)
         self.attribution = PnlExplain(
@@ -44,9 +46,9 @@ class Book:
     def quote(self, now_ns, number, mid, half=0.0):
         self.state.apply_quote(quote(number, now_ns, mid - half, mid + half))
 
-    def market(self, now_ns, spot, vol=0.20, half=0.01):
+    def market(self, now_ns, spot, vol=0.20, half=0.01, numbers=None):
         self.quote(now_ns, 0, spot, half)
-        for number in range(1, len(self.instruments)):
+        for number in numbers or range(1, len(self.instruments)):
             self.quote(
                 now_ns, number, round(model_price(self.instruments[number], spot, vol, now_ns), 2), half
             )
@@ -306,6 +308,30 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
         signs.add(book.attribution.details["rate"] < before)
         assert str(mark.parts["carry"]) == "0.000000"
     assert signs == {False, True}
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
+    """Configured 8 % a year, the market's none: shown once three strikes are quoted, after eight minutes.
+
+    The correction was booked as carry -36.56 against vega +38.21 within one minute.
+    """
+    book = Book(straddle_book(480, 490, 500, 510, 520), dividend_yield=0.08)
+    held, every = (5, 6), range(1, 11)
+    book.market(NOON, 500.0, numbers=held if is_late else every)
+    for leg in held:
+        book.trade(NOON, leg, 1, book.state.mark(leg))
+    parts = []
+    for minute in range(1, 16):
+        is_blind = is_late and minute < 8
+        book.market(NOON + minute * MINUTE, 500.0 + 0.3 * minute, numbers=held if is_blind else every)
+        parts.append({k: float(v) for k, v in book.attribution.mark(NOON + minute * MINUTE).parts.items()})
+    assert all(abs(each["carry"]) < 0.01 for each in parts)
+    assert all(abs(each["residual"]) < 0.01 for each in parts)
+    assert max(abs(each["vega"]) for each in parts[7:]) < 8.0
+    call, put = (book.attribution._legs[leg].state for leg in held)
+    assert call.dividend_yield == pytest.approx(0.0, abs=0.005)
+    assert call.vol == pytest.approx(put.vol, abs=2e-3)
 
 
 def test_a_leg_that_is_gone_is_explained_to_its_last_mark():

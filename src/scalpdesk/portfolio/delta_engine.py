@@ -216,8 +216,8 @@ class DeltaEngine:
         self._strike_vols = StrikeVols(instruments, state, self._quote_vol, vol_half_life_seconds)
         self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
         """Smiles of expiries that strikes without quotes are valued on, with when they were fitted."""
-        self._yields: dict[tuple[str, str, date], tuple[int, float]] = {}
-        """Yields of expiries, with when they are measured again."""
+        self._yields: dict[tuple[str, str, date], tuple[int, float, bool]] = {}
+        """Yields of expiries, with when they are measured again, and whether they never could be."""
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -281,14 +281,34 @@ class DeltaEngine:
         if known is not None and now_ns < known[0]:
             return known[1]
         configured = self._dividend_yields.get(contract.underlying, self._dividend_yield)
-        found, next_ns = None, now_ns + CARRY_NS
+        found, next_ns, is_assumed = None, now_ns + CARRY_NS, False
         if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
             found = self._parity_yield(contract, now_ns, configured)
-            next_ns = next_ns if found is not None else now_ns + _MINUTE_NS
+            if found is None:
+                next_ns, is_assumed = now_ns + _MINUTE_NS, known is None or known[2]
         if found is None:
             found = configured if known is None else known[1]
-        self._yields[key] = next_ns, found
+        self._yields[key] = next_ns, found, is_assumed
         return found
+
+    def is_carry_assumed(self, contract: OptionContract) -> bool:
+        """Return whether the yield is the configured one because quotes could not show another yet."""
+        known = self._yields.get((contract.root, contract.underlying, contract.expiry))
+        return known is not None and known[2]
+
+    def at_carry(self, contract: OptionContract, then: Valuation, vol: float, now: Valuation) -> Valuation:
+        """Return what was worth so much at ``vol``, restated at the rate and the yield of ``now``.
+
+        Its volatility is the one that gives the same value there; ``then`` as it is where there is none.
+        """
+        price, carry = then.greeks_at(vol).price, (now.rate, now.dividend_yield)
+        found = self._pricer.implied_vol(contract, price, then.spot, then.years, *carry)
+        if found is None:
+            return then
+        greeks = self._pricer.greeks(contract, then.spot, then.years, found, *carry)
+        return msgspec.structs.replace(
+            then, rate=carry[0], dividend_yield=carry[1], vol=found, own_greeks=greeks
+        )
 
     def _parity_yield(self, contract: OptionContract, now_ns: int, configured: float) -> float | None:
         """Return the yield nearest the configured one that fits calls and puts; None without pairs."""

@@ -237,6 +237,8 @@ class _Leg(msgspec.Struct, gc=False):
     """None for what is no option, or has no volatility."""
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
+    is_carry_assumed: bool = False
+    """Whether its state stands on the configured yield, as no quotes have shown the market's yet."""
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """What moved it since its anchor, once it has been delivered."""
@@ -518,7 +520,8 @@ class PnlExplain:
         is_lost = (
             valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
         )
-        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost)
+        assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
+        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost, assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -721,6 +724,8 @@ class PnlExplain:
         if now is not None:
             contract = self._instruments.by_id[instrument_id]
             assert type(contract) is OptionContract
+            if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
+                start = self._restate(leg, start, contract, valuation, now)
             end = self._priced_state(contract, terms, now, now_ns, start.vol)
         if end is None or now is None:
             return leg.shown
@@ -729,6 +734,24 @@ class PnlExplain:
             self._is_found = True
         paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
         return self._stepped(leg, terms, end, end.spot + paid, mark)
+
+    def _restate(
+        self, leg: _Leg, start: PricedState, contract: OptionContract, then: Valuation, now: Valuation
+    ) -> PricedState:
+        """Let a leg's interval begin at the carry that quotes have shown since; return its state.
+
+        The first correction of a configured carry is no move of the market: neither rates nor volatility
+        have earned it.
+        """
+        leg.is_carry_assumed = False
+        if start.years > 0.0 and start.variance_years > 0.0:
+            to_calendar = math.sqrt(start.variance_years / start.years)
+            found = self._delta_engine.at_carry(contract, then, start.vol * to_calendar, now)
+            leg.valuation = found
+            leg.state = start._replace(
+                vol=found.vol / to_calendar, rate=found.rate, dividend_yield=found.dividend_yield
+            )
+        return leg.state or start
 
     @staticmethod
     def _stepped(leg: _Leg, terms: _Terms, end: PricedState, stepped: float, mark: float) -> LegParts:
