@@ -8,6 +8,8 @@ from measuring import BenchmarkError, Context, Result, alone
 TITLE = "Live on loopback: quote in, order out"
 NEEDS = ("aiohttp",)
 MINUTES, SMOKE_MINUTES = 60.0, 5.0
+COIN_MINUTES_EACH = 10
+"""Of the coin market for each minute of the shares': its perpetual is quoted each half minute."""
 QUIET_MS = 3
 WATCHED = ("--clients", 100, "--silent", 20)
 
@@ -16,7 +18,8 @@ A desk as `scalpdesk run` makes it trades the embedded market at `scalpdesk exch
 same machine, over real sockets. Settings make it hedge at nearly every move. The exchange sends a quote when
 the one before has been read: at once (`busy`), or three milliseconds later (`quiet`), when the processor has
 gone to sleep and its caches have gone cold. `watched` is `busy` with the dashboard beside it and 100 open
-streams of it, 20 of which read nothing.
+streams of it, 20 of which read nothing. `deribit` is `busy` on the coin market over Deribit's protocol, where
+the options are quoted together each minute and a quote waits for those that came in the same bytes.
 
 `answer` runs from the arrival of the bytes of a quote in the process to the return of the write of the order
 it caused: websocket, decoding, queue, journal, Greeks of the two legs, decision, risk gate, order, request.
@@ -37,14 +40,19 @@ def measure(context: Context) -> list[Result]:
     folder = context.scratch / "live"
     folder.mkdir(exist_ok=True)
 
-    def live(lockstep_ms: float, *more: object) -> dict[str, Any]:
-        run = context.run_ours("live_latency.py", folder, minutes, lockstep_ms, *more)
+    def live(lockstep_ms: float, *more: object, each: int = 1) -> dict[str, Any]:
+        run = context.run_ours("live_latency.py", folder, each * minutes, lockstep_ms, *more)
         if run["measured"] < minutes / 2 or run["orders"] != run["fills"]:
             raise BenchmarkError(f"the desk did not trade as it should: {run}")
         return run
 
     runs = context.interleave(
-        {"busy": partial(live, 0), "quiet": partial(live, QUIET_MS), "watched": partial(live, 0, *WATCHED)}
+        {
+            "busy": partial(live, 0),
+            "quiet": partial(live, QUIET_MS),
+            "watched": partial(live, 0, *WATCHED),
+            "deribit": partial(live, 0, "--venue", "deribit", each=COIN_MINUTES_EACH),
+        }
     )
 
     def each(market: str, name: str, which: str) -> list[float]:
@@ -56,7 +64,7 @@ def measure(context: Context) -> list[Result]:
 
     results = []
     for market in runs:
-        wanted = market != "quiet"
+        wanted = market in ("busy", "watched")
         results += [
             alone(
                 f"live_answer_{market}",

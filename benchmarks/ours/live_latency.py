@@ -1,7 +1,8 @@
 """How fast a live desk answers: quote in, order out, on loopback, with what it costs to be on disk first.
 
 A desk as ``scalpdesk run`` makes it trades the embedded market at ``scalpdesk exchange``, a process of its
-own that goes as fast as the desk reads. Settings make it hedge all the time. Prints one line of JSON.
+own that goes as fast as the desk reads: shares and their options over Alpaca's protocol, or the coin market
+over Deribit's. Settings make it hedge all the time. Prints one line of JSON.
 """
 
 import argparse
@@ -13,19 +14,21 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiohttp.client_proto import ResponseHandler
+from websockets.asyncio.connection import Connection
 
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import encode_events, encode_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, peek_header
@@ -36,23 +39,64 @@ from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.venues.alpaca import market_data, stream, transport
+from scalpdesk.venues.deribit import gateway as deribit
+from scalpdesk.venues.deribit import rpc
 
-DAY = date(2018, 2, 5)
-BUSY = (
+ALWAYS = (
     "entry.gate=advise",
-    "entry.not_before=09:31",
-    "rates.flat=0.0",
     "exits.edge_gone=false",
     "exits.stop_fraction=null",
     "exits.arm_fraction=null",
-    "hedge.threshold_shares=0.6",
-    "triggers.price_change_usd=0.01",
-    # the market goes a hundred times as fast; 200 requests a minute of the wall would hold orders back
-    "venue.requests_per_minute=60000",
+    # the market goes a hundred times as fast; the requests of a minute of the wall would hold orders back
+    "venue.requests_per_minute=1000000",
 )
+COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """What is traded where."""
+
+    name: str
+    data: str
+    opens_ns: int
+    streams: int
+    busy: tuple[str, ...]
+    config: Path | None = None
+
+
+VENUES = {
+    "alpaca": Venue(
+        "alpaca",
+        "embedded",
+        session_on(date(2018, 2, 5)).open_ns,
+        3,
+        (
+            *ALWAYS,
+            "entry.not_before=09:31",
+            "rates.flat=0.0",
+            "hedge.threshold_shares=0.6",
+            "triggers.price_change_usd=0.01",
+        ),
+    ),
+    "deribit": Venue(
+        "deribit",
+        "embedded-btc",
+        coin_session(date(2025, 3, 5)).open_ns,
+        2,
+        (
+            *ALWAYS,
+            "entry.not_before=03:01",
+            "venue.forecast=false",
+            "hedge.threshold_shares=0.0005",
+            "triggers.price_change_usd=1",
+        ),
+        COIN_PARAMS,
+    ),
+}
 FRAMES_BYTES = 128
 """About what the heads of two records take."""
-NAME = b'"client_order_id":"'
+NAME, LABEL = b'"client_order_id":"', '"label":"'
 now = time.perf_counter_ns
 
 
@@ -79,6 +123,7 @@ class Probes:
     def put_in(self) -> None:
         """Wrap what is to be watched; the program ends before anybody else could mind."""
         self._watch_bytes()
+        self._watch_frames()
         self._watch_decisions()
         self._watch_disk()
 
@@ -112,19 +157,53 @@ class Probes:
             begins = ticket.data.find(NAME)
             if begins > 0:
                 begins += len(NAME)
-                name = ticket.data[begins : ticket.data.index(b'"', begins)].decode()
-                came, synced, began, ended = self.caused.pop(name, (0, 0, 0, 0))
-                if came:
-                    self.answers_ns.append(at - came - synced)
-                    self.stages_ns["queue"].append(began - came)
-                    self.stages_ns["decide"].append(self.decided_ns)
-                    self.stages_ns["journal"].append(self.journaled_ns - synced)
-                    self.stages_ns["write"].append(at - ended)
+                self._left(ticket.data[begins : ticket.data.index(b'"', begins)].decode(), at)
 
         ResponseHandler.data_received = data_received
         stream.StreamConnection._receive = _receive  # noqa: SLF001 - the edge itself
         market_data.MarketReader.read = read_frame
         transport._Connection.carry = carried  # noqa: SLF001 - the edge itself
+
+    def _left(self, name: str, at: int) -> None:
+        """Note that an order has been written."""
+        came, synced, began, ended = self.caused.pop(name, (0, 0, 0, 0))
+        if came:
+            self.answers_ns.append(at - came - synced)
+            self.stages_ns["queue"].append(began - came)
+            self.stages_ns["decide"].append(self.decided_ns)
+            self.stages_ns["journal"].append(self.journaled_ns - synced)
+            self.stages_ns["write"].append(at - ended)
+
+    def _watch_frames(self) -> None:
+        """Watch the same edges of Deribit's sockets."""
+        taken, sent = Connection.data_received, Connection.send
+        take = rpc.RpcConnection._take  # noqa: SLF001 - the edge itself
+        show = deribit.DeribitGateway._on_market  # noqa: SLF001 - the edge itself
+
+        def data_received(socket: Any, data: bytes) -> None:
+            self.received[id(socket)] = now()
+            taken(socket, data)
+
+        def _take(connection: Any, frame: Any) -> None:
+            self.frame_at = self.received.get(id(connection._socket), 0)  # noqa: SLF001 - names it
+            take(connection, frame)
+
+        def _on_market(gateway: Any, note: Any) -> None:
+            number = gateway._instruments.id_of(note.data["instrument_name"])  # noqa: SLF001 - names it
+            self.quote_at[number, note.data["timestamp"] * 1_000_000] = self.frame_at
+            show(gateway, note)
+
+        async def send(socket: Any, text: Any, **options: Any) -> None:
+            await sent(socket, text, **options)
+            at = now()
+            begins = text.find(LABEL)
+            if begins > 0:
+                begins += len(LABEL)
+                self._left(text[begins : text.index('"', begins)], at)
+
+        Connection.data_received, Connection.send = data_received, send
+        rpc.RpcConnection._take = _take  # noqa: SLF001 - the edge itself
+        deribit.DeribitGateway._on_market = _on_market  # noqa: SLF001 - the edge itself
 
     def _watch_decisions(self) -> None:
         feed = LiveCore.feed
@@ -193,8 +272,8 @@ class Probes:
 
 
 class Exchange:
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+    def __init__(self, venue: Venue, *options: str) -> None:
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", venue.data]
         command += ["--speed", "0", "--rate-limit", "0", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         mine, *others = sorted(os.sched_getaffinity(0))
@@ -202,8 +281,8 @@ class Exchange:
             os.sched_setaffinity(self.process.pid, others)
             os.sched_setaffinity(0, {mine})
         ready = json.loads(self.process.stdout.readline())
-        self.url = ready["urls"]["alpaca"]
-        self.key, self.secret = ready["keys"]["alpaca"]
+        self.url = ready["urls"]["admin"].removesuffix("/admin")
+        self.key, self.secret = ready["keys"][venue.name]
 
     def admin(self, name: str, **body: Any) -> Any:
         data = json.dumps(body).encode() if body else None
@@ -270,16 +349,19 @@ class Pages:
             process.wait()
 
 
-async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes) -> dict[str, Any]:
+async def trade(
+    exchange: Exchange, venue: Venue, folder: Path, minutes: float, probes: Probes
+) -> dict[str, Any]:
     settings = load_settings(
         "gamma-scalper",
-        overrides=(*BUSY, f"desk.runs_dir={folder / 'runs'}"),
+        config_file=venue.config,
+        overrides=(*venue.busy, f"desk.runs_dir={folder / 'runs'}"),
         environ={"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret},
         cwd=folder,
     )
     plan = LivePlan(
         settings,
-        "alpaca",
+        venue.name,
         url=exchange.url,
         contracts=12,
         runner=RunnerOptions(absent_after_seconds=0.5, stop=StopMode.LEAVE),
@@ -291,10 +373,9 @@ async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes
     async def lead(desk: LiveDesk) -> None:
         while (  # noqa: ASYNC110 - another process has no event
             desk.engine.desk.view.session is None
-            or (await asyncio.to_thread(exchange.admin, "streams"))["ready"] < 3
+            or (await asyncio.to_thread(exchange.admin, "streams"))["ready"] < venue.streams
         ):
             await asyncio.sleep(0.05)
-        opens_ns = session_on(DAY).open_ns
         await asyncio.to_thread(exchange.admin, "speed", speed="max")
         while not desk.engine.desk.positions.held():  # noqa: ASYNC110 - the first orders are not the rule
             await asyncio.sleep(0.05)
@@ -303,7 +384,7 @@ async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes
         for each in probes.stages_ns.values():
             each.clear()
         probes.watch_loop()
-        while desk.engine.now_ns < opens_ns + int(minutes * 60e9):  # noqa: ASYNC110 - the same
+        while desk.engine.now_ns < venue.opens_ns + int(minutes * 60e9):  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.05)
         await asyncio.to_thread(exchange.admin, "speed", speed=0)
         await asyncio.sleep(0.5)
@@ -369,6 +450,7 @@ def main() -> None:
         "lockstep_ms", type=float, help="how long the exchange waits after each quote is read"
     )
     parser.add_argument("--clients", type=int, default=0, help="of a dashboard beside the desk")
+    parser.add_argument("--venue", choices=VENUES, default="alpaca")
     parser.add_argument("--silent", type=int, default=0, help="of them read nothing")
     arguments = parser.parse_args()
     pricing.warm_up()
@@ -377,7 +459,8 @@ def main() -> None:
         folder = Path(name)
         probes = Probes()
         probes.put_in()
-        exchange = Exchange("--lockstep-ms", str(arguments.lockstep_ms))
+        venue = VENUES[arguments.venue]
+        exchange = Exchange(venue, "--lockstep-ms", str(arguments.lockstep_ms))
         pages = None
         if arguments.clients:
             (folder / "runs").mkdir()
@@ -385,7 +468,7 @@ def main() -> None:
         began = time.monotonic()
         served: dict[str, Any] | None = None
         try:
-            summary = asyncio.run(trade(exchange, folder, arguments.minutes, probes))
+            summary = asyncio.run(trade(exchange, venue, folder, arguments.minutes, probes))
             served = None if pages is None else pages.served()
         finally:
             exchange.close()
