@@ -30,8 +30,11 @@ from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
@@ -78,6 +81,8 @@ class Wanted:
 
     def market(self) -> MarketTape:
         """Return the exchange's market."""
+        if self.venue == "deribit":
+            return reconstruct_coin(self.day, self.day + timedelta(days=self.sessions - 1), seed=self.seed)
         tapes = [
             market.reconstruct(self.day, seed=self.seed, underlying=symbol) for symbol in self.underlyings
         ]
@@ -369,8 +374,16 @@ def backtest(
     are events that the desk had before the session.
     """
     engine = engine_from_header(played.header)
-    engine.desk.account.cash = CASH
-    plain = connect(tape.instruments, cash=CASH, hours=TapeHours(tape.sessions), is_open=False)
+    in_coin = played.wanted.venue == "deribit"
+    engine.desk.account.cash = played.wanted.cash
+    plain = connect(
+        tape.instruments,
+        cash=played.wanted.cash,
+        hours=TapeHours(tape.sessions),
+        fees=DERIBIT_FEES if in_coin else NO_FEES,
+        currency="BTC" if in_coin else "USD",
+        is_open=False,
+    )
     broker = AsLate(plain.broker, plain.account)
     broker.arrivals = played.arrivals() if same_latency else {}
     outputs: list[Output] = []

@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from fakes.live_session import COIN_CASH, Played, Wanted, ledger_differences, play
+from fakes.live_session import (
+    COIN_CASH,
+    Played,
+    Wanted,
+    backtest,
+    differing,
+    known_market,
+    ledger_differences,
+    play,
+    rows,
+)
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.instruments.contract import cash_flow
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -67,11 +77,25 @@ def assert_summary_is_the_exchanges(played: Played) -> None:
     assert abs(usd["nav_end"] - worth * spot) <= Decimal("0.01")
 
 
+def assert_decided_as_in_a_backtest(played: Played) -> None:
+    """Decisions at the same instants for the same orders, the same fills; cash but for the funding."""
+    until_ns = max(one.ts_recv_ns for one in played.events if isinstance(one, QuoteEvent))
+    alone = backtest(played, known_market(played), same_latency=True)
+    live = [row for row in rows(played.outputs, played.symbols, until_ns) if row.kind != "mode"]  # its stop
+    tested = rows(alone.outputs, played.symbols, until_ns)
+    assert differing(live, tested) == ([], [])
+    filled = [(one.client_order_id, one.quantity, one.price) for one in alone.fills]
+    assert filled == [(name, quantity, price) for _, name, _, _, quantity, price, _, _ in played.desk_fills()]
+    funding = sum(one.cash_change for one in changes(played, ChangeCause.FUNDING))
+    assert abs(alone.engine.desk.account.cash + funding - played.desk_cash()) < SATOSHI
+
+
 def test_an_hour_of_trading(tmp_path):
     played = play(tmp_path, replace(WANTED, minutes=63.0))
     assert_ledger_is_the_exchanges(played)
     assert {fill[2] for fill in played.truth_fills()} > {SWAP}
     assert len(played.truth_fills()) > 5
+    assert_decided_as_in_a_backtest(played)
 
 
 @pytest.mark.slow
