@@ -1,11 +1,13 @@
 """The gamma scalper on the reconstructed Bitcoin market, hedged with the inverse perpetual."""
 
+import math
 from datetime import date, timedelta
 from decimal import Decimal
 
 import msgspec
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from fakes.clock import ManualClock
 from scalpdesk.assembly import build_engine
@@ -190,6 +192,12 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
         return (0.01 + 0.00005 * coins) * coins / (coins - 1)
 
     assert float(desk.margin_fraction()) == pytest.approx(kept(50_000), rel=1e-9) == pytest.approx(0.0202)
+    # kept is 1 where 0.00005 c² - 0.99 c + 1 = 0
+    coins = (0.99 - math.sqrt(0.99**2 - 4 * 0.00005)) / (2 * 0.00005)
+    distance = desk.margin_distance()
+    assert distance.rise == pytest.approx(100_000 / coins / 50_000 - 1, rel=1e-6)
+    assert distance.fall is None
+    assert distance.text(50_000.0).endswith(f"liquidate at {100_000 / coins:,.0f} (+98.0%).")
     assert at(97_000.0) == []
     words = "maintenance margin is {:.0%} of equity, limit"
     assert at(98_400.0) == [f"ACTIVE to REDUCING: {words.format(kept(98_400))} 60%"]
@@ -200,6 +208,44 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
     )
     engine.handle(reported)
     assert desk.margin_fraction() == D("0.97")  # the venue's word, where it is the larger
+
+
+def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_for(tape):
+    chosen = settings("risk.max_daily_loss=2")
+    _, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    at_ns = tape.sessions[0].open_ns
+    expiry = DAY + timedelta(days=9)
+    strike = 58_000
+    legs = [tape.instruments.id_of(f"BTC-{expiry.day}MAR25-{strike}-{right}") for right in "CP"]
+    held = tuple(HeldPosition(leg, D(-1), D("0.02")) for leg in legs)
+    engine.handle(AccountSnapshot(at_ns, at_ns, D("0.6"), held))
+    engine.handle(QuoteEvent(0, at_ns, at_ns, 57_999.0, 58_001.0, 9e6, 9e6))
+    engine.handle(SessionEvent(at_ns, at_ns, DAY.isoformat(), SessionPhase.OPEN, at_ns, at_ns + 10**14))
+    for leg in legs:
+        engine.handle(QuoteEvent(leg, at_ns + 1, at_ns + 1, 0.0335, 0.0345, 9.0, 9.0))
+    distance = engine.desk.margin_distance()
+    years, nav = 9.0 / 365.0, float(engine.desk.view.nav)
+    assert nav == pytest.approx(0.6 - 2 * 0.034)
+
+    def prices(spot, vol):
+        return [
+            float(greeks(spot, strike, years, vol, is_call, model="inverse", style="european").price)
+            for is_call in (True, False)
+        ]
+
+    vol = brentq(lambda vol: prices(58_000.0, vol)[0] - 0.034, 0.1, 2.0)
+    before = sum(prices(58_000.0, vol))
+
+    def left(move):
+        """Equity less what is kept: 7.5 % and the mark, of a put at least 7.5 % of the mark"""
+        now = prices(58_000.0 * (1 + move), vol)
+        call, put = now
+        kept = 0.075 + call + max(0.075, 0.075 * put) + put
+        return nav - (sum(now) - before) - kept
+
+    assert left(0.0) > 0
+    assert distance.rise == pytest.approx(brentq(left, 0.0, 4.0), rel=1e-4)
+    assert distance.fall == pytest.approx(brentq(left, -0.9, 0.0), rel=1e-4)
 
 
 # dollars ------------------------------------------------------------------------------------------------

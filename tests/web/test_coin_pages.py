@@ -15,6 +15,7 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.engine.desk import margin_row
 from scalpdesk.pricing.european import expiry_payoff_coin
 from scalpdesk.web import documents
 from scalpdesk.web.follower import RunFollower
@@ -164,6 +165,13 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     assert float(amount(shown["worst"])) == pytest.approx(worst, abs=5.1e-5)
     assert shown["worst_fraction"] == pytest.approx(-worst / 0.1, abs=1e-3)
     assert " BTC (" in page["sentence"]
+    # bought options and their hedge: the distance of status and API is the page's
+    distance = coin.desk.margin_distance()
+    assert page["sentence"].endswith(distance.text(spot))
+    row = documents.risk_level(coin)["margin"]
+    assert row == margin_row(distance)
+    assert row["maintenance_fraction"] == pytest.approx(float(coin.desk.margin_fraction()), abs=1e-6)
+    assert row["liquidation_rise"] is None or row["liquidation_rise"] > 0.5
     assert documents.run_head(coin, is_running=False)["worst"] == shown["worst"]
 
 

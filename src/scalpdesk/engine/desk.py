@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from scalpdesk.core.enums import CARRY, ENDED, ChangeCause, Mode
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
@@ -17,6 +19,7 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
+from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.margin import Holding, coin_requirement
 from scalpdesk.strategies.contract import WritableDeskView
@@ -26,6 +29,27 @@ BUY = Side.BUY
 CLOSE = Purpose.CLOSE
 LOSS_SLACK = 1e-9
 """Of the equity: by far more than the sum of a book in floats is off."""
+FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.0
+"""Moves of the price at which margin is looked at; between two of them the nearest is bisected."""
+
+
+class MarginDistance(NamedTuple):
+    """How far the price may move before the venue would close positions of an account in coin."""
+
+    used: Decimal
+    """Maintenance margin over equity."""
+    fall: float | None
+    """Smallest fall of the price at which both are equal, a fraction below 0; None within 95 %."""
+    rise: float | None
+    """Smallest rise at which they are, a fraction; None within 400 %."""
+
+    def text(self, spot: float) -> str:
+        """Return the distances in words, with the prices from ``spot`` on."""
+        ways = [
+            f"{spot * (1.0 + move):,.0f} ({move:+.1%})" for move in (self.fall, self.rise) if move is not None
+        ]
+        where = f"at {' and '.join(ways)}" if ways else "at no price between a twentieth and five times it"
+        return f"Maintenance margin is {self.used:.1%} of equity; the venue would liquidate {where}."
 
 
 class Desk:
@@ -143,6 +167,67 @@ class Desk:
         asked, equity = coin_requirement(held, self._spot).maintenance, self.view.nav
         own = asked / equity if equity > 0 else Decimal(1)
         return own if known is None else max(own, known)
+
+    def margin_distance(self) -> MarginDistance | None:
+        """Return how far the price is from liquidation; None without a margin, or a price, of all held.
+
+        Options are priced at their latest volatility, now. What the venue asks beyond the schedule is kept.
+        """
+        used = self.margin_fraction()
+        if used is None:
+            return None
+        held = [
+            (instrument, position)
+            for position in self.positions.held()
+            if _is_in_coin(instrument := self.instruments.by_id[position.instrument_id])
+        ]
+        valuer, nav = self.delta_engine.observer(), self.view.nav
+        values = {
+            position.instrument_id: valuer.value(position.instrument_id, self.view.now_ns)
+            for instrument, position in held
+            if isinstance(instrument, OptionContract)
+        }
+        if not held or None in values.values():
+            return None
+
+        def at(move: float) -> tuple[Decimal, Decimal]:
+            """Return what is held is worth and asks for after a move."""
+            worth, holdings, scale = ZERO, [], exact(1.0 + move, 12)
+            for instrument, position in held:
+                known = values.get(position.instrument_id)
+                if known is None:
+                    price = mark_decimal(self.market, position) * scale
+                else:
+                    assert isinstance(instrument, OptionContract)
+                    forward, strike = known.spot * (1.0 + move), float(instrument.strike)
+                    coin = coin_greeks(forward, strike, known.years, known.vol, instrument.is_call)
+                    price = exact(max(coin.price, 0.0), 12)
+                holding = Holding(instrument, position.quantity, price)
+                worth += holding.value
+                holdings.append(holding)
+            return worth, coin_requirement(holdings, lambda name: self._spot(name) * scale).maintenance
+
+        before, asked = at(0.0)
+        more = max(used * nav - asked, ZERO)
+
+        def left(move: float) -> Decimal:
+            worth, kept = at(move)
+            return nav + worth - before - kept - more
+
+        def first(moves: Sequence[float]) -> float | None:
+            good = 0.0
+            for bad in moves:
+                if left(bad) <= 0:
+                    break
+                good = bad
+            else:
+                return None
+            for _ in range(30):
+                middle = 0.5 * (good + bad)
+                good, bad = (good, middle) if left(middle) <= 0 else (middle, bad)
+            return bad
+
+        return MarginDistance(used, first(FALLS.tolist()), first(RISES.tolist()))
 
     def _spot(self, symbol: str) -> Decimal:
         mark = self.market.mark(self.instruments.id_of(symbol)) if symbol in self.instruments else None
@@ -387,6 +472,13 @@ def _rows(desk: Desk, books: SubBooks, name_of: Callable[[SubmitOrder], str]) ->
             "fills": sum(len(order.executions) for order in own),
         }
     return rows
+
+
+def margin_row(distance: MarginDistance) -> dict[str, Any]:
+    """Return margin and distances as numbers for status and API."""
+    moves = {"liquidation_fall": distance.fall, "liquidation_rise": distance.rise}
+    shown = {name: None if move is None else round(move, 6) for name, move in moves.items()}
+    return {"maintenance_fraction": round(float(distance.used), 6), **shown}
 
 
 def _is_in_coin(instrument: Instrument) -> bool:

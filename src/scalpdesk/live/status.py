@@ -17,7 +17,7 @@ import msgspec
 
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
-from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.desk import by_strategy, by_underlying, margin_row
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
@@ -36,6 +36,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
     session = desk.view.session
     reconciler, state = runner.reconciler, runner.state
     health = runner.gateway.health()
+    distance = desk.margin_distance()
     return {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -51,6 +52,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "nav": str(desk.attribution.nav),
         "cash": str(desk.account.cash),
         "session_pnl": str(desk.attribution.nav - desk.session_equity),
+        "margin": None if distance is None else margin_row(distance),
         "positions": {
             instruments[position.instrument_id].symbol: {
                 "quantity": str(position.quantity),

@@ -17,7 +17,7 @@ import numpy as np
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
-from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.desk import by_strategy, by_underlying, margin_row
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -618,12 +618,14 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
     cells, in_usd = table["pnl_usd"][:, :, 0], table["pnl_in_usd"][:, :, 0]
     is_coin = follower.price_places != 2
     decimals = 4 if is_coin else 0
+    distance, spot_now = desk.margin_distance(), _spot(follower)
+    margin = "" if distance is None or spot_now is None else f" {distance.text(spot_now)}"
     widest = float(np.abs(cells).max()) or 1.0
     evens = crossings(spots, end_curve)
     return page | {
         "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
         "break_evens": [plain(value) for value in evens],
-        "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page),
+        "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page) + margin,
         "ladder": {
             "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in LADDER_VOLS],
             "rows": [
@@ -909,7 +911,9 @@ def risk_level(follower: RunFollower) -> dict[str, Any]:
         if mark is not None:
             tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
     limit = limits.daily_loss_limit(desk.session_equity)
+    distance = desk.margin_distance()
     return {
+        "margin": None if distance is None else margin_row(distance),
         "equity": f"{follower.money(equity):f}",
         "capital_tied_up": f"{follower.money(tied):f}",
         "capital_fraction": round(tied / float(equity), 4) if equity else None,
