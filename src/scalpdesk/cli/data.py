@@ -16,8 +16,8 @@ from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 if TYPE_CHECKING:
     from scalpdesk.datasets.verify import VerifyReport
 
-EMBEDDED_SESSION = date(2018, 2, 5)
-"""Session of the embedded market that is checked when none is named."""
+EMBEDDED_SESSION, COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
+"""Session of a reconstructed market that is checked when none is named."""
 MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
 
 
@@ -159,6 +159,7 @@ def _embedded() -> Iterator[dict[str, Any]]:
         "scalpdesk data verify",
         "scalpdesk data verify lean --underlying GOOG",
         "scalpdesk data verify embedded --session 2018-02-05",
+        "scalpdesk data verify embedded-btc",
     ),
 )
 @click.argument("name", required=False)
@@ -177,8 +178,8 @@ def verify(
     to know and do not fail.
     """
     day = None if session is None else session.date()
-    if name == EMBEDDED:
-        reports = [_verify_embedded(day, seed, underlying)]
+    if name in RECONSTRUCTED:
+        reports = [_verify_reconstructed(name, day, seed, underlying)]
     else:
         reports = _verify_recorded(catalog, name, underlying, day, as_json=as_json)
     ok = all(report.ok for report in reports)
@@ -189,10 +190,14 @@ def verify(
     return EXIT_OK if ok else EXIT_FAILED
 
 
-def _verify_embedded(day: date | None, seed: int, underlying: str | None) -> "VerifyReport":
+def _verify_reconstructed(name: str, day: date | None, seed: int, underlying: str | None) -> "VerifyReport":
+    from scalpdesk.datasets.embedded.coin import reconstruct_coin
     from scalpdesk.datasets.embedded.market import reconstruct
     from scalpdesk.datasets.verify import verify_tape
 
+    if name == EMBEDDED_COIN:
+        first = day or COIN_SESSION
+        return verify_tape(reconstruct_coin(first, first, seed=seed))
     return verify_tape(reconstruct(day or EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
 
 

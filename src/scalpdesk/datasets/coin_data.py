@@ -42,7 +42,7 @@ from scalpdesk.volatility.variance_time import CALENDAR
 
 Row = Mapping[str, Any]
 DOWNLOADED = "downloaded.json"
-DAY_NS = 86_400 * NANOS_PER_SECOND
+HOUR_NS, DAY_NS = 3_600 * NANOS_PER_SECOND, 86_400 * NANOS_PER_SECOND
 SAMPLE_NS = 300 * NANOS_PER_SECOND
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
@@ -84,6 +84,8 @@ def add_rows(
     days: dict[str, list[Row]] = {}
     for row in rows:
         day = "all" if table == "listings" else account_day(row["ts"]).isoformat()
+        if table == "trades" and row["ts"] - row["bar_start"] >= HOUR_NS:
+            day = day[:4]  # bars of hours and days: one file a year
         days.setdefault(day, []).append(row)
     for day, members in days.items():
         write_day(catalog, name, table, coin, day, members)
@@ -408,7 +410,7 @@ def research_tables(
             found["term_structure"] += term_structure(chain)
             if at_ns == session.close_ns - BEFORE_CLOSE_NS:
                 implied[session.day] = implied_vol_30d(chain) or math.nan
-            at_ns -= every_hours * 3_600 * NANOS_PER_SECOND
+            at_ns -= every_hours * HOUR_NS
     found["term_structure"].sort(key=lambda row: (row["ts"], row["expiry"]))
     variances = np.array([row["vol"] ** 2 for row in found["realised_vol"]])
     for place, row in enumerate(found["realised_vol"]):

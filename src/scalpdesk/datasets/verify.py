@@ -80,7 +80,8 @@ class BoundBreaks:
 def option_rows(tape: MarketTape) -> OptionRows | None:
     """Line up the options' quotes with the underlying's last quote before or at the same instant.
 
-    Returns None when the tape has no option rows after the underlying's first quote.
+    Prices of inverse options, in coin, become US dollars. Returns None when the tape has no option rows after
+    the underlying's first quote.
     """
     quotes = tape.quotes.whole()
     root_id = int(tape.instruments.id_of(tape.underlying))
@@ -109,6 +110,8 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     payouts = terms["dividends"] + spot_ask * -np.expm1(-tape.dividend_yield * years)
     bid = quotes.bid[rows]
     tick = np.where(np.nan_to_num(bid) < terms["tick_threshold"], terms["tick_below"], terms["tick_above"])
+    in_coin = np.array([o is not None and o.is_inverse for o in options], dtype=np.bool_)[ids]
+    unit = np.where(in_coin, 0.5 * (spot_bid + spot_ask), 1.0)
     return OptionRows(
         ts,
         terms["pair"],
@@ -117,11 +120,11 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
         terms["strike"],
         discount,
         payouts,
-        bid,
-        quotes.ask[rows],
+        bid * unit,
+        quotes.ask[rows] * unit,
         spot_bid,
         spot_ask,
-        tick + MOMENTS_APART * spot_bid,
+        tick * unit + MOMENTS_APART * spot_bid,
     )
 
 

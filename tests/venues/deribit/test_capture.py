@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 from fakes.deribit_frames import read_book, read_greeks
+from scalpdesk.cli.main import main
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import LinearPerpetual, OptionContract, Perpetual
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar
+from scalpdesk.venues.deribit.history import read_capture
 from scalpdesk.venues.deribit.wire import (
     Notification,
     RpcReply,
@@ -153,3 +156,50 @@ def test_greeks_and_volatilities_stand_beside_ours(tickers):
             assert vol == pytest.approx(said.mark_vol, abs=2e-4)
             compared += 1
     assert compared == 69
+
+
+def test_the_capture_is_imported_whole(tmp_path, capsys):
+    for name in ("DERIBIT.ws.1.0.gz", "DERIBIT.0.gz", "ticker.parquet"):
+        assert (
+            main(["data", "import", "deribit", str(FOLDER / name), "--catalog", str(tmp_path), "--json"]) == 0
+        )
+    first, second, third = (json.loads(line)["data_sets"][0] for line in documents(capsys.readouterr().out))
+    assert first["rows"] == third["rows"] == {"tickers/BTC": 69, "tickers/ETH": 20}
+    assert first["notes"] == ["messages read: 46 book, 1 reply, 89 ticker"]
+    assert (second["rows"]["listings/BTC"], second["rows_total"]) == (399, 1_017)
+    assert second["notes"] == ["messages read: 4 instruments"]
+
+
+def documents(text):
+    """Split JSON documents that were printed one after another."""
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(text.rstrip()):
+        _, end = decoder.raw_decode(text, at)
+        yield text[at:end]
+        at = end + len(text[end:]) - len(text[end:].lstrip())
+
+
+def test_the_page_shows_the_venues_figures_beside_ours():
+    """Each line of the table in docs/deribit.md is made anew from the capture."""
+    found, _ = read_capture(FOLDER / "DERIBIT.ws.1.0.gz")
+    last = {row["symbol"]: row for row in found["tickers"]}
+    page = (Path(__file__).parents[3] / "docs" / "deribit.md").read_text("utf-8")
+    shown = [line for line in page.splitlines() if re.match(r"\| `(BTC|ETH)-\d+[A-Z]{3}\d\d-", line)]
+    assert len(shown) == len(last) == 10
+    for line in shown:
+        name = line.split("`")[1]
+        row, option = last[name], deribit_option(name)
+        years = (expiry_instant_ns(option) - row["ts"]) / 1e9 / 86_400 / 365.0
+        forward, strike = row["underlying_price"], float(option.strike)
+        ours = coin_greeks(forward, strike, years, row["mark_iv"], option.is_call)
+        value = row["mark_price"] * forward
+        vol, _ = implied_vol_scalar(value, forward, strike, years, option.is_call, american=False)
+        cells = [
+            f"{years * 365.0:.1f}",
+            f"{100 * row['mark_iv']:.2f} / {100 * vol:.2f}",
+            f"{row['delta']:.5f} / {ours.delta + ours.price:.5f}",
+            f"{row['gamma']:.5f} / {ours.gamma + ours.delta / forward:.6f}",
+            f"{row['vega']:.3f} / {ours.vega * forward / 100.0:.3f}",
+            f"{row['theta']:.3f} / {ours.theta * forward / 365.0:.3f}",
+        ]
+        assert line == f"| `{name}` | {' | '.join(cells)} |"

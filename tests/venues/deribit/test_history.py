@@ -3,8 +3,12 @@
 import asyncio
 import base64
 import json
+import os
+import signal
+import threading
 import urllib.request
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,10 @@ import pytest
 from fakes.exchange import Venue
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import RetryError
+from scalpdesk.datasets.catalog import find_underlying
+from scalpdesk.datasets.coin_data import add_rows, coin_tape, finish
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import connect
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
@@ -23,6 +30,7 @@ from scalpdesk.venues.deribit.history import DeribitHistory
 DAY = date(2025, 3, 5)
 SWAP = "BTC-PERPETUAL"
 MS = 1_000_000
+PARAMS = Path(__file__).parents[3] / "examples/btc-gamma-scalper/params.yaml"
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
@@ -52,6 +60,14 @@ def socket_enabled():
     import pytest_socket
 
     pytest_socket.enable_socket()
+
+
+@pytest.fixture
+def own(tape, socket_enabled):
+    made = Venue(LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC"))
+    made.advance(3_600)
+    yield made
+    made.stop()
 
 
 def near_call(tape):
@@ -149,6 +165,73 @@ def test_a_download_goes_on_where_it_stopped(venue, tmp_path, capsys, monkeypatc
     _, anew = data(capsys, *words, "--again")
     assert anew["data_sets"][0]["rows"]["funding/BTC"] == 24
     assert len(rows(tmp_path, "funding")) == 24  # not doubled
+
+
+def test_recorded_chains_are_the_tape_that_the_exchange_played(own, tape, tmp_path, capsys):
+    """Tickers of each of fifteen minutes: as a tape they are the exchange's quotes of those instants."""
+
+    async def recorded():
+        found = []
+        async with DeribitHistory(socket_url(own.url, None)) as history:
+            chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
+            for _ in range(15):
+                found += await anext(chains)
+                await asyncio.to_thread(own.advance, 60)
+        return found
+
+    tickers, report = asyncio.run(recorded()), ImportReport("taken")
+    add_rows(tmp_path, "taken", "tickers", "BTC", tickers, report)
+    finish(tmp_path, "taken", ["BTC"], source="test")
+    manifest, base, coverage, _ = find_underlying(tmp_path, "taken", SWAP)
+    made = coin_tape(tmp_path, manifest, base, coverage, DAY, DAY)
+    assert (made.kind, made.variance_clock, made.underlying) == ("recorded", "calendar-365", SWAP)
+    names = {item.symbol for item in tape.instruments if getattr(item, "expiry", DAY) <= date(2025, 5, 30)}
+    assert names >= {item.symbol for item in made.instruments} > {SWAP}
+    original = {
+        (int(at) // MS, tape.instruments[number].symbol): (bid, ask, bid_size, ask_size)
+        for at, number, bid, ask, bid_size, ask_size in columns_of(tape, made.quotes.ts_ns[-1] + MS)
+    }
+    compared = 0
+    for at, number, *sides in columns_of(made):
+        wanted = original[int(at) // MS, made.instruments[number].symbol]
+        assert sides == pytest.approx(wanted, nan_ok=True)
+        compared += 1
+    assert compared == len(tickers) > 14 * 100
+    (mark_iv, vega), *_ = [
+        (row["mark_iv"], row["vega"]) for row in tickers if row["symbol"] == near_call(tape)
+    ]
+    assert 0.3 < mark_iv < 0.6
+    assert vega > 0.0
+
+
+def columns_of(tape, until=2**62):
+    quotes = tape.quotes.between(tape.sessions[0].open_ns, until)
+    names = ("ts_ns", "instrument_id", "bid", "ask", "bid_size", "ask_size")
+    return zip(*(getattr(quotes, name).tolist() for name in names), strict=True)
+
+
+def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys):
+    def drive():
+        while not own.server.rpc.ready_count:  # the command has subscribed
+            own.admin("state")
+        own.advance(600)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    code, made = data(
+        capsys, "record", "deribit", "BTC", "--every", "0.2", "--url", own.url, "--catalog", str(tmp_path)
+    )
+    driver.join()
+    assert code == 0
+    assert made["data_sets"][0]["rows"]["listings/BTC"] > 100
+    assert made["data_sets"][0]["rows"]["tickers/BTC"] > 100
+    ((first, last),) = rows(tmp_path, "tickers", "min(bid), max(vega)", DAY)
+    assert first > 0.0
+    assert last > 10.0
+    words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--set"]
+    words += [f"data.catalog={tmp_path}", "--config", str(PARAMS), "--set", "entry.gate=off", "--no-journal"]
+    assert main([*words, "--json"]) == 0
 
 
 def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):

@@ -326,20 +326,22 @@ class DeribitHistory:
         full hour on.
         """
         loop = asyncio.get_running_loop()
-        began, hour = loop.time(), -1
+        began, hour, is_over = loop.time(), int(await self.ask("get_time")) // MS_PER_HOUR, False
         written: dict[str, int] = {}
-        while not stopped.is_set() and (seconds is None or loop.time() - began < seconds):
-            now_ms = int(await self.ask("get_time"))
-            if now_ms // MS_PER_HOUR != hour:
-                hour = now_ms // MS_PER_HOUR
-                await self._follow(coin)
+        await self._follow(coin)
+        while not is_over:
             left = math.inf if seconds is None else began + seconds - loop.time()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), max(min(every_seconds, left), 0.0))
+            is_over = stopped.is_set() or (seconds is not None and loop.time() - began >= seconds)
+            now_ms = int(await self.ask("get_time"))  # all that was sent before its answer has arrived
             rows = readable(ticker_row, list(self.latest.values()), "tickers")
             changed = [row for row in rows if written.get(row["symbol"], 0) < row["ts"]]
             written |= {row["symbol"]: row["ts"] for row in changed}
             yield changed
+            if now_ms // MS_PER_HOUR != hour:
+                hour = now_ms // MS_PER_HOUR
+                await self._follow(coin)
 
     async def _follow(self, coin: str) -> None:
         listed = await self.listings(coin, expired=False)
