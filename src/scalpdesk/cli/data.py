@@ -451,14 +451,16 @@ def _history(url: str | None, *, is_test: bool) -> Any:
 
     try:
         from scalpdesk.venues.deribit.gateway import LIVE_URL, TEST_URL, socket_url
-        from scalpdesk.venues.deribit.history import DeribitHistory
+        from scalpdesk.venues.deribit.history import HISTORY_URL, TEST_HISTORY_URL, DeribitHistory
     except ModuleNotFoundError as missing:
         raise ConfigError(
             "data of Deribit needs a package that is not installed",
             where=missing.name,
             fix='pip install "scalpdesk[deribit]"',
         ) from missing
-    return DeribitHistory(socket_url(url, None) if url else TEST_URL if is_test else LIVE_URL)
+    if url is not None:
+        return DeribitHistory(socket_url(url, None), f"{url.rstrip('/')}/api/v2")
+    return DeribitHistory(*((TEST_URL, TEST_HISTORY_URL) if is_test else (LIVE_URL, HISTORY_URL)))
 
 
 @desk_command(
@@ -479,29 +481,16 @@ def _history(url: str | None, *, is_test: bool) -> Any:
 @click.option("--again", is_flag=True, help="Also days that have been downloaded whole before.")
 @_raw_option
 def deribit(
-    *,
-    as_json: bool,
-    coin: str,
-    start: str,
-    end: str | None,
-    options: tuple[str, ...],
-    length: str,
-    again: bool,
-    name: str,
-    url: str | None,
-    is_test: bool,
-    catalog: Path,
+    *, as_json: bool, coin: str, start: str, end: str | None, options: tuple[str, ...], **choices: Any
 ) -> None:
     """Download the public history of COIN: trades, bars, instruments, settlements, DVOL, funding. No keys.
 
     A day that has been downloaded whole is passed over, so that a download that was cut off goes on where it
-    stopped. A day that is not over yet is not downloaded. The live venue gives trades of the last 24 hours;
-    older ones are served at --url https://history.deribit.com.
+    stopped. A day that is not over yet is not downloaded.
     """
     import asyncio
 
     from scalpdesk.core.errors import ConfigError
-    from scalpdesk.datasets.importers.lean import set_name
 
     first = read_date(start, "--start")
     last = first if end is None else read_date(end, "--end")
@@ -510,46 +499,37 @@ def deribit(
     symbols = [f"{coin.upper()}-PERPETUAL", *(option.upper() for option in options)]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     with progress_bar(as_json=as_json) as report_progress:
-        report = asyncio.run(
-            _download_coin(
-                _history(url, is_test=is_test),
-                (catalog, set_name(name, length)),
-                coin.upper(),
-                symbols,
-                days,
-                length,
-                again=again,
-                progress=report_progress,
-            )
-        )
-    _show_reports([report], catalog, as_json=as_json)
+        work = _download_coin(coin.upper(), symbols, days, progress=report_progress, **choices)
+        report = asyncio.run(work)
+    _show_reports([report], choices["catalog"], as_json=as_json)
 
 
 async def _download_coin(
-    history: Any,
-    place: tuple[Path, str],
     coin: str,
     symbols: list[str],
     days: list[date],
-    length: str,
     *,
+    catalog: Path,
+    name: str,
+    url: str | None,
+    is_test: bool,
+    length: str,
     again: bool,
     progress: Callable[[int, int, str], None],
 ) -> Any:
-    """Download days one after another, each table of a day written before the next is asked for."""
+    """Download days one after another; each table of a day is written before the next is asked for."""
     from functools import partial
 
     from scalpdesk.datasets.coin_data import Downloaded, add_rows, finish
     from scalpdesk.datasets.importers.base import ImportReport
+    from scalpdesk.datasets.importers.lean import set_name
     from scalpdesk.datasets.manifests import manifest_to_extend
     from scalpdesk.instruments.sessions import coin_session
-    from scalpdesk.venues.deribit.history import RESOLUTIONS
 
-    catalog, name = place
-    seconds = RESOLUTIONS[length][1]
+    name, seconds = set_name(name, length), 3_600 if length == "hour" else 60
     report, kept = ImportReport(name), Downloaded(catalog, name)
     manifest_to_extend(catalog, name, seconds)
-    async with history:
+    async with _history(url, is_test=is_test) as history:
         now_ms = int(await history.ask("get_time"))
         whole = [day for day in days if coin_session(day).close_ns // 1_000_000 < now_ms]
         for day in days[len(whole) :]:
@@ -601,17 +581,7 @@ FLUSH_SECONDS = 300.0
 )
 @click.option("--minutes", type=click.FloatRange(0), default=None, help="How long [default: until stopped].")
 @_raw_option
-def record_deribit(
-    *,
-    as_json: bool,
-    coin: str,
-    every: float,
-    minutes: float | None,
-    name: str,
-    url: str | None,
-    is_test: bool,
-    catalog: Path,
-) -> None:
+def record_deribit(*, as_json: bool, coin: str, **choices: Any) -> None:
     """Record the perpetual and all options of COIN: quotes, marks, implied volatilities, Greeks.
 
     Each record has the instruments that have changed since the last one. Ctrl-C ends it, and what was
@@ -619,22 +589,20 @@ def record_deribit(
     """
     import asyncio
 
-    report = asyncio.run(
-        _record_coin(
-            _history(url, is_test=is_test), (catalog, name), coin.upper(), every, minutes, as_json=as_json
-        )
-    )
-    _show_reports([report], catalog, as_json=as_json)
+    report = asyncio.run(_record_coin(coin.upper(), is_quiet=as_json, **choices))
+    _show_reports([report], choices["catalog"], as_json=as_json)
 
 
 async def _record_coin(
-    history: Any,
-    place: tuple[Path, str],
     coin: str,
+    *,
+    catalog: Path,
+    name: str,
+    url: str | None,
+    is_test: bool,
     every: float,
     minutes: float | None,
-    *,
-    as_json: bool,
+    is_quiet: bool,
 ) -> Any:
     import asyncio
     import signal
@@ -643,7 +611,7 @@ async def _record_coin(
     from scalpdesk.datasets.importers.base import ImportReport
     from scalpdesk.datasets.manifests import manifest_to_extend
 
-    report, (catalog, name) = ImportReport(place[1]), place
+    report = ImportReport(name)
     manifest_to_extend(catalog, name, 60)
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -656,7 +624,7 @@ async def _record_coin(
             finish(catalog, name, [coin], source="Deribit, recorded")
             rows.clear()
 
-    async with history:
+    async with _history(url, is_test=is_test) as history:
         add_rows(catalog, name, "listings", coin, await history.listings(coin, expired=False), report)
         flushed = loop.time()
         seconds = None if minutes is None else 60.0 * minutes
@@ -666,7 +634,7 @@ async def _record_coin(
                 if loop.time() - flushed >= FLUSH_SECONDS:
                     flush()
                     flushed = loop.time()
-                    if not as_json:
+                    if not is_quiet:
                         click.echo(f"{report.rows[f'tickers/{coin}']:,} tickers", err=True)
         finally:
             flush()
@@ -744,17 +712,7 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
 )
 @_raw_option
 def process(
-    *,
-    as_json: bool,
-    name: str,
-    start: str,
-    end: str | None,
-    underlying: str,
-    every_hours: int,
-    windows: str,
-    seed: int | None,
-    folder: Path,
-    catalog: Path,
+    *, as_json: bool, name: str, start: str, end: str | None, underlying: str, windows: str, **choices: Any
 ) -> None:
     """Measure a coin market: realised volatility, IV term structure, variance premium, as Parquet tables."""
     from scalpdesk.cli.market import load_tape
@@ -769,13 +727,13 @@ def process(
         raise ArgumentError("not a list of days", where="--windows", value=windows, fix="write 7,30")
     first = read_date(start, "--start")
     last = first if end is None else read_date(end, "--end")
+    catalog, folder, seed, symbol = choices["catalog"], choices["folder"], choices["seed"], underlying.upper()
     settings = settings_from(None, (f"data.catalog={catalog}",))
-    tape = load_tape(settings, name, underlying.upper(), first, last=last, seed=seed, option="--start")
-    index = {} if name in RECONSTRUCTED else index_closes(catalog, name, coin_of(underlying.upper()))
-    with progress_bar(as_json=as_json) as report_progress:
-        tables = research_tables(
-            tape, every_hours=every_hours, windows=spans, index=index, progress=report_progress
-        )
+    tape = load_tape(settings, name, symbol, first, last=last, seed=seed, option="--start")
+    index = {} if name in RECONSTRUCTED else index_closes(catalog, name, coin_of(symbol))
+    with progress_bar(as_json=as_json) as show:
+        hours = choices["every_hours"]
+        tables = research_tables(tape, every_hours=hours, windows=spans, index=index, progress=show)
     rows = write_processed(folder / name, tables)
     if as_json:
         print_json({"folder": str(folder / name), "kind": tape.kind, "rows": rows})

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import urllib.request
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -36,7 +37,18 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 @pytest.fixture(scope="module")
 def tape():
-    return reconstruct_coin(DAY, date(2025, 3, 6))
+    """Two days of the reconstructed market, quoted near the money in four expiries only."""
+    whole = reconstruct_coin(DAY, date(2025, 3, 6))
+    quotes = whole.quotes.whole()
+    expiries = {date(2025, 3, day) for day in (6, 14, 28)} | {date(2025, 4, 25)}
+    near = [
+        number
+        for number, item in whole.instruments.options(SWAP)
+        if item.expiry in expiries and abs(item.strike - 58_000) <= 1_000
+    ]
+    kept = np.isin(quotes.instrument_id, [0, *near])
+    columns = {column.name: getattr(quotes, column.name)[kept] for column in fields(quotes)}
+    return replace(whole, quotes=replace(quotes, **columns))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +80,10 @@ def own(tape, socket_enabled):
     made.advance(3_600)
     yield made
     made.stop()
+
+
+def addresses(venue):
+    return socket_url(venue.url, None), f"{venue.url}/api/v2"
 
 
 def near_call(tape):
@@ -172,7 +188,7 @@ def test_recorded_chains_are_the_tape_that_the_exchange_played(own, tape, tmp_pa
 
     async def recorded():
         found = []
-        async with DeribitHistory(socket_url(own.url, None)) as history:
+        async with DeribitHistory(*addresses(own)) as history:
             chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
             for _ in range(15):
                 found += await anext(chains)
@@ -196,7 +212,7 @@ def test_recorded_chains_are_the_tape_that_the_exchange_played(own, tape, tmp_pa
         wanted = original[int(at) // MS, made.instruments[number].symbol]
         assert sides == pytest.approx(wanted, nan_ok=True)
         compared += 1
-    assert compared == len(tickers) > 14 * 100
+    assert compared == len(tickers) > 14 * 10
     (mark_iv, vega), *_ = [
         (row["mark_iv"], row["vega"]) for row in tickers if row["symbol"] == near_call(tape)
     ]
@@ -225,20 +241,23 @@ def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys)
     driver.join()
     assert code == 0
     assert made["data_sets"][0]["rows"]["listings/BTC"] > 100
-    assert made["data_sets"][0]["rows"]["tickers/BTC"] > 100
+    assert made["data_sets"][0]["rows"]["tickers/BTC"] > 10
     ((first, last),) = rows(tmp_path, "tickers", "min(bid), max(vega)", DAY)
     assert first > 0.0
     assert last > 10.0
     words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--set"]
     words += [f"data.catalog={tmp_path}", "--config", str(PARAMS), "--set", "entry.gate=off", "--no-journal"]
     assert main([*words, "--json"]) == 0
+    traded = json.loads(capsys.readouterr().out)["data"]
+    (mids,) = rows(tmp_path, "tickers", f"min(bid + ask) FILTER (symbol = '{SWAP}') / 2", DAY)
+    assert (traded["kind"], float(traded["low"])) == ("recorded", mids[0])
 
 
 def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
     async def asked(page):
         monkeypatch.setattr("scalpdesk.venues.deribit.history.PAGE", page)
         session = tape.sessions[0]
-        async with DeribitHistory(socket_url(venue.url, None)) as history:
+        async with DeribitHistory(*addresses(venue)) as history:
             span = (session.open_ns // MS, session.close_ns // MS + 1)
             return await history.prints("BTC", *span), await history.settlements("BTC", *span)
 
@@ -248,12 +267,55 @@ def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
 
 def test_what_the_venue_refuses_is_said(venue):
     async def asked():
-        async with DeribitHistory(socket_url(venue.url, None)) as history:
+        async with DeribitHistory(*addresses(venue)) as history:
             await history.bars("BTC-1JAN20-1-C", 0, 1)
 
     with pytest.raises(RetryError, match="does not give its history") as caught:
         asyncio.run(asked())
     assert caught.value.value == "invalid_or_unsupported_instrument (10020)"
+
+
+def test_a_record_goes_on_over_a_loss_of_the_connection(own, monkeypatch):
+    async def recorded():
+        async with DeribitHistory(*addresses(own)) as history:
+            chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
+            await anext(chains)
+            asked, lost = history.ask, iter([True])
+
+            async def ask(method, **params):
+                if next(lost, False):
+                    raise RetryError("the venue does not give its history", value="closed by the venue")
+                return await asked(method, **params)
+
+            history.ask = ask
+            await asyncio.to_thread(own.advance, 60)
+            return await anext(chains), history.notices
+
+    rows, notices = asyncio.run(recorded())
+    assert len(rows) > 10
+    assert notices == ["no answer: closed by the venue"]
+
+
+def test_errors_over_http_are_the_venues(venue, monkeypatch):
+    monkeypatch.setattr("scalpdesk.venues.deribit.history.RETRY_PAUSES_SECONDS", (0.0, 0.0))
+    tried = []
+
+    async def asked(method, base):
+        history = DeribitHistory("ws://nowhere", base)
+
+        def send():
+            tried.append(method)
+            return asyncio.to_thread(history._get, method, {"instrument_name": "X"})
+
+        return await history._tried(method, send)
+
+    with pytest.raises(RetryError) as refused:
+        asyncio.run(asked("get_instrument", f"{venue.url}/api/v2"))
+    assert refused.value.value == "invalid_or_unsupported_instrument (10020)"
+    with pytest.raises(RetryError) as unreadable:
+        asyncio.run(asked("x", f"{venue.url}/admin"))
+    assert "not an answer of the venue" in unreadable.value.value
+    assert tried == ["get_instrument", "x", "x", "x"]  # what is refused is not asked again
 
 
 def test_requests_stay_within_the_venues_credits(monkeypatch):
@@ -278,7 +340,7 @@ def test_requests_stay_within_the_venues_credits(monkeypatch):
 
     monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.get_running_loop", lambda: loop)
     monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.sleep", sleep)
-    history = DeribitHistory("ws://nowhere")
+    history = DeribitHistory("ws://nowhere", "http://nowhere")
     history._connection = Connection()
 
     async def asked():

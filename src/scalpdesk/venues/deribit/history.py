@@ -7,14 +7,18 @@ amounts as the venue counts them (coins of an option, US dollars of an inverse p
 import asyncio
 import gzip
 import math
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import websockets
+import msgspec
 
 from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -26,6 +30,8 @@ from scalpdesk.venues.deribit.wire import Message, WireError, float_field, time_
 Row = dict[str, Any]
 REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE = 1_200, 100
 """Credits of the lowest tier for what does not reach the matching engine: 20 requests a second."""
+HISTORY_URL, TEST_HISTORY_URL = "https://history.deribit.com/api/v2", "https://test.deribit.com/api/v2"
+TIMEOUT_SECONDS = 30.0
 RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 PAGE = 1_000
 MS_PER_HOUR = 3_600_000
@@ -60,30 +66,42 @@ def _above_zero(message: Message, name: str, unit: float = 1.0) -> float:
     return value / unit if value > 0.0 else math.nan
 
 
+def _head(message: Message) -> Row:
+    return {"ts": time_ns(message, "timestamp"), "symbol": str(message["instrument_name"])}
+
+
+def _floats(message: Message, names: Iterable[str]) -> Row:
+    return {name: float_field(message, name) for name in names}
+
+
 def ticker_row(message: Message) -> Row:
     """Read a ticker; a side without a price is NaN with amount 0."""
     greeks = message.get("greeks") or {}
-    row: Row = {"ts": time_ns(message, "timestamp"), "symbol": str(message["instrument_name"])}
+    row = _head(message)
     for side in ("bid", "ask"):
         row[side] = _above_zero(message, f"best_{side}_price")
         row[f"{side}_amount"] = float_field(message, f"best_{side}_amount")
     row |= {f"{name}_iv": _above_zero(message, f"{name}_iv", 100.0) for name in ("mark", "bid", "ask")}
-    for name in ("mark_price", "underlying_price", "index_price", "open_interest"):
-        row[name] = float_field(message, name)
-    return row | {name: float_field(greeks, name) for name in GREEKS}
+    names = ("mark_price", "underlying_price", "index_price", "open_interest")
+    return row | _floats(message, names) | _floats(greeks, GREEKS)
 
 
 def print_row(message: Message) -> Row:
     """Read one public trade."""
-    row: Row = {"ts": time_ns(message, "timestamp"), "symbol": str(message["instrument_name"])}
-    row |= {"trade_id": str(message["trade_id"]), "side": str(message["direction"])}
-    row |= {name: float_field(message, name) for name in ("price", "amount", "mark_price", "index_price")}
-    return row | {"iv": _above_zero(message, "iv", 100.0)}
+    names = ("price", "amount", "mark_price", "index_price")
+    texts = {"trade_id": str(message["trade_id"]), "side": str(message["direction"])}
+    return _head(message) | texts | _floats(message, names) | {"iv": _above_zero(message, "iv", 100.0)}
+
+
+def settlement_row(message: Message) -> Row:
+    """Read the settlement of a future or the delivery of an option."""
+    names = ("index_price", "mark_price", "position", "funding")
+    return _head(message) | {"type": str(message["type"])} | _floats(message, names)
 
 
 def listing_row(message: Message) -> Row:
     """Read the terms of an instrument."""
-    steps = message.get("tick_size_steps") or [{}]
+    (step,) = (message.get("tick_size_steps") or [{}])[:1]
     ends_ns = time_ns(message, "expiration_timestamp")  # of a perpetual the year 3000
     return {
         "symbol": str(message["instrument_name"]),
@@ -91,24 +109,13 @@ def listing_row(message: Message) -> Row:
         "currency": str(message.get("settlement_currency") or message["base_currency"]),
         "created": time_ns(message, "creation_timestamp"),
         "expires": ends_ns if ends_ns < NEVER_NS else None,
-        "strike": float_field(message, "strike"),
-        "right": {"call": "C", "put": "P"}.get(str(message.get("option_type")), ""),
-        "tick_size": float_field(message, "tick_size"),
-        "tick_size_above": float_field(steps[0], "tick_size"),
-        "above_price": float_field(steps[0], "above_price"),
-        "contract_size": float_field(message, "contract_size"),
+        "right": str(message.get("option_type", ""))[:1].upper(),
+        "tick_size_above": float_field(step, "tick_size"),
+        "above_price": float_field(step, "above_price"),
         "min_amount": float_field(message, "min_trade_amount"),
         "maker_fee": float_field(message, "maker_commission"),
         "taker_fee": float_field(message, "taker_commission"),
-    }
-
-
-def settlement_row(message: Message) -> Row:
-    """Read the settlement of a future or the delivery of an option."""
-    row: Row = {"ts": time_ns(message, "timestamp"), "symbol": str(message["instrument_name"])}
-    row["type"] = str(message["type"])
-    names = ("index_price", "mark_price", "position", "funding")
-    return row | {name: float_field(message, name) for name in names}
+    } | _floats(message, ("strike", "tick_size", "contract_size"))
 
 
 def readable(read: Callable[[Message], Row], messages: Any, what: str) -> list[Row]:
@@ -126,23 +133,23 @@ def readable(read: Callable[[Message], Row], messages: Any, what: str) -> list[R
 
 
 class DeribitHistory:
-    """Public data of the venue over one websocket, without keys; a context manager.
+    """Public data of the venue, without keys; a context manager.
 
     Parameters
     ----------
     url
         Whole address of the websocket.
-    connect
-        Opens it.
+    http_url
+        Base of the methods over HTTP, which trades are asked for: the websocket gives the last day's only.
     """
 
-    def __init__(self, url: str, *, connect: Callable[..., Any] = websockets.connect) -> None:
-        self._url = url
+    def __init__(self, url: str, http_url: str) -> None:
+        self._url, self._http_url = url, http_url
         self.latest: dict[str, Message] = {}
         """Last ticker of each instrument on a subscribed channel."""
         self.notices: list[str] = []
         """Connections lost, and messages that could not be read."""
-        target = RpcTarget(name="history", url=url, timeout_seconds=30.0, connect=connect)
+        target = RpcTarget(name="history", url=url, timeout_seconds=TIMEOUT_SECONDS)
         events = RpcEvents(
             on_notification=self._on_ticker,
             on_up=lambda: None,
@@ -179,18 +186,21 @@ class DeribitHistory:
         RetryError
             When the venue refuses, or does not answer after several attempts.
         """
+        return await self._tried(method, lambda: self._connection.request(f"public/{method}", params))
+
+    async def _tried(self, method: str, send: Callable[[], Awaitable[Any]]) -> Any:
         loop, why = asyncio.get_running_loop(), ""
         for pause in (*RETRY_PAUSES_SECONDS, None):
             while not self._budget.take(Urgency.CANCEL, round(loop.time() * NANOS_PER_SECOND)):
                 wait = self._budget.wait_ns(Urgency.CANCEL, round(loop.time() * NANOS_PER_SECOND))
                 await asyncio.sleep(wait / NANOS_PER_SECOND)
             try:
-                return await self._connection.request(f"public/{method}", params)
+                return await send()
             except wire.RpcError as error:
                 why = str(error)
                 if wire.refusal_of(error) is not wire.ErrorMeaning.LATER:
                     break
-            except (Disconnected, TimeoutError) as error:
+            except (Disconnected, OSError) as error:  # a time-out is an OSError
                 why = str(error) or "no answer in time"
             if pause is not None:
                 await asyncio.sleep(pause)
@@ -200,6 +210,22 @@ class DeribitHistory:
             value=why[:200],
             fix="start the command again: it goes on where it stopped",
         )
+
+    def _get(self, method: str, params: Row) -> Any:
+        """Return the result of a public method over HTTP; it blocks."""
+        url = f"{self._http_url}/public/{method}?{urllib.parse.urlencode(params)}"
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as configured
+                body = answer.read()
+        except urllib.error.HTTPError as refused:
+            body = refused.read()  # the venue's errors have the same form
+        try:
+            reply = msgspec.json.decode(body)
+            if "error" in reply:
+                raise wire.RpcError(reply["error"]["code"], str(reply["error"]["message"]))
+            return reply["result"]
+        except (msgspec.DecodeError, KeyError, TypeError) as problem:
+            raise OSError(f"not an answer of the venue: {problem}") from None
 
     # history ----------------------------------------------------------------------------------------
 
@@ -215,14 +241,10 @@ class DeribitHistory:
         """Return the trades of all instruments of a coin from ``start_ms`` to before ``end_ms``, by time."""
         found: dict[str, Row] = {}
         while start_ms < end_ms:
-            page = await self.ask(
-                "get_last_trades_by_currency_and_time",
-                currency=coin,
-                start_timestamp=start_ms,
-                end_timestamp=end_ms - 1,
-                count=PAGE,
-                sorting="asc",
-            )
+            params = {"currency": coin, "start_timestamp": start_ms, "end_timestamp": end_ms - 1}
+            params |= {"count": PAGE, "sorting": "asc"}
+            name = "get_last_trades_by_currency_and_time"
+            page = await self._tried(name, partial(asyncio.to_thread, self._get, name, params))
             rows, before = readable(print_row, page.get("trades"), "trades"), len(found)
             found |= {row["trade_id"]: row for row in rows}
             if not page.get("has_more") or not rows:
@@ -334,7 +356,11 @@ class DeribitHistory:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), max(min(every_seconds, left), 0.0))
             is_over = stopped.is_set() or (seconds is not None and loop.time() - began >= seconds)
-            now_ms = int(await self.ask("get_time"))  # all that was sent before its answer has arrived
+            try:
+                now_ms = int(await self.ask("get_time"))  # all that was sent before its answer has arrived
+            except RetryError as lost:  # the connection comes back by itself
+                self.notices.append(f"no answer: {lost.value}")
+                continue
             rows = readable(ticker_row, list(self.latest.values()), "tickers")
             changed = [row for row in rows if written.get(row["symbol"], 0) < row["ts"]]
             written |= {row["symbol"]: row["ts"] for row in changed}
