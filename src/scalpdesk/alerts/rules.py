@@ -79,15 +79,7 @@ MODE_ALERTS = {
 
 
 class DeskRules:
-    """The conditions of one desk, looked at once a second or so.
-
-    Parameters
-    ----------
-    settings
-        Thresholds.
-    follower
-        The run; the caller advances it.
-    """
+    """The conditions of one desk, looked at once a second or so."""
 
     def __init__(self, settings: AlertSettings, follower: RunFollower) -> None:
         self._settings = settings

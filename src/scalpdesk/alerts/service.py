@@ -253,15 +253,7 @@ class AlertService:
 
 
 class PageWatch:
-    """Open alerts of the run that a page follows, for a desk whose alerts nobody sends.
-
-    Parameters
-    ----------
-    settings
-        Of the section ``[alerts]``.
-    clock
-        The wall's.
-    """
+    """Open alerts of the run that a page follows, for a desk whose alerts nobody sends."""
 
     def __init__(self, settings: AlertSettings, clock: Clock) -> None:
         self._settings = settings

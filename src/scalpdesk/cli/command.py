@@ -87,13 +87,7 @@ def _data_names() -> Iterable[str]:
 
 
 class NameType(click.types.StringParamType):
-    """A text whose possible values the shell completes; what else it may be, the command says.
-
-    Parameters
-    ----------
-    names
-        Lists them.
-    """
+    """A text whose possible values the shell completes; what else it may be, the command says."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names

@@ -283,15 +283,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def toml_text(answers: dict[str, Any], strategy: str = DEFAULT_STRATEGY) -> str:
-    """Return the configuration file: every key with its default as a comment, ``answers`` set.
-
-    Parameters
-    ----------
-    answers
-        Values by dotted key.
-    strategy
-        Whose section is written.
-    """
+    """Return the configuration file: every key with its default as a comment, ``answers`` set."""
     tree = load_settings(strategy, cwd=Path("/nonexistent")).effective()
     tree.pop("credentials")  # keys belong in .env
     strategies = tree.pop("strategies")

@@ -23,15 +23,7 @@ END_SECONDS = 3.0
 
 
 class PageProcess:
-    """The dashboard in a process of its own, beside a desk of this one.
-
-    Parameters
-    ----------
-    runs_dir
-        Folder of the runs that it shows.
-    port
-        Where it listens.
-    """
+    """The dashboard in a process of its own, beside a desk of this one."""
 
     def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
         words = (

@@ -514,13 +514,7 @@ class LiveView:
 
 
 class ProgressView:
-    """A progress bar on stderr once a run has taken two seconds; plain lines where that is no terminal.
-
-    Parameters
-    ----------
-    sessions
-        The sessions that are run.
-    """
+    """A progress bar on stderr once a run has taken two seconds; plain lines where that is no terminal."""
 
     def __init__(self, sessions: Sequence["Session"]) -> None:
         self._sessions = sessions

@@ -634,17 +634,7 @@ EVALUATED = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 
 
 def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None:
-    """Roll ``models`` over a packaged series and print their losses.
-
-    Parameters
-    ----------
-    series
-        ``sp500`` or ``nasdaq``.
-    models
-        Names; those of :data:`EVALUATED` when empty.
-    as_json
-        Write one JSON document instead of a table.
-    """
+    """Roll ``models`` over a packaged series and print their losses."""
     from scalpdesk.volatility.evaluation import score
     from scalpdesk.volatility.ohlc import read_ohlc
     from scalpdesk.volatility.rolling import FIRST_ORIGIN, REFIT_EVERY

@@ -293,11 +293,6 @@ class ExposureSource:
         """Return the latest exposure, known or not; None when there is no source at all.
 
         Never raises: what is not known is an answer too.
-
-        Parameters
-        ----------
-        now_ns
-            The desk's time, UTC nanoseconds.
         """
         if self._value_by_hand is not None:
             event = by_hand(self._value_by_hand, self._symbol, now_ns)

@@ -46,13 +46,7 @@ class DailyImpliedVol(msgspec.Struct, frozen=True):
 
 
 class ImpliedVolHistory:
-    """The file of daily implied volatilities.
-
-    Parameters
-    ----------
-    folder
-        Where it is, or will be.
-    """
+    """The file of daily implied volatilities."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE

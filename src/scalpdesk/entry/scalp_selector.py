@@ -117,13 +117,7 @@ def buy_limit(ask: Decimal, tick_rule: TickRule, config: ContractConfig) -> Deci
 
 
 class ScalpContractSelector:
-    """Picks the contract for a direction.
-
-    Parameters
-    ----------
-    config
-        Limits and wishes.
-    """
+    """Picks the contract for a direction."""
 
     def __init__(self, config: ContractConfig) -> None:
         self.config = config

@@ -28,19 +28,7 @@ Reply = tuple[int, Any]
 
 
 class Admin:
-    """Endpoints below ``/admin``.
-
-    Parameters
-    ----------
-    world
-        Simulated market that they show and change.
-    pace
-        Speed of its clock.
-    hub
-        Its open streams.
-    rpc
-        The market in Deribit's protocol, where it is served.
-    """
+    """Endpoints below ``/admin``."""
 
     def __init__(self, world: SimulatedMarket, pace: Pace, hub: Hub, rpc: DeribitApi | None = None) -> None:
         self._world = world

@@ -75,17 +75,7 @@ UpdateWatcher = Callable[[OrderUpdate], None]
 
 
 class SimulatedMarket:
-    """Simulated market: a market source with a broker.
-
-    Parameters
-    ----------
-    source
-        Source of the market.
-    options
-        Behaviour of the exchange.
-    faults
-        Faults to inject.
-    """
+    """Simulated market: a market source with a broker."""
 
     def __init__(
         self, source: MarketSource, options: MarketOptions | None = None, faults: FaultPlan | None = None

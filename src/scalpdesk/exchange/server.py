@@ -88,19 +88,6 @@ class _Outbox:
 class ExchangeServer:
     """Serves a simulated market.
 
-    Parameters
-    ----------
-    world
-        Market and broker.
-    credentials
-        Valid API keys.
-    pace
-        Speed of market time.
-    options
-        Address and limits.
-    clock
-        Wall clock, for rate limits.
-
     Raises
     ------
     ConfigError

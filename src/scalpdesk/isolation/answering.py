@@ -21,13 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class FolderAnswerer:
-    """Answers requests, one after the other.
-
-    Parameters
-    ----------
-    backend
-        The folder, in process or isolated.
-    """
+    """Answers requests, one after the other."""
 
     def __init__(self, backend: FolderBackend) -> None:
         self._backend = backend

@@ -172,13 +172,7 @@ def failure_text(error: BaseException) -> str:
 
 
 class FolderInProcess:
-    """A folder in the desk's own process: fastest, and unguarded; its endless loop is the desk's.
-
-    Parameters
-    ----------
-    path
-        The folder, or its ``strategy.py``.
-    """
+    """A folder in the desk's own process: fastest, and unguarded; its endless loop is the desk's."""
 
     def __init__(self, path: Path) -> None:
         with redirect_stdout(sys.stderr):  # stdout is for the answers

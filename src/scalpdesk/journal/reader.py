@@ -244,11 +244,6 @@ class JournalReader:
 class JournalTail:
     """Follows the journal of a run while it is written; reads only, and never waits.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run.
-
     Attributes
     ----------
     header

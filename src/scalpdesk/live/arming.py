@@ -200,13 +200,6 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
 async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     """Return the live account of the configured keys, for ``scalpdesk arm``: reads, and needs no arming.
 
-    Parameters
-    ----------
-    settings
-        The configuration with the keys.
-    venue
-        Its name.
-
     Raises
     ------
     ConfigError

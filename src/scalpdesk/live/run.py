@@ -280,11 +280,6 @@ class DemoControl:
     """Halt, flatten and resume for a demo, on the control socket that a live desk has.
 
     The socket is served in a thread; a command is fed to the engine between two steps of the market.
-
-    Parameters
-    ----------
-    runs_dir
-        Folder of the runs.
     """
 
     def __init__(self, runs_dir: Path) -> None:

@@ -268,15 +268,7 @@ class StopMode(StrEnum):
 
 
 class OrderlyStop:
-    """Follows a stop to its end; owns the reason why a run ended.
-
-    Parameters
-    ----------
-    engine
-        The desk.
-    request_view
-        Asks the venue for the account after so many seconds.
-    """
+    """Follows a stop to its end; owns the reason why a run ended."""
 
     def __init__(self, engine: TradingEngine, request_view: Callable[[float], object]) -> None:
         self._engine = engine

@@ -156,13 +156,7 @@ REPEAT_SECONDS = 10.0
 
 
 class LogThrottle:
-    """Logs a repeated message at most every 10 s, with the suppressed count.
-
-    Parameters
-    ----------
-    notify
-        Takes messages for the operator.
-    """
+    """Logs a repeated message at most every 10 s, with the suppressed count."""
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify

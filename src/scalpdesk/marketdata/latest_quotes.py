@@ -23,13 +23,6 @@ Floats = NDArray[np.float64]
 class SessionRows:
     """Quotes of one session in the order of events, known up to ``upto``.
 
-    Parameters
-    ----------
-    columns
-        The rows, in that order.
-    instruments
-        Their number in the run.
-
     Attributes
     ----------
     upto

@@ -107,15 +107,7 @@ class MarketView(Protocol):
 
 
 class MarketState:
-    """Latest quote, bar and open interest of each instrument, and counts of imperfect quotes.
-
-    Parameters
-    ----------
-    instruments
-        All instruments of the run.
-    stale_seconds_underlying, stale_seconds_option
-        Age above which a quote is stale.
-    """
+    """Latest quote, bar and open interest of each instrument, and counts of imperfect quotes."""
 
     def __init__(
         self,

@@ -325,13 +325,7 @@ def apply_change(change: PositionChanged, target: Position, source: Position | N
 
 
 class PositionManager:
-    """Positions of an account; every fill and other change is booked once.
-
-    Parameters
-    ----------
-    instruments
-        All instruments of the run.
-    """
+    """Positions of an account; every fill and other change is booked once."""
 
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments

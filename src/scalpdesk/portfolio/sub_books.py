@@ -167,15 +167,7 @@ class SubBooks:
         )
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
-        """Give each strategy its share of the equity; a later call books a difference as unassigned.
-
-        Parameters
-        ----------
-        now_ns
-            UTC nanoseconds.
-        cash
-            Cash of the account, in the quote currency.
-        """
+        """Give each strategy its share of the equity; a later call books a difference as unassigned."""
         if not self._has_begun:
             self._has_begun = True
             worth = {name: self._worth(book) for name, book in self.books.items()}

@@ -370,15 +370,6 @@ def project_journal(run_dir: Path, store: Store, progress: Progress | None = Non
 
     All of it happens in one transaction: another reader sees the old rows or the new ones.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run.
-    store
-        An open store.
-    progress
-        Called now and then with events done and events in all.
-
     Raises
     ------
     JournalError

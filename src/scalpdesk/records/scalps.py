@@ -80,17 +80,7 @@ class _Scalp:
 
 
 class ScalpProjection:
-    """Collects the scalps of a run while its journal is read.
-
-    Parameters
-    ----------
-    instruments
-        Of the run.
-    broker
-        Its venue.
-    run_id
-        Of the run.
-    """
+    """Collects the scalps of a run while its journal is read."""
 
     def __init__(self, instruments: Instruments, broker: str, run_id: str) -> None:
         self._instruments = instruments

@@ -15,15 +15,7 @@ from scalpdesk.risk.limits import RiskLimits
 
 
 class RiskGate:
-    """Asks the risk checks about orders and keeps the counts that they need.
-
-    Parameters
-    ----------
-    limits
-        The account's limits.
-    checks
-        What is asked, in order.
-    """
+    """Asks the risk checks about orders and keeps the counts that they need."""
 
     def __init__(self, limits: RiskLimits, checks: Sequence[Check] = CHECKS) -> None:
         self._all_checks = tuple(checks)

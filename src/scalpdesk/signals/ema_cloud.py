@@ -136,15 +136,7 @@ class CloudCandle(msgspec.Struct, frozen=True):
 
 
 class FrameClouds:
-    """Clouds of one bar length.
-
-    Parameters
-    ----------
-    names
-        Clouds of :data:`CLOUDS` that are followed.
-    source
-        Price that the averages follow.
-    """
+    """Clouds of one bar length."""
 
     def __init__(self, names: Sequence[str], source: PriceSource = PriceSource.CLOSE) -> None:
         self._source = source

@@ -44,13 +44,7 @@ class MacroState(msgspec.Struct, frozen=True):
 
 
 class MacroFilter:
-    """Follows the 34/50 cloud over 10-minute bars, across sessions.
-
-    Parameters
-    ----------
-    source
-        Price that the averages follow.
-    """
+    """Follows the 34/50 cloud over 10-minute bars, across sessions."""
 
     def __init__(self, source: PriceSource = PriceSource.CLOSE) -> None:
         self._clouds = FrameClouds((MACRO,), source)

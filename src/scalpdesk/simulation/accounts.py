@@ -50,17 +50,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrokerAccount:
-    """One account.
-
-    Parameters
-    ----------
-    terms
-        What it is opened with.
-    valuation
-        Marks of what it holds.
-    now_ns
-        When, UTC nanoseconds.
-    """
+    """One account."""
 
     def __init__(self, terms: AccountTerms, valuation: MarkSource, now_ns: int) -> None:
         self.name = terms.name

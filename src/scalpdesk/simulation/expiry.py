@@ -325,11 +325,6 @@ class ActionProcessor:
     Holdings change at the open of the ex-date, before anything trades. Orders that rest in a share or its
     options are cancelled by every action but an ordinary dividend, as exchanges do where terms change; a
     dividend leaves them as they are (do not reduce).
-
-    Parameters
-    ----------
-    ledger
-        State of the broker.
     """
 
     def __init__(self, ledger: Ledger) -> None:

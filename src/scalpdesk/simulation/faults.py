@@ -114,15 +114,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class FaultPlan:
-    """Answers at every place where something may go wrong.
-
-    Parameters
-    ----------
-    faults
-        Rules.
-    seed
-        Of the dice.
-    """
+    """Answers at every place where something may go wrong."""
 
     def __init__(self, faults: Sequence[Fault] = (), seed: int = 0) -> None:
         self._rules = list(faults)

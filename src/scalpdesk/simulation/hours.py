@@ -43,13 +43,7 @@ class Hours(Protocol):
 
 
 class TapeHours:
-    """Open in the sessions of a tape; between and after them the exchange calendar speaks.
-
-    Parameters
-    ----------
-    sessions
-        Sessions with quotes, in order.
-    """
+    """Open in the sessions of a tape; between and after them the exchange calendar speaks."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         if not sessions:

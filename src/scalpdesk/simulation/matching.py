@@ -21,13 +21,7 @@ SHARE_STEP = Decimal("0.000000001")
 
 
 class Matcher:
-    """Applies quotes to the working orders of a ledger.
-
-    Parameters
-    ----------
-    ledger
-        State of the broker.
-    """
+    """Applies quotes to the working orders of a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

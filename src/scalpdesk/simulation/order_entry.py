@@ -80,17 +80,7 @@ def order_cutoff_ns(contract: OptionContract) -> int:
 
 
 class OrderEntry:
-    """Makes orders of requests, or refuses them.
-
-    Parameters
-    ----------
-    ledger
-        State of the broker.
-    hours
-        When the market is open.
-    rules
-        Of the venue.
-    """
+    """Makes orders of requests, or refuses them."""
 
     def __init__(self, ledger: Ledger, hours: Hours, rules: VenueRules) -> None:
         self.is_open = False

@@ -110,13 +110,7 @@ class EventQueue:
 
 
 class EventPublisher:
-    """Timestamps, counts and publishes what a gateway receives.
-
-    Parameters
-    ----------
-    clock
-        Tells when something was received.
-    """
+    """Timestamps, counts and publishes what a gateway receives."""
 
     def __init__(self, clock: Clock) -> None:
         self.queue = EventQueue()

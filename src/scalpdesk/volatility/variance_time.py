@@ -112,11 +112,6 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
     def years(self, start_ns: int, end_ns: int) -> float:
         """Years of variance from one instant to another; negative when the second is the earlier.
 
-        Parameters
-        ----------
-        start_ns, end_ns
-            UTC nanoseconds.
-
         Raises
         ------
         ArgumentError

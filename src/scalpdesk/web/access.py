@@ -236,15 +236,7 @@ def _digest(session: str) -> str:
 
 
 class Guard:
-    """Asks :class:`Access` about every request before any route, bounds its body, and adds the headers.
-
-    Parameters
-    ----------
-    app
-        What is guarded.
-    access
-        Decides.
-    """
+    """Asks :class:`Access` about every request before any route, bounds its body, and adds the headers."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app

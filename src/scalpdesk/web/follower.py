@@ -89,11 +89,6 @@ class Series:
 class RunFollower:
     """Follows one run.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of its journal.
-
     Attributes
     ----------
     problem

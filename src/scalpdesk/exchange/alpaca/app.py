@@ -56,13 +56,7 @@ class Credential:
 
 
 class Keyring:
-    """Finds the account of API keys.
-
-    Parameters
-    ----------
-    credentials
-        All valid keys.
-    """
+    """Finds the account of API keys."""
 
     def __init__(self, credentials: list[Credential]) -> None:
         self._by_key = {credential.key: credential for credential in credentials}

@@ -71,13 +71,7 @@ def page_of(
 
 
 class Reference:
-    """Reference data endpoints of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    """
+    """Reference data endpoints of a simulated market."""
 
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world
@@ -353,13 +347,7 @@ def bar_json(bar: Bar, when: When = instant) -> dict[str, Any]:
 
 
 class MarketData:
-    """Market data endpoints of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    """
+    """Market data endpoints of a simulated market."""
 
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world

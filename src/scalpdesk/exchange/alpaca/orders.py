@@ -172,13 +172,7 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
 
 
 class OrderDesk:
-    """Order and position endpoints of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    """
+    """Order and position endpoints of a simulated market."""
 
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world
@@ -429,13 +423,7 @@ ACTIVITIES = frozenset(
 
 
 class AccountDesk:
-    """Endpoints on an account: its figures, settings, activities and history.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    """
+    """Endpoints on an account: its figures, settings, activities and history."""
 
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world

@@ -110,15 +110,7 @@ class Codec:
 
 
 class Wire:
-    """Outgoing side of a connection, with the stream faults of the fault plan.
-
-    Parameters
-    ----------
-    world
-        Market whose time and faults apply.
-    send, close
-        Callbacks of the socket.
-    """
+    """Outgoing side of a connection, with the stream faults of the fault plan."""
 
     def __init__(self, world: SimulatedMarket, send: Send, close: Callable[[], None]) -> None:
         self._world = world
@@ -160,17 +152,7 @@ class Wire:
 
 
 class TradeStream:
-    """``/stream``: order updates of an account.
-
-    Parameters
-    ----------
-    world, keyring
-        Market, and the valid API keys.
-    wire
-        Outgoing side of the connection.
-    packed
-        Whether the connection asked for msgpack.
-    """
+    """``/stream``: order updates of an account."""
 
     def __init__(self, world: SimulatedMarket, keyring: Keyring, wire: Wire, *, packed: bool = False) -> None:
         self._world = world
@@ -398,13 +380,7 @@ NAN = float("nan")
 
 
 class Hub:
-    """All open streams of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market that they follow.
-    """
+    """All open streams of a simulated market."""
 
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world

@@ -53,15 +53,7 @@ class _Averages:
 
 
 class CloudWatch:
-    """Follows the clouds of one underlying from its bars, or from its quotes where it has none.
-
-    Parameters
-    ----------
-    number, ticker
-        The underlying.
-    source
-        What the averages follow.
-    """
+    """Follows the clouds of one underlying from its bars, or from its quotes where it has none."""
 
     def __init__(self, number: InstrumentId, ticker: str, source: PriceSource = PriceSource.CLOSE) -> None:
         self.ticker = ticker

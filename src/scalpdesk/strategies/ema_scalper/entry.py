@@ -72,15 +72,7 @@ class EntryPlan(msgspec.Struct, frozen=True):
 
 
 class EntryPlanner:
-    """Filters, strike, Greeks, size and limit of an entry: the same in a backtest, live and in a script.
-
-    Parameters
-    ----------
-    config
-        Settings of the scalper.
-    selector, gate, sizer
-        Its parts; made from the settings where not given.
-    """
+    """Filters, strike, Greeks, size and limit of an entry: the same in a backtest, live and in a script."""
 
     def __init__(
         self,
@@ -239,21 +231,7 @@ def losing(marks: Sequence[tuple[Decimal, Decimal | None]]) -> int:
 
 
 class DeskChain(OptionsChain):
-    """Options that can be bought now, from the desk's quotes; Greeks are computed for rows that ask for them.
-
-    Parameters
-    ----------
-    view
-        The desk.
-    options
-        All options on the underlying with their ids.
-    spot
-        Mid of the underlying.
-    until
-        Latest expiry of interest.
-    cutoff_passed
-        Whether options that expire today may no longer be bought.
-    """
+    """Options that can be bought now, from the desk's quotes; Greeks are computed for rows that ask."""
 
     def __init__(
         self,

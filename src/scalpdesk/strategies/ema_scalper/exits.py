@@ -106,13 +106,7 @@ class FlipAgainst:
 
 
 class PremiumTarget:
-    """A fraction of the premium is gained.
-
-    Parameters
-    ----------
-    gain_fraction
-        Of the entry price.
-    """
+    """A fraction of the premium is gained."""
 
     def __init__(self, gain_fraction: Decimal) -> None:
         self.gain_fraction = gain_fraction

@@ -14,13 +14,7 @@ REDUCE_FROM = 0.75
 
 
 class GreeksGate:
-    """Checks IV rank, theta burn, spread, delta and gamma, in this order; a verdict has every reason.
-
-    Parameters
-    ----------
-    config
-        Limits.
-    """
+    """Checks IV rank, theta burn, spread, delta and gamma, in this order; a verdict has every reason."""
 
     def __init__(self, config: ScalpConfig) -> None:
         self.config = config

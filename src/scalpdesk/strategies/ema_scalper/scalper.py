@@ -119,13 +119,6 @@ class _Held:
 class OptionsScalper:
     """0DTE/1DTE options scalping engine.
 
-    Parameters
-    ----------
-    config
-        Settings.
-    executor_router
-        Carries the orders and knows the market.
-
     Attributes
     ----------
     positions

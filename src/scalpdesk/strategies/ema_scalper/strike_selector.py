@@ -54,13 +54,7 @@ def strike_score(
 
 
 class StrikeSelector:
-    """Selects the contract for a scalp: expiry, liquidity, delta, then the best score.
-
-    Parameters
-    ----------
-    config
-        Limits.
-    """
+    """Selects the contract for a scalp: expiry, liquidity, delta, then the best score."""
 
     def __init__(self, config: ScalpConfig) -> None:
         self.config = config

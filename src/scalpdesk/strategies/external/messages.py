@@ -33,13 +33,7 @@ Facts = dict[str, str | float | int]
 
 
 class Exposures:
-    """What is held, what working orders may still fill, and what this answer has asked for so far.
-
-    Parameters
-    ----------
-    view
-        The desk.
-    """
+    """What is held, what working orders may still fill, and what this answer has asked for so far."""
 
     def __init__(self, view: DeskView) -> None:
         self._view = view

@@ -325,15 +325,7 @@ class StraddleEdge:
     def new_strike(
         self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView
     ) -> tuple[StraddlePair, Recentring] | None:
-        """Compare a straddle with that at the money of its expiry; None where it is that, or a figure misses.
-
-        Parameters
-        ----------
-        pair, pairs
-            The straddle that is held, and the chain's.
-        view
-            The desk.
-        """
+        """Compare a straddle with the one at the money of its expiry; None if held or a figure is missing."""
         forecast, spot = self.forecast(view), view.market.mark(view.underlying)
         held = view.instruments[pair.call_id]
         if spot is None or not forecast.known or not isinstance(held, OptionContract):

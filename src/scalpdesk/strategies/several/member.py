@@ -19,13 +19,7 @@ STRICTNESS = tuple(Mode)
 
 
 class OwnOrders(OrderManager):
-    """A strategy's own orders, what of them waits inside the desk among them; read-only.
-
-    Parameters
-    ----------
-    owner
-        The strategy.
-    """
+    """A strategy's own orders, what of them waits inside the desk among them; read-only."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
@@ -144,13 +138,7 @@ class Member:
 
 
 class SharedTrigger:
-    """The triggers of several strategies on one instrument, as the one that the engine asks.
-
-    Parameters
-    ----------
-    instrument_id
-        Whose quotes it looks at.
-    """
+    """The triggers of several strategies on one instrument, as the one that the engine asks."""
 
     def __init__(self, instrument_id: InstrumentId) -> None:
         self.instrument_id = instrument_id

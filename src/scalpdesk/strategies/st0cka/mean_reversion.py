@@ -124,15 +124,7 @@ MINUTE_SECONDS = 60
 
 
 class ReversionTracker:
-    """Watches one share's day and says what speaks against buying it as fallen too far.
-
-    Parameters
-    ----------
-    instrument_id
-        The share.
-    config
-        When it counts as that.
-    """
+    """Watches one share's day and says what speaks against buying it as fallen too far."""
 
     def __init__(self, instrument_id: InstrumentId, config: MeanReversionConfig) -> None:
         self._number = instrument_id

@@ -217,17 +217,7 @@ class NearExpiry:
 def event_ahead(
     config: ExitConfig, now_ns: int, session: Session, ex_dividends_ns: Collection[int] = ()
 ) -> str:
-    """Return the next event that ``exits.before_event`` is about, in words; empty while none is near.
-
-    Parameters
-    ----------
-    config
-        Kinds and minutes.
-    now_ns
-        UTC nanoseconds.
-    session, ex_dividends_ns
-        As in :class:`StraddleView`.
-    """
+    """Return the next event that ``exits.before_event`` is about, in words; empty while none is near."""
     if not config.before_event:
         return ""
     until_ns = now_ns + int(config.before_event_minutes * 60 * NANOS_PER_SECOND)

@@ -17,15 +17,7 @@ ZERO = Decimal(0)
 
 
 class ScalpOrders:
-    """A position of one option contract, counted from its own fills.
-
-    Parameters
-    ----------
-    number, contract
-        What is bought.
-    ordered_ns
-        When the entry was proposed, UTC nanoseconds.
-    """
+    """A position of one option contract, counted from its own fills."""
 
     def __init__(self, number: InstrumentId, contract: OptionContract, ordered_ns: int) -> None:
         self.number = number

@@ -160,13 +160,7 @@ class HedgeMeter:
 
 
 class ExposureAlerts:
-    """Alerts on an unusual position: its delta against its own history, its Greeks against limits.
-
-    Parameters
-    ----------
-    config
-        Limits; None switches one off.
-    """
+    """Alerts on an unusual position: its delta against its own history, its Greeks against limits."""
 
     def __init__(self, config: ZeroDteWatch) -> None:
         self._config = config

@@ -151,15 +151,7 @@ restriction and price bands of CTA; Q of UTP, after which quotes come and trades
 
 
 class MarketReader:
-    """Reads the frames of one data stream.
-
-    Parameters
-    ----------
-    lookup
-        Instrument of a symbol.
-    is_msgpack
-        Codec of the connection.
-    """
+    """Reads the frames of one data stream."""
 
     def __init__(self, lookup: Lookup, *, is_msgpack: bool) -> None:
         self.lookup = lookup
@@ -407,21 +399,7 @@ CONNECTION_LIMIT = 406
 
 
 class MarketStream:
-    """A data stream and its subscription; satisfies :class:`StreamHandler`.
-
-    Parameters
-    ----------
-    target
-        ``stocks`` or ``options``, and the address; stocks also stream minute bars, halts and pauses.
-    keys
-        Sent in the hello.
-    reader
-        Reads the frames.
-    publisher
-        Where events go.
-    network
-        Where connections come from; None is TCP.
-    """
+    """A data stream and its subscription; satisfies :class:`StreamHandler`."""
 
     def __init__(
         self,
@@ -550,15 +528,7 @@ class MarketStream:
 
 
 class MarketStreams:
-    """The stock stream and the option stream of one gateway, opened when needed.
-
-    Parameters
-    ----------
-    stocks, options
-        The two streams.
-    instruments
-        Of the run.
-    """
+    """The stock stream and the option stream of one gateway, opened when needed."""
 
     def __init__(self, stocks: MarketStream, options: MarketStream, instruments: Instruments) -> None:
         self._stocks = stocks

@@ -531,15 +531,7 @@ class OrderStream:
 
 
 class OrderSender:
-    """Sends the commands of one account.
-
-    Parameters
-    ----------
-    client
-        Connections kept for orders alone.
-    reports
-        Turns replies into events.
-    """
+    """Sends the commands of one account."""
 
     def __init__(self, client: BudgetedClient, reports: OrderReports) -> None:
         self._client = client

@@ -378,17 +378,7 @@ class Queries:
 
 
 class StartChecks:
-    """Checks of keys, account and clock when a gateway connects.
-
-    Parameters
-    ----------
-    endpoints
-        Where it connects to.
-    options
-        What it asks of the account.
-    queries
-        Asks and reads answers.
-    """
+    """Checks of keys, account and clock when a gateway connects."""
 
     def __init__(self, endpoints: Endpoints, options: GatewayOptions, queries: Queries) -> None:
         self._endpoints = endpoints

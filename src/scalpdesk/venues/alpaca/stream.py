@@ -66,17 +66,7 @@ class StreamHandler(Protocol):
 
 
 class StreamConnection(ReconnectingConnection):
-    """Keeps one websocket open until it is closed or refused for good.
-
-    Parameters
-    ----------
-    target
-        Address and form.
-    handler
-        Called with what happens.
-    network
-        Where connections come from; None is TCP.
-    """
+    """Keeps one websocket open until it is closed or refused for good."""
 
     def __init__(self, target: StreamTarget, handler: StreamHandler, network: Network | None = None) -> None:
         super().__init__(
