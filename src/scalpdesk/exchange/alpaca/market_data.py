@@ -47,13 +47,7 @@ FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
 def page_of(
     items: Sequence[Item], request: Request, default: int, maximum: int
 ) -> tuple[Sequence[Item], str | None]:
-    """Return a page of a list and the token of the next page, None at the end.
-
-    Raises
-    ------
-    ApiError
-        When the limit or the token is invalid.
-    """
+    """Return a page of a list and the token of the next page, None at the end."""
     text = request.query.get("limit")
     if text and (not text.isdigit() or not 1 <= int(text) <= maximum):
         raise ApiError(422, MALFORMED, f"limit must be between 1 and {maximum}")
@@ -226,13 +220,7 @@ class Reference:
 
 
 def strike_bound(request: Request, name: str) -> Decimal | None:
-    """Return a strike bound of the query, currency.
-
-    Raises
-    ------
-    ApiError
-        When it is not a number.
-    """
+    """Return a strike bound of the query, currency."""
     text = request.query.get(name)
     if not text:
         return None
@@ -246,13 +234,7 @@ def strike_bound(request: Request, name: str) -> Decimal | None:
 
 
 def contract_filter(request: Request) -> Callable[[OptionContract], bool]:
-    """Return whether a contract is wanted by the expiries, strikes, right and root of a query.
-
-    Raises
-    ------
-    ApiError
-        When a bound is invalid.
-    """
+    """Return whether a contract is wanted by the expiries, strikes, right and root of a query."""
     query = request.query
     exact, low, high = (
         query_date(request, name)

@@ -50,13 +50,7 @@ DEFAULT_ORDERS = 50
 
 
 def body_object(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request's body.
-
-    Raises
-    ------
-    ApiError
-        When it is too long or is not an object.
-    """
+    """Return the JSON object of a request's body."""
     if len(request.body) > MAX_BODY:
         raise ApiError(413, MALFORMED, "request body is too large")
     try:
@@ -123,13 +117,7 @@ def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
 
 
 def read_order(body: dict[str, Any]) -> OrderRequest:
-    """Read the body of a new order.
-
-    Raises
-    ------
-    ApiError
-        When a field is invalid.
-    """
+    """Read the body of a new order."""
     structure = _choice(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
     kind = _choice(body, "type", OrderType)
     if kind is None:
@@ -397,13 +385,7 @@ def _whole(request: Request, name: str, default: int) -> int:
 
 
 def checked_id(text: str) -> str:
-    """Return an order id in canonical form.
-
-    Raises
-    ------
-    ApiError
-        When it is not a UUID.
-    """
+    """Return an order id in canonical form."""
     try:
         return str(UUID(text))
     except ValueError as error:

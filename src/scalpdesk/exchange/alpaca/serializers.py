@@ -1,6 +1,7 @@
 """Alpaca's JSON forms: account state, requests, answers, error messages, instants in a query.
 
-Money and quantities are strings, instants RFC 3339.
+Money and quantities are strings, instants RFC 3339. What a request holds that is not valid raises
+:class:`ApiError` here and in the endpoints.
 """
 
 import hashlib
@@ -665,25 +666,13 @@ LONGEST = 60
 
 
 def query_us(request: Request, name: str) -> int | None:
-    """Return an instant of the query in UTC microseconds, the precision in which clients keep instants.
-
-    Raises
-    ------
-    ApiError
-        When it is invalid.
-    """
+    """Return an instant of the query in UTC microseconds, the precision in which clients keep instants."""
     ts_ns = query_ns(request, name)
     return None if ts_ns is None else ts_ns // 1_000
 
 
 def query_ns(request: Request, name: str) -> int | None:
-    """Return an instant of the query in UTC nanoseconds; a bare date is midnight in New York.
-
-    Raises
-    ------
-    ApiError
-        When it is invalid.
-    """
+    """Return an instant of the query in UTC nanoseconds; a bare date is midnight in New York."""
     text = request.query.get(name)
     if not text:
         return None
@@ -697,13 +686,7 @@ def query_ns(request: Request, name: str) -> int | None:
 
 
 def query_date(request: Request, name: str) -> date | None:
-    """Return a date of the query; the time of day is ignored.
-
-    Raises
-    ------
-    ApiError
-        When it is invalid.
-    """
+    """Return a date of the query; the time of day is ignored."""
     text = request.query.get(name)
     if not text:
         return None
@@ -715,11 +698,6 @@ def query_date(request: Request, name: str) -> date | None:
 
 def timeframe_seconds(text: str) -> int:
     """Return the length of a bar such as ``5Min`` or ``1Day``.
-
-    Raises
-    ------
-    ApiError
-        When it is invalid.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """Account, clock, positions, contracts, quotes and activities of Alpaca: requests, and answers read.
 
-Pure: bytes in, values out (docs.alpaca.markets, Trading API v2).
+Pure: bytes in, values out (docs.alpaca.markets, Trading API v2). An answer that cannot be believed, in one
+line or whole, raises :class:`~scalpdesk.venues.alpaca.fields.Malformed`.
 """
 
 from collections.abc import Callable, Sequence
@@ -127,13 +128,7 @@ POSITIONS = RestRequest("GET", "/v2/positions")
 
 
 def read_account(raw: bytes) -> AccountFacts:
-    """Return the account.
-
-    Raises
-    ------
-    Malformed
-        When it cannot be believed.
-    """
+    """Return the account."""
     row = decode(_ACCOUNT, raw, "malformed_account")
     level = row.options_trading_level
     blocked = row.trading_blocked or row.account_blocked or row.trade_suspended_by_user
@@ -171,13 +166,7 @@ def read_may_short(raw: bytes, symbol: str) -> bool:
 
 
 def read_clock(raw: bytes) -> VenueClock:
-    """Return the venue's clock.
-
-    Raises
-    ------
-    Malformed
-        When it cannot be believed.
-    """
+    """Return the venue's clock."""
     row = decode(_CLOCK, raw, "malformed_clock")
     return VenueClock(
         ns_of_text(row.timestamp), row.is_open, ns_of_text(row.next_open), ns_of_text(row.next_close)
@@ -185,13 +174,7 @@ def read_clock(raw: bytes) -> VenueClock:
 
 
 def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
-    """Return all holdings; one that cannot be read makes the whole list unusable.
-
-    Raises
-    ------
-    Malformed
-        When a line cannot be believed.
-    """
+    """Return all holdings; one that cannot be read makes the whole list unusable."""
     lines = []
     for part in decode(_LIST, raw, "malformed_positions"):
         row = decode(_POSITION, bytes(part), "malformed_position")
@@ -237,13 +220,7 @@ def contracts_request(underlying: str, first: date, last: date, page_token: str 
 
 
 def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[BadMessage]]:
-    """Return the contracts of a page, the token of the next one, and what was not believed.
-
-    Raises
-    ------
-    Malformed
-        When it is not a page.
-    """
+    """Return the contracts of a page, the token of the next one, and what was not believed."""
     page = decode(_CONTRACT_PAGE, raw, "malformed_contracts")
     found, refusals = [], []
     for part in page.option_contracts:
@@ -282,13 +259,7 @@ def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str)
 def read_latest_quotes(
     raw: bytes, lookup: Callable[[str], InstrumentId | None], stamp: Stamp
 ) -> tuple[list[QuoteEvent], list[BadMessage]]:
-    """Return the quotes of an answer, and what was not believed.
-
-    Raises
-    ------
-    Malformed
-        When it is not an answer of this kind.
-    """
+    """Return the quotes of an answer, and what was not believed."""
     quotes, refusals = [], []
     for symbol, part in decode(_QUOTES, raw, "malformed_quotes").quotes.items():
         try:
@@ -400,11 +371,6 @@ def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
 
     The second part of an activity's id is the id that the stream gives the execution. One that cannot be
     read makes the page unusable.
-
-    Raises
-    ------
-    Malformed
-        When a line cannot be believed.
     """
     fills = []
     last = ""
@@ -434,11 +400,6 @@ def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
 
     Kinds that this desk does not know are passed over: what they moved stays unexplained, and so comes
     before a person.
-
-    Raises
-    ------
-    Malformed
-        When a line cannot be believed.
     """
     found = []
     last = ""

@@ -1,4 +1,7 @@
-"""Fields of Alpaca's messages: amounts, times and texts, each checked before it is believed."""
+"""Fields of Alpaca's messages: amounts, times and texts, each checked before it is believed.
+
+What fails its check raises :class:`Malformed`.
+"""
 
 import re
 from collections.abc import Callable
@@ -57,13 +60,7 @@ class BadMessage(msgspec.Struct, frozen=True):
 
 
 def decode(decoder: Callable[[bytes], T], raw: bytes, name: str) -> T:
-    """Decode ``raw``.
-
-    Raises
-    ------
-    Malformed
-        Named ``name``, when the bytes are not what the decoder reads.
-    """
+    """Decode ``raw``."""
     try:
         return decoder(raw)
     except UNREADABLE as error:
@@ -90,13 +87,7 @@ def amount(value: Decimal | None, name: str) -> Decimal:
 
 
 def positive(value: Decimal | None, name: str) -> Decimal:
-    """Return an amount above zero.
-
-    Raises
-    ------
-    Malformed
-        When it is not one.
-    """
+    """Return an amount above zero."""
     checked = amount(value, name)
     if checked <= 0:
         raise Malformed(f"bad_{name}", str(checked))
@@ -104,13 +95,7 @@ def positive(value: Decimal | None, name: str) -> Decimal:
 
 
 def not_negative(value: Decimal | None, name: str) -> Decimal:
-    """Return an amount of zero or more.
-
-    Raises
-    ------
-    Malformed
-        When it is not one.
-    """
+    """Return an amount of zero or more."""
     checked = amount(value, name)
     if checked < 0:
         raise Malformed(f"bad_{name}", str(checked))
@@ -173,13 +158,7 @@ def _within(ns: int, is_whole: bool, shown: str) -> int:
 
 
 def ns_of_ext(stamp: Ext) -> int:
-    """Return UTC nanoseconds of MessagePack's timestamp extension (4, 8 or 12 bytes).
-
-    Raises
-    ------
-    Malformed
-        When it is another extension or not a valid one.
-    """
+    """Return UTC nanoseconds of MessagePack's timestamp extension (4, 8 or 12 bytes)."""
     data = bytes(stamp.data)
     if stamp.code != TIMESTAMP_EXT or len(data) not in (4, 8, 12):
         raise Malformed("bad_timestamp", f"extension {stamp.code} of {len(data)} bytes")
@@ -194,13 +173,7 @@ def ns_of_ext(stamp: Ext) -> int:
 
 
 def ns_of(stamp: str | Ext | None) -> int:
-    """Return UTC nanoseconds of a stamp in either codec.
-
-    Raises
-    ------
-    Malformed
-        When it is missing or not readable.
-    """
+    """Return UTC nanoseconds of a stamp in either codec."""
     if type(stamp) is str:
         return ns_of_text(stamp)
     if type(stamp) is Ext:
@@ -221,13 +194,7 @@ def text_of_ns(ts_ns: int) -> str:
 
 
 def day_of(value: str | None, name: str) -> date:
-    """Return the day of a ``YYYY-MM-DD`` text.
-
-    Raises
-    ------
-    Malformed
-        When it is not one.
-    """
+    """Return the day of a ``YYYY-MM-DD`` text."""
     try:
         return date.fromisoformat(value or "")
     except ValueError:

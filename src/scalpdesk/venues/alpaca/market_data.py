@@ -317,13 +317,7 @@ class BarRow(msgspec.Struct, frozen=True):
     v: float = 0.0
 
     def figures(self) -> Figures:
-        """Return the figures of a bar that can be.
-
-        Raises
-        ------
-        Malformed
-            When the prices contradict one another or are no prices.
-        """
+        """Return the figures of a bar that can be; see :func:`checked_bar`."""
         return checked_bar(self.o, self.h, self.l, self.c, self.v)
 
 

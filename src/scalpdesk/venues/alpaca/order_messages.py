@@ -2,7 +2,8 @@
 
 One code of Alpaca stands for unrelated causes, so a reply is judged by its HTTP status and its text
 together. Only the venue's own refusal ends an order; a reply that leaves open whether the order was
-taken is :attr:`ReplyVerdict.UNKNOWN`. No I/O.
+taken is :attr:`ReplyVerdict.UNKNOWN`. An order that cannot be believed raises
+:class:`~scalpdesk.venues.alpaca.fields.Malformed`. No I/O.
 """
 
 from collections.abc import Mapping, Sequence
@@ -216,24 +217,12 @@ def read_update(raw: bytes) -> UpdateItem:
 
 
 def read_order(raw: bytes) -> WireOrder:
-    """Return the order of a REST answer.
-
-    Raises
-    ------
-    Malformed
-        When it cannot be believed.
-    """
+    """Return the order of a REST answer."""
     return _order(decode(_ORDER_JSON, raw, "malformed_order"))
 
 
 def read_orders(raw: bytes) -> tuple[list[WireOrder], list[BadMessage]]:
-    """Return the orders of a REST list, and what of it could not be believed.
-
-    Raises
-    ------
-    Malformed
-        When it is not a list at all.
-    """
+    """Return the orders of a REST list, and what of it could not be believed."""
     orders: list[WireOrder] = []
     refusals: list[BadMessage] = []
     for part in decode(_ORDERS_JSON, raw, "malformed_orders"):
