@@ -59,7 +59,24 @@ def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("figure", "most"), [("classes_twice", 0), ("lines_with", 10), ("imported_by_one", 60)]
+    ("handler", "found"),
+    [
+        ("except Exception:\n    pass", ["src/a.py:3"]),
+        ("except BaseException as error:\n    close()", ["src/a.py:3"]),
+        ("except:\n    raise RetryError from None", ["src/a.py:3"]),
+        ("except BaseException:\n    close()\n    raise", []),
+        ("except Exception:  # noqa: BLE001 - the next round tries again\n    pass", []),
+        ("except OSError:\n    pass", []),
+    ],
+)
+def test_a_broad_except_raises_again_or_has_a_reason(check, tmp_path, handler, found):
+    (tmp_path / "src" / "a.py").write_text(f"try:\n    work()\n{handler}\n")
+    assert check.broad_excepts() == found
+
+
+@pytest.mark.parametrize(
+    ("figure", "most"),
+    [("classes_twice", 0), ("lines_with", 10), ("broad_excepts", 0), ("imported_by_one", 60)],
 )
 def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):
     monkeypatch.setattr(check, "imported_by_one", list)
