@@ -2,12 +2,21 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels.grid import lattice_value
+from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
 
 
 def lattice(phi, strike, years, vol, rate, dividend_yield):
     none = np.empty(0)
-    return lattice_value(phi, 100.0, strike, years, vol, rate, dividend_yield, none, none, False, True)
+    return lattice_value(
+        phi,
+        100.0,
+        strike,
+        years,
+        vol,
+        rate,
+        dividend_yield,
+        CashTerms(none, none, spot_model=False, american=True),
+    )
 
 
 def tree(phi, strike, years, vol, rate, dividend_yield, steps=2000):

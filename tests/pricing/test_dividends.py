@@ -3,7 +3,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing import greeks, implied_vol
-from scalpdesk.pricing.kernels.grid import fill_dividend
+from scalpdesk.pricing.kernels.grid import CashTerms, fill_dividend
 
 NAMES = ("price", "delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 PAID = [(0.1, 0.8), (0.35, 0.8)]
@@ -111,7 +111,7 @@ def test_quadrature_agrees_with_finite_differences(model, is_call, strike, sched
     g = greeks(100.0, strike, 0.5, 0.3, is_call, rate=0.05, dividends=schedule, model=model)
     terms = (np.array([term]) for term in (phi, 100.0, strike, 0.5, 0.3, 0.05, 0.0))
     columns = np.empty((9, 1))
-    fill_dividend(*terms, times, cash, model == "spot", True, columns)
+    fill_dividend(*terms, CashTerms(times, cash, spot_model=model == "spot", american=True), columns)
     # price, then Greeks in the order of the names: theta follows from gamma
     limits = (4e-4, 6e-5, 1e-4, 5e-2, 3e-2, 0.1, 1e-2, 1.0, 5e-2)
     for name, expected, limit in zip(NAMES, columns[:, 0], limits, strict=True):

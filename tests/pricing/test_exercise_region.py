@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels.grid import lattice_value
+from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
 
 PUT, CALL = False, True
 REGIMES = [
@@ -62,12 +62,12 @@ def test_the_boundary_method_agrees_with_finite_differences_beside_the_boundary(
 ):
     terms = {"rate": rate, "dividend_yield": dividend_yield}
     edge = exercise_spot(terms, 0.3, vol, call)
-    none = np.empty(0)
+    none = CashTerms(np.empty(0), np.empty(0), spot_model=False, american=True)
     for step in (0.02, 0.2, 0.6):
         spot = edge * np.exp((-1.0 if call else 1.0) * step * vol * np.sqrt(0.3))
         g = greeks(spot, 100.0, 0.3, vol, call, **terms)
         price, delta, gamma, _ = lattice_value(
-            1.0 if call else -1.0, spot, 100.0, 0.3, vol, rate, dividend_yield, none, none, False, True
+            1.0 if call else -1.0, spot, 100.0, 0.3, vol, rate, dividend_yield, none
         )
         assert float(g.price) == pytest.approx(price, abs=1e-5 * max(spot, 100.0))
         assert float(g.delta) == pytest.approx(delta, abs=2e-4)

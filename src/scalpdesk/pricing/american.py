@@ -29,7 +29,7 @@ from scalpdesk.pricing.kernels.american_iv import (
     fill_table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
-from scalpdesk.pricing.kernels.grid import fill_grid, fill_searched_iv
+from scalpdesk.pricing.kernels.grid import CashTerms, fill_grid, fill_searched_iv
 from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_tables
 
 TABLES_KEPT = 1024  # of 2.3 kB each
@@ -142,7 +142,8 @@ class AmericanModel:
             rest = np.concatenate((rest, todo[missing]))
         if rest.size:
             vol_rest, status_rest = np.empty(rest.size), np.empty(rest.size, dtype=np.int64)
-            fill_searched_iv(*_picked(terms, rest), *NO_DIVIDENDS, False, True, vol_rest, status_rest)
+            none = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
+            fill_searched_iv(*_picked(terms, rest), none, vol_rest, status_rest)
             vol[rest], status[rest] = vol_rest, status_rest
         return vol, status
 

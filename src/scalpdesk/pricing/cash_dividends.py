@@ -28,7 +28,7 @@ from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import remembered_years
 from scalpdesk.pricing.kernels.european import fill_european_dividend
 from scalpdesk.pricing.kernels.ex_dates import value_by_ex_dates
-from scalpdesk.pricing.kernels.grid import fill_dividend, fill_searched_iv
+from scalpdesk.pricing.kernels.grid import CashTerms, fill_dividend, fill_searched_iv
 from scalpdesk.pricing.kernels.tables import TABLE_SHAPE
 
 LOWEST_DEVIATION, HIGHEST_DEVIATION = 1e-4, 3.0
@@ -223,7 +223,7 @@ class CashDividendModel:
         if by_grid.any():
             due = inputs.at(by_grid)
             out = np.empty((9, due.spot.size))
-            fill_dividend(*due.terms(), *schedule, self.spot_model, self.american, out)
+            fill_dividend(*due.terms(), CashTerms(*schedule, self.spot_model, self.american), out)
             columns[:, by_grid] = out
         if plain.any():
             clear = inputs.at(plain)
@@ -256,8 +256,8 @@ class CashDividendModel:
             due = inputs.at(by_grid)
             found_vol, verdict = np.empty(due.spot.size), np.empty(due.spot.size, dtype=np.int64)
             terms = due.quoted(np.ascontiguousarray(price[by_grid]))
-            schedule = due.dividend_years, due.dividend_cash
-            fill_searched_iv(*terms, *schedule, self.spot_model, self.american, found_vol, verdict)
+            cash = CashTerms(due.dividend_years, due.dividend_cash, self.spot_model, self.american)
+            fill_searched_iv(*terms, cash, found_vol, verdict)
             vol[by_grid], status[by_grid] = found_vol, verdict
         if self.american and plain.any():
             vol[plain], status[plain] = AmericanModel().implied_vol(price[plain], inputs.at(plain))

@@ -46,7 +46,7 @@ from scalpdesk.portfolio.explain import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
-from scalpdesk.pricing.kernels.grid import dividends_ahead
+from scalpdesk.pricing.kernels.grid import CashTerms, dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.risk.checks import loss_rule
 from scalpdesk.risk.gate import RiskGate
@@ -149,7 +149,9 @@ def _escrow(
     S: float, K: float, T: float, r: float, s: float, divs: Sequence[Sequence[float]], cp: str
 ) -> Answer:
     times, amounts = (np.array(column, dtype=np.float64) for column in zip(*divs, strict=True))
-    paid = float(dividends_ahead(0.0, T, r, times, amounts, True))
+    paid = float(
+        dividends_ahead(0.0, T, r, CashTerms(times, amounts, spot_model=False, american=False), True)
+    )
     schedule = [(float(years), float(cash)) for years, cash in divs]
     g = greeks(S, K, T, s, cp == "C", rate=r, dividends=schedule, style="european")
     return {"pv_divs": paid, "adj_spot": S - paid, "price": float(g.price), "delta": float(g.delta)}

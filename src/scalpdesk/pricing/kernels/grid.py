@@ -7,6 +7,7 @@ step's exercise set is found by policy iteration and need not be connected.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,24 @@ WILD = 3.0  # v·sqrt(T) above which all steps are implicit: nothing but a bound
 VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
 
 
+class CashTerms(NamedTuple):
+    """Cash dividends of an option, and how it is priced with them."""
+
+    times: Floats
+    """Years to the ex-dates, ascending."""
+    amounts: Floats
+    spot_model: bool
+    """The spot itself is lognormal between dividends and drops by each; otherwise (the escrowed model) the
+    spot less the value of its coming dividends is lognormal.
+    """
+    american: bool
+
+
 @inner
-def dividends_ahead(now: float, T: float, r: float, times: Floats, amounts: Floats, including: bool) -> float:
+def dividends_ahead(now: float, T: float, r: float, cash: CashTerms, including: bool) -> float:
     """Value at ``now`` of the later dividends up to ``T`` (``including`` one that is ex at ``now``)."""
     total = 0.0
+    times, amounts = cash.times, cash.amounts
     for k in range(times.size):
         if 0.0 < times[k] <= T and (times[k] > now or (including and times[k] == now)):
             total += amounts[k] * math.exp(-r * (times[k] - now))
@@ -173,10 +188,7 @@ def march(
     v: float,
     r: float,
     q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    cash: CashTerms,
     start: float,
     until: float,
     dx: float,
@@ -208,49 +220,44 @@ def march(
         if step == count + 1:
             t = until  # exactly: a dividend at this instant must not count twice
         dt = before - t
-        later = dividends_ahead(t, T, r, times, amounts, False)
-        strike = K if spot_model else K - later
-        gone = later if spot_model else 0.0
+        later = dividends_ahead(t, T, r, cash, False)
+        strike = K if cash.spot_model else K - later
+        gone = later if cash.spot_model else 0.0
         implicit = weight * dt
         explicit = dt - implicit
         for i in range(1, n - 1):
             rhs[i] = V[i] + explicit * (low * V[i - 1] + mid * V[i] + high * V[i + 1])
-        if american:
+        if cash.american:
             fill_floor(floor, phi, X, strike)
         for side in range(2):
             i = side * (n - 1)
             unit = 1.0 if phi < 0.0 else X[i]
             rhs[i] = european_greeks(phi, max(X[i] - gone, 0.0), K, T - t, v, r, q)[0] / unit
-            if american:
+            if cash.american:
                 rhs[i] = max(rhs[i], floor[i])
                 if wild and side == 0 and phi < 0.0:  # the state is next to nothing: only interest matters
                     rhs[i] = max(rhs[i], math.exp(-r * dt) * V[0])
         implicit_step(
-            V, rhs, -implicit * low, 1.0 - implicit * mid, -implicit * high, floor, stopped, american, work
+            V,
+            rhs,
+            -implicit * low,
+            1.0 - implicit * mid,
+            -implicit * high,
+            floor,
+            stopped,
+            cash.american,
+            work,
         )
 
 
 @inner
 def marched_value(
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    v: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, cash: CashTerms
 ) -> tuple[float, float, float, float]:
-    """Price and three derivatives in the spot by finite differences.
-
-    ``spot_model``: the spot itself is lognormal between dividends and drops by each; otherwise the escrowed
-    model, where the spot less the value of its coming dividends is lognormal. ``times`` ascend.
-    """
+    """Price and three derivatives in the spot by finite differences."""
+    times, amounts, spot_model, american = cash
     half = GRID_HALF + GRID_HALF // 2 if phi > 0.0 else GRID_HALF
-    ahead = dividends_ahead(0.0, T, r, times, amounts, False)
+    ahead = dividends_ahead(0.0, T, r, cash, False)
     state = S if spot_model else S - ahead
     sd = v * math.sqrt(T)
     width = min(5.5 * sd + min(abs(r - q) * T, 3.0 * sd), WIDEST)
@@ -263,6 +270,8 @@ def marched_value(
     E = V.copy()
     floor = np.empty(X.size)
     between = american and not (q <= 0.0 <= r and phi > 0.0)  # else a call is exercised at ex-dates only
+    held = CashTerms(times, amounts, spot_model, between)
+    european = CashTerms(times, amounts, spot_model, False)
     twin = american and not spot_model  # control variate: the European twin has a closed form
     now = T
     event = times.size - 1
@@ -274,15 +283,15 @@ def marched_value(
                 discount = 1.0 if american else math.exp(-r * (T - now))
                 drop_on_grid(V, phi, X, dx, amounts[event], discount)
             if american:
-                carried = 0.0 if spot_model else dividends_ahead(now, T, r, times, amounts, True)
+                carried = 0.0 if spot_model else dividends_ahead(now, T, r, cash, True)
                 fill_floor(floor, phi, X, K - carried)
                 exercise_on_grid(V, floor)
             event -= 1
             continue
         until = max(times[event], 0.0) if event >= 0 else 0.0
-        march(V, phi, X, K, T, v, r, q, times, amounts, spot_model, between, now, until, dx)
+        march(V, phi, X, K, T, v, r, q, held, now, until, dx)
         if twin:
-            march(E, phi, X, K, T, v, r, q, times, amounts, spot_model, False, now, until, dx)
+            march(E, phi, X, K, T, v, r, q, european, now, until, dx)
         now = until
     exercise = phi * (S - K)
     unit = 1.0 if phi < 0.0 else state
@@ -302,26 +311,16 @@ def marched_value(
 
 @kernel
 def lattice_value(
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    v: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, cash: CashTerms
 ) -> tuple[float, float, float, float]:
     """Price and three derivatives in the spot, arguments as in ``marched_value``.
 
     American calls without dividends are the mirrored puts (McDonald and Schroder 1998): a put is bounded, so
     its grid boundary is harmless even at volatilities where a call's is not.
     """
-    if not (american and phi > 0.0 and times.size == 0):
-        return marched_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)
-    p, p1, p2, p3 = marched_value(-1.0, K, S, T, v, q, r, times, amounts, spot_model, True)
+    if not (cash.american and phi > 0.0 and cash.times.size == 0):
+        return marched_value(phi, S, K, T, v, r, q, cash)
+    p, p1, p2, p3 = marched_value(-1.0, K, S, T, v, q, r, cash)
     return p, (p - K * p1) / S, p2 * (K / S) ** 2, -((K / S) ** 2) * (3.0 * p2 + K * p3) / S
 
 
@@ -343,26 +342,15 @@ def grid_slopes(V: Floats, c: int, dx: float, state: float, phi: float) -> tuple
 
 @inner
 def lattice_greeks(
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    v: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
-    futures: bool,
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, cash: CashTerms, futures: bool
 ) -> Nine:
     """Price and eight Greeks by finite differences; arguments as in ``lattice_value``."""
     if T <= 0.0:
         return expired_greeks(phi, S, K)
-    price, delta, gamma, speed = lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)
-    if american and price == phi * (S - K) and gamma == 0.0:
+    price, delta, gamma, speed = lattice_value(phi, S, K, T, v, r, q, cash)
+    if cash.american and price == phi * (S - K) and gamma == 0.0:
         return price, phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    ahead = 0.0 if spot_model else dividends_ahead(0.0, T, r, times, amounts, False)
+    ahead = 0.0 if cash.spot_model else dividends_ahead(0.0, T, r, cash, False)
     state = S - ahead
     var = v * v
     # escrowed: at a fixed spot the state falls as the dividends' value grows at the rate r
@@ -377,9 +365,7 @@ def lattice_greeks(
         dv = sign * vol_step if case < 2 else 0.0
         dr = sign * rate_step if case >= 2 else 0.0
         dq = dr if futures else 0.0
-        prices[case], deltas[case], _, _ = lattice_value(
-            phi, S, K, T, v + dv, r + dr, q + dq, times, amounts, spot_model, american
-        )
+        prices[case], deltas[case], _, _ = lattice_value(phi, S, K, T, v + dv, r + dr, q + dq, cash)
     vega = (prices[0] - prices[1]) / (2.0 * vol_step)
     volga = (prices[0] - 2.0 * price + prices[1]) / (vol_step * vol_step)
     vanna = (deltas[0] - deltas[1]) / (2.0 * vol_step)
@@ -394,50 +380,29 @@ def american_by_lattice(
     """American Greeks by finite differences, or those of the best fixed time of exercise if worth more."""
     certain = certain_greeks(phi, S, K, T, r, q, True)
     none = np.empty(0)
-    found = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
+    found = lattice_greeks(phi, S, K, T, v, r, q, CashTerms(none, none, False, True), futures)
     return certain if found[0] < certain[0] else found
 
 
 @inner
 def grid_price(
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    v: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, cash: CashTerms
 ) -> float:
     """Price by finite differences; without dividends at least that of the best fixed time of exercise."""
-    price = lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)[0]
-    if times.size == 0 and american:
+    price = lattice_value(phi, S, K, T, v, r, q, cash)[0]
+    if cash.times.size == 0 and cash.american:
         price = max(price, certain_greeks(phi, S, K, T, r, q, True)[0])
     return price
 
 
 @inner
 def bracket_top(
-    price: float,
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    first: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    price: float, phi: float, S: float, K: float, T: float, first: float, r: float, q: float, cash: CashTerms
 ) -> tuple[float, float]:
     """Volatility from ``first`` upward whose price is too high, and by how much (-1.0: none found)."""
     top = first
     for _ in range(40):
-        found = grid_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american)
+        found = grid_price(phi, S, K, T, top, r, q, cash)
         if found >= price:
             return top, found - price
         top *= 1.6
@@ -446,35 +411,25 @@ def bracket_top(
 
 @inner
 def searched_iv(
-    price: float,
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    r: float,
-    q: float,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    price: float, phi: float, S: float, K: float, T: float, r: float, q: float, cash: CashTerms
 ) -> tuple[float, int]:
     """Volatility by bracketed secant search on any price that increases with it; status as ``european_iv``.
 
     The search starts at the European volatility, which bounds the American one from above.
     """
-    verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
-    state = S if spot_model or verdict == BAD else S - dividends_ahead(0.0, T, r, times, amounts, False)
+    verdict = bounds_verdict(price, phi, S, K, T, r, q, cash.american)
+    state = S if cash.spot_model or verdict == BAD else S - dividends_ahead(0.0, T, r, cash, False)
     if state <= 0.0:
         verdict = BAD
     if verdict != OK:
         return math.nan, verdict
-    if times.size == 0 and american and price <= certain_greeks(phi, S, K, T, r, q, True)[0]:
+    if cash.times.size == 0 and cash.american and price <= certain_greeks(phi, S, K, T, r, q, True)[0]:
         return math.nan, BELOW
     hi, status = european_iv(price, phi, state, K, T, r, q)
     if status != OK:
         hi = 0.3
     goal = 1e-15 * S
-    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american)
+    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, cash)
     if f_hi < 0.0:
         return math.nan, ABOVE
     if f_hi <= goal:
@@ -489,7 +444,7 @@ def searched_iv(
     for _ in range(80):
         if not lo < b < hi:
             b = 0.5 * (lo + hi)
-        f_b = grid_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american) - price
+        f_b = grid_price(phi, S, K, T, b, r, q, cash) - price
         if abs(f_b) < abs(f_best):
             best, f_best = b, f_b
         # a secant step this small leaves an error far smaller still
@@ -528,17 +483,12 @@ def fill_dividend(
     v: Floats,
     r: Floats,
     q: Floats,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    cash: CashTerms,
     out: Floats,
 ) -> None:
     """Greeks of each element with cash dividends by finite differences into the columns of ``out`` (9, n)."""
     for i in range(S.size):
-        nine = lattice_greeks(
-            phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts, spot_model, american, False
-        )
+        nine = lattice_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], cash, False)
         for j in range(9):
             out[j, i] = nine[j]
 
@@ -552,15 +502,10 @@ def fill_searched_iv(
     T: Floats,
     r: Floats,
     q: Floats,
-    times: Floats,
-    amounts: Floats,
-    spot_model: bool,
-    american: bool,
+    cash: CashTerms,
     vol: Floats,
     status: NDArray[np.int64],
 ) -> None:
     """Implied volatility and status code of each element, by finite differences."""
     for i in range(S.size):
-        vol[i], status[i] = searched_iv(
-            price[i], phi[i], S[i], K[i], T[i], r[i], q[i], times, amounts, spot_model, american
-        )
+        vol[i], status[i] = searched_iv(price[i], phi[i], S[i], K[i], T[i], r[i], q[i], cash)
