@@ -332,9 +332,8 @@ class GammaScalper:
             self._rejected.succeed()
             self._abandoned.until_ns = 0
             if self.phase in (ScalperPhase.WAITING, ScalperPhase.DONE):
-                self._rests_as = (
-                    self.phase
-                )  # a trade after the last word, or one taken back: not flat after all
+                # a trade after the last word, or one taken back: not flat after all
+                self._rests_as = self.phase
         if wake is Wake.BAR or view.mode is Mode.HALTED:
             return ()
         if is_leaving:
