@@ -19,9 +19,10 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
 )
-from scalpdesk.core.intents import TimeInForce
+from scalpdesk.core.intents import ReplaceOrder, TimeInForce
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract, cash_flow
+from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Status
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.deribit.rpc import Disconnected
@@ -356,6 +357,85 @@ def test_a_clock_that_is_off_is_refused(on_bench):
 
         with pytest.raises(ConfigError, match="clock"):
             await bench.gateway(clock=Late()).connect()
+
+    on_bench(scenario)
+
+
+def test_an_edit_moves_a_resting_order_in_place_and_the_desk_counts_on_under_its_new_name(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bid, ask = (round(getattr(bench.world.ledger.quotes[0], side)) for side in ("bid", "ask"))
+        resting = bench.order(0, 100, limit=round(bid * 0.97))
+        gateway.send(resting)
+        await bench.until(OrderAccepted)
+        further = bench.order(0, 150, limit=round(bid * 0.98))
+        gateway.send(ReplaceOrder(resting.client_order_id, further))
+        (gone,) = await bench.until(OrderCancelled)
+        accepted = (await bench.until(OrderAccepted, 2))[-1]
+        assert (gone.client_order_id, gone.reason) == (resting.client_order_id, "replaced")
+        assert accepted.client_order_id == further.client_order_id
+        view = await gateway.snapshot()
+        (shown,) = view.open_orders
+        assert (shown.client_order_id, shown.venue_order_id) == (
+            further.client_order_id,
+            accepted.venue_order_id,
+        )
+        crossing = bench.order(0, 120, limit=ask + 5)
+        gateway.send(ReplaceOrder(further.client_order_id, crossing))
+        (filled,) = await bench.until(OrderFilled)
+        assert (filled.client_order_id, filled.quantity) == (crossing.client_order_id, D(120))
+        assert bench.account.quantity(0) == 120
+        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        await bench.round_trip(gateway)
+        assert [fill.quantity for fill in view.fills] == [D(120)]
+        assert bench.of(OrderFilled) == [filled]
+        assert gateway.health().unknown == ()
+        assert bench.notices("foreign_execution") == []
+
+    on_bench(scenario)
+
+
+def test_an_edit_of_what_is_filled_in_part_goes_on_with_the_rest(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bench.world.faults.inject(Fault("partial_fill", fraction=0.4))
+        ask = round(bench.world.ledger.quotes[0].ask)
+        first = bench.order(0, 100, limit=ask + 5)
+        gateway.send(first)
+        (part,) = await bench.until(OrderFilled)
+        assert part.quantity == 40
+        rest = bench.order(0, 60, limit=ask + 10)
+        gateway.send(ReplaceOrder(first.client_order_id, rest))
+        fills = await bench.until(OrderFilled, 2)
+        assert [(fill.client_order_id, fill.quantity) for fill in fills] == [
+            (first.client_order_id, D(40)),
+            (rest.client_order_id, D(60)),
+        ]
+        assert await gateway.query_order(rest.client_order_id)
+        await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        await bench.round_trip(gateway)
+        assert len(bench.of(OrderFilled)) == 2
+        assert bench.account.quantity(0) == 100
+
+    on_bench(scenario)
+
+
+def test_an_edit_that_the_venue_refuses_leaves_the_order_as_it_was(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bid = float(bench.world.ledger.quotes[0].bid)
+        resting = bench.order(0, 100, limit=round(bid * 0.97))
+        gateway.send(resting)
+        await bench.until(OrderAccepted)
+        gateway.send(ReplaceOrder(resting.client_order_id, bench.order(0, 100, limit=round(bid * 1.2))))
+        (rejected,) = await bench.until(OrderRejected)
+        (kept,) = await bench.until(CancelRejected)
+        assert "price_too_high (10007)" in rejected.reason
+        assert kept.client_order_id == resting.client_order_id
+        (shown,) = (await gateway.snapshot()).open_orders
+        assert shown.client_order_id == resting.client_order_id
+        gateway.send(ReplaceOrder("never-sent", bench.order(0, 100, limit=round(bid))))
+        await bench.until(OrderNotFound)
 
     on_bench(scenario)
 

@@ -58,8 +58,8 @@ DAY_NS = 86_400 * 1_000_000_000
 MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close"})
 """Verbs of the methods that reach the matching engine."""
 FILLS = frozenset({"fill", "partial_fill"})
-SHOWN = frozenset({"new", "canceled", "expired", "rejected", "replaced", *FILLS})
-"""Updates of the broker that the venue shows."""
+SHOWN = frozenset({"new", "canceled", "expired", "rejected", *FILLS})
+"""Updates of the broker that the venue shows; an edited order goes on under its id."""
 
 
 @dataclass(slots=True)
@@ -211,7 +211,7 @@ class DeribitApi:
         self._labels: dict[str, str] = {}
         """Label by order id; the venue takes one as often as it is sent."""
         self._edited: dict[str, str] = {}
-        """First id of an order by that of what took its place: the venue keeps it over an edit."""
+        """First id of an order by those of what took its place: the venue keeps it over each edit."""
         self._count = 0
         self._pricer = ContractPricer()
         self._methods: dict[str, Callable[[RpcSession, Mapping[str, Any]], Any]] = {
@@ -892,6 +892,7 @@ class DeribitApi:
         order = update.order
         if update.event not in SHOWN or order.instrument is None:
             return
+        self._note_edit(order)
         trades = []
         if update.execution is not None and update.event in FILLS:
             trades = [self._trade(update.execution)]
@@ -937,9 +938,7 @@ class DeribitApi:
     def _place(self, session: RpcSession, params: Mapping[str, Any], side: Side) -> Any:
         number = self._number(params)
         item = self._world.ledger.instruments[number]
-        until = params.get("valid_until")
-        if until is not None and self._world.now_ns // MS > int(until):
-            raise RpcFault(11050, "bad_request", reason="valid_until is past")
+        self._check_until(params)
         kinds = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
         kind = kinds.get(str(params.get("type", "limit")))
         if kind is None:
@@ -971,6 +970,11 @@ class DeribitApi:
         before = len(self._world.ledger.accounts[session.account].executions)
         self._world.settle()
         return self._outcome(order, before)
+
+    def _check_until(self, params: Mapping[str, Any]) -> None:
+        until = params.get("valid_until")
+        if until is not None and self._world.now_ns // MS > int(until):
+            raise RpcFault(11050, "bad_request", reason="valid_until is past")
 
     def _resting(
         self, number: InstrumentId, item: Instrument, side: Side, price: Decimal, params: Mapping[str, Any]
@@ -1036,9 +1040,9 @@ class DeribitApi:
 
     def _find(self, session: RpcSession, params: Mapping[str, Any]) -> BrokerOrder:
         order_id = str(params.get("order_id"))
-        for latest, first in self._edited.items():
-            if first == order_id:
-                order_id = latest
+        order_id = next(
+            (latest for latest, first in reversed(self._edited.items()) if first == order_id), order_id
+        )
         assert session.account is not None
         found = self._world.ledger.accounts[session.account].orders.get(order_id)
         if found is None:
@@ -1049,21 +1053,37 @@ class DeribitApi:
         old = self._find(session, params)
         assert old.instrument is not None
         assert old.instrument_id is not None
+        self._check_until(params)
         changes = Changes(
-            quantity=self._quantity(params, old.instrument),
+            quantity=self._quantity(params, old.instrument) - self._filled_before(old),
             limit_price=self._price(params, old.instrument, old.instrument_id, old.side)
             if "price" in params
             else None,
         )
         before = len(self._world.ledger.accounts[old.account].executions)
         new = self._world.broker.replace(old.account, old.order_id, changes)
-        self._edited[new.order_id] = self._edited.pop(old.order_id, old.order_id)
-        self._labels[new.order_id] = self._labels.get(old.order_id, "")
+        self._note_edit(new)
         session.orders.append(new.order_id)
         self._world.settle()
         found = self._outcome(new, before)
         found["order"]["replaced"] = True
         return found
+
+    def _note_edit(self, new: BrokerOrder) -> None:
+        """Give what took an order's place its id and label."""
+        old_id = new.replaces
+        if old_id is None:
+            return
+        self._edited.setdefault(new.order_id, self._edited.get(old_id, old_id))
+        self._labels[new.order_id] = self._labels.get(old_id, "")
+
+    def _filled_before(self, order: BrokerOrder) -> Decimal:
+        """Return what an order had filled before its edits."""
+        total = ZERO
+        while order.replaces:
+            order = self._world.ledger.orders[order.replaces]
+            total += order.filled
+        return total
 
     def _private_edit_by_label(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         label = params.get("label")
@@ -1162,7 +1182,7 @@ class DeribitApi:
         item = order.instrument
         assert item is not None
         size = item.contract_usd or 1
-        average = self._average(order)
+        average, before = self._average(order), self._filled_before(order)
         price: Any = "market_price" if order.kind is OrderType.MARKET else plain_number(order.limit_price)
         return {
             "order_id": self._edited.get(order.order_id, order.order_id),
@@ -1170,9 +1190,9 @@ class DeribitApi:
             "order_type": order.kind.value,
             "direction": order.side.value,
             "instrument_name": item.symbol,
-            "amount": plain_number(order.quantity * size),
-            "contracts": plain_number(order.quantity),
-            "filled_amount": plain_number(order.filled * size),
+            "amount": plain_number((order.quantity + before) * size),
+            "contracts": plain_number(order.quantity + before),
+            "filled_amount": plain_number((order.filled + before) * size),
             "average_price": plain_number(average),
             "price": price,
             "time_in_force": NAMES_OF_LIFETIMES.get(order.lifetime, "good_til_cancelled"),
@@ -1197,10 +1217,14 @@ class DeribitApi:
     def _average(self, order: BrokerOrder) -> Decimal | None:
         """Return the mean price: of inverse contracts the harmonic one."""
         assert order.instrument is not None
-        if not order.instrument.contract_usd:
+        if not order.instrument.contract_usd and not order.replaces:
             return order.average
-        account = self._world.ledger.accounts[order.account]
-        mine = [each for each in account.executions if each.order_id == order.order_id]
+        account, first = self._world.ledger.accounts[order.account], self._edited
+        name = first.get(order.order_id, order.order_id)
+        mine = [each for each in account.executions if first.get(each.order_id, each.order_id) == name]
+        if not order.instrument.contract_usd:
+            paid = sum((each.quantity * each.price for each in mine), ZERO)
+            return paid / sum(each.quantity for each in mine) if mine else None
         coins = sum((each.quantity / each.price for each in mine), ZERO)
         return sum((each.quantity for each in mine), ZERO) / coins if coins else None
 

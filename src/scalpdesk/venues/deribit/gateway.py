@@ -2,15 +2,18 @@
 
 An order goes out under its desk's id as the label, with an instant after which the venue refuses it: a late
 duplicate cannot trade. The venue takes a label twice, so that an order in doubt is never sent again; what
-became of it is asked by its label. Executions come from the account's channel, from replies and, where an
-order counts more than both, from its own trades.
+became of it is asked by its label. The venue edits an order in place, under its id and label; the desk
+counts on under the replacement's name. Executions come from the account's channel, from replies and, where
+an order counts more than both, from its own trades.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import msgspec
 import websockets
 
 from scalpdesk.core.clock import Clock
@@ -109,6 +112,10 @@ class DeribitGateway:
         self._is_open = False
         self._ahead_ms = 0
         """Of the venue's clock over the desk's."""
+        self._edited: set[str] = set()
+        """Ids at the venue of orders that the desk knows by more than one name."""
+        self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
+        """Trades and states that came while an edit is under way: whose they are its answer says."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
 
@@ -150,7 +157,7 @@ class DeribitGateway:
             raise
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
-        self._tracker.restore(known_orders)
+        self.adopt(known_orders)
         try:
             await self._orders.start()
         except KeysRefused as refused:
@@ -268,6 +275,10 @@ class DeribitGateway:
             if not self._apply_trade(message)
         ]
         for message in wire.rows(orders, "orders"):
+            held = self._editing.get(str(message.get("order_id")))
+            if held is not None:
+                held[1].append(message)
+                continue
             order, report = self._report(message)
             if order is None or report is None:
                 continue
@@ -283,10 +294,16 @@ class DeribitGateway:
         if instrument is None:
             return False
         trade = wire.read_trade(message, instrument)
-        order = self._tracker.find(trade.label, trade.order_id)
+        held = self._editing.get(trade.order_id)
+        if held is not None:
+            held[0].append(message)
+            return True
+        order = self._known(trade.label, trade.order_id)
         if order is None:
             self._publisher.count("foreign_trade")
             return False
+        if any(trade.trade_id in each.executions for each in self._before(order)):
+            return True
         if not order.venue_order_id:
             self._tracker.bind(order.submitted.client_order_id, trade.order_id)
         if trade.trade_id not in order.executions:
@@ -308,10 +325,35 @@ class DeribitGateway:
         if instrument is None:
             return None, None
         report = wire.read_report(message, instrument)
-        order = self._tracker.find(report.client_order_id, report.venue_order_id)
+        order = self._known(report.client_order_id, report.venue_order_id)
         if order is None:
             self._publisher.count("foreign_order")
-        return order, report
+            return None, report
+        return order, self._since_edit(order, report)
+
+    def _known(self, label: str, venue_order_id: str) -> TrackedOrder | None:
+        """Return an order of the desk: one that was edited goes by its latest name."""
+        found = self._tracker.find("", venue_order_id)
+        return found if found is not None else self._tracker.find(label, venue_order_id)
+
+    def _before(self, order: TrackedOrder) -> list[TrackedOrder]:
+        """Return the earlier names of an order that was edited."""
+        if order.venue_order_id not in self._edited:
+            return []
+        names = self._tracker.orders.values()
+        return [each for each in names if each is not order and each.venue_order_id == order.venue_order_id]
+
+    def _since_edit(self, order: TrackedOrder, report: OrderReport) -> OrderReport:
+        """Return of a report what its latest name has filled, and at what mean price."""
+        earlier = self._before(order)
+        before = sum((each.covered for each in earlier), wire.ZERO)
+        filled, average = report.filled - before, report.average_price
+        if not before:
+            return report
+        if average is not None:
+            paid = average * report.filled - sum((each.value for each in earlier), wire.ZERO)
+            average = paid / filled if filled > 0 else None
+        return msgspec.structs.replace(report, filled=filled, average_price=average)
 
     async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:
         """Ask for the executions that an order counts and nobody reported; infer what is left."""
@@ -354,7 +396,7 @@ class DeribitGateway:
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
         elif isinstance(command, ReplaceOrder):
-            self._refuse_replacement(command)
+            self._spawn(self._replace(command))
         else:
             self._refuse_combo(command)
 
@@ -433,14 +475,56 @@ class DeribitGateway:
         except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
 
-    def _refuse_replacement(self, command: ReplaceOrder) -> None:
-        """Refuse: an order keeps its label here, and the desk knows a replacement by its own."""
-        why, now_ns = "this venue is sent a cancel and a new order instead", self._publisher.timestamp()
-        new = self._tracker.track(command.replacement, now_ns)
-        self._publish(self._tracker.reject(new, why, now_ns, now_ns))
-        old = self._tracker.orders.get(command.client_order_id)
-        if old is not None:
-            self._publish(self._tracker.reject_cancel(old, why, now_ns))
+    async def _replace(self, command: ReplaceOrder) -> None:
+        """Edit a working order in place."""
+        wanted, now_ns = command.replacement, self._publisher.timestamp
+        new, old = self._tracker.track(wanted, now_ns()), self._tracker.orders.get(command.client_order_id)
+        venue_id = "" if old is None else old.venue_order_id
+        allowed = self._budget.take(urgency_of(wanted.purpose), _loop_ns())
+        if old is None or old.ended or not venue_id or venue_id in self._editing or not allowed:
+            self._publish(self._tracker.not_found(new, now_ns()))
+            if old is not None:
+                self._publish(self._tracker.reject_cancel(old, "not at the venue, or held back", now_ns()))
+            return
+        instrument = self._instruments[wanted.instrument_id]
+        total = sum((each.covered for each in self._before(old)), old.covered) + wanted.quantity
+        params: dict[str, Any] = {"order_id": venue_id, "amount": wire.amount_of(instrument, total)}
+        if wanted.limit_price is not None:
+            params["price"] = wanted.limit_price
+        held: tuple[list[wire.Message], list[wire.Message]] = ([], [])
+        self._editing[venue_id] = held
+        result = None
+        try:
+            result = await self._orders.request("private/edit", params)
+        except wire.RpcError as error:
+            self._publish(self._tracker.reject(new, str(error), now_ns(), now_ns()))
+            self._publish(self._tracker.reject_cancel(old, str(error), now_ns()))
+        except (Disconnected, TimeoutError) as problem:
+            result = await self._edited_after_all(venue_id, params)
+            if result is None:
+                self._publish(self._tracker.not_found(new, now_ns()))
+                self._publish(self._tracker.mark_unknown(old, f"replace: {problem}", now_ns()))
+        new.answered_ns = _loop_ns()
+        del self._editing[venue_id]
+        if result is not None:
+            at_ns = now_ns()
+            gone = OrderReport("", venue_id, at_ns, "cancelled", old.covered, None, "replaced")
+            self._publish(self._tracker.apply(old, gone, at_ns, infer=False))
+            self._edited.add(venue_id)
+            self._tracker.bind(wanted.client_order_id, venue_id)
+            self._apply_result(new, result)
+        self._apply(*held)
+
+    async def _edited_after_all(self, venue_id: str, params: dict[str, Any]) -> Any:
+        """Return what an edit without an answer came to; None where the order is as it was or not known."""
+        try:
+            order = await self._question("private/get_order_state", {"order_id": venue_id})
+            is_new = wire.exact_field(order, "amount") == params["amount"] and (
+                "price" not in params or wire.exact_field(order, "price") == params["price"]
+            )
+        except (RetryError, wire.WireError):
+            return None
+        return {"order": order, "trades": []} if is_new else None
 
     def _refuse_combo(self, command: MultiLegOrder) -> None:
         now_ns = self._publisher.timestamp()
@@ -451,6 +535,8 @@ class DeribitGateway:
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent."""
         self._tracker.restore(orders)
+        ids = Counter(order.venue_order_id for order in self._tracker.orders.values() if order.venue_order_id)
+        self._edited = {venue_id for venue_id, names in ids.items() if names > 1}
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
@@ -468,9 +554,13 @@ class DeribitGateway:
         if order is None or order.ended:
             return True
         try:
-            found = await self._question(
-                "private/get_order_state_by_label", {"currency": self.currency, "label": client_order_id}
-            )
+            if order.venue_order_id in self._edited:  # it goes by the label of its first name
+                state = await self._question("private/get_order_state", {"order_id": order.venue_order_id})
+                found = [state]
+            else:
+                found = await self._question(
+                    "private/get_order_state_by_label", {"currency": self.currency, "label": client_order_id}
+                )
             states = wire.rows(found, "orders by label")
             for message in states:
                 _, report = self._report(message)
@@ -549,7 +639,14 @@ class DeribitGateway:
             order, report = self._report(message)
             if order is not None and report is not None:
                 await self._catch_up(order, report)
-            open_orders.append(wire.read_open_order(message, instrument, number))
+            shown = wire.read_open_order(message, instrument, number)
+            if order is not None and report is not None and self._before(order):
+                before = shown.filled - report.filled
+                name, left = order.submitted.client_order_id, shown.quantity - before
+                shown = msgspec.structs.replace(
+                    shown, client_order_id=name, quantity=left, filled=report.filled
+                )
+            open_orders.append(shown)
         account, held = await self._account()
         clock = await self._venue_clock()
         return VenueView(
