@@ -121,35 +121,28 @@ def _embedded() -> Iterator[dict[str, Any]]:
     if find_spec("scalpdesk.datasets.embedded.market") is None:
         return
     days = import_module("scalpdesk.datasets.embedded.market").available_sessions()
-    yield {
-        "name": EMBEDDED,
-        "kind": "reconstructed",
-        "underlying": "SPY",
-        "sessions": len(days),
-        "first": str(min(days)),
-        "last": str(max(days)),
-        "instruments": None,
-        "rows": None,
-        "tables": {},
-        "bar_seconds": None,
-        "source": "real daily prices and VIX, intraday path reconstructed",
-    }
     from scalpdesk.datasets.embedded.coin import available_days
 
-    first, last = available_days()
-    yield {
-        "name": EMBEDDED_COIN,
-        "kind": "reconstructed",
-        "underlying": "BTC-PERPETUAL",
-        "sessions": (last - first).days + 1,
-        "first": str(first),
-        "last": str(last),
-        "instruments": None,
-        "rows": None,
-        "tables": {},
-        "bar_seconds": None,
-        "source": "nothing recorded: drawn from measured statistics",
-    }
+    begin, end = available_days()
+    real = "real daily prices and VIX, intraday path reconstructed"
+    drawn = "nothing recorded: drawn from measured statistics"
+    for name, underlying, count, first, last, source in (
+        (EMBEDDED, "SPY", len(days), min(days), max(days), real),
+        (EMBEDDED_COIN, "BTC-PERPETUAL", (end - begin).days + 1, begin, end, drawn),
+    ):
+        yield {
+            "name": name,
+            "kind": "reconstructed",
+            "underlying": underlying,
+            "sessions": count,
+            "first": str(first),
+            "last": str(last),
+            "instruments": None,
+            "rows": None,
+            "tables": {},
+            "bar_seconds": None,
+            "source": source,
+        }
 
 
 @desk_command(

@@ -29,6 +29,7 @@ from scalpdesk.datasets.store import (
     day_files,
     duckdb_error,
     read_columns,
+    sql_text,
     write_table,
 )
 from scalpdesk.instruments.contract import Instruments
@@ -159,27 +160,25 @@ class Downloaded:
 
     def __init__(self, catalog: Path, name: str) -> None:
         self._path = catalog / name / DOWNLOADED
-        self._done: dict[str, list[str]] = {}
-        if self._path.is_file():
-            try:
-                self._done = json.loads(self._path.read_text("utf-8"))
-            except ValueError as error:
-                raise DataError(
-                    "the list of downloaded days is damaged",
-                    where=str(self._path),
-                    fix="delete it: the days are then downloaded again",
-                ) from error
+        try:
+            text = self._path.read_text("utf-8") if self._path.is_file() else "[]"
+            self._done = {(str(what), str(day)) for what, day in json.loads(text)}
+        except ValueError as error:
+            fix = "delete it: the days are then downloaded again"
+            raise DataError(
+                "the list of downloaded days is damaged", where=str(self._path), fix=fix
+            ) from error
 
     def has(self, what: str, day: date) -> bool:
         """Return whether a day of a table and instrument is there."""
-        return day.isoformat() in self._done.get(what, ())
+        return (what, str(day)) in self._done
 
     def add(self, what: str, day: date) -> None:
         """Keep that a day is there."""
-        self._done[what] = sorted({*self._done.get(what, ()), day.isoformat()})
+        self._done.add((what, str(day)))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".part")
-        beside.write_text(json.dumps(self._done, indent=1), "utf-8")
+        beside.write_text(json.dumps(sorted(self._done), indent=0), "utf-8")
         beside.replace(self._path)
 
 
@@ -201,29 +200,26 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
             columns, values = [each[0] for each in table.description], table.fetchall()
         except duckdb_error() as error:
             raise DataError("the file cannot be read", where=str(path), value=str(error)[:200]) from error
-    rows = [dict(zip(columns, line, strict=True)) for line in values]
     kinds = {"tickers": {"mark_iv"}, "prints": {"trade_id"}, "trades": {"open", "close"}}
     kind = next((kind for kind, needed in kinds.items() if needed <= set(columns)), None)
-    if kind is None or not rows or not {"ts", "date"} & set(columns):
+    if kind is None or not values or not {"ts", "date"} & set(columns):
         raise DataError(
             "the columns are neither tickers nor prints nor bars",
             where=str(path),
             value=", ".join(columns),
             fix="tickers have ts and mark_iv, prints ts and trade_id, bars ts or date and open to volume",
         )
-    made = [_typed(row) for row in rows]
-    seconds = 60
-    if kind == "trades":
-        lengths = {(row["ts"] - row["bar_start"]) // NANOS_PER_SECOND for row in made}
-        if len(lengths) > 1:
-            raise DataError("a file has bars of one length", where=str(path), value=sorted(lengths)[:5])
-        (seconds,) = lengths
+    rows = [_typed(dict(zip(columns, line, strict=True))) for line in values]
+    lengths = {(row["ts"] - row["bar_start"]) // NANOS_PER_SECOND if kind == "trades" else 60 for row in rows}
+    if len(lengths) > 1:
+        raise DataError("a file has bars of one length", where=str(path), value=sorted(lengths)[:5])
+    (seconds,) = lengths
     suffix = {1: "-second", 60: "", 3_600: "-hour", 86_400: "-daily"}.get(seconds, f"-{seconds}s")
     report = ImportReport(name + suffix, files_read=1)
     manifest_to_extend(catalog, report.name, seconds)
-    for coin in sorted({row["coin"] for row in made}):
-        add_rows(catalog, report.name, kind, coin, [row for row in made if row["coin"] == coin], report)
-    coins = sorted({row["coin"] for row in made})
+    coins = sorted({row["coin"] for row in rows})
+    for coin in coins:
+        add_rows(catalog, report.name, kind, coin, [row for row in rows if row["coin"] == coin], report)
     finish(catalog, report.name, coins, source=f"file {path.name}", bar_seconds=seconds)
     return report
 
@@ -268,10 +264,10 @@ def coin_tape(
     sessions = tuple(coin_session(start + timedelta(days=n)) for n in range((end - start).days + 1))
     files = day_files(catalog, manifest.name, "tickers", coin, [s.day.isoformat() for s in sessions])
     missing = sorted({s.day.isoformat() for s in sessions} - {path.stem for path in files})
-    connection, got = connect(), dict[str, Any]()
+    got: dict[str, Any] = {}
     if not missing:
         got = read_columns(
-            connection,
+            connect(),
             files,
             "SELECT epoch_ns(ts) AS ts, symbol, bid, ask, bid_amount, ask_amount, open_interest FROM rows "
             "WHERE starts_with(symbol, ?) ORDER BY ts, symbol = ?, symbol",  # the perpetual ends an instant
@@ -310,57 +306,48 @@ def coin_tape(
             for symbol, held in interest.items()
             if symbol != swap.symbol and math.isfinite(held)
         },
-        funding=_funding(connection, catalog, manifest.name, coin, sessions),
+        funding=_funding(catalog, manifest.name, coin, sessions),
         variance_clock=CALENDAR.name,
-        settlement_prices=_settlements(connection, catalog, manifest.name, coin),
+        settlement_prices=_settlements(catalog, manifest.name, coin),
         quote_seconds=float(np.median(np.diff(swap_ns)) / 1e9) if len(swap_ns) > 1 else 60.0,
         notes=manifest.notes,
     )
 
 
-def _funding(
-    connection: Any, catalog: Path, name: str, coin: str, sessions: Sequence[Session]
-) -> tuple[FundingRate, ...]:
-    files = day_files(catalog, name, "funding", coin, [session.day.isoformat() for session in sessions])
+def _stored(
+    catalog: Path, name: str, table: str, coin: str, select: str, days: Iterable[str] | None = None
+) -> list[tuple[Any, ...]]:
+    """Return what a query over ``rows`` finds in the files of a table; nothing where there are none."""
+    files = day_files(catalog, name, table, coin, days)
     if not files:
-        return ()
+        return []
+    columns = read_columns(connect(), files, select)
+    return list(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def _funding(catalog: Path, name: str, coin: str, sessions: Sequence[Session]) -> tuple[FundingRate, ...]:
     symbol = perpetual(coin).symbol
-    got = read_columns(
-        connection,
-        files,
-        "SELECT epoch_ns(ts) AS ts, rate_8h, index_price FROM rows WHERE symbol = ? ORDER BY ts",
-        [symbol],
+    select = (
+        f"SELECT epoch_ns(ts), rate_8h, index_price FROM rows WHERE symbol = {sql_text(symbol)} ORDER BY ts"  # noqa: S608
     )
+    found = _stored(catalog, name, "funding", coin, select, [session.day.isoformat() for session in sessions])
     return tuple(
-        FundingRate(symbol, int(at), Decimal(str(rate)), Decimal(str(index)))
-        for at, rate, index in zip(
-            got["ts"], got["rate_8h"].tolist(), got["index_price"].tolist(), strict=True
-        )
+        FundingRate(symbol, at, Decimal(str(rate)), Decimal(str(index))) for at, rate, index in found
     )
 
 
-def _settlements(connection: Any, catalog: Path, name: str, coin: str) -> dict[tuple[str, date], float]:
+def _settlements(catalog: Path, name: str, coin: str) -> dict[tuple[str, date], float]:
     """Return the price that each day's deliveries were settled at."""
-    files = day_files(catalog, name, "settlements", coin)
-    if not files:
-        return {}
-    got = read_columns(
-        connection, files, "SELECT epoch_ns(ts) AS ts, max(index_price) AS price FROM rows GROUP BY 1"
+    found = _stored(
+        catalog, name, "settlements", coin, "SELECT epoch_ns(ts), max(index_price) FROM rows GROUP BY 1"
     )
-    symbol = perpetual(coin).symbol
-    pairs = zip(got["ts"].tolist(), got["price"].tolist(), strict=True)
-    return {(symbol, from_ns(int(at)).date()): float(price) for at, price in pairs}
+    return {(perpetual(coin).symbol, from_ns(at).date()): price for at, price in found}
 
 
 def index_closes(catalog: Path, name: str, coin: str) -> dict[date, float]:
     """Return the venue's volatility index at the end of each day, fractions; empty where there is none."""
-    files = day_files(catalog, name, "volatility_index", coin)
-    if not files:
-        return {}
-    got = read_columns(connect(), files, "SELECT epoch_ns(ts) AS ts, close FROM rows ORDER BY ts")
-    return {
-        account_day(int(at)): vol for at, vol in zip(got["ts"].tolist(), got["close"].tolist(), strict=True)
-    }
+    select = "SELECT epoch_ns(ts), close FROM rows ORDER BY ts"
+    return {account_day(at): vol for at, vol in _stored(catalog, name, "volatility_index", coin, select)}
 
 
 # research -----------------------------------------------------------------------------------------------

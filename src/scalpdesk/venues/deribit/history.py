@@ -426,8 +426,16 @@ def read_capture(path: Path) -> tuple[Mapping[str, list[Row]], Counter[str]]:
 
 def _take_frame(text: str, found: Mapping[str, list[Row]]) -> str:
     """Add the rows of one frame; return its kind."""
-    if '"id"' not in text.partition('"result"')[0] and '"result"' in text:  # an answer over HTTP has no id
-        text = '{"id":0,' + text[1:]
+    try:
+        message = msgspec.json.decode(text)
+    except msgspec.DecodeError as problem:
+        raise WireError(f"not JSON: {problem}") from None
+    if "method" not in message:  # an answer; over HTTP it has no id
+        result = message.get("result")
+        if isinstance(result, list) and result and isinstance(result[0], dict) and "kind" in result[0]:
+            found["listings"] += [listing_row(each) for each in result]
+            return "instruments"
+        return "reply"
     frame = wire.decode_frame(text)
     if isinstance(frame, wire.Notification):
         kind = frame.channel.partition(".")[0]
@@ -436,10 +444,4 @@ def _take_frame(text: str, found: Mapping[str, list[Row]]) -> str:
         elif kind == "trades":
             found["prints"] += [print_row(message) for message in wire.rows(frame.data, "trades")]
         return kind
-    if isinstance(frame, wire.Heartbeat):
-        return "heartbeat"
-    result = frame.result
-    if isinstance(result, list) and result and isinstance(result[0], dict) and "kind" in result[0]:
-        found["listings"] += [listing_row(message) for message in result]
-        return "instruments"
-    return "reply"
+    return "heartbeat"
