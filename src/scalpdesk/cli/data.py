@@ -443,7 +443,7 @@ def _history(url: str | None, *, is_test: bool) -> Any:
     from scalpdesk.core.errors import ConfigError
 
     try:
-        from scalpdesk.venues.deribit.gateway import LIVE_URL, TEST_URL, socket_url
+        from scalpdesk.venues.deribit.gateway import LIVE_URL, TEST_URL, exchange_urls
         from scalpdesk.venues.deribit.history import HISTORY_URL, TEST_HISTORY_URL, DeribitHistory
     except ModuleNotFoundError as missing:
         raise ConfigError(
@@ -452,7 +452,7 @@ def _history(url: str | None, *, is_test: bool) -> Any:
             fix='pip install "scalpdesk[deribit]"',
         ) from missing
     if url is not None:
-        return DeribitHistory(socket_url(url, None), f"{url.rstrip('/')}/api/v2")
+        return DeribitHistory(*exchange_urls(url))
     return DeribitHistory(*((TEST_URL, TEST_HISTORY_URL) if is_test else (LIVE_URL, HISTORY_URL)))
 
 

@@ -25,7 +25,7 @@ from scalpdesk.datasets.store import connect
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.venues.deribit.gateway import socket_url
+from scalpdesk.venues.deribit.gateway import exchange_urls
 from scalpdesk.venues.deribit.history import DeribitHistory
 
 DAY = date(2025, 3, 5)
@@ -83,7 +83,7 @@ def own(tape, socket_enabled):
 
 
 def addresses(venue):
-    return socket_url(venue.url, None), f"{venue.url}/api/v2"
+    return exchange_urls(venue.url)
 
 
 def near_call(tape):

@@ -806,10 +806,22 @@ def _loop_ns() -> int:
     return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
 
 
+def exchange_urls(url: str) -> tuple[str, str]:
+    """Return the addresses of the websocket and the requests of an exchange, from its own or one of them.
+
+    >>> exchange_urls("http://127.0.0.1:8080/api/v2")
+    ('ws://127.0.0.1:8080/ws/api/v2', 'http://127.0.0.1:8080/api/v2')
+    """
+    host = url.rstrip("/").removesuffix("/api/v2").removesuffix("/ws")
+    scheme, _, rest = host.partition("://")
+    safe = "s" if scheme in ("https", "wss") else ""
+    return f"ws{safe}://{rest}{SOCKET_PATH}", f"http{safe}://{rest}/api/v2"
+
+
 def socket_url(url: str | None, live_token: LiveToken | None) -> str:
     """Return the address of the websocket: of a simulated exchange, the live or the test environment."""
     if url is not None:
-        return url.rstrip("/").replace("http", "ws", 1) + SOCKET_PATH
+        return exchange_urls(url)[0]
     return TEST_URL if live_token is None else LIVE_URL
 
 
