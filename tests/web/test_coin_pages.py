@@ -17,7 +17,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
 from scalpdesk.pricing.european import expiry_payoff_coin
-from scalpdesk.web import documents
+from scalpdesk.web import documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
@@ -81,7 +81,7 @@ def test_a_perpetual_counts_in_coin(coin):
     perpetual = held["BTC-PERPETUAL"]
     mark = desk.market.mark(perpetual.instrument_id)
     dollars = float(perpetual.quantity) * 10  # a contract is ten dollars
-    rows = {row["symbol"]: row for row in documents.positions(coin)["positions"]}
+    rows = {row["symbol"]: row for row in position_documents.positions(coin)["positions"]}
     row = rows["BTC-PERPETUAL"]
     gained = dollars * (1 / float(perpetual.average_price) - 1 / mark)
     assert float(amount(row["open_pnl"])) == pytest.approx(gained, abs=1e-8)
@@ -95,7 +95,7 @@ def test_a_perpetual_counts_in_coin(coin):
         prices = desk.market.mark(held[symbol].instrument_id) - float(held[symbol].average_price)
         assert float(amount(rows[symbol]["open_pnl"])) == pytest.approx(prices * float(held[symbol].quantity))
         assert len(rows[symbol]["mark"].partition(".")[2]) == 4
-    plan = documents.flatten_plan(coin)
+    plan = position_documents.flatten_plan(coin)
     assert plan["title"].endswith(f"unwind {abs(perpetual.quantity)} contracts")
     cost = float(plan["cost"].split()[2].rstrip(","))
     widths = {each: desk.market.quotes[held[each].instrument_id] for each in held}
@@ -132,12 +132,12 @@ def coin_pnl(follower, spot, change):
 
 
 def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollars(coin):
-    page = documents.position_page(coin)
+    page = position_documents.position_page(coin)
     assert (page["currency"], len(page["legs"])) == ("BTC", 3)
     spot = page["spot"]
     for row in page["ladder"]["rows"]:
         at = spot * (1 + round((float(amount(row["spot"])) / spot - 1) * 50) / 50)
-        for cell, change in zip(row["cells"], documents.LADDER_VOLS, strict=True):
+        for cell, change in zip(row["cells"], position_documents.LADDER_VOLS, strict=True):
             expected = coin_pnl(coin, at, change)
             assert float(amount(cell["text"])) == pytest.approx(expected, abs=5.1e-5)
             assert float(amount(cell["usd"])) == pytest.approx(expected * at, abs=0.51)
@@ -159,9 +159,9 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     worst = min(
         coin_pnl(coin, spot * (1 + step / 100), change)
         for step in range(-10, 11)
-        for change in (-documents.SHOCK_VOL, 0.0, documents.SHOCK_VOL)
+        for change in (-position_documents.SHOCK_VOL, 0.0, position_documents.SHOCK_VOL)
     )
-    shown = documents.worst_case(coin)
+    shown = position_documents.worst_case(coin)
     assert float(amount(shown["worst"])) == pytest.approx(worst, abs=5.1e-5)
     assert shown["worst_fraction"] == pytest.approx(-worst / 0.1, abs=1e-3)
     assert " BTC (" in page["sentence"]

@@ -10,9 +10,10 @@ import pytest
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.pricing import greeks
-from scalpdesk.web import documents
-from scalpdesk.web.documents import account_kind, break_even, crossings
+from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.web.documents import account_kind
 from scalpdesk.web.follower import COLUMNS, Series
+from scalpdesk.web.position_documents import break_even, crossings
 from scalpdesk.web.texts import countdown, json_safe, per_cent, plain, signed, span, tone
 
 
@@ -74,7 +75,7 @@ def test_break_even_move_earns_what_theta_costs():
 
 
 def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held):
-    worst = documents.worst_case(held)
+    worst = position_documents.worst_case(held)
     premium = sum(
         float(position.average_price * position.quantity * position.multiplier)
         for position in held.desk.positions.held()
@@ -87,7 +88,7 @@ def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held
 
 
 def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(held):
-    page = json_safe(documents.position_page(held))
+    page = json_safe(position_documents.position_page(held))
     spots, end = np.array(page["payoff"]["spots"]), np.array(page["payoff"]["expiry"])
     shares, value_now, strike, contracts = 0.0, 0.0, 281.0, 0.0
     for position in held.desk.positions.held():
@@ -99,7 +100,7 @@ def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(hel
         else:
             assert float(contract.strike) == strike
             contracts = units
-            line = documents.option_lines(held, {position.instrument_id: position.quantity})[0]
+            line = position_documents.option_lines(held, {position.instrument_id: position.quantity})[0]
             value_now += units * float(
                 greeks(page["spot"], strike, line.years, line.vol, line.is_call, style=line.style).price
             )
@@ -111,14 +112,14 @@ def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(hel
 
 
 def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
-    page = json_safe(documents.position_page(held))
+    page = json_safe(position_documents.position_page(held))
     rows = page["ladder"]["rows"]
     assert (len(rows), len(rows[0]["cells"])) == (11, 7)
     assert rows[5]["move"] == "0"
     assert rows[5]["cells"][3]["text"] == "0"
     assert [row["spot"] for row in rows] == sorted((row["spot"] for row in rows), reverse=True)
     holdings = {position.instrument_id: position.quantity for position in held.desk.positions.held()}
-    small = documents.ladder(held, holdings, (-0.001, 0.0, 0.001), (0.0, 0.01))
+    small = position_documents.ladder(held, holdings, (-0.001, 0.0, 0.001), (0.0, 0.01))
     book = held.greeks()
     step = 0.001 * page["spot"]
     expected = book.net_delta_shares * step + 0.5 * book.gamma_shares_per_usd * step**2
@@ -132,23 +133,23 @@ def test_crossings_lie_on_the_straight_lines():
 
 
 def test_deadlines_come_in_order_and_the_strategys_own_stands_first(held):
-    rows = documents.deadlines(held)
+    rows = position_documents.deadlines(held)
     assert [row["at_ns"] for row in rows] == sorted(row["at_ns"] for row in rows)
     assert [row["what"] for row in rows[:2]] == ["flat by", "session closes"]
     assert rows[0]["at"] == "15:50 ET"
-    assert documents.next_deadline(held) == rows[0]
+    assert position_documents.next_deadline(held) == rows[0]
 
 
 def test_search_finds_decisions_by_word_order_and_kind(held):
-    every = documents.why_page(held, limit=10_000)
-    hedges = documents.why_page(held, kind="hedge", limit=10_000)
+    every = order_documents.why_page(held, limit=10_000)
+    hedges = order_documents.why_page(held, kind="hedge", limit=10_000)
     assert every["found"] == held.decision_count
     assert hedges["found"] == held.taken["hedge"] + held.skipped["hedge"]
-    assert documents.why_page(held, search="straddle 281")["decisions"][0]["kind"] == "entry"
+    assert order_documents.why_page(held, search="straddle 281")["decisions"][0]["kind"] == "entry"
     order = next(iter(held.desk.orders.orders))
-    assert documents.why_page(held, search=order)["found"] == 1
-    assert documents.why_page(held, search="no such thing")["decisions"] == []
-    assert documents.why_page(held, taken=False)["found"] == sum(held.skipped.values())
+    assert order_documents.why_page(held, search=order)["found"] == 1
+    assert order_documents.why_page(held, search="no such thing")["decisions"] == []
+    assert order_documents.why_page(held, taken=False)["found"] == sum(held.skipped.values())
 
 
 def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
@@ -159,12 +160,12 @@ def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
     skips = [skip(number, reason) for number, reason in enumerate(reasons, start=1)]
     counts = {"taken": Counter(), "skipped": Counter(entry=4)}
     quiet = SimpleNamespace(engine=True, desk=held.desk, decisions=skips, **counts)
-    rows = documents.why_page(quiet)["decisions"]
+    rows = order_documents.why_page(quiet)["decisions"]
     assert [(row["number"], row["count"]) for row in rows] == [(4, 1), (3, 1), (2, 2)]
 
 
 def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):
-    plan = documents.flatten_plan(held)
+    plan = position_documents.flatten_plan(held)
     cost = 0.0
     for position in held.desk.positions.held():
         quote = held.desk.market.quotes[position.instrument_id]
@@ -192,7 +193,7 @@ def test_a_refused_order_stands_among_the_last_decisions_and_a_skip_does_not():
         (2, decision("in band", taken=False)),
         (3, decision("exit order refused: closing is not permitted now", taken=False)),
     ]
-    assert [number for number, _ in documents.last_taken(every)] == [3, 1]
+    assert [number for number, _ in order_documents.last_taken(every)] == [3, 1]
 
 
 def test_no_line_is_drawn_through_a_time_without_samples():

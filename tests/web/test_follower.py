@@ -10,7 +10,7 @@ from rich.console import Console
 from scalpdesk.cli.summary_view import SPARKS, LiveView
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.web import documents
+from scalpdesk.web import documents, position_documents
 from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
 from scalpdesk.web.texts import json_safe
 
@@ -48,7 +48,7 @@ def test_cash_and_positions_are_those_of_the_fills(held):
         held_units[contract.symbol] = held_units.get(contract.symbol, Decimal(0)) + signed
         cash -= signed * price * contract.multiplier + fee
     assert held.desk.account.cash == cash
-    rows = documents.positions(held)["positions"]
+    rows = position_documents.positions(held)["positions"]
     assert {row["symbol"]: Decimal(row["quantity"]) for row in rows} == held_units
     assert len(rows) == 3
 

@@ -19,7 +19,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import unexplained
-from scalpdesk.web import documents
+from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import clock, leg_label, plain, signed, span
 
@@ -264,7 +264,7 @@ class DeskRules:
             )
         if equity <= 0:
             return
-        risk = documents.risk_level(follower)
+        risk = position_documents.risk_level(follower)
         left = equity - float(risk["capital_tied_up"])
         source = "equity less what positions tie up"
         if limits is not None:
@@ -369,7 +369,7 @@ def holdings(follower: RunFollower) -> str:
     """Return what is held in words."""
     if follower.engine is None:
         return "nothing known"
-    return documents.holdings(follower) or "nothing"
+    return position_documents.holdings(follower) or "nothing"
 
 
 def quote_age_seconds(follower: RunFollower, number: InstrumentId) -> float:
@@ -404,8 +404,8 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
     if follower.engine is None:
         return f"{follower.run_dir.name}: nothing on record yet."
     head = documents.run_head(follower, is_running=is_running)
-    greeks = documents.greeks_document(follower)
-    counts = documents.orders_page(follower, 1)["counts"]
+    greeks = position_documents.greeks_document(follower)
+    counts = order_documents.orders_page(follower, 1)["counts"]
     counted = ", ".join(f"{counts[name]} {name}" for name in ("working", "unknown", "done", "rejected"))
     return "\n".join(
         (

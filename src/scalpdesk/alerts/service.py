@@ -25,7 +25,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.web import documents
+from scalpdesk.web import documents, position_documents
 from scalpdesk.web.feed import STATE_FILE
 from scalpdesk.web.follower import RunFollower
 
@@ -236,7 +236,7 @@ class AlertService:
                 return self._operate("flatten", command)
             code = f"{secrets.randbelow(10_000):04d}"
             self._codes[command.user] = (code, now_ns + int(CODE_SECONDS * NANOS_PER_SECOND))
-            plan = documents.flatten_plan(self.follower)
+            plan = position_documents.flatten_plan(self.follower)
             cost = f" {plan['cost']}" if plan.get("cost") else ""
             return f"{plan['title']}. {plan['legs']}{cost}\nTo do it, within a minute: /flatten {code}"
         return HELP

@@ -37,6 +37,8 @@ from scalpdesk.web.feed import (
     resident_bytes,
 )
 from scalpdesk.web.market import picker_page, volatility_page
+from scalpdesk.web.order_documents import fills_document, order_latency, orders_page, why_page
+from scalpdesk.web.position_documents import flatten_plan, greeks_document, position_page, positions
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
 from scalpdesk.web.texts import json_safe, span
@@ -250,18 +252,18 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         app.get(path, summary=summary, tags=["desk"])(answer)
 
     add("/api/performance", "Trading results: P&L by part, round trips, fills.", documents.performance)
-    add("/api/positions", "Positions with entry, mark and Greeks.", documents.positions)
-    add("/api/greeks", "Greeks of the whole book.", documents.greeks_document)
-    add("/api/position", "Position page: legs, payoff, ladder, deadlines.", documents.position_page)
+    add("/api/positions", "Positions with entry, mark and Greeks.", positions)
+    add("/api/greeks", "Greeks of the whole book.", greeks_document)
+    add("/api/position", "Position page: legs, payoff, ladder, deadlines.", position_page)
     add(
         "/api/volatility", "Volatility page: smiles, term structure, forecast, dealer gamma.", volatility_page
     )
     add("/api/picker", "Strike picker: the nearest chain, and why each refused strike is.", picker_page)
-    add("/api/flatten", "What flattening would send, and its estimated cost.", documents.flatten_plan)
+    add("/api/flatten", "What flattening would send, and its estimated cost.", flatten_plan)
     add(
         "/api/fills",
         "Executions in order, for the price chart.",
-        documents.fills_document,
+        fills_document,
     )
     add(
         "/api/desk",
@@ -274,7 +276,7 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
 
     @app.get("/api/orders", summary="Orders by group, unknown ones first.", tags=["desk"])
     def orders(limit: Annotated[int, Query(ge=1, le=5_000)] = 200) -> Response:
-        return _json(feed.read(lambda follower: documents.orders_page(follower, limit)) or {"orders": []})
+        return _json(feed.read(lambda follower: orders_page(follower, limit)) or {"orders": []})
 
     @app.get("/api/decisions", summary="Decisions, newest first, equal skips folded.", tags=["desk"])
     def decisions(
@@ -284,7 +286,7 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         limit: Annotated[int, Query(ge=1, le=2_000)] = 100,
     ) -> Response:
         found = feed.read(
-            lambda follower: documents.why_page(follower, search=search, kind=kind, taken=taken, limit=limit)
+            lambda follower: why_page(follower, search=search, kind=kind, taken=taken, limit=limit)
         )
         return _json(found or {"decisions": []})
 
@@ -368,7 +370,7 @@ def system_metrics(feed: DeskFeed) -> dict[str, Any]:
                 "quote_oddities": (
                     {} if follower.engine is None else dict(sorted(follower.desk.market.oddities.items()))
                 ),
-                "order_latency": None if follower.engine is None else documents.order_latency(follower),
+                "order_latency": None if follower.engine is None else order_latency(follower),
             }
         lags = sorted(feed.lags)
     return {

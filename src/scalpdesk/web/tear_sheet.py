@@ -30,7 +30,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.web import documents
+from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
@@ -184,7 +184,7 @@ def sheet_document(
         + (f", {when}" if when else ""),
         "subtitle": f"{_span_of(len(days))}. {kind}.",
         "kind": documents.account_kind(header),
-        "currency": documents.currency_of(follower),
+        "currency": position_documents.currency_of(follower),
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),
@@ -192,7 +192,7 @@ def sheet_document(
         "parts": documents.waterfall(parts),
         "cost_note": documents.cost_note(parts),
         "columns": columns,
-        "fills": documents.fills_document(follower)["columns"],
+        "fills": order_documents.fills_document(follower)["columns"],
         "models": _model_block(model, own, models),
         "paths": _path_block(total, paths),
         "rent": {

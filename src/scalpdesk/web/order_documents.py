@@ -1,0 +1,234 @@
+"""Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.intents import Decision, Side
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.texts import clock, leg_label, plain
+
+ZERO = Decimal(0)
+
+LAST_DECISIONS = 7
+GROUPS = {
+    OrderState.UNKNOWN: "unknown",
+    OrderState.REJECTED: "rejected",
+    OrderState.FILLED: "done",
+    OrderState.CANCELLED: "done",
+    OrderState.EXPIRED: "done",
+}
+GROUP_ORDER = ("unknown", "working", "rejected", "done")
+
+
+def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Decision]]:
+    """Return the last decisions that were taken, and orders that were refused, newest first."""
+    found = [
+        (number, decision)
+        for number, decision in decisions
+        if decision.taken or (decision.reasons and " order refused: " in decision.reasons[0])
+    ]
+    return found[: -LAST_DECISIONS - 1 : -1]
+
+
+def decisions_note(follower: RunFollower) -> str:
+    """Return how many decisions were taken and skipped."""
+    taken, skipped = sum(follower.taken.values()), sum(follower.skipped.values())
+    return f"{taken:,} taken, {f'{skipped:,} skipped' if skipped else 'none skipped'}"
+
+
+def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict[str, Any]:
+    """Return a decision as a row: when, what, why, spot."""
+    orders = [
+        order
+        for name in decision.client_order_ids
+        if (order := follower.desk.orders.orders.get(name)) is not None
+    ]
+    sides = {order.submitted.side for order in orders}
+    what, way = decision.kind.value.replace("_", " "), ""
+    if len(sides) == 1:
+        side = sides.pop()
+        way = "up" if side is Side.BUY else "down"
+        quantity = sum((order.submitted.quantity for order in orders), ZERO)
+        what = f"{'▲ buy' if side is Side.BUY else '▼ sell'} {quantity.normalize():f}"
+    elif not decision.taken:
+        what = f"no {what}"
+    spot = decision.facts.get("spot")
+    return {
+        "number": number,
+        "ts_ns": decision.ts_ns,
+        "time": clock(decision.ts_ns),
+        "day": f"{to_new_york(decision.ts_ns):%Y-%m-%d}",
+        "kind": decision.kind.value,
+        "taken": decision.taken,
+        "what": what,
+        "way": way,
+        "why": decision.reasons[0].replace(" -", " −") if decision.reasons else "",
+        "reasons": list(decision.reasons),
+        "spot": plain(spot) if isinstance(spot, float | int) else None,
+        "orders": list(decision.client_order_ids),
+    }
+
+
+def orders_page(follower: RunFollower, limit: int = 200) -> dict[str, Any]:
+    """Return the orders by group, unknown ones first, the newest of each first."""
+    if follower.engine is None:
+        return {"empty": "No run yet. Start one with: scalpdesk demo", "orders": [], "counts": {}}
+    orders = list(follower.desk.orders.orders.values())
+    counts = Counter(GROUPS.get(order.state, "working") for order in orders)
+    rows: list[dict[str, Any]] = []
+    for group in GROUP_ORDER:
+        members = [order for order in reversed(orders) if GROUPS.get(order.state, "working") == group]
+        rows += [order_row(follower, order, group) for order in members[: max(limit - len(rows), 0)]]
+    doubt = counts["unknown"]
+    return {
+        "sentence": (
+            f"{doubt} order{'s are' if doubt > 1 else ' is'} in doubt: each counts as one that may fill."
+            if doubt
+            else f"Nothing is in doubt: {counts['working']} working, {counts['done']} done,"
+            f" {counts['rejected']} rejected."
+        ),
+        "counts": {name: counts[name] for name in GROUP_ORDER},
+        "orders": rows,
+        "total": len(orders),
+        "latency": order_latency(follower),
+    }
+
+
+def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]:
+    """Return one order with its time line; steps in milliseconds after it was sent."""
+    sent = order.submitted
+    contract = follower.desk.instruments[sent.instrument_id]
+    history = follower.histories.get(order.client_order_id, [])
+    return {
+        "id": order.client_order_id,
+        "group": group,
+        "state": order.state.value,
+        "label": leg_label(contract),
+        "symbol": contract.symbol,
+        "way": "up" if sent.side is Side.BUY else "down",
+        "what": f"{'▲ buy' if sent.side is Side.BUY else '▼ sell'} {sent.quantity.normalize():f}",
+        "side": sent.side.value,
+        "quantity": str(sent.quantity),
+        "filled": str(order.filled),
+        "average": plain(order.average_price) if order.filled else None,
+        "type": sent.order_type.value,
+        "limit": plain(sent.limit_price),
+        "purpose": sent.purpose.value,
+        "reason": order.reason,
+        "venue_id": order.venue_order_id,
+        "created_ns": order.created_ns,
+        "time": clock(order.created_ns),
+        "steps": [
+            {
+                "state": state,
+                "time": clock(at_ns),
+                "after_ms": round((at_ns - order.created_ns) / 1e6, 1),
+                "reason": reason,
+            }
+            for at_ns, state, reason in history
+        ],
+    }
+
+
+def order_latency(follower: RunFollower) -> dict[str, float | None]:
+    """Return the median and the 99 % quantile of the time from an order to its last state, ms."""
+    took = [
+        (history[-1][0] - order.created_ns) / 1e6
+        for name, history in follower.histories.items()
+        if history and (order := follower.desk.orders.orders.get(name)) is not None and not order.is_live
+    ]
+    if not took:
+        return {"p50_ms": None, "p99_ms": None}
+    return {"p50_ms": round(float(np.median(took)), 3), "p99_ms": round(float(np.quantile(took, 0.99)), 3)}
+
+
+def why_page(
+    follower: RunFollower,
+    *,
+    search: str = "",
+    kind: str = "",
+    taken: bool | None = None,
+    limit: int = 100,
+) -> dict[str, Any]:
+    """Return the decisions, newest first; equal skips in a row are folded into one row with their count."""
+    if follower.engine is None:
+        return {"empty": "No run yet. Start one with: scalpdesk demo", "decisions": []}
+    words = search.lower().split()
+    rows: list[dict[str, Any]] = []
+    found = 0
+    for number, decision in reversed(follower.decisions):
+        if (kind and decision.kind.value != kind) or (taken is not None and decision.taken is not taken):
+            continue
+        if words:
+            text = " ".join((str(number), decision.kind.value, *decision.reasons, *decision.client_order_ids))
+            if not all(word in text.lower() for word in words):
+                continue
+        found += 1
+        before = rows[-1] if rows else None
+        if (
+            before is not None
+            and not decision.taken
+            and not before["taken"]
+            and before["kind"] == decision.kind.value
+            and _fold(before["why"]) == _fold(decision.reasons[0] if decision.reasons else "")
+        ):
+            before["count"] += 1
+            before["first_time"] = clock(decision.ts_ns)
+            continue
+        if len(rows) >= limit:
+            continue
+        row = decision_row(follower, number, decision)
+        row["count"] = 1
+        row["facts"] = {
+            name: value if isinstance(value, str) else f"{value:,.6g}".replace("-", "−")
+            for name, value in decision.facts.items()
+        }
+        rows.append(row)
+    return {
+        "sentence": (
+            f"{sum(follower.taken.values()):,} decisions taken, {sum(follower.skipped.values()):,} skipped."
+        ),
+        "by_kind": {
+            name: {"taken": follower.taken[name], "skipped": follower.skipped[name]}
+            for name in sorted(follower.taken.keys() | follower.skipped.keys())
+        },
+        "found": found,
+        "decisions": rows,
+    }
+
+
+def _fold(reason: str) -> str:
+    """Return a reason without its figures, so that equal reasons of different moments compare equal."""
+    return "".join(character for character in reason if not character.isdigit() and character not in "+-−.,")
+
+
+def fills_document(follower: RunFollower, since: int = 0) -> dict[str, Any]:
+    """Return the executions in order; ``t`` in UTC seconds, ``side`` +1 bought, −1 sold."""
+    rows: dict[str, list[Any]] = {"t": [], "price": [], "side": [], "hedge": [], "text": []}
+    if follower.engine is None:
+        return {"run": follower.run_dir.name, "from": since, "columns": rows}
+    orders = follower.desk.orders.orders
+    for at_ns, name, _, quantity, price, _ in follower.fills[since:]:
+        order = orders.get(name)
+        if order is None:
+            continue
+        sent = order.submitted
+        contract = follower.desk.instruments[sent.instrument_id]
+        is_buy = sent.side is Side.BUY
+        rows["t"].append(at_ns / NANOS_PER_SECOND)
+        rows["price"].append(float(price))
+        rows["side"].append(1 if is_buy else -1)
+        rows["hedge"].append(not isinstance(contract, OptionContract))
+        rows["text"].append(
+            f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {quantity.normalize():f}"
+            f" {leg_label(contract)} at {plain(price)}"
+        )
+    return {"run": follower.run_dir.name, "from": since, "columns": rows}

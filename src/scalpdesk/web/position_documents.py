@@ -1,0 +1,456 @@
+"""What is held, as JSON documents: legs, Greeks, spot ladder, deadlines, and what flattening would send."""
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.engine.desk import margin_row
+from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
+from scalpdesk.portfolio.positions import Position
+from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
+from scalpdesk.risk.checks import capital_of
+from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, tone
+
+ZERO = Decimal(0)
+
+SHOCK_SPOT = 0.10
+SHOCK_VOL = 0.10
+"""The worst case: spot up to 10 % either way, every volatility up to 10 points either way."""
+LADDER_SPOTS = 11
+LADDER_VOLS = (-0.10, -0.06, -0.03, 0.0, 0.03, 0.06, 0.10)
+NEW_YORK_DAY = "%-d %b %Y"
+
+
+def holdings(follower: RunFollower) -> str:
+    """Return what is held, in words; empty when nothing is."""
+    instruments, held = follower.desk.instruments, follower.desk.positions.held()
+    return ", ".join(
+        f"{signed(each.quantity, 0)} {leg_label(instruments[each.instrument_id])}" for each in held
+    )
+
+
+def currency_of(follower: RunFollower) -> str:
+    """Return what the run counts in."""
+    config = {} if follower.header is None else follower.header.config
+    return str(config.get("desk", {}).get("currency", "USD"))
+
+
+def worst_case(follower: RunFollower) -> dict[str, Any]:
+    """Return the worst P&L of the book from here, beside the day's loss limit.
+
+    The worst of spot within 10 % and volatility within 10 points, now: with what is held, and with every
+    order that works or is unknown filled as well, whichever is worse.
+    """
+    desk = follower.desk
+    limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
+    whole = 0 if follower.price_places == 2 else 4
+    holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
+    filled = dict(holdings)
+    for order in desk.orders.live.values():
+        number = order.submitted.instrument_id
+        filled[number] = filled.get(number, ZERO) + order.signed_leaves
+    worst = 0.0
+    for book in (holdings, filled) if filled != holdings else (holdings,):
+        grid = ladder(follower, book, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 21), (-SHOCK_VOL, 0.0, SHOCK_VOL))
+        if grid is None:
+            return {"worst": None, "limit": plain(-limit, whole), "worst_fraction": None}
+        worst = min(worst, float(grid["pnl_usd"].min()))
+    fraction = min(-worst / float(limit), 1.0) if limit > 0 else 1.0
+    return {
+        "worst": signed(worst, whole) if worst else "0",
+        "limit": plain(-limit, whole),
+        "worst_fraction": round(fraction, 4),
+    }
+
+
+def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -> list[OptionLine] | None:
+    """Return the options of a book as lines to be priced; None when one of them has no value yet."""
+    desk, now_ns = follower.desk, follower.now_ns
+    lines = []
+    for number, quantity in holdings.items():
+        contract = desk.instruments[number]
+        if not isinstance(contract, OptionContract) or not quantity:
+            continue
+        valuation, spot = follower.value(number), _spot(follower)
+        if valuation is None or spot is None:
+            return None
+        years = max((expiry_instant_ns(contract) - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR, 0.0)
+        premium = math.log(valuation.spot / spot) / years if contract.is_inverse and years else 0.0
+        lines.append(
+            OptionLine(
+                strike=float(contract.strike),
+                years=years,
+                is_call=contract.is_call,
+                vol=valuation.vol,
+                contracts=float(quantity),
+                multiplier=float(contract.multiplier),
+                rate=0.0 if contract.is_inverse else valuation.rate,
+                dividend_yield=0.0 if contract.is_inverse else valuation.dividend_yield,
+                style=contract.style.value,
+                is_inverse=contract.is_inverse,
+                forward_premium=premium,
+            )
+        )
+    return lines
+
+
+def ladder(
+    follower: RunFollower,
+    holdings: dict[InstrumentId, Decimal],
+    moves: Sequence[float] | np.ndarray[Any, Any],
+    vol_changes: Sequence[float],
+    days_ahead: Sequence[float] = (0.0,),
+) -> dict[str, Any] | None:
+    """Return a scenario grid of a book on the run's underlying; None while something has no price.
+
+    It counts in the currency that the options are priced in; of a desk in coin ``pnl_in_usd`` is the coin
+    earned at the price of each spot.
+    """
+    desk = follower.desk
+    spot = desk.market.mark(desk.view.underlying)
+    lines = option_lines(follower, holdings)
+    if spot is None or lines is None:
+        return None
+    shares = dollars = 0.0
+    for number, quantity in holdings.items():
+        contract = desk.instruments[number]
+        if contract.contract_usd:
+            dollars += float(quantity) * contract.contract_usd
+        elif not isinstance(contract, OptionContract):
+            shares += float(quantity) * contract.multiplier
+    spots = spot * (1.0 + np.asarray(moves, dtype=np.float64))
+    grid = scenario_grid(
+        lines,
+        spot,
+        spots=spots,
+        vol_changes=vol_changes,
+        days_ahead=days_ahead,
+        shares=shares,
+        inverse_usd=dollars,
+    )
+    return grid | {"spots": spots, "pnl_in_usd": grid["pnl_usd"] * spots[:, None, None]}
+
+
+def position_block(follower: RunFollower) -> dict[str, Any]:
+    """Return legs, Greeks, expiry and deadline as the Desk page shows them."""
+    desk, now_ns = follower.desk, follower.now_ns
+    held = sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    legs = [leg_row(follower, position) for position in held]
+    greeks = follower.greeks()
+    expiries = [
+        contract.expiry
+        for position in held
+        if isinstance(contract := desk.instruments[position.instrument_id], OptionContract)
+    ]
+    note = None
+    if expiries:
+        first = min(expiries)
+        note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
+    even = break_even(greeks.gamma_shares_per_usd, greeks.theta_usd_per_day, _spot(follower))
+    return {
+        "note": note,
+        "legs": legs,
+        "greeks": {
+            "delta": signed(greeks.net_delta_shares) if held else None,
+            "gamma": signed(greeks.gamma_shares_per_usd) if held else None,
+            "theta": signed(follower.money(greeks.theta_usd_per_day)) if held else None,
+            "vega": signed(follower.money(greeks.vega_usd_per_point)) if held else None,
+        },
+        "deadline": next_deadline(follower),
+        "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
+    }
+
+
+def _spot(follower: RunFollower) -> float | None:
+    return follower.desk.market.mark(follower.desk.view.underlying)
+
+
+def _leg_order(follower: RunFollower, position: Position) -> tuple[bool, date, Decimal, bool]:
+    contract = follower.desk.instruments[position.instrument_id]
+    if not isinstance(contract, OptionContract):
+        return True, date.max, ZERO, False
+    return False, contract.expiry, contract.strike, not contract.is_call
+
+
+def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
+    """Return what a position has gained since its entry; in coin for a future that settles in it."""
+    entry = float(position.average_price)
+    if contract.contract_usd:
+        return float(position.quantity) * contract.contract_usd * (1.0 / entry - 1.0 / mark)
+    return float(position.quantity) * position.multiplier * (mark - entry)
+
+
+def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
+    """Return one position: held, entry, mark, delta, P&L open."""
+    desk = follower.desk
+    number = position.instrument_id
+    contract = desk.instruments[number]
+    units = float(position.quantity) * position.multiplier
+    valuation = follower.value(number) if isinstance(contract, OptionContract) else None
+    delta = units if not isinstance(contract, OptionContract) else None
+    if valuation is not None:
+        delta = units * valuation.greeks.delta
+    mark = desk.market.mark(number)
+    if contract.contract_usd and mark is not None:
+        delta = float(position.quantity) * contract.contract_usd / mark
+    is_option = isinstance(contract, OptionContract)
+    open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
+    small = 2 if follower.price_places == 2 else 6
+    return {
+        "symbol": contract.symbol,
+        "label": leg_label(contract),
+        "expiry": contract.expiry.isoformat() if isinstance(contract, OptionContract) else None,
+        "quantity": str(position.quantity),
+        "held": signed(position.quantity, 0 if position.quantity == int(position.quantity) else 2),
+        "entry": plain(position.average_price, follower.price_places) if is_option else None,
+        "mark": plain(mark, follower.price_places if is_option else None),
+        "verdict": desk.market.verdict(number, follower.now_ns).value,
+        "delta": signed(delta, 1),
+        "vol": per_cent(None if valuation is None else valuation.vol),
+        "open_pnl": signed(open_pnl),
+        "open_tone": tone(open_pnl),
+        "gamma": None if valuation is None else signed(units * valuation.greeks.gamma),
+        "theta": None if valuation is None else signed(units * valuation.greeks.theta / 365.0, small),
+        "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
+    }
+
+
+def break_even(gamma: float, theta: float, spot: float | None) -> float | None:
+    """Return the move of a day, as a fraction of spot, at which gamma earns what theta costs.
+
+    Half gamma times the squared move equals theta of a calendar day; None for a book that is not long
+    gamma and paying.
+
+    Examples
+    --------
+    >>> round(break_even(3.13, -15.76, 265.77), 4)
+    0.0119
+    """
+    if spot is None or not (gamma > 0.0 > theta):
+        return None
+    return math.sqrt(-2.0 * theta / gamma) / spot
+
+
+def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
+    """Return every deadline ahead, the nearest first: the strategy's own, the venue's, close and expiry."""
+    desk, now_ns, header = follower.desk, follower.now_ns, follower.header
+    assert header is not None
+    found: list[tuple[int, str]] = []
+    session = desk.view.session
+    held = desk.positions.held()
+    if session is not None and now_ns < session.close_ns:
+        found.append((session.close_ns, "session closes"))
+        exits = header.config.get("strategies", {}).get(header.strategy, {}).get("exits") or {}
+        if held and exits.get("close_at"):
+            found.append((session.clock_ns(str(exits["close_at"])), "flat by (exits.close_at)"))
+        minutes = exits.get("flat_minutes_before_close")
+        if held and minutes is not None:
+            found.append((session.close_ns - int(float(minutes) * 60 * NANOS_PER_SECOND), "flat by"))
+    for position in held:
+        contract = desk.instruments[position.instrument_id]
+        if isinstance(contract, OptionContract):
+            label = leg_label(contract)
+            found.append((contract_deadline_ns(contract, header.venue), f"{label}: last order"))
+            found.append((expiry_instant_ns(contract), f"{label}: expires"))
+    rows = []
+    for at_ns, what in sorted(found):
+        seconds = (at_ns - now_ns) / NANOS_PER_SECOND
+        moment = to_new_york(at_ns)
+        rows.append(
+            {
+                "what": what,
+                "at_ns": at_ns,
+                "at": f"{moment:%H:%M} ET" if seconds < 86_400 else f"{moment:%-d %b %Y, %H:%M} ET",
+                "left": countdown(seconds),
+                "seconds": round(seconds),
+                "tone": "warn" if seconds < 120 else "muted",
+            }
+        )
+    return rows
+
+
+def next_deadline(follower: RunFollower) -> dict[str, Any] | None:
+    """Return the nearest deadline of what is held, or of the session."""
+    ahead = [row for row in deadlines(follower) if row["seconds"] > 0]
+    return ahead[0] if ahead else None
+
+
+def position_page(follower: RunFollower) -> dict[str, Any]:
+    """Return the Position page: legs, payoff now and at expiry, ladder, break-evens, deadlines."""
+    if follower.engine is None:
+        return {"empty": "No run yet. Start one with: scalpdesk demo"}
+    desk = follower.desk
+    block = position_block(follower)
+    holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
+    if not holdings:
+        return {**block, "empty": "Nothing is held. The legs appear here after the first fill."}
+    moves = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 101)
+    expiries = [
+        (expiry_instant_ns(contract) - follower.now_ns) / NANOS_PER_SECOND / 86_400
+        for number in holdings
+        if isinstance(contract := desk.instruments[number], OptionContract)
+    ]
+    ahead = max(min(expiries), 0.0) if expiries else 0.0
+    curve = ladder(follower, holdings, moves, (0.0,), (0.0, ahead) if ahead else (0.0,))
+    table = ladder(follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS)
+    page = {**block, "deadlines": deadlines(follower), "spot": _spot(follower), **worst_case(follower)}
+    page["currency"] = currency_of(follower)
+    if curve is None or table is None:
+        return page | {"note_ladder": "No payoff: a held leg has no quote yet."}
+    now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
+    end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
+    spots = [float(value) for value in curve["spots"]]
+    cells, in_usd = table["pnl_usd"][:, :, 0], table["pnl_in_usd"][:, :, 0]
+    is_coin = follower.price_places != 2
+    decimals = 4 if is_coin else 0
+    distance, spot_now = desk.margin_distance(), _spot(follower)
+    margin = "" if distance is None or spot_now is None else f" {distance.text(spot_now)}"
+    widest = float(np.abs(cells).max()) or 1.0
+    evens = crossings(spots, end_curve)
+    return page | {
+        "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
+        "break_evens": [plain(value) for value in evens],
+        "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page) + margin,
+        "ladder": {
+            "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in LADDER_VOLS],
+            "rows": [
+                {
+                    "spot": plain(float(spot)),
+                    "move": signed(100 * (float(spot) / (_spot(follower) or 1.0) - 1.0), 0),
+                    "cells": [
+                        {
+                            "text": signed(float(cell), decimals),
+                            "heat": round(float(cell) / widest, 3),
+                            "usd": signed(float(dollars), 0) if is_coin else None,
+                        }
+                        for cell, dollars in zip(row, worth, strict=True)
+                    ],
+                }
+                for spot, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
+            ],
+        },
+    }
+
+
+def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: dict[str, Any]) -> str:
+    """Return the answer to "what happens if it moves?"; ``in_usd`` is None for a desk in dollars."""
+
+    def amount(row: int) -> str:
+        if in_usd is None:
+            return str(signed(float(cells[row, 3]), 0))
+        return (
+            f"{signed(float(cells[row, 3]), 4)} {page['currency']} ({signed(float(in_usd[row, 3]), 0)} USD)"
+        )
+
+    text = f"10 % up earns {amount(-1)}, 10 % down {amount(0)}; the worst cell is {page['worst']}."
+    if evens:
+        text += (
+            f" At the first expiry it breaks even at {' and '.join(plain(value) or '' for value in evens)}."
+        )
+    return text
+
+
+def crossings(spots: Sequence[float], values: Sequence[float]) -> list[float]:
+    """Return the spots at which a curve crosses zero, by straight lines between its points.
+
+    >>> crossings([90.0, 100.0, 110.0], [5.0, -5.0, 5.0])
+    [95.0, 105.0]
+    """
+    found = []
+    for place in range(len(values) - 1):
+        low, high = values[place], values[place + 1]
+        if low * high < 0:
+            found.append(spots[place] + (spots[place + 1] - spots[place]) * low / (low - high))
+    return found
+
+
+def risk_level(follower: RunFollower) -> dict[str, Any]:
+    """Return capital and limits: equity, premium and half the shares' value tied up, loss left today."""
+    desk = follower.desk
+    limits, equity = desk.gate.limits, desk.attribution.nav
+    tied = 0.0
+    for position in desk.positions.held():
+        mark = desk.market.mark(position.instrument_id)
+        if mark is not None:
+            tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
+    limit = limits.daily_loss_limit(desk.session_equity)
+    distance = desk.margin_distance()
+    return {
+        "margin": None if distance is None else margin_row(distance),
+        "equity": f"{follower.money(equity):f}",
+        "capital_tied_up": f"{follower.money(tied):f}",
+        "capital_fraction": round(tied / float(equity), 4) if equity else None,
+        "max_capital_fraction": limits.max_capital_fraction,
+        "daily_loss_limit": f"{follower.money(limit):f}",
+        "loss_left": f"{follower.money(limit + min(equity - desk.session_equity, ZERO)):f}",
+        "losses_in_a_row": desk.gate.closed_trades.losses_in_a_row,
+        "max_losses_in_a_row": limits.max_consecutive_losses,
+    }
+
+
+def positions(follower: RunFollower) -> dict[str, Any]:
+    """Return the positions with entry, mark and Greeks."""
+    if follower.engine is None:
+        return {"positions": []}
+    held = sorted(follower.desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    return {"positions": [leg_row(follower, position) for position in held]}
+
+
+def greeks_document(follower: RunFollower) -> dict[str, Any]:
+    """Return the Greeks of the book: shares, shares a unit of currency, currency a day and a point."""
+    if follower.engine is None:
+        return {"greeks": None}
+    total = follower.greeks()
+    return {
+        "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
+        "net_delta_shares": total.net_delta_shares,
+        "option_delta_shares": total.option_delta_shares,
+        "owned_shares": total.owned_shares,
+        "gamma_shares_per_usd": total.gamma_shares_per_usd,
+        "theta_usd_per_day": total.theta_usd_per_day,
+        "vega_usd_per_point": total.vega_usd_per_point,
+        "band_shares": follower.band,
+    }
+
+
+def flatten_plan(follower: RunFollower) -> dict[str, Any]:
+    """Return what flattening would send, and its cost at half the quoted spread and at twice that."""
+    if follower.engine is None:
+        return {"title": "Flatten", "legs": "nothing is held", "is_flat": True}
+    desk = follower.desk
+    legs, half_spreads, unknown = [], 0.0, []
+    shares = ZERO
+    held = sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    for position in held:
+        contract = desk.instruments[position.instrument_id]
+        quote = desk.market.quotes[position.instrument_id]
+        legs.append(f"{leg_label(contract)} {signed(-position.quantity, 0)}")
+        if not isinstance(contract, OptionContract):
+            shares += position.quantity
+        width = math.nan if quote is None else quote.ask - quote.bid
+        if math.isfinite(width):
+            units = abs(float(position.quantity)) * position.multiplier
+            if contract.contract_usd and quote is not None:  # its price is in dollars, its value in coin
+                units *= contract.contract_usd / (quote.bid * quote.ask)
+            half_spreads += 0.5 * width * units
+        else:
+            unknown.append(leg_label(contract))
+    if not legs:
+        return {"title": "Flatten: nothing is held", "legs": "", "is_flat": True, "cost": None}
+    options = any(isinstance(desk.instruments[each.instrument_id], OptionContract) for each in held)
+    unit = "contracts" if desk.instruments[desk.view.underlying].contract_usd else "shares"
+    rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
+    title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
+    estimated = follower.money(half_spreads)
+    cost = f"Estimated cost {plain(estimated)}, at worst {plain(2 * estimated)}."
+    if unknown:
+        cost += f" Without a two-sided quote: {', '.join(unknown)}."
+    return {"title": title, "legs": ", ".join(legs) + " at the market.", "is_flat": False, "cost": cost}
