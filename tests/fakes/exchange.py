@@ -15,7 +15,7 @@ import msgspec
 
 from fakes.clock import ManualClock
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Keyring
-from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world

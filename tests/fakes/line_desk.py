@@ -17,7 +17,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol, us_option

@@ -17,7 +17,7 @@ from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Instruments

@@ -15,7 +15,7 @@ from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.deribit.app import API_PATH, SOCKET_PATH, DeribitApi, RpcSession
 from scalpdesk.exchange.market import Pace, SimulatedMarket

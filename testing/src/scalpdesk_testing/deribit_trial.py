@@ -14,7 +14,7 @@ import msgspec
 import websockets
 
 from scalpdesk.exchange.alpaca.app import Keyring
-from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.deribit.app import DeribitApi, RpcFault, RpcSession
 from scalpdesk.simulation.faults import Fault

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
-from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.venues.alpaca.transport import P

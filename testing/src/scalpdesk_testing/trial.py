@@ -24,7 +24,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader

@@ -20,7 +20,7 @@ from yarl import URL
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk.exchange.alpaca.orders import AccountDesk, OrderDesk
-from scalpdesk.exchange.alpaca.serializers import (
+from scalpdesk.exchange.alpaca.requests import (
     INTERNAL,
     NOT_FOUND,
     TOO_MANY,

@@ -15,21 +15,23 @@ import numpy as np
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
-from scalpdesk.exchange.alpaca.serializers import (
+from scalpdesk.exchange.alpaca.requests import (
     MALFORMED,
     NOT_FOUND,
     ApiError,
     Request,
-    asset_class,
-    asset_id,
-    asset_json,
     coming_weekend,
-    contract_json,
-    instant,
-    new_york_instant,
     query_date,
     query_ns,
     timeframe_seconds,
+)
+from scalpdesk.exchange.alpaca.serializers import (
+    asset_class,
+    asset_id,
+    asset_json,
+    contract_json,
+    instant,
+    new_york_instant,
 )
 from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket

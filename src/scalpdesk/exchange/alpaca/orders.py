@@ -9,22 +9,24 @@ from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
-from scalpdesk.exchange.alpaca.serializers import (
+from scalpdesk.exchange.alpaca.requests import (
     FORBIDDEN,
     MALFORMED,
     NOT_FOUND,
     UNPROCESSABLE,
     ApiError,
     Request,
+    from_refusal,
+    query_us,
+)
+from scalpdesk.exchange.alpaca.serializers import (
     account_json,
     activity_json,
     asset_id,
-    from_refusal,
     leaders,
     order_json,
     own_id,
     position_json,
-    query_us,
 )
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import OptionContract

@@ -13,7 +13,8 @@ from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.alpaca.market_data import bar_json, quote_json, trade_json
-from scalpdesk.exchange.alpaca.serializers import ApiError, instant, update_json
+from scalpdesk.exchange.alpaca.requests import ApiError
+from scalpdesk.exchange.alpaca.serializers import instant, update_json
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.simulation.faults import Fault

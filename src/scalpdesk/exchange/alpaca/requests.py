@@ -1,0 +1,283 @@
+"""Requests to Alpaca's REST interface, answers and error messages, and instants in a query.
+
+What a request holds that is not valid raises :class:`ApiError`, here and in the endpoints.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from scalpdesk.core.intents import Side
+from scalpdesk.exchange.alpaca.serializers import asset_id, number_text
+from scalpdesk.instruments.sessions import new_york_ns, to_ns
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.orders import (
+    Cause,
+    OrderRequest,
+    Refused,
+    Structure,
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """HTTP request; header names are in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    at_ns: int = 0
+    """Arrival by the clock of the rate limits, nanoseconds."""
+    name: str = ""
+    """Variable part of the path: a symbol or an id; the router finds it."""
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the market data interface is asked, not the trading interface."""
+        return self.path.startswith(("/v2/stocks/", "/v1beta1/", "/v1/"))
+
+    @property
+    def is_options(self) -> bool:
+        """Whether option data are asked for."""
+        return self.path.startswith("/v1beta1/options/")
+
+    def flag(self, name: str) -> bool:
+        """Return whether a query parameter is true ("true", "1" or "yes")."""
+        return self.query.get(name, "").lower() in ("true", "1", "yes")
+
+    def listed(self, name: str) -> list[str]:
+        """Return a comma-joined query parameter as a list."""
+        return [part for part in self.query.get(name, "").split(",") if part]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """HTTP answer, with the fault that applies to its delivery."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
+
+    def json(self) -> Any:
+        """Return the decoded body."""
+        return msgspec.json.decode(self.body)
+
+
+class ApiError(Exception):
+    """An answer with an error object.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    code
+        Alpaca's error code; None omits it.
+    message
+        Message text, which clients match.
+    extra
+        Further fields of the object.
+    """
+
+    def __init__(self, status: int, code: int | None, message: str, **extra: str | list[str]) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.extra = extra
+        super().__init__(message)
+
+    def document(self) -> dict[str, Any]:
+        """Return the error object."""
+        start: dict[str, Any] = {} if self.code is None else {"code": self.code}
+        return {**start, "message": self.message, **self.extra}
+
+
+FORBIDDEN = 40310000
+MALFORMED = 40010001
+UNPROCESSABLE = 42210000
+NOT_FOUND = 40410000
+UNAUTHORIZED = 40110000
+TOO_MANY = 42910000
+INTERNAL = 50010000
+
+
+def from_refusal(
+    refused: Refused, account: BrokerAccount, wanted: OrderRequest | None = None, *, is_option: bool = False
+) -> ApiError:
+    """Return Alpaca's error for a refusal of the broker.
+
+    Parameters
+    ----------
+    refused, account
+        What the broker says, and to whom.
+    wanted, is_option
+        The order that was asked for, where one was, and whether it is in options.
+    """
+    facts = _Facts(refused.facts)
+    match refused.cause:
+        case Cause.BUYING_POWER:
+            return _too_dear(facts, wanted, is_option=is_option)
+        case Cause.QUANTITY:
+            message = (
+                "insufficient qty available for order "
+                f"(requested: {facts['requested']}, available: {facts['available']})"
+            )
+            extra: dict[str, str | list[str]] = {n: v for n, v in facts.items() if n != "requested"}
+            if facts["held_for_orders"] not in ("", "0"):
+                extra["related_orders"] = [
+                    order.order_id
+                    for order in account.open_orders()
+                    if order.request.symbol == facts["symbol"]
+                ]
+            return ApiError(403, FORBIDDEN, message, **extra)
+        case Cause.UNCOVERED_CALL:
+            message = (
+                "insufficient underlying qty available for covered call "
+                f"(required: {facts['required_qty']}, available: {facts['available_qty']})"
+            )
+            names = {name: facts[name] for name in ("symbol", "required_qty", "available_qty")}
+            return ApiError(
+                403, FORBIDDEN, message, **names, underlying_asset_id=asset_id(facts["underlying"])
+            )
+        case Cause.SHORTING if account.multiplier == 1 or not account.shorting_enabled:
+            return ApiError(403, FORBIDDEN, "account is not allowed to short")
+        case Cause.WASH_TRADE:
+            message = "potential wash trade detected. use complex orders"
+            return ApiError(403, FORBIDDEN, message, reject_reason=facts["reject_reason"])
+        case Cause.DUPLICATE_CLIENT_ID:
+            before = None if wanted is None else account.by_client_id.get(wanted.client_order_id or "")
+            code = UNPROCESSABLE if before is not None and before.is_open else MALFORMED
+            return ApiError(422, code, "client_order_id must be unique")
+        case cause:
+            status, code, message = _PLAIN[cause]
+            return ApiError(status, code, message.format_map(facts) if message else refused.detail)
+
+
+class _Facts(dict[str, str]):
+    """Values of a message; a fact that a staged fault does not know is left empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def _too_dear(facts: dict[str, str], wanted: OrderRequest | None, *, is_option: bool) -> ApiError:
+    """Return the refusal of what an account cannot pay for; options have a message of their own."""
+    power, cost = (number_text(Decimal(facts[name] or "0")) for name in ("buying_power", "cost_basis"))
+    if not is_option:
+        return ApiError(403, FORBIDDEN, "insufficient buying power", buying_power=power, cost_basis=cost)
+    if wanted is not None and wanted.side is Side.SELL and wanted.structure is Structure.SIMPLE:
+        message = (
+            f"insufficient options buying power for cash-secured put (required: {cost}, available: {power})"
+        )
+        return ApiError(403, FORBIDDEN, message)
+    return ApiError(
+        403, FORBIDDEN, "insufficient options buying power", options_buying_power=power, cost_basis=cost
+    )
+
+
+_PLAIN: dict[Cause, tuple[int, int, str]] = {
+    Cause.OPTIONS_LEVEL: (403, FORBIDDEN, ""),
+    Cause.ACCOUNT_BLOCKED: (403, FORBIDDEN, "new orders are rejected by user request or account is blocked"),
+    Cause.SHORTING: (422, UNPROCESSABLE, 'asset "{symbol}" cannot be sold short'),
+    Cause.UNCOVERED_OPTION: (403, FORBIDDEN, "account not eligible to trade uncovered option contracts"),
+    Cause.CLOSED_ORDER: (422, UNPROCESSABLE, 'order is already in "{status}" state'),
+    Cause.SUB_PENNY: (
+        422,
+        UNPROCESSABLE,
+        "invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria",
+    ),
+    Cause.UNPROCESSABLE: (422, UNPROCESSABLE, ""),
+    Cause.DAY_TRADES: (403, 40310100, "trade denied due to pattern day trading protection"),
+    Cause.MALFORMED: (422, MALFORMED, ""),
+    Cause.UNKNOWN_ASSET: (422, MALFORMED, 'asset "{symbol}" not found'),
+    Cause.INACTIVE_ASSET: (422, UNPROCESSABLE, 'asset "{symbol}" is not active'),
+    Cause.UNKNOWN_ORDER: (404, NOT_FOUND, "order not found for {order_id}"),
+    Cause.UNKNOWN_POSITION: (404, NOT_FOUND, "position does not exist"),
+    Cause.NOT_SENT_YET: (422, UNPROCESSABLE, "unable to replace order, order isn't sent to exchange yet"),
+    Cause.EXTENDED_HOURS: (422, UNPROCESSABLE, "extended hours order must be DAY limit orders"),
+    Cause.OUTSIDE_HOURS: (
+        422,
+        UNPROCESSABLE,
+        "options market orders are only allowed during market hours",
+    ),
+    Cause.INTENT: (
+        422,
+        UNPROCESSABLE,
+        "position intent mismatch, inferred: {inferred}, specified: {specified}",
+    ),
+    Cause.EXPIRING_CONTRACT: (
+        403,
+        FORBIDDEN,
+        "contract {symbol} expires today: orders are no longer accepted",
+    ),
+}
+
+
+UNITS = {
+    "Min": 60,
+    "T": 60,
+    "Hour": 3_600,
+    "H": 3_600,
+    "Day": 86_400,
+    "D": 86_400,
+    "Week": 604_800,
+    "W": 604_800,
+}
+LONGEST = 60
+
+
+def query_us(request: Request, name: str) -> int | None:
+    """Return an instant of the query in UTC microseconds, the precision in which clients keep instants."""
+    ts_ns = query_ns(request, name)
+    return None if ts_ns is None else ts_ns // 1_000
+
+
+def query_ns(request: Request, name: str) -> int | None:
+    """Return an instant of the query in UTC nanoseconds; a bare date is midnight in New York."""
+    text = request.query.get(name)
+    if not text:
+        return None
+    try:
+        if len(text) == len("2026-01-01"):
+            return new_york_ns(date.fromisoformat(text), time(0))
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError as error:
+        raise ApiError(422, MALFORMED, f"invalid {name}: {text}") from error
+    return to_ns(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+
+
+def query_date(request: Request, name: str) -> date | None:
+    """Return a date of the query; the time of day is ignored."""
+    text = request.query.get(name)
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError as error:
+        raise ApiError(422, MALFORMED, f"invalid {name}: {text}") from error
+
+
+def timeframe_seconds(text: str) -> int:
+    """Return the length of a bar such as ``5Min`` or ``1Day``.
+
+    Examples
+    --------
+    >>> timeframe_seconds("5Min")
+    300
+    """
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = UNITS.get(text[len(digits) :])
+    if unit is None or not (digits or "1").isdigit() or not 1 <= int(digits or "1") < LONGEST:
+        raise ApiError(400, 40010000, f"invalid timeframe: {text}")
+    return int(digits or "1") * unit
+
+
+def coming_weekend(today: date) -> date:
+    """Return the Sunday that ends the week of ``today``: the default of a contract search."""
+    return today + timedelta(days=6 - today.weekday())
