@@ -65,7 +65,7 @@ class Channels:
 
     @property
     def names(self) -> list[str]:
-        """Service and host of the addresses; a path may be a token."""
+        """Service and host of each address; its path is left out, since it may hold a token."""
         split = [urllib.parse.urlsplit(str(target.url(privacy=True))) for target in self._targets]
         return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in split]
 

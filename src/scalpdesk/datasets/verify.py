@@ -532,7 +532,7 @@ def _crossed(tape: MarketTape) -> tuple[int, int, str]:
 
 
 def _locked(tape: MarketTape) -> tuple[int, int, str]:
-    """An index level is bid and ask at once by design and is left out."""
+    """Count locked quotes; index levels are left out, whose bid and ask are equal by design."""
     quotes = tape.quotes.whole()
     is_level = np.array([isinstance(each, Index) for each in tape.instruments], dtype=np.bool_)
     candidates = ~is_level[quotes.instrument_id] & np.isfinite(quotes.bid) & np.isfinite(quotes.ask)

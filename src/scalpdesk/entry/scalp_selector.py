@@ -117,7 +117,7 @@ def buy_limit(ask: Decimal, tick_rule: TickRule, config: ContractConfig) -> Deci
 
 
 class ScalpContractSelector:
-    """Picks the contract for a direction."""
+    """Selects the call or put of a scalp by delta, activity, spread and implied volatility."""
 
     def __init__(self, config: ContractConfig) -> None:
         self.config = config

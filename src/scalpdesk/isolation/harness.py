@@ -12,11 +12,11 @@ from scalpdesk.protocol.messages import log_message
 
 
 class FolderBackend(Protocol):
-    """Where a folder runs."""
+    """Runs a strategy folder: in this process, or in a confined one of its own."""
 
     restarts: int
     missing: tuple[str, ...]
-    """What the system could not take from it, in words: what it may still do to the desk."""
+    """Confinements that this system does not offer, in words: what the folder may still do."""
 
     def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = ...) -> Iterator[FolderReply]:
         """Yield the reply to each event, in order."""
@@ -27,12 +27,12 @@ class FolderBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """End it."""
+        """End the folder's process, where it has one."""
         ...
 
 
 class FolderOutcome(msgspec.Struct, frozen=True):
-    """What came of one event."""
+    """Intents and log messages that one event led to."""
 
     event: dict[str, Any]
     intents: tuple[dict[str, Any], ...] = ()

@@ -236,7 +236,7 @@ class WatchdogSupervisor:
         self.line.send(self._run[-1])
 
     def beat(self) -> None:
-        """Heartbeat: the loop is running; replaces a watchdog that has ended. Cheap to call often."""
+        """Send a heartbeat where one is due; start another watchdog where this one has ended."""
         if self.line.is_alive:
             now = time.monotonic()
             if now >= self._next_beat:

@@ -81,7 +81,7 @@ def _puts(row: StrikeInterest) -> int:
 def _fullest(
     strikes: Sequence[StrikeInterest], price: float, count: Callable[[StrikeInterest], int]
 ) -> float | None:
-    """Strike with most contracts open; of equals the one nearer to the price. None when all are empty."""
+    """Strike with the most open contracts, of several the nearest to the price; None when there are none."""
     best = max(strikes, key=lambda row: (count(row), -abs(row.strike - price), -row.strike))
     return best.strike if count(best) > 0 else None
 

@@ -142,7 +142,7 @@ class Broker:
     # the market -------------------------------------------------------------------------------------
 
     def on_quote(self, quote: QuoteEvent) -> None:
-        """Take the market in.
+        """Apply a quote: working orders trade against it.
 
         A driver that does not find the instrument in ``working`` may store the quote itself:
         ``ledger.quotes[id] = quote``.

@@ -556,7 +556,7 @@ class ActionProcessor:
         )
 
     def _reprice(self, share: InstrumentId, action: CorporateAction) -> None:
-        """Carry the last quote of the share across, for what accounts are worth until the next one."""
+        """Adjust the last quote of the share to the action: it values accounts until the next quote."""
         quote = self._ledger.latest(share)
         if quote is None or action.kind not in (ActionKind.SPLIT, ActionKind.SPIN_OFF):
             return

@@ -233,7 +233,7 @@ class Hybrid(Several):
         return facts
 
     def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
-        """Say why the outgoing one leaves; while the volatility is not known, let st0cka buy least."""
+        """Add the reason of a handover; without a volatility, cut st0cka's entries to the least size."""
         if member.name == self.outgoing:
             words = f"handover to {self.trading}: {self._vol_words}"
             return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, words))

@@ -1,1 +1,1 @@
-"""The wire: one package a venue, each with a pure ``wire`` and an asynchronous ``client``."""
+"""Venues: one package each, with messages read and written without I/O and a gateway that connects."""

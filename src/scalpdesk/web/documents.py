@@ -200,7 +200,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[dict[str, Any]]:
 
 
 def cost_note(parts: dict[str, Decimal]) -> str:
-    """Return costs against what gamma earned, and the residual against the total."""
+    """Return a sentence: costs as a share of the gamma P&L, and the residual as a share of the total."""
     costs = -sum((parts[name] for name in COSTS), ZERO)
     earned = parts["gamma"]
     share = f", or {costs / earned:.0%} of what gamma earned".replace("%", " %") if earned > 0 else ""

@@ -425,7 +425,7 @@ def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -
 
 
 def _stream_of(symbol: str) -> tuple[int, ...]:
-    """Return what sets a share's random streams apart from those of the first one."""
+    """Return the part of the seed that belongs to a share: empty for the first, its number for others."""
     place = list(figures.SHARES).index(symbol)
     return (place,) if place else ()
 

@@ -17,7 +17,7 @@ from scalpdesk.simulation.fills.base import Match, Resting
 
 
 class AdverseFill:
-    """A lower bound: late, a tick worse, and filled when one would rather not be."""
+    """Fills late, a tick worse than quoted, and limits only when the market trades through: a lower bound."""
 
     name = "adverse"
 

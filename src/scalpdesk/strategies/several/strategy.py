@@ -287,7 +287,7 @@ class Several:
         return box.actions()
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
-        """Tell those whose trade the risk gate made smaller."""
+        """Pass a size cut by the risk gate on to the members whose orders it reduced."""
         for owner in dict.fromkeys(intent.owner for intent in sent):
             member = self.members.get(owner)
             if member is not None and isinstance(member.strategy, OnSizeCut):

@@ -118,7 +118,7 @@ class LegEntry:
         return tuple(intents)
 
     def _saved(self, view: DeskView) -> list[Action]:
-        """Report what a walk saved of the spread, and what the market moved meanwhile."""
+        """Report how far below the present ask the legs were bought, and how far their mids have moved."""
         if not self._walk_steps or len(self._mids) < len(self.legs):
             return []
         saved = moved = 0.0

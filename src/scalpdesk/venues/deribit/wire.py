@@ -2,6 +2,7 @@
 
 Amounts of options are coins, of inverse futures US dollars; the desk counts those in contracts. Times on the
 wire are milliseconds. Volatilities are percent, vega is per point, theta per day; both in US dollars.
+A message or field that cannot be read raises :class:`WireError`.
 """
 
 import math
@@ -124,13 +125,7 @@ def encode_request(request_id: int, method: str, params: Message) -> str:
 
 
 def decode_frame(raw: bytes | str) -> RpcReply | Notification | Heartbeat:
-    """Read one frame.
-
-    Raises
-    ------
-    WireError
-        When it is none of the three.
-    """
+    """Read one frame."""
     try:
         frame = msgspec.json.decode(raw)
     except msgspec.DecodeError as problem:
@@ -226,13 +221,7 @@ def time_ns(message: Message, name: str) -> int:
 
 
 def rows(value: Any, what: str) -> Sequence[Message]:
-    """Return a list of objects.
-
-    Raises
-    ------
-    WireError
-        When it is none.
-    """
+    """Return a list of objects."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise WireError(f"{what} is no list of objects: {str(value)[:80]}")
     return value
@@ -242,13 +231,7 @@ def rows(value: Any, what: str) -> Sequence[Message]:
 
 
 def read_instrument(message: Message) -> Instrument | None:
-    """Read one instrument of ``public/get_instruments``; None for what the desk does not trade.
-
-    Raises
-    ------
-    WireError
-        When a field that its terms need cannot be read.
-    """
+    """Read one instrument of ``public/get_instruments``; None for what the desk does not trade."""
     name, kind = _text(message, "instrument_name"), message.get("kind")
     if kind == "option":
         try:
@@ -306,13 +289,7 @@ def quantity_of(instrument: Instrument, amount: Decimal) -> Decimal:
 def read_quote(
     message: Message, instrument_id: InstrumentId, instrument: Instrument, recv_ns: int
 ) -> QuoteEvent:
-    """Read the best prices of a ticker; a side without any is NaN with size 0.
-
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
-    """
+    """Read the best prices of a ticker; a side without any is NaN with size 0."""
     sides = []
     for side in ("bid", "ask"):
         price, size = float_field(message, f"best_{side}_price"), float_field(message, f"best_{side}_amount")
@@ -443,13 +420,7 @@ LOGGED = {
 
 
 def read_log(message: Message) -> VenueActivity | None:
-    """Read one line of the transaction log; None for a trade, which comes as an execution.
-
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
-    """
+    """Read one line of the transaction log; None for a trade, which comes as an execution."""
     kind = _text(message, "type")
     if kind in ("trade", "maker", "taker"):
         return None
@@ -528,13 +499,7 @@ class HeldAtVenue(NamedTuple):
 def read_position(
     message: Message, instrument: Instrument | None, instrument_id: InstrumentId | None
 ) -> HeldAtVenue | None:
-    """Read a position; None for a closed one, which may stay in the list.
-
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
-    """
+    """Read a position; None for a closed one, which may stay in the list."""
     name, size = _text(message, "instrument_name"), exact_field(message, "size")
     if not size:
         return None
@@ -554,11 +519,6 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
 
     The desk's cash is the venue's equity less what the positions are worth at the venue's own marks, so that
     both come to the same value. What perpetuals may be bought for is the free margin over their initial rate.
-
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
     """
     equity = exact_field(summary, "equity")
     free, kept = exact_field(summary, "available_funds"), exact_field(summary, "maintenance_margin")
