@@ -253,6 +253,8 @@ def forecasts(
     seed: int = 1,
 ) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
+    from scalpdesk.volatility.variance_time import CALENDAR
+
     number = tape.instruments.id_of(tape.underlying)
     if tape.name == EMBEDDED_COIN and settings.config.data.daily_history is None:
         return _coin_forecasts(tape, number, seed, model=model, horizon_days=horizon_days)
@@ -270,8 +272,9 @@ def forecasts(
                 bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS, symbol)
             else:
                 bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
-            made = forecast_event(number, bars, session.open_ns, model=model, horizon_days=horizon_days)
-            events.append(made)
+            a_year = 365 if tape.variance_clock == CALENDAR.name else 252
+            horizon = {"horizon_days": horizon_days, "periods_per_year": a_year}
+            events.append(forecast_event(number, bars, session.open_ns, model=model, **horizon))
     return tuple(events)
 
 

@@ -470,7 +470,13 @@ def _history(url: str | None, *, is_test: bool) -> Any:
 @click.option(
     "--option", "options", metavar="SYMBOL", multiple=True, help="Also bars of this option; may be repeated."
 )
-@click.option("--length", type=click.Choice(["minute", "hour"]), default="minute", show_default=True)
+@click.option(
+    "--length",
+    type=click.Choice(["minute", "hour", "day"]),
+    default="minute",
+    show_default=True,
+    help="Of the bars; days: bars alone, by UTC, to NAME-daily.",
+)
 @click.option("--again", is_flag=True, help="Also days that have been downloaded whole before.")
 @_raw_option
 def deribit(
@@ -519,11 +525,19 @@ async def _download_coin(
     from scalpdesk.datasets.manifests import manifest_to_extend
     from scalpdesk.instruments.sessions import coin_session
 
-    name, seconds = set_name(name, length), 3_600 if length == "hour" else 60
+    name = set_name(name, "daily" if length == "day" else length)
+    seconds = {"minute": 60, "hour": 3_600, "day": 86_400}[length]
     report, kept = ImportReport(name), Downloaded(catalog, name)
     manifest_to_extend(catalog, name, seconds)
     async with _history(url, is_test=is_test) as history:
         now_ms = int(await history.ask("get_time"))
+        if length == "day":
+            first, last = ((day - date(1970, 1, 1)).days * 86_400_000 for day in (days[0], days[-1]))
+            for symbol in symbols:
+                rows = await history.bars(symbol, first, last + 86_400_000, length="day")
+                is_over = [row for row in rows if row["ts"] <= now_ms * 1_000_000]
+                add_rows(catalog, name, "trades", coin, is_over, report)
+            days = []
         whole = [day for day in days if coin_session(day).close_ns // 1_000_000 < now_ms]
         for day in days[len(whole) :]:
             report.note(f"{day} is not over at the venue: not downloaded")

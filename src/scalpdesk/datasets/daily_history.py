@@ -94,7 +94,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
     """
     if given is None:
         name = f"{data_set.removesuffix('-second').removesuffix('-hour')}-daily"
-        there = (catalog / name / "trades" / symbol).is_dir()
+        there = (catalog / name / "trades" / _key(symbol)).is_dir()
         return _from_catalog(catalog, name, symbol) if there else NO_HISTORY
     path = Path(given)
     if path.suffix.lower() == ".csv":
@@ -104,9 +104,14 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
     return _from_catalog(catalog, given, symbol)
 
 
+def _key(symbol: str) -> str:
+    """Return the folder of a symbol; of a perpetual its coin's, where the instruments of a coin are."""
+    return symbol.partition("-")[0] if symbol.endswith("-PERPETUAL") else symbol
+
+
 def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
     manifest = read_manifest(catalog, name)
-    files = day_files(catalog, name, "trades", symbol)
+    files = day_files(catalog, name, "trades", _key(symbol))
     if not files or manifest.bar_seconds < 86_400:
         raise DataError(
             f"this data set has no daily bars of {symbol}",
@@ -119,7 +124,9 @@ def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
             connection,
             files,
             # a bar is stamped with its start; its end can fall on the next UTC day
-            "SELECT strftime(bar_start, '%Y-%m-%d') AS day, open, high, low, close FROM rows ORDER BY ts",
+            "SELECT strftime(bar_start, '%Y-%m-%d') AS day, open, high, low, close FROM rows "
+            "WHERE symbol = ? OR NOT ends_with(?, '-PERPETUAL') ORDER BY ts",
+            [symbol, symbol],
         )
         splits = _splits(connection, catalog, name, symbol)
     return _adjusted(f"{name} ({symbol})", got, splits)

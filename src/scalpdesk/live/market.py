@@ -159,7 +159,9 @@ async def _daily(
         bars, note = await _bars(plan, gateway, number, symbol, today)
         if bars is not None:
             # fitting takes a while: the heartbeat goes on meanwhile
-            events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
+            a_year = 365 if symbol.endswith("-PERPETUAL") else 252
+            made = asyncio.to_thread(forecast_event, number, bars, now_ns, periods_per_year=a_year)
+            events.append(await made)
         if find_strategy(plan.settings.strategy).reads_iv_rank:
             known = implied_vol_event(folder, number, symbol, today, now_ns, market=plan.venue)
             if known is None:

@@ -15,16 +15,21 @@ import numpy as np
 import pytest
 
 from fakes.exchange import Venue
+from scalpdesk.assembly import forecast_event, forecasts
 from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import RetryError
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.catalog import find_underlying
 from scalpdesk.datasets.coin_data import add_rows, coin_tape, finish
-from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.datasets.daily_history import find_history
+from scalpdesk.datasets.embedded.coin import daily_bars_before, reconstruct_coin
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import connect
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.venues.deribit.gateway import exchange_urls
 from scalpdesk.venues.deribit.history import DeribitHistory
 
@@ -273,6 +278,42 @@ def test_what_the_venue_refuses_is_said(venue):
     with pytest.raises(RetryError, match="does not give its history") as caught:
         asyncio.run(asked())
     assert caught.value.value == "invalid_or_unsupported_instrument (10020)"
+
+
+def test_days_are_bars_alone_and_the_history_of_a_forecast(venue, tape, tmp_path, capsys):
+    words = ["download", "deribit", "BTC", "--start", str(DAY), "--length", "day", "--url", venue.url]
+    words += ["--end", "2025-03-06"]  # which is not over
+    _, made = data(capsys, *words, "--catalog", str(tmp_path))
+    assert made["data_sets"][0]["name"] == "deribit-daily"
+    assert made["data_sets"][0]["rows"] == {"trades/BTC": 1}
+    history = find_history(tmp_path, "deribit", SWAP, None)
+    quotes = tape.quotes.between(0, coin_session(DAY).open_ns + 16 * 3_600 * 10**9 - 1)
+    mids = (0.5 * (quotes.bid + quotes.ask))[quotes.instrument_id == 0]
+    assert [str(day) for day in history.days] == [str(DAY)]
+    assert (history.bars["high"][0], history.bars["close"][0]) == (mids.max(), mids[-1])
+
+
+def test_a_forecast_of_recorded_chains_is_of_a_year_of_365_days(tape, tmp_path):
+    bars = daily_bars_before(DAY, 400)
+    midnight = coin_session(DAY).open_ns - 8 * 3_600 * 10**9
+    stored = [
+        {
+            "ts": midnight - back * 86_400 * 10**9,
+            "bar_start": midnight - (back + 1) * 86_400 * 10**9,
+            "symbol": SWAP,
+            **{name: float(column[-1 - back]) for name, column in bars.items()},
+        }
+        for back in range(400)
+    ]
+    add_rows(tmp_path, "own-daily", "trades", "BTC", stored, ImportReport("own-daily"))
+    finish(tmp_path, "own-daily", ["BTC"], source="test", bar_seconds=86_400)
+    settings = load_settings(None, overrides=(f"data.catalog={tmp_path}",))
+    recorded = replace(tape, name="own", kind="recorded")
+    made = forecasts(recorded, settings, horizon_days=5)
+    wanted = forecast_event(InstrumentId(0), bars, tape.sessions[0].open_ns, periods_per_year=365)
+    assert len(made) == 2
+    assert made[0].vol == pytest.approx(wanted.vol, rel=1e-12)
+    assert made[0].vol == pytest.approx(forecasts(tape, settings)[0].vol, rel=0.02)  # from 500 days
 
 
 def test_a_record_goes_on_over_a_loss_of_the_connection(own, monkeypatch):

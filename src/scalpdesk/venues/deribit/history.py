@@ -35,7 +35,7 @@ TIMEOUT_SECONDS = 30.0
 RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 PAGE = 1_000
 MS_PER_HOUR = 3_600_000
-RESOLUTIONS = {"minute": ("1", 60), "hour": ("60", 3_600)}
+RESOLUTIONS = {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}
 """Lengths of bars that can be asked for: the venue's name and the seconds."""
 NEVER_NS = 2**62
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
