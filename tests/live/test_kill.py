@@ -83,10 +83,10 @@ def check(exchange, plan, summary):
         assert abs(greeks.net_delta_shares) <= BAND_SHARES + 1.0
 
 
-def run(exchange, tmp_path, kills, seed):
+def run(exchange, tmp_path, kills, seed, speed=SPEED):
     warm_up()
     plan = plan_for(exchange, tmp_path, *(BUSY_IN_COIN if exchange.venue == "deribit" else BUSY))
-    exchange.speed(COIN_SPEED if exchange.venue == "deribit" else SPEED)
+    exchange.speed(speed)
     lives = live_and_die(plan, tmp_path, kills, np.random.default_rng(seed))
     summary = end_in_order(exchange, plan, tmp_path, 10)
     check(exchange, plan, summary)
@@ -99,14 +99,14 @@ def test_killed_desk_comes_back_with_the_venues_ledger(exchange, tmp_path):
 
 
 def test_a_killed_coin_desk_comes_back_with_the_venues_ledger(coin_exchange, tmp_path):
-    lives = run(coin_exchange, tmp_path, 3, 1)
+    lives = run(coin_exchange, tmp_path, 3, 1, COIN_SPEED)
     assert lives.kills == 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["exchange", "coin_exchange"])
 def test_two_hundred_kills(name, request, tmp_path, capsys):
-    lives = run(request.getfixturevalue(name), tmp_path, 200, 2)
+    lives = run(request.getfixturevalue(name), tmp_path, 200, 2)  # faster, each replay would take its time
     middle, worst = np.percentile(lives.recoveries, [50, 100])
     with capsys.disabled():
         told = f"{lives.kills} kills, {len(lives.recoveries)} recoveries ({name})"

@@ -338,6 +338,20 @@ def test_a_test_request_is_answered_and_a_missed_one_ends_the_connection(on_benc
     on_bench(scenario)
 
 
+def test_a_venue_that_has_gone_silent_is_left_and_called_again(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        await bench.round_trip(gateway)
+        gateway._orders._last_at -= 2.6 * gateway._orders._target.heartbeat_seconds  # no frame since then
+        (lost,) = await bench.until_notice("half_open")
+        assert (lost.kind, lost.stream) == (NoticeKind.DISCONNECTED, "orders")
+        await bench.until_notice("connected", 2)
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)
+
+    on_bench(scenario)
+
+
 def test_wrong_keys_are_refused_with_what_to_do(on_bench):
     async def scenario(bench):
         gateway = bench.gateway(secret=Secret("wrong"))
