@@ -53,7 +53,9 @@ COIN_DECIMALS = 12
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
-NO_MARKS: Mapping[InstrumentId, float | None] = MappingProxyType({})
+Marked = tuple[float | None, Valuation | None]
+"""Mark of one unit, None where it was never quoted, and an option's valuation, None while it has none."""
+NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
 MODEL_PARTS = PARTS[1:6]
 """Parts that revaluation gives beside delta; the others are booked."""
 DETAILS = (
@@ -248,8 +250,8 @@ class _BookNow(msgspec.Struct, frozen=True, gc=False):
     """The book at one instant."""
 
     nav: Decimal
-    marks: Mapping[InstrumentId, float | None]
-    """Of one unit of what is held; None where it was never quoted."""
+    marks: Mapping[InstrumentId, Marked]
+    """Of what is held."""
     greeks: GreekSum
     vol: float
     """Mean implied volatility of the options by their size, fractions a year; 0 without any."""
@@ -315,7 +317,7 @@ class PnlExplain:
         self._spans: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
         self.marks = NO_MARKS
-        """Of one unit of what was held at the last mark; None where it was never quoted."""
+        """Of what was held at the last mark."""
         self.high_water = account.cash
         self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
@@ -448,7 +450,7 @@ class PnlExplain:
         self._is_overnight = bool(self._legs)
         self._opens = True
 
-    def rebase(self, now_ns: int, marks: Mapping[InstrumentId, float | None] = NO_MARKS) -> None:
+    def rebase(self, now_ns: int, marks: Mapping[InstrumentId, Marked] = NO_MARKS) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions.
 
         ``marks`` are those that are known already, as :attr:`marks` is just after a mark.
@@ -457,7 +459,7 @@ class PnlExplain:
         before, legs = self._legs, {}
         for instrument_id, position in self._positions.positions.items():
             if position.quantity:
-                mark = marks[instrument_id] if instrument_id in marks else self._state.mark(instrument_id)
+                mark = marks[instrument_id] if instrument_id in marks else self._marked(instrument_id, now_ns)
                 legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id), mark)
         self._legs = legs
         if self._terms:  # options, ever
@@ -495,25 +497,32 @@ class PnlExplain:
         if size:
             self._interval = (now_ns, gamma, spot, math.sqrt(variance / size), expires_ns, left)
 
-    def _leg(self, position: Position, now_ns: int, before: _Leg | None, mark: float | None) -> _Leg:
+    def _marked(self, instrument_id: InstrumentId, now_ns: int) -> Marked:
+        """Return the mark of one unit and, of an option, its valuation."""
+        mark = self._state.mark(instrument_id)
+        if type(self._instruments.by_id[instrument_id]) is not OptionContract:
+            return mark, None
+        return mark, self._delta_engine.value(instrument_id, now_ns)
+
+    def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
         instrument_id = position.instrument_id
         units = float(position.quantity) * position.multiplier
         contract = self._instruments.by_id[instrument_id]
-        valuation = state = None
-        if type(contract) is OptionContract:
-            valuation = self._delta_engine.value(instrument_id, now_ns)
-            if valuation is not None:
-                terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
-                vol = None if before is None or before.state is None else before.state.vol
-                # an interval begins with the volatility in which the last one ended, so that noise ends too
-                state = self._priced_state(contract, terms, valuation, now_ns, vol)
-                if state is not None and terms.is_inverse and state.years > 0.0:
-                    by_clock = math.sqrt(state.variance_years / state.years)
-                    greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
-                    valuation = (
-                        valuation if greeks is None else msgspec.structs.replace(valuation, own_greeks=greeks)
-                    )
+        mark, valuation = marked
+        state = None
+        if valuation is not None:
+            assert type(contract) is OptionContract
+            terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
+            vol = None if before is None or before.state is None else before.state.vol
+            # an interval begins with the volatility in which the last one ended, so that noise ends too
+            state = self._priced_state(contract, terms, valuation, now_ns, vol)
+            if state is not None and terms.is_inverse and state.years > 0.0:
+                by_clock = math.sqrt(state.variance_years / state.years)
+                greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
+                valuation = (
+                    valuation if greeks is None else msgspec.structs.replace(valuation, own_greeks=greeks)
+                )
         if mark is None:
             price = float(position.average_price)
             return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
@@ -661,7 +670,7 @@ class PnlExplain:
             nav=nav,
             nav_change=change,
             parts=parts,
-            spot=(book.marks.get(self._underlying) or self._state.mark(self._underlying)) or 0.0,
+            spot=(book.marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0,
             net_delta_shares=greeks.delta + greeks.shares,
             gamma_shares_per_usd=greeks.gamma,
             theta_usd_per_day=greeks.theta / DAYS_PER_YEAR,
@@ -673,7 +682,8 @@ class PnlExplain:
 
     def _book_now(self, now_ns: int) -> "_BookNow":
         """Look at what is held at the marks of now."""
-        nav, greeks, state, marks = self._account.cash, GreekSum(), self._state, {}
+        nav, greeks, state = self._account.cash, GreekSum(), self._state
+        marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
         is_last_hours = False
         for instrument_id, position in self._positions.positions.items():
@@ -681,16 +691,16 @@ class PnlExplain:
             if not quantity:
                 continue
             units = float(quantity) * position.multiplier
-            mark = marks[instrument_id] = state.mark(instrument_id)
+            mark, valuation = state.mark(instrument_id), None
+            if type(self._instruments.by_id[instrument_id]) is OptionContract:
+                valuation = self._delta_engine.value(instrument_id, now_ns)
+            marks[instrument_id] = mark, valuation
             price = position.average_price if mark is None else exact_price(mark)
             if position.contract_usd:
                 nav -= quantity * position.contract_usd / price
                 greeks.shares += units * position.contract_usd / float(price)
                 continue
             nav += quantity * position.multiplier * price
-            valuation = None
-            if type(self._instruments.by_id[instrument_id]) is OptionContract:
-                valuation = self._delta_engine.value(instrument_id, now_ns)
             if valuation is None:
                 greeks.shares += units
                 continue
@@ -700,11 +710,11 @@ class PnlExplain:
             is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
         return _BookNow(nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours)
 
-    def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, float | None]) -> LegParts:
+    def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
         """Return what has moved a leg since its anchor."""
         instrument_id, units, market = leg.instrument_id, leg.units, self._state
         # a leg that is gone is explained to its last mark
-        mark = marks[instrument_id] if instrument_id in marks else market.mark(instrument_id)
+        mark, now = marks[instrument_id] if instrument_id in marks else self._marked(instrument_id, now_ns)
         if mark is None:
             return leg.shown
         start, valuation = leg.state, leg.valuation
@@ -719,8 +729,7 @@ class PnlExplain:
                 return LegParts(delta=earned - bend, gamma=bend)
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if market.dividends else 0.0
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
-        terms, now = self._terms[instrument_id], self._delta_engine.value(instrument_id, now_ns)
-        end = None
+        terms, end = self._terms[instrument_id], None
         if now is not None:
             contract = self._instruments.by_id[instrument_id]
             assert type(contract) is OptionContract
