@@ -4,6 +4,7 @@ American options use the same tables of exercise boundaries as arrays, and give 
 compiles the kernels ahead of the trading day, so that no decision waits for a compiler.
 """
 
+from collections.abc import Callable
 from math import frexp, isfinite, isnan, nan, sqrt
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from scalpdesk.pricing.svi import SmileFit
 
 _AMERICAN = AmericanModel()
 NEAR_MEMORY = 0.999 * MEMORY
+_kind_of_exercise: Callable[[float, float], int] = getattr(exercise_kind, "py_func", exercise_kind)
+"""As Python: its machine code is not kept on disk, and compiling it took every process 50 ms."""
 
 
 def _has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
@@ -136,8 +139,8 @@ class PricedState(NamedTuple):
 
 
 def _is_never_exercised(phi: float, rate: float, dividend_yield: float) -> bool:
-    kind = exercise_kind(rate, dividend_yield) if phi < 0.0 else exercise_kind(dividend_yield, rate)
-    return bool(kind == NEVER)
+    gain, cost = (rate, dividend_yield) if phi < 0.0 else (dividend_yield, rate)
+    return _kind_of_exercise(gain, cost) == NEVER
 
 
 Corners = tuple[float, float, float, float, float, float, float, float, float, float]
