@@ -89,7 +89,7 @@ def order_type_is_allowed(context: OrderContext) -> str | None:
 def quantity_is_sane(context: OrderContext) -> str | None:
     """Above zero, and not larger than one order may be."""
     quantity = context.intent.quantity
-    if not quantity.is_finite() or quantity <= 0:
+    if not quantity.is_finite() or quantity <= ZERO:
         return f"order size {quantity} is not above zero"
     most = context.limits.max_order_contracts if context.is_option else context.limits.max_order_shares
     if quantity <= most:

@@ -212,8 +212,7 @@ class BrokerAccount:
 
         Bought shares and options count nothing: no price has to be looked up for them.
         """
-        instruments = self._valuation.instruments
-        free = self.cash
+        instruments, free = self._valuation.instruments, self.balances[self.currency]
         for number, held in self.holdings.items():
             if held.quantity < 0:
                 if isinstance(instruments[number], OptionContract):

@@ -64,7 +64,7 @@ class Matcher:
         if found is None:
             return
         quantity, price = found
-        if quantity <= 0:
+        if quantity <= ZERO:
             return
         if quantity < resting.leaves:
             if order.lifetime is TimeInForce.FOK:
@@ -80,7 +80,7 @@ class Matcher:
             price = credible
         if self.held_back:
             quantity = self._let_through(order, quantity)
-        if quantity > 0 and not (order.is_unpriced and self._refused(order, {order: price})):
+        if quantity > ZERO and not (order.is_unpriced and self._refused(order, {order: price})):
             self.fill(order, quantity, price)
 
     def _let_through(self, order: BrokerOrder, quantity: Decimal) -> Decimal:
@@ -126,7 +126,7 @@ class Matcher:
         held = None
         if ledger.keeps_history:
             held = ledger.accounts[order.account].quantity(order.instrument_id)
-        if execution.leaves > 0:
+        if execution.leaves > ZERO:
             if order.status is NEW:
                 order.status = Status.PARTIALLY_FILLED
             ledger.emit(order, "partial_fill", execution, held)

@@ -12,7 +12,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import NEVER_NS, Hours
-from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.ledger import ONE, Ledger
 from scalpdesk.simulation.margin import Holding, plain
 from scalpdesk.simulation.orders import (
     ZERO,
@@ -109,9 +109,9 @@ class OrderEntry:
             raise Refused(Cause.MALFORMED, "side is required")
         instrument = instruments.by_id[number]
         quantity = request.quantity if request.quantity is not None else ZERO
-        if quantity <= 0 and request.notional is None:
+        if quantity <= ZERO and request.notional is None:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
-        if isinstance(instrument, OptionContract) or quantity % 1:
+        if isinstance(instrument, OptionContract) or quantity % ONE:
             self._check_market(request, number, instrument)
         if self._rules.turns:
             held = account.quantity(number)
