@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runner import NoJournal
+from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
@@ -54,7 +54,7 @@ HORIZONS_MINUTES = (1, 5, 15, 30)
 
 
 @dataclass
-class Seen(NoJournal):
+class Seen(Journal):
     """Decisions and orders of one run; takes the place of its journal."""
 
     decisions: list[Decision] = field(default_factory=list)
