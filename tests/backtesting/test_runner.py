@@ -228,7 +228,7 @@ def test_a_short_put_in_the_money_is_assigned():
 
 def test_cash_settled_options_pay_and_worthless_ones_lapse():
     run = expiring(507.25, {1: 2, 2: 3}, root="XSP")
-    assert run.engine.desk.positions.held() == []
+    assert not run.engine.desk.positions.held()
     assert run.engine.desk.account.cash == run.broker.account.cash == D(100_000) + 1_450
 
 

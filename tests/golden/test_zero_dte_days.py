@@ -48,7 +48,7 @@ def assert_sound(played: PlayedDay) -> None:
     assert played.late == []
     assert played.not_finite == []
     desk = played.engine.desk
-    assert desk.positions.held() == []
+    assert not desk.positions.held()
     assert not desk.orders.live
     attribution = desk.attribution
     assert sum(attribution.totals.values(), Decimal(0)) == attribution.nav_change

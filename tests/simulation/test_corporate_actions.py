@@ -180,7 +180,7 @@ def test_options_go_across_a_whole_split_with_their_cost():
     reasons = [line for decision in decisions(run.outputs) for line in decision.reasons]
     adjusted = "SPY240419C00500000 was adjusted to SPY240419C00250000"
     assert f"ACTIVE to FLATTENING: {adjusted}" in reasons
-    assert desk.positions.held() == []
+    assert not desk.positions.held()
     assert desk.account.cash == run.broker.account.cash == 100_000 - 600 * D("6.005")
     assert desk.positions.positions[2].realized == 3 * 100 * 1 - 600 * D("6.005")  # sold at 1, before
     # before its first quote nothing values it: three were sold at one, and are worth twelve then

@@ -249,7 +249,7 @@ def test_at_the_simulated_broker_a_combo_buys_and_sells_what_legs_do(latency_ms,
         sent = [one for one in run.outputs if isinstance(one, MultiLegOrder)]
         assert bool(sent) is (leg_orders is LegOrders.COMBO)
         inner = run.engine.desk
-        assert inner.positions.held() == []
+        assert not inner.positions.held()
         assert inner.account.cash == run.broker.account.cash
         ends[leg_orders] = {
             (order.submitted.instrument_id, order.submitted.side): order.filled
