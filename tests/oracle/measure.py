@@ -557,7 +557,9 @@ def measure(asked: argparse.Namespace, parts: Iterable[str]) -> Record:
 
 def versions() -> Record:
     packages = {name: version(name) for name in ("numpy", "scipy", "numba", "exchange-calendars", "click")}
-    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    return {"commit": commit, "python": platform.python_version(), "machine": platform.machine(), **packages}
 
 
 def short(record: Record | None) -> str:
