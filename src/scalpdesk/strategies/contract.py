@@ -241,7 +241,13 @@ class Strategy(Protocol):
         ...
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Inspect the instruments and return the triggers that wake the strategy. Called once."""
+        """Inspect the instruments and return the triggers that wake the strategy. Called once.
+
+        Raises
+        ------
+        ConfigError
+            When the run's underlying is not the one that the strategy is configured for.
+        """
         ...
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:

@@ -144,13 +144,7 @@ class EmaScalper:
         return ", ".join(f"{scalp.contract.symbol} ({scalp.signal.direction})" for scalp in self._scalps)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Look at the chains; wake on each underlying's price, its bars and a heartbeat.
-
-        Raises
-        ------
-        ConfigError
-            When the run's main underlying is not the configured one.
-        """
+        """Look at the chains; wake on each underlying's price, its bars and a heartbeat."""
         main, *others = configured_underlyings(self.config)
         for symbol in (traded_symbol(view, main, self.name), *others):
             number = view.instruments.id_of(symbol)

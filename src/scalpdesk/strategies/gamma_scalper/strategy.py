@@ -302,13 +302,7 @@ class GammaScalper:
         return self.phase is ScalperPhase.DONE
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Pair the chain and wake on the underlying's price and on a heartbeat.
-
-        Raises
-        ------
-        ConfigError
-            When the run's underlying is not the configured one.
-        """
+        """Pair the chain and wake on the underlying's price and on a heartbeat."""
         symbol = traded_symbol(view, self.config.underlying, self.name)
         options = options_in_order(view.instruments, symbol)
         self._options = frozenset(number for number, _ in options)

@@ -286,13 +286,7 @@ class St0cka:
         self._refused = BackOff(1.0, REJECTION_SECONDS)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Wake on the share's price and on a heartbeat.
-
-        Raises
-        ------
-        ConfigError
-            When the run's underlying is not the configured one.
-        """
+        """Wake on the share's price and on a heartbeat."""
         traded_symbol(view, self.config.underlying, self.name, by_class=False)
         if self.config.use_mean_reversion:
             self._reversion = ReversionTracker(view.underlying, self.config.mean_reversion)

@@ -173,13 +173,7 @@ class St0ckg:
         self._refused_today = ReportOnce()
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
-
-        Raises
-        ------
-        ConfigError
-            When the run's underlying is not the configured one.
-        """
+        """Look at the chain; wake on the underlying's price, its bars and a heartbeat."""
         traded_symbol(view, self.config.underlying, self.name)
         self._watch = facts_collector(self.config, view)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)

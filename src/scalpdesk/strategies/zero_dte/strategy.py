@@ -275,13 +275,7 @@ class ZeroDteScalper:
         self._blind_since_ns: int | None = None
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Know the chain and wake on the underlying's price and on a heartbeat.
-
-        Raises
-        ------
-        ConfigError
-            When the run's underlying is not the configured one.
-        """
+        """Know the chain and wake on the underlying's price and on a heartbeat."""
         instrument = view.instruments[view.underlying]
         traded_symbol(view, self.config.underlying, self.name)
         self._options = dict(options_in_order(view.instruments, instrument.symbol))
