@@ -287,21 +287,14 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
 
 
 class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of a band that follows from an aversion to risk.
-
-    Parameters
-    ----------
-    risk_aversion
-        Absolute risk aversion, 1/USD; smaller means wider. 0.001 gives some three shares for one
-        SPY straddle (gamma 2 shares/USD) at a cost of 0.1 basis point.
-    rehedge_to
-        ``edge`` (the theory) or ``zero``.
-    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
-        As in :class:`WidthLimits`.
-    """
+    """Settings of a band that follows from an aversion to risk."""
 
     risk_aversion: float = 0.001
+    """Absolute risk aversion, 1/USD; smaller means wider. 0.001 gives some three shares for one SPY straddle
+    (gamma 2 shares/USD) at a cost of 0.1 basis point.
+    """
     rehedge_to: RehedgeTo = "edge"
+    """``edge`` (the theory) or ``zero``."""
 
     def __post_init__(self) -> None:
         WidthLimits.__post_init__(self)

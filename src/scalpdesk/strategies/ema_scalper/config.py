@@ -18,114 +18,85 @@ SPX_VENUE = "ibkr"
 
 
 class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of the options scalper.
-
-    Parameters
-    ----------
-    scalp_tickers
-        Underlyings that may be scalped.
-    allow_spx
-        Whether SPX may be, beside them; only at IBKR.
-    target_delta_min, target_delta_max
-        Absolute delta of a contract, both included.
-    max_spread_pct
-        Ask less bid over the mid must be below this.
-    min_open_interest, min_volume
-        Contracts open since yesterday and traded today must be above these. A volume that neither the data
-        nor the venue brings is not known, and then the open interest alone counts.
-    max_risk_per_scalp
-        Fraction of the equity that one scalp may lose at its stop.
-    max_loss_pct
-        The stop: loss as a fraction of the premium.
-    profit_target_pct
-        Gain as a fraction of the premium at which the scalp is sold.
-    max_concurrent_scalps
-        Scalps held or being bought.
-    no_average_up
-        Never add to a ticker with a losing scalp, nor a second half below the price of the first.
-    max_iv_rank, max_theta_burn_pct, max_gamma
-        Limits from one day to expiry on: IV rank (0 to 1) and a day's theta over the mid must be below
-        theirs, gamma per 1 USD may not exceed its own.
-    scalp_start_time
-        First entry, New York.
-    zero_dte_cutoff, one_dte_cutoff
-        Last entry before, and exit from, this New York time: expiring today, and later. On a half day the
-        same distance from the close.
-    no_scalp_around_fomc
-        No entry within 30 minutes of an FOMC statement.
-    entry_order_type
-        ``limit`` is the only one.
-    limit_offset
-        A buy's limit lies so much above the mid, and never above the ask (currency per share).
-    fill_timeout_seconds
-        A buy that is not filled by then is cancelled; what was filled is kept.
-    min_conviction_to_scalp
-        Least conviction of 100.
-    require_macro_alignment
-        The 10-minute macro cloud must have the signal's direction.
-    underlying
-        What the run trades; several symbols with commas between them, the run's main one first.
-    signal_minutes
-        Bar lengths whose fast cloud gives signals: 1, 5 or both.
-    price_source
-        What the averages follow: ``close`` or ``hl2``.
-    min_volume_ratio
-        The trigger bar's volume over the mean of the 20 bars before must be above this.
-    second_half
-        When the second half is bought: if the ``first_candle`` after the fill tests the cloud and holds; at
-        the first ``bounce`` of three candles; ``never``.
-    venue
-        Venue whose rules count; empty for the run's own.
-    hold_overnight
-        Whether scalps of more than one day to expiry are kept past 15:55.
-    max_mark_spread_pct
-        A quote whose spread over the mid is wider is no mark.
-    stop_quotes
-        Quotes in a row at the stop that it takes.
-    history_sessions
-        Earlier sessions whose minutes begin the averages.
-    price_change_usd, heartbeat_seconds
-        Move of the underlying and longest silence after which open scalps are looked at.
-    rules
-        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
-    """
+    """Configuration of the options scalper."""
 
     scalp_tickers: list[str] = msgspec.field(default_factory=lambda: list(TICKERS))
+    """Underlyings that may be scalped."""
     allow_spx: bool = True
+    """Whether SPX may be, beside them; only at IBKR."""
     target_delta_min: float = 0.30
     target_delta_max: float = 0.50
+    """``target_delta_min``, ``target_delta_max``: Absolute delta of a contract, both included."""
     max_spread_pct: float = 0.10
+    """Ask less bid over the mid must be below this."""
     min_open_interest: int = 1000
     min_volume: int = 500
+    """``min_open_interest``, ``min_volume``: Contracts open since yesterday and traded today must be above
+    these. A volume that neither the data nor the venue brings is not known, and then the open interest alone
+    counts.
+    """
     max_risk_per_scalp: float = 0.02
+    """Fraction of the equity that one scalp may lose at its stop."""
     max_loss_pct: float = 0.50
+    """The stop: loss as a fraction of the premium."""
     profit_target_pct: float = 0.25
+    """Gain as a fraction of the premium at which the scalp is sold."""
     max_concurrent_scalps: int = 3
+    """Scalps held or being bought."""
     no_average_up: bool = True
+    """Never add to a ticker with a losing scalp, nor a second half below the price of the first."""
     max_iv_rank: float = 0.80
     max_theta_burn_pct: float = 0.05
     max_gamma: float = 0.15
+    """``max_iv_rank``, ``max_theta_burn_pct``, ``max_gamma``: Limits from one day to expiry on: IV rank (0 to
+    1) and a day's theta over the mid must be below theirs, gamma per 1 USD may not exceed its own.
+    """
     scalp_start_time: str = "09:35"
+    """First entry, New York."""
     zero_dte_cutoff: str = "14:00"
     one_dte_cutoff: str = "15:30"
+    """``zero_dte_cutoff``, ``one_dte_cutoff``: Last entry before, and exit from, this New York time: expiring
+    today, and later. On a half day the same distance from the close.
+    """
     no_scalp_around_fomc: bool = True
+    """No entry within 30 minutes of an FOMC statement."""
     entry_order_type: Literal["limit"] = "limit"
+    """``limit`` is the only one."""
     limit_offset: float = 0.02
+    """A buy's limit lies so much above the mid, and never above the ask (currency per share)."""
     fill_timeout_seconds: int = 15
+    """A buy that is not filled by then is cancelled; what was filled is kept."""
     min_conviction_to_scalp: int = 50
+    """Least conviction of 100."""
     require_macro_alignment: bool = True
+    """The 10-minute macro cloud must have the signal's direction."""
     underlying: str = "SPY"
+    """What the run trades; several symbols with commas between them, the run's main one first."""
     signal_minutes: tuple[int, ...] = (1,)
+    """Bar lengths whose fast cloud gives signals: 1, 5 or both."""
     price_source: PriceSource = PriceSource.CLOSE
+    """What the averages follow: ``close`` or ``hl2``."""
     min_volume_ratio: float = 1.5
+    """The trigger bar's volume over the mean of the 20 bars before must be above this."""
     second_half: Literal["first_candle", "bounce", "never"] = "first_candle"
+    """When the second half is bought: if the ``first_candle`` after the fill tests the cloud and holds; at
+    the first ``bounce`` of three candles; ``never``.
+    """
     venue: str = ""
+    """Venue whose rules count; empty for the run's own."""
     hold_overnight: bool = False
+    """Whether scalps of more than one day to expiry are kept past 15:55."""
     max_mark_spread_pct: float = 0.25
+    """A quote whose spread over the mid is wider is no mark."""
     stop_quotes: int = 2
+    """Quotes in a row at the stop that it takes."""
     history_sessions: int = 5
+    """Earlier sessions whose minutes begin the averages."""
     price_change_usd: float = 0.02
     heartbeat_seconds: float = 2.0
+    """``price_change_usd``, ``heartbeat_seconds``: Move of the underlying and longest silence after which
+    open scalps are looked at.
+    """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times out of order and bar lengths that are not followed."""

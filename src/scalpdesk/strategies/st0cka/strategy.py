@@ -105,80 +105,62 @@ REPORT_AGAIN_SECONDS = 300.0
 
 
 class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of st0cka. Names are those of its earlier configuration where it had one.
-
-    Parameters
-    ----------
-    underlying
-        The share.
-    mode
-        ``init`` sells what is held of it at the start; ``resume`` takes it as its open lot.
-    profit_target
-        Smallest target in USD a share.
-    target_vol_ref
-        Volatility (fraction a year) up to which the target stays at that; above it grows in proportion.
-    use_volatility_sizing
-        False: always ``position_size_min`` shares and always ``profit_target`` (--volatility-off).
-    position_size_min, position_size_max
-        Shares in wild and in calm markets.
-    low_vol_threshold, high_vol_threshold
-        Volatilities (fractions a year) at which the size is largest and smallest.
-    volatility
-        Use this one (fraction a year) instead of the run's forecast.
-    use_mean_reversion
-        Buy only what has fallen too far (--mean-reversion).
-    mean_reversion
-        What that means.
-    buy_from, buy_until
-        New York times between which it buys, both included.
-    sell_from, sell_until
-        Between which the target is offered; at the end what is left is sold at the market.
-    entry_interval_seconds
-        Least time between two purchases.
-    order_ttl_seconds
-        A purchase that has not been filled by then is cancelled; a sale at the market is sent again.
-    stop_usd, stop_targets
-        Sell at a loss a share of the larger of the two: USD, and so many targets.
-    flat_minutes_before_close
-        Sold by then whatever the windows say; half days have an early close.
-    require_viable
-        Do not buy when the target would not pay spread and fees; false only says so.
-    fees
-        What viability counts as fees: ``alpaca`` (the regulatory ones passed on at a sale) or ``none``.
-    max_spread_fraction
-        Buy only while the spread is at most this fraction of the price.
-    price_change_usd, heartbeat_seconds
-        Think again after such a move of the mid, or after such a silence.
-    rules
-        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
-    """
+    """Configuration of st0cka. Names are those of its earlier configuration where it had one."""
 
     underlying: str = "SPY"
+    """The share."""
     mode: Literal["init", "resume"] = "init"
+    """``init`` sells what is held of it at the start; ``resume`` takes it as its open lot."""
     profit_target: Decimal = Decimal("0.01")
+    """Smallest target in USD a share."""
     target_vol_ref: float = 0.10
+    """Volatility (fraction a year) up to which the target stays at that; above it grows in proportion."""
     use_volatility_sizing: bool = True
+    """False: always ``position_size_min`` shares and always ``profit_target`` (--volatility-off)."""
     position_size_min: int = 1
     position_size_max: int = 3
+    """``position_size_min``, ``position_size_max``: Shares in wild and in calm markets."""
     low_vol_threshold: float = 0.10
     high_vol_threshold: float = 0.25
+    """``low_vol_threshold``, ``high_vol_threshold``: Volatilities (fractions a year) at which the size is
+    largest and smallest.
+    """
     volatility: float | None = None
+    """Use this one (fraction a year) instead of the run's forecast."""
     use_mean_reversion: bool = False
+    """Buy only what has fallen too far (--mean-reversion)."""
     mean_reversion: MeanReversionConfig = msgspec.field(default_factory=MeanReversionConfig)
+    """What that means."""
     buy_from: str = "09:30"
     buy_until: str = "10:00"
+    """``buy_from``, ``buy_until``: New York times between which it buys, both included."""
     sell_from: str = "09:30"
     sell_until: str = "11:00"
+    """``sell_from``, ``sell_until``: Between which the target is offered; at the end what is left is sold at
+    the market.
+    """
     entry_interval_seconds: float = 30.0
+    """Least time between two purchases."""
     order_ttl_seconds: float = 3.0
+    """A purchase that has not been filled by then is cancelled; a sale at the market is sent again."""
     stop_usd: Decimal = Decimal("0.10")
     stop_targets: float = 5.0
+    """``stop_usd``, ``stop_targets``: Sell at a loss a share of the larger of the two: USD, and so many
+    targets.
+    """
     flat_minutes_before_close: float = 10.0
+    """Sold by then whatever the windows say; half days have an early close."""
     require_viable: bool = False
+    """Do not buy when the target would not pay spread and fees; false only says so."""
     fees: Literal["alpaca", "none"] = "alpaca"
+    """What viability counts as fees: ``alpaca`` (the regulatory ones passed on at a sale) or ``none``."""
     max_spread_fraction: float = 0.002
+    """Buy only while the spread is at most this fraction of the price."""
     price_change_usd: float = 0.02
     heartbeat_seconds: float = 2.0
+    """``price_change_usd``, ``heartbeat_seconds``: Think again after such a move of the mid, or after such a
+    silence.
+    """
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""

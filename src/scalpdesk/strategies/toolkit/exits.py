@@ -105,52 +105,39 @@ class RiskHalt:
 
 
 class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Exits of a long straddle. None switches a rule off.
-
-    Parameters
-    ----------
-    min_dte
-        Leave when so many calendar days or fewer are left to expiry.
-    stop_fraction
-        Leave at a loss of this fraction of the premium paid.
-    arm_fraction, giveback_fraction
-        Let it run: armed at a profit of ``arm_fraction`` of the premium; then leave once
-        ``giveback_fraction`` of the best profit is given back.
-    edge_gone
-        Leave when the edge, recomputed for what is left, is below zero three times a minute apart.
-    max_sessions
-        Leave after so many trading days, unless armed.
-    close_at
-        Leave at this New York time (``HH:MM``).
-    flat_minutes_before_close
-        Leave so many minutes before the session's own close (half days included).
-    minutes_before_expiry
-        Leave so many minutes before the options expire, where they expire within a session (coins): in the
-        half hour before, what settles them is a mean and their delta no longer that of an option.
-    before_event
-        Leave before these: ``fomc``, ``cpi``, ``payrolls``, ``expiry`` (monthly), ``ex_dividend``; what
-        comes before the next open is left before the close. Nothing is entered then either.
-    before_event_minutes
-        So many minutes before the event, or before the close.
-    early_exercise
-        Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
-        ex-dividend date, a put deep in the money. It is sold: nobody pays less than its payoff.
-    rules
-        See :class:`PluginRules`.
-    """
+    """Exits of a long straddle. None switches a rule off."""
 
     min_dte: int | None = 7
+    """Leave when so many calendar days or fewer are left to expiry."""
     stop_fraction: float | None = 0.30
+    """Leave at a loss of this fraction of the premium paid."""
     arm_fraction: float | None = 0.30
     giveback_fraction: float = 0.50
+    """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
+    premium; then leave once ``giveback_fraction`` of the best profit is given back.
+    """
     edge_gone: bool = True
+    """Leave when the edge, recomputed for what is left, is below zero three times a minute apart."""
     max_sessions: int | None = None
+    """Leave after so many trading days, unless armed."""
     close_at: str | None = None
+    """Leave at this New York time (``HH:MM``)."""
     flat_minutes_before_close: float | None = None
+    """Leave so many minutes before the session's own close (half days included)."""
     minutes_before_expiry: float | msgspec.UnsetType = msgspec.UNSET
+    """Leave so many minutes before the options expire, where they expire within a session (coins): in the
+    half hour before, what settles them is a mean and their delta no longer that of an option.
+    """
     before_event: tuple[EventKind, ...] = ()
+    """Leave before these: ``fomc``, ``cpi``, ``payrolls``, ``expiry`` (monthly), ``ex_dividend``; what comes
+    before the next open is left before the close. Nothing is entered then either.
+    """
     before_event_minutes: float = 30.0
+    """So many minutes before the event, or before the close."""
     early_exercise: bool = True
+    """Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
+    ex-dividend date, a put deep in the money. It is sold: nobody pays less than its payoff.
+    """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
@@ -430,28 +417,20 @@ HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
 
 
 class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Distances and times of the exits.
-
-    Parameters
-    ----------
-    risk_unit_usd
-        1R: so far the underlying has to go the right way (currency per share).
-    breakeven_at_r, scale_out_at_r, final_target_at_r
-        In R: from here the entry price is the stop; half is sold; all is sold.
-    stop_fraction
-        Sell when the option is worth this fraction of its entry price or less.
-    flat_minutes_before_close
-        Sell so many minutes before the session's close (half days included).
-    rules
-        See :class:`PluginRules`.
-    """
+    """Distances and times of the exits."""
 
     risk_unit_usd: Decimal = Decimal("0.10")
+    """1R: so far the underlying has to go the right way (currency per share)."""
     breakeven_at_r: Decimal = Decimal(1)
     scale_out_at_r: Decimal = Decimal("1.5")
     final_target_at_r: Decimal = Decimal(3)
+    """``breakeven_at_r``, ``scale_out_at_r``, ``final_target_at_r``: In R: from here the entry price is the
+    stop; half is sold; all is sold.
+    """
     stop_fraction: Decimal = Decimal("0.50")
+    """Sell when the option is worth this fraction of its entry price or less."""
     flat_minutes_before_close: float = 10.0
+    """Sell so many minutes before the session's close (half days included)."""
 
     def __post_init__(self) -> None:
         """Refuse distances that cannot follow one another."""

@@ -141,32 +141,20 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
 
 
 class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When and how everything is left.
-
-    Parameters
-    ----------
-    at
-        New York time (``HH:MM``).
-    minutes_before_close
-        Before the session's own close: what half days go by.
-    venue
-        Whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at.
-    buffer_minutes
-        Margin before that last order.
-    retry_seconds
-        An exit order that has not been filled by then is cancelled and priced anew.
-    alert_after
-        So many tries of one leg that came to nothing are an alert.
-    rules
-        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
-    """
+    """When and how everything is left."""
 
     at: str = "15:45"
+    """New York time (``HH:MM``)."""
     minutes_before_close: float = EXIT_MINUTES
+    """Before the session's own close: what half days go by."""
     venue: str = AUTO
+    """Whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
     buffer_minutes: float = BUFFER_MINUTES
+    """Margin before that last order."""
     retry_seconds: float = 2.0
+    """An exit order that has not been filled by then is cancelled and priced anew."""
     alert_after: int = 3
+    """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
         """Refuse times and venues that are none."""
