@@ -265,6 +265,11 @@ def forecasts(
             history = daily_history(settings, tape.name, symbol)
             if not history.days:
                 continue
+        elif len(tape.sessions) > 1:  # the file is read once for all of them
+            from scalpdesk.datasets.daily_history import packaged_history
+            from scalpdesk.datasets.embedded.days import index_share
+
+            history = packaged_history(index_share(symbol).series)
         for session in tape.sessions:
             if history is None:
                 from scalpdesk.datasets.embedded.market import daily_bars_before

@@ -16,7 +16,7 @@ import numpy as np
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
-from scalpdesk.core.units import NEVER_NS, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
@@ -79,6 +79,8 @@ class BacktestRunner:
     every_quote
         Hand every quote to the engine, also those that nothing waits for, and copy each to the journal,
         which otherwise names them by their place on the tape. The outputs are the same.
+    step_seconds
+        Of market time between two steps of :meth:`steps`.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class BacktestRunner:
         answerer: Answerer | None = None,
         *,
         every_quote: bool = False,
+        step_seconds: float = 1.0,
     ) -> None:
+        self._step_ns = int(step_seconds * NANOS_PER_SECOND)
         self.events = 0
         self.sessions_done = 0
         self.tape = tape
@@ -197,7 +201,7 @@ class BacktestRunner:
         before = np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist()
         low = done = 0
         size = FIRST_ROWS
-        next_yield_ns = int(rows.columns.ts_ns[0]) + 1_000_000_000 if last else 0
+        next_yield_ns = int(rows.columns.ts_ns[0]) + self._step_ns if last else 0
         while low < last or done < len(others):
             high = min(low + size, last)
             attention_ns = min(self._due_ns, next_yield_ns)
@@ -234,7 +238,7 @@ class BacktestRunner:
                     self._carry(event, outputs)
                 if acted:
                     if now_ns >= next_yield_ns:
-                        next_yield_ns = now_ns + 1_000_000_000
+                        next_yield_ns = now_ns + self._step_ns
                         yield now_ns
                     if working.keys() != self._working:
                         break

@@ -69,7 +69,7 @@ SAVE_SECONDS = 60.0
 """Between two savings of a run's state, which take about a second in a run over years."""
 
 Observer = Callable[[Assembled, int], None]
-"""Called once a second of market time with the run and the time (UTC nanoseconds)."""
+"""Called after each step of market time with the run and the time (UTC nanoseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,11 @@ def run_backtest(
     runs_dir: Path | None = None,
     observer: Observer | None = None,
     save_seconds: float = SAVE_SECONDS,
+    step_seconds: float = 1.0,
 ) -> RunResult:
     """Run a tape to its end; write its journal below ``runs_dir`` if given.
+
+    The observer is called once in ``step_seconds`` of market time.
 
     The state of a journaled run over sessions is saved between two of them, at most once in
     ``save_seconds``, so that :func:`resume_backtest` can go on with it.
@@ -201,7 +204,9 @@ def run_backtest(
     try:
         # a journal can name only quotes that can be loaded again
         copies = journal is not None and tape.origin is None
-        run = assemble_backtest(settings, tape, header, engine, journal, every_quote=copies)
+        run = assemble_backtest(
+            settings, tape, header, engine, journal, every_quote=copies, step_seconds=step_seconds
+        )
         can_resume = journal is not None and not copies and run.folder is None and len(tape.sessions) > 1
         saver = _Saver(run, journal, save_seconds) if journal is not None and can_resume else None
         summary = _carried_on(run, journal, observer, saver, 0.0)
@@ -445,8 +450,9 @@ def assemble_backtest(
     journal: Journal | None,
     *,
     every_quote: bool = False,
+    step_seconds: float = 1.0,
 ) -> Assembled:
-    """Connect tape, engine, simulated broker and journal; ``every_quote`` as in the runner."""
+    """Connect tape, engine, simulated broker and journal; the last two arguments as in the runner."""
     config = settings.config
     simulation = config.simulation
     positions = {
@@ -480,6 +486,7 @@ def assemble_backtest(
         known_at_open=known,
         answerer=None if folder is None else folder.answer,
         every_quote=every_quote,
+        step_seconds=step_seconds,
     )
     return Assembled(header, engine, runner, tally, folder)
 

@@ -235,7 +235,14 @@ def _run(
 
         try:
             return run_backtest(
-                settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=observe
+                settings,
+                tape,
+                SystemClock(),
+                mode=mode,
+                seed=seed,
+                runs_dir=runs_dir,
+                observer=observe,
+                step_seconds=1.0 if live else 60.0,
             )
         except ConfigError as error:  # found only once the parts met: say which file and line it came from
             raise settings.located(error) from error

@@ -1,6 +1,7 @@
 """Daily bars behind every volatility forecast: packaged series, a daily data set, or a file of the user's."""
 
 import csv
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,10 +32,10 @@ class DailyHistory:
 
     def before(self, day: date, count: int | None = None) -> "DailyHistory":
         """Return the bars that end before ``day``: the last ``count`` of them, or all."""
-        kept = [place for place, its_day in enumerate(self.days) if its_day < day]
-        kept = kept if count is None else kept[-count:]
-        bars = {name: [column[place] for place in kept] for name, column in self.bars.items()}
-        return DailyHistory(self.source, tuple(self.days[place] for place in kept), bars, self.notes)
+        high = bisect_left(self.days, day)
+        kept = slice(0 if count is None else max(high - count, 0), high)
+        bars = {name: column[kept] for name, column in self.bars.items()}
+        return DailyHistory(self.source, self.days[kept], bars, self.notes)
 
 
 NO_HISTORY = DailyHistory("none", (), {name: [] for name in COLUMNS})

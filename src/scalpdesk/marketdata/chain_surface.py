@@ -24,6 +24,7 @@ from scalpdesk.marketdata.curves import parity_implied_forward
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
+from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.base import Dividends, dividend_schedule
 from scalpdesk.pricing.european import european_vols
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
@@ -250,21 +251,26 @@ def _premiums(
     known = np.isfinite(vol)
     # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
     low = BORROW_STEP * math.floor(borrow / BORROW_STEP)
-    yields, shares = [borrow], np.ones(1)
+    yields: tuple[float, ...] = (borrow,)
+    shares = np.ones(1)
+    found = None
     if dividends is None:
         share = (borrow - low) / BORROW_STEP
-        yields, shares = [low, low + BORROW_STEP], np.array([1.0 - share, share])
+        yields = around = low, low + BORROW_STEP
+        shares = np.array([1.0 - share, share])
+        found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
     rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
-    found = exercise_premium(
-        spot,
-        np.tile(strike[known], count),
-        years,
-        np.tile(vol[known], count),
-        np.broadcast_to([[[True], [False]]], rows).ravel(),
-        rate=rate,
-        dividend_yield=np.broadcast_to(np.reshape(yields, (-1, 1, 1)), rows).ravel(),
-        dividends=dividends,
-    )
+    if found is None:
+        found = exercise_premium(
+            spot,
+            np.tile(strike[known], count),
+            years,
+            np.tile(vol[known], count),
+            np.broadcast_to([[[True], [False]]], rows).ravel(),
+            rate=rate,
+            dividend_yield=np.broadcast_to(np.reshape(yields, (-1, 1, 1)), rows).ravel(),
+            dividends=dividends,
+        )
     premiums = np.full((2, len(strike)), np.nan)
     premiums[:, known] = np.tensordot(shares, found.reshape(rows), 1)
     return premiums
