@@ -125,7 +125,7 @@ def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabl
     async def play():
         await server.start()
         keys = server.keyring.credentials[0]
-        exchange = SimpleNamespace(url=server.url, key=keys.key, secret=keys.secret)
+        exchange = SimpleNamespace(url=server.url, key=keys.key, secret=keys.secret, venue="alpaca")
         plan = plan_for(exchange, tmp_path, "entry.not_before=15:29", contracts=4)
         plan = replace(plan, runner=replace(plan.runner, rolls=True, reconcile_seconds=0.1))
         running = asyncio.create_task(
