@@ -27,7 +27,14 @@ from fakes.broker import connect
 from fakes.desk import orders as orders_of
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
-from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
+from scalpdesk.core.events import (
+    Event,
+    OpenInterestEvent,
+    OrderFilled,
+    PositionChanged,
+    QuoteEvent,
+    RateEvent,
+)
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
@@ -341,16 +348,20 @@ class InProcess:
 
     outputs: list[Output]
     fills: list[OrderFilled]
+    changes: list[PositionChanged]
     engine: TradingEngine
 
 
 class _FillsKept(Journal):
     def __init__(self) -> None:
         self.fills: list[OrderFilled] = []
+        self.changes: list[PositionChanged] = []
 
     def add_event(self, event: Event) -> None:
         if isinstance(event, OrderFilled):
             self.fills.append(event)
+        elif isinstance(event, PositionChanged):
+            self.changes.append(event)
 
 
 class AsLate(BrokerConnection):
@@ -396,7 +407,7 @@ def backtest(
         watchers=(lambda _event, said: outputs.extend(said),),
         known_at_open=known_at_open,
     ).run()
-    return InProcess(outputs, kept.fills, engine)
+    return InProcess(outputs, kept.fills, kept.changes, engine)
 
 
 @dataclass(frozen=True, slots=True)
