@@ -16,7 +16,12 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.days import available_sessions, market_day
-from scalpdesk.datasets.embedded.market import listed_pairs, reconstruct_span, session_cents
+from scalpdesk.datasets.embedded.market import (
+    listed_pairs,
+    reconstruct_span,
+    session_cents,
+    without_docstrings,
+)
 from scalpdesk.datasets.embedded.surface import exercise_premiums
 from scalpdesk.datasets.importers.lean import read_factor_file
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
@@ -285,3 +290,9 @@ def test_the_variance_premium_of_the_page_is_that_of_the_days():
     assert f"by year {', '.join(years[:4])} and, in 2018, {years[4]}." in text
     apart = np.array(premiums[::21])  # windows that hardly overlap: a plain standard error
     assert abs(apart.mean() - 64) < 2 * apart.std(ddof=1) / np.sqrt(len(apart))
+
+
+def test_another_docstring_draws_no_session_anew():
+    plain = without_docstrings("def f(x):\n    'It doubles.'\n    return 2 * x  # twice\n")
+    assert without_docstrings("def f(x):\n\n    'Twice x.'\n    return 2 * x\n") == plain
+    assert without_docstrings("def f(x):\n    return 3 * x\n") != plain
