@@ -120,7 +120,7 @@ class Liquidation:
         self._alert_due_ns = 0
         self._alerts = 0
         self._worthless: set[InstrumentId] = set()
-        """Options without a bid that are offered at the smallest price, as reported."""
+        """Options without a bid that are offered at their least price, as reported."""
         self._unsold: set[InstrumentId] = set()
         """Options without a bid of which the venue takes no sale, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
@@ -247,7 +247,7 @@ class Liquidation:
     def _rests_rightly(self, view: DeskView, order: Order) -> bool:
         """Return whether an unfilled exit order is left as it is.
 
-        A worthless option without a bid is offered at the smallest price and left to rest there; one without
+        An option without a bid is offered at its least price and left to rest there; one without
         a quote at its least price, until that has moved away.
         """
         limit, number = order.submitted.limit_price, order.submitted.instrument_id
