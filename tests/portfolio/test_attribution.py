@@ -312,29 +312,6 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
     assert signs == {False, True}
 
 
-def test_a_leg_deep_in_the_money_has_the_volatility_of_the_other_leg():
-    """An hour before the end, 2 % in the money: its own moved by points with every quote."""
-    book, random = Book(), np.random.default_rng(3)
-    end = expiry_instant_ns(book.instruments[1])
-    off = 0.0
-    for minute in range(31):
-        now_ns, spot = end - 60 * MINUTE + minute * MINUTE, 490.0 + 0.1 * math.sin(minute)
-        call, put = (model_price(book.instruments[n], spot, 0.80, now_ns) for n in (1, 2))
-        off = 0.0 if not minute else float(random.uniform(-0.1, 0.1))
-        book.quote(now_ns, 0, spot, 0.01)
-        book.state.apply_quote(quote(1, now_ns, math.nan, 2.0 * call))
-        book.quote(now_ns, 2, put + off, 0.15)
-        if minute:
-            book.attribution.mark(now_ns)
-            continue
-        book.positions.book(2, D(1), D(20), "had")
-        book.attribution.begin(now_ns)
-    parts = {name: float(amount) for name, amount in book.attribution.totals.items()}
-    assert abs(parts["vega"]) + abs(book.attribution.details["volga"]) < 0.5
-    assert book.attribution.details["mark_noise"] == pytest.approx(100.0 * off, abs=0.5)
-    assert parts["residual"] == pytest.approx(100.0 * off, abs=0.5)
-
-
 @pytest.mark.parametrize("is_late", [False, True])
 def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     """Configured 8 % a year, the market's none: shown once three strikes are quoted, after eight minutes.

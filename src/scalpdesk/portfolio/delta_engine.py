@@ -37,12 +37,6 @@ CARRY_NS = 15 * 60 * NANOS_PER_SECOND
 """The forward's carry is measured anew after so long: dividends, rates and borrow hardly move in a day."""
 FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured carry stands."""
-LARGEST_NOISE = 0.02
-"""Standard deviation of an option's own volatility beyond which that of the other leg is taken."""
-MUCH_WIDER = 2.0
-"""Times the other leg's spread: only then is its volatility better known."""
-SPREAD_DEVIATIONS = 2.0 * math.sqrt(3.0)
-"""Width of a uniform distribution in standard deviations."""
 _SKEW_STEP = 1e-3
 _MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
@@ -441,35 +435,6 @@ class DeltaEngine:
         )
         found.mark = round(found.greeks.price, MODEL_DECIMALS)
         return found
-
-    def vol_by_parity(self, instrument_id: InstrumentId, valuation: Valuation, now_ns: int) -> float | None:
-        """Return the volatility of the other leg at the strike of one in the money that shows none itself.
-
-        By put-call parity both have one volatility; deep in the money it drowns in the quote's width
-        (Hentschel 2003), or the mid lies below the payoff. None where the option's own is good enough, and
-        where the other's is no better known.
-        """
-        contract = self._instruments.by_id[instrument_id]
-        if type(contract) is not OptionContract or contract.is_inverse:
-            return None
-        strike = float(contract.strike)
-        if (valuation.spot <= strike) if contract.is_call else (valuation.spot >= strike):
-            return None
-        twin = self._strike_vols.twin(contract)
-        quotes = self._state.quotes
-        quote, other_quote = quotes[instrument_id], None if twin is None else quotes[twin]
-        if quote is None or other_quote is None or twin is None:
-            return None
-        # nobody bids for what is worth next to nothing: that it is offered for a cent says so
-        width, lowest = quote.ask - quote.bid, other_quote.bid if other_quote.bid == other_quote.bid else 0.0
-        if not width > MUCH_WIDER * (other_quote.ask - lowest):
-            return None
-        other = self.value(twin, now_ns)
-        if other is None or other.is_modelled or not other.vol_is_fresh:
-            return None
-        # the vega of both; a mid is uniform within its spread
-        is_lost = width > LARGEST_NOISE * SPREAD_DEVIATIONS * other.greeks.vega
-        return other.vol if is_lost else None
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.

@@ -517,8 +517,7 @@ class PnlExplain:
             vol = None if before is None or before.state is None else before.state.vol
             # an interval begins with the volatility in which the last one ended, so that noise ends too
             state = self._priced_state(contract, terms, valuation, now_ns, vol)
-            is_own = self._delta_engine.vol_by_parity(instrument_id, valuation, now_ns) is None
-            if state is not None and (terms.is_inverse or not is_own) and state.years > 0.0:
+            if state is not None and terms.is_inverse and state.years > 0.0:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
                 valuation = (
@@ -565,14 +564,10 @@ class PnlExplain:
         self, contract: OptionContract, terms: _Terms, valuation: Valuation, now_ns: int, vol: float | None
     ) -> PricedState | None:
         """Return the state of an option's value; without a volatility or time left that of ``vol``."""
-        instrument_id = self._instruments.id_of(contract.symbol)
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
         if variance_years > 0.0 and valuation.vol > 0.0:
             by_clock = math.sqrt(years / variance_years)
-            by_parity = self._delta_engine.vol_by_parity(instrument_id, valuation, now_ns)
-            if by_parity is not None:
-                vol = by_parity * by_clock
-            elif terms.is_inverse and not valuation.is_modelled:
+            if terms.is_inverse and not valuation.is_modelled:
                 vol = valuation.vol if vol is None else vol / by_clock
                 vol = self._delta_engine.vol_within_tick(contract, vol) * by_clock
             elif vol is None or valuation.vol_is_fresh or valuation.is_modelled:

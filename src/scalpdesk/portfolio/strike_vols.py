@@ -152,13 +152,6 @@ class StrikeVols:
             self._learn()
         return len(self._expiries[_key(contract)[:3]]) >= LEAST_PAIRS
 
-    def twin(self, contract: OptionContract) -> InstrumentId | None:
-        """Return the put of a call's strike and expiry, or the call of a put's; None where none is listed."""
-        if self._known != len(self._instruments):
-            self._learn()
-        strike = self._strikes[_key(contract)]
-        return strike.put if contract.is_call else strike.call
-
     def forward(
         self, contract: OptionContract, now_ns: int, spot: float, years: float, rate: float
     ) -> ImpliedForward | None:
