@@ -232,6 +232,93 @@ def test_the_channels_of_the_account_show_what_happens_once(desk):
     assert changes[-1]["positions"][0]["size"] == -500
 
 
+def straddle_of(desk, direction="buy", amount=1):
+    call = desk.near_call()
+    names = (call, call[:-1] + "P")
+    return [{"instrument_name": name, "amount": amount, "direction": direction} for name in names]
+
+
+def test_the_same_legs_are_the_same_combo(desk):
+    trades = straddle_of(desk)
+    call, put = (trade["instrument_name"] for trade in trades)
+    made = desk("private/create_combo", trades=trades)
+    assert made["id"] == call.replace("BTC-", "BTC-STRD-").removesuffix("-C")
+    assert made["legs"] == [{"instrument_name": name, "amount": 1} for name in (call, put)]
+    for again in (trades[::-1], straddle_of(desk, "sell"), straddle_of(desk, amount="0.3")):
+        assert desk("private/create_combo", trades=again) == made
+    trades[0]["amount"], trades[1]["direction"] = 2, "sell"
+    spread = desk("private/create_combo", trades=trades)
+    assert [leg["amount"] for leg in spread["legs"]] == [2, -1]
+    assert desk("public/get_combo_ids", currency="BTC") == [made["id"], spread["id"]]
+    assert desk("public/get_combos", currency="ETH") == []
+    assert desk("public/get_combo_details", combo_id=spread["id"]) == spread
+
+
+@pytest.mark.parametrize("direction", ["buy", "sell"])
+def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
+    desk("private/subscribe", channels=["user.changes.any.BTC.raw"])
+    combo = desk("private/create_combo", trades=straddle_of(desk))
+    names = [leg["instrument_name"] for leg in combo["legs"]]
+    far = "best_ask_price" if direction == "buy" else "best_bid_price"
+    net = round(sum(desk("public/ticker", instrument_name=name)[far] for name in names), 4)
+    found = desk(f"private/{direction}", instrument_name=combo["id"], amount="0.5", price=net, label="whole")
+    order, (trade,) = found["order"], found["trades"]
+    assert (order["order_state"], order["filled_amount"], order["direction"]) == ("filled", 0.5, direction)
+    assert (order["instrument_name"], order["price"], order["average_price"]) == (combo["id"], net, net)
+    assert (trade["price"], trade["amount"], trade["combo_id"]) == (net, 0.5, combo["id"])
+    legs = trade["legs"]
+    assert [leg["instrument_name"] for leg in legs] == names
+    assert sum(leg["price"] for leg in legs) == pytest.approx(net, abs=1e-12)
+    for leg in legs:
+        assert (leg["order_id"], leg["label"], leg["amount"]) == (order["order_id"], "whole", 0.5)
+        assert (leg["direction"], leg["combo_trade_id"]) == (direction, trade["trade_id"])
+    assert trade["fee"] == pytest.approx(sum(leg["fee"] for leg in legs), abs=1e-12)
+    assert desk("private/get_user_trades_by_order", order_id=order["order_id"]) == legs
+    assert desk("private/get_order_state_by_label", currency="BTC", label="whole") == [order]
+    change = desk.notes("user.changes.any.BTC.raw")[-1]
+    assert (change["trades"], change["instrument_name"]) == ([trade], combo["id"])
+    sign = 1 if direction == "buy" else -1
+    assert {row["instrument_name"]: row["size"] for row in change["positions"]} == dict.fromkeys(
+        names, sign * 0.5
+    )
+
+
+def test_a_combo_rests_at_its_net_price_until_it_is_cancelled(desk):
+    combo = desk("private/create_combo", trades=straddle_of(desk))
+    order = desk("private/buy", instrument_name=combo["id"], amount=1, price=0.0001)["order"]
+    assert (order["order_state"], order["price"], order["amount"]) == ("open", 0.0001, 1)
+    assert desk("private/get_open_orders_by_currency", currency="BTC") == [order]
+    assert desk("private/get_open_orders_by_instrument", instrument_name=combo["id"]) == [order]
+    assert desk.refused("private/edit", order_id=order["order_id"], amount=2)[0] == 11030
+    ended = desk("private/cancel", order_id=order["order_id"])
+    assert (ended["order_state"], ended["filled_amount"]) == ("cancelled", 0)
+    assert desk("private/get_open_orders_by_currency", currency="BTC") == []
+    assert desk("private/get_positions", currency="BTC") == []
+
+
+def test_what_is_no_combo_is_refused(desk):
+    call, put = straddle_of(desk)
+    later = {**put, "instrument_name": put["instrument_name"].replace("14MAR25", "28MAR25")}
+    refused = [
+        [call],
+        [call, call],
+        [call, {**put, "direction": "hold"}],
+        [call, {**put, "instrument_name": SWAP}],
+        [call, later],
+        "both",
+    ]
+    for trades in refused:
+        assert desk.refused("private/create_combo", trades=trades) == (-32602, "Invalid params")
+    assert desk.refused("private/create_combo", trades=[{**call, "amount": 2}, {**put, "amount": 3}]) == (
+        10021,
+        "invalid_amount",
+    )
+    name = desk("private/create_combo", trades=[call, put])["id"]
+    assert desk.refused("private/buy", instrument_name=name, amount=1, price=0.00012)[0] == 10043
+    assert desk.refused("private/sell", instrument_name=name, amount=2_000, type="market")[0] == 10009
+    assert desk("private/get_positions", currency="BTC") == []
+
+
 def test_an_edit_keeps_the_id_and_the_label(desk):
     limit = round(desk.bid * 0.98)
     first = desk("private/buy", instrument_name=SWAP, amount=100, type="limit", price=limit, label="a")[

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from math import gcd
 from typing import TypeGuard, final, get_args
 
 import msgspec
@@ -209,6 +210,13 @@ class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
     net_limit_price: Decimal | None
     """Currency per unit of one set: paid when above zero, received when below; None at the market."""
     time_in_force: TimeInForce = TimeInForce.DAY
+
+    @property
+    def sets(self) -> Decimal:
+        """How many sets it is: the largest quantity of which each leg is a whole multiple."""
+        exponents = [leg.quantity.normalize().as_tuple().exponent for leg in self.legs]
+        places = max(0, *(-int(exponent) for exponent in exponents))
+        return Decimal(gcd(*(int(leg.quantity.scaleb(places)) for leg in self.legs))).scaleb(-places)
 
 
 @final

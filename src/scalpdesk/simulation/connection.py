@@ -6,9 +6,6 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Iterable
-from decimal import Decimal
-from functools import reduce
-from math import gcd
 
 import msgspec
 
@@ -184,13 +181,13 @@ class BrokerConnection:
 
     def _combo(self, command: MultiLegOrder) -> OrderRequest:
         instruments = self.broker.ledger.instruments
-        sets = reduce(gcd, (int(leg.quantity) for leg in command.legs))
+        sets = command.sets
         return OrderRequest(
             "",
             Side.BUY,
             OrderType.MARKET if command.net_limit_price is None else OrderType.LIMIT,
             command.time_in_force,
-            Decimal(sets),
+            sets,
             client_order_id=command.client_order_id,
             limit_price=command.net_limit_price,
             structure=Structure.MLEG,

@@ -12,6 +12,7 @@ from scalpdesk.simulation.fills.base import Resting
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.option_values import credible_price
+from scalpdesk.simulation.order_entry import quantity_step
 from scalpdesk.simulation.orders import MATCHABLE, ZERO, BrokerOrder, Execution, Status, Structure
 
 # looking up an enum's member costs as much as a call
@@ -230,23 +231,20 @@ class Matcher:
                 return
             at_market = Resting(leg.side.sign, leg.leaves, None)
             at_market.tries, at_market.seen_size = leg.resting.tries, leg.resting.seen_size
-            assert leg.instrument is not None
+            assert isinstance(leg.instrument, OptionContract)
             found = ledger.model_of(number).match(at_market, quote, leg.instrument)
             leg.resting.tries += 1
             leg.resting.seen_size = at_market.seen_size
             if found is None:
                 return
-            quantity, price = found
-            credible: Decimal | None = price
-            if isinstance(leg.instrument, OptionContract):
-                spot = ledger.spot_of(leg.instrument)
-                credible = credible_price(leg.instrument, quote, spot, price, leg.side.sign)
-            if credible is None:
+            quantity, traded_at = found
+            spot = ledger.spot_of(leg.instrument)
+            price = credible_price(leg.instrument, quote, spot, traded_at, leg.side.sign)
+            if price is None:
                 return
-            price = credible
             prices.append(price)
             net += leg.side.sign * leg.ratio * price
-            units = min(units, quantity // leg.ratio)
+            units = min(units, floor_to(quantity / leg.ratio, quantity_step(leg.instrument)))
         if units <= 0 or (combo.limit_price is not None and net > combo.limit_price):
             return
         if combo.lifetime is TimeInForce.FOK and units < combo.leaves:

@@ -363,7 +363,7 @@ class OrderEntry:
             return
         if quantity is None:
             raise Refused(Cause.MALFORMED, "notional is not supported for options orders")
-        if quantity % (COIN_STEP if instrument.settlement is Settlement.CASH_MEAN else 1):
+        if quantity % quantity_step(instrument):
             raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
         if request.extended_hours:
             raise Refused(Cause.EXTENDED_HOURS)
@@ -443,6 +443,11 @@ class OrderEntry:
         decimals = 2 if abs(price) >= PENNY_PRICE else 4
         if self._rules.penny_prices and price != round(price, decimals):
             raise Refused(Cause.SUB_PENNY, name=name, price=plain(price))
+
+
+def quantity_step(contract: OptionContract) -> Decimal:
+    """Return the smallest quantity of an option, contracts or coins."""
+    return COIN_STEP if contract.settlement is Settlement.CASH_MEAN else ONE
 
 
 def _check_sizes(request: OrderRequest) -> None:

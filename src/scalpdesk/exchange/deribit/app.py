@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
@@ -36,10 +37,12 @@ from scalpdesk.simulation.orders import (
     Cause,
     Changes,
     Execution,
+    LegRequest,
     OrderRequest,
     OrderUpdate,
     Refused,
     Status,
+    Structure,
 )
 
 API_PATH = "/api/v2"
@@ -49,13 +52,14 @@ TOKEN_SECONDS = 900
 LEAST_HEARTBEAT_SECONDS = 10
 PRICE_BAND = Decimal("0.05")
 """How far a limit of a perpetual may lie beyond its mark."""
+MOST_LEGS = 4
 FAR_FUTURE_MS = 32_503_708_800_000
 ZERO, DAYS_PER_YEAR = Decimal(0), 365.0
 MINUTE_SECONDS, MOST_ROWS = 60, 1_000
 CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)} | {"1D": 1_440}
 """Lengths of a chart's bars by their name at the venue."""
 DAY_NS = 86_400 * 1_000_000_000
-MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close"})
+MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
 """Verbs of the methods that reach the matching engine."""
 FILLS = frozenset({"fill", "partial_fill"})
 SHOWN = frozenset({"new", "canceled", "expired", "rejected", *FILLS})
@@ -179,6 +183,11 @@ def plain_number(value: Decimal | float | None) -> int | float:
     return int(found) if found.is_integer() and abs(found) < 2**53 else found
 
 
+def _has_leg(trade: dict[str, Any], execution: Execution) -> bool:
+    """Return whether an execution is that of a leg in a combo's trade."""
+    return any(leg["trade_id"] == execution.execution_id for leg in trade["legs"])
+
+
 class DeribitApi:
     """Answers JSON-RPC from a simulated market.
 
@@ -212,6 +221,12 @@ class DeribitApi:
         """Label by order id; the venue takes one as often as it is sent."""
         self._edited: dict[str, str] = {}
         """First id of an order by those of what took its place: the venue keeps it over each edit."""
+        self._combos: dict[str, dict[str, Any]] = {}
+        """Combos as they are shown, by id; the amounts of their legs are those of one that is bought."""
+        self._combo_of: dict[str, tuple[str, Side]] = {}
+        """Combo and direction by order id."""
+        self._combo_trades: dict[str, list[dict[str, Any]]] = {}
+        """Trades of combos with those of their legs, by order id."""
         self._count = 0
         self._pricer = ContractPricer()
         self._methods: dict[str, Callable[[RpcSession, Mapping[str, Any]], Any]] = {
@@ -235,6 +250,9 @@ class DeribitApi:
             "public/get_last_settlements_by_currency": self._public_get_last_settlements,
             "public/get_volatility_index_data": self._public_get_volatility_index_data,
             "public/get_book_summary_by_instrument": self._public_get_book_summary_by_instrument,
+            "public/get_combos": self._public_get_combos,
+            "public/get_combo_ids": self._public_get_combo_ids,
+            "public/get_combo_details": self._public_get_combo_details,
             "public/get_funding_rate_value": self._public_get_funding_rate_value,
             "public/get_funding_rate_history": self._public_get_funding_rate_history,
             "public/subscribe": self._public_subscribe,
@@ -243,6 +261,7 @@ class DeribitApi:
             "private/unsubscribe": self._private_unsubscribe,
             "private/buy": self._private_buy,
             "private/sell": self._private_sell,
+            "private/create_combo": self._private_create_combo,
             "private/edit": self._private_edit,
             "private/cancel": self._private_cancel,
             "private/cancel_all": self._private_cancel_all,
@@ -890,20 +909,26 @@ class DeribitApi:
     def _on_update(self, update: OrderUpdate) -> None:
         """Show a change of an order on its account's channels."""
         order = update.order
-        if update.event not in SHOWN or order.instrument is None:
+        if update.event not in SHOWN or order.parent is not None:
             return
         self._note_edit(order)
-        trades = []
+        trades, parts = [], order.legs or (order,)
         if update.execution is not None and update.event in FILLS:
-            trades = [self._trade(update.execution)]
-        shown, name = self._order(order), order.instrument.symbol
-        if update.execution is not None and trades:
-            public = [self._public_trade(update.execution)]
-            for session in self._sessions:
-                for channel in session.channels:
-                    if channel.startswith(f"trades.{name}."):
-                        self._notify(session, channel, public)
+            executions = update.leg_executions or (update.execution,)
+            trades = [
+                self._combo_trade(order, update.execution, update.leg_executions)
+                if order.legs
+                else self._trade(update.execution)
+            ]
+            for execution in executions:
+                public = self._public_trade(execution)
+                for session in self._sessions:
+                    for channel in session.channels:
+                        if channel.startswith(f"trades.{public['instrument_name']}."):
+                            self._notify(session, channel, [public])
+        shown = self._order(order)
         account = self._world.ledger.accounts[order.account]
+        positions = [row for part in parts for row in self._positions(account, part.instrument_id)]
         for session in self._sessions:
             if session.account != order.account:
                 continue
@@ -912,10 +937,10 @@ class DeribitApi:
                     continue
                 if channel.startswith("user.changes."):
                     data: Any = {
-                        "instrument_name": name,
+                        "instrument_name": shown["instrument_name"],
                         "orders": [shown],
                         "trades": trades,
-                        "positions": self._positions(account, order.instrument_id),
+                        "positions": positions,
                     }
                 elif channel.startswith("user.orders."):
                     data = shown
@@ -936,19 +961,23 @@ class DeribitApi:
         return self._place(session, params, Side.SELL)
 
     def _place(self, session: RpcSession, params: Mapping[str, Any], side: Side) -> Any:
-        number = self._number(params)
+        combo = self._combos.get(str(params.get("instrument_name")))
+        number = self._number(params if combo is None else combo["legs"][0])
         item = self._world.ledger.instruments[number]
         self._check_until(params)
         kinds = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
         kind = kinds.get(str(params.get("type", "limit")))
         if kind is None:
             raise RpcFault(-32602, "Invalid params", param="type", reason="only limit and market here")
-        price = None if kind is OrderType.MARKET else self._price(params, item, number, side)
-        if price is not None and _is_true(params.get("post_only")):
-            price = self._resting(number, item, side, price, params)
+        price = None
+        if kind is OrderType.LIMIT:
+            price = self._price(params, item, number, side) if combo is None else self._net(params, item)
         quantity = self._quantity(params, item)
-        if _is_true(params.get("reduce_only")):
-            quantity = min(quantity, self._reducible(session, number, side))
+        if combo is None:
+            if price is not None and _is_true(params.get("post_only")):
+                price = self._resting(number, item, side, price, params)
+            if _is_true(params.get("reduce_only")):
+                quantity = min(quantity, self._reducible(session, number, side))
         lifetime = LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
@@ -964,12 +993,117 @@ class DeribitApi:
             limit_price=price,
             client_order_id=label if label and label not in known else None,  # the broker takes a name once
         )
+        if combo is not None:
+            request = self._as_legs(request, combo)
         order = self._world.broker.submit(session.account, request)
+        if combo is not None:
+            self._combo_of[order.order_id] = combo["id"], side
         session.orders.append(order.order_id)
         self._labels[order.order_id] = label
         before = len(self._world.ledger.accounts[session.account].executions)
         self._world.settle()
         return self._outcome(order, before)
+
+    def _as_legs(self, request: OrderRequest, combo: dict[str, Any]) -> OrderRequest:
+        """Return an order for a combo as the broker takes it: its legs bought or sold, its limit paid."""
+        side, price = request.side or Side.BUY, request.limit_price
+        legs = tuple(
+            LegRequest(
+                leg["instrument_name"],
+                Decimal(abs(leg["amount"])),
+                Side.BUY if leg["amount"] * side.sign > 0 else Side.SELL,
+            )
+            for leg in combo["legs"]
+        )
+        return structs.replace(
+            request,
+            symbol="",
+            side=Side.BUY,
+            limit_price=None if price is None else side.sign * price,
+            structure=Structure.MLEG,
+            legs=legs,
+        )
+
+    def _net(self, params: Mapping[str, Any], item: Instrument) -> Decimal:
+        """Return the limit of a combo, of either sign."""
+        price = self._decimal(params, "price")
+        if price % item.tick_rule.below:
+            raise RpcFault(10043, "price_wrong_tick")
+        return price
+
+    def _private_create_combo(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return the combo of these legs, made where there is none; its first leg by name is bought."""
+        del session
+        trades = params.get("trades")
+        is_list = isinstance(trades, list) and all(isinstance(trade, Mapping) for trade in trades)
+        if not is_list or not 2 <= len(trades) <= MOST_LEGS:
+            raise RpcFault(-32602, "Invalid params", param="trades", reason="two to four legs")
+        signed: dict[str, Decimal] = {}
+        options = set()
+        for trade in trades:
+            item = self._world.ledger.instruments[self._number(trade)]
+            if not isinstance(item, OptionContract) or trade.get("direction") not in ("buy", "sell"):
+                raise RpcFault(-32602, "Invalid params", param="trades", reason="options to buy or sell")
+            sign = 1 if trade["direction"] == "buy" else -1
+            signed[item.symbol] = sign * self._quantity({"amount": 1, **trade}, item)
+            options.add(item)
+        unit = min(abs(amount) for amount in signed.values())
+        if len({item.expiry for item in options}) > 1 or len(signed) < len(trades):
+            raise RpcFault(-32602, "Invalid params", param="trades", reason="options of one expiry")
+        if any(amount % unit for amount in signed.values()):
+            raise RpcFault(10021, "invalid_amount", reason="no whole ratio")
+        first = min(signed)
+        unit = unit if signed[first] > 0 else -unit
+        legs = [{"instrument_name": name, "amount": int(signed[name] / unit)} for name in sorted(signed)]
+        for known in self._combos.values():
+            if known["legs"] == legs:
+                return known
+        coin, day, strike, _ = first.split("-")
+        is_straddle = len({item.strike for item in options}) == 1 and all(leg["amount"] == 1 for leg in legs)
+        name = f"STRD-{day}-{strike}" if is_straddle else f"CUSTOM-{day}-{len(self._combos) + 1}"
+        made: dict[str, Any] = {
+            "id": f"{coin}-{name}",
+            "instrument_id": 10**6 + len(self._combos),
+            "state": "active",
+            "legs": legs,
+            "creation_timestamp": self._world.now_ns // MS,
+            "state_timestamp": self._world.now_ns // MS,
+        }
+        return self._combos.setdefault(made["id"], made)
+
+    def _public_get_combos(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        del session
+        coin = params.get("currency")
+        return [each for name, each in self._combos.items() if coin in ("any", name.partition("-")[0])]
+
+    def _public_get_combo_ids(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        return [each["id"] for each in self._public_get_combos(session, params)]
+
+    def _public_get_combo_details(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        del session
+        found = self._combos.get(str(params.get("combo_id")))
+        if found is None:
+            raise RpcFault(-32602, "Invalid params", param="combo_id", reason="there is none")
+        return found
+
+    def _combo_trade(self, order: BrokerOrder, net: Execution, legs: tuple[Execution, ...]) -> dict[str, Any]:
+        """Return a trade of a combo with those of its legs."""
+        combo, side = self._combo_of[order.order_id]
+        parts = [self._trade(leg) | {"combo_trade_id": net.execution_id} for leg in legs]
+        shared = "order_id state fee_currency label timestamp index_price order_type liquidity trade_seq"
+        trade = {
+            **{name: parts[0][name] for name in shared.split()},
+            "trade_id": net.execution_id,
+            "instrument_name": combo,
+            "direction": side.value,
+            "amount": plain_number(net.quantity),
+            "price": plain_number(side.sign * net.price),
+            "fee": plain_number(sum((leg.fee for leg in legs), ZERO)),
+            "combo_id": combo,
+            "legs": parts,
+        }
+        self._combo_trades.setdefault(order.order_id, []).append(trade)
+        return trade
 
     def _check_until(self, params: Mapping[str, Any]) -> None:
         until = params.get("valid_until")
@@ -1000,7 +1134,7 @@ class DeribitApi:
 
     def _outcome(self, order: BrokerOrder, before: int) -> dict[str, Any]:
         account = self._world.ledger.accounts[order.account]
-        trades = [
+        trades = self._combo_trades.get(order.order_id) or [
             self._trade(each) for each in account.executions[before:] if each.order_id == order.order_id
         ]
         return {"order": self._order(order), "trades": trades}
@@ -1051,8 +1185,8 @@ class DeribitApi:
 
     def _private_edit(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         old = self._find(session, params)
-        assert old.instrument is not None
-        assert old.instrument_id is not None
+        if old.instrument is None or old.instrument_id is None:
+            raise RpcFault(11030, "other_reject", reason="combos are not edited here")
         self._check_until(params)
         changes = Changes(
             quantity=self._quantity(params, old.instrument) - self._filled_before(old),
@@ -1111,8 +1245,14 @@ class DeribitApi:
     def _open_orders(self, session: RpcSession) -> list[BrokerOrder]:
         assert session.account is not None
         return [
-            order for order in self._world.ledger.accounts[session.account].open_orders() if order.instrument
+            order
+            for order in self._world.ledger.accounts[session.account].open_orders()
+            if order.parent is None
         ]
+
+    def _symbol(self, order: BrokerOrder) -> str:
+        """Return the name of an order's instrument or combo."""
+        return self._combo_of[order.order_id][0] if order.instrument is None else order.instrument.symbol
 
     def _cancel_all(self, orders: list[BrokerOrder]) -> int:
         for order in orders:
@@ -1123,11 +1263,7 @@ class DeribitApi:
     def _private_cancel_all(self, session: RpcSession, params: Mapping[str, Any]) -> int:
         name = params.get("instrument_name")
         return self._cancel_all(
-            [
-                order
-                for order in self._open_orders(session)
-                if name is None or (order.instrument is not None and order.instrument.symbol == name)
-            ]
+            [order for order in self._open_orders(session) if name in (None, self._symbol(order))]
         )
 
     def _private_cancel_by_label(self, session: RpcSession, params: Mapping[str, Any]) -> int:
@@ -1154,7 +1290,7 @@ class DeribitApi:
         return [
             self._order(order)
             for order in self._open_orders(session)
-            if order.instrument is not None and currency in (None, "any", order.instrument.currency)
+            if currency in (None, "any", self._world.ledger.accounts[order.account].currency)
         ]
 
     def _private_get_open_orders(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
@@ -1169,27 +1305,28 @@ class DeribitApi:
         found = [
             self._order(order)
             for order in self._world.ledger.accounts[session.account].orders.values()
-            if order.instrument is not None
+            if order.parent is None
             and not order.is_open
             and order.status is not Status.REPLACED
             and (order.filled or wants_all)
-            and name in (None, order.instrument.symbol)
+            and name in (None, self._symbol(order))
         ]
         first = int(params.get("offset", 0))
         return found[::-1][first : first + int(params.get("count", 20))]
 
     def _order(self, order: BrokerOrder) -> dict[str, Any]:
-        item = order.instrument
-        assert item is not None
-        size = item.contract_usd or 1
-        average, before = self._average(order), self._filled_before(order)
-        price: Any = "market_price" if order.kind is OrderType.MARKET else plain_number(order.limit_price)
+        size = 1 if order.instrument is None else order.instrument.contract_usd or 1
+        average, before, limit = self._average(order), self._filled_before(order), order.limit_price
+        _, side = self._combo_of.get(order.order_id, ("", order.side))
+        if side is not order.side and limit is not None:  # of a combo that is sold
+            limit = -limit
+        price: Any = "market_price" if order.kind is OrderType.MARKET else plain_number(limit)
         return {
             "order_id": self._edited.get(order.order_id, order.order_id),
             "order_state": STATES.get(order.status, "open"),
             "order_type": order.kind.value,
-            "direction": order.side.value,
-            "instrument_name": item.symbol,
+            "direction": side.value,
+            "instrument_name": self._symbol(order),
             "amount": plain_number((order.quantity + before) * size),
             "contracts": plain_number(order.quantity + before),
             "filled_amount": plain_number((order.filled + before) * size),
@@ -1215,8 +1352,10 @@ class DeribitApi:
         }
 
     def _average(self, order: BrokerOrder) -> Decimal | None:
-        """Return the mean price: of inverse contracts the harmonic one."""
-        assert order.instrument is not None
+        """Return the mean price: of inverse contracts the harmonic one, of combos that of the direction."""
+        if order.instrument is None:
+            _, side = self._combo_of[order.order_id]
+            return None if order.average is None else side.sign * order.average
         if not order.instrument.contract_usd and not order.replaces:
             return order.average
         account, first = self._world.ledger.accounts[order.account], self._edited
@@ -1232,8 +1371,15 @@ class DeribitApi:
         number = execution.instrument_id
         assert number is not None
         item = self._world.ledger.instruments[number]
-        order_id = self._edited.get(execution.order_id, execution.order_id)
+        parent = self._world.ledger.orders[execution.order_id].parent
+        order_id = parent or self._edited.get(execution.order_id, execution.order_id)
+        combo: dict[str, Any] = {}
+        if parent is not None:
+            whole = (trade for trade in self._combo_trades.get(parent, ()) if _has_leg(trade, execution))
+            combo = {"combo_id": self._combo_of[parent][0]}
+            combo |= {"combo_trade_id": trade["trade_id"] for trade in whole}
         return {
+            **combo,
             "trade_id": execution.execution_id,
             "trade_seq": self._world.ledger.accounts[execution.account].executions.index(execution) + 1,
             "order_id": order_id,
@@ -1246,7 +1392,7 @@ class DeribitApi:
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
             "liquidity": "T",
-            "label": self._labels.get(execution.order_id, ""),
+            "label": self._labels.get(parent or execution.order_id, ""),
             "index_price": self._index(item),
             "mark_price": float(self._world.ledger.mark(number)),
             "order_type": self._world.ledger.orders[execution.order_id].kind.value,
