@@ -1035,8 +1035,7 @@ class DeribitApi:
         """Return the combo of these legs, made where there is none; its first leg by name is bought."""
         del session
         trades = params.get("trades")
-        is_list = isinstance(trades, list) and all(isinstance(trade, Mapping) for trade in trades)
-        if not is_list or not 2 <= len(trades) <= MOST_LEGS:
+        if not isinstance(trades, list) or not 2 <= len(trades) <= MOST_LEGS:
             raise RpcFault(-32602, "Invalid params", param="trades", reason="two to four legs")
         signed: dict[str, Decimal] = {}
         options = set()
@@ -1375,9 +1374,9 @@ class DeribitApi:
         order_id = parent or self._edited.get(execution.order_id, execution.order_id)
         combo: dict[str, Any] = {}
         if parent is not None:
-            whole = (trade for trade in self._combo_trades.get(parent, ()) if _has_leg(trade, execution))
-            combo = {"combo_id": self._combo_of[parent][0]}
-            combo |= {"combo_trade_id": trade["trade_id"] for trade in whole}
+            trades = self._combo_trades.get(parent, ())
+            whole = (trade["trade_id"] for trade in trades if _has_leg(trade, execution))
+            combo = {"combo_id": self._combo_of[parent][0], "combo_trade_id": next(whole, "")}
         return {
             **combo,
             "trade_id": execution.execution_id,

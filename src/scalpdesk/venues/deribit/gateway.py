@@ -2,7 +2,8 @@
 
 An order goes out under its desk's id as the label, with an instant after which the venue refuses it: a late
 duplicate cannot trade. The venue takes a label twice, so that an order in doubt is never sent again; what
-became of it is asked by its label. The venue edits an order in place, under its id and label; the desk
+became of it is asked by its label. Orders in several legs go out as one for a combo, under the id of the
+whole; its trades are those of the legs. The venue edits an order in place, under its id and label; the desk
 counts on under the replacement's name. Executions come from the account's channel, from replies and, where
 an order counts more than both, from its own trades.
 """
@@ -11,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,7 +21,7 @@ import websockets
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import coin_session, from_ns, to_ns
@@ -38,6 +40,7 @@ from scalpdesk.venues.contract import (
     VenueClock,
     VenueFill,
     VenueMinute,
+    VenueOrder,
     VenueSetup,
     VenueSpec,
     VenueView,
@@ -88,7 +91,7 @@ class DeribitGateway:
     """
 
     name = "deribit"
-    takes_combos = False
+    takes_combos = True
 
     def __init__(
         self,
@@ -116,6 +119,12 @@ class DeribitGateway:
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
         """Trades and states that came while an edit is under way: whose they are its answer says."""
+        self._legs: dict[str, tuple[str, ...]] = {}
+        """Client order ids of a combo's legs by their parent's."""
+        self._parent_ids: dict[str, str] = {}
+        """Ids at the venue of orders for combos, by the desk's of the parent."""
+        self._combos: dict[str, dict[str, Decimal]] = {}
+        """Legs of combos by their name at the venue, as one is bought."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
 
@@ -279,17 +288,21 @@ class DeribitGateway:
             if held is not None:
                 held[1].append(message)
                 continue
-            order, report = self._report(message)
-            if order is None or report is None:
-                continue
-            if report.filled > order.covered:
-                self._spawn(self._catch_up(order, report))
-                continue
-            self._publish(self._tracker.apply(order, report, self._stamp(report.ts_event_ns), infer=False))
+            for order, report in self._reports(message):
+                if report.filled > order.covered:
+                    self._spawn(self._catch_up(order, report))
+                    continue
+                at_ns = self._stamp(report.ts_event_ns)
+                self._publish(self._tracker.apply(order, report, at_ns, infer=False))
         return foreign
 
     def _apply_trade(self, message: wire.Message) -> bool:
         """Publish an execution of the desk; return whether the order is one of its own."""
+        if message.get("legs"):
+            shared = {name: message.get(name) for name in ("order_id", "label")}
+            shared["combo_id"] = message.get("instrument_name")
+            known = [self._apply_trade({**shared, **leg}) for leg in wire.rows(message["legs"], "legs")]
+            return all(known)
         instrument = self._instrument(message)
         if instrument is None:
             return False
@@ -298,7 +311,7 @@ class DeribitGateway:
         if held is not None:
             held[0].append(message)
             return True
-        order = self._known(trade.label, trade.order_id)
+        order = self._known(trade.label, trade.order_id) or self._leg(trade.label, trade.symbol)
         if order is None:
             self._publisher.count("foreign_trade")
             return False
@@ -320,16 +333,36 @@ class DeribitGateway:
             self._publish(events)
         return True
 
-    def _report(self, message: wire.Message) -> tuple[TrackedOrder | None, OrderReport | None]:
-        instrument = self._instrument(message)
+    def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
+        """Return what a message says of an order of the desk, or of each leg of a combo."""
+        parent, instrument = str(message.get("label")), self._instrument(message)
+        if parent in self._legs:
+            self._parent_ids[parent] = str(message.get("order_id"))
+            legs = [self._tracker.orders[name] for name in self._legs[parent]]
+            return [
+                (leg, wire.leg_report(message, leg.submitted, self._symbol(leg.submitted))) for leg in legs
+            ]
         if instrument is None:
-            return None, None
+            return []
         report = wire.read_report(message, instrument)
         order = self._known(report.client_order_id, report.venue_order_id)
         if order is None:
             self._publisher.count("foreign_order")
-            return None, report
-        return order, self._since_edit(order, report)
+            return []
+        return [(order, self._since_edit(order, report))]
+
+    def _symbol(self, order: SubmitOrder) -> str:
+        return self._instruments[order.instrument_id].symbol
+
+    def _leg(self, parent: str, symbol: str) -> TrackedOrder | None:
+        """Return the leg in an instrument of one of the desk's combos."""
+        legs = (self._tracker.orders[name] for name in self._legs.get(parent, ()))
+        return next((leg for leg in legs if self._symbol(leg.submitted) == symbol), None)
+
+    def _together(self, order: TrackedOrder) -> list[TrackedOrder]:
+        """Return the legs of an order's combo, itself included; of an order on its own just that."""
+        names = self._legs.get(order.parent_id, (order.submitted.client_order_id,))
+        return [self._tracker.orders[name] for name in names]
 
     def _known(self, label: str, venue_order_id: str) -> TrackedOrder | None:
         """Return an order of the desk: one that was edited goes by its latest name."""
@@ -359,7 +392,8 @@ class DeribitGateway:
         """Ask for the executions that an order counts and nobody reported; infer what is left."""
         try:
             found = await self._question(
-                "private/get_user_trades_by_order", {"order_id": report.venue_order_id, "sorting": "asc"}
+                "private/get_user_trades_by_order",
+                {"order_id": wire.order_id_of(report.venue_order_id), "sorting": "asc"},
             )
             trades = found.get("trades", found) if isinstance(found, dict) else found
             for message in wire.rows(trades, "trades"):
@@ -392,62 +426,102 @@ class DeribitGateway:
         """Send a command; its outcome comes as events."""
         if isinstance(command, SubmitOrder):
             order = self._tracker.track(command, self._publisher.timestamp())
-            self._spawn(self._submit(order))
+            self._spawn(self._submit(command, [order]))
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
         elif isinstance(command, ReplaceOrder):
             self._spawn(self._replace(command))
         else:
-            self._refuse_combo(command)
+            self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
+            now_ns, name = self._publisher.timestamp(), command.client_order_id
+            legs = [self._tracker.track(leg, now_ns, name) for leg in command.legs]
+            self._spawn(self._submit(command, legs))
 
-    async def _submit(self, order: TrackedOrder) -> None:
-        command = order.submitted
-        now_ns = self._publisher.timestamp
-        allowed = self._budget.take(urgency_of(command.purpose), _loop_ns())
+    async def _submit(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
+        """Send an order, or one for a combo whose legs are ``orders``; each of them learns its outcome."""
+        allowed = self._budget.take(max(urgency_of(each.submitted.purpose) for each in orders), _loop_ns())
         if not self._is_open or not self._orders.is_up or not allowed:
             if self._is_open and not allowed:
                 self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
-            self._publish(self._tracker.not_found(order, now_ns()))
+            self._not_sent(orders)
             return
-        instrument = self._instruments[command.instrument_id]
-        # a clock that follows the venue tells its seconds late, and they are not those of a time-out
-        life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
-        valid_ms = self._venue_ms() + int(1_000 * life_s)
         try:
-            method, params = wire.order_request(command, instrument, valid_ms)
-        except wire.WireError as problem:
-            at_ns = now_ns()
-            self._publish(self._tracker.reject(order, str(problem), at_ns, at_ns))
+            method, params = await self._request(command)
+        except (wire.WireError, wire.RpcError) as refused:
+            self._reject(orders, refused)
             return
+        except (Disconnected, TimeoutError):  # of a question that went before
+            self._not_sent(orders)
+            return
+        result, is_doubted, why = None, False, ""
         try:
             result = await self._orders.request(method, params)
         except wire.RpcError as error:
-            order.answered_ns, at_ns = _loop_ns(), now_ns()
-            if wire.refusal_of(error) is wire.ErrorMeaning.LATER:
-                self._publisher.notice(NoticeKind.LIMITED, "requests", error.message, str(error))
-            self._publish(self._tracker.reject(order, str(error), at_ns, at_ns))
+            self._combos.pop(
+                params["instrument_name"], None
+            )  # it may have ended: the next is asked for again
+            self._reject(orders, error)
         except Disconnected as lost:
-            order.answered_ns, at_ns = _loop_ns(), now_ns()
-            if lost.was_sent:
-                self._publish(self._tracker.mark_unknown(order, str(lost), at_ns))
-            else:
-                self._publish(self._tracker.not_found(order, at_ns))
+            is_doubted, why = lost.was_sent, str(lost)
+            if not is_doubted:
+                self._not_sent(orders)
         except TimeoutError:
+            is_doubted, why = True, "no answer in time"
+        for order in orders:
             order.answered_ns = _loop_ns()
-            self._publish(self._tracker.mark_unknown(order, "no answer in time", now_ns()))
-        else:
-            order.answered_ns = _loop_ns()
-            self._apply_result(order, result)
+        if is_doubted:
+            self._doubt(orders, why)
+        elif result is not None:
+            self._apply_result(orders, result)
 
-    def _apply_result(self, order: TrackedOrder, result: Any) -> None:
+    async def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[str, wire.Message]:
+        """Return method and parameters of an order; a combo is asked for where it is not known."""
+        name, side = "", Side.BUY
+        if isinstance(command, MultiLegOrder):
+            name, side = await self._combo_of(command)
+        # a clock that follows the venue tells its seconds late, and they are not those of a time-out
+        life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
+        valid_ms = self._venue_ms() + int(1_000 * life_s)
+        if isinstance(command, MultiLegOrder):
+            return wire.combo_request(command, self._instruments, name, side, valid_ms)
+        return wire.order_request(command, self._instruments[command.instrument_id], valid_ms)
+
+    async def _combo_of(self, command: MultiLegOrder) -> tuple[str, Side]:
+        """Return the venue's combo of these legs, and whether to buy or to sell it."""
+        for name, legs in self._combos.items():
+            side = wire.side_of_combo(command, self._instruments, legs)
+            if side is not None:
+                return name, side
+        trades = wire.combo_trades(command, self._instruments)
+        name, legs = wire.read_combo(await self._orders.request("private/create_combo", {"trades": trades}))
+        side = wire.side_of_combo(command, self._instruments, legs)
+        if side is None:
+            raise wire.WireError(f"{name} has other legs than were asked for")
+        self._combos[name] = legs
+        return name, side
+
+    def _not_sent(self, orders: Iterable[TrackedOrder]) -> None:
+        for order in orders:
+            self._publish(self._tracker.not_found(order, self._publisher.timestamp()))
+
+    def _reject(self, orders: Iterable[TrackedOrder], why: Exception) -> None:
+        at_ns = self._publisher.timestamp()
+        if isinstance(why, wire.RpcError) and wire.refusal_of(why) is wire.ErrorMeaning.LATER:
+            self._publisher.notice(NoticeKind.LIMITED, "requests", why.message, str(why))
+        for order in orders:
+            self._publish(self._tracker.reject(order, str(why), at_ns, at_ns))
+
+    def _doubt(self, orders: Iterable[TrackedOrder], why: str) -> None:
+        for order in orders:
+            self._publish(self._tracker.mark_unknown(order, why, self._publisher.timestamp()))
+
+    def _apply_result(self, orders: Iterable[TrackedOrder], result: Any) -> None:
         """Apply the answer to an order: its executions first, then its state."""
         try:
             self._apply(result.get("trades") or [], [result["order"]])
         except (wire.WireError, KeyError, AttributeError, TypeError) as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
-            self._publish(
-                self._tracker.mark_unknown(order, "an answer without meaning", self._publisher.timestamp())
-            )
+            self._doubt(orders, "an answer without meaning")
 
     async def _cancel(self, client_order_id: str) -> None:
         order = self._tracker.orders.get(client_order_id)
@@ -455,12 +529,13 @@ class DeribitGateway:
             self._publisher.count("cancel_of_unknown_order")
             return
         self._budget.take(Urgency.CANCEL, _loop_ns())
+        venue_id = self._parent_ids.get(order.parent_id, "") if order.parent_id else order.venue_order_id
         try:
-            if order.venue_order_id:
-                found = await self._orders.request("private/cancel", {"order_id": order.venue_order_id})
+            if venue_id:
+                found = await self._orders.request("private/cancel", {"order_id": venue_id})
                 self._apply([], [found])
             else:
-                params = {"label": client_order_id, "currency": self.currency}
+                params = {"label": order.parent_id or client_order_id, "currency": self.currency}
                 await self._orders.request("private/cancel_by_label", params)
                 await self.query_order(client_order_id)
         except wire.RpcError as error:
@@ -469,9 +544,7 @@ class DeribitGateway:
             if wire.refusal_of(error) is wire.ErrorMeaning.GONE:
                 await self.query_order(client_order_id)
         except (Disconnected, TimeoutError) as problem:
-            self._publish(
-                self._tracker.mark_unknown(order, f"cancel: {problem}", self._publisher.timestamp())
-            )
+            self._doubt(self._together(order), f"cancel: {problem}")
         except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
 
@@ -479,7 +552,7 @@ class DeribitGateway:
         """Edit a working order in place."""
         wanted, now_ns = command.replacement, self._publisher.timestamp
         new, old = self._tracker.track(wanted, now_ns()), self._tracker.orders.get(command.client_order_id)
-        venue_id = "" if old is None else old.venue_order_id
+        venue_id = "" if old is None or old.parent_id else old.venue_order_id
         allowed = self._budget.take(urgency_of(wanted.purpose), _loop_ns())
         if old is None or old.ended or not venue_id or venue_id in self._editing or not allowed:
             self._publish(self._tracker.not_found(new, now_ns()))
@@ -512,7 +585,7 @@ class DeribitGateway:
             self._publish(self._tracker.apply(old, gone, at_ns, infer=False))
             self._edited.add(venue_id)
             self._tracker.bind(wanted.client_order_id, venue_id)
-            self._apply_result(new, result)
+            self._apply_result([new], result)
         self._apply(*held)
 
     async def _edited_after_all(self, venue_id: str, params: dict[str, Any]) -> Any:
@@ -526,22 +599,23 @@ class DeribitGateway:
             return None
         return {"order": order, "trades": []} if is_new else None
 
-    def _refuse_combo(self, command: MultiLegOrder) -> None:
-        now_ns = self._publisher.timestamp()
-        for leg in command.legs:
-            order = self._tracker.track(leg, now_ns, command.client_order_id)
-            self._publish(self._tracker.reject(order, "combos go leg by leg here", now_ns, now_ns))
-
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent."""
-        self._tracker.restore(orders)
+        known = tuple(orders)
+        self._tracker.restore(known)
+        for order in known:
+            if order.parent_id:
+                mates = self._legs.get(order.parent_id, ())
+                self._legs[order.parent_id] = (*mates, order.submitted.client_order_id)
+                if order.venue_order_id:
+                    self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self._tracker.orders.values() if order.venue_order_id)
         self._edited = {venue_id for venue_id, names in ids.items() if names > 1}
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
         try:
-            await self._orders.request("private/cancel", {"order_id": venue_order_id})
+            await self._orders.request("private/cancel", {"order_id": wire.order_id_of(venue_order_id)})
         except wire.RpcError as error:
             return wire.refusal_of(error) is wire.ErrorMeaning.GONE
         except (Disconnected, TimeoutError):
@@ -558,14 +632,14 @@ class DeribitGateway:
                 state = await self._question("private/get_order_state", {"order_id": order.venue_order_id})
                 found = [state]
             else:
+                label = order.parent_id or client_order_id
                 found = await self._question(
-                    "private/get_order_state_by_label", {"currency": self.currency, "label": client_order_id}
+                    "private/get_order_state_by_label", {"currency": self.currency, "label": label}
                 )
             states = wire.rows(found, "orders by label")
             for message in states:
-                _, report = self._report(message)
-                if report is not None:
-                    await self._catch_up(order, report)
+                for each, report in self._reports(message):
+                    await self._catch_up(each, report)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return False
@@ -574,7 +648,7 @@ class DeribitGateway:
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
         if order.answered_ns is None or _loop_ns() < order.answered_ns + acceptance_ns:
             return False
-        self._publish(self._tracker.not_found(order, self._publisher.timestamp()))
+        self._not_sent(self._together(order))
         return True
 
     # questions --------------------------------------------------------------------------------------
@@ -631,21 +705,25 @@ class DeribitGateway:
         for message in wire.rows(
             await self._question("private/get_open_orders_by_currency", params), "open orders"
         ):
+            reports = self._reports(message)
+            for order, report in reports:
+                await self._catch_up(order, report)
+            if wire.is_combo(message.get("instrument_name")):
+                open_orders += await self._open_legs(message)
+                continue
             instrument = self._instrument(message)
             if instrument is None:
                 continue
             name = instrument.symbol
             number = self._instruments.id_of(name) if name in self._instruments else None
-            order, report = self._report(message)
-            if order is not None and report is not None:
-                await self._catch_up(order, report)
             shown = wire.read_open_order(message, instrument, number)
-            if order is not None and report is not None and self._before(order):
-                before = shown.filled - report.filled
-                name, left = order.submitted.client_order_id, shown.quantity - before
-                shown = msgspec.structs.replace(
-                    shown, client_order_id=name, quantity=left, filled=report.filled
-                )
+            for order, report in reports:
+                if self._before(order):
+                    before = shown.filled - report.filled
+                    name, left = order.submitted.client_order_id, shown.quantity - before
+                    shown = msgspec.structs.replace(
+                        shown, client_order_id=name, quantity=left, filled=report.filled
+                    )
             open_orders.append(shown)
         account, held = await self._account()
         clock = await self._venue_clock()
@@ -659,6 +737,24 @@ class DeribitGateway:
             fills=fills,
             activities=() if fills_since_ns is None else await self._activities(fills_since_ns),
         )
+
+    async def _open_legs(self, message: wire.Message) -> list[VenueOrder]:
+        """Return the legs of an open order for a combo, the desk's under their names."""
+        name = str(message.get("instrument_name"))
+        if name not in self._combos:
+            details = await self._question("public/get_combo_details", {"combo_id": name})
+            _, self._combos[name] = wire.read_combo(details)
+        found = []
+        for shown in wire.legs_of_open_combo(message, self._combos[name]):
+            leg, symbol = self._leg(shown.parent_id, shown.symbol), shown.symbol
+            found.append(
+                msgspec.structs.replace(
+                    shown,
+                    client_order_id=leg.submitted.client_order_id if leg else shown.client_order_id,
+                    instrument_id=self._instruments.id_of(symbol) if symbol in self._instruments else None,
+                )
+            )
+        return found
 
     async def _activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
         """Return funding, deliveries and transfers since some days before an instant, oldest first."""

@@ -12,13 +12,14 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import OrderType, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instrument, LinearPerpetual, Perpetual, TickRule
+from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual, TickRule
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -344,8 +345,110 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
     return ("private/buy" if command.side is Side.BUY else "private/sell"), params
 
 
-def read_report(message: Message, instrument: Instrument) -> OrderReport:
-    """Read an order's state.
+def is_combo(name: Any) -> bool:
+    """Return whether an instrument's name is that of a combo.
+
+    >>> [is_combo(name) for name in ("BTC-STRD-14MAR25-90000", "BTC-14MAR25-90000-C", "BTC-PERPETUAL")]
+    [True, False, False]
+    """
+    parts = str(name).split("-")
+    return len(parts) > 2 and parts[1].isalpha()  # coin, structure, and what it is of
+
+
+def combo_trades(command: MultiLegOrder, instruments: Instruments) -> list[Message]:
+    """Return the legs of one set, as a combo is asked for."""
+    sets = command.sets
+    return [
+        {
+            "instrument_name": instruments[leg.instrument_id].symbol,
+            "amount": leg.quantity / sets,
+            "direction": leg.side.value,
+        }
+        for leg in command.legs
+    ]
+
+
+def read_combo(message: Any) -> tuple[str, dict[str, Decimal]]:
+    """Read a combo: its name, and by instrument what one of it buys or, below 0, sells.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read.
+    """
+    found = _table({"combo": message}, "combo")
+    legs = rows(found.get("legs"), "legs")
+    return _text(found, "id"), {_text(leg, "instrument_name"): exact_field(leg, "amount") for leg in legs}
+
+
+def side_of_combo(command: MultiLegOrder, instruments: Instruments, legs: dict[str, Decimal]) -> Side | None:
+    """Return whether a combo of these legs is to be bought or sold for a command; None if neither."""
+    sets = command.sets
+    wanted = {
+        instruments[leg.instrument_id].symbol: leg.side.sign * leg.quantity / sets for leg in command.legs
+    }
+    if legs == wanted:
+        return Side.BUY
+    return Side.SELL if legs == {name: -amount for name, amount in wanted.items()} else None
+
+
+def combo_request(
+    command: MultiLegOrder, instruments: Instruments, name: str, side: Side, valid_until_ms: int
+) -> tuple[str, Message]:
+    """Return method and parameters of an order for a combo, of which the net limit is the desk's price paid.
+
+    Raises
+    ------
+    WireError
+        When the venue has no such order.
+    """
+    net, first = command.net_limit_price, command.legs[0]
+    order = structs.replace(
+        first,
+        client_order_id=command.client_order_id,
+        side=side,
+        quantity=command.sets,
+        order_type=OrderType.MARKET if net is None else OrderType.LIMIT,
+        limit_price=None if net is None else side.sign * net,
+        time_in_force=command.time_in_force,
+    )
+    method, params = order_request(order, instruments[first.instrument_id], valid_until_ms)
+    return method, {**params, "instrument_name": name}
+
+
+def leg_report(message: Message, leg: SubmitOrder, symbol: str) -> OrderReport:
+    """Read of a combo's state what it says of a leg; at what price that traded only its trades say.
+
+    Raises
+    ------
+    WireError
+        As :func:`read_report`.
+    """
+    report = read_report(message, None)
+    sets = exact_field(message, "amount")
+    if sets <= 0:
+        raise WireError(f"an order of {sets}")
+    return structs.replace(
+        report,
+        client_order_id=leg.client_order_id,
+        venue_order_id=leg_id(report.venue_order_id, symbol),
+        filled=leg.quantity * report.filled / sets,
+        average_price=None,
+    )
+
+
+def leg_id(order_id: str, symbol: str) -> str:
+    """Return the id of a leg of a combo's order, which has none of its own at the venue."""
+    return f"{order_id}/{symbol}"
+
+
+def order_id_of(venue_order_id: str) -> str:
+    """Return the venue's id of an order, of a leg its combo's."""
+    return venue_order_id.partition("/")[0]
+
+
+def read_report(message: Message, instrument: Instrument | None) -> OrderReport:
+    """Read an order's state; of a combo, which has no instrument, in sets.
 
     Raises
     ------
@@ -356,7 +459,9 @@ def read_report(message: Message, instrument: Instrument) -> OrderReport:
     outcome = OUTCOMES.get(state)
     if outcome is None:
         raise WireError(f"unknown order_state {state!r}")
-    filled = quantity_of(instrument, exact_field(message, "filled_amount", ZERO))
+    filled = exact_field(message, "filled_amount", ZERO)
+    if instrument is not None:
+        filled = quantity_of(instrument, filled)
     average = exact_field(message, "average_price", ZERO)
     return OrderReport(
         str(message.get("label") or ""),
@@ -397,9 +502,10 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
     if fee and currency is not None and currency != instrument.currency:
         raise WireError(f"a fee in {currency} of an instrument in {instrument.currency}")
+    order_id = _text(message, "order_id")
     return VenueTrade(
         _text(message, "trade_id"),
-        _text(message, "order_id"),
+        leg_id(order_id, instrument.symbol) if message.get("combo_id") else order_id,
         str(message.get("label") or ""),
         instrument.symbol,
         _side(message),
@@ -469,6 +575,29 @@ def read_open_order(
         exact_field(message, "price") if is_limit else None,
         time_ns(message, "creation_timestamp"),
     )
+
+
+def legs_of_open_combo(message: Message, legs: dict[str, Decimal]) -> list[VenueOrder]:
+    """Read an order for a combo as it stands at the venue, as orders for its legs."""
+    report, side = read_report(message, None), _side(message)
+    return [
+        VenueOrder(
+            client_order_id=leg_id(report.client_order_id, symbol),
+            venue_order_id=leg_id(report.venue_order_id, symbol),
+            symbol=symbol,
+            instrument_id=None,
+            side=side if amount > 0 else Side.SELL if side is Side.BUY else Side.BUY,
+            quantity=exact_field(message, "amount") * abs(amount),
+            filled=report.filled * abs(amount),
+            average_price=None,
+            status=_text(message, "order_state"),
+            is_open=report.outcome == "open",
+            limit_price=None,
+            submitted_ns=time_ns(message, "creation_timestamp"),
+            parent_id=report.client_order_id,
+        )
+        for symbol, amount in legs.items()
+    ]
 
 
 def fill_of(trade: VenueTrade) -> VenueFill:
