@@ -12,7 +12,15 @@ import pytest
 from scalpdesk.config.schema import Secret
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import MarketOptions
@@ -118,6 +126,12 @@ class Bench:
             tif,
             Purpose.HEDGE,
         )
+
+    def combo(self, numbers: tuple[int, ...], quantity: Any, net: Any = None) -> MultiLegOrder:
+        """Return one order for these options, bought, or sold below 0; ``net`` is paid for one of each."""
+        legs = tuple(self.order(number, quantity) for number in numbers)
+        limit = None if net is None else Decimal(str(net))
+        return MultiLegOrder(f"sd-test-{self.sent}-whole", legs, limit, TimeInForce.GTC)
 
     @staticmethod
     def cancel(order: SubmitOrder) -> CancelOrder:

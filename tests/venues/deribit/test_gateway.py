@@ -24,7 +24,7 @@ from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Status
-from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk.venues.deribit.rpc import Disconnected
 
 D = Decimal
@@ -199,6 +199,219 @@ def test_a_fill_during_the_break_comes_out_once(on_bench):
         await bench.round_trip(gateway)
         assert bench.of(OrderFilled) == [filled]
         assert [fill.execution_id for fill in view.fills] == [filled.execution_id]
+
+    on_bench(scenario)
+
+
+# combos -------------------------------------------------------------------------------------------------
+
+
+def asked(bench, method):
+    """Count what the exchange is asked with a method from here on."""
+    true, texts = bench.server.rpc.receive, []
+
+    def receive(session, text):
+        if f'"{method}"' in text:
+            texts.append(text)
+        true(session, text)
+
+    bench.server.rpc.receive = receive
+    return texts
+
+
+def swallow(bench, method, *, after):
+    """Let a request be lost, or its answer where it is taken in ``after`` all."""
+    true = bench.server.rpc.receive
+
+    def receive(session, text):
+        if f'"{method}"' not in text:
+            true(session, text)
+        elif after:
+            session.send, kept = lambda _: None, session.send
+            true(session, text)
+            session.send = kept
+
+    bench.server.rpc.receive = receive
+
+
+def test_a_straddle_is_bought_and_sold_as_one_combo(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        numbers, ledger = bench.straddle(gateway), bench.world.ledger
+        made, bought, sold = (asked(bench, f"private/{verb}") for verb in ("create_combo", "buy", "sell"))
+        names = [gateway._instruments[number].symbol for number in numbers]
+        theirs = [ledger.quotes[ledger.instruments.id_of(name)] for name in names]
+        paid = sum(D(str(quote.ask)) for quote in theirs)
+        entry = bench.combo(numbers, "0.5", paid)
+        gateway.send(entry)
+        first = await bench.until(OrderFilled, 2)
+        got = sum(D(str(quote.bid)) for quote in theirs)
+        gateway.send(bench.combo(numbers, "-0.5", -got))
+        fills = await bench.until(OrderFilled, 4)
+        assert [fill.client_order_id for fill in first] == [leg.client_order_id for leg in entry.legs]
+        assert sum(fill.price for fill in fills[:2]) == paid
+        assert sum(fill.price for fill in fills[2:]) == got
+        assert {fill.quantity for fill in fills} == {D("0.5")}
+        assert [len(each) for each in (made, bought, sold)] == [1, 1, 1]
+        executions = bench.account.executions
+        assert [fill.execution_id for fill in fills] == [each.execution_id for each in executions]
+        for fill, each in zip(fills, executions, strict=True):
+            assert fill.price == each.price
+            assert abs(fill.fee - each.fee) < D("1e-15")
+        cash = 2 + (got - paid) / 2 - sum(fill.fee for fill in fills)
+        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        assert abs(view.account.cash - cash) < D("1e-9")
+        assert view.positions == ()
+        own = {event.venue_order_id for event in bench.of(OrderAccepted)}
+        assert {fill.venue_order_id for fill in view.fills} == own
+        assert len(bench.of(OrderFilled)) == 4
+
+    on_bench(scenario)
+
+
+def test_a_combo_rests_is_shown_by_its_legs_and_is_cancelled_whole(on_bench):
+    async def scenario(bench):
+        gateway, other = await bench.connected(), await bench.connected()
+        command = bench.combo(bench.straddle(gateway), 1, "0.0001")
+        gateway.send(command)
+        await bench.until(OrderAccepted, 2)
+        mine, theirs = await gateway.snapshot(), await other.snapshot()
+        ids = [leg.client_order_id for leg in command.legs]
+        assert [shown.client_order_id for shown in mine.open_orders] == ids
+        for view in (mine, theirs):  # a desk that did not send it sees as much
+            assert [(one.quantity, one.side, one.filled) for one in view.open_orders] == [(1, "buy", 0)] * 2
+            assert {one.parent_id for one in view.open_orders} == {command.client_order_id}
+        gateway.send(bench.cancel(command.legs[1]))
+        ended = await bench.until(OrderCancelled, 2)
+        assert [event.client_order_id for event in ended] == ids
+        gateway.send(bench.cancel(command.legs[0]))
+        again = bench.combo(bench.straddle(gateway), 1, "0.0001")
+        gateway.send(again)
+        await bench.until(OrderAccepted, 4)
+        assert len(bench.of(OrderCancelled)) == 2
+        (foreign, _) = (await other.snapshot()).open_orders
+        assert await other.cancel_at_venue(foreign.venue_order_id)
+        await bench.until(OrderCancelled, 4)
+        assert (await gateway.snapshot()).open_orders == ()
+
+    on_bench(scenario)
+
+
+def test_a_combo_that_is_filled_in_part_ends_with_that_part_of_each_leg(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bench.world.faults.inject(Fault("partial_fill", fraction=0.4))
+        command = bench.combo(bench.straddle(gateway), 5, "0.2")
+        gateway.send(command)
+        fills = await bench.until(OrderFilled, 2)
+        assert [fill.quantity for fill in fills] == [2, 2]
+        gateway.send(bench.cancel(command.legs[0]))
+        await bench.until(OrderCancelled, 2)
+        assert [line.quantity for line in (await gateway.snapshot()).positions] == [2, 2]
+        assert len(bench.of(OrderFilled)) == 2
+
+    on_bench(scenario)
+
+
+def test_a_combo_that_the_venue_refuses_is_a_rejection_of_each_leg(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        call, put = bench.straddle(gateway)
+        contract = gateway._instruments[put]
+        later = next(
+            number
+            for number, item in enumerate(gateway._instruments)
+            if isinstance(item, OptionContract) and item.expiry > contract.expiry
+        )
+        gateway.send(bench.combo((call, put), 500))
+        refused = await bench.until(OrderRejected, 2)
+        gateway.send(bench.combo((call, later), 1))
+        refused += (await bench.until(OrderRejected, 4))[2:]
+        gateway.send(bench.combo((call, put), 1, "0.00012"))
+        refused += (await bench.until(OrderRejected, 6))[4:]
+        words = ["not_enough_funds"] * 2 + ["Invalid params"] * 2 + ["price_wrong_tick"] * 2
+        assert all(word in event.reason for word, event in zip(words, refused, strict=True))
+        assert not bench.account.executions
+        gateway.send(bench.combo((call, put), 1))
+        await bench.until(OrderFilled, 2)
+
+    on_bench(scenario)
+
+
+def test_the_lost_answer_to_a_combo_is_asked_for_by_its_label(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        swallow(bench, "private/buy", after=True)
+        bench.world._update_watchers.remove(bench.server.rpc._on_update)  # nor does the channel tell
+        command = bench.combo(bench.straddle(gateway), "0.3")
+        gateway.send(command)
+        doubted = await bench.until(OrderStatusUnknown, 2)
+        assert {event.client_order_id for event in doubted} == set(gateway.health().unknown)
+        assert await gateway.query_order(command.legs[1].client_order_id)
+        fills = await bench.until(OrderFilled, 2)
+        assert [fill.quantity for fill in fills] == [D("0.3")] * 2
+        assert gateway.health().unknown == ()
+        assert await gateway.query_order(command.legs[0].client_order_id)
+        assert len(bench.of(OrderFilled)) == 2
+
+    on_bench(scenario)
+
+
+@pytest.mark.parametrize(("method", "is_sent"), [("private/create_combo", False), ("private/buy", True)])
+def test_a_combo_that_never_arrived_is_not_found(on_bench, method, is_sent):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        swallow(bench, method, after=False)
+        command = bench.combo(bench.straddle(gateway), 1)
+        gateway.send(command)
+        if is_sent:
+            await bench.until(OrderStatusUnknown, 2)
+            name = command.legs[0].client_order_id
+            assert not await gateway.query_order(name)
+            gateway._tracker.orders[name].answered_ns -= 10**9  # a second later
+            assert await gateway.query_order(name)
+        gone = await bench.until(OrderNotFound, 2)
+        assert [event.client_order_id for event in gone] == [leg.client_order_id for leg in command.legs]
+        assert not bench.account.orders
+
+    on_bench(scenario)
+
+
+@pytest.mark.parametrize("is_acknowledged", [True, False])
+def test_a_desk_that_starts_again_knows_its_combos(on_bench, is_acknowledged):
+    async def scenario(bench):
+        first = await bench.connected()
+        numbers = bench.straddle(first)
+        resting, lost = bench.combo(numbers, 1, "0.0001"), bench.combo(numbers, "0.2")
+        first.send(resting)
+        accepted = await bench.until(OrderAccepted, 2)
+        swallow(bench, "private/buy", after=True)
+        for session in bench.server.rpc._sessions:
+            session.cancels_on_disconnect = False
+            session.channels.clear()
+        first.send(lost)
+        await bench.until(OrderStatusUnknown, 2)
+        await first.close(graceful=False)
+        bench.came.clear()
+        ids = {event.client_order_id: event.venue_order_id for event in accepted if is_acknowledged}
+        known = [
+            KnownOrder(
+                leg, venue_order_id=ids.get(leg.client_order_id, ""), parent_id=command.client_order_id
+            )
+            for command in (resting, lost)
+            for leg in command.legs
+        ]
+        second = bench.gateway(instruments=first._instruments)
+        await second.connect(known)
+        shown = (await second.snapshot(fills_since_ns=bench.world.source.start_ns)).open_orders
+        assert [one.client_order_id for one in shown] == [leg.client_order_id for leg in resting.legs]
+        fills = await bench.until(OrderFilled, 2)
+        assert [fill.client_order_id for fill in fills] == [leg.client_order_id for leg in lost.legs]
+        second.send(bench.cancel(resting.legs[0]))
+        await bench.until(OrderCancelled, 2)
+        assert await second.query_order(lost.legs[0].client_order_id)
+        assert len(bench.of(OrderFilled)) == 2
+        assert (await second.snapshot()).open_orders == ()
 
     on_bench(scenario)
 
