@@ -22,6 +22,7 @@ from fakes.live_session import (
 )
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
+from scalpdesk.core.intents import MultiLegOrder, Purpose, SubmitOrder
 from scalpdesk.instruments.contract import cash_flow
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -102,6 +103,19 @@ def test_an_hour_of_trading(tmp_path):
     assert_ledger_is_the_exchanges(played)
     assert {fill[2] for fill in played.truth_fills()} > {SWAP}
     assert len(played.truth_fills()) > 5
+    assert_decided_as_in_a_backtest(played)
+
+
+def test_straddles_as_combos(tmp_path):
+    """Each straddle goes in as one order at the venue, and all is as in a backtest that sends combos too."""
+    whole = (*WANTED.overrides, "entry.orders=combo")
+    played = play(tmp_path, replace(WANTED, minutes=30.0, overrides=whole))
+    assert_ledger_is_the_exchanges(played)
+    sent = [one for one in played.outputs if isinstance(one, MultiLegOrder)]
+    options = [fill for fill in played.truth_fills() if fill[2] != SWAP]
+    assert sent
+    assert len(options) == 2 * len(sent)
+    assert not [one for one in played.outputs if isinstance(one, SubmitOrder) and one.purpose is Purpose.OPEN]
     assert_decided_as_in_a_backtest(played)
 
 
