@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.deribit_frames import read_book
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.instruments.contract import LinearPerpetual, Perpetual
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.venues.deribit import wire
@@ -326,3 +326,85 @@ def test_a_book_names_its_kind_or_shows_it_by_the_id_before():
     assert (change.is_snapshot, change.previous_id, change.bids) == (False, 1, (("delete", 0.03, 0.0),))
     with pytest.raises(WireError, match="a level"):
         read_book(first | {"bids": [["gone", 1, 2]]})
+
+
+# combos -------------------------------------------------------------------------------------------------
+
+NAMES = ("BTC-14MAR25-90000-C", "BTC-14MAR25-90000-P")
+
+
+def combo(*quantities, net="0.03"):
+    legs = tuple(
+        SubmitOrder(
+            f"sd-{number}",
+            number,
+            Side.BUY if D(text) > 0 else Side.SELL,
+            abs(D(text)),
+            OrderType.LIMIT,
+            D(1),
+            TimeInForce.DAY,
+            Purpose.OPEN,
+        )
+        for number, text in enumerate(quantities)
+    )
+    return MultiLegOrder("sd-whole", legs, None if net is None else D(net), TimeInForce.GTC)
+
+
+@pytest.fixture
+def options():
+    return Instruments([deribit_option(name) for name in NAMES])
+
+
+@pytest.mark.parametrize(
+    ("quantities", "sets"),
+    [(("0.5", "0.5"), "0.5"), (("0.2", "-0.4"), "0.2"), (("0.3", "1"), "0.1"), (("20", "10.0"), "10")],
+)
+def test_an_order_has_the_most_sets_that_leave_whole_legs(quantities, sets):
+    assert combo(*quantities).sets == D(sets)
+
+
+@pytest.mark.parametrize(
+    ("quantities", "legs", "side"),
+    [
+        (("0.5", "0.5"), (1, 1), Side.BUY),
+        (("-0.5", "-0.5"), (1, 1), Side.SELL),
+        (("0.2", "-0.4"), (-1, 2), Side.SELL),
+        (("0.5", "-0.5"), (1, 1), None),
+        (("0.5", "0.5"), (1, 2), None),
+    ],
+)
+def test_a_combo_is_bought_or_sold_as_its_legs_want_it(options, quantities, legs, side):
+    amounts = dict(zip(NAMES, map(D, legs), strict=True))
+    assert wire.side_of_combo(combo(*quantities), options, amounts) is side
+
+
+def test_an_order_for_a_combo_has_the_price_of_its_direction(options):
+    sold = combo("-0.5", "-0.5", net="-0.03")
+    method, params = wire.combo_request(sold, options, "BTC-STRD-14MAR25-90000", Side.SELL, 7)
+    assert (method, params["instrument_name"]) == ("private/sell", "BTC-STRD-14MAR25-90000")
+    assert (params["amount"], params["price"], params["label"]) == (D("0.5"), D("0.03"), "sd-whole")
+    assert (params["type"], params["valid_until"]) == ("limit", 7)
+    _, at_market = wire.combo_request(combo("1", "1", net=None), options, "x", Side.BUY, 7)
+    assert at_market["type"] == "market"
+    assert "price" not in at_market
+
+
+def test_the_state_of_a_combo_says_what_each_leg_has_filled():
+    message = {
+        "order_id": "7", "order_state": "cancelled", "label": "sd-whole", "amount": 0.2, "filled_amount": 0.1,
+        "average_price": 0.03, "last_update_timestamp": 1,
+    }  # fmt: skip
+    command = combo("0.2", "-0.4")
+    reports = [wire.leg_report(message, leg, name) for leg, name in zip(command.legs, NAMES, strict=True)]
+    assert [report.filled for report in reports] == [D("0.1"), D("0.2")]
+    assert [report.venue_order_id for report in reports] == [f"7/{name}" for name in NAMES]
+    assert {wire.order_id_of(report.venue_order_id) for report in reports} == {"7"}
+    assert {(report.outcome, report.average_price) for report in reports} == {("cancelled", None)}
+    with pytest.raises(wire.WireError, match="an order of 0"):
+        wire.leg_report({**message, "amount": 0}, command.legs[0], NAMES[0])
+
+
+@pytest.mark.parametrize("message", [None, [], {"id": "x"}, {"id": "", "legs": []}, {"id": "x", "legs": [1]}])
+def test_a_combo_that_cannot_be_read_is_refused(message):
+    with pytest.raises(wire.WireError):
+        wire.read_combo(message)
