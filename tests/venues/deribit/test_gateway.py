@@ -377,6 +377,24 @@ def test_a_combo_that_never_arrived_is_not_found(on_bench, method, is_sent):
     on_bench(scenario)
 
 
+def test_a_combo_that_is_cancelled_before_it_has_a_name_goes_out_first(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        made, bought = asked(bench, "private/create_combo"), asked(bench, "private/buy")
+        first, second = (bench.combo(bench.straddle(gateway), 1, "0.0001") for _ in range(2))
+        gateway.send(first)
+        gateway.send(second)
+        gateway.send(bench.cancel(first.legs[0]))
+        ended = await bench.until(OrderCancelled, 2)
+        assert [event.client_order_id for event in ended] == [leg.client_order_id for leg in first.legs]
+        await bench.until(OrderAccepted, 4)
+        left = (await gateway.snapshot()).open_orders
+        assert [one.client_order_id for one in left] == [leg.client_order_id for leg in second.legs]
+        assert (len(made), len(bought)) == (1, 2)
+
+    on_bench(scenario)
+
+
 @pytest.mark.parametrize("is_acknowledged", [True, False])
 def test_a_desk_that_starts_again_knows_its_combos(on_bench, is_acknowledged):
     async def scenario(bench):

@@ -123,6 +123,8 @@ class DeribitGateway:
         """Client order ids of a combo's legs by their parent's."""
         self._parent_ids: dict[str, str] = {}
         """Ids at the venue of orders for combos, by the desk's of the parent."""
+        self._naming = asyncio.Lock()
+        """Held while a combo is asked for."""
         self._combos: dict[str, dict[str, Decimal]] = {}
         """Legs of combos by their name at the venue, as one is bought."""
         self._listed: dict[str, Instrument] = {}
@@ -457,9 +459,7 @@ class DeribitGateway:
         try:
             result = await self._orders.request(method, params)
         except wire.RpcError as error:
-            self._combos.pop(
-                params["instrument_name"], None
-            )  # it may have ended: the next is asked for again
+            self._combos.pop(params["instrument_name"], None)  # it may have ended
             self._reject(orders, error)
         except Disconnected as lost:
             is_doubted, why = lost.was_sent, str(lost)
@@ -478,7 +478,8 @@ class DeribitGateway:
         """Return method and parameters of an order; a combo is asked for where it is not known."""
         name, side = "", Side.BUY
         if isinstance(command, MultiLegOrder):
-            name, side = await self._combo_of(command)
+            async with self._naming:
+                name, side = await self._combo_of(command)
         # a clock that follows the venue tells its seconds late, and they are not those of a time-out
         life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
         valid_ms = self._venue_ms() + int(1_000 * life_s)
@@ -492,6 +493,7 @@ class DeribitGateway:
             side = wire.side_of_combo(command, self._instruments, legs)
             if side is not None:
                 return name, side
+        self._budget.take(urgency_of(command.legs[0].purpose), _loop_ns())
         trades = wire.combo_trades(command, self._instruments)
         name, legs = wire.read_combo(await self._orders.request("private/create_combo", {"trades": trades}))
         side = wire.side_of_combo(command, self._instruments, legs)
@@ -528,6 +530,9 @@ class DeribitGateway:
         if order is None:
             self._publisher.count("cancel_of_unknown_order")
             return
+        if order.parent_id:
+            async with self._naming:  # its order goes first
+                pass
         self._budget.take(Urgency.CANCEL, _loop_ns())
         venue_id = self._parent_ids.get(order.parent_id, "") if order.parent_id else order.venue_order_id
         try:
@@ -606,7 +611,8 @@ class DeribitGateway:
         for order in known:
             if order.parent_id:
                 mates = self._legs.get(order.parent_id, ())
-                self._legs[order.parent_id] = (*mates, order.submitted.client_order_id)
+                names = dict.fromkeys((*mates, order.submitted.client_order_id))
+                self._legs[order.parent_id] = tuple(names)
                 if order.venue_order_id:
                     self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self._tracker.orders.values() if order.venue_order_id)
