@@ -909,7 +909,7 @@ class DeribitApi:
     def _on_update(self, update: OrderUpdate) -> None:
         """Show a change of an order on its account's channels."""
         order = update.order
-        if update.event not in SHOWN or order.parent is not None:
+        if update.event not in SHOWN or not self._is_whole(order):
             return
         self._note_edit(order)
         trades, parts = [], order.legs or (order,)
@@ -1246,8 +1246,14 @@ class DeribitApi:
         return [
             order
             for order in self._world.ledger.accounts[session.account].open_orders()
-            if order.parent is None
+            if self._is_whole(order)
         ]
+
+    def _is_whole(self, order: BrokerOrder) -> bool:
+        """Return whether an order is shown here: no leg of a combo, and no combo of another protocol."""
+        if order.instrument is None:
+            return order.order_id in self._combo_of
+        return order.parent is None or order.parent not in self._combo_of
 
     def _symbol(self, order: BrokerOrder) -> str:
         """Return the name of an order's instrument or combo."""
@@ -1304,7 +1310,7 @@ class DeribitApi:
         found = [
             self._order(order)
             for order in self._world.ledger.accounts[session.account].orders.values()
-            if order.parent is None
+            if self._is_whole(order)
             and not order.is_open
             and order.status is not Status.REPLACED
             and (order.filled or wants_all)
@@ -1371,6 +1377,7 @@ class DeribitApi:
         assert number is not None
         item = self._world.ledger.instruments[number]
         parent = self._world.ledger.orders[execution.order_id].parent
+        parent = parent if parent in self._combo_of else None
         order_id = parent or self._edited.get(execution.order_id, execution.order_id)
         combo: dict[str, Any] = {}
         if parent is not None:
