@@ -127,7 +127,7 @@ def test_fills_orders_positions_and_the_exchanges_books_agree_after_a_session():
     mids = [500 + 6 * math.sin(n / 23) + 2 * math.sin(n / 5) for n in range(MINUTES)]
     tape = TapeBuilder().path("09:31", 60.0, [round(mid, 2) for mid in mids]).build()
     plan = LaunchPlan(
-        source=TapeSource(tape), speed=0.0, trading_limit=0, data_limit=0, lockstep_ms=1.0,
+        source=TapeSource(tape), speed=0.0, trading_limit=0, data_limit=0, lockstep_ms=5.0,
         options=MarketOptions(fees=True),
     )  # fmt: skip
     venue = Venue(plan)
