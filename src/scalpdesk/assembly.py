@@ -16,6 +16,7 @@ from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
@@ -38,8 +39,6 @@ from scalpdesk.strategies.registry import bound_config, find_strategy, member_na
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-EMBEDDED = "embedded"
-EMBEDDED_COIN = "embedded-btc"
 FEES: dict[str, FeeModel] = {"none": NO_FEES, "alpaca": ALPACA_FEES, "deribit": DERIBIT_FEES}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_HISTORY_DAYS = 500
@@ -50,7 +49,7 @@ FORECAST_HISTORY_DAYS = 1_500
 def load_market(
     settings: LoadedSettings, data: str, *, underlying: str, start: date, end: date, seed: int
 ) -> MarketTape:
-    """Return the tape of a data set: ``embedded``, ``embedded-btc`` or one of the catalogue.
+    """Return the tape of a data set: a reconstructed one or one of the catalogue.
 
     ``underlying`` may name several symbols with commas between them; the first is the run's main one.
 
@@ -97,7 +96,7 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
     symbols = source.underlying.split(",")
     if len(symbols) > 1:
         tape = joined_tape([_load(replace(source, underlying=each), data, strategy) for each in symbols])
-    elif source.data_set == EMBEDDED_COIN:
+    elif source.data_set in COIN_MARKETS:
         from scalpdesk.datasets.embedded.coin import reconstruct_coin
 
         tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
@@ -256,7 +255,7 @@ def forecasts(
     from scalpdesk.volatility.variance_time import CALENDAR
 
     number = tape.instruments.id_of(tape.underlying)
-    if tape.name == EMBEDDED_COIN and settings.config.data.daily_history is None:
+    if tape.name in COIN_MARKETS and settings.config.data.daily_history is None:
         return _coin_forecasts(tape, number, seed, model=model, horizon_days=horizon_days)
     events: list[Event] = []
     for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True):
@@ -287,12 +286,12 @@ def _coin_forecasts(
     tape: MarketTape, number: InstrumentId, seed: int, *, model: str | None, horizon_days: int
 ) -> tuple[Event, ...]:
     """Return a forecast for each day of the reconstructed coin market, a fraction of a year of 365 days."""
-    from scalpdesk.datasets.embedded.coin import daily_bars_before
+    from scalpdesk.datasets.embedded.coin import MARKETS, daily_bars_before
 
     return tuple(
         forecast_event(
             number,
-            daily_bars_before(session.day, COIN_HISTORY_DAYS, seed=seed),
+            daily_bars_before(session.day, COIN_HISTORY_DAYS, seed=seed, market=MARKETS[tape.underlying]),
             session.open_ns,
             model=model,
             horizon_days=horizon_days,

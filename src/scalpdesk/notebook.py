@@ -5,10 +5,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from scalpdesk.assembly import EMBEDDED, load_market
+from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 
 

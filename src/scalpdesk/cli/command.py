@@ -80,10 +80,10 @@ def _run_names() -> Iterable[str]:
 
 def _data_names() -> Iterable[str]:
     from scalpdesk.datasets.catalog import list_data_sets
-    from scalpdesk.datasets.manifests import EMBEDDED_MARKETS
+    from scalpdesk.datasets.embedded import RECONSTRUCTED
 
     catalog = Path(settings_from().config.data.catalog)
-    return (*EMBEDDED_MARKETS, *(manifest.name for manifest in list_data_sets(catalog)))
+    return (*RECONSTRUCTED, *(manifest.name for manifest in list_data_sets(catalog)))
 
 
 class NameType(click.types.StringParamType):

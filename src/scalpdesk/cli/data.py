@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
-from scalpdesk.cli.market import EMBEDDED, EMBEDDED_COIN, RECONSTRUCTED, read_date
+from scalpdesk.cli.market import read_date
 from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.verify import VerifyReport
@@ -128,7 +129,7 @@ def _embedded() -> Iterator[dict[str, Any]]:
     drawn = "nothing recorded: drawn from measured statistics"
     for name, underlying, count, first, last, source in (
         (EMBEDDED, "SPY", len(days), min(days), max(days), real),
-        (EMBEDDED_COIN, "BTC-PERPETUAL", (end - begin).days + 1, begin, end, drawn),
+        *((name, symbol, (end - begin).days + 1, begin, end, drawn) for name, symbol in COIN_MARKETS.items()),
     ):
         yield {
             "name": name,
@@ -188,9 +189,9 @@ def _verify_reconstructed(name: str, day: date | None, seed: int, underlying: st
     from scalpdesk.datasets.embedded.market import reconstruct
     from scalpdesk.datasets.verify import verify_tape
 
-    if name == EMBEDDED_COIN:
+    if name in COIN_MARKETS:
         first = day or COIN_SESSION
-        return verify_tape(reconstruct_coin(first, first, seed=seed))
+        return verify_tape(reconstruct_coin(first, first, seed=seed, underlying=COIN_MARKETS[name]))
     return verify_tape(reconstruct(day or EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
 
 

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.market import (
-    DEFAULT_SESSION,
-    EMBEDDED,
-    EMBEDDED_COIN,
-    RECONSTRUCTED,
-    load_tape,
-    read_date,
-)
+from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, read_date
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
 
-COIN_CASH, COIN_SESSION = 2.0, "2025-03-05"
+COIN_CASH, COIN_SESSION = {"BTC": 2.0, "ETH": 60.0}, "2025-03-05"
 
 if TYPE_CHECKING:
     from scalpdesk.exchange.server import ExchangeServer
@@ -113,7 +107,7 @@ def exchange(
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
-    A market that settles in coin (--data embedded-btc) is served in Deribit's protocol.
+    A market that settles in coin (--data embedded-btc, embedded-eth) is served in Deribit's protocol.
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """
@@ -133,20 +127,14 @@ def exchange(
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.simulation.faults import load_faults, seeded_faults
 
-    in_coin = data_set == EMBEDDED_COIN
+    in_coin = data_set in COIN_MARKETS
     if in_coin and clock == "wall":
         raise ConfigError(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
         )
-    source = _source(
-        data_set,
-        generated,
-        session,
-        end,
-        underlying or ("BTC-PERPETUAL" if in_coin else "SPY"),
-        clock,
-        seed,
-    )
+    symbol = underlying or COIN_MARKETS.get(data_set or "", "SPY")
+    currency = symbol.partition("-")[0] if in_coin else "USD"
+    source = _source(data_set, generated, session, end, symbol, clock, seed)
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
     if fault_seed is not None:
         rules += seeded_faults(fault_seed)
@@ -166,8 +154,8 @@ def exchange(
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),
         accounts=accounts,
-        cash=cash if cash is not None else COIN_CASH if in_coin else 100_000.0,
-        currency="BTC" if in_coin else "USD",
+        cash=cash if cash is not None else COIN_CASH.get(currency, 100_000.0),
+        currency=currency,
         options_level=options_level,
         port=port,
         trading_limit=rate_limit,
@@ -225,7 +213,7 @@ def _source(
     from scalpdesk.exchange.launch import tape_source
 
     data = data_set or EMBEDDED
-    day = read_date(session or (COIN_SESSION if data == EMBEDDED_COIN else DEFAULT_SESSION), "--session")
+    day = read_date(session or (COIN_SESSION if data in COIN_MARKETS else DEFAULT_SESSION), "--session")
     tape = load_tape(
         settings_from(),
         data,

@@ -14,7 +14,6 @@ import numpy as np
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
-    EMBEDDED,
     data_option,
     instant_ns,
     load_tape,
@@ -35,6 +34,7 @@ from scalpdesk.cli.output import (
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import SessionExposure
+from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.chain_gamma import NEAR_MONEY, PricedChain
 from scalpdesk.marketdata.dealer_gamma import (

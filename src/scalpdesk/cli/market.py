@@ -8,14 +8,12 @@ import click
 
 from scalpdesk.cli.command import Body
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
-EMBEDDED = "embedded"
-EMBEDDED_COIN = "embedded-btc"
-RECONSTRUCTED = (EMBEDDED, EMBEDDED_COIN)
 DEFAULT_SESSION = "2018-02-05"
 DAYS_PER_YEAR = 365.0
 

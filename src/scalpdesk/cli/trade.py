@@ -13,7 +13,6 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
-    RECONSTRUCTED,
     data_option,
     load_tape,
     pace_of,
@@ -24,6 +23,7 @@ from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.runs import Assembled, Observer, RunResult

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DAYS_PER_YEAR, EMBEDDED, data_option, load_tape, read_date, session_option
+from scalpdesk.cli.market import DAYS_PER_YEAR, data_option, load_tape, read_date, session_option
 from scalpdesk.cli.output import (
     cell,
     finite,
@@ -27,6 +27,7 @@ from scalpdesk.datasets.daily_history import (
     packaged_history,
     vix_closes_before,
 )
+from scalpdesk.datasets.embedded import EMBEDDED
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,7 +18,7 @@ from scalpdesk.core.errors import DataError, Notify
 from scalpdesk.core.events import Event, ImpliedVolEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.daily_history import STALE_DAYS, VIX_CLOSES, vix_closes_before
-from scalpdesk.datasets.manifests import EMBEDDED_MARKETS
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.chain_surface import ChainQuotes, chain_quotes_at, chain_quotes_of, fit_chain
 from scalpdesk.marketdata.tape import MarketTape
@@ -28,7 +28,6 @@ COLUMNS = ("symbol", "session", "implied_vol", "source")
 THIRTY_DAYS = 30.0 / 365.0
 BEFORE_CLOSE_NS = 60 * 10**9
 """The close is measured a minute before it: in the last seconds quotes are withdrawn."""
-EMBEDDED = "embedded"
 VIX_SYMBOLS = frozenset({"SPY", "SPX", "XSP"})
 """Symbols whose 30-day implied volatility the VIX is."""
 LONGEST_REACH = 1.5
@@ -136,7 +135,7 @@ def implied_vol_event(
     own = [
         row
         for row in ImpliedVolHistory(folder).read(symbol)
-        if row.session < day and (row.source == market or row.source not in EMBEDDED_MARKETS)
+        if row.session < day and (row.source == market or row.source not in RECONSTRUCTED)
     ]
     if own and (day - own[-1].session).days <= STALE_DAYS:
         vols = [row.vol for row in own]

@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import DataError, nearest_name
+from scalpdesk.datasets.embedded import RECONSTRUCTED
 from scalpdesk.datasets.store import DATED_TABLES, checked_name, day_files, read_columns
 
-EMBEDDED_MARKETS = ("embedded", "embedded-btc")
-"""Data sets that are in no catalogue."""
 MANIFEST = "manifest.json"
 FORMAT = 1
 
@@ -64,7 +63,7 @@ def read_manifest(catalog: Path, name: str) -> Manifest:
             f"no data set of this name in the catalogue; there: {listed}",
             where=str(catalog),
             value=name,
-            nearest=nearest_name(name, (*there, *EMBEDDED_MARKETS)),
+            nearest=nearest_name(name, (*there, *RECONSTRUCTED)),
             fix="scalpdesk data import lean PATH (or: data import csv|parquet), then: scalpdesk data ls",
         )
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.exchange.alpaca.app import Credential
 from scalpdesk.exchange.deribit.app import API_PATH
 from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
@@ -86,9 +87,6 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
         settlement_prices={},
         notes=(*tape.notes, f"played on the wall clock; recorded or drawn for {first.day}"),
     )
-
-
-EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reconstructed Bitcoin market: days of account of the perpetual and of inverse options, around the clock.
+"""Reconstructed coin markets: days of account of the perpetual and of inverse options, around the clock.
 
 Nothing in it is recorded. A day's path, its volatilities, its jumps and its funding are drawn from the seed
 and the day alone, so that a day is the same in every span. Results show ``kind = "reconstructed"``.
@@ -18,7 +18,9 @@ Measured on Coinbase BTC-USD (daily 2014-12-01 to 2018-08-13, 1,317 returns; sec
 Chosen, with what they rest on: the level of implied volatility about 55 %, the middle of Deribit's index DVOL
 since 2023; implied above realised variance on average (Alexander and Imeraj 2021); a smile in standardised
 moneyness with a small skew; funding by Deribit's formula from a premium of a few basis points. All expiries
-trade on the perpetual's price: the futures curve is flat.
+trade on the perpetual's price: the futures curve is flat. Ether is drawn by the same statistics around a
+level of implied volatility a fifth above Bitcoin's; no record of its own was measured, and the two coins are
+drawn apart.
 """
 
 import calendar
@@ -35,16 +37,20 @@ from scipy.signal import lfilter
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right
-from scalpdesk.instruments.deribit import deribit_option, funding_rate, option_name, perpetual
+from scalpdesk.instruments.deribit import (
+    PERPETUAL_TICKS,
+    deribit_option,
+    funding_rate,
+    option_name,
+    perpetual,
+)
 from scalpdesk.instruments.sessions import COIN_MEAN_NS, Session, coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
 from scalpdesk.pricing import greeks
 from scalpdesk.volatility.variance_time import CALENDAR
 
-NAME = "embedded-btc"
 RECONSTRUCTED = "reconstructed"
 FIRST_HISTORY, FIRST_DAY, LAST_DAY = date(2023, 1, 1), date(2024, 7, 1), date(2026, 12, 31)
-START_PRICE = 90_000.0
 
 STEP_SECONDS = 30
 STEPS = 86_400 // STEP_SECONDS
@@ -52,8 +58,8 @@ OPTION_STEPS = 2
 """Steps between two quotes of an option."""
 DAYS_PER_YEAR = 365.0
 
-LEVEL, LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.55, 0.22, 20.0
-"""Implied volatility of 30 days: its median, the deviation of its logarithm, and how long it lasts."""
+LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
+"""Of the implied volatility of 30 days: the deviation of its logarithm, and how long it lasts."""
 OWN_SD = 0.35
 """Deviation of a day's own log volatility around the level."""
 REALISED_OVER_IMPLIED = 0.88
@@ -73,6 +79,36 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class CoinMarket:
+    """What sets one coin's market apart."""
+
+    coin: str
+    start_price: float
+    """US dollars, where the history begins."""
+    level: float
+    """Median implied volatility of 30 days, a fraction a year."""
+    strike_steps: tuple[int, int, int]
+    """US dollars between strikes: to two days, to two weeks, beyond."""
+    depth: float
+    """Contracts of the perpetual at each side of its quote."""
+    option_size: float
+    """Coins at each side of an option's quote."""
+    stream: int
+    """Which of a seed's random streams is the coin's; with seed 1 the price keeps its order of size."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return f"embedded-{self.coin.lower()}"
+
+
+BITCOIN = CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
+ETHER = CoinMarket("ETH", 3_000.0, 0.66, (25, 50, 100), 400_000.0, 250.0, 3)
+MARKETS = {f"{market.coin}-PERPETUAL": market for market in (BITCOIN, ETHER)}
+"""By the symbol of the perpetual."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Day:
     """One day's draw: the logarithm of the index over its open, and the implied level."""
 
@@ -89,7 +125,7 @@ def available_days() -> tuple[date, date]:
 def reconstruct_coin(
     start: date, end: date, *, seed: int = 1, underlying: str = "BTC-PERPETUAL"
 ) -> MarketTape:
-    """Build the reconstructed Bitcoin market of consecutive days of account (08:00 UTC to 08:00 UTC).
+    """Build the reconstructed market of a coin over consecutive days of account (08:00 UTC to 08:00 UTC).
 
     Parameters
     ----------
@@ -98,7 +134,7 @@ def reconstruct_coin(
     seed
         Of everything that is drawn.
     underlying
-        Only ``BTC-PERPETUAL``.
+        ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
 
     Returns
     -------
@@ -113,54 +149,57 @@ def reconstruct_coin(
     ArgumentError
         For another underlying or a seed below 0.
     """
-    if underlying != "BTC-PERPETUAL":
+    market = MARKETS.get(underlying)
+    if market is None:
         raise ArgumentError(
-            "the reconstructed coin market has one underlying",
+            "no reconstructed coin market has this underlying",
             where="underlying",
             value=underlying,
-            fix="set strategies.gamma-scalper.underlying to BTC-PERPETUAL",
+            fix=f"set strategies.gamma-scalper.underlying to {' or '.join(MARKETS)}",
         )
     if seed < 0:
         raise ArgumentError("a seed is 0 or more", where="seed", value=seed)
     if not FIRST_DAY <= start <= end <= LAST_DAY:
         raise DataError(
-            f"the market {NAME} has the days from {FIRST_DAY} to {LAST_DAY}",
+            f"the market {market.name} has the days from {FIRST_DAY} to {LAST_DAY}",
             where="session",
             value=f"{start} to {end}" if end != start else str(start),
             nearest=str(min(max(start, FIRST_DAY), LAST_DAY)),
         )
     days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
     sessions = tuple(coin_session(day) for day in days)
-    swap = perpetual("BTC")
+    swap = perpetual(market.coin)
     instruments = Instruments([swap])
-    for option in chain.from_iterable(_listed(day, seed) for day in days):
+    for option in chain.from_iterable(_listed(day, seed, market) for day in days):
         instruments.add(option)
     return MarketTape(
-        name=NAME,
+        name=market.name,
         kind=RECONSTRUCTED,
         underlying=swap.symbol,
         sessions=sessions,
         instruments=instruments,
-        quotes=LazyQuotes(sessions, lambda session: _quotes(session, instruments, start, seed)),
+        quotes=LazyQuotes(sessions, lambda session: _quotes(session, instruments, start, seed, market)),
         open_interest={
             item.symbol: OPEN_INTEREST for item in instruments if isinstance(item, OptionContract)
         },
-        funding=tuple(rate for session in sessions for rate in _funding(session, swap.symbol, seed)),
+        funding=tuple(rate for session in sessions for rate in _funding(session, seed, market)),
         variance_clock=CALENDAR.name,
         settlement_prices={
-            (swap.symbol, day + timedelta(days=1)): _delivery_price(day, seed) for day in days
+            (swap.symbol, day + timedelta(days=1)): _delivery_price(day, seed, market) for day in days
         },
         quote_seconds=float(STEP_SECONDS),
         notes=(f"reconstructed: nothing in it is recorded; seed {seed}", "the futures curve is flat"),
     )
 
 
-def daily_bars_before(day: date, count: int, *, seed: int = 1) -> dict[str, Floats]:
+def daily_bars_before(
+    day: date, count: int, *, seed: int = 1, market: CoinMarket = BITCOIN
+) -> dict[str, Floats]:
     """Return up to ``count`` daily bars of the index (US dollars) that end before ``day``, oldest first."""
     first = max(day - timedelta(days=count), FIRST_HISTORY)
     rows = []
     while first < day:
-        path = index_path(first, seed)
+        path = index_path(first, seed, market)
         rows.append((path[0], path.max(), path.min(), path[-1]))
         first += timedelta(days=1)
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
@@ -170,27 +209,29 @@ def daily_bars_before(day: date, count: int, *, seed: int = 1) -> dict[str, Floa
 # what is drawn ------------------------------------------------------------------------------------------
 
 
-def _generator(day: date, seed: int) -> np.random.Generator:
-    return np.random.default_rng((seed, day.toordinal()))
+def _generator(seed: int, market: CoinMarket, *place: int) -> np.random.Generator:
+    """Return the coin's own stream of a seed at a place; Bitcoin's, the first there was, adds no number."""
+    own = (market.stream, seed) if market.stream else (seed,)
+    return np.random.default_rng((*own, *place))
 
 
 @lru_cache(maxsize=8)
-def _levels(seed: int) -> Floats:
+def _levels(seed: int, market: CoinMarket = BITCOIN) -> Floats:
     """Implied volatility of 30 days at the open of each day since the history begins."""
     count = (LAST_DAY - FIRST_HISTORY).days + 1
     pull = 0.5 ** (1.0 / LEVEL_HALF_LIFE_DAYS)
-    noise = np.random.default_rng((seed, 0)).standard_normal(count) * LEVEL_SD
+    noise = _generator(seed, market, 0).standard_normal(count) * LEVEL_SD
     logs = np.empty(count)
     logs[0] = noise[0]
     for i in range(1, count):
         logs[i] = pull * logs[i - 1] + np.sqrt(1.0 - pull * pull) * noise[i]
-    return np.asarray(LEVEL * np.exp(logs))
+    return np.asarray(market.level * np.exp(logs))
 
 
 @lru_cache(maxsize=2_048)
-def _draw(day: date, seed: int) -> _Day:
-    generator = _generator(day, seed)
-    level = float(_levels(seed)[(day - FIRST_HISTORY).days])
+def _draw(day: date, seed: int, market: CoinMarket) -> _Day:
+    generator = _generator(seed, market, day.toordinal())
+    level = float(_levels(seed, market)[(day - FIRST_HISTORY).days])
     own = np.exp(OWN_SD * generator.standard_normal() - 0.5 * OWN_SD**2)
     week = (5.0 + 2.0 * WEEKEND_VARIANCE) / 7.0
     weight = (WEEKEND_VARIANCE if day.weekday() >= SATURDAY else 1.0) / week
@@ -205,37 +246,38 @@ def _draw(day: date, seed: int) -> _Day:
 
 
 @lru_cache(maxsize=64)
-def _premium(day: date, seed: int) -> Floats:
+def _premium(day: date, seed: int, market: CoinMarket) -> Floats:
     """Return what the perpetual is above the index at each step of a day, a fraction."""
     pull = 0.5 ** (1.0 / PREMIUM_HALF_LIFE_STEPS)
-    shocks = np.random.default_rng((seed, day.toordinal(), 1)).standard_normal(STEPS + 1) * PREMIUM_SD
+    shocks = _generator(seed, market, day.toordinal(), 1).standard_normal(STEPS + 1) * PREMIUM_SD
     shocks[1:] *= np.sqrt(1.0 - pull * pull)
     return np.asarray(lfilter([1.0], [1.0, -pull], shocks)) + PREMIUM_MEAN
 
 
 @lru_cache(maxsize=2_048)
-def _open_price(day: date, seed: int) -> float:
+def _open_price(day: date, seed: int, market: CoinMarket) -> float:
     """Return the index at the open of a day, US dollars."""
     total, at = 0.0, FIRST_HISTORY
     while at < day:
-        total += float(_draw(at, seed).log_path[-1])
+        total += float(_draw(at, seed, market).log_path[-1])
         at += timedelta(days=1)
-    return START_PRICE * float(np.exp(total))
+    return market.start_price * float(np.exp(total))
 
 
-def index_path(day: date, seed: int) -> Floats:
+def index_path(day: date, seed: int, market: CoinMarket = BITCOIN) -> Floats:
     """Return the index at each half minute of a day, its open and its close included; US dollars."""
-    return np.asarray(_open_price(day, seed) * np.exp(_draw(day, seed).log_path))
+    return np.asarray(_open_price(day, seed, market) * np.exp(_draw(day, seed, market).log_path))
 
 
-def _delivery_price(day: date, seed: int) -> float:
+def _delivery_price(day: date, seed: int, market: CoinMarket) -> float:
     """Mean of the index over the last half hour of a day, to the cent."""
     steps = COIN_MEAN_NS // NANOS_PER_SECOND // STEP_SECONDS
-    return round(float(index_path(day, seed)[-steps:].mean()), 2)
+    return round(float(index_path(day, seed, market)[-steps:].mean()), 2)
 
 
-def _funding(session: Session, symbol: str, seed: int) -> list[FundingRate]:
-    index, premium = index_path(session.day, seed), _premium(session.day, seed)
+def _funding(session: Session, seed: int, market: CoinMarket) -> list[FundingRate]:
+    index, premium = index_path(session.day, seed, market), _premium(session.day, seed, market)
+    symbol = perpetual(market.coin).symbol
     hour = 3_600 // STEP_SECONDS
     rates = []
     for n in range(1, 25):
@@ -263,17 +305,18 @@ def coin_expiries(day: date) -> list[date]:
 
 
 @lru_cache(maxsize=256)
-def _listed(day: date, seed: int) -> tuple[OptionContract, ...]:
+def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, ...]:
     """Return the options listed at a day's open, around its spot, by expiry, strike, call before put."""
-    spot = _open_price(day, seed)
+    spot = _open_price(day, seed, market)
+    near, weeks, beyond = market.strike_steps
     found = []
     for expiry in coin_expiries(day):
         days = (expiry - day).days
-        wide = 500 if days <= 2 else 1_000 if days <= 14 else 2_000
+        wide = near if days <= 2 else weeks if days <= 14 else beyond
         middle = round(spot / wide)
         for strike in range(middle - STRIKES_EACH_SIDE, middle + STRIKES_EACH_SIDE + 1):
             for right in Right:
-                name = option_name("BTC", expiry, Decimal(strike * wide), right)
+                name = option_name(market.coin, expiry, Decimal(strike * wide), right)
                 found.append(deribit_option(name))
     return tuple(found)
 
@@ -281,7 +324,7 @@ def _listed(day: date, seed: int) -> tuple[OptionContract, ...]:
 # quotes -------------------------------------------------------------------------------------------------
 
 
-def smile_vol(level: float, years: Floats, moneyness: Floats) -> Floats:
+def smile_vol(level: float, years: Floats, moneyness: Floats, market: CoinMarket = BITCOIN) -> Floats:
     """Return the implied volatility of strikes, fractions a year.
 
     Parameters
@@ -294,32 +337,35 @@ def smile_vol(level: float, years: Floats, moneyness: Floats) -> Floats:
         ln(K/F) over ``level·√years``.
     """
     pull = 30.0 / DAYS_PER_YEAR / (30.0 / DAYS_PER_YEAR + years)
-    term = level + (LEVEL - level) * (1.0 - pull) * SHORT_END
+    term = level + (market.level - level) * (1.0 - pull) * SHORT_END
     x = np.clip(moneyness, -4.0, 4.0)
     return np.asarray(term * (1.0 + SKEW * x + CURVATURE * x * x))
 
 
-def _quotes(session: Session, instruments: Instruments, start: date, seed: int) -> QuoteColumns:
+def _quotes(
+    session: Session, instruments: Instruments, start: date, seed: int, market: CoinMarket
+) -> QuoteColumns:
     """Return a day's quotes of the perpetual and of the options listed since the span began."""
-    day, drawn = session.day, _draw(session.day, seed)
-    mid = index_path(day, seed) * (1.0 + _premium(day, seed))
+    day, level = session.day, _draw(session.day, seed, market).level
+    mid = index_path(day, seed, market) * (1.0 + _premium(day, seed, market))
     stamps = session.open_ns + np.arange(STEPS + 1, dtype=np.int64) * STEP_SECONDS * NANOS_PER_SECOND
     stamps[0] += 1  # known once the session is open, and the last before it ends
     stamps[-1] -= 1
-    bid = np.floor(2.0 * mid) / 2.0
-    depth = np.full(STEPS + 1, 40_000.0)
-    swap = (stamps, np.zeros(STEPS + 1, np.int32), bid, bid + 0.5, depth, depth)
+    tick = float(PERPETUAL_TICKS[market.coin])
+    bid, ask = (np.round((np.floor(mid / tick) + side) * tick, 2) for side in (0, 1))
+    depth = np.full(STEPS + 1, market.depth)
+    swap = (stamps, np.zeros(STEPS + 1, np.int32), bid, ask, depth, depth)
     since = [start + timedelta(days=n) for n in range((day - start).days + 1)]
     options = {
         item.symbol: item
-        for item in chain.from_iterable(_listed(at, seed) for at in since)
+        for item in chain.from_iterable(_listed(at, seed, market) for at in since)
         if item.expiry > day
     }
     at = slice(0, STEPS + 1, OPTION_STEPS)
     rows = [swap]
     for symbol, option in options.items():
         number = instruments.id_of(symbol)
-        rows.append(_option_rows(option, number, stamps[at], mid[at], drawn.level))
+        rows.append(_option_rows(option, number, stamps[at], mid[at], level, market))
     columns = [np.concatenate([row[place] for row in rows]) for place in range(6)]
     # options before their underlying at one instant: whoever thinks on its quote sees all of them
     order = np.lexsort((-columns[1], columns[0]))
@@ -328,19 +374,24 @@ def _quotes(session: Session, instruments: Instruments, start: date, seed: int) 
 
 
 def _option_rows(
-    option: OptionContract, number: InstrumentId, stamps: NDArray[np.int64], forward: Floats, level: float
+    option: OptionContract,
+    number: InstrumentId,
+    stamps: NDArray[np.int64],
+    forward: Floats,
+    level: float,
+    market: CoinMarket,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats, Floats, Floats, Floats]:
     strike = float(option.strike)
     left = (expiry_instant_ns(option) - stamps) / NANOS_PER_SECOND
     years = np.maximum(left, 1.0) / 86_400 / DAYS_PER_YEAR
-    vol = smile_vol(level, years, np.log(strike / forward) / (level * np.sqrt(years)))
+    vol = smile_vol(level, years, np.log(strike / forward) / (level * np.sqrt(years)), market)
     value = greeks(forward, strike, years, vol, option.is_call, model="inverse", style="european")
     half = np.maximum(np.asarray(value.vega) * VOL_SPREAD, 0.00005)
     low, high = np.asarray(value.price) - half, np.asarray(value.price) + half
     bid = _on_grid(low, np.floor)
     ask = np.maximum(_on_grid(high, np.ceil), bid + 0.0001)
     bid[bid <= 0.0] = np.nan
-    size = np.full(len(stamps), 25.0)
+    size = np.full(len(stamps), market.option_size)
     return stamps, np.full(len(stamps), number, np.int32), bid, ask, np.where(bid > 0.0, size, 0.0), size
 
 

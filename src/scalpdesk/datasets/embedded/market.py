@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import SessionBarsEvent
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.chain import (
     Carry,
@@ -76,7 +77,6 @@ __all__ = [
     "session_ohlc",
 ]
 
-EMBEDDED = "embedded"
 RECONSTRUCTED = "reconstructed"
 BAR_SECONDS = 60
 NANOS = 1_000_000_000
