@@ -57,9 +57,10 @@ def settings(*more):
     return load_settings("gamma-scalper", overrides=(*DESK, *more), environ={})
 
 
-def assembled(chosen, tape):
+def assembled(chosen, tape, *watchers):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(chosen, tape, header, engine, None)
+    run.runner._watchers = (*run.runner._watchers, *watchers)
     run.runner.run()
     return run
 
@@ -106,6 +107,29 @@ def test_the_parts_explain_the_day_to_less_than_a_thousandth_of_its_premium(held
     assert gamma > 0 > theta
     # what the mean of the last half hour pays beside the last quote is in the residual
     assert abs(explain.totals["residual"]) < D("0.002")
+
+
+def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_its_quotes():
+    """Ether rises 12 % in a morning, past the strikes of its near expiries: their smiles are guesses then."""
+    ether = reconstruct_coin(DAY, DAY, underlying="ETH-PERPETUAL")
+    judged = []
+
+    def see(event, outputs):
+        judged.extend(one for one in outputs if isinstance(one, Decision) and "implied_level" in one.facts)
+
+    symbol = "strategies.gamma-scalper.underlying=ETH-PERPETUAL"
+    gate = "strategies.gamma-scalper.entry.gate=enforce"
+    dates = ("selection.min_expiration_days=2", "selection.max_expiration_days=30", "exits.min_dte=null")
+    chosen = [symbol, gate, *(f"strategies.gamma-scalper.{each}" for each in dates)]
+    run = assembled(settings("desk.currency=ETH", "simulation.starting_cash=60", *chosen), ether, see)
+    desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()
+    assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
+    assert len(account.executions) > 20
+    levels = [each.facts["implied_level"] for each in judged]
+    assert len(levels) > 2
+    assert 0.66 < min(levels) <= max(levels) < 0.80
+    refusals = [why for each in judged for why in each.reasons if "min_edge_usd" in why and "below" in why]
+    assert any("ETH is below 0.00050 ETH" in why for why in refusals)
 
 
 def test_the_exit_before_expiry_leaves_the_options_and_then_the_hedge():
@@ -315,8 +339,6 @@ MONTH = (
 
 def delta_by_hour(tape):
     """Return what the explain calls delta, in BTC an hour, of a desk that holds a straddle of a month."""
-    header, engine = build_backtest(settings(*MONTH), tape, run_id="r", mode="backtest", started_ns=0, seed=1)
-    run = assemble_backtest(settings(*MONTH), tape, header, engine, None)
     hours = {}
 
     def see(_event, outputs):
@@ -325,8 +347,7 @@ def delta_by_hour(tape):
                 hour = one.ts_ns // (3_600 * 10**9)
                 hours[hour] = hours.get(hour, 0.0) + float(one.parts["delta"])
 
-    run.runner._watchers = (see,)
-    run.runner.run()
+    assembled(settings(*MONTH), tape, see)
     return np.array(list(hours.values()))
 
 

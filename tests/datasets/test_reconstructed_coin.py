@@ -1,4 +1,4 @@
-"""The reconstructed Bitcoin market: the same for a seed, without arbitrage, and as its statistics say."""
+"""The reconstructed coin markets: the same for a seed, without arbitrage, and as its statistics say."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.datasets.embedded.coin import (
+    ETHER,
     available_days,
     coin_expiries,
     daily_bars_before,
@@ -132,6 +133,31 @@ def test_funding_is_hourly_and_small(tape):
     assert len({rate.ts_ns for rate in tape.funding}) == 48
 
 
+def test_ether_has_its_own_path_ticks_strikes_and_level():
+    ether = reconstruct_coin(FRIDAY, FRIDAY, underlying="ETH-PERPETUAL")
+    quotes = ether.quotes.whole()
+    swap = quotes.instrument_id == 0
+    assert (ether.name, ether.underlying, ether.instruments[0].contract_usd) == (
+        "embedded-eth",
+        "ETH-PERPETUAL",
+        1,
+    )
+    assert np.abs(quotes.bid[swap] / 0.05 - np.round(quotes.bid[swap] / 0.05)).max() < 1e-6
+    assert np.allclose(quotes.ask[swap] - quotes.bid[swap], 0.05)
+    near = sorted(
+        item.strike for item in ether.instruments if getattr(item, "expiry", None) == date(2025, 3, 9)
+    )
+    assert np.diff(np.array(near[::2], float)).tolist() == [25.0] * 8
+    assert {item.currency for item in ether.instruments} == {"ETH"}
+    assert all(
+        item.underlying == "ETH-PERPETUAL" for item in ether.instruments if isinstance(item, OptionContract)
+    )
+    mine, bitcoins = (daily_bars_before(FRIDAY, 700, **which)["close"] for which in ({"market": ETHER}, {}))
+    returns = [np.diff(np.log(prices)) for prices in (mine, bitcoins)]
+    assert abs(np.corrcoef(*returns)[0, 1]) < 0.15  # drawn apart
+    assert returns[0].std() / returns[1].std() == pytest.approx(ETHER.level / 0.55, abs=0.25)
+
+
 # statistics ---------------------------------------------------------------------------------------------
 
 
@@ -173,7 +199,7 @@ def test_days_outside_another_underlying_and_a_seed_below_zero_are_refused():
         reconstruct_coin(first - timedelta(days=1), first)
     with pytest.raises(DataError):
         reconstruct_coin(last, last + timedelta(days=1))
-    with pytest.raises(ArgumentError, match="ETH-PERPETUAL"):
-        reconstruct_coin(first, first, underlying="ETH-PERPETUAL")
+    with pytest.raises(ArgumentError, match="BTC-PERPETUAL or ETH-PERPETUAL"):
+        reconstruct_coin(first, first, underlying="SOL-PERPETUAL")
     with pytest.raises(ArgumentError, match="seed"):
         reconstruct_coin(first, first, seed=-1)

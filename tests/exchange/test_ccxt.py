@@ -27,9 +27,9 @@ DAY = date(2025, 3, 5)
 SWAP, CALL = "BTC/USD:BTC", "BTC/USD:BTC-250314-58000-C"
 
 
-@pytest.fixture(scope="module")
-def tape() -> Any:
-    return reconstruct_coin(DAY, DAY)
+@pytest.fixture(scope="module", params=["BTC"])
+def tape(request: Any) -> Any:
+    return reconstruct_coin(DAY, DAY, underlying=f"{request.param}-PERPETUAL")
 
 
 @pytest.fixture
@@ -39,7 +39,11 @@ def trade(tape: Any, socket_enabled: None) -> Callable[..., None]:
 
     async def whole(scenario: Callable[[Any], Awaitable[None]]) -> None:
         plan = LaunchPlan(
-            TapeSource(tape), MarketOptions(venue="deribit"), speed=0.0, cash=2.0, currency="BTC"
+            TapeSource(tape),
+            MarketOptions(venue="deribit"),
+            speed=0.0,
+            cash=2.0,
+            currency=tape.underlying[:3],
         )
         server = build_server(plan, ManualClock(10**18))
         server.world.advance_to(server.world.now_ns + 300 * 10**9)
@@ -113,6 +117,31 @@ def test_orders_are_made_edited_cancelled_and_found_again(trade):
         (printed,) = await at.rest.fetch_trades(SWAP)
         assert printed["amount"] == 500
         balance = await at.rest.fetch_balance({"code": "BTC"})
+        (account,) = at.world.ledger.accounts.values()
+        assert float(balance["info"]["equity"]) == float(at.world.ledger.figures(account).equity)
+
+    trade(scenario)
+
+
+@pytest.mark.parametrize("tape", ["ETH"], indirect=True)
+def test_ether_is_traded_in_its_own_sizes_and_coin(trade):
+    async def scenario(at):
+        swap, option = "ETH/USD:ETH", "ETH/USD:ETH-250314-3200-C"
+        assert at.rest.markets[swap]["contractSize"] == 1
+        assert (
+            at.rest.markets[swap]["precision"]["price"],
+            at.rest.markets[option]["limits"]["amount"]["min"],
+        ) == (
+            0.05,
+            1,
+        )
+        ticker = await at.rest.fetch_ticker(swap)
+        sold = await at.rest.create_order(swap, "market", "sell", 301)
+        assert (sold["status"], sold["filled"], sold["average"]) == ("closed", 301, ticker["bid"])
+        await at.rest.create_order(option, "market", "buy", 1)
+        (trade_of,) = await at.rest.fetch_my_trades(option)
+        assert trade_of["fee"] == {"currency": "ETH", "cost": pytest.approx(0.0003)}
+        balance = await at.rest.fetch_balance({"code": "ETH"})
         (account,) = at.world.ledger.accounts.values()
         assert float(balance["info"]["equity"]) == float(at.world.ledger.figures(account).equity)
 

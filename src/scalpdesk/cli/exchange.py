@@ -107,7 +107,7 @@ def exchange(
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
-    A market that settles in coin (--data embedded-btc, embedded-eth) is served in Deribit's protocol.
+    A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol.
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """

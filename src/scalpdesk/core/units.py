@@ -66,6 +66,15 @@ def money_decimals(currency: str) -> int:
     return 2 if currency.startswith("USD") else -int(SATOSHI.as_tuple().exponent)
 
 
+def money_text(amount: float, currency: str) -> str:
+    """Return an amount as a sentence names it: to the cent, or a coin to a hundred-thousandth.
+
+    >>> money_text(12.5, "USD"), money_text(-0.00123, "BTC")
+    ('12.50 USD', '-0.00123 BTC')
+    """
+    return f"{amount:.{2 if money_decimals(currency) == 2 else 5}f} {currency}"
+
+
 def round_half_away(value: float | Decimal) -> int:
     """Round to the nearest whole number, ties away from zero.
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, money_text
 from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, level_of, shifted_smile
 from scalpdesk.volatility.forecast import VolForecast
 
@@ -62,6 +62,8 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     """Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`."""
     multiplier: int
     """Units of the underlying in one contract."""
+    currency: str = "USD"
+    """Of all amounts."""
     horizon_years: float | None = None
     """Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
     """
@@ -293,14 +295,15 @@ class EdgeGate:
         config = self.config
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         ratio = forecast.vol / edge.implied_level
-        net = f"edge {edge.net_usd:.2f} USD"
+        net = f"edge {money_text(edge.net_usd, inputs.currency)}"
+        least, error = (money_text(each, inputs.currency) for each in (config.min_edge_usd, edge.stderr_usd))
         tests = (
-            (edge.net_usd, config.min_edge_usd, net, f"{config.min_edge_usd:.2f} USD (min_edge_usd)"),
+            (edge.net_usd, config.min_edge_usd, net, f"{least} (min_edge_usd)"),
             (
                 edge.net_usd,
                 config.k_stderr * edge.stderr_usd,
                 net,
-                f"{config.k_stderr:g} × {edge.stderr_usd:.2f} USD standard error (k_stderr)",
+                f"{config.k_stderr:g} × {error} standard error (k_stderr)",
             ),
             (
                 ratio,

@@ -35,6 +35,8 @@ PAIRS_EACH_SIDE = 3
 """Strikes on either side of the spot whose calls and puts give the forward."""
 LEAST_PAIRS = 3
 """With fewer no forward is taken from them: one stale quote among two would move it."""
+BESIDE_MONEY = 0.25
+"""Of the expected move to expiry: quotes that show its level reach so far on both sides of the forward."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 _FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
@@ -62,6 +64,14 @@ class ExpirySmile(NamedTuple):
     """Total variance at ln(strike / forward), the same by either clock."""
     strikes: int
     """Quotes that it was fitted to."""
+    reach: tuple[float, float]
+    """ln(strike / forward) of the lowest and of the highest of them."""
+
+    @property
+    def spans_money(self) -> bool:
+        """Whether its quotes lie on both sides of the forward; else its level is a guess of the fit."""
+        beside = BESIDE_MONEY * math.sqrt(float(self.svi.total_variance(np.zeros(1))[0]))
+        return self.reach[0] <= -beside and self.reach[1] >= beside
 
     def vols(self, log_moneyness: Floats) -> Floats:
         """Return volatilities per root year of the variance clock at ln(strike / forward)."""
@@ -253,11 +263,13 @@ class StrikeVols:
         if not rows:
             return None
         if len(rows) == 1:
-            return ExpirySmile(forward, years, variance_years, flat_smile(rows[0][1], years), 1)
+            return ExpirySmile(
+                forward, years, variance_years, flat_smile(rows[0][1], years), 1, (rows[0][0],) * 2
+            )
         k, vol, half_width = np.array(rows).T
         fit = SmileFit(k, vol - half_width, vol + half_width, years)
         start = last.svi if last is not None and last.strikes > 1 else None
-        return ExpirySmile(forward, years, variance_years, fit.free(start), len(rows))
+        return ExpirySmile(forward, years, variance_years, fit.free(start), len(rows), (k[0], k[-1]))
 
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):

@@ -405,6 +405,7 @@ class StraddleEdge:
                 gamma, call.multiplier, smile, view, hedger, forecast, horizon
             ),
             multiplier=call.multiplier,
+            currency=call.currency,
             horizon_years=horizon,
             implied_to_horizon=self._implied_to_horizon(call, smile, horizon, view),
             level=self._config.level,
@@ -448,7 +449,7 @@ class StraddleEdge:
         def nearest(sides: Iterable[tuple[float, InstrumentId]]) -> tuple[float, float] | None:
             for years, leg in sides:
                 near = view.delta_engine.smile(leg, view.now_ns)
-                if near is not None:
+                if near is not None and near.spans_money:
                     return years, level_of(SviVols(near.svi, years), years, level) ** 2 * years
             return None
 

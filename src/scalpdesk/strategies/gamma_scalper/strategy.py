@@ -22,7 +22,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -568,6 +568,7 @@ class GammaScalper:
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
                 edge_usd=self._left(view),
+                currency=view.instruments[self._pair.call_id].currency,
                 exercise_gain=self._exercise_gain(view),
                 ex_dividends_ns=self._ex_dividends_ns(view),
             ),
@@ -672,9 +673,9 @@ class GammaScalper:
             "first_edge_usd": rule.first_edge_usd or 0.0,
             "straddles_held": held,
         }
-        now = (
-            f"the edge of one is {worth or 0.0:.2f} USD before its spread, {rule.first_edge_usd:.2f} at first"
-        )
+        currency = view.instruments[self._pair.call_id].currency
+        edges = [money_text(each or 0.0, currency) for each in (worth, rule.first_edge_usd)]
+        now = "the edge of one is {} before its spread, {} at first".format(*edges)
         if wanted > held:
             return self._add(view, wanted, now, facts)
         why = f"scale out from {held} to {wanted} straddles: {now}"

@@ -19,7 +19,7 @@ from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, money_text
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
@@ -183,6 +183,8 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     sessions_held: int
     edge_usd: float | None
     """Edge left, or None when it is not known."""
+    currency: str = "USD"
+    """Of the edge."""
     exercise_gain: float | None = None
     """What exercising a leg now gains over holding it, per unit; None where holding is better."""
     ex_dividends_ns: tuple[int, ...] = ()
@@ -320,7 +322,7 @@ class EdgeGone:
             seen.append(trade.now_ns)
         if len(seen) < EDGE_TIMES:
             return None
-        return f"edge gone: {trade.edge_usd:.2f} USD left, below zero {len(seen)} times"
+        return f"edge gone: {money_text(trade.edge_usd, trade.currency)} left, below zero {len(seen)} times"
 
 
 class MaxSessions:
