@@ -23,7 +23,7 @@ from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
 """Of the mid: a wider quote is no measurement, unless it is a few ticks of a cheap option."""
-FEW_TICKS = 0.04
+FEW_TICKS = 4
 LARGEST_DEVIATION = 0.02
 """Of a measured volatility, a fraction a year: a noisier one is no measurement."""
 
@@ -83,10 +83,12 @@ class ExpirySmile(NamedTuple):
 
 
 class _Strike:
-    __slots__ = ("call", "filter", "measured_ns", "price", "put", "seen", "underlying")
+    __slots__ = ("call", "few_ticks", "filter", "measured_ns", "price", "put", "seen", "underlying")
 
-    def __init__(self, price: float, underlying: InstrumentId, half_life_seconds: float | None) -> None:
-        self.price, self.underlying = price, underlying
+    def __init__(
+        self, price: float, underlying: InstrumentId, few_ticks: float, half_life_seconds: float | None
+    ) -> None:
+        self.price, self.underlying, self.few_ticks = price, underlying, few_ticks
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
         self.filter = VolFilter() if half_life_seconds is None else VolAverage(half_life_seconds)
@@ -188,7 +190,12 @@ class StrikeVols:
             if strike.call is None or strike.put is None:
                 continue
             call, put = quotes[strike.call], quotes[strike.put]
-            if call is None or put is None or _is_wide(call) or _is_wide(put):
+            if (
+                call is None
+                or put is None
+                or _is_wide(call, strike.few_ticks)
+                or _is_wide(put, strike.few_ticks)
+            ):
                 continue
             if all(self._state.verdict(leg, now_ns) in _FINE for leg in (strike.call, strike.put)):
                 up, down = (0.5 * self._moved_since(underlying, quote, spot) for quote in (call, put))
@@ -247,7 +254,7 @@ class StrikeVols:
         for price, strike in self._expiries[key]:
             leg = strike.call if price >= forward else strike.put
             quote = None if leg is None else self._state.quotes[leg]
-            if leg is None or quote is None or _is_wide(quote):
+            if leg is None or quote is None or _is_wide(quote, strike.few_ticks):
                 continue
             if self._state.verdict(leg, now_ns) in _FINE:
                 usable.append((price, leg, quote))
@@ -278,7 +285,10 @@ class StrikeVols:
                 if key not in self._strikes:
                     underlying = self._instruments.id_of(instrument.underlying)
                     self._strikes[key] = _Strike(
-                        float(instrument.strike), underlying, self._half_life_seconds
+                        float(instrument.strike),
+                        underlying,
+                        FEW_TICKS * float(instrument.tick_rule.below),
+                        self._half_life_seconds,
                     )
                 strike = self._by_symbol[instrument.symbol] = self._strikes[key]
                 if instrument.is_call:
@@ -303,7 +313,7 @@ class StrikeVols:
         strike.seen = quote
         then = self._state.quote_in_force(underlying, quote.ts_event_ns)
         width = quote.ask - quote.bid
-        if then is None or _is_wide(quote):
+        if then is None or _is_wide(quote, strike.few_ticks):
             return
         found = self._quote_vol(leg, quote, mark_price(then))
         if found is None:
@@ -322,11 +332,11 @@ class StrikeVols:
         strike.measured_ns = quote.ts_event_ns
 
 
-def _is_wide(quote: QuoteEvent) -> bool:
-    """Return whether a quote is too wide to measure a volatility, or has no two sides."""
+def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:
+    """Return whether a quote is too wide to measure a volatility, or has no two sides; currency per unit."""
     width = quote.ask - quote.bid
     is_two_sided = quote.bid > 0.0 and width >= 0.0
-    return not is_two_sided or (width > WIDEST_SPREAD * quote.mid and width > FEW_TICKS)
+    return not is_two_sided or (width > WIDEST_SPREAD * quote.mid and width > few_ticks)
 
 
 def _key(contract: OptionContract) -> tuple[str, str, date, Decimal]:
