@@ -26,7 +26,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 48)
-STRADDLE = (181, 175)
+STRADDLE = (179, 175)
 WHOLE_TRIP = (69, 64)
 STRADDLE_DECISION = (114, 121)
 """Python calls and C calls."""

@@ -9,7 +9,7 @@ from datetime import date, time
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -33,6 +33,9 @@ from scalpdesk.volatility.variance_time import (
     VarianceClock,
 )
 
+if TYPE_CHECKING:
+    from scalpdesk.portfolio.option_pricer import ContractPricer
+
 CARRY_NS = 15 * 60 * NANOS_PER_SECOND
 """The forward's carry is measured anew after so long: dividends, rates and borrow hardly move in a day."""
 FORWARD_ERRORS = 2.0
@@ -44,46 +47,6 @@ _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
 MODEL_DECIMALS = 8
 """Of a mark that the model gives: fine enough for a premium in coin."""
-
-
-class OptionPricer(Protocol):
-    """Interface of a pricer of single contracts."""
-
-    def greeks(
-        self,
-        contract: OptionContract,
-        spot: float,
-        years: float,
-        vol: float,
-        rate: float,
-        dividend_yield: float,
-    ) -> OptionGreeks:
-        """Return price and Greeks per unit of the underlying."""
-        ...
-
-    def implied_vol(
-        self,
-        contract: OptionContract,
-        price: float,
-        spot: float,
-        years: float,
-        rate: float,
-        dividend_yield: float,
-    ) -> float | None:
-        """Return the volatility (fraction a year) of ``price``, or None when there is none."""
-        ...
-
-    def implied_vol_and_vega(
-        self,
-        contract: OptionContract,
-        price: float,
-        spot: float,
-        years: float,
-        rate: float,
-        dividend_yield: float,
-    ) -> tuple[float, float] | None:
-        """Return the volatility of ``price`` and the vega at it, or None when there is none."""
-        ...
 
 
 class Valuation(msgspec.Struct, gc=False):
@@ -188,7 +151,7 @@ class DeltaEngine:
         self,
         instruments: Instruments,
         state: MarketState,
-        pricer: OptionPricer,
+        pricer: "ContractPricer",
         *,
         dividend_yield: float = 0.0,
         dividend_yields: Mapping[str, float] = MappingProxyType({}),
@@ -558,7 +521,8 @@ class DeltaEngine:
         if years <= 0.0:
             return None
         terms = (self.rate(years), self.dividend_yield(contract, quote.ts_event_ns))
-        return self._pricer.implied_vol_and_vega(contract, quote.mid, spot, years, *terms)
+        vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
+        return None if vol is None else (vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""

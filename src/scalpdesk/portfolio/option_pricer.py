@@ -2,7 +2,7 @@
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.scalar import coin_greeks, implied_vol_and_vega, implied_vol_scalar, option_greeks
+from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks
 
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
@@ -68,30 +68,3 @@ class ContractPricer:
             american=(self._style or contract.style) is AMERICAN,
         )
         return vol if status == "ok" else None
-
-    def implied_vol_and_vega(
-        self,
-        contract: OptionContract,
-        price: float,
-        spot: float,
-        years: float,
-        rate: float,
-        dividend_yield: float,
-    ) -> tuple[float, float] | None:
-        """Return :meth:`implied_vol` and the vega of :meth:`greeks` at it, or None when there is none."""
-        if contract.currency == contract.root:
-            found = self.implied_vol(contract, price, spot, years, rate, dividend_yield)
-            if found is None:
-                return None
-            return found, self.greeks(contract, spot, years, found, rate, dividend_yield).vega
-        vol, status, vega = implied_vol_and_vega(
-            price,
-            spot,
-            float(contract.strike),
-            years,
-            contract.is_call,
-            rate,
-            dividend_yield,
-            american=(self._style or contract.style) is AMERICAN,
-        )
-        return (vol, vega) if status == "ok" else None

@@ -5,7 +5,7 @@ compiles the kernels ahead of the trading day, so that no decision waits for a c
 """
 
 from collections.abc import Callable
-from math import frexp, isfinite, isnan, nan, sqrt
+from math import frexp, isfinite, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from scalpdesk.pricing.kernels.american_iv import (
     SETTLED,
     american_start,
     table_iv,
-    table_iv_and_vega,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
@@ -241,52 +240,14 @@ def implied_vol_scalar(
         The volatility (NaN where none exists) and its status, as in
         :class:`~scalpdesk.pricing.implied.ImpliedVol`.
     """
-    terms = (price, spot, strike, years, is_call, rate, dividend_yield)
-    return _solved(*terms, american=american, with_vega=False)[:2]
-
-
-def implied_vol_and_vega(
-    price: float,
-    spot: float,
-    strike: float,
-    years: float,
-    is_call: bool,
-    rate: float = 0.0,
-    dividend_yield: float = 0.0,
-    *,
-    american: bool = True,
-) -> tuple[float, str, float]:
-    """Return volatility and status of :func:`implied_vol_scalar`, and the vega of :func:`option_greeks`."""
-    terms = (spot, strike, years)
-    vol, status, vega = _solved(
-        price, *terms, is_call, rate, dividend_yield, american=american, with_vega=True
-    )
-    if status == STATUSES[OK] and isnan(vega):
-        vega = option_greeks(*terms, vol, is_call, rate, dividend_yield, american=american).vega
-    return vol, status, vega
-
-
-def _solved(
-    price: float,
-    spot: float,
-    strike: float,
-    years: float,
-    is_call: bool,
-    rate: float,
-    dividend_yield: float,
-    *,
-    american: bool,
-    with_vega: bool,
-) -> tuple[float, str, float]:
-    """Return volatility, status and, where it is wanted and comes with the search, vega; else NaN."""
     phi = 1.0 if is_call else -1.0
     terms = (float(price), phi, float(spot), float(strike), float(years), float(rate), float(dividend_yield))
     if not american:
         vol, code = european_iv(*terms)
-        return vol, STATUSES[code], nan
+        return vol, STATUSES[code]
     vol, code, status, left = american_start(*terms)
     if left == SETTLED:  # decided by bounds, or never exercised early
-        return (vol, STATUSES[code], nan) if status == OK else (nan, STATUSES[status], nan)
+        return (vol, STATUSES[code]) if status == OK else (nan, STATUSES[status])
     if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
         # the European volatility bounds the American one from above: at most two bands to search
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
@@ -294,21 +255,17 @@ def _solved(
             table = boundary_table(phi, terms[5], terms[6], power, band - lower, False)
             if table is None:
                 break
-            bounds, vega = (2.0**power, 4.0 ** (band - lower)), nan
-            if with_vega:
-                found, verdict, vega = table_iv_and_vega(*terms, vol, table, *bounds)
-            else:
-                found, verdict = table_iv(*terms, vol, table, *bounds)
+            found, verdict = table_iv(*terms, vol, table, 2.0**power, 4.0 ** (band - lower))
             if verdict == FOUND:
-                return found, STATUSES[OK], vega
+                return found, STATUSES[OK]
             if verdict != LOWER:
                 break
     vols, codes = _AMERICAN.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
-    return float(vols[0]), STATUSES[int(codes[0])], nan
+    return float(vols[0]), STATUSES[int(codes[0])]
 
 
-def warm_up() -> int:
-    """Run each fast path of pricing once and return their number; machine code is cached on disk.
+def warm_up() -> None:
+    """Run each fast path of pricing once; machine code is cached on disk.
 
     Finite differences (cash dividends, yields below a negative rate) compile on first use: no decision of
     the engine waits for them.
@@ -320,7 +277,6 @@ def warm_up() -> int:
         implied_vol(g.price, 100.0, strikes, 0.1, False, rate=0.04, style=style)
         option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
         implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
-        implied_vol_and_vega(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
@@ -328,4 +284,3 @@ def warm_up() -> int:
     fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
     smile, _ = fit.without_arbitrage(fit.free(), None)
     swap_vol(SviVols(smile, 0.1), 0.1)
-    return 14

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels import premium
-from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, table_greeks
 from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, european_iv
-from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import certain_greeks
 from scalpdesk.pricing.kernels.normal import Floats, log_ratio, norm_cdf, norm_pdf
@@ -148,32 +147,6 @@ def table_iv(
             return following, FOUND
         at = following
     return at, FOUND if hi - lo <= 1e-9 * hi else NOT_FOUND
-
-
-@kernel
-def table_iv_and_vega(
-    price: float,
-    phi: float,
-    S: float,
-    K: float,
-    T: float,
-    r: float,
-    q: float,
-    first: float,
-    table: Floats,
-    horizon: float,
-    vol_low: float,
-) -> tuple[float, int, float]:
-    """As ``table_iv``, with the vega at what is found; NaN where that is not of this table."""
-    vol, verdict = table_iv(price, phi, S, K, T, r, q, first, table, horizon, vol_low)
-    if (
-        verdict != FOUND
-        or not vol_low <= vol < vol_low * 2.0**VOL_OCTAVES
-        or vol * math.sqrt(T) < LEAST_DEVIATION
-        or remembered_years(phi, T, vol, r, q) != T
-    ):
-        return vol, verdict, math.nan
-    return vol, verdict, table_greeks(phi, S, K, T, vol, r, q, table, horizon, vol_low)[4]
 
 
 @kernel
