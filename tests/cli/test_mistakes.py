@@ -88,7 +88,7 @@ MISTAKES = [
     Mistake("a day beyond the data", "demo --session 2024-02-05", "and not this day", "--session",
             "--session 2018-12-31", nearest="2018-12-31"),
     Mistake("the end before the start", "backtest gamma-scalper --start 2018-02-06 --end 2018-02-05",
-            "the last session lies before the first", "--end", "--start 2018-02-05 --end 2018-02-06"),
+            "the last day lies before the first", "--end", "--start 2018-02-05 --end 2018-02-06"),
     Mistake("data set misspelt", "backtest gamma-scalper --data embeded",
             "no data set of this name in the catalogue", "catalog", "scalpdesk data import lean PATH",
             nearest="embedded"),

@@ -1,75 +1,96 @@
-"""``scalpdesk data``: list, verify and fill the catalogue of recorded markets."""
+"""``scalpdesk data``: list, verify and measure the catalogue of recorded markets; options of its commands."""
 
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
-from datetime import time as clock_time
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
-from scalpdesk.cli.market import read_date
+from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
+from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
+    from scalpdesk.datasets.importers.base import ImportReport
     from scalpdesk.datasets.verify import VerifyReport
 
 EMBEDDED_SESSION, COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
 """Session of a reconstructed market that is checked when none is named."""
-MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "download": ("scalpdesk.cli.data_download:download", "Fill the catalogue from a venue's history."),
+    "import": (
+        "scalpdesk.cli.data_import:import_",
+        "Fill the catalogue from files: LEAN's folder, CSV, Parquet.",
+    ),
+    "ls": ("scalpdesk.cli.data:ls", "List the data sets, the embedded market first."),
+    "process": (
+        "scalpdesk.cli.data:process",
+        "Measure a coin market: realised volatility, IV term structure, variance premium.",
+    ),
+    "record": ("scalpdesk.cli.data_download:record", "Keep a venue's live market data in the catalogue."),
+    "verify": (
+        "scalpdesk.cli.data:verify",
+        "Check market data: crossed quotes, gaps, intrinsic value, parity, session times and more.",
+    ),
+}
 
 
-@click.group(cls=DeskGroup)
+@click.group(cls=LazyGroup, table=COMMANDS)
 def data() -> None:
     """The market data catalogue: list, verify, import, download."""
 
 
-@click.group("import", cls=DeskGroup)
-def import_() -> None:
-    """Fill the catalogue from files: LEAN's folder, CSV, Parquet."""
-
-
-data.add_command(import_)
-
-
-@click.group("download", cls=DeskGroup)
-def download() -> None:
-    """Fill the catalogue from a venue's history."""
-
-
-data.add_command(download)
-
-
-@click.group("record", cls=DeskGroup)
-def record() -> None:
-    """Keep a venue's live market data in the catalogue."""
-
-
-data.add_command(record)
-
-
-def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
-    """Return the folder given, else the one of the configuration (``catalog`` unless it says otherwise)."""
-    if value is not None:
-        return value
-    return Path(settings_from().config.data.catalog)
-
-
-def catalog_option(body: Callable[..., Any]) -> Callable[..., Any]:
+def catalog_option(body: Body) -> Body:
     """Add ``--catalog DIR`` (``catalog: Path``); without it ``data.catalog`` of the configuration counts."""
+
+    def configured(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
+        return Path(settings_from().config.data.catalog) if value is None else value
+
     return click.option(
         "--catalog",
         metavar="DIR",
         type=click.Path(path_type=Path),
-        callback=_configured,
+        callback=configured,
         help="Folder of the catalogue [default: data.catalog, SCALPDESK_CATALOG, ./catalog].",
     )(body)
 
 
-@desk_command("ls", group=data, example=("scalpdesk data ls", "scalpdesk data ls --json"))
+raw_option = click.option(
+    "--catalog",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("data/raw"),
+    show_default=True,
+    help="Folder of raw data: a catalogue, which --set data.catalog=DIR trades on.",
+)
+
+
+def show_imports(reports: "Sequence[ImportReport]", catalog: Path, *, as_json: bool) -> None:
+    """Print what has come into the catalogue, data set by data set, and the command that checks it."""
+    if as_json:
+        print_json({"catalog": str(catalog), "data_sets": [report.as_dict() for report in reports]})
+        return
+    for report in reports:
+        click.echo(
+            f"{report.name}: {report.files_read} files, {sum(report.rows.values()):,} rows in {catalog}/"
+        )
+        for table, rows in sorted(report.rows.items()):
+            click.echo(f"  {table:<28} {rows:>12,}")
+        for error in report.unreadable:
+            click.echo(f"  not imported: {error.where}: {error.what}")
+        for note in report.notes[:10]:
+            click.echo(f"  note: {note}")
+        if len(report.notes) > 10:
+            click.echo(f"  note: and {len(report.notes) - 10} more (see --json)")
+    elsewhere = "" if str(catalog) == settings_from().config.data.catalog else f" --catalog {catalog}"
+    click.echo(f"next: scalpdesk data verify {reports[0].name}{elsewhere}")
+
+
+@desk_command("ls", example=("scalpdesk data ls", "scalpdesk data ls --json"))
 @catalog_option
 def ls(*, as_json: bool, catalog: Path) -> None:
     """List the data sets, the embedded market first."""
@@ -148,7 +169,6 @@ def _embedded() -> Iterator[dict[str, Any]]:
 
 @desk_command(
     "verify",
-    group=data,
     example=(
         "scalpdesk data verify",
         "scalpdesk data verify lean --underlying GOOG",
@@ -240,469 +260,14 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
 
 
 @desk_command(
-    "lean",
-    group=import_,
-    example=(
-        "scalpdesk data import lean ~/Lean/Data",
-        "scalpdesk data import lean ~/Lean/Data --only option --only equity --only goog",
-    ),
-)
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--name", default="lean", show_default=True, help="Name of the data set.")
-@click.option(
-    "--only",
-    metavar="WORD",
-    multiple=True,
-    help="Security type, symbol, resolution or day (2015-12-23) to keep. May be repeated.",
-)
-@catalog_option
-def lean(*, as_json: bool, path: Path, name: str, only: tuple[str, ...], catalog: Path) -> int:
-    """Import LEAN's Data folder as it is.
-
-    Minute bars go to the data set NAME; seconds, hours and days to NAME-second, NAME-hour and
-    NAME-daily. Importing again replaces the same days. A damaged file is named and passed over, and the
-    exit code is 1.
-    """
-    from scalpdesk.datasets.importers.lean import import_lean
-
-    with progress_bar(as_json=as_json) as report_progress:
-        reports = import_lean(catalog, path, name=name, only=only, progress=report_progress)
-    _show_reports(reports, catalog, as_json=as_json)
-    return EXIT_FAILED if any(report.unreadable for report in reports) else EXIT_OK
-
-
-def _table_options(body: Callable[..., Any]) -> Callable[..., Any]:
-    body = click.option(
-        "--timezone", metavar="ZONE", help="Zone of timestamps without one, such as America/New_York."
-    )(body)
-    body = click.option(
-        "--bar-seconds", type=click.IntRange(1, 86_400), help="Length of a bar [default: from the file]."
-    )(body)
-    body = click.option("--underlying", metavar="SYMBOL", required=True, help="What the rows are about.")(
-        body
-    )
-    body = click.option("--name", required=True, help="Name of the data set; added to if it exists.")(body)
-    return click.argument("path", type=click.Path(path_type=Path))(body)
-
-
-@desk_command(
-    "csv", group=import_, example="scalpdesk data import csv quotes.csv --name mine --underlying GOOG"
-)
-@_table_options
-@catalog_option
-def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
-    """Import a CSV file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.tabular import import_csv
-
-    _import_table(import_csv, path, catalog, choices, as_json=as_json)
-
-
-@desk_command(
-    "parquet",
-    group=import_,
-    example="scalpdesk data import parquet options_quote.parquet --name mine --underlying GOOG",
-)
-@_table_options
-@catalog_option
-def parquet(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
-    """Import a Parquet file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.tabular import import_parquet
-
-    _import_table(import_parquet, path, catalog, choices, as_json=as_json)
-
-
-def _import_table(
-    importer: Callable[..., Any], path: Path, catalog: Path, choices: dict[str, Any], *, as_json: bool
-) -> None:
-    from zoneinfo import available_timezones
-
-    from scalpdesk.core.errors import ConfigError, nearest_name
-    from scalpdesk.datasets.importers.tabular import ImportChoices
-
-    if choices["timezone"] not in {None, *available_timezones()}:
-        raise ConfigError(
-            "unknown time zone",
-            where="--timezone",
-            value=choices["timezone"],
-            nearest=nearest_name(choices["timezone"], available_timezones()),
-            fix="use a name such as UTC or America/New_York",
-        )
-    with progress_bar(as_json=as_json) as report_progress:
-        report = importer(catalog, path, ImportChoices(**choices), report_progress)
-    _show_reports([report], catalog, as_json=as_json)
-
-
-@desk_command(
-    "alpaca",
-    group=download,
-    example=(
-        "scalpdesk data download alpaca SPY --start 2026-01-05 --end 2026-01-09",
-        "scalpdesk data download alpaca SPY --start 2026-01-05 --option SPY260109C00690000 --json",
-    ),
-)
-@click.argument("symbol")
-@click.option("--start", required=True, metavar="DATE", help="First day.")
-@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
-@click.option(
-    "--option", "options", metavar="SYMBOL", multiple=True, help="Also this option; may be repeated."
-)
-@click.option("--length", type=click.Choice(["minute", "hour"]), default="minute", show_default=True)
-@click.option("--name", default="alpaca", show_default=True, help="Name of the data set; hours: NAME-hour.")
-@click.option("--url", default=None, metavar="URL", help="A simulated exchange instead of the venue.")
-@catalog_option
-def alpaca(
-    *,
-    as_json: bool,
-    symbol: str,
-    start: str,
-    end: str | None,
-    options: tuple[str, ...],
-    length: str,
-    name: str,
-    url: str | None,
-    catalog: Path,
-) -> None:
-    """Download the trade bars and cash dividends of SYMBOL, with the keys of the trading account.
-
-    Downloading again replaces the same days.
-    """
-    from itertools import chain
-
-    from msgspec.structs import astuple
-
-    from scalpdesk.core.errors import ConfigError
-    from scalpdesk.datasets.importers.lean import set_name
-    from scalpdesk.datasets.importers.tabular import ImportChoices, import_download
-    from scalpdesk.instruments.sessions import from_ns, new_york_ns
-    from scalpdesk.venues.alpaca.history import BAR_SECONDS, AlpacaHistory
-
-    keys = settings_from().venue_keys()
-    if keys is None:
-        raise ConfigError(
-            "a download needs the keys of an account",
-            where="credentials.trading_api_key",
-            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
-        )
-    first, symbol = read_date(start, "--start"), symbol.upper()
-    last = first if end is None else read_date(end, "--end")
-    if last < first:
-        raise ConfigError("the last day lies before the first", where="--end", value=end)
-    begin, until = (from_ns(new_york_ns(day, clock)) for day, clock in ((first, MIDNIGHT), (last, DAY_END)))
-    history = AlpacaHistory(*keys, base_url=url)
-    bars = [history.stock_bars([symbol], begin, until, length=length)]
-    if options:
-        bars.append(history.option_bars([option.upper() for option in options], begin, until, length=length))
-    paid = [(line.ex_date, line.amount) for line in history.cash_dividends(symbol, first, last)]
-    choices = ImportChoices(set_name(name, length), symbol, BAR_SECONDS[length])
-    report = import_download(catalog, choices, map(astuple, chain(*bars)), paid, (first, last))
-    _show_reports([report], catalog, as_json=as_json)
-
-
-def _show_reports(reports: list[Any], catalog: Path, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"catalog": str(catalog), "data_sets": [report.as_dict() for report in reports]})
-        return
-    for report in reports:
-        click.echo(
-            f"{report.name}: {report.files_read} files, {sum(report.rows.values()):,} rows in {catalog}/"
-        )
-        for table, rows in sorted(report.rows.items()):
-            click.echo(f"  {table:<28} {rows:>12,}")
-        for error in report.unreadable:
-            click.echo(f"  not imported: {error.where}: {error.what}")
-        for note in report.notes[:10]:
-            click.echo(f"  note: {note}")
-        if len(report.notes) > 10:
-            click.echo(f"  note: and {len(report.notes) - 10} more (see --json)")
-    elsewhere = "" if str(catalog) == settings_from().config.data.catalog else f" --catalog {catalog}"
-    click.echo(f"next: scalpdesk data verify {reports[0].name}{elsewhere}")
-
-
-# Deribit --------------------------------------------------------------------------------------------------
-
-
-def _raw_option(body: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--catalog",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        default=Path("data/raw"),
-        show_default=True,
-        help="Folder of raw data: a catalogue, which --set data.catalog=DIR trades on.",
-    )(body)
-
-
-def _venue_options(body: Callable[..., Any]) -> Callable[..., Any]:
-    body = click.option("--test", "is_test", is_flag=True, help="The venue's test environment.")(body)
-    body = click.option("--url", default=None, metavar="URL", help="A simulated exchange instead.")(body)
-    body = click.option("--name", default="deribit", show_default=True, help="Name of the data set.")(body)
-    return click.argument("coin")(body)
-
-
-def _history(url: str | None, *, is_test: bool) -> Any:
-    """Return the client of the venue's public data."""
-    from scalpdesk.core.errors import ConfigError
-
-    try:
-        from scalpdesk.venues.deribit.gateway import LIVE_URL, TEST_URL, exchange_urls
-        from scalpdesk.venues.deribit.history import HISTORY_URL, TEST_HISTORY_URL, DeribitHistory
-    except ModuleNotFoundError as missing:
-        raise ConfigError(
-            "data of Deribit needs a package that is not installed",
-            where=missing.name,
-            fix='pip install "scalpdesk[deribit]"',
-        ) from missing
-    if url is not None:
-        return DeribitHistory(*exchange_urls(url))
-    return DeribitHistory(*((TEST_URL, TEST_HISTORY_URL) if is_test else (LIVE_URL, HISTORY_URL)))
-
-
-@desk_command(
-    "deribit",
-    group=download,
-    example=(
-        "scalpdesk data download deribit BTC --start 2026-01-05 --end 2026-01-09",
-        "scalpdesk data download deribit BTC --start 2026-01-05 --option BTC-27MAR26-90000-C --json",
-    ),
-)
-@_venue_options
-@click.option("--start", required=True, metavar="DATE", help="First day; days run from 08:00 UTC.")
-@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
-@click.option(
-    "--option", "options", metavar="SYMBOL", multiple=True, help="Also bars of this option; may be repeated."
-)
-@click.option(
-    "--length",
-    type=click.Choice(["minute", "hour", "day"]),
-    default="minute",
-    show_default=True,
-    help="Of the bars; days: bars alone, by UTC, to NAME-daily.",
-)
-@click.option("--again", is_flag=True, help="Also days that have been downloaded whole before.")
-@_raw_option
-def deribit(
-    *, as_json: bool, coin: str, start: str, end: str | None, options: tuple[str, ...], **choices: Any
-) -> None:
-    """Download the public history of COIN: trades, bars, instruments, settlements, DVOL, funding. No keys.
-
-    A day that has been downloaded whole is passed over, so that a download that was cut off goes on where it
-    stopped. A day that is not over yet is not downloaded.
-    """
-    import asyncio
-
-    from scalpdesk.core.errors import ConfigError
-
-    first = read_date(start, "--start")
-    last = first if end is None else read_date(end, "--end")
-    if last < first:
-        raise ConfigError("the last day lies before the first", where="--end", value=end)
-    symbols = [f"{coin.upper()}-PERPETUAL", *(option.upper() for option in options)]
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    with progress_bar(as_json=as_json) as report_progress:
-        work = _download_coin(coin.upper(), symbols, days, progress=report_progress, **choices)
-        report = asyncio.run(work)
-    _show_reports([report], choices["catalog"], as_json=as_json)
-
-
-async def _download_coin(
-    coin: str,
-    symbols: list[str],
-    days: list[date],
-    *,
-    catalog: Path,
-    name: str,
-    url: str | None,
-    is_test: bool,
-    length: str,
-    again: bool,
-    progress: Callable[[int, int, str], None],
-) -> Any:
-    """Download days one after another; each table of a day is written before the next is asked for."""
-    from functools import partial
-
-    from scalpdesk.datasets.coin_data import Downloaded, add_rows, finish
-    from scalpdesk.datasets.importers.base import ImportReport
-    from scalpdesk.datasets.importers.lean import set_name
-    from scalpdesk.datasets.manifests import manifest_to_extend
-    from scalpdesk.instruments.sessions import coin_session
-
-    name = set_name(name, "daily" if length == "day" else length)
-    seconds = {"minute": 60, "hour": 3_600, "day": 86_400}[length]
-    report, kept = ImportReport(name), Downloaded(catalog, name)
-    manifest_to_extend(catalog, name, seconds)
-    async with _history(url, is_test=is_test) as history:
-        now_ms = int(await history.ask("get_time"))
-        if length == "day":
-            first, last = ((day - date(1970, 1, 1)).days * 86_400_000 for day in (days[0], days[-1]))
-            for symbol in symbols:
-                rows = await history.bars(symbol, first, last + 86_400_000, length="day")
-                is_over = [row for row in rows if row["ts"] <= now_ms * 1_000_000]
-                add_rows(catalog, name, "trades", coin, is_over, report)
-            days = []
-        whole = [day for day in days if coin_session(day).close_ns // 1_000_000 < now_ms]
-        for day in days[len(whole) :]:
-            report.note(f"{day} is not over at the venue: not downloaded")
-        if whole:
-            add_rows(catalog, name, "listings", coin, await history.listings(coin), report)
-        for done, day in enumerate(whole):
-            progress(done, len(whole), str(day))
-            begin, until = (ns // 1_000_000 for ns in (coin_session(day).open_ns, coin_session(day).close_ns))
-            span = (begin + 1, until + 1)  # what happens at the end belongs to the day that it ends
-            jobs = {
-                ("prints", coin): partial(history.prints, coin, *span),
-                ("settlements", coin): partial(history.settlements, coin, *span),
-                ("volatility_index", coin): partial(history.volatility_index, coin, begin, until),
-                ("funding", symbols[0]): partial(history.funding, symbols[0], *span),
-            }
-            for symbol in symbols:
-                jobs["trades", symbol] = partial(history.bars, symbol, begin, until, length=length)
-            for (table, what), job in jobs.items():
-                if again or not kept.has(f"{table}/{what}", day):
-                    add_rows(catalog, name, table, coin, await job(), report)
-                    kept.add(f"{table}/{what}", day)
-                    report.files_read += 1
-        finish(catalog, name, [coin], source="Deribit, public history", bar_seconds=seconds)
-    for notice in history.notices:
-        report.note(notice)
-    return report
-
-
-FLUSH_SECONDS = 300.0
-"""Between two writes of what has been recorded."""
-
-
-@desk_command(
-    "deribit",
-    group=record,
-    example=(
-        "scalpdesk data record deribit BTC",
-        "scalpdesk data record deribit BTC --every 10 --minutes 60",
-    ),
-)
-@_venue_options
-@click.option(
-    "--every",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Seconds between two records.",
-)
-@click.option("--minutes", type=click.FloatRange(0), default=None, help="How long [default: until stopped].")
-@_raw_option
-def record_deribit(*, as_json: bool, coin: str, **choices: Any) -> None:
-    """Record the perpetual and all options of COIN: quotes, marks, implied volatilities, Greeks.
-
-    Each record has the instruments that have changed since the last one. Ctrl-C ends it, and what was
-    recorded is written; a process that dies loses five minutes at most.
-    """
-    import asyncio
-
-    report = asyncio.run(_record_coin(coin.upper(), is_quiet=as_json, **choices))
-    _show_reports([report], choices["catalog"], as_json=as_json)
-
-
-async def _record_coin(
-    coin: str,
-    *,
-    catalog: Path,
-    name: str,
-    url: str | None,
-    is_test: bool,
-    every: float,
-    minutes: float | None,
-    is_quiet: bool,
-) -> Any:
-    import asyncio
-    import signal
-
-    from scalpdesk.datasets.coin_data import add_rows, finish
-    from scalpdesk.datasets.importers.base import ImportReport
-    from scalpdesk.datasets.manifests import manifest_to_extend
-
-    report = ImportReport(name)
-    manifest_to_extend(catalog, name, 60)
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stopped.set)
-    rows: list[dict[str, Any]] = []
-
-    def flush() -> None:
-        if rows:
-            add_rows(catalog, name, "tickers", coin, rows, report)
-            finish(catalog, name, [coin], source="Deribit, recorded")
-            rows.clear()
-
-    async with _history(url, is_test=is_test) as history:
-        add_rows(catalog, name, "listings", coin, await history.listings(coin, expired=False), report)
-        flushed = loop.time()
-        seconds = None if minutes is None else 60.0 * minutes
-        try:
-            async for changed in history.chains(coin, stopped, every_seconds=every, seconds=seconds):
-                rows += changed
-                if loop.time() - flushed >= FLUSH_SECONDS:
-                    flush()
-                    flushed = loop.time()
-                    if not is_quiet:
-                        click.echo(f"{report.rows[f'tickers/{coin}']:,} tickers", err=True)
-        finally:
-            flush()
-    for notice in history.notices:
-        report.note(notice)
-    return report
-
-
-@desk_command(
-    "deribit",
-    group=import_,
-    example=(
-        "scalpdesk data import deribit capture.gz",
-        "scalpdesk data import deribit coinbase_btcusd_daily.parquet --name coinbase",
-    ),
-)
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--name", default="deribit", show_default=True, help="Name of the data set.")
-@_raw_option
-def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> None:
-    """Import a raw capture of JSON-RPC messages (plain or .gz), or a Parquet or CSV file of a coin.
-
-    Files hold tickers (ts, symbol, mark_iv …), prints (ts, trade_id, price …) or bars (ts and bar_start, or
-    date; open to volume).
-    """
-    from scalpdesk.core.errors import DataError
-    from scalpdesk.datasets.coin_data import add_rows, coin_of, finish, import_coin_table
-    from scalpdesk.datasets.importers.base import ImportReport
-
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path")
-    if path.suffix in (".parquet", ".csv"):
-        _show_reports([import_coin_table(catalog, path, name=name)], catalog, as_json=as_json)
-        return
-    from scalpdesk.venues.deribit.history import read_capture
-
-    found, kinds = read_capture(path)
-    report = ImportReport(name, files_read=1)
-    report.note("messages read: " + (", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "none"))
-    coins = sorted({coin_of(row["symbol"]) for rows in found.values() for row in rows})
-    for table, rows in found.items():
-        for coin in coins:
-            mine = [row for row in rows if coin_of(row["symbol"]) == coin]
-            if mine:
-                add_rows(catalog, name, table, coin, mine, report)
-    finish(catalog, name, coins, source=f"capture {path.name}")
-    _show_reports([report], catalog, as_json=as_json)
-
-
-@desk_command(
     "process",
-    group=data,
     example=(
         "scalpdesk data process embedded-btc --start 2025-03-05 --end 2025-03-14 --windows 3",
         "scalpdesk data process deribit --start 2026-01-05 --end 2026-03-05 --every-hours 4",
     ),
 )
 @click.argument("name")
-@click.option("--start", required=True, metavar="DATE", help="First day.")
-@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
+@span_options()
 @click.option("--underlying", default="BTC-PERPETUAL", show_default=True, metavar="SYMBOL", help="Whose.")
 @click.option(
     "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
@@ -718,7 +283,7 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
     show_default=True,
     help="Where the tables go: DIR/NAME.",
 )
-@_raw_option
+@raw_option
 def process(
     *, as_json: bool, name: str, start: str, end: str | None, underlying: str, windows: str, **choices: Any
 ) -> None:
@@ -733,8 +298,7 @@ def process(
         spans = []
     if not spans or min(spans) < 1:
         raise ArgumentError("not a list of days", where="--windows", value=windows, fix="write 7,30")
-    first = read_date(start, "--start")
-    last = first if end is None else read_date(end, "--end")
+    first, last = read_span(start, end)
     catalog, folder, seed, symbol = choices["catalog"], choices["folder"], choices["seed"], underlying.upper()
     settings = settings_from(None, (f"data.catalog={catalog}",))
     tape = load_tape(settings, name, symbol, first, last=last, seed=seed, option="--start")

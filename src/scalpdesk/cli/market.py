@@ -49,6 +49,40 @@ def read_date(text: str, where: str) -> date:
         raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
 
 
+def span_options(first: str = "First day.") -> Callable[[Body], Body]:
+    """Return the options ``--start`` (``start: str``) and ``--end`` (``end: str | None``) of a span."""
+
+    def add(body: Body) -> Body:
+        body = click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")(
+            body
+        )
+        return click.option("--start", required=True, metavar="DATE", help=first)(body)
+
+    return add
+
+
+def read_span(start: str, end: str | None) -> tuple[date, date]:
+    """Read the first and the last day of a span; without an end it is one day.
+
+    Raises
+    ------
+    ArgumentError
+        When a text is no date.
+    ConfigError
+        When the last day lies before the first.
+    """
+    first = read_date(start, "--start")
+    last = first if end is None else read_date(end, "--end")
+    if last < first:
+        raise ConfigError(
+            "the last day lies before the first",
+            where="--end",
+            value=end,
+            fix=f"--start {last} --end {first}, or leave --end out for one day",
+        )
+    return first, last
+
+
 def load_tape(
     settings: "LoadedSettings",
     data_set: str,

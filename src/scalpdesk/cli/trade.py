@@ -17,6 +17,7 @@ from scalpdesk.cli.market import (
     load_tape,
     pace_of,
     read_date,
+    read_span,
     session_option,
 )
 from scalpdesk.cli.output import console, print_json
@@ -167,15 +168,7 @@ def backtest(
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
     settings = settings_from(config_file, overrides, strategy)
     take_keys(os.environ)  # a strategy folder's process could read them there
-    first = read_date(start or DEFAULT_SESSION, "--start")
-    last = read_date(end, "--end") if end is not None else first
-    if last < first:
-        raise ConfigError(
-            "the last session lies before the first",
-            where="--end",
-            value=end,
-            fix=f"--start {end} --end {first}, or leave --end out for one session",
-        )
+    first, last = read_span(start or DEFAULT_SESSION, end)
     path_seed = settings.config.simulation.seed if seed is None else seed
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
