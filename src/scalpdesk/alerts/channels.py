@@ -29,10 +29,7 @@ KINDS = {Level.INFO: "info", Level.WARNING: "warning", Level.ALARM: "failure"}
 class Channels:
     """Addresses that messages go to, each tried by itself.
 
-    Parameters
-    ----------
-    urls
-        Apprise addresses with spaces between them.
+    ``urls`` are addresses of apprise with spaces between them.
 
     Raises
     ------

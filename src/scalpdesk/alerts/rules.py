@@ -95,12 +95,8 @@ class DeskRules:
     def conditions(self, now_ns: int, status: Mapping[str, Any] | None, *, is_running: bool) -> list[Alert]:
         """Return every condition that holds now; ``now_ns`` is the wall's time.
 
-        Parameters
-        ----------
-        status
-            The desk's own answer, None where it gives none.
-        is_running
-            Whether a desk listens on the run's control socket.
+        ``status`` is the desk's own answer, None where it gives none; ``is_running``, whether a desk listens
+        on the run's control socket.
         """
         follower = self._follower
         self._pending.clear()

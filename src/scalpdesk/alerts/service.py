@@ -301,10 +301,7 @@ class WatchOrders(msgspec.Struct, frozen=True):
 class WatcherProcess:
     """``scalpdesk alerts watch`` in a process of its own, beside a desk of this one.
 
-    Parameters
-    ----------
-    config
-        Its sections ``[alerts]`` and ``[credentials]``; they pass through a pipe and nowhere else.
+    Its sections ``[alerts]`` and ``[credentials]`` pass through a pipe and nowhere else.
     """
 
     def __init__(self, config: DeskConfig) -> None:

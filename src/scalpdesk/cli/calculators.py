@@ -53,10 +53,7 @@ BETWEEN = {
 def fraction(largest: float) -> Callable[[str], float]:
     """Return a reader of fractions: 0.18 or 18%.
 
-    Parameters
-    ----------
-    largest
-        A bare number above this is refused: it is a percentage whose sign was forgotten.
+    A bare number above ``largest`` is refused: it is a percentage whose sign was forgotten.
     """
 
     def read(text: str) -> float:

@@ -83,14 +83,7 @@ def chain(
 def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict[str, Any]:
     """Return the chain of one expiry as of ``now_ns``, ready for JSON.
 
-    Parameters
-    ----------
-    tape
-        Market with the quotes; only those known by ``now_ns`` are used.
-    now_ns
-        UTC nanoseconds.
-    wanted
-        Expiry; the nearest that is not over when None.
+    Only quotes known by ``now_ns`` are used; without ``wanted`` the nearest expiry that is not over.
 
     Returns
     -------

@@ -232,10 +232,7 @@ class DeskGroup(ShortHelpCommand, click.Group):
 class LazyGroup(DeskGroup):
     """A group that knows its commands by name and imports one only when it is called.
 
-    Parameters
-    ----------
-    table
-        Command name to (``module:attribute``, one line of help).
+    ``table`` maps a command's name to (``module:attribute``, one line of help).
     """
 
     def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:

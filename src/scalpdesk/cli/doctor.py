@@ -67,12 +67,8 @@ def doctor(*, as_json: bool, warm_up: bool) -> int:
 def examine(folder: Path, *, warm_up: bool) -> Iterator[Diagnosis]:
     """Yield what is found, one check after another.
 
-    Parameters
-    ----------
-    folder
-        Folder in which the desk would be started.
-    warm_up
-        Compile the kernels rather than only look whether they are compiled.
+    In the folder in which the desk would be started; ``warm_up`` compiles the kernels rather than only look
+    whether they are compiled.
     """
     yield _python()
     yield from _core_packages()

@@ -297,12 +297,7 @@ class ChainAt:
 def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, Any]:
     """Return the exposure ready for JSON: USD of dealers' delta per move of 1 %.
 
-    Parameters
-    ----------
-    at
-        The chain.
-    usual_usd
-        What counts as large, of the whole chain and near the money; NaN without a history.
+    ``usual_usd`` counts as large, of the whole chain and near the money; NaN without a history.
     """
     priced = at.priced
     rows, spot = priced.rows, priced.spot

@@ -89,10 +89,7 @@ def root() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    Parameters
-    ----------
-    argv
-        The words after ``scalpdesk``; those of the process when None.
+    Without ``argv`` the words are those of the process.
 
     Returns
     -------

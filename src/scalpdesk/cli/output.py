@@ -88,12 +88,8 @@ def new_table(
 ) -> "Table":
     """Return a table without a frame, its first ``left`` columns set to the left, the others to the right.
 
-    Parameters
-    ----------
-    is_tight
-        For many columns: one blank between them.
-    text
-        Columns whose cells may be broken into lines, and are set to the left; all others never are.
+    A tight one has one blank between its many columns. Cells of the columns ``text`` may be broken into
+    lines, and are set to the left; all others never are.
     """
     from rich.table import Table
 

@@ -582,14 +582,7 @@ _SIZE_INCHES = (10.0, 6.0)
 def plot_report(document: dict[str, Any], history: DailyHistory, path: Path) -> None:
     """Draw realised volatility of the last year, and the forecasts beside it, into a file.
 
-    Parameters
-    ----------
-    document
-        The report.
-    history
-        Daily bars before the session.
-    path
-        Its suffix says the format: png, svg, pdf.
+    The suffix of ``path`` says the format: png, svg, pdf.
 
     Raises
     ------

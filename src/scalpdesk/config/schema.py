@@ -22,10 +22,7 @@ _T = TypeVar("_T", bound=Struct)
 class Secret:
     """A key that no listing, log or file of the desk shows.
 
-    Parameters
-    ----------
-    text
-        The key itself; only :meth:`reveal` gives it back.
+    Only :meth:`reveal` gives its text back.
     """
 
     __slots__ = ("_text",)

@@ -320,13 +320,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ManyConfigError(ConfigError):
-    """Several keys are wrong; all of them are shown at once.
-
-    Parameters
-    ----------
-    errors
-        One refusal for each key, at least one.
-    """
+    """Several keys are wrong; all of them are shown at once."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         self.errors = tuple(errors)

@@ -150,13 +150,7 @@ def finish(catalog: Path, name: str, coins: Iterable[str], *, source: str, bar_s
 
 
 class Downloaded:
-    """Days of a data set that have been downloaded whole, so that a download goes on where it stopped.
-
-    Parameters
-    ----------
-    catalog, name
-        Folder of the catalogue, and the data set.
-    """
+    """Days of a data set that have been downloaded whole, so that a download goes on where it stopped."""
 
     def __init__(self, catalog: Path, name: str) -> None:
         self._path = catalog / name / DOWNLOADED

@@ -48,12 +48,7 @@ class ExposureGap(StrEnum):
 class ExposureUnknownError(Exception):
     """An exposure is not known; never a reason to stop.
 
-    Parameters
-    ----------
-    kind
-        In which way.
-    detail
-        The particulars: an address, a type, an age.
+    ``detail`` has the particulars: an address, a type, an age.
     """
 
     def __init__(self, kind: ExposureGap, detail: str = "") -> None:
@@ -108,14 +103,7 @@ class SessionExposure:
 class ExposureHistory:
     """Exposures of one symbol by one source, in a folder.
 
-    Parameters
-    ----------
-    folder
-        Where the file is, or will be.
-    data
-        Data set or store that the exposures come from; sources are never mixed.
-    symbol
-        Underlying.
+    ``data`` names the data set or store that the exposures come from; sources are never mixed.
     """
 
     def __init__(self, folder: Path, data: str, symbol: str) -> None:
@@ -222,14 +210,7 @@ SKEW_SECONDS = 60.0
 def by_hand(text: str, symbol: str, now_ns: int) -> GammaExposureEvent:
     """Return the exposure set by hand as an event; with a reason where the text is no number.
 
-    Parameters
-    ----------
-    text
-        As it was set (GEX_VALUE), in USD of delta per move of 1 %.
-    symbol
-        Underlying that it is about.
-    now_ns
-        UTC nanoseconds.
+    ``text`` is GEX_VALUE, in USD of delta per move of 1 %.
     """
     try:
         value = float(text)

@@ -170,10 +170,7 @@ def update_manifest(
 ) -> Manifest:
     """Write the manifest after an import: what was there before, plus what has come.
 
-    Parameters
-    ----------
-    types, keys
-        By underlying: its type, and the folders (its symbol, option roots) just written.
+    By underlying: ``types`` has its type, ``keys`` the folders (its symbol, option roots) just written.
 
     Raises
     ------

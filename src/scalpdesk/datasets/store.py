@@ -112,12 +112,7 @@ ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV or as Parquet, by the file's ending; what is not known is empty, or null.
 
-    Parameters
-    ----------
-    path
-        ``….csv`` or ``….parquet``.
-    rows
-        By column; numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
+    Numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if path.suffix == ".csv":

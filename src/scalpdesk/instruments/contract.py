@@ -186,12 +186,8 @@ def cash_flow(instrument: Instrument, signed_quantity: Decimal, price: Decimal) 
     An inverse contract bought at a price is dollars sold for coin: ``contract_usd/price`` of it comes in, and
     marking it takes ``contract_usd/mark`` out, so that A contracts bought at e are worth A/e − A/x at x.
 
-    Parameters
-    ----------
-    signed_quantity
-        Contracts, shares or coins; negative for a sale.
-    price
-        Currency per unit; of an inverse contract US dollars per coin.
+    ``signed_quantity`` counts contracts, shares or coins, negative for a sale; ``price`` is currency per
+    unit, of an inverse contract US dollars per coin.
 
     Examples
     --------

@@ -120,13 +120,6 @@ def whole_units(units: Decimal) -> tuple[Decimal, Decimal]:
 def adjusted_option(contract: OptionContract, action: CorporateAction) -> AdjustedOption:
     """Return an option's terms after a corporate action of its underlying.
 
-    Parameters
-    ----------
-    contract
-        Before the action.
-    action
-        Of its underlying.
-
     Raises
     ------
     ArgumentError

@@ -28,12 +28,7 @@ LAST_CALL_NS = 60 * MINUTE_NS
 def must_go_now(option: OptionContract, session: Session | None, now_ns: int) -> bool:
     """Return whether an option is in the last hour of its last day: the next session is too late to leave it.
 
-    Parameters
-    ----------
-    option, session
-        The contract and the current session, None outside of one.
-    now_ns
-        UTC nanoseconds.
+    ``session`` is the current one, None outside of one; ``now_ns`` is UTC.
     """
     if session is None or option.expiry > session.day:
         return False
@@ -131,12 +126,7 @@ def contract_deadline_ns(
 
     A venue whose rule is not known counts as one that stops 45 minutes before the close.
 
-    Parameters
-    ----------
-    contract, venue
-        The option, and the venue's name.
-    exit_minutes, buffer_minutes
-        As for :func:`exit_deadline_ns`.
+    Minutes as for :func:`exit_deadline_ns`.
     """
     cutoff = VENUE_CUTOFFS.get(venue, CAUTIOUS)
     return exit_deadline_ns(

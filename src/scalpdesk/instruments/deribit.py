@@ -143,14 +143,8 @@ class DeribitFees(msgspec.Struct, frozen=True):
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the fee of one execution in the instrument's currency.
 
-        Parameters
-        ----------
-        instrument, side
-            What is traded; both sides pay the same.
-        quantity
-            Unsigned contracts (options: coins).
-        price
-            Currency a unit; of an inverse perpetual US dollars a coin.
+        Both sides pay the same. ``quantity`` is in unsigned contracts (options: coins), ``price`` in currency
+        a unit, of an inverse perpetual US dollars a coin.
         """
         del side
         if isinstance(instrument, OptionContract):

@@ -102,12 +102,8 @@ class FolderChannel:
     def recall(self, asks: Iterable[AskFolder], awaited: Collection[int] = ()) -> None:
         """Let a folder that starts afresh see what the one before it saw.
 
-        Parameters
-        ----------
-        asks
-            Every request of the run so far, in order; its answers are known already.
-        awaited
-            Requests whose answers never arrived: these are delivered.
+        ``asks`` are all requests of the run so far, in order; answers to those ``awaited`` are delivered, the
+        others are known already.
         """
         for ask in asks:
             answer = self._answer(ask, self._clock.now_ns())
@@ -153,12 +149,7 @@ EXTERNAL = "external"
 def external_config(strategy: str, sections: Mapping[str, Any]) -> ExternalConfig | None:
     """Return the settings of the strategy folder that a run asks, or None when it asks none.
 
-    Parameters
-    ----------
-    strategy
-        Of the run; several are joined by ``+``.
-    sections
-        Settings by strategy, as plain data.
+    Settings are plain data by strategy; the names of several strategies are joined by ``+``.
     """
     if EXTERNAL not in strategy.split("+"):
         return None

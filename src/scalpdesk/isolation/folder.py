@@ -80,10 +80,7 @@ def folder_digest(path: Path) -> str:
 class Folder:
     """A folder's module, loaded; what it raises and returns is taken as it comes.
 
-    Parameters
-    ----------
-    path
-        The folder, or its ``strategy.py``.
+    ``path`` is the folder, or its ``strategy.py``.
 
     Raises
     ------

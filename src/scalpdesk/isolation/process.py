@@ -138,12 +138,7 @@ class FolderProcess:
 
         An event during which the process ended has a failure; those behind it are asked again.
 
-        Parameters
-        ----------
-        events
-            Market events.
-        window
-            Most events under way; 1 asks for the next event only after a reply.
+        At most ``window`` events are under way; 1 asks for the next event only after a reply.
 
         Raises
         ------

@@ -223,14 +223,8 @@ def read_frames(
 ) -> Iterator[Record | TornWrite]:
     """Yield the valid records after a segment's header; at the end perhaps one :class:`TornWrite`.
 
-    Parameters
-    ----------
-    path, file
-        The segment, open at its first record.
-    first_sequence, previous
-        Sequence number of the first record and digest before it.
-    is_last_segment
-        Only the last segment may end in a torn write.
+    ``first_sequence`` is the number of the first record, ``previous`` the digest before it. Only the last
+    segment may end in a torn write.
 
     Raises
     ------

@@ -141,11 +141,8 @@ class JournalReader:
         The outputs of a step belong to the last event in it; the other events caused none. In a journal
         that is not sealed, outputs of the very last event may be missing (they were not acted on either).
 
-        Parameters
-        ----------
-        read_rows
-            Reads the quotes that a backtest's journal names by their place on its tape; usually the
-            last of them stands for all.
+        ``read_rows`` reads the quotes that a backtest's journal names by their place on its tape; usually the
+        last of them stands for all.
 
         Raises
         ------
@@ -270,13 +267,7 @@ class JournalTail:
     ) -> Iterator[list[Event] | tuple[Output, ...]]:
         """Yield what was written since the last call: batches of events, and outputs of the last event.
 
-        Parameters
-        ----------
-        most_records
-            Records to read at most.
-        read_rows
-            Reads the quotes that a backtest's journal names by their place on its tape; usually the
-            last of them stands for all.
+        ``read_rows`` as for :meth:`JournalReader.steps`.
 
         Raises
         ------

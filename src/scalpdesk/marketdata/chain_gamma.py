@@ -160,14 +160,7 @@ def chain_of(
 def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None = None) -> PricedChain:
     """Price the chain of a tape's underlying at one instant.
 
-    Parameters
-    ----------
-    tape
-        Market with quotes and open interest; only quotes known by ``now_ns`` are used.
-    now_ns
-        UTC nanoseconds.
-    previous
-        The last fit, whose smiles start this one.
+    Only quotes known by ``now_ns`` (UTC) are used; the smiles of ``previous`` start this fit.
 
     Raises
     ------
@@ -195,14 +188,8 @@ def exposure_event(
 ) -> GammaExposureEvent:
     """Return the dealer gamma exposure of a priced chain as an event.
 
-    Parameters
-    ----------
-    priced, symbol, now_ns
-        The chain, its underlying, and the UTC nanoseconds of its quotes.
-    usual_usd
-        Size of a large exposure of the whole chain and near the money; NaN without a history.
-    min_coverage
-        Smallest share of counted rows.
+    ``now_ns`` is the instant of its quotes. ``usual_usd`` is the size of a large exposure of the whole chain
+    and near the money, NaN without a history; ``min_coverage`` the smallest share of counted rows.
     """
     exposure = gamma_exposure(priced.rows, priced.spot, min_coverage=min_coverage)
     usd = NAN if exposure.net_usd is None else exposure.net_usd

@@ -335,14 +335,7 @@ class ChainSurface:
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
-    Parameters
-    ----------
-    tape
-        Market with the quotes.
-    now_ns
-        UTC nanoseconds.
-    max_age_seconds
-        Greatest age of a quote; None keeps all.
+    A quote older than ``max_age_seconds`` counts as none; None keeps all.
 
     Raises
     ------
@@ -450,14 +443,7 @@ def fit_chain(
 ) -> ChainSurface:
     """Fit the volatility surface: forwards of all expiries, implied volatilities of their quotes, the smiles.
 
-    Parameters
-    ----------
-    chain
-        Quotes at one instant.
-    previous
-        The last fit, whose smiles start this one.
-    clock, clock_name
-        Clock in which variance is linear between expiries.
+    The smiles of ``previous`` start this fit; variance is linear between expiries in ``clock``.
 
     Notes
     -----

@@ -136,13 +136,6 @@ class GammaExposure:
 def exposures(rows: ExposureRows, spot: float) -> Floats:
     """Return the signed exposure of every row, in USD of delta per move of 1 %.
 
-    Parameters
-    ----------
-    rows
-        The chain.
-    spot
-        Underlying, above 0.
-
     Returns
     -------
     numpy.ndarray
@@ -164,14 +157,8 @@ def exposures(rows: ExposureRows, spot: float) -> Floats:
 def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN_COVERAGE) -> GammaExposure:
     """Sum a chain's exposure by strike, by expiry and in total.
 
-    Parameters
-    ----------
-    rows
-        The chain; rows without a gamma or an open interest are left out and lower the coverage.
-    spot
-        Underlying, above 0.
-    min_coverage
-        Smallest share of counted rows, 0 to 1.
+    Rows without a gamma or an open interest are left out and lower the coverage, of which ``min_coverage`` is
+    the smallest accepted share, 0 to 1.
 
     Raises
     ------
@@ -377,14 +364,7 @@ def known_exposure_usd(
 ) -> float | None:
     """Return the exposure (USD of delta per move of 1 %) if it is known and fresh, else None.
 
-    Parameters
-    ----------
-    event
-        The latest event, or None.
-    now_ns
-        UTC nanoseconds.
-    max_age_seconds
-        Greatest age by the source's timestamp. A value set by the operator does not age.
+    Its age counts by the source's timestamp; a value set by the operator does not age.
     """
     if event is None or not -1e300 < event.exposure_usd < 1e300:  # NaN and infinities too
         return None

@@ -130,14 +130,8 @@ class QuoteStore(Protocol):
 class LatestQuotes:
     """Latest quote by instrument: the one that was set, or a later row of the session.
 
-    Parameters
-    ----------
-    kept
-        What was set. Quotes that are handed over may be set here directly.
-    instruments
-        Their number.
-    valid
-        Whether crossed and invalid rows replace nothing, as for a desk.
+    Quotes that are handed over may be set in ``kept`` directly. With ``valid`` crossed and invalid rows
+    replace nothing, as for a desk.
     """
 
     def __init__(self, kept: QuoteStore, instruments: int, *, valid: bool) -> None:

@@ -68,12 +68,7 @@ class QuoteColumns:
 class LazyQuotes:
     """Quotes of many sessions, each loaded when it is read; the last two stay in memory.
 
-    Parameters
-    ----------
-    sessions
-        In order.
-    load
-        Returns the quotes of a session, sorted by time; the same ones each time.
+    ``load`` returns the quotes of a session, sorted by time; the same ones each time.
     """
 
     def __init__(self, sessions: Sequence[Session], load: Callable[[Session], QuoteColumns]) -> None:

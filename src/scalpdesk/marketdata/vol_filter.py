@@ -37,14 +37,7 @@ def quoted_vol(
 ) -> QuotedVol:
     """Return the volatilities of a European quote; an in-the-money one is turned over by parity first.
 
-    Parameters
-    ----------
-    forward, strike, bid, ask
-        Currency per unit.
-    years
-        To expiry on the clock of the volatility.
-    discount
-        Of the expiry.
+    Prices are currency per unit; ``years`` runs to expiry on the clock of the volatility.
     """
     over = discount * (forward - strike) * (1.0 if is_call else -1.0)
     if over > 0.0:
@@ -98,12 +91,8 @@ class VolFilter:
     def update(self, years: float, vol: float, deviation: float) -> bool:
         """Take a measurement; return whether it moved the state.
 
-        Parameters
-        ----------
-        years
-            Of the clock since the measurement before.
-        vol, deviation
-            Measured volatility and its standard deviation, fractions a year.
+        ``years`` of the clock have passed since the measurement before; ``vol`` and its standard
+        ``deviation`` are fractions a year.
         """
         noise = deviation * deviation
         if math.isnan(self.vol):
@@ -128,10 +117,7 @@ class VolFilter:
 class VolAverage(VolFilter):
     """Exponentially weighted mean of one volatility, whatever the width of its quotes.
 
-    Parameters
-    ----------
-    half_life_seconds
-        Time after which a quote's weight has halved.
+    After ``half_life_seconds`` a quote's weight has halved.
     """
 
     __slots__ = ("_half_life_seconds",)

@@ -68,12 +68,8 @@ def implied_vol_through_premium(
 ) -> Floats:
     """Return implied volatilities of American calls or puts with cash dividends, by way of their premium.
 
-    Parameters
-    ----------
-    sides
-        Bid and ask, shape (2, strikes); NaN where missing.
-    spot, strike, years, is_call, rate, dividend_yield, dividends
-        As in :func:`exercise_premium`; strikes ascend.
+    ``sides`` are bid and ask, shape (2, strikes), NaN where missing; the rest is as in
+    :func:`exercise_premium`, with ascending strikes.
 
     Returns
     -------

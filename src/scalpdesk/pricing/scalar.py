@@ -157,14 +157,8 @@ def corner_prices(
 ) -> Corners:
     """Return an option's prices at all combinations of spot, volatility and variance time of two states.
 
-    Parameters
-    ----------
-    strike, is_call, american
-        The option.
-    start, end
-        The states; interest accrues over the start's calendar time, but for the last price.
-    stepped_spot, end_spot
-        Spot of the end before and after what a dividend takes out of it.
+    Interest accrues over the start's calendar time, but for the last price. A dividend takes the end's spot
+    from ``stepped_spot`` down to ``end_spot``.
 
     Returns
     -------

@@ -74,12 +74,7 @@ def swap_variance_of_quotes(
 def swap_vol(smile: Smile, years: float) -> float:
     """Return the volatility of the variance swap of a smile, a fraction a year.
 
-    Parameters
-    ----------
-    smile
-        Volatility at ln(K/F).
-    years
-        To expiry, on the smile's clock.
+    The smile is the volatility at ln(K/F); ``years`` is the time to expiry on its clock.
 
     Notes
     -----

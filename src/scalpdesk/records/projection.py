@@ -69,12 +69,7 @@ class _Rows:
 class Projection:
     """Reads a journal from beginning to end and writes its rows.
 
-    Parameters
-    ----------
-    reader
-        The journal.
-    connection
-        Inside a transaction; rows go in as they come, a batch at a time.
+    The connection is inside a transaction; rows go in as they come, a batch at a time.
     """
 
     def __init__(self, reader: JournalReader, connection: Connection) -> None:

@@ -74,10 +74,7 @@ def store_url(runs_dir: Path) -> str:
 def open_store(url: str) -> Store:
     """Open a store, made when it is not there, and bring its tables to the newest form.
 
-    Parameters
-    ----------
-    url
-        SQLAlchemy URL, e.g. ``sqlite:///runs/desk.sqlite`` or ``postgresql+psycopg://user@host/desk``.
+    ``url`` is one of SQLAlchemy: ``sqlite:///runs/desk.sqlite``, ``postgresql+psycopg://user@host/desk``.
 
     Raises
     ------

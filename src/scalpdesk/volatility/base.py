@@ -26,14 +26,7 @@ class VarianceFit(msgspec.Struct, frozen=True):
 def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:
     """Ratio of the realised mean squared return over the next ``horizon`` periods to its expectation.
 
-    Parameters
-    ----------
-    returns
-        Decimal returns, oldest first.
-    expected
-        ``expected[i]`` was known before ``returns[i]``: the mean variance of it and those after it.
-    horizon
-        Periods.
+    ``expected[i]`` was known before ``returns[i]`` (decimal): the mean variance of it and those after it.
 
     Returns
     -------

@@ -65,12 +65,7 @@ class ModelScore(msgspec.Struct, frozen=True):
 def qlike(realised: Array, forecast: Array) -> Array:
     """Loss of each variance forecast: ``r²/f + ln f``, in percent squared.
 
-    Parameters
-    ----------
-    realised
-        Mean squared return over the horizon (decimal), zero or more.
-    forecast
-        Forecast of it (decimal), above zero.
+    Of the mean squared return over the horizon and its forecast, both decimal.
 
     Returns
     -------

@@ -214,14 +214,7 @@ def _combine(bars: Ohlc, horizon: int) -> VarianceFit | str:
 def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> float:
     """Exponentially weighted variance per period: ``v ← λ·v + (1 − λ)·r²``.
 
-    Parameters
-    ----------
-    returns
-        Decimal returns, oldest first.
-    start_variance
-        v before the first return.
-    decay
-        λ, in (0, 1).
+    Of decimal returns, oldest first; ``start_variance`` is v before the first, ``decay`` λ in (0, 1).
 
     Raises
     ------

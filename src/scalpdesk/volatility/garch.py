@@ -185,11 +185,6 @@ class GarchProcess(msgspec.Struct, frozen=True):
     def next_variances(self, returns: Array) -> Array:
         """Variance of every return as known before it, and of the one after the last.
 
-        Parameters
-        ----------
-        returns
-            Decimal returns, oldest first.
-
         Returns
         -------
         ndarray
@@ -269,14 +264,7 @@ def _as_process(fitted: Any, model: str) -> GarchProcess:
 def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
     """Fit one of ``garch``, ``gjr``, ``egarch`` with a constant mean and forecast ``horizon`` periods.
 
-    Parameters
-    ----------
-    returns
-        Decimal log returns, oldest first.
-    model
-        Name of the model.
-    horizon
-        Periods, 1 or more.
+    ``returns`` are decimal log returns, oldest first.
 
     Returns
     -------

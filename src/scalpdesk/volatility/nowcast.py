@@ -103,10 +103,7 @@ def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, ho
 class RealisedSoFar:
     """Sums a day's squared log returns over five minutes, the gap from the last price before it among them.
 
-    Parameters
-    ----------
-    years
-        Years of the variance clock between two instants.
+    ``years`` gives the years of the variance clock between two instants.
     """
 
     def __init__(self, years: Callable[[int, int], float]) -> None:

@@ -69,12 +69,7 @@ def to_line(forecast: KeptForecast) -> str:
 def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
     """Read lines of :func:`to_line`; of forecasts with equal keys the last counts.
 
-    Parameters
-    ----------
-    lines
-        One forecast each; empty ones are skipped.
-    where
-        Name of the source, for error messages.
+    ``where`` names the source in error messages.
 
     Raises
     ------

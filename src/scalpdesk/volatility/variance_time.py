@@ -271,12 +271,7 @@ def clock_named(name: str) -> VarianceClock:
 def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int, end_ns: int) -> float:
     """Convert a volatility from the clock ``by`` to the clock ``to``: equal total variance over the span.
 
-    Parameters
-    ----------
-    vol
-        Per root year of ``by``, zero or more.
-    start_ns, end_ns
-        UTC nanoseconds: now and the expiry instant.
+    From now to the expiry instant, UTC nanoseconds.
 
     Raises
     ------
@@ -300,12 +295,8 @@ def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int,
 def event_forecast(vol: float, years: float, variances: Iterable[float]) -> float:
     """Return a forecast with the variances of its events added, fraction a year.
 
-    Parameters
-    ----------
-    vol, years
-        Forecast without the events, and its span; both on one clock.
-    variances
-        Of each event, squared log return; below zero where the forecast holds more than its share.
+    ``vol`` is the forecast without them over ``years``, ``variances`` their squared log returns; below zero
+    where the forecast holds more than its share.
 
     Examples
     --------

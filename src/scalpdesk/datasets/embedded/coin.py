@@ -327,14 +327,7 @@ def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, .
 def smile_vol(level: float, years: Floats, moneyness: Floats, market: CoinMarket = BITCOIN) -> Floats:
     """Return the implied volatility of strikes, fractions a year.
 
-    Parameters
-    ----------
-    level
-        Of 30 days at the money.
-    years
-        To expiry.
-    moneyness
-        ln(K/F) over ``level·√years``.
+    ``level`` is that of 30 days at the money; ``moneyness`` is ln(K/F) over ``level·√years``.
     """
     pull = 30.0 / DAYS_PER_YEAR / (30.0 / DAYS_PER_YEAR + years)
     term = level + (market.level - level) * (1.0 - pull) * SHORT_END

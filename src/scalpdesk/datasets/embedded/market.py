@@ -173,14 +173,7 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     strikes that the hundred days before it have listed; its quotes are the same in every span. Options are
     quoted with the session's rate and the share's next dividend.
 
-    Parameters
-    ----------
-    start, end
-        First and last day; the sessions between them that have packaged figures.
-    seed
-        As for a lone session.
-    underlying
-        ``SPY`` or ``QQQ``, which pays no dividend here.
+    ``underlying`` is ``SPY`` or ``QQQ``, which pays no dividend here; the seed counts as for a lone session.
 
     Returns
     -------

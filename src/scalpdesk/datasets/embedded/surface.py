@@ -158,14 +158,8 @@ def exercise_premiums(
     From a table over moneyness and deviation, computed on a binomial tree (Cox, Ross and Rubinstein 1979) as
     American less European value, the share being a dividend certain to come and a diffusion without it.
 
-    Parameters
-    ----------
-    log_strike, deviation
-        ln(K/S), and the standard deviation of the log return to the expiry.
-    rate, years
-        Continuous rate, and calendar time to the expiry.
-    dividend, years_to_ex
-        Next dividend before the expiry as a fraction of the share, and the time to it; 0 without one.
+    ``log_strike`` is ln(K/S), ``deviation`` the standard deviation of the log return to the expiry. The next
+    dividend before the expiry is a fraction of the share, 0 without one.
     """
     x = np.linspace(log_strike.min() - 1e-6, log_strike.max() + 1e-6, TABLE_MONEYNESS)
     s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, TABLE_DEVIATIONS)
