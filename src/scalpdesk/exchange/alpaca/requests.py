@@ -181,41 +181,38 @@ def _too_dear(facts: dict[str, str], wanted: OrderRequest | None, *, is_option: 
     )
 
 
-_PLAIN: dict[Cause, tuple[int, int, str]] = {
-    Cause.OPTIONS_LEVEL: (403, FORBIDDEN, ""),
-    Cause.ACCOUNT_BLOCKED: (403, FORBIDDEN, "new orders are rejected by user request or account is blocked"),
-    Cause.SHORTING: (422, UNPROCESSABLE, 'asset "{symbol}" cannot be sold short'),
-    Cause.UNCOVERED_OPTION: (403, FORBIDDEN, "account not eligible to trade uncovered option contracts"),
-    Cause.CLOSED_ORDER: (422, UNPROCESSABLE, 'order is already in "{status}" state'),
-    Cause.SUB_PENNY: (
-        422,
-        UNPROCESSABLE,
-        "invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria",
-    ),
-    Cause.UNPROCESSABLE: (422, UNPROCESSABLE, ""),
-    Cause.DAY_TRADES: (403, 40310100, "trade denied due to pattern day trading protection"),
-    Cause.MALFORMED: (422, MALFORMED, ""),
-    Cause.UNKNOWN_ASSET: (422, MALFORMED, 'asset "{symbol}" not found'),
-    Cause.INACTIVE_ASSET: (422, UNPROCESSABLE, 'asset "{symbol}" is not active'),
-    Cause.UNKNOWN_ORDER: (404, NOT_FOUND, "order not found for {order_id}"),
-    Cause.UNKNOWN_POSITION: (404, NOT_FOUND, "position does not exist"),
-    Cause.NOT_SENT_YET: (422, UNPROCESSABLE, "unable to replace order, order isn't sent to exchange yet"),
-    Cause.EXTENDED_HOURS: (422, UNPROCESSABLE, "extended hours order must be DAY limit orders"),
-    Cause.OUTSIDE_HOURS: (
-        422,
-        UNPROCESSABLE,
-        "options market orders are only allowed during market hours",
-    ),
-    Cause.INTENT: (
-        422,
-        UNPROCESSABLE,
-        "position intent mismatch, inferred: {inferred}, specified: {specified}",
-    ),
-    Cause.EXPIRING_CONTRACT: (
-        403,
-        FORBIDDEN,
-        "contract {symbol} expires today: orders are no longer accepted",
-    ),
+_SENTENCES: dict[tuple[int, int], dict[Cause, str]] = {
+    (403, FORBIDDEN): {
+        Cause.OPTIONS_LEVEL: "",
+        Cause.ACCOUNT_BLOCKED: "new orders are rejected by user request or account is blocked",
+        Cause.UNCOVERED_OPTION: "account not eligible to trade uncovered option contracts",
+        Cause.EXPIRING_CONTRACT: "contract {symbol} expires today: orders are no longer accepted",
+    },
+    (403, 40310100): {Cause.DAY_TRADES: "trade denied due to pattern day trading protection"},
+    (404, NOT_FOUND): {
+        Cause.UNKNOWN_ORDER: "order not found for {order_id}",
+        Cause.UNKNOWN_POSITION: "position does not exist",
+    },
+    (422, MALFORMED): {Cause.MALFORMED: "", Cause.UNKNOWN_ASSET: 'asset "{symbol}" not found'},
+    (422, UNPROCESSABLE): {
+        Cause.UNPROCESSABLE: "",
+        Cause.SHORTING: 'asset "{symbol}" cannot be sold short',
+        Cause.CLOSED_ORDER: 'order is already in "{status}" state',
+        Cause.SUB_PENNY: (
+            "invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria"
+        ),
+        Cause.INACTIVE_ASSET: 'asset "{symbol}" is not active',
+        Cause.NOT_SENT_YET: "unable to replace order, order isn't sent to exchange yet",
+        Cause.EXTENDED_HOURS: "extended hours order must be DAY limit orders",
+        Cause.OUTSIDE_HOURS: "options market orders are only allowed during market hours",
+        Cause.INTENT: "position intent mismatch, inferred: {inferred}, specified: {specified}",
+    },
+}
+"""Messages by status and code; without one the broker's own sentence is sent."""
+_PLAIN = {
+    cause: (*answer, message)
+    for answer, messages in _SENTENCES.items()
+    for cause, message in messages.items()
 }
 
 
