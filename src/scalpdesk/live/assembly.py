@@ -113,6 +113,7 @@ def venue_gateway(
             clock=clock,
             key=key,
             secret=secret,
+            currency=plan.settings.config.desk.currency,
             url=plan.url,
             live_token=_live_token(plan),
             stock_feed=section.stock_feed,

@@ -510,6 +510,8 @@ class VenueSetup:
     key: Revealable
     secret: Revealable
     """``key``, ``secret``: Of the account."""
+    currency: str = "USD"
+    """What the desk counts in: the account of it, where a venue keeps several."""
     url: str | None = None
     """Address of a simulated exchange that speaks the venue's protocol; None for the venue itself."""
     live_token: LiveToken | None = None

@@ -71,6 +71,7 @@ class Bench:
                 "clock": VenueClock(self.world),
                 "key": Secret(key.key),
                 "secret": Secret(key.secret),
+                "currency": "BTC",
                 "url": self.server.url,
                 "timeout_seconds": 1.0,
                 "acceptance_seconds": 0.2,

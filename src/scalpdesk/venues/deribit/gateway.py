@@ -60,8 +60,6 @@ from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
 LIVE_URL = "wss://www.deribit.com/ws/api/v2"
 TEST_URL = "wss://test.deribit.com/ws/api/v2"
 SOCKET_PATH = "/ws/api/v2"
-COIN = "BTC"
-"""Account of a run that knows no instrument yet."""
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
@@ -106,7 +104,7 @@ class DeribitGateway:
         self._instruments: Instruments = setup.instruments
         self._clock: Clock = setup.clock
         self._url = url
-        self.currency = next((item.currency for item in setup.instruments), COIN)
+        self.currency = setup.currency
         self._publisher = EventPublisher(setup.clock)
         self._tracker = OrderTracker(setup.instruments, setup.fees)
         a_minute = setup.requests_per_minute or CREDITS_PER_MINUTE
@@ -665,12 +663,13 @@ class DeribitGateway:
         Raises
         ------
         RetryError
-            When there is none.
+            When there is none, or an error.
         """
         try:
             return await self._orders.request(method, params, 4.0 * self._setup.timeout_seconds)
         except FAILURES as problem:
-            raise RetryError("the venue does not answer", where=method, value=repr(problem)[:200]) from None
+            what = "refuses this" if isinstance(problem, wire.RpcError) else "does not answer"
+            raise RetryError(f"the venue {what}", where=method, value=repr(problem)[:200]) from None
 
     def _venue_ms(self) -> int:
         return self._clock.now_ns() // wire.NANOS_PER_MS + self._ahead_ms
