@@ -74,6 +74,8 @@ def run_desk(recorded_catalog, name):
     run = assemble_backtest(settings, tape, header, engine, None)
     run.runner.run()
     desk = engine.desk
+    gross = sum(abs(amount) for amount in desk.attribution.totals.values())
+    assert abs(desk.attribution.totals["residual"]) < Decimal("0.02") * gross
     options = [p for p in desk.positions.positions.values() if p.multiplier == 100]
     paid = sum(
         (

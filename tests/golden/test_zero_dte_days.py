@@ -57,6 +57,9 @@ def assert_sound(played: PlayedDay) -> None:
     parts = parts_in_cents(attribution.totals, attribution.nav_change)
     assert sum((parts[name] for name in parts if name != "total"), Decimal(0)) == parts["total"]
     assert played.hedges > 0
+    # residual, mark noise in it, against the gross of the day's parts: the largest is 1.1 %
+    gross = sum(abs(amount) for amount in attribution.totals.values())
+    assert abs(attribution.totals["residual"]) < Decimal("0.02") * gross
 
 
 @recorded

@@ -1,10 +1,14 @@
+from datetime import date
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from fakes.instruments import straddle_book
 from fakes.tape import at, model_price, quote
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -134,3 +138,42 @@ def test_an_average_takes_every_quote_by_its_age_and_none_by_its_width(market):
     first, second = market.engine.strike_vol(CALL, NOON), market.engine.observer().strike_vol(CALL, NOON)
     assert second.vol == pytest.approx(0.22, abs=1e-5)  # an observer averages, too: from here on
     assert first.deviation < second.deviation
+
+
+def minute_vols(day, call, put):
+    """Return the mean of the legs' own volatilities and their strike's at each minute, in points."""
+    tape = reconstruct(day, seed=1)
+    legs = [0, *(tape.instruments.id_of(symbol) for symbol in (call, put))]
+    columns = tape.quotes
+    expiry = call[:9]  # with its other strikes, whose smile stands in for quotes that are too wide
+    quoted = [0, *(n for n, item in enumerate(tape.instruments) if item.symbol.startswith(expiry))]
+    rows = np.flatnonzero(np.isin(columns.instrument_id, quoted))
+    names = ("instrument_id", "ts_ns", "bid", "ask", "bid_size", "ask_size")
+    lists = [getattr(columns, name)[rows].tolist() for name in names]
+    state = MarketState(tape.instruments)
+    engine = DeltaEngine(tape.instruments, state, ContractPricer(), flat_rate=0.0)
+    state.keep_quotes(0)
+    (session,) = tape.sessions
+    next_ns, found = session.open_ns + 10 * 60 * NANOS_PER_SECOND, []
+    for number, ts_ns, bid, ask, bid_size, ask_size in zip(*lists, strict=True):
+        while ts_ns >= next_ns:
+            own = [engine.value(leg, next_ns).vol for leg in legs[1:]]
+            found.append((100.0 * np.mean(own), 100.0 * engine.strike_vol(legs[1], next_ns).vol))
+            next_ns += 60 * NANOS_PER_SECOND
+        state.apply_quote(QuoteEvent(number, ts_ns, ts_ns, bid, ask, bid_size, ask_size))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("day", "call", "put", "before", "now"),
+    [
+        ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.413, -0.33), (0.170, -0.05)),
+        ("2016-03-01", "SPY160415C00200000", "SPY160415P00200000", (0.031, -0.18), (0.022, 0.11)),
+    ],
+)
+def test_what_a_volatility_does_in_a_minute_is_no_noise_of_its_quotes(day, call, put, before, now):
+    """Deviation in points and autocorrelation of its changes: a leg's own is taken back a minute later."""
+    changes = np.diff(minute_vols(date.fromisoformat(day), call, put), axis=0).T
+    for moves, (deviation, again) in zip(changes, (before, now), strict=True):
+        assert np.std(moves) == pytest.approx(deviation, abs=0.002)
+        assert np.corrcoef(moves[1:], moves[:-1])[0, 1] == pytest.approx(again, abs=0.01)

@@ -8,6 +8,7 @@ import pytest
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import ForecastEvent
+from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
 from scalpdesk.instruments.sessions import new_york_ns
@@ -85,12 +86,23 @@ def test_the_forecast_follows_what_the_session_realises():
     assert 0.40 < (252 * realised.variance / realised.share) ** 0.5 < 0.50
 
 
-@pytest.mark.parametrize(("nowcast", "phase"), [("true", "holding"), ("false", "done")])
-def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(nowcast, phase):
-    """With the morning's forecast alone it is sold minutes after it was bought."""
-    settings = ("entry.level=atm", "entry.not_before=09:41", "entry.passes=1", "entry.gate=off")
-    engine = run_until("10:10", *settings, f"entry.nowcast={nowcast}").engine
-    assert engine.strategy.phase == phase
+@pytest.mark.parametrize(
+    ("settings", "sold_at", "pnl"),
+    [
+        (("entry.nowcast=false",), "09:52:15", "32.91"),
+        (("entry.nowcast=true",), "10:13:56", "124.03"),
+        (("exits.edge_gone=false",), None, "653.24"),
+    ],
+)
+def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):
+    """With the morning's forecast alone it is sold minutes after it was bought; the day's fall came later."""
+    held = ("entry.level=atm", "entry.not_before=09:41", "entry.passes=1", "entry.gate=off")
+    engine = run_until("16:00", *held, *settings).engine
+    orders = engine.desk.orders.orders.values()
+    sold = [order.created_ns // 10**9 for order in orders if order.submitted.purpose is Purpose.CLOSE]
+    expected = [] if sold_at is None else [new_york_ns(DAY, time.fromisoformat(sold_at)) // 10**9]
+    assert sold[:1] == expected
+    assert engine.desk.attribution.nav_change == Decimal(pnl)
 
 
 def test_far_from_an_edge_the_market_is_measured_every_five_minutes_and_a_new_forecast_is_seen_at_once():
