@@ -253,10 +253,16 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
             figures = (f"{check.checked:,}", f"{check.found:,}")
             table.add_row(check.verdict.value, check.name, *figures, check.detail)
         print_table(table)
+        if report.ok and report.missing:
+            click.echo(f"fit for {', '.join(report.fit_for) or 'nothing'}; not to trade on: no {report.missing}")
         click.echo()
     failed = sum(check.verdict.value == "failed" for report in reports for check in report.checks)
     warned = sum(check.verdict.value == "warning" for report in reports for check in report.checks)
-    click.echo(f"{'fit to trade on' if ok else 'NOT fit to trade on'}: {failed} failed, {warned} warnings")
+    untradable = [f"{report.name} {report.underlying}" for report in reports if report.missing]
+    verdict = "fit to trade on" if ok else "NOT fit to trade on"
+    if ok and untradable:
+        verdict = f"sound, but not to trade on ({', '.join(untradable)})"
+    click.echo(f"{verdict}: {failed} failed, {warned} warnings")
 
 
 @desk_command(

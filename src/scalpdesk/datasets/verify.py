@@ -320,6 +320,16 @@ GAP_INTERVALS = 5
 
 DAY_SECONDS = 86_400
 """Bars of a day make no tape: they are known only when the session is over."""
+TRADING = "trading"
+RESEARCH = {
+    "prints": "trades",
+    "option_trades": "trades of options",
+    "trades": "realised volatility",
+    "volatility_index": "implied volatility",
+    "funding": "funding",
+    "settlements": "deliveries",
+}
+"""What the rows of a table serve beside trading."""
 
 
 class CheckVerdict(StrEnum):
@@ -349,6 +359,15 @@ class VerifyReport:
     underlying: str
     sessions: tuple[date, ...]
     checks: tuple[Check, ...]
+    uses: tuple[str, ...] = (TRADING,)
+    """What sound rows of these kinds serve."""
+    missing: str = ""
+    """What the market lacks to be traded on."""
+
+    @property
+    def fit_for(self) -> tuple[str, ...]:
+        """What the market may be used for: nothing where a check failed."""
+        return self.uses if self.ok else ()
 
     @property
     def ok(self) -> bool:
@@ -362,6 +381,8 @@ class VerifyReport:
             "underlying": self.underlying,
             "sessions": [day.isoformat() for day in self.sessions],
             "ok": self.ok,
+            "fit_for": self.fit_for,
+            "missing": self.missing,
             "checks": [asdict(check) for check in self.checks],
         }
 
@@ -422,8 +443,11 @@ def verify_data_set(
     stored = inspect_files(catalog, name, keys, manifest.bar_seconds, in_coin=in_coin)
     checks = _stored_checks(stored)
     days = tuple(date.fromisoformat(day) for day in coverage.sessions if len(day) == 10)
+    stocked = {table.partition("/")[0] for table, rows in coverage.tables.items() if rows}
+    uses = tuple(use for table, use in RESEARCH.items() if table in stocked)
+    missing = f"{'tickers' if in_coin else 'quotes'} within a session"
     if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:
-        return VerifyReport(name, base, days, tuple(checks))
+        return VerifyReport(name, base, days, tuple(checks), uses, missing)
     found: list[tuple[date, Check]] = []
     for day in days if session is None else (session,):
         if session is None and not in_coin and not is_session(day):
@@ -439,8 +463,10 @@ def verify_data_set(
             found.append((day, _soft("the session makes a tape", 1, 1, error.what)))
             continue
         found.append((day, _soft("the session makes a tape", 1, 0)))
+        if len(tape.quotes.whole()) and missing:
+            uses, missing = (TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
-    return VerifyReport(name, base, days, (*checks, *_summed(found)))
+    return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
 
 
 def _stored_checks(stored: StoredFindings) -> list[Check]:

@@ -152,7 +152,15 @@ def test_a_day_of_history_is_that_of_the_exchanges_tape(venue, tape, tmp_path, c
     assert [(row["underlying"], row["sessions"]) for row in ls["data_sets"] if row["name"] == "deribit"] == [
         (SWAP, 1)
     ]
-    assert main(["data", "verify", "deribit", "--catalog", str(tmp_path)]) in (0, 1)
+    assert main(["data", "verify", "deribit", "--catalog", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    uses = "trades, realised volatility, implied volatility, funding, deliveries"
+    assert f"fit for {uses}; not to trade on: no tickers within a session" in out
+    assert f"sound, but not to trade on (deribit {SWAP}): 0 failed, 1 warnings" in out
+    code, verified = data(capsys, "verify", "deribit", "--catalog", str(tmp_path))
+    (report,) = verified["reports"]
+    assert (code, report["missing"]) == (0, "tickers within a session")
+    assert "trading" not in report["fit_for"]
 
 
 def test_a_download_goes_on_where_it_stopped(venue, tmp_path, capsys, monkeypatch):
