@@ -254,7 +254,8 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
             table.add_row(check.verdict.value, check.name, *figures, check.detail)
         print_table(table)
         if report.ok and report.missing:
-            click.echo(f"fit for {', '.join(report.fit_for) or 'nothing'}; not to trade on: no {report.missing}")
+            uses = ", ".join(report.fit_for) or "nothing"
+            click.echo(f"fit for {uses}; not to trade on: no {report.missing}")
         click.echo()
     failed = sum(check.verdict.value == "failed" for report in reports for check in report.checks)
     warned = sum(check.verdict.value == "warning" for report in reports for check in report.checks)

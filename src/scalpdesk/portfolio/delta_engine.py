@@ -483,14 +483,14 @@ class DeltaEngine:
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
 
-        None for what is no option, at its expiry, and where no strike can be measured.
+        None for what is no option, at its expiry, and where the spot or no strike can be measured.
         """
         contract = self._instruments[instrument_id]
         if not isinstance(contract, OptionContract):
             return None
         self._state.keep_quotes(self._instruments.id_of(contract.underlying))
         spot, expires_ns = self.spot(contract), expiry_instant_ns(contract)
-        if spot is None or now_ns >= expires_ns:
+        if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
         years, forward = self._years_to(expires_ns, now_ns), self._forward(contract, spot, now_ns)
         return self._strike_vols.smile(

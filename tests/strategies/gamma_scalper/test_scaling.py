@@ -1,5 +1,6 @@
 """More of a straddle as its edge grows, less as it shrinks."""
 
+import math
 from datetime import date, time
 from decimal import Decimal
 
@@ -113,6 +114,17 @@ def test_an_edge_that_has_grown_enough_for_three_minutes_adds_straddles(holding)
     desk.outputs.clear()
     settle(desk, minutes(desk, RICH, 10))
     assert of_legs(desk.outputs) == []  # neither more nor less while the edge stays
+
+
+@pytest.mark.parametrize("sides", [(math.nan, 500.01), (499.99, math.nan), (math.nan, math.nan)])
+def test_no_size_is_changed_while_the_hedge_is_not_quoted_on_both_sides(holding, sides):
+    desk = holding(straddles=2, scale={"passes": 2, "pass_seconds": 20})
+    assert of_legs(minutes(desk, RICH, 1)) == []  # once more, and straddles are added
+    desk.outputs.clear()
+    desk.wait(25).quote(0, *sides)
+    desk.timer()
+    assert of_legs(desk.outputs) == []
+    assert (desk.strategy.phase, held(desk)) == (ScalperPhase.HOLDING, [2, 2])
 
 
 def test_half_is_sold_once_half_the_edge_is_gone_and_the_last_one_is_kept(holding):

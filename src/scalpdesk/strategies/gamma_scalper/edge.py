@@ -371,14 +371,16 @@ class StraddleEdge:
         *,
         half_spreads: float,
     ) -> EdgeInputs | None:
-        """Return the straddle on its expiry's smile; None where the market shows none."""
+        """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
         engine, now_ns, legs = view.delta_engine, view.now_ns, (pair.call_id, pair.put_id)
         smile = engine.smile(pair.call_id, now_ns)
         quotes = [view.market.quotes[leg] for leg in legs]
         mids = [engine.quoted_price(leg, now_ns) for leg in legs]
-        call = view.instruments[pair.call_id]
+        call, share = view.instruments[pair.call_id], view.market.quotes[view.underlying]
         if smile is None or smile.variance_years <= 0.0 or None in mids or not forecast.known:
             return None
+        if share is None or not share.bid > 0.0 or not share.ask > 0.0:
+            return None  # of one side alone: what hedging costs is not known
         assert isinstance(call, OptionContract)
         to_calendar = math.sqrt(smile.variance_years / smile.years)
 
