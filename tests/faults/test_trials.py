@@ -1,11 +1,16 @@
 """Seeded trials: laws hold, the same seed gives the same run, and what was met is counted."""
 
 import json
+import re
+from collections import Counter
+from itertools import product
 
 import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.intents import LegOrders
+from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_testing.campaign import (
     IMPOSSIBLE_EDGES,
     all_edges,
@@ -36,6 +41,39 @@ def test_quiet_day_trades_hedges_and_ends_flat():
 def test_laws_hold_over_deribits_protocol(seed):
     make = trial_of("deribit")
     assert run_trial(make.draw(seed), make=make).violations == []
+
+
+@pytest.mark.parametrize("protocol", ["alpaca", "deribit"])
+def test_seeds_draw_combos_and_changes_of_size(protocol):
+    forms = Counter((each.leg_orders, each.max_multiple) for each in map(trial_of(protocol).draw, range(60)))
+    assert set(forms) == set(product((LegOrders.LEGS, LegOrders.COMBO), (None, 2.0)))
+    assert min(forms.values()) >= 5
+
+
+@pytest.mark.parametrize("protocol", ["alpaca", "deribit"])
+def test_a_straddle_is_bought_scaled_and_sold_as_one_order(protocol):
+    schedule = quiet_schedule(4, leg_orders=LegOrders.COMBO, max_multiple=2.0)
+    outcome = run_trial(schedule, verbose=True, make=trial_of(protocol))
+    assert outcome.violations == []
+    sent = [text for _, kind, text in outcome.says if kind == "event" and "MultiLegOrder" in text]
+    sets = {quantity for text in sent for quantity in re.findall(r"quantity=Decimal\('(\d+)'\)", text)}
+    assert len(sent) >= 4
+    assert len(sets) >= 2
+
+
+@pytest.mark.parametrize("protocol", ["alpaca", "deribit"])
+@pytest.mark.parametrize("field", ["price", "quantity"])
+def test_an_execution_of_a_combos_leg_that_the_venue_does_not_have_is_noticed(monkeypatch, protocol, field):
+    plain = OrderTracker.execution
+
+    def dreamt(self, order, name, quantity, price, *rest, **more):
+        if order.parent_id:
+            quantity, price = (quantity, price * 2) if field == "price" else (quantity / 2, price)
+        return plain(self, order, name, quantity, price, *rest, **more)
+
+    monkeypatch.setattr(OrderTracker, "execution", dreamt)
+    outcome = run_trial(quiet_schedule(4, leg_orders=LegOrders.COMBO), make=trial_of(protocol))
+    assert "11 executions_are_the_venues" in {each.invariant for each in outcome.violations}
 
 
 @pytest.mark.parametrize("how", CRASHES)

@@ -8,11 +8,13 @@ amount is then a number of shares or contracts.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, Self
 
 import msgspec
 import websockets
 
+from scalpdesk.core.intents import Side
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
@@ -221,12 +223,21 @@ class RpcSocket:
         """Return verb, path and body of a request in the words that schedules and laws know."""
         name, params = frame["method"], frame.get("params") or {}
         if name in ("private/buy", "private/sell"):
+            side = Side(name.rpartition("/")[2])
             order = {
                 "client_order_id": params["label"],
                 "symbol": params["instrument_name"],
-                "side": name.rpartition("/")[2],
+                "side": side.value,
                 "qty": str(params["amount"]),
                 "limit_price": None if params.get("price") is None else str(params["price"]),
+                "legs": [
+                    {
+                        "symbol": leg["instrument_name"],
+                        "side": "buy" if leg["amount"] * side.sign > 0 else "sell",
+                        "ratio_qty": str(abs(leg["amount"])),
+                    }
+                    for leg in self._line.rpc.legs_of(params["instrument_name"])
+                ],
             }
             return "POST", ORDERS_PATH, msgspec.json.encode(order)
         if name == "private/cancel":
@@ -268,6 +279,7 @@ class DeribitTrial(Trial):
     """Runs one schedule over Deribit's protocol."""
 
     STREAMS = 2
+    CASH_TOLERANCE = Decimal("1e-8")
 
     @staticmethod
     def draw(seed: int) -> Schedule:

@@ -82,6 +82,8 @@ class Scene:
     off_feed: Callable[[], Collection[InstrumentId]] = tuple
     """Contracts that are quoted no more."""
     plan: DeskPlan = SMALL_PLAN
+    cash_tolerance: Decimal = CENT
+    """By which the desk's cash may differ from the venue's: what its messages round."""
     event: Event | None = None
     outputs: tuple[Output, ...] = ()
     states_before: dict[str, OrderState] = field(default_factory=dict)
@@ -146,6 +148,30 @@ class Scene:
             for line in event.positions:
                 self.booked[line.instrument_id] = line.quantity
 
+    def truth_of(self, name: str) -> BrokerOrder | None:
+        """Return the venue's order behind one of the desk's; of a leg, the one in its combo there."""
+        known, mine = self.account.by_client_id, self.engine.desk.orders.orders.get(name)
+        if mine is None or not mine.parent_id:
+            return known.get(name)
+        combo, number = known.get(mine.parent_id), mine.submitted.instrument_id
+        return next((leg for leg in combo.legs if leg.instrument_id == number), None) if combo else None
+
+    def sent_as(self, order: BrokerOrder) -> str:
+        """Return the id that the desk sent an order under: of a leg its combo's."""
+        sent = order if order.parent is None else self.account.orders[order.parent]
+        return sent.client_order_id
+
+    def name_of(self, order: BrokerOrder) -> str:
+        """Return the desk's own id of an order at the venue, which knows a combo's legs by other ones."""
+        name = self.sent_as(order)
+        return name if order.parent is None else self.leg_name(name, order.instrument_id)
+
+    def leg_name(self, combo: str, number: InstrumentId | None) -> str:
+        """Return the desk's id of a combo's leg; the combo's own where the desk knows none."""
+        orders = self.engine.desk.orders.orders.values()
+        mine = (each for each in orders if each.parent_id == combo and each.submitted.instrument_id == number)
+        return next((each.client_order_id for each in mine), combo)
+
     @property
     def submitted(self) -> list[SubmitOrder]:
         """Orders among the outputs."""
@@ -170,7 +196,8 @@ class Invariant(NamedTuple):
 
 def no_order_without_intent(scene: Scene) -> str | None:
     """Everything at the venue under the desk's name is on the desk's disk."""
-    for name, order in scene.account.by_client_id.items():
+    for order in scene.account.by_client_id.values():
+        name = scene.sent_as(order)
         if order.request.client_order_id is None or name.startswith(BY_HAND):
             continue  # the broker's own liquidation, or somebody else's hand
         if name not in scene.journal.durable:
@@ -183,7 +210,7 @@ def one_live_order_per_intent(scene: Scene) -> str | None:
     seen: set[tuple[InstrumentId | None, str]] = set()
     live = scene.engine.desk.orders.live
     # those that the desk counts as live are part of its exposure: the next one asks for the rest only
-    hidden = [order for order in scene.open_at_venue if order.client_order_id not in live]
+    hidden = [order for order in scene.open_at_venue if scene.name_of(order) not in live]
     for order in (*hidden, *(order for order in scene.open_at_venue if order not in hidden)):
         key = (order.instrument_id, order.side.value)
         if not hidden or key not in {(order.instrument_id, order.side.value) for order in hidden}:
@@ -212,7 +239,7 @@ def position_is_sum_of_fills(scene: Scene) -> str | None:
 
 def worst_case_within_limits(scene: Scene) -> str | None:
     """Position plus everything that may still fill, at the venue itself, stays within the limits."""
-    straddles = Decimal(scene.plan.config.straddles)
+    straddles = Decimal(scene.plan.most_straddles)
     # a straddle's delta lies between minus and plus its multiplier: the hedge never needs more
     shares = 100 * straddles
     for number, least, most in ((CALL, ZERO, straddles), (PUT, ZERO, straddles), (SHARE, -shares, shares)):
@@ -287,7 +314,9 @@ def hedge_is_alive(scene: Scene) -> str | None:
         return None
     net = scene.net_delta_shares()
     works = bool(desk.orders.live_for(SHARE))
-    if works or abs(net) <= 1.5 * scene.plan.band_shares + 1.0:
+    # the band grows with the straddles that are held
+    multiple = max(float(desk.positions.quantity(CALL)) / scene.plan.config.straddles, 1.0)
+    if works or abs(net) <= 1.5 * scene.plan.band_shares * multiple + 1.0:
         scene.outside_since_ns = None
         return None
     if scene.outside_since_ns is None:
@@ -361,7 +390,7 @@ def desk_never_ahead_of_venue(scene: Scene) -> str | None:
     for name, order in scene.engine.desk.orders.orders.items():
         if not order.filled:
             continue
-        truth = scene.account.by_client_id.get(name)
+        truth = scene.truth_of(name)
         if truth is None:
             return f"{name}: {order.filled} booked of an order that the venue never had"
         if order.filled > truth.filled and 11 not in scene.excused:
@@ -430,7 +459,7 @@ def equals_venue_when_quiet(scene: Scene) -> str | None:
         ours, theirs = (books.quantity(InstrumentId(number)) for books in (desk.positions, account))
         if ours != theirs:
             return f"{desk.instruments[InstrumentId(number)].symbol}: desk {ours}, venue {theirs}"
-    if abs(desk.account.cash - account.cash) > CENT:
+    if abs(desk.account.cash - account.cash) > scene.cash_tolerance:
         return f"cash: desk {desk.account.cash}, venue {account.cash}"
     return None
 
@@ -449,7 +478,7 @@ def terminal_is_final(scene: Scene) -> str | None:
         if doubted and order.state is not OrderState.UNKNOWN:
             return f"{name}: a transport error made it {order.state}"
         if order.state is OrderState.REJECTED:
-            truth = scene.account.by_client_id.get(name)
+            truth = scene.truth_of(name)
             if truth is not None and truth.status is not Status.REJECTED:
                 return f"{name} counts as rejected; at the venue it is {truth.status.value}"
     return None

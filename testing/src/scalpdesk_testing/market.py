@@ -29,6 +29,8 @@ DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 """A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
 START_SPOT = 500.0
 IMPLIED_VOL = 0.20
+MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
+"""Implied volatilities to which it moves, fractions a year, and how long each stands."""
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OTHER = InstrumentId(3)
 """A call further out that the desk does not trade; in a market that has one."""
@@ -62,6 +64,8 @@ class SmallMarket:
         Whether there is a second call, 5 above the first.
     quoted_days_ago
         Age of the options' quotes at the beginning; the next ones come a minute later.
+    is_vol_moving
+        Whether the implied volatility changes every now and then.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class SmallMarket:
         is_deep: bool = False,
         has_other: bool = False,
         quoted_days_ago: int = 0,
+        is_vol_moving: bool = False,
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
@@ -97,6 +102,9 @@ class SmallMarket:
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
         self.funding: tuple[FundingRate, ...] = ()
+        dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 31])))
+        moved = dice.choice(MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
+        self._vols = (IMPLIED_VOL, *moved)
         self._quotes = self._draw(seed, seconds, share_every, option_every, move)
         if quoted_days_ago:
             self._let_age(quoted_days_ago)
@@ -141,9 +149,10 @@ class SmallMarket:
         contract = self.instruments[number]
         assert isinstance(contract, OptionContract)
         years = years_between(at_ns, expiry_instant_ns(contract))
-        fair = option_greeks(
-            spot, float(contract.strike), years, IMPLIED_VOL, contract.is_call, 0.0, american=False
-        )[0]
+        place = (at_ns - self.start_ns) // (VOL_SECONDS * NANOS_PER_SECOND)
+        vol = self._vols[min(place, len(self._vols) - 1)]
+        terms = (spot, float(contract.strike), years, vol, contract.is_call, 0.0)
+        fair = option_greeks(*terms, american=False).price
         bid = max(round(fair - 0.03, 2), 0.01)
         return QuoteEvent(number, at_ns, at_ns, bid, round(bid + 0.06, 2), 50.0, 50.0)
 

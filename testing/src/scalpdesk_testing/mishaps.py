@@ -111,7 +111,9 @@ class Mishaps:
             self.market.silent_until[CALL] = NEVER_NS
         elif moment.kind in ("venue_cancel", "venue_expiry"):
             open_orders = [
-                order for order in self.account.open_orders() if not order.client_order_id.startswith(BY_HAND)
+                order
+                for order in self.account.open_orders()
+                if order.parent is None and not order.client_order_id.startswith(BY_HAND)
             ]
             if open_orders:
                 ended = Status.CANCELED if moment.kind == "venue_cancel" else Status.EXPIRED

@@ -7,6 +7,7 @@ from datetime import date
 import msgspec
 import numpy as np
 
+from scalpdesk.core.intents import LegOrders
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan
 from scalpdesk_testing.market import DAYS
 
@@ -41,6 +42,10 @@ LIKELIHOOD = {
 
 Quotes come by the hundred, orders by the dozen, cancels one by one.
 """
+COMBO_SHARE = 0.5
+"""Share of the drawn trials whose straddles go as one order."""
+SCALES = (None, None, 2.0)
+"""Most straddles that a drawn trial may hold, in multiples of those bought first; None never changes size."""
 CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
@@ -105,6 +110,11 @@ class Schedule(msgspec.Struct, frozen=True):
         The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
     members
         Strategies that share the desk.
+    leg_orders
+        Whether a straddle goes in and out as one order for a combo, or leg by leg.
+    max_multiple
+        Most straddles, in multiples of those bought first, as the implied volatility moves; None: it stands,
+        and so does their number.
     held_days
         Days since the straddles' last quote, which the account holds at the open; 0: it holds none.
     latency_seconds
@@ -125,6 +135,8 @@ class Schedule(msgspec.Struct, frozen=True):
     aim: Aim | None = None
     is_reckless: bool = False
     members: int = 1
+    leg_orders: LegOrders = LegOrders.LEGS
+    max_multiple: float | None = None
     held_days: int = 0
     latency_seconds: float = 0.02
     seconds: int = 330
@@ -223,6 +235,8 @@ def draw_schedule(seed: int) -> Schedule:
     is_held = state == "pending_new" and PLACES.get(fault) == "data"
     held_fraction = float(dice.choice([0.0, 0.0, 0.02, 0.1]))
     held_seconds = round(float(dice.uniform(0.5, 8.0)), 3)
+    # dice of their own: what else a seed draws does not depend on them
+    forms = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 29])))
     members = 2 if temper > 0.85 or temper < 0.06 or needs_two else 1
     return Schedule(
         seed,
@@ -237,6 +251,8 @@ def draw_schedule(seed: int) -> Schedule:
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
         members=members,
+        leg_orders=LegOrders.COMBO if forms.random() < COMBO_SHARE else LegOrders.LEGS,
+        max_multiple=SCALES[int(forms.integers(len(SCALES)))],
         held_days=3 if members == 1 and seed % HOLDING_EVERY == 11 else 0,
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
         seconds=DRAWN_SECONDS,

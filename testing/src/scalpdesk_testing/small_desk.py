@@ -1,5 +1,6 @@
 """The desk of a trial: the real engine and gamma scalper with settings that fit a few minutes."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
-import msgspec
+from msgspec.structs import replace
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import StopError
@@ -49,13 +50,16 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
 )
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.sizing import ScaleConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk_testing.market import CALL, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash
+from scalpdesk_testing.schedule import Crash, Schedule
 
 CASH = Decimal(1_000_000)
 STRADDLES = 2
 STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
+FORECAST_VOL = 0.25
+"""Of the trials whose straddles are scaled, a fraction a year: their market begins a fifth below it."""
 FLAT_MINUTES = 1.5
 """Before the close the strategy begins to leave."""
 BAND_SHARES = 8.0
@@ -109,6 +113,25 @@ class DeskPlan:
     stale_option_seconds: float = STALE_OPTION_SECONDS
     band_shares: float = BAND_SHARES
 
+    @property
+    def most_straddles(self) -> int:
+        """Return how many straddles the strategies may hold together."""
+        each = self.config.straddles // self.members
+        return self.members * int(each * (self.config.scale.max_multiple or 1.0))
+
+    def drawn(self, schedule: Schedule) -> "DeskPlan":
+        """Return the plan with what a schedule says of the desk."""
+        config = self.config
+        config = replace(config, entry=replace(config.entry, orders=schedule.leg_orders))
+        if schedule.max_multiple is not None:
+            # bought whatever the edge is, changed as it changes
+            entry = replace(config.entry, gate="advise", forecast_vol=FORECAST_VOL, passes=1)
+            scale = ScaleConfig(max_multiple=schedule.max_multiple, passes=2, pass_seconds=4.0)
+            config = replace(config, entry=entry, scale=scale)
+        return dataclasses.replace(
+            self, config=config, members=schedule.members, is_reckless=schedule.is_reckless
+        )
+
 
 SMALL_PLAN = DeskPlan(
     small_config(), RiskLimits(max_orders_per_minute=60, max_live_orders=8, max_order_shares=500)
@@ -127,7 +150,7 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
     make = RecklessScalper if plan.is_reckless else GammaScalper
     if plan.members == 1:
         return TradingEngine(desk, cast("Strategy", make(plan.config)), mark_seconds=30.0)
-    config = msgspec.structs.replace(plan.config, straddles=plan.config.straddles // plan.members)
+    config = replace(plan.config, straddles=plan.config.straddles // plan.members)
     scalpers = [make(config) for _ in range(plan.members)]
     for number, scalper in enumerate(scalpers):
         scalper.name = f"scalper-{number + 1}"

@@ -10,7 +10,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
@@ -110,7 +110,7 @@ def final_look(trial: "Trial") -> None:
         if ours != theirs and not trial.is_stated:
             symbol = desk.instruments[number].symbol
             trial.violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
-    if abs(desk.account.cash - trial.account.cash) > CENT and not trial.is_stated:
+    if abs(desk.account.cash - trial.account.cash) > trial.CASH_TOLERANCE and not trial.is_stated:
         trial.violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {trial.account.cash}")
     if b"canary" in b"".join(path.read_bytes() for path in trial.journal.files()):
         trial.violate("10 no_secrets", "a secret is in the journal")
@@ -209,6 +209,7 @@ class Trial:
 
     STREAMS = 3
     """Connections of a gateway that is up."""
+    CASH_TOLERANCE = CENT
 
     def __init__(
         self,
@@ -225,13 +226,14 @@ class Trial:
         """The desk reduces for a stated reason that only a person can clear."""
         self.verbose = verbose
         self.loop = VirtualLoop()
-        self.desk_plan = replace(plan, members=schedule.members, is_reckless=schedule.is_reckless)
+        self.desk_plan = plan.drawn(schedule)
         self.market = market or SmallMarket(
             schedule.seed,
             schedule.day,
             seconds=schedule.seconds,
             has_other="assignment" in schedule.faults,
             quoted_days_ago=schedule.held_days,
+            is_vol_moving=schedule.max_multiple is not None,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
@@ -271,7 +273,7 @@ class Trial:
             connected=self._is_connected,
             off_feed=self.market.off_feed,
         )
-        self.scene.plan = self.desk_plan
+        self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
@@ -496,9 +498,11 @@ class Trial:
             self.outcome.violations += broken(scene, self.schedule.seed, self.outcome.events)
 
     def _open_at_venue(self) -> tuple[BrokerOrder, ...]:
-        """Open orders at the venue, without those of other people."""
+        """Open orders in contracts at the venue, without those of other people: of a combo its legs."""
         return tuple(
-            order for order in self.account.open_orders() if not order.client_order_id.startswith(BY_HAND)
+            order
+            for order in self.account.open_orders()
+            if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
         )
 
     def _look_at_venue(self, request: Request) -> None:

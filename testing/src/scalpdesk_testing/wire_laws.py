@@ -38,6 +38,7 @@ class SentOrder(NamedTuple):
     quantity: Decimal
     limit_price: Decimal | None
     at_ns: int
+    is_leg: bool = False
 
 
 def read_orders(body: bytes, at_ns: int) -> list[SentOrder]:
@@ -54,6 +55,7 @@ def read_orders(body: bytes, at_ns: int) -> list[SentOrder]:
                 quantity * Decimal(leg["ratio_qty"]),
                 None,
                 at_ns,
+                is_leg=True,
             )
             for leg in wire["legs"]
         ]
@@ -115,7 +117,7 @@ class WireLaws:
             self._halted_ns = now_ns
             self._cancelled.clear()
         elif now_ns - self._halted_ns > CANCEL_PATIENCE_NS:
-            left = [order for order in self._own() if order.order_id not in self._cancelled]
+            left = [order for order in self._own() if not {order.order_id, order.parent} & self._cancelled]
             if left:
                 return f"5 halt_cancels: {left[0].client_order_id} works on, no cancel of it was sent"
         if not is_connected:
@@ -127,8 +129,9 @@ class WireLaws:
 
     def _own(self) -> list[BrokerOrder]:
         """Orders at the venue that the desk knows to be its own and alive."""
-        live = self._scene.engine.desk.orders.live
-        return [order for order in self._scene.account.open_orders() if order.client_order_id in live]
+        scene, live = self._scene, self._scene.engine.desk.orders.live
+        orders = (each for each in scene.account.open_orders() if each.instrument_id is not None)
+        return [order for order in orders if scene.name_of(order) in live]
 
     def _why_not(self, order: SentOrder) -> str | None:
         scene, ledger = self._scene, self._ledger
@@ -136,7 +139,9 @@ class WireLaws:
         number = ledger.instruments.id_of(order.symbol)
         is_option = isinstance(ledger.instruments[number], OptionContract)
         what = f"{'buy' if order.is_buy else 'sell'} {order.quantity} {order.symbol}"
-        mine = desk.orders.orders.get(order.client_order_id)
+        name = order.client_order_id
+        name = scene.leg_name(name, number) if order.is_leg else name
+        mine = desk.orders.orders.get(name)
         # what was decided before a person spoke may be on its way to the wire just then
         is_held = desk.gate.mode is self._mode[0] and (mine is None or mine.created_ns > self._mode[1])
         if desk.gate.mode is Mode.HALTED and is_held:
@@ -157,20 +162,20 @@ class WireLaws:
             return None
         same = [other for other in self._own() if other.instrument_id == number and other.leaves > 0]
         for other in same:
-            if other.client_order_id == order.client_order_id:
+            if (other_name := scene.name_of(other)) == name:
                 continue
-            theirs = desk.orders.orders[other.client_order_id].submitted
+            theirs = desk.orders.orders[other_name].submitted
             if (other.side.sign > 0) is not order.is_buy and crosses(order, other):
-                return f"5 no_wash_trade: {what} against its own {other.client_order_id}"
+                return f"5 no_wash_trade: {what} against its own {other_name}"
             is_equal = other.quantity == order.quantity and other.request.limit_price == order.limit_price
-            age_ns = mine.created_ns - desk.orders.orders[other.client_order_id].created_ns
+            age_ns = mine.created_ns - desk.orders.orders[other_name].created_ns
             soon = age_ns < limits.duplicate_window_seconds * NANOS_PER_SECOND
             alike = (theirs.purpose, theirs.owner) == (mine.submitted.purpose, mine.submitted.owner)
             if (other.side.sign > 0) is order.is_buy and is_equal and alike and soon:
-                return f"2 no_duplicate: {what} again beside {other.client_order_id}"
+                return f"2 no_duplicate: {what} again beside {other_name}"
         # where strategies share the account, one may sell what another has sold short; what was decided
         # before the desk heard of a late fill or a bust may be on its way to the wire just then
-        is_known = held == known == scene.held_at.get(order.client_order_id, known)
+        is_known = held == known == scene.held_at.get(name, known)
         if mine.submitted.purpose in EXITS and is_known and scene.plan.members == 1:
             closing = sum(
                 (other.leaves for other in same if (other.side.sign > 0) is order.is_buy), Decimal(0)

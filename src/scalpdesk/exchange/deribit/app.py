@@ -26,7 +26,7 @@ from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource, combine
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
+from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS, expiry_name, option_name
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -1057,11 +1057,13 @@ class DeribitApi:
         for known in self._combos.values():
             if known["legs"] == legs:
                 return known
-        coin, day, strike, _ = first.split("-")
         is_straddle = len({item.strike for item in options}) == 1 and all(leg["amount"] == 1 for leg in legs)
-        name = f"STRD-{day}-{strike}" if is_straddle else f"CUSTOM-{day}-{len(self._combos) + 1}"
+        coin, item = first.partition("-")[0], next(iter(options))
+        name = option_name(f"{coin}-STRD", item.expiry, item.strike, item.right).rpartition("-")[0]
+        if not is_straddle:
+            name = f"{coin}-CUSTOM-{expiry_name(item.expiry)}-{len(self._combos) + 1}"
         made: dict[str, Any] = {
-            "id": f"{coin}-{name}",
+            "id": name,
             "instrument_id": 10**6 + len(self._combos),
             "state": "active",
             "legs": legs,
@@ -1069,6 +1071,10 @@ class DeribitApi:
             "state_timestamp": self._world.now_ns // MS,
         }
         return self._combos.setdefault(made["id"], made)
+
+    def legs_of(self, name: str) -> list[dict[str, Any]]:
+        """Return the legs of a combo; none of what is no combo."""
+        return list(self._combos.get(name, {}).get("legs", ()))
 
     def _public_get_combos(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del session
