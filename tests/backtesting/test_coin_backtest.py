@@ -3,6 +3,7 @@
 import math
 from datetime import date, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from fakes.clock import ManualClock
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.backtesting.summary import in_dollars
+from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.errors import ConfigError
@@ -27,9 +29,11 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
+from scalpdesk.live import status
 from scalpdesk.portfolio.explain import NO_PARTS
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.venues.contract import Health
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -234,7 +238,25 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
     assert desk.margin_fraction() == D("0.97")  # the venue's word, where it is the larger
 
 
-def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_for(tape):
+def status_of(engine):
+    """Return what a desk with this engine answers to ``scalpdesk status``."""
+    core = SimpleNamespace(engine=engine, events=0, decisions=[], counters={})
+    health = Health({"orders": True}, {"orders": 0.0}, 0, (), 300, {})
+    runner = SimpleNamespace(
+        core=core,
+        reconciler=SimpleNamespace(last_ns=0, unexplained=[], adopted=[]),
+        state=SimpleNamespace(counters={}, notices=[], recovered_seconds=0.0),
+        gateway=SimpleNamespace(health=lambda: health),
+    )
+    header = SimpleNamespace(
+        run_id="r", strategy="gamma-scalper", venue="deribit", mode="live", data={}, config_hash=""
+    )
+    return status.status(header, runner)
+
+
+def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_for(
+    tape, monkeypatch, capsys, tmp_path
+):
     chosen = settings("risk.max_daily_loss=2")
     _, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     at_ns = tape.sessions[0].open_ns
@@ -270,6 +292,15 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
     assert left(0.0) > 0
     assert distance.rise == pytest.approx(brentq(left, 0.0, 4.0), rel=1e-4)
     assert distance.fall == pytest.approx(brentq(left, -0.9, 0.0), rel=1e-4)
+    answer = status_of(engine)
+    monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
+    monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
+    assert main(["status"]) == 0
+    used = (nav - left(0.0)) / nav
+    prices_at = [f"{58_000 * (1 + brentq(left, *ends)):,.0f}" for ends in ((-0.9, 0.0), (0.0, 4.0))]
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "liquidate" in each]
+    assert line.startswith(f"Maintenance margin is {used:.1%} of equity; the venue would liquidate at ")
+    assert [word for word in line.split() if "," in word] == prices_at
 
 
 # dollars ------------------------------------------------------------------------------------------------

@@ -8,7 +8,13 @@ from rich.console import Console
 
 from fakes.tape import TapeBuilder
 from scalpdesk.cli.history import _settings
-from scalpdesk.cli.summary_view import LiveView, show_runs, show_summary
+from scalpdesk.cli.summary_view import (
+    LiveView,
+    show_performance,
+    show_runs,
+    show_stored_summary,
+    show_summary,
+)
 from scalpdesk.config.settings import load_settings
 from scalpdesk.portfolio.explain import PARTS
 
@@ -84,6 +90,38 @@ def test_a_run_without_a_trade_shows_no_table_of_zeros(fills, amount, is_shown):
     assert "no trade: the gate refuses" in shown
     assert ("where it came from" in shown) is is_shown
     assert ("realised against implied" in shown) is is_shown
+
+
+@pytest.mark.parametrize(
+    ("underlying", "deltas", "shown"),
+    [
+        ("SPY", (-12.34, 8.0), "-12.3 to 8.0 shares"),
+        ("BTC-PERPETUAL", (-0.12345, 0.05), "-0.1235 to 0.0500 BTC"),
+    ],
+)
+def test_net_delta_is_shown_in_what_the_desk_hedges_with(underlying, deltas, shown):
+    out = Console(file=StringIO(), width=100)
+    found = summary(2, "1.00")
+    found["data"]["underlying"] = underlying
+    marks = [
+        {
+            "ts_ns": place * 60 * 10**9,
+            "nav": 1.0,
+            "spot": 100.0,
+            "net_delta_shares": delta,
+            "implied_vol": 0.5,
+        }
+        for place, delta in enumerate(deltas)
+    ]
+    show_stored_summary(out, found, marks)
+    assert shown in out.file.getvalue()
+    largest = {"largest_net_delta_shares": deltas[0], "exposure": 0.5, "unhedged_minutes": 1.0}
+    fall = {"amount": 0.0, "fraction": 0.0, "after": "", "trough": ""}
+    show_performance(
+        out, [], {}, largest | {"sessions": 1, "mean_pnl": 0.0, "drawdown": fall}, underlying=underlying
+    )
+    low, unit = shown.partition(" ")[0], shown.rpartition(" ")[2]
+    assert f"largest net delta {low} {unit}" in " ".join(out.file.getvalue().split())
 
 
 def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):

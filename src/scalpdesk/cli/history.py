@@ -165,10 +165,12 @@ def report(
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
-    show_hedges(out, explained, hedges, stored.decimals)
+    underlying = stored.summary.get("data", {}).get("underlying", "")
+    in_contracts = underlying.endswith("-PERPETUAL")
+    show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
     show_straddles(out, stored.straddles, stored.currency)
     if len(rows) > 1:
-        show_performance(out, rows, grouped(rows), statistics, stored.currency)
+        show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,8 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
+    if found["margin"]:
+        click.echo(found["margin"]["text"])
     for symbol, position in found["positions"].items():
         click.echo(f"  {position['quantity']:>8} {symbol} at {float(position['average']):.4f}")
     for name, member in ((found.get("strategies") or {}) | (found.get("underlyings") or {})).items():

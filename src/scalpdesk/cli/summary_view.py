@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.core.units import money_decimals
+from scalpdesk.instruments.deribit import coin_of
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
 
@@ -117,7 +118,7 @@ def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any
         nav = f"\nNAV  {area_chart(navs)[0]}" if any(pnl.values()) else ""
         out.print(f"spot {area_chart(spots)[0]}{nav}")
     if any(mark["implied_vol"] for mark in marks):
-        _show_held(out, marks)
+        _show_held(out, marks, data["underlying"])
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
@@ -126,7 +127,16 @@ def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any
     )
 
 
-def _show_held(out: "Console", marks: Sequence[dict[str, Any]]) -> None:
+def delta_unit(underlying: str) -> tuple[str, int]:
+    """Return what a net delta counts, and its decimals: shares, or coins beside a perpetual.
+
+    >>> delta_unit("SPY"), delta_unit("BTC-PERPETUAL")
+    (('shares', 1), ('BTC', 4))
+    """
+    return (coin_of(underlying), 4) if underlying.endswith("-PERPETUAL") else ("shares", 1)
+
+
+def _show_held(out: "Console", marks: Sequence[dict[str, Any]], underlying: str) -> None:
     """Show net delta, implied volatility and that realised by the half hours, while options were held."""
     from scalpdesk.backtesting.statistics import realised_path
 
@@ -135,10 +145,11 @@ def _show_held(out: "Console", marks: Sequence[dict[str, Any]]) -> None:
     deltas = [marks[place]["net_delta_shares"] for place in held]
     vols = [100.0 * marks[place]["implied_vol"] for place in held]
     came = [100.0 * vol for place in held if (vol := realised[place]) is not None]
-    for name, values, unit in (("Δ   ", deltas, " shares"), ("IV  ", vols, " %"), ("RV  ", came, " %")):
+    shown = (("Δ   ", deltas, delta_unit(underlying)), ("IV  ", vols, ("%", 1)), ("RV  ", came, ("%", 1)))
+    for name, values, (unit, n) in shown:
         if len(values) > 1:
             low, high = min(values), max(values)
-            out.print(f"{name} {area_chart(values, width=40)[0]} {low:.1f} to {high:.1f}{unit}")
+            out.print(f"{name} {area_chart(values, width=40)[0]} {low:.{n}f} to {high:.{n}f} {unit}")
 
 
 def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
@@ -227,12 +238,14 @@ def show_strategies(
     print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
 
 
-def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int, decimals: int = 2) -> None:
+def show_hedges(
+    out: "Console", explained: Sequence[dict[str, Any]], count: int, decimals: int = 2, unit: str = "shares"
+) -> None:
     """Show the last hedges with the P&L of the interval that led up to each."""
     if not explained:
         return
     title = f"last {min(count, len(explained))} of {len(explained)} hedges"
-    columns = ("shares", "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L")
+    columns = (unit, "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L")
     table = new_table("New York", *columns, title=title)
     for row in explained[-count:] if count > 0 else ():
         parts = {name: float(amount) for name, amount in row["parts"].items()}
@@ -277,15 +290,16 @@ def show_performance(
     groups: dict[str, dict[str, dict[str, Any]]],
     figures: dict[str, Any],
     currency: str = "USD",
+    underlying: str = "",
 ) -> None:
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
     shown = rows if len(rows) <= LONGEST_TABLE else ()
-    n = money_decimals(currency)
+    n, (unit, places) = money_decimals(currency), delta_unit(underlying)
     table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before")
     for row in shown:
         vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
         table.add_row(
-            row["session"], money(float(row["pnl"]), n), f"{row['largest_net_delta_shares']:.1f}", vix
+            row["session"], money(float(row["pnl"]), n), f"{row['largest_net_delta_shares']:.{places}f}", vix
         )
     for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
         for name, group in groups[kind].items():
@@ -300,9 +314,10 @@ def show_performance(
         f" {fall['trough']}"
     )
     if "exposure" in figures:
+        largest = f"{figures['largest_net_delta_shares']:.{places}f} {unit}"
         out.print(
             f"options held {figures['exposure']:.0%} of the time, {figures['unhedged_minutes']:.0f} minutes"
-            f" beyond the hedge's band; largest net delta {figures['largest_net_delta_shares']:.1f} shares"
+            f" beyond the hedge's band; largest net delta {largest}"
         )
     if "sharpe" in figures:
         low, high = figures["mean_pnl_interval"]
@@ -457,9 +472,12 @@ class LiveView:
         )
         why = "" if decision is None else f"{decision.kind}: {decision.reasons[0]}"
         at = "" if decision is None else f"{to_new_york(decision.ts_ns):%H:%M:%S} "
+        unit, n = delta_unit(desk.instruments[desk.view.underlying].symbol)
+        money_unit, m = ("$", 2) if n == 1 else (unit, n + 2)
         facts = (
-            f"{greeks.net_delta_shares:+.1f} shares   gamma {greeks.gamma_shares_per_usd:+.2f} shares/$"
-            f"   theta {greeks.theta_usd_per_day:+.2f} $/day   vega {greeks.vega_usd_per_point:+.2f} $/point"
+            f"{greeks.net_delta_shares:+.{n}f} {unit}   gamma {greeks.gamma_shares_per_usd:+.{m}f} {unit}/$"
+            f"   theta {greeks.theta_usd_per_day:+.{m}f} {money_unit}/day"
+            f"   vega {greeks.vega_usd_per_point:+.{m}f} {money_unit}/point"
         )
         rows = (("position", held or "flat"), ("net delta", facts), ("last", f"{at}{why}"))
         for row in rows:

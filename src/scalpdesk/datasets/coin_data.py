@@ -33,7 +33,7 @@ from scalpdesk.datasets.store import (
     write_table,
 )
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual
 from scalpdesk.instruments.sessions import Session, coin_session, from_ns
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import FundingRate, MarketTape, QuoteColumns
@@ -58,15 +58,6 @@ def account_day(ts_ns: int) -> date:
     datetime.date(2025, 3, 4)
     """
     return from_ns(ts_ns - 1 - coin_session(date(1970, 1, 1)).open_ns).date()
-
-
-def coin_of(symbol: str) -> str:
-    """Return the coin of an instrument of the venue.
-
-    >>> coin_of("BTC_USDC-25DEC26-100000-C")
-    'BTC'
-    """
-    return symbol.partition("-")[0].partition("_")[0]
 
 
 # rows ---------------------------------------------------------------------------------------------------

@@ -59,6 +59,15 @@ def perpetual(coin: str) -> Perpetual:
     return Perpetual(f"{coin}-PERPETUAL", CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
 
 
+def coin_of(symbol: str) -> str:
+    """Return the coin of an instrument of the venue.
+
+    >>> coin_of("BTC_USDC-25DEC26-100000-C")
+    'BTC'
+    """
+    return symbol.partition("-")[0].partition("_")[0]
+
+
 def expiry_name(day: date) -> str:
     """Return an expiry as it stands in a name: the day without a leading zero.
 

@@ -36,7 +36,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
     session = desk.view.session
     reconciler, state = runner.reconciler, runner.state
     health = runner.gateway.health()
-    distance = desk.margin_distance()
+    distance, spot = desk.margin_distance(), desk.market.mark(desk.view.underlying)
     return {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -52,7 +52,9 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "nav": str(desk.attribution.nav),
         "cash": str(desk.account.cash),
         "session_pnl": str(desk.attribution.nav - desk.session_equity),
-        "margin": None if distance is None else margin_row(distance),
+        "margin": None
+        if distance is None or spot is None
+        else margin_row(distance) | {"text": distance.text(spot)},
         "positions": {
             instruments[position.instrument_id].symbol: {
                 "quantity": str(position.quantity),

@@ -24,6 +24,7 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
+from scalpdesk.instruments.deribit import coin_of
 from scalpdesk.instruments.sessions import coin_session, from_ns, to_ns
 from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
 from scalpdesk.venues.contract import (
@@ -841,7 +842,7 @@ class DeribitGateway:
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on a perpetual that expire from ``first`` to ``last``."""
-        coin = underlying.partition("-")[0].partition("_")[0]
+        coin = coin_of(underlying)
         listed = await self._question(
             "public/get_instruments", {"currency": coin, "kind": "option", "expired": False}
         )
