@@ -15,7 +15,8 @@ from fakes.clock import ManualClock
 from scalpdesk.cli.main import main
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
 from scalpdesk.exchange.alpaca.app import Keyring
-from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi, RpcFault, RpcSession
+from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi
+from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource

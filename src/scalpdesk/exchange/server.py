@@ -17,7 +17,8 @@ from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
-from scalpdesk.exchange.deribit.app import API_PATH, SOCKET_PATH, DeribitApi, RpcSession
+from scalpdesk.exchange.deribit.app import API_PATH, SOCKET_PATH, DeribitApi
+from scalpdesk.exchange.deribit.rpc import RpcSession
 from scalpdesk.exchange.market import Pace, SimulatedMarket
 from scalpdesk.simulation.hours import NEVER_NS
 

@@ -18,7 +18,8 @@ from scalpdesk.core.intents import Side
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
-from scalpdesk.exchange.deribit.app import DeribitApi, RpcFault, RpcSession
+from scalpdesk.exchange.deribit.app import DeribitApi
+from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway
@@ -236,7 +237,7 @@ class RpcSocket:
                         "side": "buy" if leg["amount"] * side.sign > 0 else "sell",
                         "ratio_qty": str(abs(leg["amount"])),
                     }
-                    for leg in self._line.rpc.legs_of(params["instrument_name"])
+                    for leg in self._line.rpc.names.legs_of(params["instrument_name"])
                 ],
             }
             return "POST", ORDERS_PATH, msgspec.json.encode(order)

@@ -1,0 +1,89 @@
+"""A session of Deribit's JSON-RPC interface, the errors that it answers, and parameters of its methods."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
+
+MS = 1_000_000
+"""Nanoseconds of the venue's unit of time."""
+
+
+class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
+    """An error answer of the venue.
+
+    Parameters
+    ----------
+    code, message
+        Of the venue.
+    data
+        More on it.
+    """
+
+    def __init__(self, code: int, message: str, **data: str) -> None:
+        self.code, self.message, self.data = code, message, data
+        super().__init__(message)
+
+
+@dataclass(slots=True, eq=False)
+class RpcSession:
+    """One websocket connection, or one REST request."""
+
+    send: Callable[[str], None]
+    close: Callable[[], None]
+    account: str | None = None
+    token_expires_ns: int = 0
+    channels: set[str] = field(default_factory=set)
+    heartbeat_seconds: int = 0
+    is_tested: bool = False
+    """Whether a test request waits for its ``public/test``."""
+    cancels_on_disconnect: bool = False
+    orders: list[str] = field(default_factory=list)
+    """Ids of the orders that came over this connection."""
+    is_ended: bool = False
+    """Whether it is closed after its next answer: it has asked too often."""
+
+
+Method = Callable[[RpcSession, Mapping[str, Any]], Any]
+"""Answers the parameters of one request."""
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a flag is set, in JSON or in a query."""
+    return value in (True, "true", "True")
+
+
+def exact_param(params: Mapping[str, Any], name: str) -> Decimal:
+    """Return a number of a request exactly.
+
+    Raises
+    ------
+    RpcFault
+        When it is missing or no finite number.
+    """
+    try:
+        found = Decimal(str(params[name]))
+    except (KeyError, InvalidOperation):
+        raise RpcFault(-32602, "Invalid params", param=name, reason="is missing or no number") from None
+    if not found.is_finite():
+        raise RpcFault(-32602, "Invalid params", param=name, reason="is not finite")
+    return found
+
+
+def instrument_param(instruments: Instruments, params: Mapping[str, Any]) -> InstrumentId:
+    """Return the number of the instrument that a request names.
+
+    Raises
+    ------
+    RpcFault
+        When it names none, or one that is not listed.
+    """
+    name = params.get("instrument_name")
+    if not isinstance(name, str):
+        raise RpcFault(-32602, "Invalid params", param="instrument_name", reason="is missing")
+    if name not in instruments:
+        raise RpcFault(10020, "invalid_or_unsupported_instrument")
+    return instruments.id_of(name)
