@@ -297,7 +297,8 @@ def process(
     """Measure a coin market: realised volatility, IV term structure, variance premium, as Parquet tables."""
     from scalpdesk.cli.market import load_tape
     from scalpdesk.core.errors import ArgumentError
-    from scalpdesk.datasets.coin_data import coin_of, index_closes, research_tables, write_processed
+    from scalpdesk.datasets.coin_data import index_closes, research_tables, write_processed
+    from scalpdesk.instruments.deribit import coin_of
 
     try:
         spans = [int(text) for text in windows.split(",")]

@@ -128,8 +128,9 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
     date; open to volume).
     """
     from scalpdesk.core.errors import DataError
-    from scalpdesk.datasets.coin_data import add_rows, coin_of, finish, import_coin_table
+    from scalpdesk.datasets.coin_data import add_rows, finish, import_coin_table
     from scalpdesk.datasets.importers.base import ImportReport
+    from scalpdesk.instruments.deribit import coin_of
 
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path")
