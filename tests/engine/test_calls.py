@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (45, 48)
-STRADDLE = (179, 175)
-WHOLE_TRIP = (69, 64)
-STRADDLE_DECISION = (114, 121)
+SHARES = (44, 46)
+STRADDLE = (177, 173)
+WHOLE_TRIP = (68, 62)
+STRADDLE_DECISION = (112, 120)
 """Python calls and C calls."""
 
 

@@ -32,10 +32,11 @@ Answerer = Callable[[AskFolder, int], Event]
 """Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
-WINDOW_ROWS, FIRST_ROWS = 32_768, 512
-"""Most and fewest quotes turned into events at a time: keeps conversion out of the inner loop.
+WINDOW_ROWS, CHOSEN_ROWS, FIRST_ROWS = 4_096, 32_768, 512
+"""Rows turned into events at a time where every quote is handed over, where some are, and fewest.
 
-A window that ends early, since other orders work than before, is followed by one of the fewest.
+A window keeps conversion out of the inner loop and its events in the processor's cache. One that ends
+early, since other orders work than before, is followed by one of the fewest rows.
 """
 
 
@@ -205,30 +206,30 @@ class BacktestRunner:
         while low < last or done < len(others):
             high = min(low + size, last)
             attention_ns = min(self._due_ns, next_yield_ns)
-            for event, limit in self._window(low, high, others, before, done):
+            for event, upto in self._window(low, high, others, before, done):
                 now_ns = event.ts_recv_ns
                 acted = now_ns >= attention_ns  # only then may other orders work than before
                 if acted and self._due_ns <= now_ns:
-                    self._catch_up(now_ns, limit)
+                    self._catch_up(now_ns, upto - 1 if type(event) is QuoteEvent else upto)
                     if working.keys() != self._working:
                         break
                 if type(event) is QuoteEvent:
                     number = event.instrument_id
                     if number in working:
                         acted = True
-                        rows.upto = limit
+                        rows.upto = upto - 1
                         broker.on_quote(event)
                         self._due_ns = min(self._due_ns, broker.due_ns)
                         if self._due_ns <= now_ns:
                             self._advance(now_ns)
                     else:
                         kept[number] = event
-                    rows.upto = limit + 1
+                    rows.upto = upto
                     if copies and self.journal is not None:
                         self.journal.add_event(event)
                 else:
                     done += 1
-                    rows.upto = limit
+                    rows.upto = upto
                     if self.journal is not None:
                         self._note_rows()
                         self.journal.add_event(event)
@@ -244,7 +245,8 @@ class BacktestRunner:
                         break
                     attention_ns = min(self._due_ns, next_yield_ns)
             else:
-                low, size = high, min(2 * size, WINDOW_ROWS)
+                most = WINDOW_ROWS if self._chosen >= self._all else CHOSEN_ROWS
+                low, size = high, min(2 * size, most)
                 continue
             self._choose()
             low, size = rows.upto, FIRST_ROWS
@@ -252,24 +254,24 @@ class BacktestRunner:
     def _window(
         self, low: int, high: int, others: list[Event], before: list[int], done: int
     ) -> Iterable[tuple[Event, int]]:
-        """Return events from row ``low`` to before ``high``, each with the number of rows before it.
+        """Return events from row ``low`` to before ``high``, each with the number of rows known with it.
 
         Of the ``others``, which have so many rows ``before`` them, so many are ``done``; they come first.
         """
         columns = self._rows.columns
-        limits: Sequence[int]
+        known: Sequence[int]
         if self._chosen >= self._all:  # a slice costs less than rows by number
             events: list[Event] = [*quote_events(columns, slice(low, high))]
-            limits = range(low, high)
+            known = range(low + 1, high + 1)
         else:
             picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
-            events, limits = [*quote_events(columns, picked)], picked.tolist()
+            events, known = [*quote_events(columns, picked)], (picked + 1).tolist()
         count = bisect_left(before, high if high < len(columns) else high + 1, done)
         if count > done:
-            events[:0], limits = others[done:count], [*before[done:count], *limits]
-            order = np.argsort(limits, kind="stable").tolist()
-            events, limits = [events[place] for place in order], [limits[place] for place in order]
-        return zip(events, limits, strict=True)
+            events, known = [*events, *others[done:count]], [*known, *before[done:count]]
+            order = np.argsort(known, kind="stable").tolist()
+            events, known = [events[place] for place in order], [known[place] for place in order]
+        return zip(events, known, strict=True)
 
     def _choose(self) -> None:
         """Choose the instruments whose quotes are handed over: those that something waits for."""

@@ -175,9 +175,9 @@ class OrderAdmission:
 
     def _within_one_order(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
         """Cut an exit to the largest order: refused it would never leave, in parts it does."""
-        limits = self._desk.gate.limits
+        resolved = self._desk.gate.resolved
         is_option = isinstance(self._desk.instruments[intent.instrument_id], OptionContract)
-        most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
+        most = resolved.order_contracts if is_option else resolved.order_shares
         if not intent.quantity.is_finite() or intent.quantity <= most:
             return intent
         part = msgspec.structs.replace(intent, quantity=most)
@@ -230,9 +230,9 @@ class OrderAdmission:
         desk, limits, facts = self._desk, self._desk.gate.limits, self._facts
         facts.now_ns, facts.before = now_ns, before
         instruments = desk.instruments.by_id
-        opens, orders = False, []
+        counts_exits, orders = True, []
         for intent in trade:
-            opens = opens or intent.purpose in OPENING
+            counts_exits = counts_exits and intent.purpose not in OPENING
             orders.append((intent, instruments[intent.instrument_id]))
         cuts: list[SizeCut | None] = []
         if limits.target_vol is not None:
@@ -243,7 +243,7 @@ class OrderAdmission:
             cuts.append(cut_by_volatility(trade, limits.target_vol, vol))
         if desk.gate.venue_limits is not None:
             cuts.append(self._cut_to_holding(trade))
-        lines = self._book_lines(before, counts_exits=not opens)
+        lines = self._book_lines(before, counts_exits=counts_exits)
         cut = cut_to_caps(lines, orders, limits, float(desk.attribution.nav), self._marks)
         if cut is None and not cuts:
             return trade
@@ -297,10 +297,10 @@ class OrderAdmission:
         """What is held and what working orders may still add; an exit may never be filled."""
         instruments = self._desk.instruments.by_id
         lines: list[BookLine] = []  # loops instead of comprehensions: each of those costs a call
-        for position in self._desk.positions.positions.values():
-            if position.quantity:
-                number = position.instrument_id
-                lines.append((number, instruments[number], float(position.quantity)))
+        for number, position in self._desk.positions.positions.items():
+            quantity = position.quantity
+            if quantity:
+                lines.append((number, instruments[number], float(quantity)))
         for order in self._desk.orders.live.values():
             if counts_exits or order.submitted.purpose not in EXITS:
                 number = order.submitted.instrument_id

@@ -107,8 +107,8 @@ class TradingEngine:
         self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._loss_due_ns = 0
-        self._triggers: dict[InstrumentId, tuple[Check | None, After | None]] = {}
-        """Methods of each trigger by instrument; None where every quote wakes the strategy."""
+        self._triggers: list[tuple[Check | None, After | None] | None] = [None] * len(desk.instruments)
+        """Methods of each instrument's trigger, its check None where every quote wakes the strategy."""
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
@@ -126,7 +126,7 @@ class TradingEngine:
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
         """Instruments whose every quote may lead to something; known once a session is open."""
-        return self._triggers.keys()
+        return {InstrumentId(number) for number, trigger in enumerate(self._triggers) if trigger is not None}
 
     def read_quotes(self, latest: QuoteBook, handled: QuoteBook) -> None:
         """Read the latest quotes in one book and set those that are handled in another."""
@@ -153,20 +153,20 @@ class TradingEngine:
         try:
             # by frequency: the types are final, and comparing them costs a tenth of isinstance
             if type(event) is QuoteEvent:
-                number = event.instrument_id
-                last = self._quotes[number]
+                number, quotes = event.instrument_id, self._quotes
+                last = quotes[number]
                 # most quotes are good at sight and only kept; the others are judged
                 if 0.0 < event.bid < event.ask < 1e300 and (
                     last is None or event.ts_event_ns >= last.ts_event_ns
                 ):
-                    self._quotes[number] = event
+                    quotes[number] = event
                 elif not self._apply_quote(event):
                     return NOTHING
-                trigger = self._triggers.get(number)
+                trigger = self._triggers[number]
                 if trigger is None:
                     return NOTHING
                 check, after = trigger
-                if number in self._recent:
+                if self._recent and number in self._recent:
                     recent = self._recent[number]
                     if not recent or recent[-1] is not event:
                         recent.append(event)
@@ -188,7 +188,7 @@ class TradingEngine:
                 self.desk.market.apply_bar(event)
                 if event.instrument_id in self.desk.gate.halted:
                     self._on_traded(event)
-                if event.instrument_id in self._triggers:
+                if self._triggers[event.instrument_id] is not None:
                     wake = Wake.BAR
             elif type(event) is TimerEvent:
                 wake = self._on_timer(event)
@@ -270,6 +270,7 @@ class TradingEngine:
     def _decide(self, proposal: Proposal) -> None:
         """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
         desk, now_ns, out = self.desk, self.now_ns, self._out
+        manager, counters, instruments = desk.orders, desk.gate.counters, desk.instruments.by_id
         kind = proposal.kind
         if kind.__class__ is not DecisionKind:  # a plug-in's plain text
             kind = _kind_of(kind)
@@ -278,7 +279,7 @@ class TradingEngine:
         for intent in proposal.intents:
             if type(intent) is not CancelIntent:
                 orders.append(intent)
-            elif desk.orders.may_cancel(intent.client_order_id, now_ns):
+            elif manager.may_cancel(intent.client_order_id, now_ns):
                 cancels.append(intent.client_order_id)
         if proposal.intents and not orders and not cancels and not proposal.carried_out:
             return  # only cancels, all refused a moment ago
@@ -289,31 +290,24 @@ class TradingEngine:
         if proposal.leg_orders is not LEGS and self._admission.may_combine(
             admitted.intents, proposal.leg_orders
         ):
-            combo = desk.orders.submit_combo(admitted.intents, net_limit(admitted.intents), now_ns)
+            combo = manager.submit_combo(admitted.intents, net_limit(admitted.intents), now_ns)
             commands.append(combo)
             ids += [leg.client_order_id for leg in combo.legs]
         for order in admitted.intents:
             if combo is None:
-                command = desk.orders.submit(order, now_ns)
+                command = manager.submit(order, now_ns)
                 commands.append(command)
                 ids.append(command.client_order_id)
-            is_option = type(desk.instruments.by_id[order.instrument_id]) is OptionContract
+            is_option = type(instruments[order.instrument_id]) is OptionContract
             size = ZERO if order.purpose in EXITS else order.quantity
-            desk.gate.counters.note_order(now_ns, size, is_option=is_option)
+            counters.note_order(now_ns, size, is_option=is_option)
         if admitted.notes and isinstance(self.strategy, OnSizeCut):
             self.strategy.on_cut(self._view, admitted.intents)
         for client_order_id in cancels:
             self._cancel(client_order_id)
-        out.append(
-            Decision(
-                ts_ns=now_ns,
-                kind=kind,
-                taken=bool(commands or cancels) or proposal.carried_out,
-                reasons=proposal.reasons + admitted.notes + admitted.refusals,
-                facts=proposal.facts,
-                client_order_ids=tuple(ids),
-            )
-        )
+        taken = bool(commands or cancels) or proposal.carried_out
+        reasons = proposal.reasons + admitted.notes + admitted.refusals
+        out.append(Decision(now_ns, kind, taken, reasons, proposal.facts, tuple(ids)))
         out += commands
 
     def _cancel(self, client_order_id: str) -> None:

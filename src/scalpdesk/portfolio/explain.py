@@ -246,19 +246,6 @@ class _Leg(msgspec.Struct, gc=False):
     """What moved it since its anchor, once it has been delivered."""
 
 
-class _BookNow(msgspec.Struct, frozen=True, gc=False):
-    """The book at one instant."""
-
-    nav: Decimal
-    marks: Mapping[InstrumentId, Marked]
-    """Of what is held."""
-    greeks: GreekSum
-    vol: float
-    """Mean implied volatility of the options by their size, fractions a year; 0 without any."""
-    is_last_hours: bool
-    """Whether an option is in its last hours."""
-
-
 class PnlExplain:
     """P&L explain of an account, from mark to mark.
 
@@ -351,7 +338,7 @@ class PnlExplain:
         and the mark is slippage. Costs are negative. Where the quote was lost the distance to the model's
         mark is mark noise, in the residual.
         """
-        units = signed_quantity * multiplier
+        units = signed_quantity if multiplier == 1 else signed_quantity * multiplier
         self._fees -= fee
         number = None if quote is None else quote.instrument_id
         if number in self._terms and self._state.is_lost(number):
@@ -361,9 +348,10 @@ class PnlExplain:
         if quote is None:
             mark, half_spread = price, ZERO
         else:
+            bid, ask = quote.bid, quote.ask
             mark = exact_price(mark_price(quote))
-            has_both = quote.bid == quote.bid and quote.ask == quote.ask
-            half_spread = exact_price(0.5 * (quote.ask - quote.bid)) if has_both else ZERO
+            # NaN equals nothing
+            half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
             fair = self._fair(quote.instrument_id) if self._decimals == COIN_DECIMALS else None
             if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
@@ -510,6 +498,8 @@ class PnlExplain:
         units = float(position.quantity) * position.multiplier
         contract = self._instruments.by_id[instrument_id]
         mark, valuation = marked
+        if mark is not None and type(contract) is not OptionContract:
+            return _Leg(instrument_id, units, mark, True, now_ns, None, None)
         state = None
         if valuation is not None:
             assert type(contract) is OptionContract
@@ -597,9 +587,8 @@ class PnlExplain:
         """
         if self._opens:
             self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
-        book = self._book_now(now_ns)
-        self.marks = book.marks
-        nav, greeks = book.nav, book.greeks
+        nav, marks, greeks, vol, is_last_hours = self._book_now(now_ns)
+        self.marks = marks
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
@@ -610,7 +599,7 @@ class PnlExplain:
             legs, self._ended = (*legs, *self._ended), []
         for leg in legs:
             before = leg.shown
-            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, book.marks)
+            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
             delta += running.delta - before.delta
             gamma += running.gamma - before.gamma
             if leg.state is None:
@@ -634,8 +623,9 @@ class PnlExplain:
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
-        parts, form = NO_PARTS.copy(), self._form
-        explained = NO_AMOUNT + self._carry + spread + fees + slippage
+        booked, form = self._carry, self._form
+        parts = {"spread": spread, "fees": fees, "slippage": slippage}
+        explained = NO_AMOUNT + booked + spread + fees + slippage
         if delta:
             parts["delta"] = amount = Decimal(form % delta)
             explained += amount
@@ -645,43 +635,48 @@ class PnlExplain:
                 if value:
                     parts[name] = amount = Decimal(form % value)
                     explained += amount
-        parts["carry"] += self._carry
-        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
+        if booked or carry:
+            parts["carry"] = parts.get("carry", NO_AMOUNT) + booked  # a sum has no negative zero
         parts["residual"] = change - explained
-        night = self.overnight if self._is_overnight else None
-        for totals in (self.totals,) if night is None else (self.totals, night):
-            for name, amount in parts.items():
-                if amount:
-                    totals[name] += amount
+        totals, night = self.totals, self.overnight if self._is_overnight else None
+        for name, amount in parts.items():
+            if amount:
+                totals[name] += amount
+                if night is not None:
+                    night[name] += amount
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         if nav > self.high_water:  # noqa: PLR1730 - a call less
             self.high_water = nav
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
-        step = LAST_ANCHOR_NS if book.is_last_hours else ANCHOR_NS
-        is_due = now_ns // step != self._anchor_ns // step
-        if is_anchor or is_due or night is not None or self._is_found:
+        step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
+        if is_anchor or now_ns // step != self._anchor_ns // step or night is not None or self._is_found:
             self._is_found = False
-            self.rebase(now_ns, book.marks)
+            self.rebase(now_ns, marks)
         self._is_overnight = False
-        return Mark(
-            ts_ns=now_ns,
-            nav=nav,
-            nav_change=change,
-            parts=parts,
-            spot=(book.marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0,
-            net_delta_shares=greeks.delta + greeks.shares,
-            gamma_shares_per_usd=greeks.gamma,
-            theta_usd_per_day=greeks.theta / DAYS_PER_YEAR,
-            vega_usd_per_point=greeks.vega / 100.0,
-            implied_vol=book.vol,
-            gamma_rent=gamma + theta,
-            theta_paid=theta,
+        spot = (marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0
+        return Mark(  # by position: names take twice as long
+            now_ns,
+            nav,
+            change,
+            NO_PARTS | parts,
+            spot,
+            greeks.delta + greeks.shares,
+            greeks.gamma,
+            greeks.theta / DAYS_PER_YEAR,
+            greeks.vega / 100.0,
+            vol,
+            gamma + theta,
+            theta,
         )
 
-    def _book_now(self, now_ns: int) -> "_BookNow":
-        """Look at what is held at the marks of now."""
+    def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
+        """Return net asset value, marks and Greeks of what is held at the marks of now.
+
+        Then the mean implied volatility of the options by their size (fractions a year; 0 without any), and
+        whether one of them is in its last hours.
+        """
         nav, greeks, state = self._account.cash, GreekSum(), self._state
         marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
@@ -690,7 +685,8 @@ class PnlExplain:
             quantity = position.quantity
             if not quantity:
                 continue
-            units = float(quantity) * position.multiplier
+            multiplier = position.multiplier
+            units = float(quantity) * multiplier
             mark, valuation = state.mark(instrument_id), None
             if type(self._instruments.by_id[instrument_id]) is OptionContract:
                 valuation = self._delta_engine.value(instrument_id, now_ns)
@@ -700,7 +696,7 @@ class PnlExplain:
                 nav -= quantity * position.contract_usd / price
                 greeks.shares += units * position.contract_usd / float(price)
                 continue
-            nav += quantity * position.multiplier * price
+            nav += quantity * price if multiplier == 1 else quantity * multiplier * price
             if valuation is None:
                 greeks.shares += units
                 continue
@@ -708,7 +704,7 @@ class PnlExplain:
             vol_sum += abs(units) * valuation.vol
             vol_weight += abs(units)
             is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
-        return _BookNow(nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours)
+        return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours
 
     def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
         """Return what has moved a leg since its anchor."""
@@ -727,7 +723,9 @@ class PnlExplain:
                 earned = units * contract_usd * step / (leg.mark * mark)
                 bend = -units * contract_usd * step * step / leg.mark**3
                 return LegParts(delta=earned - bend, gamma=bend)
-            paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if market.dividends else 0.0
+            if not market.dividends:
+                return LegParts(0.0, units * (mark - leg.mark))
+            paid = self._dividends(instrument_id, leg.ts_ns, now_ns)
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
         terms, end = self._terms[instrument_id], None
         if now is not None:

@@ -22,14 +22,14 @@ class PositionGreeks(msgspec.Struct, frozen=True, gc=False):
         return self.option_delta_shares + self.owned_shares
 
 
-class GreekSum:
+class GreekSum(msgspec.Struct, gc=False):
     """Running sum of Greeks over options and shares."""
 
-    __slots__ = ("delta", "gamma", "shares", "theta", "vega")
-
-    def __init__(self, shares: float = 0.0) -> None:
-        self.delta = self.gamma = self.theta = self.vega = 0.0
-        self.shares = shares
+    shares: float = 0.0
+    delta: float = 0.0
+    gamma: float = 0.0
+    theta: float = 0.0
+    vega: float = 0.0
 
     def add(self, units: float, greeks: OptionGreeks) -> None:
         """Add ``units`` (contracts times multiplier, signed) of an option."""

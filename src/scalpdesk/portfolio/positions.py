@@ -499,7 +499,10 @@ class Account:
 
     def pay_for(self, signed_quantity: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
         """Book the cash of an execution and its fee."""
-        self.cash -= signed_quantity * price * multiplier + fee
+        paid = signed_quantity * price
+        if multiplier != 1:  # an int beside a Decimal costs twice as much as a Decimal
+            paid *= multiplier
+        self.cash -= paid + fee
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

@@ -91,7 +91,7 @@ def quantity_is_sane(context: OrderContext) -> str | None:
     quantity = context.intent.quantity
     if not quantity.is_finite() or quantity <= ZERO:
         return f"order size {quantity} is not above zero"
-    most = context.limits.max_order_contracts if context.is_option else context.limits.max_order_shares
+    most = context.resolved.order_contracts if context.is_option else context.resolved.order_shares
     if quantity <= most:
         return None
     return f"order of {quantity} {_unit(context)} is above the limit of {most}"
@@ -411,9 +411,9 @@ def position_within_limits(context: OrderContext) -> str | None:
         if size <= most or size <= abs(held):
             return None
         return f"position would be {size} shares, limit {most} (risk.max_position_shares)"
-    most = context.limits.max_short_contracts
-    if worst < 0 and side is Side.SELL and size > most:
-        return f"position would be {size} contracts short, limit {most} (risk.max_short_contracts)"
+    short = context.limits.max_short_contracts
+    if worst < 0 and side is Side.SELL and size > short:
+        return f"position would be {size} contracts short, limit {short} (risk.max_short_contracts)"
     most = resolved.option_contracts
     if size > most:
         return f"position would be {size} contracts, limit {most} (risk.max_option_contracts)"

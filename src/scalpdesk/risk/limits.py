@@ -212,13 +212,15 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 *[most - int(most * kept) for most in (orders, messages, self.max_live_orders)]
             )
         return ResolvedLimits(
-            option_contracts=self.max_option_contracts or 5 * self.max_order_contracts,
-            expiry_contracts=self.max_expiry_contracts or 10 * self.max_order_contracts,
-            underlying_contracts=self.max_underlying_contracts or 20 * self.max_order_contracts,
-            position_shares=self.max_position_shares or 5 * self.max_order_shares,
+            order_contracts=Decimal(self.max_order_contracts),
+            order_shares=Decimal(self.max_order_shares),
+            option_contracts=Decimal(self.max_option_contracts or 5 * self.max_order_contracts),
+            expiry_contracts=Decimal(self.max_expiry_contracts or 10 * self.max_order_contracts),
+            underlying_contracts=Decimal(self.max_underlying_contracts or 20 * self.max_order_contracts),
+            position_shares=Decimal(self.max_position_shares or 5 * self.max_order_shares),
             messages_per_minute=messages,
-            window_contracts=self.max_window_contracts or 10 * self.max_order_contracts,
-            window_shares=self.max_window_shares or 10 * self.max_order_shares,
+            window_contracts=Decimal(self.max_window_contracts or 10 * self.max_order_contracts),
+            window_shares=Decimal(self.max_window_shares or 10 * self.max_order_shares),
             repeats_per_minute=self.max_repeats_per_minute or max(orders // 2, 1),
             flips_per_minute=self.max_flips_per_minute or max(orders // 6, 1),
             throttles=throttles,
@@ -240,15 +242,20 @@ class Throttle(NamedTuple):
 
 
 class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits with their defaults worked out, see :class:`RiskLimits` for each; sizes are unsigned."""
+    """Limits with their defaults worked out, see :class:`RiskLimits` for each.
 
-    option_contracts: int
-    expiry_contracts: int
-    underlying_contracts: int
-    position_shares: int
+    Sizes are unsigned, and ``Decimal`` as the quantities that they bound: an int costs twice as much.
+    """
+
+    order_contracts: Decimal
+    order_shares: Decimal
+    option_contracts: Decimal
+    expiry_contracts: Decimal
+    underlying_contracts: Decimal
+    position_shares: Decimal
     messages_per_minute: int
-    window_contracts: int
-    window_shares: int
+    window_contracts: Decimal
+    window_shares: Decimal
     repeats_per_minute: int
     flips_per_minute: int
     throttles: dict[Purpose, Throttle]

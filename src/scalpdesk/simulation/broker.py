@@ -231,37 +231,36 @@ class Broker:
         Refused
             When a rule forbids it; the order then does not exist.
         """
-        ledger = self.ledger
+        ledger, entry = self.ledger, self.entry
         account = ledger.accounts[account_name]
         if account.trading_blocked:
             raise Refused(Cause.ACCOUNT_BLOCKED)
-        if request.client_order_id is not None and request.client_order_id in account.by_client_id:
+        if request.client_order_id in account.by_client_id:
             raise Refused(Cause.DUPLICATE_CLIENT_ID)
         fault = None if ledger.faults.is_quiet else ledger.faults.take("submit", request.symbol)
         if fault is not None and fault.name == "reject":
             raise self.staged.refusal(fault)
         if request.instrument_id is None or request.kind is not MARKET:
-            self.entry.check_form(request)  # who knows the instrument sends no prices with a market order
+            entry.check_form(request)  # who knows the instrument sends no prices with a market order
         if request.structure is MLEG:
-            order = self.entry.legs(account, request)
+            order = entry.legs(account, request)
             for leg in order.legs:
                 assert leg.instrument_id is not None
                 self.expiry.watch(leg.instrument_id)
         else:
-            order = self.entry.single(account, request)
+            order = entry.single(account, request)
             if order.instrument_id not in self.expiry.watched:
                 assert order.instrument_id is not None
                 self.expiry.watch(order.instrument_id)
-        goes_at_once = self.entry.is_open and order.lifetime is not OPG
-        if not goes_at_once:
+        if not entry.is_open or order.lifetime is OPG:
             order.status, order.was_queued = ACCEPTED, True
-        if self._effect_latency_ns is not None or not goes_at_once:
             ledger.emit(order, order.status.value)
-        if goes_at_once:
-            if fault is None and self._effect_latency_ns is None:
-                self.activate(order)
-            else:
-                self._later(lambda: self.staged.activate(order, fault, self.activate))
+        elif fault is None and self._effect_latency_ns is None:
+            self.activate(order)
+        else:
+            if self._effect_latency_ns is not None:
+                ledger.emit(order, order.status.value)
+            self._later(lambda: self.staged.activate(order, fault, self.activate))
         return order
 
     def cancel(self, account_name: str, order_id: str) -> None:

@@ -256,14 +256,14 @@ class BrokerConnection:
             if type(update) is Booking:
                 arrived.append(update.change)
                 continue
-            order, kind, ts_ns, trade = update.order, update.event, update.ts_ns, update.execution
+            order, ts_ns, trade = update.order, update.ts_ns, update.execution
             recv_ns = now_ns if at_once else ts_ns + self._back_ns
-            if kind == "new" and not order.legs and not order.was_queued:
-                reply(OrderAccepted(order.client_order_id, ts_ns, recv_ns, order.order_id))
-            elif trade is not None and kind in FILLS:
+            if trade is not None and update.event in FILLS:
                 for part in update.leg_executions or (trade,):
                     name, execution = part.client_order_id, part.execution_id
                     reply(OrderFilled(name, ts_ns, recv_ns, execution, part.quantity, part.price, part.fee))
+            elif update.event == "new" and not order.legs and not order.was_queued:
+                reply(OrderAccepted(order.client_order_id, ts_ns, recv_ns, order.order_id))
             else:
                 for leg in (order,) if order.instrument_id is not None else order.legs:
                     for event in self._events(order, leg.client_order_id, update, recv_ns):

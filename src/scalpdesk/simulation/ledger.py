@@ -300,13 +300,17 @@ class Ledger:
         if instrument.contract_usd:
             cash = signed * instrument.contract_usd / price
         else:
-            cash = (-value if side is BUY else value) * instrument.multiplier
+            cash = -value if side is BUY else value
+            if instrument.multiplier != 1:  # an int beside a Decimal costs twice as much as a Decimal
+                cash *= instrument.multiplier
         if quantity % ONE and instrument.currency == "USD":
             cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
         account.book(number, signed, price, cash - fee)
-        order.filled += quantity
+        filled = order.filled = order.filled + quantity
         order.value += value
-        left = order.quantity - order.filled - order.busted
+        left = order.quantity - filled
+        if order.busted:
+            left -= order.busted
         if not left:
             account.unended.pop(order.order_id, None)
         execution = Execution(
@@ -320,7 +324,7 @@ class Ledger:
             price,
             fee,
             self.now_ns,
-            order.filled,
+            filled,
             left,
         )
         account.executions.append(execution)

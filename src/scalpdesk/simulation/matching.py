@@ -65,13 +65,13 @@ class Matcher:
         if found is None:
             return
         quantity, price = found
-        if quantity <= ZERO:
-            return
-        if quantity < resting.leaves:
-            if order.lifetime is TimeInForce.FOK:
+        if quantity is not resting.leaves:  # most orders are filled whole
+            if quantity <= ZERO:
                 return
-        else:
-            quantity = resting.leaves
+            if quantity >= resting.leaves:
+                quantity = resting.leaves
+            elif order.lifetime is TimeInForce.FOK:
+                return
         if type(order.instrument) is OptionContract:
             credible = credible_price(
                 order.instrument, quote, ledger.spot_of(order.instrument), price, resting.sign
@@ -127,7 +127,7 @@ class Matcher:
         held = None
         if ledger.keeps_history:
             held = ledger.accounts[order.account].quantity(order.instrument_id)
-        if execution.leaves > ZERO:
+        if execution.leaves:
             if order.status is NEW:
                 order.status = Status.PARTIALLY_FILLED
             ledger.emit(order, "partial_fill", execution, held)

