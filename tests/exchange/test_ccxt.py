@@ -138,7 +138,8 @@ def test_ether_is_traded_in_its_own_sizes_and_coin(trade):
         ticker = await at.rest.fetch_ticker(swap)
         sold = await at.rest.create_order(swap, "market", "sell", 301)
         assert (sold["status"], sold["filled"], sold["average"]) == ("closed", 301, ticker["bid"])
-        await at.rest.create_order(option, "market", "buy", 1)
+        bought = await at.rest.create_order(option, "market", "buy", 1)
+        assert float(bought["info"]["commission"]) == pytest.approx(0.0003)
         (trade_of,) = await at.rest.fetch_my_trades(option)
         assert trade_of["fee"] == {"currency": "ETH", "cost": pytest.approx(0.0003)}
         balance = await at.rest.fetch_balance({"code": "ETH"})

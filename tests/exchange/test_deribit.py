@@ -273,7 +273,7 @@ def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
     for leg in legs:
         assert (leg["order_id"], leg["label"], leg["amount"]) == (order["order_id"], "whole", 0.5)
         assert (leg["direction"], leg["combo_trade_id"]) == (direction, trade["trade_id"])
-    assert trade["fee"] == pytest.approx(sum(leg["fee"] for leg in legs), abs=1e-12)
+    assert order["commission"] == trade["fee"] == pytest.approx(sum(leg["fee"] for leg in legs), abs=1e-12)
     assert desk("private/get_user_trades_by_order", order_id=order["order_id"]) == legs
     assert desk("private/get_order_state_by_label", currency="BTC", label="whole") == [order]
     change = desk.notes("user.changes.any.BTC.raw")[-1]

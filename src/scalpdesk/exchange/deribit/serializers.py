@@ -282,7 +282,7 @@ class Messages:
     def order(self, order: BrokerOrder) -> dict[str, Any]:
         """Return an order with all that its edits filled."""
         size = 1 if order.instrument is None else order.instrument.contract_usd or 1
-        average, before, limit = self._average(order), self._names.filled_before(order), order.limit_price
+        mine, before, limit = self._executions(order), self._names.filled_before(order), order.limit_price
         _, side = self._names.combo_of.get(order.order_id, ("", order.side))
         if side is not order.side and limit is not None:  # of a combo that is sold
             limit = -limit
@@ -296,7 +296,7 @@ class Messages:
             "amount": plain_number((order.quantity + before) * size),
             "contracts": plain_number(order.quantity + before),
             "filled_amount": plain_number((order.filled + before) * size),
-            "average_price": plain_number(average),
+            "average_price": plain_number(self._average(order, mine)),
             "price": price,
             "time_in_force": NAMES_OF_LIFETIMES.get(order.lifetime, "good_til_cancelled"),
             "post_only": False,
@@ -305,7 +305,7 @@ class Messages:
             "creation_timestamp": order.created_ns // MS,
             "last_update_timestamp": order.updated_ns // MS,
             "max_show": plain_number(order.quantity * size),
-            "commission": 0.0,
+            "commission": plain_number(sum((each.fee for each in mine), ZERO)),
             "profit_loss": 0.0,
             "api": True,
             "web": False,
@@ -317,16 +317,20 @@ class Messages:
             "reject_reason": order.reject_reason or "",
         }
 
-    def _average(self, order: BrokerOrder) -> Decimal | None:
+    def _executions(self, order: BrokerOrder) -> list[Execution]:
+        """Return the executions of an order, those before its edits and those of a combo's legs included."""
+        shown_id = self._names.shown_id
+        names = {shown_id(order.order_id), *(leg.order_id for leg in order.legs)}
+        account = self._world.ledger.accounts[order.account]
+        return [each for each in account.executions if shown_id(each.order_id) in names]
+
+    def _average(self, order: BrokerOrder, mine: list[Execution]) -> Decimal | None:
         """Return the mean price: of inverse contracts the harmonic one, of combos that of the direction."""
         if order.instrument is None:
             _, side = self._names.combo_of[order.order_id]
             return None if order.average is None else side.sign * order.average
         if not order.instrument.contract_usd and not order.replaces:
             return order.average
-        account, shown_id = self._world.ledger.accounts[order.account], self._names.shown_id
-        name = shown_id(order.order_id)
-        mine = [each for each in account.executions if shown_id(each.order_id) == name]
         if not order.instrument.contract_usd:
             paid = sum((each.quantity * each.price for each in mine), ZERO)
             return paid / sum(each.quantity for each in mine) if mine else None
