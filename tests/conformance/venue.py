@@ -40,7 +40,8 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import Gateway, KnownOrder, Notice, NoticeKind
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
+"""Of whatever ends of itself: only a check that fails waits so long, on however slow a machine."""
 D = Decimal
 
 

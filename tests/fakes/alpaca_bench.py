@@ -25,6 +25,9 @@ FAULTS = {
     "cancel_too_late": Fault("cancel_too_late"),
 }
 
+PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
+"""Options of a gateway whose exchange may be slow to answer: both share one loop, and it may be busy."""
+
 
 class Key:
     """A key that does not show itself."""
@@ -69,7 +72,7 @@ class AlpacaBench:
     def gateway(self) -> Gateway:
         key = self.server.keyring.credentials[0]
         options = GatewayOptions(
-            options_level=3, absent_after_seconds=0.4, requests_per_minute=60_000, timeout_seconds=2.0
+            options_level=3, absent_after_seconds=0.4, requests_per_minute=60_000, **PATIENT
         )
         return AlpacaGateway(
             endpoints=Endpoints.at(self.server.url),

@@ -96,7 +96,7 @@ def test_conformance(check, socket_enabled):
         bench = SandboxBench()
         await bench.start()
         try:
-            await asyncio.wait_for(check(bench), 30)
+            await asyncio.wait_for(check(bench), 2.0 * conformance.PATIENCE_SECONDS)
         finally:
             await bench.stop()
 

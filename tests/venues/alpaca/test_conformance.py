@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from conformance.venue import CHECKS
+from conformance.venue import CHECKS, PATIENCE_SECONDS
 from fakes.alpaca_bench import AlpacaBench
 from scalpdesk.venues.contract import Gateway
 
@@ -16,7 +16,7 @@ def test_conformance(check, socket_enabled):
         bench = AlpacaBench()
         await bench.start()
         try:
-            await asyncio.wait_for(check(bench), 30)
+            await asyncio.wait_for(check(bench), 2.0 * PATIENCE_SECONDS)
         finally:
             await bench.stop()
 

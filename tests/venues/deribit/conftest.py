@@ -31,6 +31,11 @@ from scalpdesk.venues.contract import Notice, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway, build_gateway
 
 DAY = date(2025, 3, 5)
+PATIENCE_SECONDS = 60.0
+"""Of whatever ends of itself: only a test that fails waits so long, on however slow a machine."""
+LOST_SECONDS = 0.2
+"""Of a request that is never answered."""
+HOUR_SECONDS = 3_600.0
 
 
 class VenueClock:
@@ -73,8 +78,8 @@ class Bench:
                 "secret": Secret(key.secret),
                 "currency": "BTC",
                 "url": self.server.url,
-                "timeout_seconds": 1.0,
-                "acceptance_seconds": 0.2,
+                "timeout_seconds": PATIENCE_SECONDS,
+                "acceptance_seconds": HOUR_SECONDS,
             }
             | changes
         )
@@ -147,11 +152,36 @@ class Bench:
         return await self._until(lambda: self.notices(name), count)
 
     async def _until(self, found: Callable[[], list[Any]], count: int) -> list[Any]:
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found()) < count:
                 self.moved.clear()
                 await self.moved.wait()
         return found()
+
+    def swallow(self, method: str, *, after: bool) -> None:
+        """Let a request be lost, or its answer where it is taken in ``after`` all; the desk gives up soon."""
+        true = self.server.rpc.receive
+
+        def receive(session: Any, text: str) -> None:
+            if f'"{method}"' not in text:
+                true(session, text)
+            elif after:
+                session.send, kept = lambda _: None, session.send
+                true(session, text)
+                session.send = kept
+
+        self.server.rpc.receive = receive
+        for gateway in self.gateways:
+            self._give_up_soon(gateway._orders, method)
+
+    @staticmethod
+    def _give_up_soon(connection: Any, method: str) -> None:
+        true = connection._ask
+
+        async def ask(name: str, params: Any, timeout_seconds: float | None = None) -> Any:
+            return await true(name, params, LOST_SECONDS if name == method else timeout_seconds)
+
+        connection._ask = ask
 
     async def round_trip(self, gateway: DeribitGateway) -> None:
         """Wait until what either side has sent so far was read and answered."""
@@ -201,7 +231,7 @@ def on_bench(coin_tape, socket_enabled):
             await server.start()
             bench = Bench(server)
             try:
-                await scenario(bench)
+                await asyncio.wait_for(scenario(bench), 2.0 * PATIENCE_SECONDS)
             finally:
                 await bench.close()
 
