@@ -26,8 +26,8 @@ def test_the_page_ends_with_a_desk_that_is_killed(tmp_path):
     assert desk.stdout.readline().startswith("the desk's page: http://localhost:")
     page = os.pidfd_open(int(desk.stdout.readline()))
     desk.send_signal(signal.SIGKILL)
-    desk.wait(10)
-    ended, _, _ = select.select([page], [], [], 10.0)
+    desk.wait(60)
+    ended, _, _ = select.select([page], [], [], 60.0)
     assert ended
     os.close(page)
     desk.stdin.close()

@@ -37,7 +37,7 @@ def run_in_a_process(hash_seed: str, *seeds: int) -> list[tuple[str, int, str]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     rows = [line.split() for line in done.stdout.splitlines()]
     return [(digest, int(orders), cash) for digest, orders, cash in rows]
@@ -60,7 +60,7 @@ def desk_command(folder: Path, hash_seed: str, *arguments: str) -> dict:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

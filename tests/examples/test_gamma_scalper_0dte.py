@@ -206,7 +206,7 @@ def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, ex
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
         scalper = folder.Scalper(folder.Settings(os.environ))
         try:
-            assert scalper.dealers.arrived.wait(30)
+            assert scalper.dealers.arrived.wait(120)
             (hedge,) = scalper.on_market_event(DOCUMENTED_EVENT)
         finally:
             scalper.dealers.stop()

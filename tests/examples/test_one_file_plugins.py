@@ -170,6 +170,6 @@ def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
     )
     plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=1)
     plan = replace(plan, state=tmp_path / "state")
-    summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 60))
+    summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 600))
     assert (summary["orders"], summary["fills"], summary["end_positions"]) == (2, 2, {})
     assert summary["pnl"]["total"] == "-0.06"

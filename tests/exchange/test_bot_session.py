@@ -37,7 +37,7 @@ pytestmark = [
 ]
 MINUTES = 389
 YEAR_MINUTES = 252 * 390
-PATIENCE = 60
+PATIENCE = 300
 
 
 def normal(x: float) -> float:

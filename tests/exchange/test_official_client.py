@@ -114,7 +114,7 @@ def _sessions_end_with_the_test() -> Iterator[None]:
 TODAY = date(2026, 11, 18)
 DAY = TimeInForce.DAY
 BUY, SELL = OrderSide.BUY, OrderSide.SELL
-PATIENCE = 20
+PATIENCE = 120
 
 
 @pytest.fixture
@@ -612,7 +612,7 @@ def event_of(update: Any) -> str:
 def wait_for_streams(venue: Any, count: int) -> None:
     """Wait until the venue has as many listening streams."""
     done = threading.Event()
-    for _ in range(400):
+    for _ in range(PATIENCE * 50):
         if venue.admin("streams")["ready"] >= count:
             return
         done.wait(0.02)

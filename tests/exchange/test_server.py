@@ -25,7 +25,7 @@ pytestmark = pytest.mark.enable_socket
 
 
 def call(venue, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", venue.server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", venue.server.port, timeout=120)
     try:
         headers = {"APCA-API-KEY-ID": venue.key, "APCA-API-SECRET-KEY": venue.secret}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -85,7 +85,7 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
         request = urllib.request.Request(f"{venue.url}/admin/state", headers=headers)
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request, timeout=20)
+            urllib.request.urlopen(request, timeout=120)
         assert caught.value.code == 403
         caught.value.close()
     for name, body in (
@@ -116,7 +116,7 @@ def test_as_fast_as_can_be_waits_for_who_reads(socket_enabled):
             async with session.post(f"{venue.url}/admin/speed", json={"speed": "max"}) as answer:
                 assert answer.status == 200
             while len(seen) < 59:
-                (quote,) = (await stream.receive(timeout=20)).json()
+                (quote,) = (await stream.receive(timeout=120)).json()
                 async with session.get(f"{venue.url}/admin/clock") as answer:
                     seen.append((quote["t"], (await answer.json())["now"]))
             await stream.close()
@@ -158,7 +158,7 @@ def test_the_command_says_where_it_is(socket_enabled):
             key, secret = line["keys"]["alpaca"]
             headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
             request = urllib.request.Request(f"{line['urls']['alpaca']}/v2/clock", headers=headers)
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.loads(answer.read())["is_open"] is True
             assert len(line["accounts"]) == 2
         finally:

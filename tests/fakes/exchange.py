@@ -201,7 +201,7 @@ class Venue:
         self.server = build_server(plan, ManualClock(start_ns()))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(20), "the exchange did not start"
+        assert self._ready.wait(120), "the exchange did not start"
         self.url = self.server.url
         self.ws = self.url.replace("http", "ws")
         first = self.server.keyring.credentials[0]
@@ -222,13 +222,13 @@ class Venue:
     def stop(self) -> None:
         assert self._done is not None
         self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(20)
+        self._thread.join(120)
         assert not self._thread.is_alive()
 
     def admin(self, name: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/admin/{name}", data=data)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.loads(answer.read())
 
     def advance(self, seconds: float) -> None:

@@ -13,8 +13,11 @@ import sys
 import time
 import traceback
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from fakes.live import until
+from fakes.live_session import status_of
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
@@ -57,6 +61,8 @@ BUSY_IN_COIN = (
     "venue.requests_per_minute=1000000",  # its minutes are those of the wall
 )
 """The same for the one that trades coin options."""
+PATIENCE_SECONDS = 300.0
+"""Of whatever ends of itself: only a test that fails waits so long."""
 COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
 
 
@@ -91,12 +97,12 @@ class Exchange:
         self.key, self.secret = ready["keys"][venue]
 
     def get(self, name: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=120) as reply:
             return json.load(reply)
 
     def post(self, name: str, /, **body: Any) -> Any:
         request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
 
     def speed(self, seconds_a_second: float) -> None:
@@ -209,23 +215,45 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     pid = fork_desk(plan, report)
-    began = time.monotonic()
-    while not (report.exists() and report.stat().st_size):
-        if time.monotonic() - began > 30 or os.waitpid(pid, os.WNOHANG)[0]:
-            raise AssertionError(report.with_suffix(".log").read_text()[-3000:])
-        time.sleep(0.01)
-    while len(exchange.get("fills")) < wanted and time.monotonic() - began < 60:
-        time.sleep(0.1)
-    exchange.speed(1)  # on a busy machine the market would outrun the last hedges
-    seen = 0
-    while time.monotonic() - began < 90 and (now := len(exchange.get("fills"))) > seen:
-        seen = now
-        time.sleep(1.0)
-    exchange.speed(0)
-    time.sleep(1.5)  # answers under way arrive; a last round of reconciliation
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
+    give_up = time.monotonic() + PATIENCE_SECONDS
+
+    def wait_until(is_so: Callable[[], Any], pause_seconds: float) -> None:
+        while not is_so():
+            if time.monotonic() > give_up or os.waitpid(pid, os.WNOHANG)[0]:
+                raise AssertionError(report.with_suffix(".log").read_text()[-3000:])
+            time.sleep(pause_seconds)
+
+    try:
+        wait_until(lambda: report.exists() and report.stat().st_size, 0.01)
+        wait_until(lambda: len(exchange.get("fills")) >= wanted, 0.1)
+        exchange.speed(1)  # on a busy machine the market would outrun the last hedges
+        seen = [wanted]
+
+        def is_quiet() -> bool:
+            seen.append(len(exchange.get("fills")))
+            return seen[-1] == seen[-2]
+
+        wait_until(is_quiet, 1.0)
+        exchange.speed(0)
+        wait_until(lambda: _agree_on_cash(exchange, folder), 0.1)  # answers under way have arrived
+        time.sleep(1.5)  # a last round of reconciliation
+        os.kill(pid, signal.SIGTERM)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
     return json.loads(report.with_suffix(".summary").read_text())
+
+
+def _agree_on_cash(exchange: Exchange, folder: Path) -> bool:
+    found = status_of(folder)
+    if found is None:
+        return False
+    owed = Decimal(exchange.get("accounts")[0]["cash"]) - Decimal(found["cash"])
+    return abs(owed) < Decimal("1e-8" if exchange.venue == "deribit" else "0.004")
 
 
 def journaled_names(run_dir: Path) -> set[str]:

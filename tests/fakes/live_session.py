@@ -187,12 +187,12 @@ class ExchangeProcess:
         self.key, self.secret = ready["keys"][wanted.venue]
 
     def get(self, name: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=30) as reply:
+        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=120) as reply:
             return json.load(reply)
 
     def post(self, name: str, **body: Any) -> Any:
         request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
 
     def close(self) -> None:
@@ -202,13 +202,13 @@ class ExchangeProcess:
             self.process.stdout.close()
 
 
-def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Played:
+def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Played:
     """Trade a session; return when both sides are still."""
     exchange = ExchangeProcess(wanted)
     desk: subprocess.Popen[bytes] | None = None
     try:
         desk = _start_desk(exchange, folder, wanted)
-        give_up = time.monotonic() + 60.0
+        give_up = time.monotonic() + 300.0
         _until(lambda: _is_following(exchange, folder, wanted.streams), desk, folder, give_up)
         began = time.monotonic()
         exchange.post("speed", speed="max")
@@ -275,23 +275,24 @@ def _instant_ns(text: str) -> int:
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
 
 
-def _status(folder: Path) -> dict[str, Any] | None:
+def status_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the desk that runs below a folder says of itself."""
     runs = folder / "runs"
     desks = running_desks(runs) if runs.exists() else []
-    return ask(desks[0], {"do": "status"}) if desks else None
+    return ask(desks[0], {"do": "status"}, timeout_seconds=120.0) if desks else None
 
 
 def _is_following(exchange: ExchangeProcess, folder: Path, streams: int) -> bool:
     """Whether the desk has opened its session and its streams stand at the exchange."""
     if exchange.get("streams")["ready"] < streams:
         return False
-    found = _status(folder)
+    found = status_of(folder)
     return found is not None and found["session"] is not None
 
 
 def _is_still(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> bool:
     """Whether no order works on either side, and at Deribit the desk has booked all funding."""
-    found = _status(folder)
+    found = status_of(folder)
     if wanted.venue == "deribit" and found is not None:
         owed = Decimal(exchange.get("accounts")[0]["cash"]) - Decimal(found["cash"])
         if abs(owed) >= Decimal("1e-8"):

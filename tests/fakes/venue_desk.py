@@ -58,7 +58,7 @@ class VenueDesk:
 
     def live(self, meanwhile: Callable[["VenueDesk"], Awaitable[None]]) -> None:
         """Live until ``meanwhile`` is through."""
-        asyncio.run(asyncio.wait_for(self._live(meanwhile), 40))
+        asyncio.run(asyncio.wait_for(self._live(meanwhile), 120))
 
     async def _live(self, meanwhile: Callable[["VenueDesk"], Awaitable[None]]) -> None:
         await self.bench.start()

@@ -60,7 +60,8 @@ def test_an_endless_loop_is_interrupted_and_the_state_kept(tmp_path):
             pass
         return {"seen": len(seen)}
     """
-    with FolderProcess(folder(tmp_path, body, before=COUNTING), QUICK) as process:
+    patient = FolderLimits(time_limit_seconds=1.0, kill_after_seconds=60.0)
+    with FolderProcess(folder(tmp_path, body, before=COUNTING), patient) as process:
         replies = list(process.ask_all(events("ok", "loop", "ok")))
         assert process.restarts == 0
     assert "took longer than 1 s" in replies[1].failure

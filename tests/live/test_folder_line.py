@@ -40,7 +40,7 @@ class Answerer:
 
     def answer(self, ask, now_ns):
         self.asked.append(ask.request)
-        self.may_answer.wait(10.0)
+        self.may_answer.wait(120.0)
         if self.error is not None:
             raise self.error
         return FolderAnswered(now_ns, now_ns, ask.request, ("{}",), owner=ask.owner)

@@ -1,6 +1,7 @@
 """Dealer gamma beside a trading desk: known, or not known in every way, the desk trades as it would."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ BEFORE_OPEN = datetime(2018, 2, 5, 14, 29, tzinfo=UTC)
 WANTED = Wanted(
     minutes=3.0,
     contracts=6,
-    overrides=(*Wanted().overrides, "entry.not_before=09:31", "gex.timeout_seconds=0.3"),
+    overrides=(*Wanted().overrides, "entry.not_before=09:31", "gex.timeout_seconds=20"),
 )
 
 
@@ -93,7 +94,9 @@ def is_gone(server):
 )
 def test_whatever_the_store_does_it_is_said_once_and_trading_goes_on(server, tmp_path, fails, reason):
     fails(server)
-    played = play(tmp_path, WANTED)
+    patience = 0.3 if fails in (hangs, is_gone) else 20.0
+    overrides = (*WANTED.overrides, f"gex.timeout_seconds={patience}")
+    played = play(tmp_path, replace(WANTED, overrides=overrides))
     assert [math.isnan(one.exposure_usd) for one in told(played)] == [True]
     assert reason in told(played)[0].reason
     assert len(warnings_on(tmp_path)) == 1

@@ -57,7 +57,7 @@ class Bench:
         return [msgspec.json.decode(one, type=DeskMessage) for one in lines]
 
     def beat_until(self, condition):
-        ends = time.monotonic() + 20.0
+        ends = time.monotonic() + 120.0
         while not condition():
             assert time.monotonic() < ends
             self.guard.beat()
@@ -90,7 +90,7 @@ def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     assert told[2].order.client_order_id == "b"
     assert [level for level, _ in bench.said] == ["warning"]
     bench.guard.end(clean=True)
-    assert bench.guard.wait(10.0) == 0
+    assert bench.guard.wait(120.0) == 0
     assert kinds(bench.told(2))[-1] == "end"
 
 
@@ -114,7 +114,7 @@ def test_refusals_are_said_and_tried_again(bench):
 
 def test_nothing_is_started_any_more_after_the_end(bench):
     bench.guard.end(clean=True)
-    assert bench.guard.wait(10.0) == 0
+    assert bench.guard.wait(120.0) == 0
     for _ in range(3):
         bench.guard.beat()
     assert (bench.guard.restarts, bench.started) == (0, 1)
@@ -152,7 +152,7 @@ def test_the_start_up_heartbeat_goes_on_while_the_loop_stands_still():
             enough.set()
 
     with startup_heartbeat(beat, lambda *_: None):
-        assert enough.wait(20.0)  # nothing else runs here: as in an import or a compilation
+        assert enough.wait(120.0)  # nothing else runs here: as in an import or a compilation
     count = len(beats)
     assert set(beats) == {"startup-heartbeat"}
     assert count == len(beats)

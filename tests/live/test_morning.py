@@ -145,7 +145,7 @@ def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabl
         await server.stop()
         return summary
 
-    summary = asyncio.run(asyncio.wait_for(play(), 60))
+    summary = asyncio.run(asyncio.wait_for(play(), 600))
     first, second = desks
     assert summary["run_id"] == second.header.run_id != first.header.run_id
     assert JournalReader(first.run_dir).sealed

@@ -51,7 +51,7 @@ def live(plan, exchange, meanwhile, *, speed=60):
             await meanwhile(desks[0])
         return await running
 
-    summary = asyncio.run(asyncio.wait_for(play(), 60))
+    summary = asyncio.run(asyncio.wait_for(play(), 600))
     return desks[0], summary
 
 

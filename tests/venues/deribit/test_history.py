@@ -105,7 +105,7 @@ def buy(venue, symbol, amount):
     request.add_header(
         "Authorization", "Basic " + base64.b64encode(f"{venue.key}:{venue.secret}".encode()).decode()
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         assert json.loads(answer.read())["result"]["order"]["order_state"] == "filled"
 
 
