@@ -151,6 +151,17 @@ def test_a_refused_cancel_returns_the_order_to_where_it_stands(manager, before, 
     assert manager.cancel(ID) == CancelOrder(ID)
 
 
+def test_after_each_refused_cancel_the_order_is_left_alone_twice_as_long_up_to_a_minute(manager):
+    manager.apply(ACCEPTED)
+    now_ns = 0
+    for pause_seconds in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert manager.may_cancel(ID, now_ns)
+        manager.cancel(ID)
+        manager.apply(CancelRejected(ID, now_ns, now_ns, "too late"))
+        now_ns += pause_seconds * 10**9
+        assert not manager.may_cancel(ID, now_ns - 1)
+
+
 def test_a_doubted_order_can_be_cancelled_without_losing_the_doubt(manager):
     manager.apply(DOUBTED)
     assert manager.cancel(ID) == CancelOrder(ID)

@@ -18,6 +18,7 @@ from scalpdesk.live.reconciliation import desk_picture
 from scalpdesk.orders.reconcile import (
     AccountChange,
     AccountPicture,
+    BookedFill,
     ForeignFill,
     OpenOrder,
     Reconciliation,
@@ -241,6 +242,8 @@ def test_a_trade_by_hand_and_a_delivery_of_the_same_shares_are_told_apart():
         ("-30", ["fee"], 0),
         ("970", ["transfer", "fee"], 0),
         ("970.30", ["transfer", "fee", "interest"], 0),
+        ("975.00", ["transfer", "fee", "interest"], 0),  # 5 of an equity of 10,000 may be interest
+        ("975.01", [], 1),
         ("500", [], 1),
     ],
 )
@@ -402,3 +405,20 @@ def test_a_fill_that_is_gone_at_the_venue_is_taken_back_with_its_fee_to_the_cent
     engine.handle(one.event)
     assert (desk.account.cash, desk.positions.quantity(SHARE)) == (cash, held)
     assert reconcile(desk_picture(engine), venue, BOOK) == EQUAL
+
+
+@pytest.mark.parametrize(("count", "is_found"), [(3, True), (4, False)])
+def test_the_earlier_of_two_equal_fills_is_found_busted_in_up_to_three_instruments(count, is_found):
+    """Each instrument was bought at 5 and then at 8; the venue took back what was bought at 5."""
+    numbers = (SHARE, CALL, PUT, LATER)[:count]
+    fills = tuple(
+        BookedFill(f"{number}-{price}", f"x{number}-{price}", number, D(1), D(price))
+        for price in (5, 8)
+        for number in numbers
+    )
+    ours = AccountPicture(NOON_NS, D(0), dict.fromkeys(numbers, D(2)), fills=fills)
+    back = sum(D(5) * (1 if number == SHARE else 100) for number in numbers)
+    found = reconcile(ours, AccountPicture(NOON_NS, back, dict.fromkeys(numbers, D(1))), BOOK)
+    busted = [one.event.client_order_id for one in found.explained if one.cause == "bust"]
+    assert busted == ([f"{number}-5" for number in numbers] if is_found else [])
+    assert bool(found.unexplained) is not is_found

@@ -45,6 +45,12 @@ def test_nothing_goes_outside_the_session(context, ask):
     assert ask(checks.session_is_open, context(in_session=False)) == "outside the trading session"
 
 
+@pytest.mark.parametrize("purpose", Purpose)
+def test_nothing_goes_while_trading_in_the_symbol_is_halted(context, ask, purpose):
+    one = context(on_share=True, intent=intent(purpose), is_halted=True)
+    assert ask(checks.symbol_trades, one) == "trading is halted in SPY"
+
+
 @pytest.mark.parametrize(
     ("on_share", "quantity", "reason"),
     [

@@ -30,6 +30,28 @@ def test_every_limit_has_a_largest_value_that_is_allowed_itself(name):
     assert f"risk.{name}" in caught.value.fix
 
 
+OF_EQUITY_AT_MOST_ALL = [
+    *("max_daily_loss_fraction", "max_position_fraction", "max_net_delta_fraction", "max_vega_fraction"),
+    *("max_theta_fraction", "max_underlying_fraction", "max_margin_fraction", "reduce_margin_fraction"),
+    *("flatten_margin_fraction", "max_reject_fraction", "price_collar_fraction"),
+]
+
+
+@pytest.mark.parametrize("name", OF_EQUITY_AT_MOST_ALL)
+def test_a_fraction_that_is_written_in_percent_is_refused(name):
+    with pytest.raises(ConfigError) as caught:
+        RiskLimits(**{name: 1.5})
+    assert caught.value.where == f"risk.{name}"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BOUNDS if name.startswith("max_") and "fraction" not in name]
+)
+def test_the_smallest_count_is_one(name):
+    others = {"max_messages_per_minute": {"max_orders_per_minute": 1}}.get(name, {})
+    assert getattr(RiskLimits(**others, **{name: 1}), name) == 1
+
+
 def test_every_number_among_the_limits_is_bounded():
     free = {"betas", "allowed_underlyings", "allowed_order_types"}
     assert set(RiskLimits.__struct_fields__) - free == set(BOUNDS)
