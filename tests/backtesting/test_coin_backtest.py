@@ -227,7 +227,7 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
     assert distance.fall is None
     assert distance.text(50_000.0).endswith(f"liquidate at {100_000 / coins:,.0f} (+98.0%).")
     assert at(97_000.0) == []
-    words = "maintenance margin is {:.0%} of equity, limit"
+    words = "maintenance margin is {:.0%} of collateral, limit"
     assert at(98_400.0) == [f"ACTIVE to REDUCING: {words.format(kept(98_400))} 60%"]
     assert at(98_500.0) == []
     assert at(98_800.0) == [f"REDUCING to FLATTENING: {words.format(kept(98_800))} 80%"]
@@ -280,14 +280,11 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
         ]
 
     vol = brentq(lambda vol: prices(58_000.0, vol)[0] - 0.034, 0.1, 2.0)
-    before = sum(prices(58_000.0, vol))
 
     def left(move):
-        """Equity less what is kept: 7.5 % and the mark, of a put at least 7.5 % of the mark"""
-        now = prices(58_000.0 * (1 + move), vol)
-        call, put = now
-        kept = 0.075 + call + max(0.075, 0.075 * put) + put
-        return nav - (sum(now) - before) - kept
+        """Cash less what is kept: 7.5 % and the mark, of a put at least 7.5 % of the mark."""
+        call, put = prices(58_000.0 * (1 + move), vol)
+        return 0.6 - (0.075 + call + max(0.075, 0.075 * put) + put)
 
     assert left(0.0) > 0
     assert distance.rise == pytest.approx(brentq(left, 0.0, 4.0), rel=1e-4)
@@ -296,11 +293,38 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
     monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
     monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
     assert main(["status"]) == 0
-    used = (nav - left(0.0)) / nav
+    used = (0.6 - left(0.0)) / nav
     prices_at = [f"{58_000 * (1 + brentq(left, *ends)):,.0f}" for ends in ((-0.9, 0.0), (0.0, 4.0))]
     (line,) = [each for each in capsys.readouterr().out.splitlines() if "liquidate" in each]
-    assert line.startswith(f"Maintenance margin is {used:.1%} of equity; the venue would liquidate at ")
+    assert line.startswith(f"Maintenance margin is {used:.1%} of collateral; the venue would liquidate at ")
     assert [word for word in line.split() if "," in word] == prices_at
+
+
+def test_bought_options_are_no_collateral_for_their_hedge(tape):
+    """Of 0.78 coin 0.68 are options: a short of 100,000 USD is closed 5 % up, not 70 %."""
+    _, engine = build_backtest(
+        settings("risk.max_daily_loss=2"), tape, run_id="r", mode="backtest", started_ns=0, seed=1
+    )
+    at_ns, expiry = tape.sessions[0].open_ns, DAY + timedelta(days=9)
+    legs = [tape.instruments.id_of(f"BTC-{expiry.day}MAR25-58000-{right}") for right in "CP"]
+    held = tuple(HeldPosition(leg, D(10), D("0.02")) for leg in legs)
+    swap = HeldPosition(0, D(-10_000), D(58_000))
+    cash = D("0.1") - D(100_000) / D(58_000)
+    engine.handle(AccountSnapshot(at_ns, at_ns, cash, (swap, *held)))
+    engine.handle(QuoteEvent(0, at_ns, at_ns, 57_999.0, 58_001.0, 9e6, 9e6))
+    engine.handle(SessionEvent(at_ns, at_ns, DAY.isoformat(), SessionPhase.OPEN, at_ns, at_ns + 10**14))
+    for leg in legs:
+        engine.handle(QuoteEvent(leg, at_ns + 1, at_ns + 1, 0.0335, 0.0345, 9.0, 9.0))
+
+    def left(move):
+        coins = 100_000 / (58_000 * (1 + move))
+        return float(cash) + coins - (0.01 + 0.00005 * coins) * coins
+
+    distance = engine.desk.margin_distance()
+    assert float(engine.desk.view.nav) == pytest.approx(0.78, abs=1e-9)
+    assert float(distance.used) == pytest.approx((0.1 - left(0.0)) / 0.1, rel=1e-9)
+    assert distance.rise == pytest.approx(brentq(left, 0.0, 1.0), rel=1e-6)
+    assert 0.04 < distance.rise < 0.06
 
 
 # dollars ------------------------------------------------------------------------------------------------

@@ -397,7 +397,7 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     shortable: tuple[InstrumentId, ...] = ()
     """Shares that are easy to borrow; what is not named may not be sold short."""
     margin_fraction: Decimal | None = None
-    """Maintenance margin over equity, of a venue that closes positions by it; None of any other."""
+    """Maintenance margin over collateral, of a venue that closes positions by it; None of any other."""
 
 
 @final

@@ -37,11 +37,11 @@ class MarginDistance(NamedTuple):
     """How far the price may move before the venue would close positions of an account in coin."""
 
     used: Decimal
-    """Maintenance margin over equity."""
+    """Maintenance margin over collateral."""
     fall: float | None
-    """Smallest fall of the price at which both are equal, a fraction below 0; None within 95 %."""
+    """Smallest fall at which it exceeds the margin balance, a fraction of the price; None within 95 %."""
     rise: float | None
-    """Smallest rise at which they are, a fraction; None within 400 %."""
+    """Smallest rise at which it does, a fraction; None within 400 %."""
 
     def text(self, spot: float) -> str:
         """Return the distances in words, with the prices from ``spot`` on."""
@@ -49,7 +49,7 @@ class MarginDistance(NamedTuple):
             f"{spot * (1.0 + move):,.0f} ({move:+.1%})" for move in (self.fall, self.rise) if move is not None
         ]
         where = f"at {' and '.join(ways)}" if ways else "at no price between a twentieth and five times it"
-        return f"Maintenance margin is {self.used:.1%} of equity; the venue would liquidate {where}."
+        return f"Maintenance margin is {self.used:.1%} of collateral; the venue would liquidate {where}."
 
 
 class Desk:
@@ -149,8 +149,9 @@ class Desk:
         return f"daily loss: {loss:.2f} at the limit of {-self._loss_limit:.2f}"
 
     def margin_fraction(self) -> Decimal | None:
-        """Return maintenance margin over equity: the venue's word or a coin book's own, the larger one.
+        """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.
 
+        Collateral is the smaller of equity and margin balance: bought options are none at the venue.
         None where the venue says nothing and nothing is held in coin.
         """
         if not self.is_margined:
@@ -164,14 +165,17 @@ class Desk:
                 held.append(Holding(instrument, position.quantity, mark_decimal(self.market, position)))
         if not held:
             return known
-        asked, equity = coin_requirement(held, self._spot).maintenance, self.view.nav
-        own = asked / equity if equity > 0 else Decimal(1)
+        options = sum((holding.value for holding in held if holding.is_option), ZERO)
+        asked, collateral = coin_requirement(held, self._spot).maintenance, self.view.nav - max(options, ZERO)
+        own = asked / collateral if collateral > 0 else Decimal(1)
         return own if known is None else max(own, known)
 
     def margin_distance(self) -> MarginDistance | None:
         """Return how far the price is from liquidation; None without a margin, or a price, of all held.
 
-        Options are priced at their latest volatility, now. What the venue asks beyond the schedule is kept.
+        The venue compares its maintenance margin with the margin balance, cash and open profit of futures:
+        bought options do not count, and sold ones count in the margin, by their mark. Options are priced at
+        their latest volatility, now. What the venue asks beyond the schedule is kept.
         """
         used = self.margin_fraction()
         if used is None:
@@ -190,9 +194,9 @@ class Desk:
         if not held or None in values.values():
             return None
 
-        def at(move: float) -> tuple[Decimal, Decimal]:
-            """Return what is held is worth and asks for after a move."""
-            worth, holdings, scale = ZERO, [], exact(1.0 + move, 12)
+        def at(move: float) -> tuple[Decimal, Decimal, Decimal]:
+            """Return what futures and options are worth, and what all is asked for, after a move."""
+            futures, options, holdings, scale = ZERO, ZERO, [], exact(1.0 + move, 12)
             for instrument, position in held:
                 known = values.get(position.instrument_id)
                 if known is None:
@@ -203,16 +207,19 @@ class Desk:
                     coin = coin_greeks(forward, strike, known.years, known.vol, instrument.is_call)
                     price = exact(max(coin.price, 0.0), 12)
                 holding = Holding(instrument, position.quantity, price)
-                worth += holding.value
+                futures += ZERO if holding.is_option else holding.value
+                options += holding.value if holding.is_option else ZERO
                 holdings.append(holding)
-            return worth, coin_requirement(holdings, lambda name: self._spot(name) * scale).maintenance
+            asked = coin_requirement(holdings, lambda name: self._spot(name) * scale).maintenance
+            return futures, options, asked
 
-        before, asked = at(0.0)
-        more = max(used * nav - asked, ZERO)
+        futures_now, options_now, asked_now = at(0.0)
+        cash = nav - futures_now - options_now
+        more = max(used * (nav - max(options_now, ZERO)) - asked_now, ZERO)
 
         def left(move: float) -> Decimal:
-            worth, kept = at(move)
-            return nav + worth - before - kept - more
+            futures, _, asked = at(move)
+            return cash + futures - asked - more
 
         def first(moves: Sequence[float]) -> float | None:
             good = 0.0
@@ -243,7 +250,7 @@ class Desk:
             (Mode.REDUCING, limits.reduce_margin_fraction),
         ):
             if most is not None and used >= most:
-                return mode, f"maintenance margin is {used:.0%} of equity, limit {most:.0%}"
+                return mode, f"maintenance margin is {used:.0%} of collateral, limit {most:.0%}"
         return None
 
     def divide(self, books: SubBooks) -> None:

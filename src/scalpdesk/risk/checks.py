@@ -572,7 +572,7 @@ def margin_has_room(context: OrderContext) -> str | None:
     used, most = context.facts.figures().margin_fraction, context.limits.max_margin_fraction
     if used is None or most is None or used <= most:
         return None
-    return f"maintenance margin is {used:.0%} of equity, limit {most:.0%} (risk.max_margin_fraction)"
+    return f"maintenance margin is {used:.0%} of collateral, limit {most:.0%} (risk.max_margin_fraction)"
 
 
 def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:

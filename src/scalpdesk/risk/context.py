@@ -60,7 +60,7 @@ class RiskFigures(NamedTuple):
     cash_at_report: Decimal
     """Cash when the venue last reported its limits of the account."""
     margin_fraction: Decimal | None = None
-    """Maintenance margin over equity; None where nothing is closed by it."""
+    """Maintenance margin over collateral; None where nothing is closed by it."""
 
 
 class DeskFacts(Protocol):

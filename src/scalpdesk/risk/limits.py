@@ -17,7 +17,7 @@ OrderTypeName = Literal["market", "limit"]
 
 _FRACTION = Bound(0, 1, "a fraction of equity: 0.05 is 5 %")
 _SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
-_MARGIN = Bound(0, 1, "maintenance margin over equity: 0.6 is 60 %")
+_MARGIN = Bound(0, 1, "maintenance margin over collateral: 0.6 is 60 %")
 _A_MINUTE = Bound(0, 1_000_000, "a number a minute")
 
 BOUNDS: dict[str, Bound] = {
@@ -134,8 +134,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     reduce_margin_fraction: float | None = 0.6
     flatten_margin_fraction: float | None = 0.8
     """``max_margin_fraction``, ``reduce_margin_fraction``, ``flatten_margin_fraction``: Maintenance margin
-    over equity at which nothing is opened, the desk goes to reducing, and it closes everything: of accounts
-    in coin, and where a venue closes positions by it. None switches a stage off.
+    over collateral (the smaller of equity and margin balance) at which nothing is opened, the desk goes to
+    reducing, and it closes everything: of accounts in coin, and where a venue closes positions by it. None
+    switches a stage off.
     """
     target_vol: float | None = None
     """Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter and one.

@@ -255,7 +255,7 @@ class AccountFacts(msgspec.Struct, frozen=True):
     """False when trading is blocked, for whatever reason."""
     may_short: bool
     margin_fraction: Decimal | None = None
-    """Maintenance margin over equity, of a venue that closes positions by it; None of any other."""
+    """Maintenance margin over collateral, of a venue that closes positions by it; None of any other."""
 
 
 class VenueClock(msgspec.Struct, frozen=True):

@@ -647,10 +647,12 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
     """Read ``private/get_account_summary``.
 
     The desk's cash is the venue's equity less what the positions are worth at the venue's own marks, so that
-    both come to the same value. What perpetuals may be bought for is the free margin over their initial rate.
+    both come to the same value. The venue sets its maintenance margin against the margin balance, in which
+    options do not count. What perpetuals may be bought for is the free margin over their initial rate.
     """
     equity = exact_field(summary, "equity")
     free, kept = exact_field(summary, "available_funds"), exact_field(summary, "maintenance_margin")
+    collateral = min(equity, exact_field(summary, "margin_balance", equity))
     return AccountFacts(
         account_id=str(summary.get("id") or summary.get("username") or summary.get("currency")),
         status="ACTIVE",
@@ -662,7 +664,7 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         options_level=4,
         may_trade=True,
         may_short=True,
-        margin_fraction=round(kept / equity, 6) if equity > 0 else Decimal(1),
+        margin_fraction=round(kept / collateral, 6) if collateral > 0 else Decimal(1),
     )
 
 
