@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -410,6 +412,32 @@ def test_a_connection_that_breaks_takes_its_orders_off_where_it_asked_for_that(d
     desk.api.leave(desk.session)
     (account,) = desk.world.ledger.accounts.values()
     assert len(account.open_orders()) == (0 if enabled else 1)
+
+
+def test_deltas_of_positions_are_those_of_black_and_sum_to_the_accounts(desk):
+    call = desk.near_call()
+    desk("private/buy", instrument_name=call, amount=1.5, type="market")
+    desk("private/sell", instrument_name=SWAP, amount=30_000, type="market")
+    by_name = {row["instrument_name"]: row for row in desk("private/get_positions")}
+    ticker = desk("public/ticker", instrument_name=call)
+    strike, vol, spot = float(call.split("-")[2]), ticker["mark_iv"] / 100, ticker["underlying_price"]
+    expires_ms = desk("public/get_instrument", instrument_name=call)["expiration_timestamp"]
+    years = (expires_ms - desk.world.now_ns / 1e6) / (365 * 86_400_000)
+    d1 = math.log(spot / strike) / (vol * math.sqrt(years)) + 0.5 * vol * math.sqrt(years)
+    assert by_name[call]["delta"] == pytest.approx(1.5 * NormalDist().cdf(d1), abs=2e-4)
+    assert by_name[SWAP]["delta"] == pytest.approx(-30_000 / by_name[SWAP]["mark_price"], rel=1e-9)
+    summary = desk("private/get_account_summary", currency="BTC")
+    assert summary["delta_total"] == pytest.approx(sum(row["delta"] for row in by_name.values()), rel=1e-9)
+
+
+def test_the_ticker_of_a_perpetual_has_the_funding_that_is_paid(desk, tape):
+    assert desk("public/ticker", instrument_name=SWAP)["current_funding"] == 0.0  # none has been paid yet
+    desk.advance(10 * 3_600)
+    ticker = desk("public/ticker", instrument_name=SWAP)
+    paid = [float(rate.rate) for rate in tape.funding if rate.ts_ns <= desk.world.now_ns]
+    assert len(paid) == 10
+    assert ticker["current_funding"] == paid[-1] != 0.0
+    assert ticker["funding_8h"] == pytest.approx(sum(paid[-8:]) / 8, abs=1e-12)
 
 
 def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):

@@ -1,5 +1,6 @@
 """Messages of Deribit's JSON-RPC interface: instruments, tickers, orders, trades, positions, accounts."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -203,8 +204,16 @@ class Messages:
             "stats": {"volume": 0.0, "volume_usd": 0.0, "price_change": None, "low": None, "high": None},
         }
         if not isinstance(item, OptionContract):
-            return shown | {"funding_8h": 0.0, "current_funding": 0.0, "interest_value": 0.0}
+            return shown | self._funding(item)
         return shown | self._option_figures(item, quote, mark, index)
+
+    def _funding(self, item: Instrument) -> dict[str, float]:
+        """Return the funding rate of eight hours in force, and what the last eight hours came to."""
+        rates = self._world.source.funding
+        known = bisect_right(rates, self._world.now_ns, key=lambda rate: rate.ts_ns)
+        mine = [rate.rate for rate in rates[:known] if rate.symbol == item.symbol][-8:]
+        now = plain_number(mine[-1]) if mine else 0.0
+        return {"current_funding": now, "funding_8h": plain_number(sum(mine, ZERO) / 8), "interest_value": now}
 
     def _option_figures(
         self, item: OptionContract, quote: QuoteEvent | None, mark: float, forward: float
@@ -434,6 +443,9 @@ class Messages:
             }
             if item.contract_usd and mark:
                 row["size_currency"] = row["delta"] = float(size / mark)
+            elif isinstance(item, OptionContract):
+                figures = self._option_figures(item, None, float(mark), self.index(item))
+                row["delta"] = float(size) * figures["greeks"]["delta"]
             rows.append(row)
         return rows
 
@@ -458,5 +470,5 @@ class Messages:
             "maintenance_margin": float(figures.maintenance_margin),
             "options_value": float(figures.long_value + figures.short_value),
             "margin_model": "segregated_sm",
-            "delta_total": 0.0,
+            "delta_total": sum(row["delta"] for row in self.positions(account, None)),
         }
