@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
-from scalpdesk.portfolio.explain import MoveMeter
+from scalpdesk.portfolio.leg_parts import MoveMeter
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import swap_vol
 from scalpdesk.volatility.forecast import VolForecast

@@ -18,7 +18,8 @@ from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, MoveMeter, PnlExplain, leg_parts, parts_in_cents
+from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents
+from scalpdesk.portfolio.leg_parts import MoveMeter, leg_parts
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices

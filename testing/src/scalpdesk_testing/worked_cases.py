@@ -42,7 +42,7 @@ from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.portfolio.explain import MoveMeter
+from scalpdesk.portfolio.leg_parts import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
