@@ -102,3 +102,30 @@ def test_nor_on_a_recorded_day(recorded_catalog, name):
     underlying = loaded.strategy_config.underlying
     tape = load_market(loaded, "lean", underlying=underlying, start=day, end=day, seed=1)
     hold_the_past(tape, loaded, new_york_ns(day, time(12, 0)), new_york_ns(day, time(13, 0)), 10)
+
+
+OCTOBER = date(2013, 10, 4), date(2013, 10, 8)
+RECORDED = {
+    "zero-dte": (
+        "SPXW",
+        ("entry.mode=straddle", "data.index_source=parity", "simulation.starting_cash=1000000"),
+        (date(2021, 1, 4), date(2021, 1, 4)),
+        4,
+    ),
+    "st0cka": ("SPY", (), OCTOBER, 50),
+    "hybrid": ("SPY", (), OCTOBER, 50),
+    "ema-scalper": ("SPY", (), OCTOBER, 30),
+    "st0ckg": ("SPY", ("volume_sessions=3",), (OCTOBER[0], date(2013, 10, 11)), 8),
+}
+"""Underlying, settings, first and last session, least decisions before eleven on the last day but one."""
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("strategy", RECORDED)
+def test_nor_do_other_strategies_on_recorded_days(recorded_catalog, strategy):
+    underlying, settings, (first, last), least = RECORDED[strategy]
+    overrides = (f"underlying={underlying}", f"data.catalog={recorded_catalog}", *settings)
+    loaded = load_settings(strategy, overrides=overrides)
+    tape = load_market(loaded, "lean", underlying=underlying, start=first, end=last, seed=1)
+    cut = tape.sessions[-2:][0].open_ns + 90 * 60 * 10**9
+    hold_the_past(tape, loaded, cut, tape.sessions[-1].open_ns + 120 * 60 * 10**9, least)
