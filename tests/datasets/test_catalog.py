@@ -67,11 +67,6 @@ def test_regular_hours_keep_what_is_known_after_the_open_up_to_the_close(catalog
     minute = 60_000_000_000
     regular = [session.open_ns + minute, session.open_ns + 2 * minute, session.close_ns]
     assert share_times(load(catalog)) == regular
-    assert share_times(load(catalog, regular_hours=False)) == [
-        session.open_ns,
-        *regular,
-        session.close_ns + minute,
-    ]
 
 
 def test_a_missing_side_is_carried_and_the_tape_says_so(catalog):
@@ -83,19 +78,6 @@ def test_a_missing_side_is_carried_and_the_tape_says_so(catalog):
     assert "no interest rates in this data set: zero is assumed" in tape.notes
     strict = load(catalog, max_side_age_seconds=30.0)
     assert np.isnan(strict.quotes.ask[strict.quotes.instrument_id == 0][1])
-
-
-def test_filters_by_expiry_and_symbol_keep_the_underlying(catalog):
-    near = load(catalog, expiries=[date(2015, 12, 24)])
-    assert len(near.instruments) == 4
-    one = load(catalog, symbols=["XYZ160115P00100000"])
-    assert [instrument.symbol for instrument in one.instruments] == ["XYZ", "XYZ160115P00100000"]
-
-
-def test_a_filter_that_leaves_nothing_says_what_is_there(catalog):
-    with pytest.raises(DataError, match="leaves none of the 4 options") as refused:
-        load(catalog, expiries=[date(2016, 1, 16)])
-    assert "2016-01-15" in refused.value.what
 
 
 def test_a_missing_session_names_the_range_covered_and_the_fix(catalog):

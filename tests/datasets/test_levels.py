@@ -44,7 +44,7 @@ def test_the_derived_level_stays_near_the_recorded_one(recorded_catalog):
     session = session_on(date(2021, 1, 4))
     place = (connect(), recorded_catalog, "lean")
     recorded = recorded_levels(*place, "SPX", session, regular_hours=True)
-    derived = parity_level_rows(*place, ["SPX", "SPXW"], session, regular_hours=True)
+    derived = parity_level_rows(*place, ["SPX", "SPXW"], session)
     assert recorded is not None
     assert derived is not None
     assert len(recorded.ts_ns) == len(derived.ts_ns) == 390

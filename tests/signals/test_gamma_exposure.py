@@ -136,11 +136,6 @@ def test_columns_of_unequal_length_are_refused() -> None:
         chain(WORKED, multiplier=np.array([100.0]))
 
 
-def test_a_coverage_out_of_range_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="between 0 and 1"):
-        gamma_exposure(chain(WORKED), 590.0, min_coverage=1.5)
-
-
 def test_repriced_at_the_spot_it_is_the_sum_over_the_models_own_gammas() -> None:
     strike, years, vol = (
         np.array([95.0, 100.0, 110.0]),

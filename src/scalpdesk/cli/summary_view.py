@@ -44,11 +44,11 @@ def money(amount: float, decimals: int = 2) -> str:
     return f"[{colour}]{amount:+,.{decimals}f}[/]"
 
 
-def bar_of(amount: float, widest: float, width: int = 24) -> str:
-    """Draw an amount as a bar against the largest one."""
+def bar_of(amount: float, widest: float) -> str:
+    """Draw an amount as a bar against the largest one, which has 24 cells."""
     if not widest > 0:
         return ""
-    length = round(width * abs(amount) / widest)
+    length = round(24 * abs(amount) / widest)
     colour = "green" if amount > 0 else "red"
     return f"[{colour}]{'█' * length}[/]"
 
@@ -392,16 +392,7 @@ class Pacer:
 class LiveView:
     """The terminal's screen: spot, NAV and P&L as charts in the rows there are, position, P&L by Greek.
 
-    Parameters
-    ----------
-    sessions
-        The sessions that are run.
-    underlying, kind
-        What is traded, and whether the market is recorded, reconstructed or live.
-    out
-        Where to draw; the standard output when None.
-    footer
-        How to stop.
+    ``kind`` says whether the market is recorded, reconstructed or live, ``footer`` how to stop.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
 import calendar
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -45,23 +45,18 @@ from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, Marke
 class SessionReader:
     """Reads the tables of one data set for given sessions."""
 
-    def __init__(
-        self, connection: Any, catalog: Path, name: str, sessions: tuple[Session, ...], regular_hours: bool
-    ) -> None:
+    def __init__(self, connection: Any, catalog: Path, name: str, sessions: tuple[Session, ...]) -> None:
         self.connection, self.catalog, self.name = connection, catalog, name
-        self.sessions, self.regular_hours = sessions, regular_hours
+        self.sessions = sessions
         connection.register(
             "sessions",
             {
                 "session": np.arange(len(sessions), dtype=np.int32),
                 "opens": np.array([s.open_ns for s in sessions], dtype=np.int64),
                 "closes": np.array([s.close_ns for s in sessions], dtype=np.int64),
-                "day": np.array([s.day.isoformat() for s in sessions], dtype=object),
             },
         )
-        inside = "epoch_ns(ts) > opens AND epoch_ns(ts) <= closes"
-        same_day = "strftime(ts AT TIME ZONE 'America/New_York', '%Y-%m-%d') = day"
-        self._in_session = f"JOIN sessions ON {inside if regular_hours else same_day}"
+        self._in_session = "JOIN sessions ON epoch_ns(ts) > opens AND epoch_ns(ts) <= closes"
 
     def files(self, table: str, keys: Sequence[str]) -> list[Path]:
         """Return the files of a table that touch the sessions."""
@@ -79,27 +74,10 @@ class SessionReader:
                 )
         return sorted(found)
 
-    def options(
-        self, roots: Sequence[str], symbols: Collection[str] | None, expiries: Collection[date] | None
-    ) -> list[OptionContract]:
-        """Return the options with quotes, filtered, by expiry, strike, call before put."""
-        every = [us_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
-        kept = [
-            option
-            for option in every
-            if (symbols is None or option.symbol in symbols)
-            and (expiries is None or option.expiry in expiries)
-        ]
-        if every and not kept:
-            listed = sorted({str(option.expiry) for option in every})
-            raise DataError(
-                f"the filter leaves none of the {len(every)} options; expiries there: "
-                + ", ".join(listed[:12]),
-                where="symbols" if symbols is not None else "expiries",
-                value=sorted(map(str, symbols if symbols is not None else expiries or ()))[:5],
-                fix="loosen the filter, or choose an expiry that is there",
-            )
-        return sorted(kept, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
+    def options(self, roots: Sequence[str]) -> list[OptionContract]:
+        """Return the options with quotes by expiry, strike, call before put."""
+        found = [us_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
+        return sorted(found, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
 
     def _register(self, book: Instruments) -> None:
         symbols = [instrument.symbol for instrument in book]
@@ -317,14 +295,11 @@ def load_tape(
     underlying: str,
     start: date,
     end: date,
-    symbols: Collection[str] | None = None,
-    expiries: Collection[date] | None = None,
     max_side_age_seconds: float | None = MAX_SIDE_AGE_SECONDS,
-    regular_hours: bool = True,
     index_source: IndexSource = "recorded",
     option_bars: bool = False,
 ) -> MarketTape:
-    """Read sessions of one underlying and its options.
+    """Read sessions of one underlying and its options: rows known after the open and up to the close.
 
     Parameters
     ----------
@@ -336,12 +311,8 @@ def load_tape(
     start, end
         First and last session wanted, both included. Both ends must be covered; sessions missing
         in between are named in the tape's notes.
-    symbols, expiries
-        Keep only these options (OCC symbols; expiry dates). The underlying always stays.
     max_side_age_seconds
         How long a side without an update is carried forward; None for the whole session.
-    regular_hours
-        Keep rows known after the open and up to the close of the session, and no others.
     index_source
         ``recorded`` takes the recorded level of an index and derives it by put-call parity only in
         sessions without one; ``parity`` derives it in every session.
@@ -368,10 +339,10 @@ def load_tape(
         )
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
     sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end)
-    reader = SessionReader(connect(), catalog, name, sessions, regular_hours)
+    reader = SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
-    options = reader.options(roots, symbols, expiries)
+    options = reader.options(roots)
     book, main_symbol = _underlying_book(reader, base, coverage)
     for option in options:
         book.add(option)
@@ -484,9 +455,9 @@ def _index_levels(
         place = (reader.connection, reader.catalog, reader.name)
         rows = None
         if source == "recorded":
-            rows = recorded_levels(*place, index, session, regular_hours=reader.regular_hours)
+            rows = recorded_levels(*place, index, session, regular_hours=True)
         if rows is None:
-            rows = parity_level_rows(*place, option_roots, session, regular_hours=reader.regular_hours)
+            rows = parity_level_rows(*place, option_roots, session)
         if rows is None:
             notes.append(f"{session.day}: no level of {index}, recorded or derivable")
             continue

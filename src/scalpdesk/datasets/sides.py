@@ -248,8 +248,6 @@ def parity_level_rows(
     name: str,
     roots: Sequence[str],
     session: Session,
-    *,
-    regular_hours: bool,
 ) -> LevelRows | None:
     """Derive the level of a session (see :func:`parity_levels`) with a note about it."""
     afternoon = [root for root in roots if _settles_pm(root)]
@@ -258,7 +256,7 @@ def parity_level_rows(
         return None
     levels, expiry = found
     ts = levels.ts_ns
-    keep = (ts > session.open_ns) & (ts <= session.close_ns) if regular_hours else np.ones(len(ts), np.bool_)
+    keep = (ts > session.open_ns) & (ts <= session.close_ns)
     widths = levels.uncertainty[keep]
     if not len(widths):
         return None

@@ -176,10 +176,10 @@ class DeribitFees(msgspec.Struct, frozen=True):
 DERIBIT_FEES = DeribitFees()
 
 
-def funding_rate(mark: Decimal, index: Decimal, most: Decimal = Decimal("0.005")) -> Decimal:
+def funding_rate(mark: Decimal, index: Decimal) -> Decimal:
     """Return the funding rate of a perpetual for eight hours, a fraction; longs pay it when positive.
 
-    The premium (mark − index)/index beyond a damper of 0.025 % either way, at most ``most``. Source: Deribit,
+    The premium (mark − index)/index beyond a damper of 0.025 % either way, at most 0.5 %. Source: Deribit,
     "Funding Specifications".
 
     Examples
@@ -187,7 +187,7 @@ def funding_rate(mark: Decimal, index: Decimal, most: Decimal = Decimal("0.005")
     >>> funding_rate(Decimal(100_100), Decimal(100_000))
     Decimal('0.00075')
     """
-    damper, premium = Decimal("0.00025"), (mark - index) / index
+    damper, most, premium = Decimal("0.00025"), Decimal("0.005"), (mark - index) / index
     rate = max(damper, premium) + min(-damper, premium)
     return max(min(rate, most), -most)
 

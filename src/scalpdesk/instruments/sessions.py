@@ -67,19 +67,19 @@ def new_york_ns(day: date, clock_time: time) -> int:
     return to_ns(datetime.combine(day, clock_time, tzinfo=NEW_YORK))
 
 
-@lru_cache(maxsize=4)
-def _calendar(name: str) -> Any:
+@lru_cache(maxsize=1)
+def _calendar() -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
 
     with warnings.catch_warnings():
         # internal to the calendar package and pandas, nothing that a caller could change
         warnings.simplefilter("ignore", DeprecationWarning)
-        return exchange_calendars.get_calendar(name, start="1995-01-01", end="2030-12-31")
+        return exchange_calendars.get_calendar("XNYS", start="1995-01-01", end="2030-12-31")
 
 
-def is_session(day: date, calendar: str = "XNYS") -> bool:
+def is_session(day: date) -> bool:
     """Return whether the exchange trades on ``day``."""
-    return bool(_calendar(calendar).is_session(day.isoformat()))
+    return bool(_calendar().is_session(day.isoformat()))
 
 
 def why_closed(day: date) -> str | None:
@@ -94,7 +94,7 @@ def why_closed(day: date) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def session_on(day: date, calendar: str = "XNYS") -> Session:
+def session_on(day: date) -> Session:
     """Return the session of ``day``.
 
     Raises
@@ -102,13 +102,13 @@ def session_on(day: date, calendar: str = "XNYS") -> Session:
     ArgumentError
         When the exchange does not trade on that day; names the session before and after.
     """
-    exchange = _calendar(calendar)
+    exchange = _calendar()
     label = day.isoformat()
     if not exchange.is_session(label):
         before = exchange.date_to_session(label, direction="previous").date()
         after = exchange.date_to_session(label, direction="next").date()
         raise ArgumentError(
-            f"{calendar} does not trade on this day",
+            "XNYS does not trade on this day",
             where="session",
             value=label,
             fix=f"use {before} or {after}",
@@ -140,24 +140,24 @@ def whole_session(session: Session) -> Session:
     return session
 
 
-def sessions_between(start: date, end: date, calendar: str = "XNYS") -> tuple[Session, ...]:
+def sessions_between(start: date, end: date) -> tuple[Session, ...]:
     """Return all sessions from ``start`` to ``end``, both included."""
-    days = _calendar(calendar).sessions_in_range(start.isoformat(), end.isoformat())
-    return tuple(session_on(day.date(), calendar) for day in days)
+    days = _calendar().sessions_in_range(start.isoformat(), end.isoformat())
+    return tuple(session_on(day.date()) for day in days)
 
 
 @lru_cache(maxsize=8192)
-def previous_session(day: date, calendar: str = "XNYS") -> Session:
+def previous_session(day: date) -> Session:
     """Return the last session before ``day``."""
     before = (day - timedelta(days=1)).isoformat()
-    return session_on(_calendar(calendar).date_to_session(before, direction="previous").date(), calendar)
+    return session_on(_calendar().date_to_session(before, direction="previous").date())
 
 
 @lru_cache(maxsize=8192)
-def next_session(day: date, calendar: str = "XNYS") -> Session:
+def next_session(day: date) -> Session:
     """Return the first session after ``day``."""
     after = (day + timedelta(days=1)).isoformat()
-    return session_on(_calendar(calendar).date_to_session(after, direction="next").date(), calendar)
+    return session_on(_calendar().date_to_session(after, direction="next").date())
 
 
 @lru_cache(maxsize=8192)

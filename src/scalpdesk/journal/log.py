@@ -321,7 +321,6 @@ class JournalWriter:
         *,
         started_ns: int,
         durability: str = "commands",
-        segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
         at: JournalEnd | None = None,
     ) -> Self:
         """Continue a run that did not end cleanly; an incomplete last write is truncated (``recovered``).
@@ -342,7 +341,7 @@ class JournalWriter:
         _check_durability(durability)
         if not run_dir.is_dir():
             raise JournalError("there is no such run", where=str(run_dir))
-        writer = cls(run_dir, RunLock(run_dir, started_ns), durability, segment_limit_bytes)
+        writer = cls(run_dir, RunLock(run_dir, started_ns), durability, SEGMENT_LIMIT_BYTES)
         try:
             make_private(run_dir)
             writer._continue_after(JournalReader(run_dir), at)

@@ -25,7 +25,7 @@ from scalpdesk.marketdata.chain_surface import (
     expiry_quotes,
     fit_chain,
 )
-from scalpdesk.marketdata.dealer_gamma import MIN_COVERAGE, ExposureRows, exposure_near, gamma_exposure
+from scalpdesk.marketdata.dealer_gamma import ExposureRows, exposure_near, gamma_exposure
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import greeks
 
@@ -184,14 +184,13 @@ def exposure_event(
     now_ns: int,
     *,
     usual_usd: tuple[float, float] = (NAN, NAN),
-    min_coverage: float = MIN_COVERAGE,
 ) -> GammaExposureEvent:
     """Return the dealer gamma exposure of a priced chain as an event.
 
     ``now_ns`` is the instant of its quotes. ``usual_usd`` is the size of a large exposure of the whole chain
-    and near the money, NaN without a history; ``min_coverage`` the smallest share of counted rows.
+    and near the money, NaN without a history.
     """
-    exposure = gamma_exposure(priced.rows, priced.spot, min_coverage=min_coverage)
+    exposure = gamma_exposure(priced.rows, priced.spot)
     usd = NAN if exposure.net_usd is None else exposure.net_usd
     near = NAN if exposure.net_usd is None else exposure_near(exposure, NEAR_MONEY)
     return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, exposure.reason, near, *usual_usd)

@@ -110,8 +110,6 @@ class GammaExposure:
     """Strike with the largest exposure of calls; None without one."""
     put_wall: float | None
     """Strike with the most negative exposure of puts; None without one. Of equals, the lower strike."""
-    min_coverage: float = MIN_COVERAGE
-    """Coverage below which the exposure is unknown."""
 
     @property
     def coverage(self) -> float:
@@ -123,8 +121,8 @@ class GammaExposure:
         """Why the exposure is unknown; empty when it is known."""
         if not self.rows_listed:
             return "no options"
-        if self.coverage < self.min_coverage:
-            return f"coverage {self.coverage:.0%} is below {self.min_coverage:.0%}"
+        if self.coverage < MIN_COVERAGE:
+            return f"coverage {self.coverage:.0%} is below {MIN_COVERAGE:.0%}"
         return ""
 
     @property
@@ -154,19 +152,16 @@ def exposures(rows: ExposureRows, spot: float) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN_COVERAGE) -> GammaExposure:
+def gamma_exposure(rows: ExposureRows, spot: float) -> GammaExposure:
     """Sum a chain's exposure by strike, by expiry and in total.
 
-    Rows without a gamma or an open interest are left out and lower the coverage, of which ``min_coverage`` is
-    the smallest accepted share, 0 to 1.
+    Rows without a gamma or an open interest are left out and lower the coverage.
 
     Raises
     ------
     ArgumentError
-        When the spot is not a positive number, or the share is not between 0 and 1.
+        When the spot is not a positive number.
     """
-    if not 0.0 <= min_coverage <= 1.0:
-        raise ArgumentError("a share is between 0 and 1", where="min_coverage", value=min_coverage)
     by_row = exposures(rows, spot)
     counts = np.isfinite(by_row)
     value = by_row[counts]
@@ -191,7 +186,6 @@ def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN
         by_expiry=tuple(sorted(by_expiry.items())),
         call_wall=call_wall,
         put_wall=put_wall,
-        min_coverage=min_coverage,
     )
 
 
@@ -257,7 +251,6 @@ def gamma_flip(
     rate: float | Floats = 0.0,
     dividend_yield: float | Floats = 0.0,
     span: float = FLIP_SPAN,
-    step: float = FLIP_STEP,
 ) -> float | None:
     """Return the level nearest to the spot at which the repriced exposure changes its sign.
 
@@ -272,8 +265,8 @@ def gamma_flip(
         Underlying, above 0.
     rate, dividend_yield
         Continuously compounded, a year.
-    span, step
-        Half width and pitch of the grid, as fractions of the spot.
+    span
+        Half width of the grid, as a fraction of the spot.
 
     Returns
     -------
@@ -286,11 +279,11 @@ def gamma_flip(
         When the spot is not positive, the grid is empty, or the chain has no volatilities.
     """
     _check_spot(spot)
-    if not 0.0 < step <= span < 1.0:
-        raise ArgumentError("the grid needs 0 < step <= span < 1", where="span, step", value=(span, step))
+    if not FLIP_STEP <= span < 1.0:
+        raise ArgumentError(f"the grid needs {FLIP_STEP} <= span < 1", where="span", value=span)
     carry = {"rate": rate, "dividend_yield": dividend_yield}
-    steps = round(span / step)
-    grid = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * step)
+    steps = round(span / FLIP_STEP)
+    grid = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * FLIP_STEP)
     profile = repriced_exposure(rows, grid, **carry)
     # far from every strike the sum is exactly 0: search for a change of sign across such a gap
     flips = []
@@ -314,30 +307,17 @@ def gamma_flip(
     return min(flips, key=lambda level: abs(level - spot), default=None)
 
 
-def reference_exposure_usd(
-    history_usd: Sequence[float], *, quantile: float = 0.90, days: int = 60, min_days: int = 20
-) -> float | None:
-    """Return the size of a large exposure: a quantile of its absolute value over the last sessions.
+def reference_exposure_usd(history_usd: Sequence[float]) -> float | None:
+    """Return the size of a large exposure: the 90 % quantile of its absolute value over 60 sessions.
 
-    Parameters
-    ----------
-    history_usd
-        Net exposure of each session, oldest first; NaN for a session without one.
-    quantile
-        0 to 1.
-    days, min_days
-        Sessions of the window, and known sessions needed in it.
-
-    Returns
-    -------
-    float or None
-        None when too few sessions are known, or all exposures are zero.
+    The history has the net exposure of each session, oldest first; NaN for a session without one. None when
+    fewer than 20 sessions of the window are known, or all exposures are zero.
     """
-    last = np.abs(np.asarray(history_usd[-days:], dtype=np.float64))
+    last = np.abs(np.asarray(history_usd[-60:], dtype=np.float64))
     known = last[np.isfinite(last)]
-    if len(known) < max(min_days, 1):
+    if len(known) < 20:
         return None
-    size = float(np.quantile(known, quantile))
+    size = float(np.quantile(known, 0.90))
     return size if size > 0.0 else None
 
 

@@ -63,28 +63,20 @@ class SpreadFilter:
     """Accepts an underlying's quote only when its spread is near the average spread.
 
     The exponential average starts with the first quote, which is not accepted itself. A quote passes when
-    its spread is at most ``tolerance`` times the average; every spread below ``learn_below``, accepted or
-    not, updates the average. The average is at least one tick: a run of zero spreads would otherwise reject
-    every later quote.
+    its spread is at most 1.5 times the average; every spread below ``learn_below``, accepted or not, updates
+    the average with a weight of a tenth. The average is at least one tick: a run of zero spreads would
+    otherwise reject every later quote.
 
     Parameters
     ----------
-    tolerance
-        Largest accepted multiple of the average spread.
     learn_below
         Spreads of this size (currency) and above do not update the average.
-    weight
-        Weight of the newest spread.
     tick
         Smallest average, in currency.
     """
 
-    def __init__(
-        self, tolerance: float = 1.5, learn_below: float = 0.5, weight: float = 0.1, tick: float = 0.01
-    ) -> None:
-        self.tolerance = tolerance
+    def __init__(self, learn_below: float = 0.5, tick: float = 0.01) -> None:
         self.learn_below = learn_below
-        self.weight = weight
         self.tick = tick
         self.average: float | None = None
 
@@ -95,7 +87,7 @@ class SpreadFilter:
             if spread < self.learn_below:
                 self.average = max(spread, self.tick)
             return False
-        accepted = spread <= self.tolerance * average + 1e-12
+        accepted = spread <= 1.5 * average + 1e-12
         if spread < self.learn_below:
-            self.average = max((1.0 - self.weight) * average + self.weight * spread, self.tick)
+            self.average = max(0.9 * average + 0.1 * spread, self.tick)
         return accepted

@@ -37,7 +37,6 @@ from scalpdesk.records.tables import (
     RunRow,
 )
 
-Progress = Callable[[int, int], None]
 """Called with the events done and the events in all."""
 
 ZERO = Decimal(0)
@@ -94,9 +93,8 @@ class Projection:
         self._parts: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self._nav_change = ZERO
 
-    def run(self, progress: Progress | None) -> None:
+    def run(self) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards."""
-        total = self._reader.totals.events
         take_event: dict[type, Callable[[Any], None]] = {
             **dict.fromkeys(get_args(OrderEvent), self._on_order_event),
             PositionChanged: self._on_position_changed,
@@ -112,8 +110,6 @@ class Projection:
             self._span_ns = (events[0].ts_recv_ns if first_ns is None else first_ns, now_ns)
             for output in outputs:
                 self._on_output(output, now_ns)
-            if progress is not None:
-                progress(self._events, total)
         self._add_orders()
         self._add_positions()
         for execution in self._executions.values():
@@ -360,7 +356,7 @@ def _json(value: Any) -> Any:
     return value
 
 
-def project_journal(run_dir: Path, store: Store, progress: Progress | None = None) -> str:
+def project_journal(run_dir: Path, store: Store) -> str:
     """Make a run's rows from its journal and put them in the place of the old ones; return its id.
 
     All of it happens in one transaction: another reader sees the old rows or the new ones.
@@ -377,12 +373,12 @@ def project_journal(run_dir: Path, store: Store, progress: Progress | None = Non
         delete_run(connection, run_id)
         # SQLite and PostgreSQL both want the run before the rows that name it; its figures follow.
         connection.execute(insert(RunRow), [projection.run_row()])
-        projection.run(progress)
+        projection.run()
         connection.execute(update(RunRow).where(RunRow.run_id == run_id).values(projection.run_row()))
     return run_id
 
 
-def project_missing(runs_dir: Path, store: Store, progress: Progress | None = None) -> dict[str, str]:
+def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:
     """Project every journal under ``runs_dir`` that the store does not hold or holds unfinished.
 
     Returns
@@ -398,7 +394,7 @@ def project_missing(runs_dir: Path, store: Store, progress: Progress | None = No
         if is_sealed.get(folder.name):
             continue
         try:
-            project_journal(folder, store, progress)
+            project_journal(folder, store)
         except JournalError as error:
             refused[folder.name] = error.render()
     return refused

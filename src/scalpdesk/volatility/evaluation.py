@@ -150,17 +150,11 @@ def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> DieboldMaria
     return DieboldMariano(mean, t, 2.0 * NormalDist().cdf(-abs(t)), lags)
 
 
-def confidence_set(losses: dict[str, Array], horizon: int = 1, *, seed: int = _SEED) -> dict[str, float]:
+def confidence_set(losses: dict[str, Array], horizon: int = 1) -> dict[str, float]:
     """P-values of the model confidence set; a model above a level belongs to the set at that level.
 
-    Parameters
-    ----------
-    losses
-        Model -> losses on the same days; two models or more.
-    horizon
-        Periods ahead; sets the least mean block of the stationary bootstrap.
-    seed
-        Of the bootstrap: equal losses give equal p-values.
+    The losses, by model, are those of the same days. The horizon in periods sets the least mean block of the
+    stationary bootstrap, which has one seed: equal losses give equal p-values.
 
     References
     ----------
@@ -173,19 +167,19 @@ def confidence_set(losses: dict[str, Array], horizon: int = 1, *, seed: int = _S
     table = np.column_stack([losses[name] for name in names])
     block = max(horizon, round(len(table) ** (1.0 / 3.0)))
     found = MCS(
-        table, size=0.10, reps=_BOOTSTRAPS, block_size=block, method="R", bootstrap="stationary", seed=seed
+        table, size=0.10, reps=_BOOTSTRAPS, block_size=block, method="R", bootstrap="stationary", seed=_SEED
     )
     found.compute()
     p_values = found.pvalues["Pvalue"]
     return {name: float(p_values[column]) for column, name in enumerate(names)}
 
 
-def score(rolled: RollingForecasts, *, with_confidence_set: bool = True) -> tuple[ModelScore, ...]:
+def score(rolled: RollingForecasts) -> tuple[ModelScore, ...]:
     """Score rolled forecasts, horizon by horizon, each model against GARCH(1,1)."""
     scores: list[ModelScore] = []
     for horizon, realised in rolled.realised.items():
         losses = {name: qlike(realised, made[horizon]) for name, made in rolled.variances.items()}
-        in_set = confidence_set(losses, horizon) if with_confidence_set and len(losses) > 1 else {}
+        in_set = confidence_set(losses, horizon) if len(losses) > 1 else {}
         for name, loss in losses.items():
             has_rival = name != BASELINE and BASELINE in losses
             scores.append(
