@@ -113,16 +113,8 @@ class BotCommand:
 class TelegramBot:
     """Takes commands of allowed users from a Telegram bot, and answers them.
 
-    Parameters
-    ----------
-    key
-        Token of the bot.
-    server
-        Of the bot interface.
-    operators
-        User ids whose commands count; a group's other members are not heard.
-    on_stranger
-        Called with the id of anybody else who sends a command.
+    Only commands of the user ids ``operators`` count; a group's other members are not heard, and the id of
+    anybody else who sends one goes to ``on_stranger``.
     """
 
     MOST_AGE_SECONDS = 60.0

@@ -95,16 +95,7 @@ def load_tape(
 ) -> "MarketTape":
     """Load the sessions from ``first`` to ``last`` of a data set or of the embedded market.
 
-    Parameters
-    ----------
-    settings
-        Catalogue, rates and the seed that is taken when none is given.
-    last
-        Last session; the first one when None.
-    seed
-        Path of the embedded market.
-    option
-        How the command calls the first session.
+    Without a seed that of the settings is taken; ``option`` is how the command calls the first session.
 
     Raises
     ------

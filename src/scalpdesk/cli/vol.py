@@ -202,16 +202,8 @@ def _history(settings: "LoadedSettings", data_set: str, symbol: str, given: str 
 def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: int) -> dict[str, Any]:
     """Return the volatility report of a session, ready for JSON.
 
-    Parameters
-    ----------
-    tape
-        Market of the session; its options say what is implied.
-    history
-        Daily bars that end before the session.
-    horizon
-        Trading days ahead.
-    window
-        Trading days back for realised volatility.
+    The tape's options say what is implied. ``history`` has daily bars that end before the session;
+    ``horizon`` and ``window`` are trading days ahead and back.
 
     Returns
     -------

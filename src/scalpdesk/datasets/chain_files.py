@@ -54,16 +54,8 @@ def read_chain(
 ) -> StoredChain:
     """Read one chain.
 
-    Parameters
-    ----------
-    path
-        CSV or Parquet file, by its ending.
-    underlying
-        Whose options are wanted, where the file has several.
-    session
-        Which day, where the file has several; the latest when None.
-    spot
-        Price of the underlying where the file has no column of it.
+    A CSV or Parquet file, by its ending. Where it has several underlyings or sessions, the one wanted; the
+    latest session when None. ``spot`` is the price of the underlying where the file has no column of it.
 
     Raises
     ------

@@ -358,18 +358,9 @@ def research_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Measure a coin market: realised volatility, term structure of implied volatility, variance premium.
 
-    Parameters
-    ----------
-    tape
-        Market with quotes of a perpetual and its options.
-    every_hours
-        Between two term structures; the last of a day is a minute before its end.
-    windows
-        Days of the trailing and the later realised volatilities that the premium is taken against.
-    index
-        The venue's own volatility index at the end of each day, a fraction.
-    progress
-        Called with days done and their number.
+    The last term structure of a day is a minute before its end. ``windows`` are the days of the trailing and
+    the later realised volatilities that the premium is taken against, ``index`` the venue's own volatility
+    index at the end of each day, a fraction.
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table in PROCESSED}
     implied: dict[date, float] = {}

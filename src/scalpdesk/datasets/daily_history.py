@@ -75,18 +75,9 @@ def vix_closes_before(day: date) -> tuple[list[float], float] | None:
 def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -> DailyHistory:
     """Return the daily history of ``symbol``.
 
-    Parameters
-    ----------
-    catalog
-        Folder of the catalogue.
-    data_set
-        What the forecast is for; ``NAME-daily`` of the catalogue is looked into by itself (of
-        ``NAME-second`` and ``NAME-hour`` too).
-    symbol
-        In capitals.
-    given
-        A data set of the catalogue, or a CSV or Parquet file with columns date, open, high, low, close
-        (and symbol); None to look.
+    ``given`` is a data set of the catalogue, or a CSV or Parquet file with columns date, open, high, low,
+    close (and symbol). Without it ``NAME-daily`` of the catalogue is looked into (of ``NAME-second`` and
+    ``NAME-hour`` too).
 
     Raises
     ------

@@ -120,17 +120,9 @@ def implied_vol_event(
 ) -> ImpliedVolEvent | None:
     """Return the implied volatility of a symbol as known at the open of ``day``; None where none is known.
 
-    Parameters
-    ----------
-    folder
-        Folder of the history.
-    number, symbol
-        The underlying.
-    day, at_ns
-        The session and its open: nothing of the day itself is used. A last value older than a week is none.
-    market
-        Data set or venue: what a reconstructed one has left counts for no other. The embedded market's
-        options are quoted at multiples of the VIX, whose rank is then their own.
+    Nothing of the day itself is used; a last value older than a week is none. What a reconstructed ``market``
+    has left counts for no other. The embedded market's options are quoted at multiples of the VIX, whose rank
+    is then their own.
     """
     own = [
         row
@@ -151,16 +143,8 @@ def implied_vol_event(
 class ImpliedVolRecorder:
     """Keeps the 30-day implied volatility of a desk's underlyings before each close; a watcher of its run.
 
-    Parameters
-    ----------
-    desk
-        Whose market is measured; it is only read.
-    symbols
-        The underlyings.
-    folder, source
-        Where the history is, and the data set or venue that is written down.
-    say
-        Takes what is kept, or why nothing is.
+    The desk is only read. ``source`` is the data set or venue that is written down; ``say`` takes what is
+    kept, or why nothing is.
     """
 
     def __init__(

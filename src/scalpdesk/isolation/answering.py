@@ -77,15 +77,8 @@ class FolderChannel:
 
     Whatever goes wrong while an answer is made is an answer that refuses the request.
 
-    Parameters
-    ----------
-    answerer
-        The folder.
-    clock
-        Stamps the answers.
-    in_step
-        Answer at once, before anything else happens: for a market that waits. Otherwise the folder answers
-        in a thread of its own and holds nothing up.
+    With ``in_step`` it answers at once, before anything else happens: for a market that waits. Otherwise the
+    folder answers in a thread of its own and holds nothing up.
     """
 
     def __init__(self, answerer: FolderAnswerer, clock: Clock, *, in_step: bool) -> None:

@@ -74,15 +74,9 @@ class _Gone(Exception):  # noqa: N818 - a signal between two methods, not an err
 class FolderProcess:
     """Asks a folder in its own process.
 
-    Parameters
-    ----------
-    path
-        The folder, or its ``strategy.py``.
-    limits
-        What it may use.
-    environ
-        Where its environment comes from; the desk's own when None. It gets what the interpreter needs and
-        the names that its own ``config.example.env`` lists, never the keys of the desk's accounts.
+    ``path`` is the folder, or its ``strategy.py``. From ``environ`` (the desk's own when None) it gets what
+    the interpreter needs and the names that its own ``config.example.env`` lists, never the keys of the
+    desk's accounts.
 
     Raises
     ------

@@ -244,16 +244,7 @@ def scalp_history(
 ) -> list[dict[str, Any]]:
     """Return the scalps that are over, the newest first.
 
-    Parameters
-    ----------
-    store
-        An open store.
-    run_id
-        Run; None for all.
-    limit
-        Most rows.
-    ticker
-        Underlying; None for all.
+    At most ``limit`` of one run and one underlying; None stands for all.
     """
     statement = _of_run(run_id).where(OptionsScalpRecord.status.in_(("closed", "expired")))
     if ticker is not None:

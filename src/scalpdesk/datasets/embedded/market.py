@@ -634,18 +634,8 @@ def minute_bars_before(
 
     They are known at the open of ``session`` and equal those of the sessions themselves with this seed.
 
-    Parameters
-    ----------
-    session
-        A session of the embedded market.
-    count
-        Number of sessions before it; fewer where the embedded market begins.
-    instrument_id
-        The share's id in the run.
-    seed
-        Seed of the paths.
-    underlying
-        The share.
+    There are fewer than ``count`` where the embedded market begins. ``instrument_id`` is the share's in the
+    run.
     """
     known_ns = session_on(session).open_ns
     events = []
