@@ -1,15 +1,14 @@
 import json
 from datetime import date, time
 
-import numpy as np
 import pytest
 
+from fakes.tape import tape_of_rows
 from scalpdesk.cli.chain import chain_document
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
-from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve
+from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 
 DAY, EXPIRY = date(2018, 2, 5), date(2018, 2, 9)
@@ -38,24 +37,7 @@ def tape():
         (NOON + 1, ids[0], 1.0, 2.0),
         (NOON + 1, ids[3], 1.0, 2.0),
     ]
-    columns = list(zip(*rows, strict=True))
-    return MarketTape(
-        name="made",
-        kind="recorded",
-        underlying="XYZ",
-        sessions=(session_on(DAY),),
-        instruments=book,
-        quotes=QuoteColumns(
-            np.array(columns[0], dtype=np.int64),
-            np.array(columns[1], dtype=np.int32),
-            np.array(columns[2]),
-            np.array(columns[3]),
-            np.ones(len(rows)),
-            np.ones(len(rows)),
-        ),
-        open_interest={symbols[0]: 7},
-        rate_curve=RateCurve((1.0,), (RATE,)),
-    )
+    return tape_of_rows(book, rows, DAY, RATE, open_interest={symbols[0]: 7})
 
 
 def test_the_chain_knows_only_what_was_known_by_then(tape):

@@ -750,3 +750,17 @@ CHECKS: tuple[Check, ...] = (
     health_tells_of_streams_and_requests,
     a_cancel_of_an_unknown_order_is_said,
 )
+
+
+def run_check(check: Callable[[Bench], Awaitable[None]], new_bench: Callable[[], Bench]) -> None:
+    """Run one check against a bench of its own."""
+
+    async def scenario() -> None:
+        bench = new_bench()
+        await bench.start()
+        try:
+            await asyncio.wait_for(check(bench), 2.0 * PATIENCE_SECONDS)
+        finally:
+            await bench.stop()
+
+    asyncio.run(scenario())

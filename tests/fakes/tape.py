@@ -2,6 +2,7 @@
 
 from datetime import date, time
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,26 @@ def quote(
 ) -> QuoteEvent:
     """Return a quote that is known the moment it happens."""
     return QuoteEvent(InstrumentId(number), ts_ns, ts_ns, bid, ask, bid_size, ask_size)
+
+
+def tape_of_rows(
+    instruments: Instruments, rows: list[tuple[int, int, float, float]], day: date, rate: float, **more: Any
+) -> MarketTape:
+    """Return a recorded tape on XYZ of rows (time, instrument, bid, ask), in order, of size one."""
+    ts_ns, ids, bid, ask = zip(*rows, strict=True)
+    one = np.ones(len(rows))
+    return MarketTape(
+        name="made",
+        kind="recorded",
+        underlying="XYZ",
+        sessions=(session_on(day),),
+        instruments=instruments,
+        quotes=QuoteColumns(
+            np.array(ts_ns, np.int64), np.array(ids, np.int32), np.array(bid), np.array(ask), one, one.copy()
+        ),
+        rate_curve=RateCurve((1.0,), (rate,)),
+        **more,
+    )
 
 
 def model_price(contract: OptionContract, spot: float, vol: float, now_ns: int, rate: float = 0.0) -> float:

@@ -183,18 +183,7 @@ def test_an_assignment_and_its_delivery_under_one_id_are_both_booked(tmp_path, m
     monkeypatch.setattr(
         "scalpdesk.exchange.alpaca.serializers.activity_id", lambda _activity: "20260422000000000::one-id"
     )
-    bench = AlpacaBench()
-    account = Account(bench)
-    account.give(CALL, -1)
-    desk = VenueDesk(tmp_path, bench)
-
-    async def meanwhile(desk):
-        await until(lambda: desk.runner.reconciler.is_settled, 0.01)
-        await settled(desk)
-        account.assign(CALL, 1)
-        await settled(desk, 4)
-
-    desk.live(meanwhile)
+    desk, account = lived(tmp_path, lambda one: one.give(CALL, -1), lambda one: one.assign(CALL, 1))
     agrees(desk, account)
     assert [cause for cause, *_ in told(desk)] == ["assignment", "delivery"]
     assert len({one.reference for one in desk.events()}) == 2
@@ -202,21 +191,9 @@ def test_an_assignment_and_its_delivery_under_one_id_are_both_booked(tmp_path, m
 
 
 def test_a_venue_that_will_not_tell_its_history_is_held_against_its_effects(tmp_path, monkeypatch):
-    bench = AlpacaBench()
-    account = Account(bench)
-    account.give(CALL, -1)
-
     # it knows executions, and refuses every other kind as an invalid activity type
     monkeypatch.setattr("scalpdesk.exchange.alpaca.orders.ACTIVITIES", frozenset({"FILL"}))
-    desk = VenueDesk(tmp_path, bench)
-
-    async def meanwhile(desk):
-        await until(lambda: desk.runner.reconciler.is_settled, 0.01)
-        await settled(desk)
-        account.assign(CALL, 1)
-        await settled(desk, 4)
-
-    desk.live(meanwhile)
+    desk, account = lived(tmp_path, lambda one: one.give(CALL, -1), lambda one: one.assign(CALL, 1))
     agrees(desk, account)
     assert [cause for cause, *_ in told(desk)] == ["assignment", "delivery"]
     assert not any(one.reference.startswith("activity-") for one in desk.events())

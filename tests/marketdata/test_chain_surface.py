@@ -4,6 +4,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
 from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
@@ -16,7 +17,7 @@ from scalpdesk.marketdata.chain_surface import (
     chain_quotes_at,
     fit_chain,
 )
-from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.surface import FitVerdict
 
@@ -54,24 +55,7 @@ def made_tape(*, moved_to=SPOT, dividends=(), without_puts_on=None, half_spread=
     rows.append((NOON - SECOND // 2, 0, moved_to - 0.01, moved_to + 0.01))
     rows.extend(rows_more)
     rows.sort(key=lambda row: row[0])
-    columns = list(zip(*rows, strict=True))
-    return MarketTape(
-        name="made",
-        kind="recorded",
-        underlying="XYZ",
-        sessions=(session_on(DAY),),
-        instruments=book,
-        quotes=QuoteColumns(
-            np.array(columns[0], dtype=np.int64),
-            np.array(columns[1], dtype=np.int32),
-            np.array(columns[2]),
-            np.array(columns[3]),
-            np.ones(len(rows)),
-            np.ones(len(rows)),
-        ),
-        dividends=tuple(dividends),
-        rate_curve=RateCurve((1.0,), (RATE,)),
-    )
+    return tape_of_rows(book, rows, DAY, RATE, dividends=tuple(dividends))
 
 
 def test_forward_borrow_and_smile_of_american_options_are_found():

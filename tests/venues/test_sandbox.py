@@ -92,15 +92,7 @@ class _Subscribed:
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_conformance(check, socket_enabled):
-    async def scenario():
-        bench = SandboxBench()
-        await bench.start()
-        try:
-            await asyncio.wait_for(check(bench), 2.0 * conformance.PATIENCE_SECONDS)
-        finally:
-            await bench.stop()
-
-    asyncio.run(scenario())
+    conformance.run_check(check, SandboxBench)
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from conformance.venue import CHECKS, PATIENCE_SECONDS
+from conformance.venue import CHECKS, run_check
 from fakes.alpaca_bench import AlpacaBench
 from scalpdesk.venues.contract import Gateway
 
@@ -12,15 +12,7 @@ from scalpdesk.venues.contract import Gateway
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_conformance(check, socket_enabled):
-    async def scenario():
-        bench = AlpacaBench()
-        await bench.start()
-        try:
-            await asyncio.wait_for(check(bench), 2.0 * PATIENCE_SECONDS)
-        finally:
-            await bench.stop()
-
-    asyncio.run(scenario())
+    run_check(check, AlpacaBench)
 
 
 def test_the_gateway_is_one():
