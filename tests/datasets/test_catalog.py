@@ -8,7 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.datasets.catalog import find_underlying, list_data_sets, load_tape
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.contract import Equity, Future, Index
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import MarketTape
@@ -31,7 +31,7 @@ QUOTES = """ts,symbol,bid,ask,bid_size,ask_size
 def put_csv(folder: Path, text: str, name: str = "mine", underlying: str = "XYZ", **choices) -> Path:
     path = folder / "rows.csv"
     path.write_text(text)
-    import_csv(folder / "cat", path, ImportChoices(name, underlying, **choices))
+    import_table(folder / "cat", path, ImportChoices(name, underlying, **choices))
     return folder / "cat"
 
 

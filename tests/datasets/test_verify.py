@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.datasets.verify import Check, CheckVerdict, VerifyReport, verify_data_set, verify_tape
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
@@ -115,7 +115,7 @@ def test_broken_parity_is_found_and_a_dividend_can_explain_it():
 def import_rows(folder: Path, body: str, header: str = "ts,symbol,bid,ask,bid_size,ask_size") -> Path:
     path = folder / "rows.csv"
     path.write_text(header + "\n" + body)
-    import_csv(folder / "cat", path, ImportChoices("mine", "XYZ", bar_seconds=60))
+    import_table(folder / "cat", path, ImportChoices("mine", "XYZ", bar_seconds=60))
     return folder / "cat"
 
 

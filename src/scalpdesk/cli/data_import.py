@@ -1,6 +1,5 @@
 """``scalpdesk data import``: fill the catalogue from files."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +69,7 @@ def _table_options(body: Body) -> Body:
 @catalog_option
 def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
     """Import a CSV file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.tabular import import_csv
-
-    _import_table(import_csv, path, catalog, choices, as_json=as_json)
+    _import_table("csv", path, catalog, choices, as_json=as_json)
 
 
 @desk_command(
@@ -84,18 +81,16 @@ def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
 @catalog_option
 def parquet(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
     """Import a Parquet file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.tabular import import_parquet
-
-    _import_table(import_parquet, path, catalog, choices, as_json=as_json)
+    _import_table("parquet", path, catalog, choices, as_json=as_json)
 
 
 def _import_table(
-    importer: Callable[..., Any], path: Path, catalog: Path, choices: dict[str, Any], *, as_json: bool
+    file_format: str, path: Path, catalog: Path, choices: dict[str, Any], *, as_json: bool
 ) -> None:
     from zoneinfo import available_timezones
 
     from scalpdesk.core.errors import ConfigError, nearest_name
-    from scalpdesk.datasets.importers.tabular import ImportChoices
+    from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 
     if choices["timezone"] not in {None, *available_timezones()}:
         raise ConfigError(
@@ -106,7 +101,8 @@ def _import_table(
             fix="use a name such as UTC or America/New_York",
         )
     with progress_bar(as_json=as_json) as report_progress:
-        report = importer(catalog, path, ImportChoices(**choices), report_progress)
+        chosen = ImportChoices(**choices)
+        report = import_table(catalog, path, chosen, report_progress, file_format=file_format)
     show_imports([report], catalog, as_json=as_json)
 
 

@@ -9,9 +9,8 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.tabular import (
     ImportChoices,
-    import_csv,
     import_download,
-    import_parquet,
+    import_table,
 )
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
@@ -25,7 +24,7 @@ ROW = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200\n"
 def put(folder: Path, text: str, **choices):
     path = folder / "rows.csv"
     path.write_text(text)
-    return import_csv(
+    return import_table(
         folder / "cat", path, ImportChoices(**({"name": "mine", "underlying": "XYZ"} | choices))
     )
 
@@ -215,11 +214,11 @@ def test_bars_of_two_lengths_do_not_mix(tmp_path):
 def test_a_missing_or_foreign_file_is_refused(tmp_path):
     choices = ImportChoices("mine", "XYZ")
     with pytest.raises(DataError, match="no such file"):
-        import_parquet(tmp_path / "cat", tmp_path / "none.parquet", choices)
+        import_table(tmp_path / "cat", tmp_path / "none.parquet", choices, file_format="parquet")
     path = tmp_path / "rows.parquet"
     path.write_text(HEADER + ROW)
     with pytest.raises(DataError, match="this Parquet file cannot be read"):
-        import_parquet(tmp_path / "cat", path, choices)
+        import_table(tmp_path / "cat", path, choices, file_format="parquet")
 
 
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path):
@@ -241,7 +240,9 @@ def test_a_name_that_is_no_folder_name_is_refused(tmp_path):
 def test_a_tidy_file_and_leans_zips_make_the_same_day_files(
     tmp_path, recorded_catalog, tidy, underlying, table, key
 ):
-    import_parquet(tmp_path, SHARED / f"{tidy}.parquet", ImportChoices("lean", underlying))
+    import_table(
+        tmp_path, SHARED / f"{tidy}.parquet", ImportChoices("lean", underlying), file_format="parquet"
+    )
     ours, leans = tmp_path / "lean" / table / key, recorded_catalog / "lean" / table / key
     assert [path.name for path in sorted(ours.glob("*"))] == [path.name for path in sorted(leans.glob("*"))]
     counts = (

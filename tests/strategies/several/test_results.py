@@ -12,7 +12,7 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, run_ba
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision, Output
 from scalpdesk.core.units import to_cents
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_parquet
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 
@@ -97,7 +97,7 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 def test_recorded_seconds_call_the_scalper_once(tmp_path):
     for kind in ("quote", "trade"):
         source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
-        import_parquet(tmp_path, source, ImportChoices("spy-second", "SPY"))
+        import_table(tmp_path, source, ImportChoices("spy-second", "SPY"), file_format="parquet")
     overrides = (
         "simulation.fees=alpaca",
         f"data.catalog={tmp_path}",

@@ -15,7 +15,7 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_parquet
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.sessions import to_new_york
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,7 +102,7 @@ def catalog(tmp_path_factory):
     folder = tmp_path_factory.mktemp("catalog")
     for kind in ("quote", "trade"):
         path = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
-        import_parquet(folder, path, ImportChoices("spy-second", "SPY"))
+        import_table(folder, path, ImportChoices("spy-second", "SPY"), file_format="parquet")
     import_lean(folder, SHARED / "raw_lean" / "Data", name="spy", only=("equity", "spy"))
     return folder
 

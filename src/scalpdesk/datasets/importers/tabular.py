@@ -70,14 +70,19 @@ class ImportChoices:
     """Zone of timestamps without one; None to refuse those."""
 
 
+FORMATS = {"csv": ("read_csv(?, header = true)", "CSV"), "parquet": ("read_parquet(?)", "Parquet")}
+"""Formats of a file with DuckDB's function and their name."""
+
+
 def import_table(
-    connection: Any,
     catalog: Path,
-    source: TableSource,
+    path: Path,
     choices: ImportChoices,
     progress: Progress = no_progress,
+    *,
+    file_format: str = "csv",
 ) -> ImportReport:
-    """Read one file into the data set; rows of the same symbols and days are replaced.
+    """Read one file into the data set ``choices.name``; rows of the same symbols and days are replaced.
 
     Raises
     ------
@@ -85,6 +90,7 @@ def import_table(
         For an unknown or missing column, a symbol that does not belong to the underlying, a
         timestamp or number that is none, or bars of more than one length.
     """
+    source, connection = TableSource(path, *FORMATS[file_format]), connect()
     report = ImportReport(choices.name, files_read=1)
     columns = _described(connection, source)
     kind = _kind_of(columns, source)
@@ -422,34 +428,6 @@ def _unreadable(source: TableSource, error: Exception) -> DataError:
     )
 
 
-def import_csv(
-    catalog: Path, path: Path, choices: ImportChoices, progress: Progress = no_progress
-) -> ImportReport:
-    """Read a CSV file (header, comma) into the data set ``choices.name``.
-
-    Raises
-    ------
-    DataError
-        See :func:`scalpdesk.datasets.importers.tabular.import_table`.
-    """
-    source = TableSource(path, "read_csv(?, header = true)", "CSV")
-    return import_table(connect(), catalog, source, choices, progress)
-
-
-def import_parquet(
-    catalog: Path, path: Path, choices: ImportChoices, progress: Progress = no_progress
-) -> ImportReport:
-    """Read a Parquet file into the data set ``choices.name``.
-
-    Raises
-    ------
-    DataError
-        See :func:`scalpdesk.datasets.importers.tabular.import_table`.
-    """
-    source = TableSource(path, "read_parquet(?)", "Parquet")
-    return import_table(connect(), catalog, source, choices, progress)
-
-
 DownloadedBar = tuple[str, int, float, float, float, float, float]
 """Symbol, instant at which the bar is known (UTC nanoseconds), open, high, low, close, volume."""
 
@@ -478,7 +456,7 @@ def import_download(
             for bar in bars:
                 symbol, end_ns, *figures = bar
                 out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
-        report = import_csv(catalog, path, choices)
+        report = import_table(catalog, path, choices)
     connection, symbol = connect(), choices.underlying.upper()
     path = day_file(catalog, choices.name, "corporate_actions", symbol, "all")
     connection.execute("CREATE TEMP TABLE paid (ex_date DATE, amount DECIMAL(18,6))")
