@@ -1,6 +1,6 @@
 """``scalpdesk chain``: one option chain of a data set, with implied volatilities and Greeks."""
 
-from datetime import date, datetime, time
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,6 +99,7 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     """
     from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+    from scalpdesk.marketdata.chain_surface import last_rows
 
     today = tape.sessions[0].day
     listed = options_in_order(tape.instruments, tape.underlying)
@@ -118,7 +119,8 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     ids = [number for number, contract in listed if contract.expiry == expiry]
     contracts = [contract for _, contract in listed if contract.expiry == expiry]
     spot_id = tape.instruments.id_of(tape.underlying)
-    last = _last_rows(tape, now_ns)
+    quotes = tape.quotes.until(now_ns)
+    last = last_rows(quotes)
     if spot_id not in last:
         raise DataError(
             f"{tape.underlying} was not quoted yet at this time",
@@ -126,7 +128,6 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
             fix="choose a later --time",
         )
     row = last[spot_id]
-    quotes = tape.quotes.until(now_ns)
     spot = 0.5 * (float(quotes.bid[row]) + float(quotes.ask[row]))
     rows = [last.get(number) for number in ids]
     years = max(expiry_instant_ns(contracts[0]) - now_ns, 0) / 1e9 / 86_400.0 / DAYS_PER_YEAR
@@ -146,15 +147,6 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     }
 
 
-def _last_rows(tape: "MarketTape", now_ns: int) -> dict[int, int]:
-    """Return the row of each instrument's latest quote known by ``now_ns``."""
-    import numpy as np
-
-    ids = tape.quotes.until(now_ns).instrument_id
-    numbers, from_end = np.unique(ids[::-1], return_index=True)
-    return dict(zip(numbers.tolist(), (len(ids) - 1 - from_end).tolist(), strict=True))
-
-
 def _valued(
     tape: "MarketTape",
     contracts: "list[OptionContract]",
@@ -166,6 +158,7 @@ def _valued(
     """Return one table a contract: its quote, implied volatility and Greeks at the mid."""
     import numpy as np
 
+    from scalpdesk.marketdata.chain_surface import dividends_ahead
     from scalpdesk.marketdata.quotes import judge_quote
     from scalpdesk.pricing import greeks, implied_vol
 
@@ -178,7 +171,7 @@ def _valued(
     terms: dict[str, Any] = {
         "rate": tape.rate_curve.rate_at(years * DAYS_PER_YEAR),
         "dividend_yield": tape.dividend_yield,
-        "dividends": _dividends_before(tape, contracts[0], now_ns) or None,
+        "dividends": [pair for pair in dividends_ahead(tape, now_ns) if pair[0] <= years] or None,
         "style": contracts[0].style.value,
     }
     known = np.isfinite(mid)
@@ -205,22 +198,6 @@ def _valued(
             }
         )
     return options
-
-
-def _dividends_before(
-    tape: "MarketTape", contract: "OptionContract", now_ns: int
-) -> list[tuple[float, float]]:
-    """Return the cash dividends still to come by the expiry as (years to the ex-date, amount)."""
-    from scalpdesk.core.units import years_between
-    from scalpdesk.instruments.sessions import to_new_york, to_ns
-
-    paid = []
-    for dividend in tape.dividends:
-        opens = datetime.combine(dividend.ex_date, time(9, 30), tzinfo=to_new_york(now_ns).tzinfo)
-        years = years_between(now_ns, to_ns(opens))
-        if dividend.symbol == tape.underlying and years > 0.0 and dividend.ex_date <= contract.expiry:
-            paid.append((years, float(dividend.amount)))
-    return paid
 
 
 def _print_chain(document: dict[str, Any], strikes: int) -> None:

@@ -22,7 +22,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract, options_
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.curves import parity_implied_forward
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.base import Dividends, dividend_schedule
@@ -332,6 +332,12 @@ class ChainSurface:
     surface: VolSurface
 
 
+def last_rows(quotes: QuoteColumns) -> dict[int, int]:
+    """Return the last row of each instrument."""
+    ids, from_end = np.unique(quotes.instrument_id[::-1], return_index=True)
+    return dict(zip(ids.tolist(), (len(quotes) - 1 - from_end).tolist(), strict=True))
+
+
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
@@ -343,8 +349,7 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
         When the underlying was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
-    ids, from_end = np.unique(quotes.instrument_id[::-1], return_index=True)
-    row_of = dict(zip(ids.tolist(), (len(quotes) - 1 - from_end).tolist(), strict=True))
+    row_of = last_rows(quotes)
     spot_rows = np.flatnonzero(
         (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
         & np.isfinite(quotes.bid + quotes.ask)
@@ -375,7 +380,7 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
         bid, ask = quotes.bid[rows], quotes.ask[rows]
         expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.where(recent, then, spot)))
     expiries.sort(key=lambda entry: entry.years)
-    return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))
+    return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, dividends_ahead(tape, now_ns))
 
 
 def chain_quotes_of(
@@ -475,7 +480,8 @@ def fit_chain(
     return ChainSurface(chain, forwards, rates, tuple(quotes), surface)
 
 
-def _dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
+def dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
+    """Return the underlying's cash dividends still to come as (years to the ex-date, amount)."""
     ahead = []
     for dividend in tape.dividends:
         opens = to_ns(datetime.combine(dividend.ex_date, EX_DIVIDEND_TIME, tzinfo=NEW_YORK))
