@@ -41,7 +41,7 @@ def test_without_a_limit_a_side_is_carried_through_the_session():
 def test_nothing_is_carried_into_another_session_or_instrument():
     first = rows((1, 0, 10.0, 10.2), (2, 1, NAN, 3.0))
     later = rows((3, 0, NAN, 10.4), session=1)
-    both = QuoteRows(*(np.concatenate([getattr(first, n), getattr(later, n)]) for n in QuoteRows.__slots__))
+    both = QuoteRows.joined([first, later])
     out, _ = complete_sides(both, max_age_seconds=None)
     np.testing.assert_array_equal(out.bid, [10.0, NAN, NAN])
 

@@ -10,7 +10,7 @@ quote whose bid and ask are both the level and whose sizes are 0 (not displayed)
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,35 +23,21 @@ from scalpdesk.datasets.store import as_float, day_files, read_columns
 from scalpdesk.instruments.contract import INDEX_CLASSES, Settlement
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, Session
 from scalpdesk.marketdata.curves import ParityLevels, parity_implied_forward, tightest_parity_levels
+from scalpdesk.marketdata.tape import Columns
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(slots=True)
-class QuoteRows:
+@dataclass(frozen=True, slots=True)
+class QuoteRows(Columns):
     """Quote rows as stored; NaN where a side is null. Any order."""
 
-    ts_ns: NDArray[np.int64]
-    instrument_id: NDArray[np.int32]
     session: NDArray[np.int32]
     """Number of the session that the row belongs to; nothing is carried from one into the next."""
     bid: Floats
     ask: Floats
     bid_size: Floats
     ask_size: Floats
-
-    def __len__(self) -> int:
-        return len(self.ts_ns)
-
-    def take(self, order: NDArray[np.int64] | NDArray[np.bool_]) -> "QuoteRows":
-        """Return the rows picked by ``order``, as copies."""
-        return QuoteRows(*(getattr(self, column.name)[order] for column in fields(self)))
-
-    @staticmethod
-    def joined(parts: "Sequence[QuoteRows]") -> "QuoteRows":
-        """Return the rows of all parts, one part after another."""
-        names = [column.name for column in fields(QuoteRows)]
-        return QuoteRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)

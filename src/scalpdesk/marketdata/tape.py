@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,33 +24,54 @@ from scalpdesk.instruments.sessions import Session
 
 
 @dataclass(frozen=True, slots=True)
-class QuoteColumns:
-    """Quotes, one row each. A missing side is NaN with size 0."""
+class Columns:
+    """Rows about instruments, as columns of equal length."""
 
     ts_ns: NDArray[np.int64]
     """UTC nanoseconds at which the row is known."""
     instrument_id: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    def take(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        """Return the rows picked, in the order given."""
+        return type(self)(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def between(self, from_ns: int, to_ns: int) -> Self:
+        """Return the rows known from one instant to another, both included; rows are in order of time."""
+        low = np.searchsorted(self.ts_ns, from_ns, side="left")
+        return self.take(slice(int(low), int(np.searchsorted(self.ts_ns, to_ns, side="right"))))
+
+    def by_time(self) -> Self:
+        """Return the rows in order of time; those of one instant stay as they are."""
+        return self.take(np.argsort(self.ts_ns, kind="stable"))
+
+    def whole(self) -> Self:
+        """Return all rows."""
+        return self
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all parts (one at least), one part after another."""
+        return cls(
+            *(np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(cls))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteColumns(Columns):
+    """Quotes, one row each. A missing side is NaN with size 0."""
+
     bid: NDArray[np.float64]
     ask: NDArray[np.float64]
     bid_size: NDArray[np.float64]
     ask_size: NDArray[np.float64]
     """Displayed size in shares or contracts."""
 
-    def __len__(self) -> int:
-        return len(self.ts_ns)
-
-    def between(self, from_ns: int, to_ns: int) -> "QuoteColumns":
-        """Return the rows known from one instant to another, both included."""
-        low, high = _rows_between(self.ts_ns, from_ns, to_ns)
-        return QuoteColumns(*(getattr(self, column.name)[low:high] for column in fields(self)))
-
     def until(self, now_ns: int) -> "QuoteColumns":
         """Return the rows known by ``now_ns``."""
         return self.between(int(self.ts_ns[0]) if len(self) else 0, now_ns)
-
-    def whole(self) -> "QuoteColumns":
-        """Return all rows."""
-        return self
 
     def digest(self) -> str:
         """Return the BLAKE2b-128 of all rows, 32 hexadecimal digits."""
@@ -80,16 +101,16 @@ class LazyQuotes:
         """Return the rows known from one instant to another, both included."""
         wanted = [each for each in self._sessions if each.open_ns <= to_ns and each.close_ns >= from_ns]
         parts = [self._of(session).between(from_ns, to_ns) for session in wanted]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return parts[0] if len(parts) == 1 else QuoteColumns.joined([NO_QUOTES, *parts])
 
     def until(self, now_ns: int) -> QuoteColumns:
         """Return the rows of the running or the last session that are known by ``now_ns``."""
         begun = [session for session in self._sessions if session.open_ns <= now_ns]
-        return self.between(begun[-1].open_ns, now_ns) if begun else _joined(())
+        return self.between(begun[-1].open_ns, now_ns) if begun else NO_QUOTES
 
     def whole(self) -> QuoteColumns:
         """Return all rows, in memory: 15 MB a session."""
-        return _joined([self._of(session) for session in self._sessions])
+        return QuoteColumns.joined([self._of(session) for session in self._sessions])
 
     def without_sizes(self) -> "LazyQuotes":
         """Return the quotes with unknown displayed sizes."""
@@ -101,42 +122,16 @@ NO_QUOTES = QuoteColumns(
 )
 
 
-def _joined(parts: Sequence[QuoteColumns]) -> QuoteColumns:
-    if not parts:
-        return NO_QUOTES
-    names = [column.name for column in fields(QuoteColumns)]
-    return QuoteColumns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-def _rows_between(stamps: NDArray[np.int64], from_ns: int, to_ns: int) -> tuple[int, int]:
-    low = int(np.searchsorted(stamps, from_ns, side="left"))
-    return low, int(np.searchsorted(stamps, to_ns, side="right"))
-
-
 @dataclass(frozen=True, slots=True)
-class BarColumns:
+class BarColumns(Columns):
     """Closed trade bars, one row each; ``ts_ns`` is the end of the bar."""
 
-    ts_ns: NDArray[np.int64]
-    instrument_id: NDArray[np.int32]
     bar_seconds: NDArray[np.int32]
     open: NDArray[np.float64]
     high: NDArray[np.float64]
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.ts_ns)
-
-    def whole(self) -> "BarColumns":
-        """Return all bars."""
-        return self
-
-    def between(self, from_ns: int, to_ns: int) -> "BarColumns":
-        """Return the bars that end from one instant to another, both included."""
-        low, high = _rows_between(self.ts_ns, from_ns, to_ns)
-        return BarColumns(*(getattr(self, column.name)[low:high] for column in fields(self)))
 
     def edges_of(self, number: InstrumentId) -> tuple[float, float, float, float] | None:
         """Return open, high, low and close of an instrument over all bars; None without any."""
@@ -163,8 +158,7 @@ class LazyBars:
 
     def whole(self) -> BarColumns:
         """Return all bars."""
-        parts = [self.load(session) for session in self.sessions]
-        return BarColumns(*(np.concatenate([getattr(p, c.name) for p in parts]) for c in fields(BarColumns)))
+        return BarColumns.joined([self.load(session) for session in self.sessions])
 
     def edges_of(self, number: InstrumentId) -> tuple[float, float, float, float] | None:
         """Return open, high, low and close of an underlying over all bars; None for another instrument."""
@@ -330,21 +324,16 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
 
     def quotes(session: Session) -> QuoteColumns:
         parts = [tape.quotes.between(session.open_ns, session.close_ns) for tape in tapes]
-        return _by_time(
-            _joined(
-                [
-                    replace(part, instrument_id=ids[part.instrument_id])
-                    for part, (_, ids) in zip(parts, pairs, strict=True)
-                ]
-            )
-        )
+        mine = [
+            replace(part, instrument_id=ids[part.instrument_id])
+            for part, (_, ids) in zip(parts, pairs, strict=True)
+        ]
+        return QuoteColumns.joined(mine).by_time()
 
     def bars(session: Session) -> BarColumns:
         parts = [(each.between(session.open_ns + 1, session.close_ns), ids) for each, _, ids in with_bars]
         mine = [replace(part, instrument_id=ids[part.instrument_id]) for part, ids in parts]
-        return _by_time(
-            BarColumns(*(np.concatenate([getattr(p, c.name) for p in mine]) for c in fields(BarColumns)))
-        )
+        return BarColumns.joined(mine).by_time()
 
     def morning(session: Session) -> Morning:
         known = [tape.morning(session) for tape in tapes if tape.morning is not None]
@@ -373,14 +362,6 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
         loaded=None,
         others={tape.underlying: tape.dividend_yield for tape in rest},
     )
-
-
-_Columns = TypeVar("_Columns", QuoteColumns, BarColumns)
-
-
-def _by_time(columns: _Columns) -> _Columns:
-    order = np.argsort(columns.ts_ns, kind="stable")
-    return type(columns)(*(getattr(columns, column.name)[order] for column in fields(columns)))
 
 
 def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:

@@ -576,13 +576,9 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
 
 def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
     """Merge the quotes by time, at equal instants in the order of events: the share's last."""
-    merged = [
-        np.concatenate((getattr(options, column.name), getattr(share, column.name)))
-        for column in fields(QuoteColumns)
-    ]
-    is_share = np.arange(len(options) + len(share)) >= len(options)
-    order = np.lexsort((merged[1], is_share, merged[0]))
-    return QuoteColumns(*(column[order] for column in merged))
+    merged = QuoteColumns.joined([options, share])
+    is_share = np.arange(len(merged)) >= len(options)
+    return merged.take(np.lexsort((merged.instrument_id, is_share, merged.ts_ns)))
 
 
 def _real_prices(symbol: str) -> str:
