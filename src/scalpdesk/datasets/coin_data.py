@@ -29,6 +29,7 @@ from scalpdesk.datasets.store import (
     day_files,
     duckdb_error,
     read_columns,
+    replace_file,
     sql_text,
     write_table,
 )
@@ -161,10 +162,7 @@ class Downloaded:
     def add(self, what: str, day: date) -> None:
         """Keep that a day is there."""
         self._done.add((what, str(day)))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".part")
-        beside.write_text(json.dumps(sorted(self._done), indent=0), "utf-8")
-        beside.replace(self._path)
+        replace_file(self._path, json.dumps(sorted(self._done), indent=0))
 
 
 def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:

@@ -5,19 +5,19 @@ earlier sessions are a small CSV file in the catalogue, ``gamma_exposure.csv``, 
 symbol, session, exposure of the chain and of its strikes near the money; the last line of a session counts.
 """
 
-import csv
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
 from scalpdesk.core.errors import DataError, Notify
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.datasets.store import HistoryFile
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.chain_gamma import exposure_events
 from scalpdesk.marketdata.dealer_gamma import (
@@ -107,7 +107,9 @@ class ExposureHistory:
     """
 
     def __init__(self, folder: Path, data: str, symbol: str) -> None:
+        fix = "correct the line, or delete the file and fill it again: scalpdesk gex SYMBOL --days 60"
         self.path = folder / FILE
+        self._file = HistoryFile(self.path, COLUMNS, "exposures", fix)
         self._key = (data, symbol)
 
     def read(self) -> tuple[SessionExposure, ...]:
@@ -118,7 +120,7 @@ class ExposureHistory:
         DataError
             When the file is not of this form; says in which line.
         """
-        return tuple(_of(row) for row in self._rows() if (row["data"], row["symbol"]) == self._key)
+        return tuple(exposure for key, exposure in self._file.read(_of) if key == self._key)
 
     def keep(self, exposures: Iterable[SessionExposure]) -> None:
         """Add sessions, in the place of those already there.
@@ -128,37 +130,12 @@ class ExposureHistory:
         DataError
             When the file is not of this form, or the folder cannot be written.
         """
-        new = {exposure.session.isoformat(): exposure for exposure in exposures}
-        rows = [
-            row
-            for row in self._rows()
-            if (row["data"], row["symbol"]) != self._key or row["session"] not in new
-        ]
-        rows += [
-            dict(
-                zip(
-                    COLUMNS,
-                    (*self._key, day, repr(exposure.exposure_usd), repr(exposure.near_usd)),
-                    strict=True,
-                )
-            )
-            for day, exposure in new.items()
-        ]
-        rows.sort(key=lambda row: (row["data"], row["symbol"], row["session"]))
-        beside = self.path.with_suffix(".csv.new")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-            os.replace(beside, self.path)  # noqa: PTH105 - a reader sees the old file or the new one
-        except OSError as error:
-            raise DataError(
-                f"the history of exposures cannot be written: {error.strerror}",
-                where=str(self.path),
-                fix="make the folder writable, or choose another: --set data.catalog=DIR",
-            ) from error
+        kept = self._file.read(_of) + [(self._key, exposure) for exposure in exposures]
+        rows = {(*key, exposure.session): exposure for key, exposure in kept}
+        self._file.write(
+            (data, symbol, day.isoformat(), repr(exposure.exposure_usd), repr(exposure.near_usd))
+            for (data, symbol, day), exposure in sorted(rows.items(), key=itemgetter(0))
+        )
 
     def usual(self, before: date) -> tuple[float, float]:
         """Return what counts as a large exposure, of the chain and near the money, as known before a day.
@@ -170,37 +147,14 @@ class ExposureHistory:
         near = reference_exposure_usd([exposure.near_usd for exposure in past])
         return NAN if whole is None else whole, NAN if near is None else near
 
-    def _rows(self) -> list[dict[str, str]]:
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise self._damaged(1, ",".join(reader.fieldnames or ()))
-        for line, row in enumerate(rows, start=2):
-            try:
-                _of(row)
-            except (TypeError, ValueError) as error:
-                raise self._damaged(line, ",".join(map(str, row.values()))) from error
-        return rows
 
-    def _damaged(self, line: int, value: str) -> DataError:
-        return DataError(
-            "the history of exposures has a line that is none",
-            where=f"{self.path}:{line}",
-            value=value,
-            fix="correct the line, or delete the file and fill it again: scalpdesk gex SYMBOL --days 60",
-        )
-
-
-def _of(row: dict[str, str]) -> SessionExposure:
-    made = SessionExposure(
-        date.fromisoformat(row["session"]), float(row["exposure_usd"]), float(row["near_usd"])
-    )
+def _of(
+    data: str, symbol: str, session: str, exposure: str, near: str
+) -> tuple[tuple[str, str], SessionExposure]:
+    made = SessionExposure(date.fromisoformat(session), float(exposure), float(near))
     if math.isinf(made.exposure_usd) or math.isinf(made.near_usd):
-        raise ValueError(row)
-    return made
+        raise ValueError(exposure, near)
+    return (data, symbol), made
 
 
 SKEW_SECONDS = 60.0

@@ -5,9 +5,7 @@ added by hand. Where a symbol of the S&P 500 has no history of its own, the pack
 it, and the event says so.
 """
 
-import csv
 import math
-import os
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -19,6 +17,7 @@ from scalpdesk.core.events import Event, ImpliedVolEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.daily_history import STALE_DAYS, VIX_CLOSES, vix_closes_before
 from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
+from scalpdesk.datasets.store import HistoryFile
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.chain_surface import ChainQuotes, chain_quotes_at, chain_quotes_of, fit_chain
 from scalpdesk.marketdata.tape import MarketTape
@@ -49,6 +48,8 @@ class ImpliedVolHistory:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        fix = f"write {','.join(COLUMNS)} with a date as 2018-02-05 and a volatility as 0.21"
+        self._file = HistoryFile(self.path, COLUMNS, "implied volatilities", fix)
 
     def read(self, symbol: str) -> list[DailyImpliedVol]:
         """Return what is kept of a symbol, oldest first.
@@ -58,9 +59,8 @@ class ImpliedVolHistory:
         DataError
             When a line is not of this form.
         """
-        return sorted(
-            (row for row in self._rows() if row.symbol == symbol), key=lambda row: row.session.toordinal()
-        )
+        rows = (row for row in self._file.read(_row_of) if row.symbol == symbol)
+        return sorted(rows, key=lambda row: row.session.toordinal())
 
     def keep(self, days: Iterable[DailyImpliedVol]) -> int:
         """Add days, in the place of those already there; return how many lines the file has.
@@ -70,49 +70,19 @@ class ImpliedVolHistory:
         DataError
             When the file is not of this form, or cannot be written.
         """
-        rows = {(row.symbol, row.session): row for row in (*self._rows(), *days)}
-        beside = self.path.with_suffix(".csv.new")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.writer(out, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                for _, row in sorted(rows.items()):
-                    writer.writerow((row.symbol, row.session.isoformat(), repr(row.vol), row.source))
-            os.replace(beside, self.path)  # noqa: PTH105 - a reader sees the old file or the new one
-        except OSError as error:
-            raise DataError(
-                f"the history of implied volatilities cannot be written: {error.strerror}",
-                where=str(self.path),
-                fix="make the folder writable, or choose another: --set data.catalog=DIR",
-            ) from error
+        rows = {(row.symbol, row.session): row for row in (*self._file.read(_row_of), *days)}
+        self._file.write(
+            (row.symbol, row.session.isoformat(), repr(row.vol), row.source)
+            for _, row in sorted(rows.items())
+        )
         return len(rows)
 
-    def _rows(self) -> list[DailyImpliedVol]:
-        if not self.path.is_file():
-            return []
-        rows = []
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            for line, row in enumerate(csv.reader(file), start=1):
-                if line == 1 and tuple(row) == COLUMNS:
-                    continue
-                try:
-                    symbol, session, vol, source = row
-                    made = DailyImpliedVol(symbol, date.fromisoformat(session), float(vol), source)
-                except ValueError as error:
-                    raise self._damaged(line, row) from error
-                if not (math.isfinite(made.vol) and made.vol > 0.0):
-                    raise self._damaged(line, row)
-                rows.append(made)
-        return rows
 
-    def _damaged(self, line: int, row: list[str]) -> DataError:
-        return DataError(
-            "the history of implied volatilities has a line that is none",
-            where=f"{self.path}:{line}",
-            value=",".join(row),
-            fix=f"write {','.join(COLUMNS)} with a date as 2018-02-05 and a volatility as 0.21",
-        )
+def _row_of(symbol: str, session: str, vol: str, source: str) -> DailyImpliedVol:
+    made = DailyImpliedVol(symbol, date.fromisoformat(session), float(vol), source)
+    if not (math.isfinite(made.vol) and made.vol > 0.0):
+        raise ValueError(vol)
+    return made
 
 
 def implied_vol_event(

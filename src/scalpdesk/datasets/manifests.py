@@ -8,7 +8,7 @@ import msgspec
 
 from scalpdesk.core.errors import DataError, nearest_name
 from scalpdesk.datasets.embedded import RECONSTRUCTED
-from scalpdesk.datasets.store import DATED_TABLES, checked_name, day_files, read_columns
+from scalpdesk.datasets.store import DATED_TABLES, checked_name, day_files, read_columns, replace_file
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -90,11 +90,8 @@ def data_set_names(catalog: Path) -> list[str]:
 
 def save_manifest(catalog: Path, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
-    folder = catalog / manifest.name
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / (MANIFEST + ".part")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    unfinished.replace(folder / MANIFEST)
+    document = msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode()
+    replace_file(catalog / manifest.name / MANIFEST, f"{document}\n")
 
 
 def coverage_of(

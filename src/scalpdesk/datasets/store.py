@@ -11,15 +11,17 @@ that nobody has to guess the bar's length.
 """
 
 import csv
+import io
 import json
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,6 +201,74 @@ def day_files(
         return sorted(folder.glob("*.parquet"))
     found = (folder / f"{day}.parquet" for day in sorted(set(days)))
     return [path for path in found if path.is_file()]
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8", newline="")
+    unfinished.replace(path)
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFile:
+    """History as a CSV file in the folder of the catalogue; lines may be added by hand."""
+
+    path: Path
+    columns: tuple[str, ...]
+    subject: str
+    """``columns``, ``subject``: What its lines hold, and what it is a history of."""
+    fix: str
+    """How a line that is none is put right."""
+
+    def read(self, row_of: Callable[..., Row]) -> list[Row]:
+        """Return what ``row_of`` makes of the texts of each line; it refuses by a ValueError.
+
+        Raises
+        ------
+        DataError
+            When a line is refused, or has another number of texts; names the line.
+        """
+        rows: list[Row] = []
+        if not self.path.is_file():
+            return rows
+        with self.path.open(newline="", encoding="utf-8-sig") as file:
+            for line, texts in enumerate(csv.reader(file), start=1):
+                if line == 1 and tuple(texts) == self.columns:
+                    continue
+                try:
+                    rows.append(row_of(*texts))
+                except (TypeError, ValueError) as error:
+                    raise DataError(
+                        f"the history of {self.subject} has a line that is none",
+                        where=f"{self.path}:{line}",
+                        value=",".join(texts),
+                        fix=self.fix,
+                    ) from error
+        return rows
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write the lines in place of all there are.
+
+        Raises
+        ------
+        DataError
+            When the folder cannot be written.
+        """
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows((self.columns, *rows))
+        try:
+            replace_file(self.path, text.getvalue())
+        except OSError as error:
+            raise DataError(
+                f"the history of {self.subject} cannot be written: {error.strerror}",
+                where=str(self.path),
+                fix="make the folder writable, or choose another: --set data.catalog=DIR",
+            ) from error
 
 
 def write_table(connection: Any, select: str, path: Path, *, parameters: Sequence[object] = ()) -> int:
