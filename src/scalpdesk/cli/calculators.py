@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.market import DAYS_PER_YEAR
 from scalpdesk.cli.output import (
     new_table,
     print_json,
     print_table,
 )
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from scalpdesk.core.units import DAYS_PER_YEAR
 
 RAW_UNITS = {
     "price": "currency per unit of the underlying",

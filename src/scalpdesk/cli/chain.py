@@ -7,7 +7,6 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
-    DAYS_PER_YEAR,
     data_option,
     instant_ns,
     load_tape,
@@ -27,6 +26,7 @@ from scalpdesk.cli.output import (
     print_table,
 )
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     from scalpdesk.instruments.contract import OptionContract

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
 
 DEFAULT_SESSION = "2018-02-05"
-DAYS_PER_YEAR = 365.0
 
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."

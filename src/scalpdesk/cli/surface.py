@@ -8,7 +8,6 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
-    DAYS_PER_YEAR,
     data_option,
     instant_ns,
     load_tape,
@@ -28,6 +27,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.units import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface

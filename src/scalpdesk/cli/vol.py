@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DAYS_PER_YEAR, data_option, load_tape, read_date, session_option
+from scalpdesk.cli.market import data_option, load_tape, read_date, session_option
 from scalpdesk.cli.output import (
     cell,
     finite,
@@ -20,6 +20,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
     DailyHistory,
@@ -289,15 +290,15 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     from scalpdesk.cli.chain import chain_document
     from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.volatility.variance_time import CALENDAR, NS_PER_SECOND, US_SESSIONS, convert_vol
+    from scalpdesk.volatility.variance_time import CALENDAR, US_SESSIONS, convert_vol
 
-    now_ns = tape.sessions[0].open_ns + 300 * NS_PER_SECOND
+    now_ns = tape.sessions[0].open_ns + 300 * NANOS_PER_SECOND
     ends = {
         contract.expiry: expiry_instant_ns(contract)
         for _, contract in options_in_order(tape.instruments, tape.underlying)
     }
-    later = {expiry: end for expiry, end in ends.items() if end > now_ns + 86_400 * NS_PER_SECOND}
-    target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NS_PER_SECOND
+    later = {expiry: end for expiry, end in ends.items() if end > now_ns + 86_400 * NANOS_PER_SECOND}
+    target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NANOS_PER_SECOND
     below = max((e for e in later if later[e] <= target_ns), default=None)
     above = min((e for e in later if later[e] > target_ns), default=None)
     points: list[tuple[float, float, str]] = []
@@ -318,7 +319,7 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
     total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
     vol = math.sqrt(total / years)
-    end_ns = now_ns + round(years * DAYS_PER_YEAR * 86_400) * NS_PER_SECOND
+    end_ns = now_ns + round(years * DAYS_PER_YEAR * 86_400) * NANOS_PER_SECOND
     return {
         "vol": vol,
         "reason": None,
@@ -338,7 +339,6 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     import numpy as np
 
     from scalpdesk.volatility.realised import realized_vol
-    from scalpdesk.volatility.variance_time import NS_PER_SECOND
 
     session = tape.sessions[0]
     quotes = tape.quotes.whole()
@@ -350,7 +350,7 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     if not len(mids):
         return found | {"reason": f"{tape.underlying} was not quoted in the session"}
     for minutes, names in ((5, ("five_minutes", "bipower")), (1, ("kernel",))):
-        step = minutes * 60 * NS_PER_SECOND
+        step = minutes * 60 * NANOS_PER_SECOND
         ends = np.arange(session.open_ns, session.close_ns + 1, step)
         # before the first quote of the session its mid stands in: a return of zero
         closes = mids[np.maximum(np.searchsorted(at, ends, side="right") - 1, 0)]

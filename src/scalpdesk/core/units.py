@@ -15,7 +15,8 @@ InstrumentId = NewType("InstrumentId", int)
 NANOS_PER_SECOND = 1_000_000_000
 NEVER_NS = 2**63 - 1
 """An instant that never comes, UTC nanoseconds."""
-SECONDS_PER_YEAR = 365.0 * 86_400.0
+DAYS_PER_YEAR = 365.0
+SECONDS_PER_YEAR = DAYS_PER_YEAR * 86_400.0
 """ACT/365 fixed: the day count of every ``years`` argument unless it says otherwise."""
 
 CENT = Decimal("0.01")

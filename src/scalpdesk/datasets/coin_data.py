@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND
 from scalpdesk.datasets.implied_vols import BEFORE_CLOSE_NS, implied_vol_30d
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.manifests import Coverage, Manifest, manifest_to_extend, update_manifest
@@ -49,7 +49,6 @@ SAMPLE_NS = 300 * NANOS_PER_SECOND
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
 """Days that a trailing realised volatility is taken over."""
-DAYS_PER_YEAR = 365.0
 
 
 def account_day(ts_ns: int) -> date:

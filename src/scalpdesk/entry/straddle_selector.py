@@ -20,13 +20,12 @@ import msgspec
 from msgspec import Meta
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import InstrumentId, exceeds
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 
 CALENDAR_DAYS_PER_YEAR = 365.25
 DELTA_SLACK = 0.25

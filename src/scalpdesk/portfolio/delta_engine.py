@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
+from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import SURFACE_DEVIATION, ExpirySmile, StrikeVol, StrikeVols
 from scalpdesk.pricing.base import OptionGreeks

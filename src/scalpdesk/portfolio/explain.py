@@ -25,13 +25,21 @@ import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, SATOSHI, SECONDS_PER_YEAR, InstrumentId, to_cents
+from scalpdesk.core.units import (
+    CENT,
+    DAYS_PER_YEAR,
+    NANOS_PER_SECOND,
+    SATOSHI,
+    SECONDS_PER_YEAR,
+    InstrumentId,
+    to_cents,
+)
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
+from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts, MoveMeter, in_coin, leg_parts
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
 from scalpdesk.pricing.scalar import PricedState, corner_prices

@@ -2,9 +2,8 @@
 
 import msgspec
 
+from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.pricing.base import OptionGreeks
-
-DAYS_PER_YEAR = 365.0
 
 
 class PositionGreeks(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.models import greeks
 
@@ -22,7 +23,6 @@ VALUE_UNITS = {
     "vega_usd_per_point": "currency per 0.01 of volatility, whole position",
 }
 """Unit of each value of a scenario grid."""
-DAYS_PER_YEAR = 365.0
 _PER_POINT = 0.01
 
 

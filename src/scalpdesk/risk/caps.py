@@ -12,10 +12,10 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
+from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01

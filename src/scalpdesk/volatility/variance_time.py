@@ -37,6 +37,7 @@ from itertools import pairwise
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.events import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
 from scalpdesk.instruments.sessions import (
     Session,
@@ -45,7 +46,6 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
 )
 
-NS_PER_SECOND = 1_000_000_000
 SECONDS_PER_YEAR = 365 * 86_400
 """Of the calendar clock: ACT/365 fixed."""
 
@@ -55,7 +55,7 @@ FIRST_YEAR, LAST_YEAR = 1996, 2029
 FIRST_FOMC_YEAR = 2024
 """From then on statements weigh on the session clock; forecasts of earlier years are fitted with them in."""
 
-_HOUR_NS = 3_600 * NS_PER_SECOND
+_HOUR_NS = 3_600 * NANOS_PER_SECOND
 _BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
 """9:30 to 10:00, then whole hours to 16:00."""
 
@@ -118,7 +118,7 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
             When the exchange calendar of the session clock does not cover the years.
         """
         if self.weights is None:
-            return (end_ns - start_ns) / NS_PER_SECOND / SECONDS_PER_YEAR
+            return (end_ns - start_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
         if end_ns < start_ns:
             return -self.years(end_ns, start_ns)
         first, last = _year_of(start_ns), _year_of(end_ns)
@@ -186,7 +186,7 @@ def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
 
 def _new_year_ns(year: int) -> int:
     from_epoch = date(year, 1, 1) - date(1970, 1, 1)
-    return from_epoch // timedelta(days=1) * 86_400 * NS_PER_SECOND
+    return from_epoch // timedelta(days=1) * 86_400 * NANOS_PER_SECOND
 
 
 _NEW_YEARS_NS = tuple(map(_new_year_ns, range(FIRST_YEAR, LAST_YEAR + 2)))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.path import expected_clock
 from scalpdesk.datasets.embedded.surface import (
@@ -35,9 +36,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FULL_SESSION_SECONDS = 23_400
-NANOS = 1_000_000_000
 MILLISECOND = 1_000_000
-NANOS_PER_YEAR = NANOS * 86_400.0 * 365.0
+NANOS_PER_YEAR = NANOS_PER_SECOND * SECONDS_PER_YEAR
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
 MOST_QUIET_ROWS = 180_000
@@ -80,7 +80,7 @@ def update_times(
         UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
         seconds and in the last 5, so that it always has a mark.
     """
-    length = (close_ns - open_ns) / NANOS
+    length = (close_ns - open_ns) / NANOS_PER_SECOND
     scale = length / FULL_SESSION_SECONDS / quote_seconds
     round_at, round_row = _rounds(generator, strikes, share_stamps_ns, share_mid_usd, scale * MOST_ROUND_ROWS)
     left = max(scale * ALL_ROWS - 2.0 * len(round_row), 0.0)
@@ -95,7 +95,7 @@ def update_times(
     seconds = np.concatenate((at, first, last))
     stamps = open_ns + (seconds * 1e3).astype(np.int64) * MILLISECOND
     stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
-    keep = (stamps > open_ns + NANOS // 2) & (stamps < close_ns)
+    keep = (stamps > open_ns + NANOS_PER_SECOND // 2) & (stamps < close_ns)
     stamps, row = stamps[keep], row[keep]
     # one quote where both reasons fall in the same millisecond
     order = np.lexsort((row, stamps))
@@ -376,7 +376,7 @@ def option_quotes(
     Call and put are quoted at the same instant from the same price of the share: their mids satisfy parity
     within the rounding to cents.
     """
-    length = (session.close_ns - session.open_ns) // NANOS
+    length = (session.close_ns - session.open_ns) // NANOS_PER_SECOND
     half_day = session.is_half_day
     strikes = np.array([pair.strike for pair in pairs])
     means = _quiet_means(session, pairs, share)
@@ -390,7 +390,7 @@ def option_quotes(
         share.mid_usd,
         quote_seconds,
     )
-    at = (stamps - session.open_ns) / NANOS
+    at = (stamps - session.open_ns) / NANOS_PER_SECOND
     known = np.searchsorted(share.stamps_ns, stamps, side="right") - 1
     spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
     theta = np.empty(len(at))

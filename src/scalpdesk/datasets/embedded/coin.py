@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right
 from scalpdesk.instruments.deribit import (
     PERPETUAL_TICKS,
@@ -56,7 +56,6 @@ STEP_SECONDS = 30
 STEPS = 86_400 // STEP_SECONDS
 OPTION_STEPS = 2
 """Steps between two quotes of an option."""
-DAYS_PER_YEAR = 365.0
 
 LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
 """Of the implied volatility of 30 days: the deviation of its logarithm, and how long it lasts."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import SessionBarsEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.chain import (
@@ -79,7 +79,6 @@ __all__ = [
 
 RECONSTRUCTED = "reconstructed"
 BAR_SECONDS = 60
-NANOS = 1_000_000_000
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -323,7 +322,7 @@ def _path(session: date, seed: int, symbol: str) -> UnderlyingPath:
     leader = None
     if symbol != "SPY":
         leader = Leader(_path(session, seed, "SPY"), figures.NASDAQ_CORRELATION)
-    seconds = (hours.close_ns - hours.open_ns) // NANOS
+    seconds = (hours.close_ns - hours.open_ns) // NANOS_PER_SECOND
     generator = _generators(session, seed, symbol)[0]
     return draw_path(generator, seconds, session_cents(day), day.garman_klass_variance, leader)
 
@@ -333,7 +332,7 @@ class _DrawnSession:
 
     def __init__(self, session: date, seed: int, symbol: str) -> None:
         self.day, self.hours = market_day(session, symbol), session_on(session)
-        seconds = (self.hours.close_ns - self.hours.open_ns) // NANOS
+        seconds = (self.hours.close_ns - self.hours.open_ns) // NANOS_PER_SECOND
         _, self.for_share, for_level, self.for_chain = _generators(session, seed, symbol)
         self.path = _path(session, seed, symbol)
         self.stamps = _stamps(self.for_share, self.hours, seconds)
@@ -505,7 +504,7 @@ def _check(seed: int, underlying: str, quote_seconds: float) -> None:
 def _stamps(generator: np.random.Generator, hours: Session, seconds: int) -> Ints:
     """Draw the instant at which each second's quote is known: within the second, never after the close."""
     offset_ms = generator.integers(1, 999, size=seconds + 1)
-    stamps = hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS + offset_ms * 1_000_000
+    stamps = hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS_PER_SECOND + offset_ms * 1_000_000
     stamps[0] = hours.open_ns
     stamps[-1] = hours.close_ns - 1_000_000
     return np.asarray(stamps, dtype=np.int64)
@@ -563,7 +562,7 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
     )
     total = day.share.daily_shares * day.volume / day.share.index_volume_median
     return BarColumns(
-        ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS,
+        ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS_PER_SECOND,
         instrument_id=np.zeros(minutes, dtype=np.int32),
         bar_seconds=np.full(minutes, BAR_SECONDS, dtype=np.int32),
         open=prints[starts] / 100.0,

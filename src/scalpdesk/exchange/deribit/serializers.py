@@ -213,7 +213,11 @@ class Messages:
         known = bisect_right(rates, self._world.now_ns, key=lambda rate: rate.ts_ns)
         mine = [rate.rate for rate in rates[:known] if rate.symbol == item.symbol][-8:]
         now = plain_number(mine[-1]) if mine else 0.0
-        return {"current_funding": now, "funding_8h": plain_number(sum(mine, ZERO) / 8), "interest_value": now}
+        return {
+            "current_funding": now,
+            "funding_8h": plain_number(sum(mine, ZERO) / 8),
+            "interest_value": now,
+        }
 
     def _option_figures(
         self, item: OptionContract, quote: QuoteEvent | None, mark: float, forward: float

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.signals.cloud_bounce import cloud_held, has_bounced
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.signals.ema_cloud import CloudCandle

@@ -15,7 +15,7 @@ import numpy as np
 from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import (
     Edge,
     EdgeGate,
@@ -32,7 +32,6 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import LISTED, EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import Level, SviVols, level_of
