@@ -33,7 +33,7 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.dealer_gamma import SessionExposure
+from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.chain_gamma import NEAR_MONEY, PricedChain
@@ -192,17 +192,14 @@ def _from_file(
     return ChainAt(symbol, path.name, "recorded", at_day, stored.ts_ns, priced, tuple(notes))
 
 
-def _history(settings: "LoadedSettings", at: "ChainAt") -> Any:
-    from scalpdesk.datasets.dealer_gamma import ExposureHistory
-
+def _history(settings: "LoadedSettings", at: "ChainAt") -> ExposureHistory:
     return ExposureHistory(Path(settings.config.data.catalog), at.data, at.symbol)
 
 
 def _kept(settings: "LoadedSettings", at: "ChainAt") -> tuple[float, float]:
     history = _history(settings, at)
     history.keep([at.as_session()])
-    usual: tuple[float, float] = history.usual(at.day)
-    return usual
+    return history.usual(at.day)
 
 
 def _keep_days(

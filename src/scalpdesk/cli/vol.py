@@ -17,6 +17,7 @@ from scalpdesk.cli.output import (
     new_table,
     print_json,
     print_table,
+    progress_bar,
     save_figure,
 )
 from scalpdesk.core.errors import ConfigError, DataError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.volatility.evaluation import ModelScore
-    from scalpdesk.volatility.ohlc import Ohlc
 
 HISTORY_DAYS = 1_500
 """Daily bars that forecasts are fitted to: what a run of the desk uses."""
@@ -212,6 +212,7 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
         Volatilities are fractions a year. What is not known is null, with a reason beside it.
     """
     from scalpdesk.volatility.forecast import DESK_DEFAULT
+    from scalpdesk.volatility.realised import ESTIMATORS
     from scalpdesk.volatility.regime import regime_of, variance_premium
 
     day = tape.sessions[0].day
@@ -234,7 +235,7 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
         },
         "window": window,
         "horizon_days": horizon,
-        "realised": [_realised(history, estimator, window) for estimator in _estimators()],
+        "realised": [_realised(history, estimator, window) for estimator in ESTIMATORS],
         "forecasts": forecasts,
         "desk_default": DESK_DEFAULT,
         "implied": implied,
@@ -244,12 +245,6 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
         "session_itself": session_itself(tape),
         "notes": [*history.notes, *tape.notes],
     }
-
-
-def _estimators() -> tuple[str, ...]:
-    from scalpdesk.volatility.realised import ESTIMATORS
-
-    return tuple(ESTIMATORS)
 
 
 def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, Any]:
@@ -623,10 +618,15 @@ def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None
     """Roll ``models`` over a packaged series and print their losses."""
     from scalpdesk.volatility.evaluation import score
     from scalpdesk.volatility.ohlc import read_ohlc
-    from scalpdesk.volatility.rolling import FIRST_ORIGIN, REFIT_EVERY
+    from scalpdesk.volatility.rolling import FIRST_ORIGIN, REFIT_EVERY, rolling_forecasts
 
     history = packaged_history(series)
-    rolled = _roll(read_ohlc(history.bars), tuple(models) or EVALUATED)
+    with progress_bar(as_json=as_json) as report_progress:
+        rolled = rolling_forecasts(
+            read_ohlc(history.bars),
+            tuple(models) or EVALUATED,
+            progress=lambda done, total: report_progress(done, total, "days forecast"),
+        )
     scores = score(rolled)
     document: dict[str, Any] = {
         "series": series,
@@ -643,19 +643,6 @@ def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None
         print_json(document)
     else:
         _print_table(document, scores)
-
-
-def _roll(bars: "Ohlc", models: tuple[str, ...]) -> Any:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from scalpdesk.volatility.rolling import rolling_forecasts
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("days forecast", total=None)
-        return rolling_forecasts(
-            bars, models, progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
 
 
 def _as_dict(row: "ModelScore") -> dict[str, Any]:
