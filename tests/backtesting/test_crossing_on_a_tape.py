@@ -13,8 +13,8 @@ from scalpdesk.datasets.embedded import market
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several
 
 D = Decimal

@@ -12,12 +12,8 @@ from scalpdesk.core.events import AccountLimits, FillBusted, OrderCancelled, Ord
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.hedging.base import ClockBand, band_names
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.hybrid import Hybrid, HybridConfig
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.several.strategy import SharedConfig

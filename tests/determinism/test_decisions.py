@@ -17,9 +17,8 @@ import numpy as np
 from fakes.desk import run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
 
 for seed in map(int, sys.argv[1:]):
     steps = np.random.default_rng(seed).normal(0, 0.25, 300)

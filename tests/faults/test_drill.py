@@ -8,7 +8,7 @@ from fakes.planted_bugs import PLANTED_BUGS, planted
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig, HedgeConfig
 from scalpdesk_testing.rehearsal import DISASTERS, rehearse
 
 

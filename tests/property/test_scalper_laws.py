@@ -13,13 +13,8 @@ from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import Decision, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-    ScalperPhase,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 

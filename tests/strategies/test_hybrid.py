@@ -15,8 +15,7 @@ from scalpdesk.core.events import BarEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, who_trades
 from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.strategy import SharedConfig

@@ -36,7 +36,7 @@ def drill(
     is right, the book is flat, or the desk states why it has stopped.
     """
     from scalpdesk.config.settings import load_settings
-    from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
+    from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
     from scalpdesk_testing.rehearsal import ADAPTED, DISASTERS, rehearse
 
     names = [disaster.name for disaster in DISASTERS]

@@ -17,7 +17,7 @@ from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
 from scalpdesk_testing.small_desk import DeskPlan, scratch_folder

@@ -42,12 +42,8 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig

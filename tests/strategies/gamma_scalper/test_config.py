@@ -3,8 +3,7 @@ import pytest
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.hedging.base import make_band
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 

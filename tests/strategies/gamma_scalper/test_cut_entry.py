@@ -7,13 +7,8 @@ from fakes.instruments import straddle_book
 from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-    ScalperPhase,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 

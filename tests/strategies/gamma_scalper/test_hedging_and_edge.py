@@ -11,13 +11,8 @@ from fakes.tape import model_price
 from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-    ScalperPhase,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 

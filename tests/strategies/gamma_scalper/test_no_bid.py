@@ -9,8 +9,8 @@ from fakes.desk import HandDesk, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.intents import CancelOrder, OrderType, SetTimer, Side, SubmitOrder
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 

@@ -15,13 +15,8 @@ from scalpdesk.core.intents import Side
 from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
-    GammaScalperConfig,
-    HedgeConfig,
-    ScalperPhase,
-)
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig

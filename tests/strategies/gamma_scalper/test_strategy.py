@@ -28,14 +28,13 @@ from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import (
-    GammaScalper,
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
     GammaScalperConfig,
     HedgeConfig,
     RecentreConfig,
-    ScalperPhase,
 )
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig

@@ -14,8 +14,8 @@ from scalpdesk.core.intents import LegOrders, MultiLegOrder, Purpose, Side
 from scalpdesk.live.recovery import known_orders
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (

@@ -7,14 +7,10 @@ that the straddle is repriced on, are on the run's variance clock.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
 
-from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import (
     Edge,
@@ -30,12 +26,13 @@ from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.events import LISTED, EventKind, events_between, why_unknown
+from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.smile_level import Level, SviVols, level_of
+from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -46,99 +43,7 @@ RATIO_NS = 300 * NANOS_PER_SECOND
 """The market's term structure is measured anew after so long."""
 FAR_BELOW = 0.9
 """Of the least ratio of forecast to market: below it no edge is looked for until the market is measured."""
-SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
-VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
-ENTRY_BOUNDS = {
-    "min_edge_usd": Bound(-1e6, 1e6, "currency a straddle"),
-    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
-    "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
-    "horizon_days": Bound(0, 252, "trading days"),
-    "forecast_vol": VOL,
-    "passes": Bound(0, 100, "a number of evaluations"),
-    "pass_seconds": SECONDS,
-    "max_straddle_delta": Bound(0, 100, "shares of 100"),
-    "order_ttl_seconds": SECONDS,
-    "max_attempts": Bound(0, 100, "a number of orders"),
-    "walk_steps": Bound(0, 100, "a number of steps", may_equal_low=True),
-}
-
-
 EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
-
-
-class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to buy, and at what edge."""
-
-    gate: Literal["enforce", "advise", "off"] = "enforce"
-    """``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask."""
-    min_edge_usd: float = 5.0
-    k_stderr: float = 1.0
-    min_vol_ratio: float = 1.05
-    """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
-    errors it must exceed, forecast over implied.
-    """
-    passes: int = 3
-    pass_seconds: float = 60.0
-    """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
-    least so far apart; it is asked no sooner, and not at each tick.
-    """
-    max_straddle_delta: float | None = 10.0
-    """With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far from
-    the money is skew, not an edge.
-    """
-    horizon_days: float = 5.0
-    """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
-    there moves to the forecast.
-    """
-    level: Level = "swap"
-    """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
-    forecast of realised variance is one, or at the money (``atm``).
-    """
-    nowcast: bool = True
-    """Keep the run's forecast up to date by what the session realises."""
-    event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
-    """Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
-    the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
-    measured 0.8. From 2024 on they weigh on the session clock and are not added.
-    """
-    forecast_vol: float | None = None
-    """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""
-    not_before: str = "09:35"
-    not_after: str = "15:30"
-    """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
-    order_ttl_seconds: float = 15.0
-    """A leg's order that has not been filled by then is cancelled and priced anew."""
-    max_attempts: int = 5
-    """So often; then what was bought is sold again."""
-    walk_steps: int = 0
-    """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
-    begins at the far side. What the walk saved and what the market moved meanwhile is reported.
-    """
-    again_after_exit: bool = False
-    """Look for another entry after an exit."""
-    orders: LegOrders = LegOrders.AUTO
-    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
-    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
-    """
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds, times that are none, and a window that is empty."""
-        check_bounds(self, ENTRY_BOUNDS, "entry")
-        for kind, size in self.event_sessions.items():
-            if kind not in LISTED or not 0.0 <= size <= 10.0:
-                raise ConfigError(
-                    "the variance of an event is a number of sessions from 0 to 10, of a listed kind",
-                    where=f"entry.event_sessions.{kind}",
-                    value=size,
-                    fix=f"use one of {', '.join(LISTED)}, e.g. fomc = 0.8",
-                )
-        if time_of_day("entry.not_after", self.not_after) < time_of_day("entry.not_before", self.not_before):
-            raise ConfigError(
-                "the entry window is empty: its end lies before its start",
-                where="entry.not_after",
-                value=self.not_after,
-                fix=f"set entry.not_after to {self.not_before} (entry.not_before) or later",
-            )
 
 
 class EntryVerdict(msgspec.Struct, frozen=True):

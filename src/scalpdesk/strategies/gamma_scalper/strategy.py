@@ -12,21 +12,18 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
-from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
-from scalpdesk.hedging.base import HedgeBand, make_band
-from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaModel, DeltaVol, Dynamics
+from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
     OptionContract,
     StraddlePair,
@@ -46,10 +43,10 @@ from scalpdesk.strategies.contract import (
     TradeStart,
     traded_symbol,
 )
-from scalpdesk.strategies.gamma_scalper.edge import SECONDS, VOL, EntryConfig, StraddleEdge, entry_facts
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, entry_facts
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import (
-    ExitConfig,
     StraddleView,
     event_ahead,
     first_reason,
@@ -65,8 +62,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     without_figures,
 )
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
-from scalpdesk.strategies.toolkit.sizing import ScaleConfig, ScaleRule, SizeConfig, Sizing, straddle_size
-from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 
 ZERO = Decimal(0)
 EDGE_SECONDS = 60.0
@@ -88,144 +84,6 @@ class ScalperPhase(StrEnum):
     SCALING = "scaling"
     LEAVING = "leaving"
     DONE = "done"
-
-
-AUTO = "auto"
-HEDGE_BOUNDS = {
-    "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
-    "fixed_vol": VOL,
-    "order_ttl_seconds": SECONDS,
-    "passive_seconds": SECONDS,
-}
-
-
-class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When and how to hedge."""
-
-    band: str = AUTO
-    """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
-    ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
-    ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
-    """
-    threshold_shares: float | None = None
-    """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
-    band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
-    """Settings of the chosen band's own ``Config``."""
-    delta_vol: DeltaVol = "smile"
-    """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
-    delta_model: Dynamics = "sticky_strike"
-    """How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
-    ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
-    """
-    minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
-    """Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data, the
-    default's are those of the embedded market at 30 days and a VIX of 16.
-    """
-    fixed_vol: float | None = None
-    """For ``fixed``: a fraction a year."""
-    order_ttl_seconds: float = 5.0
-    """A hedge order that has not been filled by then is cancelled and sized anew."""
-    passive_seconds: float | None = None
-    """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
-    twice the band; None crosses at once.
-    """
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds, and a fixed volatility that is not given."""
-        check_bounds(self, HEDGE_BOUNDS, "hedge")
-        if self.delta_vol == "fixed" and not (self.fixed_vol is not None and self.fixed_vol > 0):
-            raise ConfigError(
-                "hedging at a fixed volatility needs one",
-                where="hedge.fixed_vol",
-                value=self.fixed_vol,
-                fix="set hedge.fixed_vol to a fraction a year, e.g. 0.20",
-            )
-
-    def make_band(self) -> HedgeBand:
-        """Return the chosen band with its settings."""
-        settings: dict[str, object] = dict(self.band_settings)
-        name = self.band
-        if name == AUTO:
-            name = "whalley_wilmott" if self.threshold_shares is None else "fixed"
-        if name == "fixed" and self.threshold_shares is not None:
-            settings.setdefault("threshold", self.threshold_shares)
-        return make_band(name, settings)
-
-
-class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry."""
-
-    roll_dte: int | None = None
-    """Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
-    passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it off.
-    """
-    gamma_fraction: float | None = None
-    """Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
-    straddles' half spreads cost, the straddle is moved. None switches it off.
-    """
-    check_seconds: float = 300.0
-    """Between two comparisons."""
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds."""
-        check_bounds(self, RECENTRE_BOUNDS, "recentre")
-
-
-RECENTRE_BOUNDS = {
-    "roll_dte": Bound(0, 3_650, "calendar days to expiry"),
-    "gamma_fraction": Bound(0, 1, "a fraction of the gamma at the new strike: 0.5 is half"),
-    "check_seconds": SECONDS,
-}
-
-
-class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of the gamma scalper."""
-
-    underlying: str = "SPY"
-    """What the straddle is on and what hedges it (HEDGING_ASSET)."""
-    straddles: int = 1
-    """Number of straddles (STRATEGY_MULTIPLIER)."""
-    sizing: Sizing = "fixed"
-    """What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
-    ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge over
-    the variance of the P&L.
-    """
-    size: SizeConfig = msgspec.field(default_factory=SizeConfig)
-    """Shares and limits of a size that is not fixed."""
-    mode: Literal["init", "resume"] = "init"
-    """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it."""
-    selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
-    entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
-    triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
-    hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
-    recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
-    scale: ScaleConfig = msgspec.field(default_factory=ScaleConfig)
-    exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
-    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``: See their own
-    fields.
-    """
-
-    def __post_init__(self) -> None:
-        """Refuse settings that contradict one another."""
-        check_bounds(self, {"straddles": Bound(0, 10_000, "a number of straddles")}, "")
-        least = self.exits.min_dte
-        if least is not None and least >= self.selection.min_expiration_days:
-            raise ConfigError(
-                "a straddle bought at the near end of the expiry window would be sold at once",
-                where="exits.min_dte",
-                value=least,
-                fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
-                " (selection.min_expiration_days), or to null to hold into expiry",
-            )
-        roll, nearest = self.recentre.roll_dte, self.selection.min_expiration_days
-        if roll is not None and not (-1 if least is None else least) < roll < nearest:
-            raise ConfigError(
-                "a straddle is rolled after it was bought and before it is left",
-                where="recentre.roll_dte",
-                value=roll,
-                fix=f"set recentre.roll_dte below {nearest} (selection.min_expiration_days)"
-                + ("" if least is None else f" and above {least} (exits.min_dte)"),
-            )
 
 
 class _Size(NamedTuple):

@@ -1,0 +1,246 @@
+"""Settings of the gamma scalper: entry, hedge, recentring, and all of them together."""
+
+from typing import Literal
+
+import msgspec
+
+from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import LegOrders
+from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.hedging.base import HedgeBand, make_band
+from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
+from scalpdesk.instruments.events import LISTED, EventKind
+from scalpdesk.pricing.smile_level import Level
+from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig, Sizing
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+
+AUTO = "auto"
+SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
+VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
+ENTRY_BOUNDS = {
+    "min_edge_usd": Bound(-1e6, 1e6, "currency a straddle"),
+    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
+    "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
+    "horizon_days": Bound(0, 252, "trading days"),
+    "forecast_vol": VOL,
+    "passes": Bound(0, 100, "a number of evaluations"),
+    "pass_seconds": SECONDS,
+    "max_straddle_delta": Bound(0, 100, "shares of 100"),
+    "order_ttl_seconds": SECONDS,
+    "max_attempts": Bound(0, 100, "a number of orders"),
+    "walk_steps": Bound(0, 100, "a number of steps", may_equal_low=True),
+}
+
+
+class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to buy, and at what edge."""
+
+    gate: Literal["enforce", "advise", "off"] = "enforce"
+    """``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask."""
+    min_edge_usd: float = 5.0
+    k_stderr: float = 1.0
+    min_vol_ratio: float = 1.05
+    """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
+    errors it must exceed, forecast over implied.
+    """
+    passes: int = 3
+    pass_seconds: float = 60.0
+    """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
+    least so far apart; it is asked no sooner, and not at each tick.
+    """
+    max_straddle_delta: float | None = 10.0
+    """With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far from
+    the money is skew, not an edge.
+    """
+    horizon_days: float = 5.0
+    """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
+    there moves to the forecast.
+    """
+    level: Level = "swap"
+    """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
+    forecast of realised variance is one, or at the money (``atm``).
+    """
+    nowcast: bool = True
+    """Keep the run's forecast up to date by what the session realises."""
+    event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
+    """Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
+    the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
+    measured 0.8. From 2024 on they weigh on the session clock and are not added.
+    """
+    forecast_vol: float | None = None
+    """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""
+    not_before: str = "09:35"
+    not_after: str = "15:30"
+    """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
+    order_ttl_seconds: float = 15.0
+    """A leg's order that has not been filled by then is cancelled and priced anew."""
+    max_attempts: int = 5
+    """So often; then what was bought is sold again."""
+    walk_steps: int = 0
+    """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
+    begins at the far side. What the walk saved and what the market moved meanwhile is reported.
+    """
+    again_after_exit: bool = False
+    """Look for another entry after an exit."""
+    orders: LegOrders = LegOrders.AUTO
+    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
+    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, times that are none, and a window that is empty."""
+        check_bounds(self, ENTRY_BOUNDS, "entry")
+        for kind, size in self.event_sessions.items():
+            if kind not in LISTED or not 0.0 <= size <= 10.0:
+                raise ConfigError(
+                    "the variance of an event is a number of sessions from 0 to 10, of a listed kind",
+                    where=f"entry.event_sessions.{kind}",
+                    value=size,
+                    fix=f"use one of {', '.join(LISTED)}, e.g. fomc = 0.8",
+                )
+        if time_of_day("entry.not_after", self.not_after) < time_of_day("entry.not_before", self.not_before):
+            raise ConfigError(
+                "the entry window is empty: its end lies before its start",
+                where="entry.not_after",
+                value=self.not_after,
+                fix=f"set entry.not_after to {self.not_before} (entry.not_before) or later",
+            )
+
+
+HEDGE_BOUNDS = {
+    "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
+    "fixed_vol": VOL,
+    "order_ttl_seconds": SECONDS,
+    "passive_seconds": SECONDS,
+}
+
+
+class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When and how to hedge."""
+
+    band: str = AUTO
+    """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
+    ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
+    ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
+    """
+    threshold_shares: float | None = None
+    """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
+    band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
+    """Settings of the chosen band's own ``Config``."""
+    delta_vol: DeltaVol = "smile"
+    """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
+    delta_model: Dynamics = "sticky_strike"
+    """How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
+    ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
+    """
+    minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
+    """Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data, the
+    default's are those of the embedded market at 30 days and a VIX of 16.
+    """
+    fixed_vol: float | None = None
+    """For ``fixed``: a fraction a year."""
+    order_ttl_seconds: float = 5.0
+    """A hedge order that has not been filled by then is cancelled and sized anew."""
+    passive_seconds: float | None = None
+    """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
+    twice the band; None crosses at once.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, and a fixed volatility that is not given."""
+        check_bounds(self, HEDGE_BOUNDS, "hedge")
+        if self.delta_vol == "fixed" and not (self.fixed_vol is not None and self.fixed_vol > 0):
+            raise ConfigError(
+                "hedging at a fixed volatility needs one",
+                where="hedge.fixed_vol",
+                value=self.fixed_vol,
+                fix="set hedge.fixed_vol to a fraction a year, e.g. 0.20",
+            )
+
+    def make_band(self) -> HedgeBand:
+        """Return the chosen band with its settings."""
+        settings: dict[str, object] = dict(self.band_settings)
+        name = self.band
+        if name == AUTO:
+            name = "whalley_wilmott" if self.threshold_shares is None else "fixed"
+        if name == "fixed" and self.threshold_shares is not None:
+            settings.setdefault("threshold", self.threshold_shares)
+        return make_band(name, settings)
+
+
+RECENTRE_BOUNDS = {
+    "roll_dte": Bound(0, 3_650, "calendar days to expiry"),
+    "gamma_fraction": Bound(0, 1, "a fraction of the gamma at the new strike: 0.5 is half"),
+    "check_seconds": SECONDS,
+}
+
+
+class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry."""
+
+    roll_dte: int | None = None
+    """Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
+    passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it off.
+    """
+    gamma_fraction: float | None = None
+    """Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
+    straddles' half spreads cost, the straddle is moved. None switches it off.
+    """
+    check_seconds: float = 300.0
+    """Between two comparisons."""
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, RECENTRE_BOUNDS, "recentre")
+
+
+class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of the gamma scalper."""
+
+    underlying: str = "SPY"
+    """What the straddle is on and what hedges it (HEDGING_ASSET)."""
+    straddles: int = 1
+    """Number of straddles (STRATEGY_MULTIPLIER)."""
+    sizing: Sizing = "fixed"
+    """What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
+    ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge over
+    the variance of the P&L.
+    """
+    size: SizeConfig = msgspec.field(default_factory=SizeConfig)
+    """Shares and limits of a size that is not fixed."""
+    mode: Literal["init", "resume"] = "init"
+    """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it."""
+    selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
+    entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
+    triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
+    hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
+    recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
+    scale: ScaleConfig = msgspec.field(default_factory=ScaleConfig)
+    exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
+    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``: See their own
+    fields.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict one another."""
+        check_bounds(self, {"straddles": Bound(0, 10_000, "a number of straddles")}, "")
+        least = self.exits.min_dte
+        if least is not None and least >= self.selection.min_expiration_days:
+            raise ConfigError(
+                "a straddle bought at the near end of the expiry window would be sold at once",
+                where="exits.min_dte",
+                value=least,
+                fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
+                " (selection.min_expiration_days), or to null to hold into expiry",
+            )
+        roll, nearest = self.recentre.roll_dte, self.selection.min_expiration_days
+        if roll is not None and not (-1 if least is None else least) < roll < nearest:
+            raise ConfigError(
+                "a straddle is rolled after it was bought and before it is left",
+                where="recentre.roll_dte",
+                value=roll,
+                fix=f"set recentre.roll_dte below {nearest} (selection.min_expiration_days)"
+                + ("" if least is None else f" and above {least} (exits.min_dte)"),
+            )
