@@ -246,17 +246,13 @@ class StraddleSelector:
         quoted = [
             pair
             for pair in pairs
-            if all(market.verdict(leg, now_ns) is QuoteVerdict.GOOD for leg in (pair.call_id, pair.put_id))
+            if all(market.verdict(leg, now_ns) is QuoteVerdict.GOOD for leg in pair.legs)
         ]
         removed["a good quote on both legs"] = len(pairs) - len(quoted)
         most = self._config.max_spread_fraction
         if most is None:
             return quoted
-        tight = [
-            pair
-            for pair in quoted
-            if all(_spread_fraction(market, leg) <= most for leg in (pair.call_id, pair.put_id))
-        ]
+        tight = [pair for pair in quoted if all(_spread_fraction(market, leg) <= most for leg in pair.legs)]
         removed[f"spread up to {most:.0%} of mid"] = len(quoted) - len(tight)
         return tight
 

@@ -383,6 +383,11 @@ class StraddlePair:
     call_id: InstrumentId
     put_id: InstrumentId
 
+    @property
+    def legs(self) -> tuple[InstrumentId, InstrumentId]:
+        """Return the call, then the put."""
+        return self.call_id, self.put_id
+
 
 def options_in_order(instruments: Instruments, underlying: str) -> list[tuple[InstrumentId, OptionContract]]:
     """Return all options on ``underlying``, sorted by expiry, strike and right."""

@@ -119,6 +119,15 @@ def test_buys_the_straddle_at_the_money_when_asked():
     assert hedge.purpose is Purpose.HEDGE
 
 
+def test_a_market_without_quotes_of_the_day_is_reported_once_and_not_at_every_wake():
+    desk = desk_of(entry={"mode": "straddle"})
+    desk.go_to("09:46")
+    outputs = [*desk.quote(SHARE, 499.99, 500.01), *desk.wait(10).quote(SHARE, 499.79, 499.81)]
+    (refusal,) = decisions(outputs)
+    assert refusal.reasons == ("no straddle that expires today has two good quotes",)
+    assert len(orders(desk.wait(10).market(500.0))) == 2
+
+
 def test_does_not_buy_when_something_is_held_already():
     desk = desk_of(held={CALL: (1, "2.00")}, entry={"mode": "straddle"})
     assert all(one.purpose is Purpose.HEDGE for one in orders(desk.go_to("09:50").market(500.0)))

@@ -24,7 +24,7 @@ from scalpdesk.entry.edge_gate import (
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
-from scalpdesk.instruments.contract import OptionContract, StraddlePair
+from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
@@ -43,6 +43,7 @@ RATIO_NS = 300 * NANOS_PER_SECOND
 """The market's term structure is measured anew after so long."""
 FAR_BELOW = 0.9
 """Of the least ratio of forecast to market: below it no edge is looked for until the market is measured."""
+LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
@@ -216,7 +217,7 @@ class StraddleEdge:
         """Return the edge left, with the spread of getting out only; None when unknown."""
         forecast = self.forecast(view)
         spread = 0.0
-        for leg in (pair.call_id, pair.put_id):
+        for leg in pair.legs:
             quote = view.market.quotes[leg]
             if quote is None or not quote.ask > quote.bid > 0:
                 return None
@@ -242,7 +243,7 @@ class StraddleEdge:
             and other.root == held.root
         ]
         new = min(near, key=lambda each: abs(float(each.strike) - spot), default=pair)
-        legs = (pair.call_id, pair.put_id, new.call_id, new.put_id)
+        legs = (*pair.legs, *new.legs)
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
         if new.strike == pair.strike or not is_quoted:
             return None
@@ -276,7 +277,7 @@ class StraddleEdge:
         half_spreads: float,
     ) -> EdgeInputs | None:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
-        engine, now_ns, legs = view.delta_engine, view.now_ns, (pair.call_id, pair.put_id)
+        engine, now_ns, legs = view.delta_engine, view.now_ns, pair.legs
         smile = engine.smile(pair.call_id, now_ns)
         quotes = [view.market.quotes[leg] for leg in legs]
         mids = [engine.quoted_price(leg, now_ns) for leg in legs]
@@ -412,7 +413,7 @@ class StraddleEdge:
         contract = view.instruments[best.pair.call_id]
         assert isinstance(contract, OptionContract)
         units, spot = contract.multiplier, best.call.spot
-        asks = [view.market.quotes[leg] for leg in (best.pair.call_id, best.pair.put_id)]
+        asks = [view.market.quotes[leg] for leg in best.pair.legs]
         premium = units * sum(quote.ask for quote in asks if quote is not None)
         gamma = units * (best.call.greeks.gamma + best.put.greeks.gamma)
         vega = units * (best.call.greeks.vega + best.put.greeks.vega)
@@ -431,6 +432,40 @@ class StraddleEdge:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop."""
         is_coin = view.instruments[view.underlying].contract_usd
         return self._config.horizon_days / (DAYS_PER_YEAR if is_coin else SESSIONS_PER_YEAR)
+
+
+def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
+    """Return what exercising a leg at the close gains over holding it, in the session's last hour.
+
+    Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
+    more than the put of its strike will cost without it and the interest on the strike; a put when the
+    interest is more than the call and the dividends (Merton 1973).
+    """
+    assert view.session is not None
+    session, call = view.session, view.instruments[pair.call_id]
+    assert isinstance(call, OptionContract)
+    if view.now_ns < session.close_ns - LAST_HOUR_NS or call.style is not Style.AMERICAN:
+        return None
+    calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in pair.legs)
+    if calls is None or puts is None or not calls.years > 0.0:
+        return None
+    spot, strike = calls.spot, float(call.strike)
+    interest = strike * -math.expm1(-calls.rate * calls.years)
+    last_ns, opens_ns = expiry_instant_ns(call), next_session(session.day).open_ns
+    coming = [
+        (item.ts_ex_ns, float(item.amount))
+        for item in view.market.dividends
+        if item.instrument_id == view.underlying and view.now_ns < item.ts_ex_ns <= last_ns
+    ]
+    tonight = sum(amount for at_ns, amount in coming if at_ns <= opens_ns)
+    if spot > strike and tonight:
+        put = puts.mark - puts.greeks.delta * tonight + 0.5 * puts.greeks.gamma * tonight * tonight
+        gain = tonight - interest - put
+    elif spot < strike:
+        gain = interest - sum(amount for _, amount in coming) - calls.mark
+    else:
+        return None
+    return gain if gain > 0.0 else None
 
 
 def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:

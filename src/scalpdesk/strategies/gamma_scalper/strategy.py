@@ -7,7 +7,6 @@ wake reads the book afresh, so that a rejected, partial or late order can delay 
 what is missing is simply wanted again.
 """
 
-import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -27,12 +26,11 @@ from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
     OptionContract,
     StraddlePair,
-    Style,
     options_in_order,
     straddle_pairs,
 )
 from scalpdesk.instruments.events import why_unknown
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -44,7 +42,7 @@ from scalpdesk.strategies.contract import (
     traded_symbol,
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
-from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, entry_facts
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, early_exercise_gain, entry_facts
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
@@ -61,7 +59,15 @@ from scalpdesk.strategies.toolkit.order_life import (
     surplus_cancels,
     without_figures,
 )
-from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
+from scalpdesk.strategies.toolkit.resume import (
+    Adopted,
+    Flat,
+    Holdings,
+    ResumeRefused,
+    cost_of,
+    held_of,
+    resume,
+)
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 
 ZERO = Decimal(0)
@@ -71,7 +77,6 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 SALE_NS = 300 * NANOS_PER_SECOND
 """Within which what is too much of a leg must be sold."""
-LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 
 
 class ScalperPhase(StrEnum):
@@ -226,8 +231,8 @@ class GammaScalper:
         if self.phase is not ScalperPhase.WAITING:
             return ()
         if self.config.mode == "init":
-            holds = self._held_options(view) or view.positions.quantity(view.underlying)
-            self._trade = view.begin_trade((*self._held_options(view), view.underlying))
+            holds = held_of(view, self._options) or view.positions.quantity(view.underlying)
+            self._trade = view.begin_trade((*held_of(view, self._options), view.underlying))
             return self._start_leaving(view, "init: start flat") if holds else ()
         return self._adopt(view)
 
@@ -235,7 +240,7 @@ class GammaScalper:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
         wanted = Decimal(self.config.straddles)
         is_fixed = self.config.sizing == "fixed" and self.config.scale.max_multiple is None
-        pairs = {frozenset((pair.call_id, pair.put_id)): pair for pair in self._pairs}
+        pairs = {frozenset(pair.legs): pair for pair in self._pairs}
 
         def wrong(held: Holdings) -> str:
             if frozenset(held) not in pairs:
@@ -302,21 +307,23 @@ class GammaScalper:
         self._begin_trade(view, best.pair)
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         self._straddles = size.straddles
-        legs = (best.pair.call_id, best.pair.put_id)
-        entry = self.config.entry
-        self._entry = LegEntry(
-            legs,
-            self._straddles,
-            ttl_seconds=entry.order_ttl_seconds,
-            max_attempts=entry.max_attempts,
-            leg_orders=entry.orders,
-            walk_steps=entry.walk_steps,
-        )
+        self._entry = self._new_entry(best.pair, size.straddles)
         self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
         return self._entry.begin(
             view, Proposal(DecisionKind.ENTRY, (chosen, *size.reasons, *verdict.reasons), facts)
+        )
+
+    def _new_entry(self, pair: StraddlePair, straddles: int) -> LegEntry:
+        entry = self.config.entry
+        return LegEntry(
+            pair.legs,
+            straddles,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts,
+            leg_orders=entry.orders,
+            walk_steps=entry.walk_steps,
         )
 
     def _size(self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None) -> "_Size":
@@ -363,7 +370,7 @@ class GammaScalper:
             self._note_entered(view)
             return [*actions, *self._hold(view)]
         if status is EntryStatus.ABANDONED:
-            if self._held_options(view):
+            if held_of(view, self._options):
                 return self._start_leaving(view, "entry abandoned: one leg could not be bought")
             return self._pause(view)
         return actions
@@ -382,7 +389,7 @@ class GammaScalper:
 
     def _begin_trade(self, view: DeskView, pair: StraddlePair) -> None:
         self._pair = pair
-        self._trade = view.begin_trade((pair.call_id, pair.put_id, view.underlying))
+        self._trade = view.begin_trade((*pair.legs, view.underlying))
 
     def _note_entered(self, view: DeskView) -> None:
         assert self._pair is not None
@@ -391,8 +398,8 @@ class GammaScalper:
         self._abandoned.succeed()
         self._entry_session = view.session.day
         self._sessions_held = 0
-        self._premium = self._paid(view)
-        for leg in (self._pair.call_id, self._pair.put_id):
+        self._premium = cost_of(view, self._pair.legs)
+        for leg in self._pair.legs:
             if leg not in self._entry_vols:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
@@ -403,16 +410,10 @@ class GammaScalper:
 
     # holding ----------------------------------------------------------------------------------------
 
-    def _paid(self, view: DeskView) -> Decimal:
-        """Return what the straddles that are held cost, in currency."""
-        assert self._pair is not None
-        legs = [view.positions.positions[leg] for leg in (self._pair.call_id, self._pair.put_id)]
-        return sum((leg.quantity * leg.average_price * leg.multiplier for leg in legs), ZERO)
-
     def _hold(self, view: DeskView) -> Sequence[Action]:
         assert self._pair is not None
         assert view.session is not None
-        if not self._held_options(view):
+        if not held_of(view, self._options):
             return self._start_leaving(view, "the options are gone (expired or settled)")
         reason = first_reason(
             self._exits,
@@ -427,7 +428,7 @@ class GammaScalper:
                 sessions_held=self._sessions_held,
                 edge_usd=self._left(view),
                 currency=view.instruments[self._pair.call_id].currency,
-                exercise_gain=self._exercise_gain(view),
+                exercise_gain=early_exercise_gain(view, self._pair),
                 ex_dividends_ns=self._ex_dividends_ns(view),
             ),
         )
@@ -436,7 +437,7 @@ class GammaScalper:
         moves = self._change_straddle(view) or self._change_size(view)
         if moves:
             return moves
-        return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
+        return [*surplus_cancels(view), *self.hedger.step(view, held_of(view, self._options))]
 
     def _change_straddle(self, view: DeskView) -> Sequence[Action]:
         """Sell the straddle and buy another, where that is due; else nothing."""
@@ -495,7 +496,7 @@ class GammaScalper:
         seconds = max(config.check_seconds, entry.order_ttl_seconds * (entry.max_attempts + 1))
         self._move_until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
         self._entry = LegEntry(
-            (pair.call_id, pair.put_id),
+            pair.legs,
             self._straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
@@ -509,9 +510,13 @@ class GammaScalper:
         assert self._pair is not None
         return tuple(
             OrderIntent(leg, Side.SELL, held - keep, Purpose.CLOSE, why)
-            for leg in (self._pair.call_id, self._pair.put_id)
+            for leg in self._pair.legs
             if (held := view.positions.quantity(leg)) > keep and not view.orders.live_for(leg)
         )
+
+    def _sell_again(self, view: DeskView, why: str, keep: int = 0) -> list[Action]:
+        sales = self._sales(view, why, keep)
+        return [Proposal(DecisionKind.EXIT, (why,), {}, sales)] if sales else []
 
     # size of what is held ---------------------------------------------------------------------------
 
@@ -564,15 +569,7 @@ class GammaScalper:
             return self._refuse_entry("scale in: " + "; ".join(size.reasons), facts)
         why = f"scale in from {self._straddles} to {wanted} straddles: {now}"
         self._begin_resize(view, wanted)
-        entry = self.config.entry
-        self._entry = LegEntry(
-            (self._pair.call_id, self._pair.put_id),
-            wanted,
-            ttl_seconds=entry.order_ttl_seconds,
-            max_attempts=entry.max_attempts,
-            leg_orders=entry.orders,
-            walk_steps=entry.walk_steps,
-        )
+        self._entry = self._new_entry(self._pair, wanted)
         reasons = (why, *size.reasons, *verdict.reasons)
         facts |= {"straddles_wanted": wanted}
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
@@ -586,9 +583,9 @@ class GammaScalper:
     def _resize(self, view: DeskView) -> Sequence[Action]:
         """Follow a change of size: what cannot be bought is given up, and the straddle kept whole."""
         assert self._pair is not None
-        if not self._held_options(view) or view.mode is Mode.FLATTENING:
+        if not held_of(view, self._options) or view.mode is Mode.FLATTENING:
             return self._hold(view)
-        legs, actions = (self._pair.call_id, self._pair.put_id), list[Action]()
+        legs, actions = self._pair.legs, list[Action]()
         status = EntryStatus.FILLED
         if self._entry is not None:
             status, actions = self._entry.step(view)
@@ -600,7 +597,7 @@ class GammaScalper:
             self._straddles
         }:
             self.phase = ScalperPhase.HOLDING
-            self._premium = max(self._premium, self._paid(view))
+            self._premium = max(self._premium, cost_of(view, self._pair.legs))
             self.hedger.resize(self._straddles)
             return [*actions, *self._hold(view)]
         if self._entry is None and view.now_ns >= self._move_until_ns:
@@ -608,10 +605,9 @@ class GammaScalper:
         live = view.orders.live.values()
         if actions or any(order.submitted.instrument_id != view.underlying for order in live):
             return actions  # legs are on their way: what is left is hedged once they are through
-        why = "change of size: sell what is left over"
-        sales = self._sales(view, why, self._straddles) if self._entry is None else ()
-        again = [Proposal(DecisionKind.EXIT, (why,), {}, sales)] if sales else []
-        return [*again, *self.hedger.step(view, self._held_options(view))]
+        if self._entry is None:
+            actions = self._sell_again(view, "change of size: sell what is left over", self._straddles)
+        return [*actions, *self.hedger.step(view, held_of(view, self._options))]
 
     def _move(self, view: DeskView) -> Sequence[Action]:
         """Follow a change of straddles: old legs out, new ones in, hedged meanwhile; leave where it fails."""
@@ -625,7 +621,7 @@ class GammaScalper:
             return self._start_leaving(view, "change of straddles abandoned: a leg could not be bought")
         if view.now_ns >= self._move_until_ns:
             return self._start_leaving(view, "change of straddles abandoned: a leg could not be sold")
-        old = [leg for leg in (self._pair.call_id, self._pair.put_id) if view.positions.quantity(leg)]
+        old = [leg for leg in self._pair.legs if view.positions.quantity(leg)]
         if status is EntryStatus.FILLED and not old:
             self._straddles = self._entry.quantity
             self._entry_vols = {}
@@ -637,14 +633,8 @@ class GammaScalper:
         live = view.orders.live.values()
         if any(order.submitted.instrument_id != view.underlying for order in live):
             return actions  # legs are on their way: what is left is hedged once they are through
-        hedges = self.hedger.step(view, self._held_options(view))
-        sales = self._sales(view, "change of straddles: sell what is left")
-        again = (
-            [Proposal(DecisionKind.EXIT, ("change of straddles: sell what is left",), {}, sales)]
-            if sales
-            else []
-        )
-        return [*actions, *again, *hedges]
+        hedges = self.hedger.step(view, held_of(view, self._options))
+        return [*actions, *self._sell_again(view, "change of straddles: sell what is left"), *hedges]
 
     def _left(self, view: DeskView) -> float | None:
         """Return the edge left, once a minute; None in between, and where it is not known."""
@@ -654,41 +644,6 @@ class GammaScalper:
         self._edge_left.note(view.now_ns, passed=True)
         edge = self._edge.left(self._pair, view, self.hedger)
         return None if edge is None else edge.net_usd
-
-    def _exercise_gain(self, view: DeskView) -> float | None:
-        """Return what exercising a leg at the close gains over holding it, in the session's last hour.
-
-        Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
-        more than the put of its strike will cost without it and the interest on the strike; a put when the
-        interest is more than the call and the dividends (Merton 1973).
-        """
-        assert self._pair is not None
-        assert view.session is not None
-        session, call = view.session, view.instruments[self._pair.call_id]
-        assert isinstance(call, OptionContract)
-        if view.now_ns < session.close_ns - LAST_HOUR_NS or call.style is not Style.AMERICAN:
-            return None
-        legs = (self._pair.call_id, self._pair.put_id)
-        calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in legs)
-        if calls is None or puts is None or not calls.years > 0.0:
-            return None
-        spot, strike = calls.spot, float(call.strike)
-        interest = strike * -math.expm1(-calls.rate * calls.years)
-        last_ns, opens_ns = expiry_instant_ns(call), next_session(session.day).open_ns
-        coming = [
-            (item.ts_ex_ns, float(item.amount))
-            for item in view.market.dividends
-            if item.instrument_id == view.underlying and view.now_ns < item.ts_ex_ns <= last_ns
-        ]
-        tonight = sum(amount for at_ns, amount in coming if at_ns <= opens_ns)
-        if spot > strike and tonight:
-            put = puts.mark - puts.greeks.delta * tonight + 0.5 * puts.greeks.gamma * tonight * tonight
-            gain = tonight - interest - put
-        elif spot < strike:
-            gain = interest - sum(amount for _, amount in coming) - calls.mark
-        else:
-            return None
-        return gain if gain > 0.0 else None
 
     def _ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""
@@ -723,14 +678,14 @@ class GammaScalper:
 
     def _clear_up(self, view: DeskView) -> Sequence[Action]:
         """Get rid of what a late trade or a bust left after the end of a round."""
-        if self._held_options(view) or view.positions.quantity(view.underlying):
+        if held_of(view, self._options) or view.positions.quantity(view.underlying):
             return self._start_leaving(view, "a trade came late or was taken back")
         self._rests_as = None
         return ()
 
     def _leave(self, view: DeskView, event: Event | None = None) -> Sequence[Action]:
         """Get rid of the options, then of their hedge; then done."""
-        legs = self._held_options(view)
+        legs = held_of(view, self._options)
         refused = self._leaving.note_refused(view, event)
         if refused:
             return refused
@@ -751,15 +706,6 @@ class GammaScalper:
         why = f"flat: {self._leaving.why}"
         self._leaving.forget()
         return (Proposal(DecisionKind.EXIT, (why,), facts),)
-
-    # small questions --------------------------------------------------------------------------------
-
-    def _held_options(self, view: DeskView) -> list[InstrumentId]:
-        return [
-            position.instrument_id
-            for position in view.positions.held()
-            if position.instrument_id in self._options
-        ]
 
 
 PLUG = StrategySpec(

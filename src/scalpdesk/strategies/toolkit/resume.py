@@ -1,6 +1,6 @@
-"""Taking over what the account holds at the start."""
+"""What the account holds of a strategy's instruments: its cost, and taking it over at the start."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -10,6 +10,19 @@ from scalpdesk.strategies.contract import DeskView, Proposal
 
 Holdings = Mapping[InstrumentId, Decimal]
 """Signed quantities by instrument."""
+
+
+def held_of(view: DeskView, candidates: Container[InstrumentId]) -> list[InstrumentId]:
+    """Return which of these instruments are held, in the order of their first trade."""
+    return [
+        position.instrument_id for position in view.positions.held() if position.instrument_id in candidates
+    ]
+
+
+def cost_of(view: DeskView, held: Iterable[InstrumentId]) -> Decimal:
+    """Return what the present positions in these instruments cost before fees, in currency."""
+    positions = (view.positions.positions[number] for number in held)
+    return sum((each.quantity * each.average_price * each.multiplier for each in positions), Decimal(0))
 
 
 class Adopted(NamedTuple):
@@ -45,11 +58,7 @@ def resume(
     wrong
         Returns why holdings are not what the strategy would have built, in words; empty when they are.
     """
-    held = {
-        number: position.quantity
-        for number, position in view.positions.positions.items()
-        if position.quantity and number in candidates
-    }
+    held = {number: view.positions.quantity(number) for number in held_of(view, candidates)}
     if not held:
         return Flat()
     names = ", ".join(f"{quantity:+f} {view.instruments[number].symbol}" for number, quantity in held.items())

@@ -7,7 +7,6 @@ deadline on it only leaves; what a late fill or a broken trade brings back is le
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
@@ -51,12 +50,11 @@ from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, surplus_cancels
-from scalpdesk.strategies.toolkit.resume import Adopted, resume
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of, resume
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
-ZERO = Decimal(0)
 DEADLINE_TIMER = "zero-dte: deadline"
 ENTRY_TIMER = "zero-dte: entry"
 RETRY_TIMER = "zero-dte: exit again"
@@ -259,7 +257,8 @@ class ZeroDteScalper:
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
         self._trade = TradeStart({})
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
-        self._last_words: dict[str, str] = {}
+        self._refusals = ReportOnce()
+        self._blindness = ReportOnce(DecisionKind.ALERT)
         self._blind_since_ns: int | None = None
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
@@ -292,7 +291,7 @@ class ZeroDteScalper:
             actions += self._report(view, event)
         if wake is Wake.BAR or view.mode is Mode.HALTED:
             return actions
-        legs = self._held(view)
+        legs = held_of(view, self._today)
         self._notice(view, legs)
         if self.phase is ZeroDtePhase.LEAVING or self.phase is ZeroDtePhase.CLOSED:
             return [*actions, *self._leave(view, legs, event)]
@@ -333,23 +332,24 @@ class ZeroDteScalper:
         self._watch.begin()
         self._leaving.forget()
         self._plugin_rules = self.config.exit.plugin_rules("exit.rules")
-        self._last_words.clear()
+        self._refusals.forget()
+        self._blindness.forget()
         self._blind_since_ns = None
         self.phase = ZeroDtePhase.WAITING
-        if self._is_mine and not self._held(view) and view.positions.quantity(view.underlying):
+        if self._is_mine and not held_of(view, self._today) and view.positions.quantity(view.underlying):
             self._begin_leaving(view, LEFT_OVER)  # delivered yesterday, or not unwound
         if not self._today:
             self.deadline_ns = None
-            return [self._once(DecisionKind.ENTRY, "no option on the underlying expires today")]
+            return [Proposal(DecisionKind.ENTRY, ("no option on the underlying expires today",))]
         self.deadline_ns = self._deadline(view)
         timers: list[Action] = [SetTimer(DEADLINE_TIMER, self.deadline_ns)]
         if self.config.entry.mode == "straddle":
             timers.append(SetTimer(ENTRY_TIMER, session.clock_ns(self.config.entry.at)))
         by = to_new_york(self.deadline_ns)
-        if not self._held(view) and self.config.entry.mode == "adopt":
+        if not held_of(view, self._today) and self.config.entry.mode == "adopt":
             reason = "nothing that expires today is held, and entry.mode=adopt buys nothing"
             fix = "set entry.mode=straddle to buy"
-            return [*timers, self._once(DecisionKind.ENTRY, f"{reason}; {fix}")]
+            return [*timers, Proposal(DecisionKind.ENTRY, (f"{reason}; {fix}",))]
         facts: Facts = {"options": len(self._today), "deadline": f"{by:%H:%M:%S} New York"}
         return [*timers, Proposal(DecisionKind.SESSION, (f"out by {by:%H:%M:%S} New York",), facts)]
 
@@ -378,10 +378,8 @@ class ZeroDteScalper:
         trade = DeadlineView(now_ns=view.now_ns, mode=view.mode, deadline_ns=self.deadline_ns)
         why = first_reason((PastDeadline(), RiskHalt()), trade)
         if why is None and self._plugin_rules and legs:
-            held = [view.positions.positions[leg] for leg in legs]
-            paid = sum((line.quantity * line.average_price * line.multiplier for line in held), ZERO)
             pnl = view.trade_pnl(self._trade)
-            seen = msgspec.structs.replace(trade, pnl=pnl, premium_paid=paid)
+            seen = msgspec.structs.replace(trade, pnl=pnl, premium_paid=cost_of(view, legs))
             why = first_reason(self._plugin_rules, seen)
         if why is not None:
             self._begin_leaving(view, why)
@@ -420,14 +418,14 @@ class ZeroDteScalper:
         good = [
             pair
             for pair in self._pairs
-            if all(view.market.verdict(leg, view.now_ns) in FINE for leg in (pair.call_id, pair.put_id))
+            if all(view.market.verdict(leg, view.now_ns) in FINE for leg in pair.legs)
         ]
         if not good:
-            return [self._once(DecisionKind.ENTRY, "no straddle that expires today has two good quotes")]
+            return self._refusals.report("quotes", ("no straddle that expires today has two good quotes",))
         self._pair = min(good, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
         self.phase = ZeroDtePhase.ENTERING
         self._entry = LegEntry(
-            (self._pair.call_id, self._pair.put_id),
+            self._pair.legs,
             entry.straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts - 1,
@@ -482,7 +480,7 @@ class ZeroDteScalper:
         if exposure is None:
             return self._blind(view)
         self._blind_since_ns = None
-        self._last_words.pop("alert", None)
+        self._blindness.forget()
         threshold = self.hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
         alerts = self._watch.check(view, exposure, threshold)
         hedges = self.hedger.step(view, legs, exposure)
@@ -495,9 +493,7 @@ class ZeroDteScalper:
         seconds = (view.now_ns - since_ns) / NANOS_PER_SECOND
         if not self.hedger.unusable or seconds < BLIND_SECONDS:
             return []
-        if self.hedger.unusable == self._last_words.get("alert"):
-            return []
-        return [self._once(DecisionKind.ALERT, self.hedger.unusable)]
+        return self._blindness.report(self.hedger.unusable, (self.hedger.unusable,))
 
     def _leave(self, view: DeskView, legs: Sequence[InstrumentId], event: Event | None) -> list[Action]:
         if self.phase is ZeroDtePhase.CLOSED and self._leaving.is_flat(view, legs):
@@ -521,25 +517,12 @@ class ZeroDteScalper:
             return [Proposal(DecisionKind.EXIT, (why,), facts)]
         return [Proposal(DecisionKind.EXIT, (why, "closed for the session"), facts)]
 
-    # small questions --------------------------------------------------------------------------------
-
-    def _held(self, view: DeskView) -> list[InstrumentId]:
-        return [
-            number
-            for number, position in view.positions.positions.items()
-            if position.quantity and number in self._today
-        ]
-
     def _report(self, view: DeskView, event: OrderFilled) -> Sequence[Action]:
         facts = self.meter.note_fill(view, event)
         if facts is None or not self.config.watch.report_hedges:
             return ()
         reason = f"{facts['what']} filled: {facts['quantity_shares']:+d} at {facts['price']:.2f}"
         return (Proposal(DecisionKind.HEDGE_FILL, (reason,), facts),)
-
-    def _once(self, kind: DecisionKind, reason: str) -> Proposal:
-        self._last_words[kind] = reason
-        return Proposal(kind, (reason,))
 
 
 def _with_greeks(hedge: Proposal, exposure: HedgedPosition, options: int) -> Proposal:
