@@ -103,11 +103,11 @@ class EmaScalp(ScalpOrders):
         config: ScalpConfig,
         trade: TradeStart,
     ) -> None:
-        super().__init__(number, contract, now_ns)
+        leaving = Liquidation(None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True)
+        super().__init__(number, contract, now_ns, trade=trade, leaving=leaving)
         self.ticker = ticker
         self.signal = signal
         self.plan = plan
-        self.trade = trade
         self.bar_seconds = int(signal.timeframe.removesuffix("m")) * MINUTE
         self.buy_due_ns = now_ns + config.fill_timeout_seconds * NANOS_PER_SECOND
         self.filled_ns: int | None = None
@@ -120,9 +120,6 @@ class EmaScalp(ScalpOrders):
         self.rules = exit_rules(config)
         self.no_mark_since_ns: int | None = None
         self.is_alerted = False
-        self.exit = Liquidation(
-            None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True
-        )
 
 
 class EmaScalper:
@@ -374,7 +371,9 @@ class EmaScalper:
         if buys and view.now_ns >= scalp.buy_due_ns and not scalp.exit.why:
             actions += drop_entry(buys, f"not filled within {self.config.fill_timeout_seconds} s")
         if scalp.exit.why:
-            return actions + (scalp.exit.note_refused(view, event) or self._sell(view, scalp))
+            return actions + (
+                scalp.exit.note_refused(view, event) or scalp.sell(view, self._facts(view, scalp))
+            )
         if not held:
             return actions + self._drop_late_entry(view, session, scalp, buys)
         trade = self._trade(view, session, scalp)
@@ -384,7 +383,7 @@ class EmaScalper:
             return actions
         rest = TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0
         scalp.exit.begin(view.now_ns, str(why), rest_seconds=rest)
-        return actions + self._sell(view, scalp)
+        return actions + scalp.sell(view, self._facts(view, scalp))
 
     def _drop_late_entry(
         self, view: DeskView, session: Session, scalp: EmaScalp, buys: Sequence[Order]
@@ -405,7 +404,7 @@ class EmaScalper:
             now_ns=view.now_ns,
             mode=view.mode,
             pnl=view.trade_pnl(scalp.trade),
-            premium_paid=scalp.bought * scalp.entry_price * scalp.contract.multiplier,
+            premium_paid=scalp.premium_paid,
             entry_price=scalp.entry_price,
             price=self._price(view, scalp),
             quote_ns=0 if quote is None else quote.ts_event_ns,
@@ -437,17 +436,6 @@ class EmaScalper:
         scalp.is_alerted = True
         why = f"{scalp.contract.symbol} is held and has had no usable quote for {seconds:.0f} s"
         return [Proposal(DecisionKind.ALERT, (why,), self._facts(view, scalp))]
-
-    def _sell(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
-        """Sell what is held; an entry still working is taken off the book first."""
-        held = scalp.held(view)
-        facts = self._facts(view, scalp) | {"contracts": int(held)}
-        legs = [scalp.number] if held else []
-        return (
-            list(scalp.exit.take_off(view))
-            if not legs
-            else scalp.exit.step(view, legs, facts, {scalp.number: held})
-        )
 
     def _over(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
         self._scalps.end(scalp, view.now_ns)

@@ -25,13 +25,21 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.signals.base import MarketFacts, Reading, Scoring, find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Facts,
+    Proposal,
+    StrategySpec,
+    TradeStart,
+    traded_symbol,
+)
 from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, FilterConfig, is_in_window, refusal
 from scalpdesk.strategies.st0ckg.market_facts import FactsCollector, invalid_levels
-from scalpdesk.strategies.st0ckg.scalp import Scalp
 from scalpdesk.strategies.toolkit.exits import (
     HOLDS_ON,
     ExitAction,
+    ExitRule,
     ScalpExitConfig,
     ScalpView,
     first_reason,
@@ -39,12 +47,15 @@ from scalpdesk.strategies.toolkit.exits import (
     scale_out_contracts,
     scalp_rules,
 )
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
-from scalpdesk.strategies.toolkit.scalp_orders import Scalps, drop_entry
+from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders, Scalps, drop_entry
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
 ZERO = Decimal(0)
 ENTRY_TIMER = "st0ckg: is the entry filled"
+RETRY_SECONDS = 5.0
+"""Age at which an exit order that is not filled is cancelled and priced anew."""
 OUT_OF_HOURS = frozenset({"window", "opening"})
 """Filters that no signal passes at this time of the day."""
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
@@ -153,6 +164,35 @@ BOUNDS = {
     ),
 }
 """What each key takes, by section."""
+
+
+class Scalp(ScalpOrders):
+    """A scalp on one signal, from its order to its end.
+
+    Parameters
+    ----------
+    best
+        The contract that is bought.
+    chosen
+        The signal: why, and +1 (calls) or -1 (puts).
+    ordered_ns
+        When the entry was proposed, UTC nanoseconds.
+    trade
+        The contract's P&L before it.
+    """
+
+    def __init__(self, best: ScalpCandidate, chosen: Reading, ordered_ns: int, trade: TradeStart) -> None:
+        leaving = Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step="")
+        super().__init__(best.number, best.contract, ordered_ns, trade=trade, leaving=leaving)
+        self.rules: Sequence[ExitRule[ScalpView]] = ()
+        self.signal = chosen.name
+        self.entry_spot: Decimal | None = None
+        """Underlying at the first fill; None before it."""
+        self.invalid_below: Decimal | None = None
+        self.invalid_above: Decimal | None = None
+        self.is_breakeven_armed = False
+        self.is_scale_skipped = False
+        """One contract cannot be halved: it runs on."""
 
 
 class St0ckg:
@@ -312,8 +352,7 @@ class St0ckg:
             return self._refusals.report(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
-        trade = view.begin_trade((best.number,))
-        scalp = Scalp(best.number, best.contract, chosen.name, chosen.direction, view.now_ns, trade)
+        scalp = Scalp(best, chosen, view.now_ns, view.begin_trade((best.number,)))
         scalp.invalid_below, scalp.invalid_above = below, above
         scalp.rules = scalp_rules(self.config.exits)
         self._scalps.append(scalp)
@@ -351,7 +390,9 @@ class St0ckg:
             return actions
         if not scalp.exit.why:
             return actions + self._ask_exits(view, scalp)
-        return actions + (scalp.exit.note_refused(view, event) or self._sell_all(view, scalp))
+        return actions + (
+            scalp.exit.note_refused(view, event) or scalp.sell(view, self._exit_facts(view, scalp))
+        )
 
     def _ask_exits(self, view: DeskView, scalp: Scalp) -> list[Action]:
         """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
@@ -362,7 +403,7 @@ class St0ckg:
                 return actions
             if action not in HOLDS_ON:
                 scalp.exit.begin(view.now_ns, str(action))
-                return actions + self._sell_all(view, scalp)
+                return actions + scalp.sell(view, self._exit_facts(view, scalp))
             if action == ExitAction.SET_BREAKEVEN:
                 scalp.is_breakeven_armed = True
                 words = f"set_breakeven: the entry price {scalp.entry_price:.2f} is the stop from here"
@@ -384,7 +425,7 @@ class St0ckg:
             now_ns=view.now_ns,
             mode=view.mode,
             pnl=view.trade_pnl(scalp.trade),
-            premium_paid=scalp.bought * scalp.entry_price * scalp.contract.multiplier,
+            premium_paid=scalp.premium_paid,
             right=scalp.contract.right,
             entry_spot=scalp.entry_spot,
             spot=scalp.entry_spot if spot is None else exact(spot),
@@ -396,12 +437,6 @@ class St0ckg:
             invalid_below=scalp.invalid_below,
             invalid_above=scalp.invalid_above,
         )
-
-    def _sell_all(self, view: DeskView, scalp: Scalp) -> list[Action]:
-        """Sell what is held; an entry still working is taken off the book first."""
-        held = scalp.held(view)
-        facts = self._exit_facts(view, scalp) | {"contracts": int(held)}
-        return scalp.exit.step(view, [scalp.number], facts, {scalp.number: held})
 
     def _sell_part(self, view: DeskView, scalp: Scalp, count: Decimal, why: str) -> list[Action]:
         """Sell some of what is held, once; a part that is not sold then goes with the rest."""

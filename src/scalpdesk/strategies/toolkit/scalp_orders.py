@@ -10,19 +10,42 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import cancels_of
 
 ZERO = Decimal(0)
 
 
 class ScalpOrders:
-    """A position of one option contract, counted from its own fills."""
+    """A position of one option contract, counted from its own fills.
 
-    def __init__(self, number: InstrumentId, contract: OptionContract, ordered_ns: int) -> None:
+    Parameters
+    ----------
+    number, contract
+        What is bought.
+    ordered_ns
+        When the entry was proposed, UTC nanoseconds.
+    trade
+        The contract's P&L before it.
+    leaving
+        Sells it once there is a reason to.
+    """
+
+    def __init__(
+        self,
+        number: InstrumentId,
+        contract: OptionContract,
+        ordered_ns: int,
+        *,
+        trade: TradeStart,
+        leaving: Liquidation,
+    ) -> None:
         self.number = number
         self.contract = contract
         self.ordered_ns = ordered_ns
+        self.trade = trade
+        self.exit = leaving
         self.ended_ns: int | None = None
         """When it was over; orders on the same contract after that are another scalp's."""
         self._orders: dict[str, Order] = {}
@@ -69,6 +92,11 @@ class ScalpOrders:
         return _value(self._orders.values(), Side.BUY) / self.bought if self.bought else ZERO
 
     @property
+    def premium_paid(self) -> Decimal:
+        """Cost of all contracts bought, in currency, before fees."""
+        return self.bought * self.entry_price * self.contract.multiplier
+
+    @property
     def gain_usd(self) -> Decimal:
         """Sales less purchases in currency, before fees."""
         orders = self._orders.values()
@@ -78,6 +106,14 @@ class ScalpOrders:
         """Contracts of its own still held; never more than the account has."""
         own = self.bought - self.sold
         return max(min(own, view.positions.quantity(self.number)), ZERO)
+
+    def sell(self, view: DeskView, facts: Facts) -> list[Action]:
+        """Sell what is held; an entry still working is taken off the book first."""
+        held = self.held(view)
+        if not held:
+            return list(self.exit.take_off(view))
+        facts = facts | {"contracts": int(held)}
+        return self.exit.step(view, [self.number], facts, {self.number: held})
 
 
 S = TypeVar("S", bound=ScalpOrders)
