@@ -42,7 +42,8 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPha
 from scalpdesk.strategies.toolkit import hedger
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict
-from scalpdesk.venues.alpaca.orders import OrderReports, OrderSender
+from scalpdesk.venues.alpaca.order_sender import OrderSender
+from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder

@@ -7,14 +7,13 @@ line or whole, raises :class:`~scalpdesk.venues.alpaca.fields.Malformed`.
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, us_option
 from scalpdesk.venues.alpaca.fields import (
@@ -26,6 +25,8 @@ from scalpdesk.venues.alpaca.fields import (
     not_negative,
     ns_of_text,
     positive,
+    read_each,
+    side_of,
     text,
 )
 from scalpdesk.venues.alpaca.market_data import Lookup, Stamp, side
@@ -214,20 +215,15 @@ def contracts_request(underlying: str, first: date, last: date, page_token: str 
         "expiration_date_lte": last.isoformat(),
         "limit": str(CONTRACTS_PER_PAGE),
     }
-    if page_token:
-        query["page_token"] = page_token
-    return RestRequest("GET", f"/v2/options/contracts?{urlencode(query)}")
+    return RestRequest.page("/v2/options/contracts", query, page_token)
 
 
 def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[BadMessage]]:
     """Return the contracts of a page, the token of the next one, and what was not believed."""
     page = decode(_CONTRACT_PAGE, raw, "malformed_contracts")
-    found, refusals = [], []
-    for part in page.option_contracts:
-        try:
-            found.append(_contract(decode(_CONTRACT, bytes(part), "malformed_contract")))
-        except Malformed as refused:
-            refusals.append(BadMessage(refused.name, refused.detail))
+    found, refusals = read_each(
+        page.option_contracts, lambda part: _contract(decode(_CONTRACT, bytes(part), "malformed_contract"))
+    )
     return found, page.next_page_token or None, refusals
 
 
@@ -253,28 +249,26 @@ def _contract(row: _Contract) -> ListedContract:
 def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> RestRequest:
     """Return the request for the latest quotes of up to 100 symbols."""
     path = "/v1beta1/options/quotes/latest" if is_option else "/v2/stocks/quotes/latest"
-    return RestRequest("GET", f"{path}?{urlencode({'symbols': ','.join(symbols), 'feed': feed})}")
+    return RestRequest.page(path, {"symbols": ",".join(symbols), "feed": feed})
 
 
 def read_latest_quotes(
     raw: bytes, lookup: Callable[[str], InstrumentId | None], stamp: Stamp
 ) -> tuple[list[QuoteEvent], list[BadMessage]]:
     """Return the quotes of an answer, and what was not believed."""
-    quotes, refusals = [], []
-    for symbol, part in decode(_QUOTES, raw, "malformed_quotes").quotes.items():
-        try:
-            row = decode(_QUOTE, bytes(part), "malformed_quote")
-            number = lookup(symbol)
-            if number is None:
-                raise Malformed("unknown_symbol", repr(symbol))  # noqa: TRY301 - joins the others below
-            at_ns = ns_of_text(row.t)
-        except Malformed as refused:
-            refusals.append(BadMessage(refused.name, refused.detail))
-            continue
+
+    def latest(item: tuple[str, msgspec.Raw]) -> QuoteEvent:
+        symbol, part = item
+        row = decode(_QUOTE, bytes(part), "malformed_quote")
+        number = lookup(symbol)
+        if number is None:
+            raise Malformed("unknown_symbol", repr(symbol))
+        at_ns = ns_of_text(row.t)
         bid, bid_size = side(row.bp, row.bs)
         ask, ask_size = side(row.ap, row.as_)
-        quotes.append(QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size))
-    return quotes, refusals
+        return QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size)
+
+    return read_each(decode(_QUOTES, raw, "malformed_quotes").quotes.items(), latest)
 
 
 ACTIVITIES_PER_PAGE = 100
@@ -351,19 +345,18 @@ _OTHER = msgspec.json.Decoder(_Other).decode
 
 def fills_request(after: str, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of executions from ``after`` (RFC 3339) on, oldest first."""
-    return _request("/FILL", {"after": after}, page_token)
+    return _page_of_activities("/FILL", {"after": after}, page_token)
 
 
 def activities_request(after: str, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of all other activities from ``after`` on, oldest first."""
-    return _request("", {"activity_types": ",".join([*MOVES, *PAYMENTS]), "after": after}, page_token)
+    query = {"activity_types": ",".join([*MOVES, *PAYMENTS]), "after": after}
+    return _page_of_activities("", query, page_token)
 
 
-def _request(kind: str, query: dict[str, str], page_token: str | None) -> RestRequest:
+def _page_of_activities(kind: str, query: dict[str, str], page_token: str | None) -> RestRequest:
     query |= {"direction": "asc", "page_size": str(ACTIVITIES_PER_PAGE)}
-    if page_token:
-        query["page_token"] = page_token
-    return RestRequest("GET", f"/v2/account/activities{kind}?{urlencode(query)}")
+    return RestRequest.page(f"/v2/account/activities{kind}", query, page_token)
 
 
 def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
@@ -378,14 +371,12 @@ def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
     for part in parts:
         row = decode(_FILL, bytes(part), "malformed_activity")
         last = text(row.id, "activity_id", 80)
-        if row.side not in ("buy", "sell", "sell_short"):
-            raise Malformed("bad_side", repr(row.side))
         fills.append(
             VenueFill(
                 execution_id=last.rpartition("::")[2],
                 venue_order_id=text(row.order_id, "order_id", 64),
                 symbol=text(row.symbol, "symbol", 32),
-                side=Side.BUY if row.side == "buy" else Side.SELL,
+                side=side_of(row.side),
                 quantity=positive(row.qty, "qty"),
                 cumulative=None if row.cum_qty is None else positive(row.cum_qty, "cum_qty"),
                 price=not_negative(row.price, "price"),

@@ -4,7 +4,7 @@ What fails its check raises :class:`Malformed`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -13,8 +13,10 @@ from typing import TypeVar
 import msgspec
 from msgspec.msgpack import Ext
 
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 TIMESTAMP_EXT = -1
@@ -191,6 +193,27 @@ def text_of_ns(ts_ns: int) -> str:
     days, left = divmod(seconds, 86_400)
     day = date.fromordinal(date(1970, 1, 1).toordinal() + days)
     return f"{day}T{left // 3600:02d}:{left % 3600 // 60:02d}:{left % 60:02d}.{nanos:09d}Z"
+
+
+def side_of(value: str | None) -> Side:
+    """Return the side of an order or execution; a short sale is a sale."""
+    if value == "buy":
+        return Side.BUY
+    if value in ("sell", "sell_short"):
+        return Side.SELL
+    raise Malformed("bad_side", repr(value))
+
+
+def read_each(parts: Iterable[P], read: Callable[[P], T]) -> tuple[list[T], list[BadMessage]]:
+    """Return what the parts of a list hold, and what of it could not be believed."""
+    found: list[T] = []
+    refusals: list[BadMessage] = []
+    for part in parts:
+        try:
+            found.append(read(part))
+        except Malformed as refused:
+            refusals.append(BadMessage(refused.name, refused.detail))
+    return found, refusals
 
 
 def day_of(value: str | None, name: str) -> date:

@@ -13,7 +13,8 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
-from scalpdesk.venues.alpaca.orders import OrderReports, OrderSender, OrderStream
+from scalpdesk.venues.alpaca.order_sender import OrderSender
+from scalpdesk.venues.alpaca.orders import OrderReports, OrderStream
 from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
 from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget, loop_ns
 from scalpdesk.venues.alpaca.transport import (

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec.msgpack import Ext
@@ -362,9 +361,7 @@ def bars_request(
         "limit": str(BARS_PER_PAGE),
         "sort": "asc",
     }
-    if page_token:
-        query["page_token"] = page_token
-    return RestRequest("GET", f"/v2/stocks/bars?{urlencode(query)}")
+    return RestRequest.page("/v2/stocks/bars", query, page_token)
 
 
 def read_bars(raw: bytes, symbol: str, make: Callable[..., T]) -> tuple[list[T], str | None]:

@@ -27,6 +27,8 @@ from scalpdesk.venues.alpaca.fields import (
     not_negative,
     ns_of,
     positive,
+    read_each,
+    side_of,
     text,
 )
 from scalpdesk.venues.alpaca.transport import RestRequest
@@ -223,14 +225,10 @@ def read_order(raw: bytes) -> WireOrder:
 
 def read_orders(raw: bytes) -> tuple[list[WireOrder], list[BadMessage]]:
     """Return the orders of a REST list, and what of it could not be believed."""
-    orders: list[WireOrder] = []
-    refusals: list[BadMessage] = []
-    for part in decode(_ORDERS_JSON, raw, "malformed_orders"):
-        try:
-            orders.append(_order(decode(_ORDER_JSON, bytes(part), "malformed_order")))
-        except Malformed as refused:
-            refusals.append(BadMessage(refused.name, refused.detail))
-    return orders, refusals
+    return read_each(
+        decode(_ORDERS_JSON, raw, "malformed_orders"),
+        lambda part: read_order(bytes(part)),
+    )
 
 
 def _update(raw: _Update) -> TradeUpdate:
@@ -296,7 +294,7 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
         venue_order_id=text(raw.id, "order_id", 64),
         client_order_id=text(raw.client_order_id, "client_order_id", LONGEST_CLIENT_ID),
         symbol="" if is_parent else text(raw.symbol, "symbol", 32),
-        side=None if is_parent and not raw.side else _side(raw.side),
+        side=None if is_parent and not raw.side else side_of(raw.side),
         quantity=quantity,
         filled=filled,
         average_price=average,
@@ -308,14 +306,6 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
         replaced_by=raw.replaced_by or "",
         legs=tuple(_order(leg, depth + 1) for leg in legs),
     )
-
-
-def _side(value: str | None) -> Side:
-    if value == "buy":
-        return Side.BUY
-    if value in ("sell", "sell_short"):
-        return Side.SELL
-    raise Malformed("bad_side", repr(value))
 
 
 FEWEST_LEGS = 2
@@ -422,7 +412,7 @@ def open_orders_request(after: str | None = None) -> RestRequest:
     query = {"status": "open", "limit": "500", "direction": "asc", "nested": "true"}
     if after is not None:
         query["after"] = after
-    return RestRequest("GET", f"/v2/orders?{urlencode(query)}")
+    return RestRequest.page("/v2/orders", query)
 
 
 def position_intent(command: SubmitOrder) -> str | None:

@@ -1,14 +1,12 @@
-"""Orders at Alpaca: commands out; replies, updates and history in, as the desk's events."""
+"""What Alpaca reports of orders, in replies, updates and its history, as the desk's events."""
 
-import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError, RetryError
-from scalpdesk.core.events import CancelRejected
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca import order_messages
@@ -27,8 +25,8 @@ from scalpdesk.venues.alpaca.order_messages import (
 )
 from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.alpaca.stream import Receive, Send, StreamRefused, loop_ns
-from scalpdesk.venues.alpaca.transport import ApiKeys, Reply
-from scalpdesk.venues.budget import Urgency, urgency_of
+from scalpdesk.venues.alpaca.transport import ApiKeys
+from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
@@ -46,9 +44,6 @@ ZERO = Decimal(0)
 UPDATES = "trade_updates"
 """The stream that is listened to."""
 MOST_HISTORY_PAGES = 200
-MOST_CANCEL_TRIES = 5
-UNKNOWN_PAUSE_SECONDS = 1.0
-"""Pause before a cancel of an order that the venue does not know yet is refused."""
 
 
 def ends(order: TrackedOrder, shown: WireOrder) -> bool:
@@ -528,218 +523,3 @@ class OrderStream:
         self._publisher.count(f"orders_{name}")
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
         self._publisher.notice(kind, "orders", name, why)
-
-
-class OrderSender:
-    """Sends the commands of one account."""
-
-    def __init__(self, client: BudgetedClient, reports: OrderReports) -> None:
-        self._client = client
-        self._reports = reports
-        self._tracker = reports.tracker
-        self._publisher = reports.publisher
-        self._tasks: dict[asyncio.Task[None], None] = {}
-        self.in_flight = 0
-        self.is_open = False
-
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; an order is on the wire when this returns, if it may be sent at all."""
-        if isinstance(command, SubmitOrder | MultiLegOrder):
-            self._submit(command)
-        elif isinstance(command, CancelOrder):
-            self._spawn(self._cancel(command.client_order_id))
-        else:
-            self._spawn(self._replace(command))
-
-    def _submit(self, command: SubmitOrder | MultiLegOrder) -> None:
-        reports = self._reports
-        try:
-            if isinstance(command, SubmitOrder):
-                urgency = urgency_of(command.purpose)
-                request = order_messages.submit_request(command, reports.instruments)
-            else:
-                urgency = max(urgency_of(leg.purpose) for leg in command.legs)
-                request = order_messages.combo_request(command, reports.instruments)
-        except ArgumentError as error:
-            self._not_sent(reports.track(command), error.what)
-            return
-        held = self._held_back(urgency)
-        if held:
-            self._not_sent(reports.track(command), held)
-            return
-        answering = self._client.start(request)  # the order first, its bookkeeping after
-        self._spawn(self._submitted(reports.track(command), answering))
-
-    def _held_back(self, urgency: Urgency) -> str:
-        """Return why an order may not be sent now; empty when it may, and then it is counted."""
-        if not self.is_open:
-            return "the gateway is not connected"
-        if self._client.may_ask(urgency):
-            return ""
-        detail = f"{self._client.budget.left(loop_ns())} requests left are kept for more urgent orders"
-        self._publisher.notice(NoticeKind.LIMITED, "orders", "budget", detail)
-        return "held back by the request budget"
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks[task] = None
-        self.in_flight += 1
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        self.in_flight -= 1
-        if not task.cancelled() and task.exception() is not None:
-            # a fault of our own must be seen, and must not lose the order: reconciliation finds it
-            self._publisher.count("internal_fault")
-            self._reports.gap("internal_fault", repr(task.exception())[:200])
-
-    async def _submitted(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
-        outcome = await self._client.outcome(answering)
-        self._answered(orders)
-        match outcome.verdict:
-            case ReplyVerdict.DONE:
-                self._accepted(orders, outcome.body)
-            case ReplyVerdict.NOT_SENT:
-                self._not_sent(orders, outcome.reason)
-            case ReplyVerdict.UNKNOWN:
-                self._unknown(orders, outcome.reason)
-            case ReplyVerdict.DUPLICATE:
-                await self._doubted(orders, outcome.reason)
-            case _ if any(order.accepted or order.cover for order in orders):
-                # the stream has shown it at the venue: its request came twice, and this answers the second
-                await self._doubted(orders, outcome.reason)
-            case _:
-                self._reject(orders, outcome.reason)
-
-    async def _doubted(self, orders: list[TrackedOrder], reason: str) -> None:
-        """Ask for an order whose answer says that it is not there, and which may be there."""
-        self._unknown(orders, reason)
-        await self._reports.query_order(orders[0].submitted.client_order_id)
-
-    def _accepted(self, orders: list[TrackedOrder], body: bytes) -> None:
-        try:
-            shown = read_order(body)
-        except Malformed as refused:
-            self._reports.refuse(refused.name, refused.detail)
-            self._unknown(orders, f"the venue's answer cannot be read: {refused.name}")
-            return
-        if orders[0].parent_id:
-            self._reports.apply_legs(shown, infer=False)
-        else:
-            self._reports.apply(orders[0], shown, infer=False)
-
-    async def _cancel(self, client_order_id: str) -> None:
-        order = self._tracker.orders.get(client_order_id)
-        if order is None:
-            self._reports.refuse("unknown_order", f"cancel of {client_order_id}")
-            now_ns = self._publisher.timestamp()
-            reason = "no order of this id was sent or adopted here"
-            self._publisher.publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
-            return
-        venue_order_id = await self._venue_id(order)
-        if venue_order_id is None:
-            await asyncio.sleep(UNKNOWN_PAUSE_SECONDS)
-            venue_order_id = await self._venue_id(order)
-        if venue_order_id is None:
-            self._reports.reject_cancel(order, "its order is not known at the venue yet")
-            return
-        request = order_messages.cancel_request(venue_order_id)
-        for _ in range(MOST_CANCEL_TRIES):
-            if not self._client.may_ask(Urgency.CANCEL):
-                await self._client.pause(Urgency.CANCEL)
-            outcome = await self._client.outcome(self._client.start(request))
-            match outcome.verdict:
-                case ReplyVerdict.DONE:
-                    return  # accepted, not done: the stream reports the end
-                case ReplyVerdict.UNKNOWN:
-                    self._unknown([order], f"cancel: {outcome.reason}")
-                    return
-                case ReplyVerdict.LIMITED:
-                    await self._client.pause(Urgency.CANCEL)
-                case ReplyVerdict.TOO_LATE:
-                    # it is over: without its end the desk would cancel it for ever
-                    await self._reports.query_order(client_order_id)
-                    self._reports.reject_cancel(order, outcome.reason)
-                    return
-                case _:
-                    self._reports.reject_cancel(order, outcome.reason)
-                    return
-        self._reports.reject_cancel(order, "the venue's rate limit")
-
-    async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order by the venue's id; return whether the venue took it, or the order is over."""
-        if not self._client.may_ask(Urgency.CANCEL):
-            return False
-        request = order_messages.cancel_request(self._reports.cancel_id(venue_order_id))
-        verdict = (await self._client.outcome(self._client.start(request))).verdict
-        return verdict in (ReplyVerdict.DONE, ReplyVerdict.NOT_FOUND, ReplyVerdict.TOO_LATE)
-
-    async def _replace(self, command: ReplaceOrder) -> None:
-        old = self._tracker.orders.get(command.client_order_id)
-        (new,) = self._reports.track(command.replacement)
-        venue_order_id = None if old is None else await self._venue_id(old)
-        if old is None or venue_order_id is None:
-            self._answered([new])
-            self._not_sent([new], "the order to replace is not known at the venue")
-            if old is not None:
-                self._reports.reject_cancel(old, "not known at the venue yet")
-            return
-        held = self._held_back(urgency_of(command.replacement.purpose))
-        if held:
-            self._not_sent([new], held)
-            self._reports.reject_cancel(old, "replacement held back")
-            return
-        request = order_messages.replace_request(command, venue_order_id, old.covered)
-        outcome = await self._client.outcome(self._client.start(request))
-        self._answered([new])
-        match outcome.verdict:
-            case ReplyVerdict.DONE:
-                self._accepted([new], outcome.body)
-            case ReplyVerdict.NOT_SENT:
-                self._not_sent([new], outcome.reason)
-                self._reports.reject_cancel(old, outcome.reason)
-            case ReplyVerdict.UNKNOWN | ReplyVerdict.DUPLICATE:
-                self._unknown([old, new], f"replace: {outcome.reason}")
-            case verdict:
-                self._reject([new], outcome.reason)
-                if verdict is ReplyVerdict.TOO_LATE:  # it is over, or about to be: learn its end
-                    await self._reports.query_order(command.client_order_id)
-                self._reports.reject_cancel(old, outcome.reason)
-
-    async def _venue_id(self, order: TrackedOrder) -> str | None:
-        """Return the venue's id of an order, waiting for its acknowledgement or querying it."""
-        for _ in range(200):
-            if order.venue_order_id or order.ended or order.answered_ns is not None:
-                break
-            await asyncio.sleep(0.005)
-        if self._reports.venue_order_id(order) is None and not order.ended:
-            await self._reports.query_order(order.submitted.client_order_id)
-        return self._reports.venue_order_id(order)
-
-    def _answered(self, orders: Iterable[TrackedOrder]) -> None:
-        for order in orders:
-            order.answered_ns = loop_ns()
-
-    def _unknown(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        for order in orders:
-            self._publisher.publish(self._tracker.mark_unknown(order, reason, self._publisher.timestamp()))
-
-    def _reject(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        now_ns = self._publisher.timestamp()
-        for order in orders:
-            self._publisher.publish(self._tracker.reject(order, reason, now_ns, now_ns))
-
-    def _not_sent(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        for order in orders:
-            now_ns = self._publisher.timestamp()
-            self._publisher.publish(self._tracker.mark_unknown(order, f"not sent: {reason}", now_ns))
-            self._publisher.publish(self._tracker.not_found(order, now_ns))
-
-    async def settle(self, timeout_seconds: float) -> None:
-        """Wait, within bounds, until the requests under way are answered; cancel the others."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=timeout_seconds)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

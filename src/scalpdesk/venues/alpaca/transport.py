@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import h11
@@ -82,6 +82,12 @@ class RestRequest(msgspec.Struct, frozen=True):
     path: str
     body: bytes | None = None
     about: str = ""
+
+    @classmethod
+    def page(cls, path: str, query: Mapping[str, str], page_token: str | None = None) -> "RestRequest":
+        """Return the question for a page of a list; without a token for the first."""
+        query = query if page_token is None else {**query, "page_token": page_token}
+        return cls("GET", f"{path}?{urlencode(query)}")
 
 
 class Reply:
