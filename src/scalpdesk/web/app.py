@@ -168,6 +168,8 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     app.add_middleware(Guard, access=access)
     _add_pages(app, feed, access)
     _add_documents(app, feed)
+    _add_records(app, feed)
+    _add_health(app, feed)
     _add_stream(app, feed)
     _add_commands(app, feed, access)
     return app
@@ -239,8 +241,6 @@ def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
 
 
 def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
-    projected = [-REFRESH_SECONDS]
-
     def add(path: str, summary: str, make: Callable[..., Any]) -> None:
         def answer() -> Response:
             found = feed.read(make)
@@ -302,6 +302,10 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         )
         return _json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
 
+
+def _add_records(app: FastAPI, feed: DeskFeed) -> None:
+    projected = [-REFRESH_SECONDS]
+
     @app.get("/api/scalps", summary="Options scalps: open, history, performance.", tags=["records"])
     def scalps(run: Annotated[str | None, Query(max_length=100)] = None) -> Response:
         is_due = time.monotonic() - projected[0] >= REFRESH_SECONDS
@@ -320,6 +324,8 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         except ScalpdeskError as error:
             return _json({"error": error.what, "fix": error.fix}, 404)
 
+
+def _add_health(app: FastAPI, feed: DeskFeed) -> None:
     @app.get(
         "/api/metrics", summary="System performance: data age, journal, publishing, memory.", tags=["server"]
     )

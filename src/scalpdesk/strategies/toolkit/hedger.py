@@ -190,15 +190,9 @@ class DeltaHedger:
         """
         number = view.underlying
         if view.orders.live:
-            is_passive = not self._crosses and self._passive_seconds is not None
-            seconds = self._passive_seconds if is_passive else None
-            late = expired_orders(view, (number,), self._order_ttl_seconds if seconds is None else seconds)
-            if late:
-                self._crosses = True
-                return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]
-            waiting = view.orders.live_for(number) if is_passive else []
-            if waiting:
-                return self._hurry(view, legs, exposure, waiting)
+            cancels = self._tend_orders(view, legs, exposure)
+            if cancels is not None:
+                return cancels
         quote = view.market.quotes[number]
         if quote is None or view.market.verdict(number, view.now_ns) not in FINE:
             return []
@@ -255,6 +249,20 @@ class DeltaHedger:
             return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
         why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def _tend_orders(
+        self, view: DeskView, legs: Sequence[InstrumentId], exposure: HedgedPosition | None
+    ) -> list[Proposal] | None:
+        """Take late hedges back, and look after one that rests; None where nothing stops the next."""
+        number = view.underlying
+        is_passive = not self._crosses and self._passive_seconds is not None
+        seconds = self._passive_seconds if is_passive else None
+        late = expired_orders(view, (number,), self._order_ttl_seconds if seconds is None else seconds)
+        if late:
+            self._crosses = True
+            return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]
+        waiting = view.orders.live_for(number) if is_passive else []
+        return self._hurry(view, legs, exposure, waiting) if waiting else None
 
     def _hurry(
         self,
