@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from scalpdesk.config.settings import CredentialsSection, DeskConfig, MarketDataSection
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, ExposureSource, StoredExposure
@@ -14,32 +15,42 @@ AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 DAY_NS = 86_400 * NANOS_PER_SECOND
 
 
+def desk(store="auto", by_hand=None, **named):
+    return DeskConfig(
+        gex=ExposureSettings(store=store),
+        marketdata=MarketDataSection(gex_value=by_hand),
+        credentials=CredentialsSection(**named),
+    )
+
+
 def test_without_a_value_a_project_or_a_server_nothing_is_asked():
-    assert not live_source(ExposureSettings(), None).has_any
+    assert not live_source(desk()).has_any
 
 
 def test_a_value_by_hand_needs_no_store(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.cloud.firestore", None)
-    source = live_source(ExposureSettings(store="firestore"), "1.5", project="demo")
+    source = live_source(desk("firestore", "1.5", firebase_project_id="demo"))
     assert source.look(AT_NS).exposure_usd == 1.5
 
 
-@pytest.mark.parametrize("named", [{"project": "demo"}, {"emulator_host": "127.0.0.1:1"}])
+@pytest.mark.parametrize(
+    "named", [{"firebase_project_id": "demo"}, {"firestore_emulator_host": "127.0.0.1:1"}]
+)
 def test_a_project_or_a_server_is_enough_to_be_asked(named):
     pytest.importorskip("google.cloud.firestore")
-    assert live_source(ExposureSettings(), None, **named).has_any
-    assert not live_source(ExposureSettings(store="none"), None, **named).has_any
+    assert live_source(desk(**named)).has_any
+    assert not live_source(desk("none", **named)).has_any
 
 
 def test_a_missing_package_stops_only_who_asked_for_the_store(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.cloud.firestore", None)
     said = []
-    source = live_source(ExposureSettings(), None, project="demo", notify=lambda *words: said.append(words))
+    source = live_source(desk(firebase_project_id="demo"), notify=lambda *words: said.append(words))
     assert not source.has_any
     assert len(said) == 1
     assert "scalpdesk[firestore]" in said[0][1]
     with pytest.raises(ConfigError):
-        live_source(ExposureSettings(store="firestore"), None, project="demo")
+        live_source(desk("firestore", firebase_project_id="demo"))
 
 
 class Shelf:

@@ -263,14 +263,7 @@ def _dealer_gamma(folder: Path) -> Iterator[Diagnosis]:
         return
     notices: list[str] = []
     try:
-        source = live_source(
-            config.gex,
-            config.marketdata.gex_value,
-            project=config.credentials.firebase_project_id,
-            credentials_file=config.credentials.google_application_credentials,
-            emulator_host=config.credentials.firestore_emulator_host,
-            notify=lambda _level, text: notices.append(text),
-        )
+        source = live_source(config, notify=lambda _level, text: notices.append(text))
     except ConfigError as error:
         yield Diagnosis("dealer gamma", "note", error.what, error.fix)
         return

@@ -241,15 +241,9 @@ def _publish(
             value=shown["reason"],
             fix="choose a chain with open interest and quotes",
         )
-    keys, chosen = settings.config.credentials, settings.config.gex
+    chosen = settings.config.gex
     path = document or (chosen.document if at.symbol == chosen.symbol else f"market_regime/{at.symbol}_GEX")
-    store = firestore_of(
-        chosen,
-        project=keys.firebase_project_id,
-        credentials_file=keys.google_application_credentials,
-        emulator_host=keys.firestore_emulator_host,
-        document=path,
-    )
+    store = firestore_of(settings.config, path)
     try:
         store.write(StoredExposure(at.symbol, shown["net_usd"], at.now_ns))
     except ExposureUnknownError as error:

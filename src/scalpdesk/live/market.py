@@ -19,7 +19,7 @@ from scalpdesk.assembly import (
     forecasts,
     implied_vols,
 )
-from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.config.settings import DeskConfig, LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, Notify, RetryError
 from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, RateEvent
@@ -40,7 +40,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.sessions import session_of
 from scalpdesk.live.supervision import describe as describe_error
-from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS, ExposureSettings
+from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS
 from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, VenueView, sessions_of
@@ -363,59 +363,35 @@ def choose_contracts(
     return tradable[:most]
 
 
-def firestore_of(
-    settings: ExposureSettings,
-    *,
-    project: str | None,
-    credentials_file: str | None,
-    emulator_host: str | None,
-    document: str | None = None,
-) -> FirestoreExposureStore:
-    """Return the configured store; nothing is connected yet.
+def firestore_of(config: DeskConfig, document: str | None = None) -> FirestoreExposureStore:
+    """Return the configured store of dealer gamma, for another document where one is named.
 
-    Parameters
-    ----------
-    settings
-        Document and time-out.
-    project, credentials_file, emulator_host
-        Of the configuration's ``credentials``.
-    document
-        Another path than the settings'.
+    Nothing is connected yet.
 
     Raises
     ------
     ConfigError
         When the document's path, the key file or the package is not there.
     """
+    keys = config.credentials
     return FirestoreExposureStore(
-        project,
-        document=document or settings.document,
-        credentials_file=credentials_file,
-        emulator_host=emulator_host,
-        timeout_seconds=settings.timeout_seconds,
+        keys.firebase_project_id,
+        document=document or config.gex.document,
+        credentials_file=keys.google_application_credentials,
+        emulator_host=keys.firestore_emulator_host,
+        timeout_seconds=config.gex.timeout_seconds,
     )
 
 
 def live_source(
-    settings: ExposureSettings,
-    value_by_hand: str | None,
-    *,
-    project: str | None = None,
-    credentials_file: str | None = None,
-    emulator_host: str | None = None,
-    history_folder: Path | None = None,
-    notify: Notify | None = None,
+    config: DeskConfig, *, history_folder: Path | None = None, notify: Notify | None = None
 ) -> ExposureSource:
     """Return the dealer gamma source of a live desk: the value set by hand, else the store if there is one.
 
     Parameters
     ----------
-    settings
-        Where the exposure comes from.
-    value_by_hand
-        Text that an operator set.
-    project, credentials_file, emulator_host
-        Of the configuration's ``credentials``.
+    config
+        Its sections ``gex``, ``marketdata`` (the value by hand) and ``credentials``.
     history_folder
         Folder of the exposures of earlier sessions.
     notify
@@ -427,13 +403,12 @@ def live_source(
         When ``gex.store`` is ``firestore`` and its package, key file or path is not there; under ``auto``
         that is only a warning.
     """
-    named = project is not None or emulator_host is not None
+    settings, keys, by_hand = config.gex, config.credentials, config.marketdata.gex_value
+    is_named = keys.firebase_project_id is not None or keys.firestore_emulator_host is not None
     store = history = None
-    if value_by_hand is None and (settings.store == "firestore" or (settings.store == "auto" and named)):
+    if by_hand is None and (settings.store == "firestore" or (settings.store == "auto" and is_named)):
         try:
-            store = firestore_of(
-                settings, project=project, credentials_file=credentials_file, emulator_host=emulator_host
-            )
+            store = firestore_of(config)
         except ConfigError as error:
             if settings.store == "firestore":
                 raise
@@ -448,7 +423,7 @@ def live_source(
                 history = ExposureHistory(history_folder, store.name, settings.symbol)
     return ExposureSource(
         settings.symbol,
-        value_by_hand=value_by_hand,
+        value_by_hand=by_hand,
         store=store,
         say=notify,
         cache_seconds=settings.cache_seconds,

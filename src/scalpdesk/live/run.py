@@ -155,15 +155,7 @@ def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(notify, level, text)
 
-    source = live_source(
-        config.gex,
-        config.marketdata.gex_value,
-        project=config.credentials.firebase_project_id,
-        credentials_file=config.credentials.google_application_credentials,
-        emulator_host=config.credentials.firestore_emulator_host,
-        history_folder=Path(config.data.catalog),
-        notify=from_thread,
-    )
+    source = live_source(config, history_folder=Path(config.data.catalog), notify=from_thread)
     return source if source.has_any else None
 
 
