@@ -11,7 +11,8 @@ from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import BarEvent, GammaExposureEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import previous_session, session_on
 from scalpdesk.signals.base import Scoring
-from scalpdesk.strategies.st0ckg.strategy import St0ckgConfig, facts_collector
+from scalpdesk.strategies.st0ckg.config import St0ckgConfig
+from scalpdesk.strategies.st0ckg.market_facts import FactsCollector
 
 MINUTE_NS = 60 * 10**9
 
@@ -32,7 +33,7 @@ class Watching:
         self.desk.open()
         self.view = self.desk.engine.desk.view
         self.view.now_ns = self.desk.now_ns
-        self.watch = facts_collector(St0ckgConfig(**settings), self.view)
+        self.watch = FactsCollector(self.view, St0ckgConfig(**settings))
         self.watch.open_session(self.view, self.desk.session)
 
     def minutes(self, closes, volumes=None, spread=0.02):

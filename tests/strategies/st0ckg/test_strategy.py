@@ -17,8 +17,9 @@ from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInFor
 from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.filters import FilterConfig
-from scalpdesk.strategies.st0ckg.strategy import St0ckg, St0ckgConfig
+from scalpdesk.strategies.st0ckg.strategy import St0ckg
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 
 YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)

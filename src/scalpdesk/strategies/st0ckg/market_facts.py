@@ -20,6 +20,7 @@ from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, know
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
 from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 
 MINUTE, FIVE_MINUTES = 60, 300
 BOOK_MINUTES = 30
@@ -38,42 +39,18 @@ class FactsCollector:
     ----------
     view
         The desk, for the list of instruments.
-    scoring
-        Whether the original signals are asked: they read other facts.
-    volume_sessions
-        Earlier sessions that a volume is compared with.
-    exposure_symbol
-        Symbol of the dealer gamma; empty for the underlying's own.
-    exposure_p90_usd, near_exposure_p90_usd, exposure_sessions
-        As of :class:`ChainExposure`.
+    config
+        What the signals read: their scoring, the sessions compared with, the source of dealer gamma.
     """
 
-    def __init__(
-        self,
-        view: DeskView,
-        *,
-        scoring: Scoring,
-        volume_sessions: int,
-        exposure_symbol: str,
-        exposure_p90_usd: float | None,
-        near_exposure_p90_usd: float | None,
-        exposure_sessions: int,
-    ) -> None:
-        self._scoring = scoring
-        self._volume_sessions = volume_sessions
+    def __init__(self, view: DeskView, config: St0ckgConfig) -> None:
+        self._config = config
         symbol = view.instruments[view.underlying].symbol
         self.options = options_in_order(view.instruments, symbol)
         self.frames = Timeframes(
-            view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(volume_sessions, 1)
+            view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(config.volume_sessions, 1)
         )
-        self._exposure = ChainExposure(
-            exposure_symbol or symbol,
-            self.options,
-            view.delta_engine.observer(),
-            p90_usd=exposure_p90_usd,
-            near_p90_usd=near_exposure_p90_usd,
-            least_sessions=exposure_sessions,
-        )
+        self._exposure = ChainExposure(symbol, self.options, view.delta_engine.observer(), config)
         self._minutes: list[SignalBar] = []
         self._minute_ends: list[int] = []
         self._spreads: deque[float] = deque(maxlen=BOOK_MINUTES)
@@ -141,12 +118,12 @@ class FactsCollector:
         facts = MarketFacts(
             price=spot,
             bars=tuple(self._minutes),
-            volume_ratio=_known(frames.volume_ratio(self._volume_sessions)),
+            volume_ratio=_known(frames.volume_ratio(self._config.volume_sessions)),
             vwap=_known(frames.vwap()),
             open_price=None if so_far is None else so_far.open,
             prior_high=None if before is None else before.high,
             prior_low=None if before is None else before.low,
-            opening_volume_ratio=_known(frames.opening_volume_ratio(self._volume_sessions)),
+            opening_volume_ratio=_known(frames.opening_volume_ratio(self._config.volume_sessions)),
             minute_vol=self._minute_vol(),
             spread=quote.ask - quote.bid if quote is not None and has_book else None,
             spread_median=median(self._spreads) if has_book else None,
@@ -156,7 +133,7 @@ class FactsCollector:
             hours_to_expiry=self._hours(view),
             volume_trend=self._volume_trend(),
         )
-        if self._scoring is Scoring.ORIGINAL:
+        if self._config.scoring is Scoring.ORIGINAL:
             held = view.delta_engine.position_greeks(view.positions.held(), view.now_ns)
             return msgspec.structs.replace(facts, own_delta_shares=held.net_delta_shares)
         exposure = self._exposure.read(view, spot)
@@ -263,15 +240,13 @@ class ChainExposure:
     Parameters
     ----------
     symbol
-        Its events count; the underlying's or another's.
+        The underlying's; its events count where the settings name no other.
     options
         All options on the underlying.
     engine
         An observer's delta engine: reading must not change what the desk's own remembers.
-    p90_usd, near_p90_usd
-        Given 90 % quantiles of the absolute exposure, of the chain and near the price; None counts sessions.
-    least_sessions
-        Sessions it takes for a quantile.
+    config
+        Symbol, quantiles and number of sessions of the dealer gamma.
     """
 
     def __init__(
@@ -279,15 +254,10 @@ class ChainExposure:
         symbol: str,
         options: Sequence[tuple[InstrumentId, OptionContract]],
         engine: OptionValuer,
-        *,
-        p90_usd: float | None,
-        near_p90_usd: float | None,
-        least_sessions: int,
+        config: St0ckgConfig,
     ) -> None:
-        self._symbol = symbol
-        self._p90_usd = p90_usd
-        self._near_p90_usd = near_p90_usd
-        self._least_sessions = least_sessions
+        self._config = config
+        self._symbol = config.exposure_symbol or symbol
         self._options = options
         self._engine = engine
         self._totals: deque[float] = deque(maxlen=KEPT_SESSIONS)
@@ -317,9 +287,9 @@ class ChainExposure:
         near_usual = None if event is None else _finite(event.near_usual_usd)
         return DealerExposure(
             total,
-            self._p90_usd or usual or self._quantile(self._totals),
+            self._config.exposure_p90_usd or usual or self._quantile(self._totals),
             near,
-            self._near_p90_usd or near_usual or self._quantile(self._nears),
+            self._config.near_exposure_p90_usd or near_usual or self._quantile(self._nears),
             why,
         )
 
@@ -361,7 +331,7 @@ class ChainExposure:
         """Return the 90 % quantile of what earlier sessions showed; None while there are too few."""
         # the session under way is in it once it has been noted, and is left out: it compares with itself
         earlier = list(history)[:-1]
-        if len(earlier) < self._least_sessions:
+        if len(earlier) < self._config.exposure_sessions:
             return None
         return float(np.quantile(np.array(earlier), QUANTILE))
 
