@@ -504,20 +504,10 @@ class Crossing:
         self._taken_back.discard(name)
         if not isinstance(event, OrderCancelled):
             return True
-        submitted = order.submitted
-        left = submitted.quantity - order.filled
-        member = self._members[submitted.owner]
+        left = order.submitted.quantity - order.filled
+        member = self._members[order.submitted.owner]
         member.orders.orders[name] = order
-        intent = OrderIntent(
-            submitted.instrument_id,
-            submitted.side,
-            left,
-            submitted.purpose,
-            "taken back to cross inside",
-            submitted.order_type,
-            submitted.limit_price,
-            submitted.time_in_force,
-        )
+        intent = intent_of(order.submitted, left, "taken back to cross inside")
         reason = f"{name} is off the book: what is left of it crosses, or goes out again"
         going = Outgoing(member, Proposal(DecisionKind.NETTING, (reason,), {"left": float(left)}))
         box.add(going)
@@ -583,6 +573,20 @@ class Crossing:
             self.drop(item.order, why)
             reason = f"{item.intent.side.value} {item.left or item.intent.quantity} no longer waits: {why}"
             box.add(Outgoing(item.member, Proposal(DecisionKind.NETTING, (reason,))))
+
+
+def intent_of(submitted: SubmitOrder, units: Decimal, reason: str = "") -> OrderIntent:
+    """Return the intent that wants so many units of a submitted order anew."""
+    return OrderIntent(
+        submitted.instrument_id,
+        submitted.side,
+        units,
+        submitted.purpose,
+        reason,
+        submitted.order_type,
+        submitted.limit_price,
+        submitted.time_in_force,
+    )
 
 
 def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:

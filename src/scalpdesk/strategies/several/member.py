@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.events import Event, OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -169,12 +169,3 @@ class SharedTrigger:
         for _, trigger, own in self.due:
             trigger.done(quote, own)
         self.due = []
-
-
-Call = tuple[Member, Wake, Event]
-"""A strategy that is to be woken, why, and by what."""
-
-
-def calls(members: Sequence[Member], wake: Wake, event: Event) -> list[Call]:
-    """Return a call to each of these strategies."""
-    return [(member, wake, event) for member in members]

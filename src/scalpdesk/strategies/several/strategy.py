@@ -26,7 +26,6 @@ from scalpdesk.core.intents import (
     OrderIntent,
     Purpose,
     SetTimer,
-    SubmitOrder,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
@@ -44,8 +43,8 @@ from scalpdesk.strategies.contract import (
     WritableDeskView,
     phase_of,
 )
-from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, settle_inside
-from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, calls
+from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
+from scalpdesk.strategies.several.member import Member, SharedTrigger
 
 ZERO = Decimal(0)
 LETTERS = "several: a word inside the desk"
@@ -318,23 +317,23 @@ class Several:
 
     # whom it concerns -------------------------------------------------------------------------------
 
-    def _concerned(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Call]:
+    def _concerned(self, view: DeskView, wake: Wake, event: Event) -> Sequence[tuple[Member, Wake, Event]]:
         everybody = tuple(self.members.values())
         if isinstance(event, QuoteEvent):
             due = self._shared[event.instrument_id].due
             return [(member, reason, event) for member, _, reason in due]
         if isinstance(event, BarEvent):
-            return calls([item for item in everybody if event.instrument_id in item.bars_of], wake, event)
+            return [(item, wake, event) for item in everybody if event.instrument_id in item.bars_of]
         if isinstance(event, TimerEvent):
             return self._of_timer(event, everybody)
         if isinstance(event, FolderAnswered):
-            return calls([item for item in everybody if item.name == event.owner], wake, event)
+            return [(item, wake, event) for item in everybody if item.name == event.owner]
         if wake is Wake.ORDER:
             owner = self._owner(view, event)
             return [] if owner is None else [(owner, wake, event)]
-        return calls(everybody, wake, event)
+        return [(item, wake, event) for item in everybody]
 
-    def _of_timer(self, event: TimerEvent, everybody: Sequence[Member]) -> list[Call]:
+    def _of_timer(self, event: TimerEvent, everybody: Sequence[Member]) -> list[tuple[Member, Wake, Event]]:
         if event.name == LETTERS:
             self._is_posted = False
             self._notified_ns = event.ts_recv_ns
@@ -343,7 +342,7 @@ class Several:
         owner, _, name = event.name.partition("/")
         member = self.members.get(owner)
         if member is None:
-            return calls(everybody, Wake.TIMER, event)
+            return [(item, Wake.TIMER, event) for item in everybody]
         return [(member, Wake.TIMER, msgspec.structs.replace(event, name=name))]
 
     def _owner(self, view: DeskView, event: Event) -> Member | None:
@@ -451,19 +450,6 @@ class Several:
         for order in member.orders.live.values():
             if order.submitted.purpose is Purpose.OPEN:
                 number = order.submitted.instrument_id
-                intent = _as_intent(order.submitted, order.leaves)
+                intent = intent_of(order.submitted, order.leaves)
                 total += risk_of(intent, view.instruments[number], view.market.quotes[number]) or ZERO
         return total
-
-
-def _as_intent(submitted: SubmitOrder, units: Decimal) -> OrderIntent:
-    return OrderIntent(
-        submitted.instrument_id,
-        submitted.side,
-        units,
-        submitted.purpose,
-        "",
-        submitted.order_type,
-        submitted.limit_price,
-        submitted.time_in_force,
-    )
