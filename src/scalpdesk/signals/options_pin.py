@@ -1,6 +1,7 @@
 """Options pin: on expiry day the price is drawn to the strike with the most open contracts."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import ClassVar
 
 from scalpdesk.core.units import exceeds
@@ -43,7 +44,7 @@ class OptionsPin:
             return absent(self, "no options expire today, or their open interest is not known")
         score, reasons = 0.0, []
         pins = []
-        for word, count in (("calls", _calls), ("puts", _puts)):
+        for word, count in (("calls", attrgetter("calls")), ("puts", attrgetter("puts"))):
             strike = _fullest(facts.strikes, facts.price, count)
             if strike is not None and exceeds(WITHIN_USD, abs(facts.price - strike)):
                 score += 3.0
@@ -68,14 +69,6 @@ class OptionsPin:
 def _way(price: float, pin: float) -> int:
     """Direction to a pin that is within half a dollar; 0 when less than 0.15 USD are left."""
     return 0 if exceeds(ROOM_USD, abs(pin - price)) else sign(pin - price)
-
-
-def _calls(row: StrikeInterest) -> int:
-    return row.calls
-
-
-def _puts(row: StrikeInterest) -> int:
-    return row.puts
 
 
 def _fullest(

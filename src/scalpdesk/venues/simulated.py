@@ -214,8 +214,6 @@ class PlayedSession:
         The market; its first session is played.
     connection
         To the broker.
-    account_id
-        Name of the account.
     exposures
         Dealer gamma that becomes known, each after the quotes of its instant; those of the open are for
         the start.
@@ -225,11 +223,10 @@ class PlayedSession:
         self,
         tape: MarketTape,
         connection: BrokerConnection,
-        account_id: str = "simulated",
         exposures: Sequence[GammaExposureEvent] = (),
     ) -> None:
         self.tape = tape
-        self.record = AccountRecord(account_id, connection)
+        self.record = AccountRecord("simulated", connection)
         self.session = tape.sessions[0]
         self.now_ns = self.session.open_ns
         self.is_over = False

@@ -50,16 +50,12 @@ def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
     return dict(sorted(found.items()))
 
 
-def _is_out_of_the_money(contract: OptionContract, spot: float) -> bool:
-    return (float(contract.strike) >= spot) == contract.is_call
-
-
 def _smile(options: list[Priced], spot: float) -> tuple[list[float], list[float]]:
     """Return strikes and implied volatilities of the options out of the money."""
     points = sorted(
         (float(contract.strike), valuation.vol)
         for _, contract, valuation in options
-        if _is_out_of_the_money(contract, spot)
+        if (float(contract.strike) >= spot) == contract.is_call
         and valuation.vol > 0.0
         and abs(float(contract.strike) / spot - 1.0) <= SMILE_WIDTH
     )

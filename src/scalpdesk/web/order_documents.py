@@ -210,13 +210,13 @@ def _fold(reason: str) -> str:
     return "".join(character for character in reason if not character.isdigit() and character not in "+-−.,")
 
 
-def fills_document(follower: RunFollower, since: int = 0) -> dict[str, Any]:
+def fills_document(follower: RunFollower) -> dict[str, Any]:
     """Return the executions in order; ``t`` in UTC seconds, ``side`` +1 bought, −1 sold."""
     rows: dict[str, list[Any]] = {"t": [], "price": [], "side": [], "hedge": [], "text": []}
     if follower.engine is None:
-        return {"run": follower.run_dir.name, "from": since, "columns": rows}
+        return {"run": follower.run_dir.name, "from": 0, "columns": rows}
     orders = follower.desk.orders.orders
-    for at_ns, name, _, quantity, price, _ in follower.fills[since:]:
+    for at_ns, name, _, quantity, price, _ in follower.fills:
         order = orders.get(name)
         if order is None:
             continue
@@ -231,4 +231,4 @@ def fills_document(follower: RunFollower, since: int = 0) -> dict[str, Any]:
             f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {quantity.normalize():f}"
             f" {leg_label(contract)} at {plain(price)}"
         )
-    return {"run": follower.run_dir.name, "from": since, "columns": rows}
+    return {"run": follower.run_dir.name, "from": 0, "columns": rows}

@@ -78,7 +78,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def read_intent(
-    message: Mapping[str, Any], view: DeskView, exposures: Exposures, quantity_unit: str, owner: str = ""
+    message: Mapping[str, Any], view: DeskView, exposures: Exposures, quantity_unit: str
 ) -> Wanted | str:
     """Return what a valid intent asks of this desk, or why the desk cannot send it.
 
@@ -92,8 +92,6 @@ def read_intent(
         What is held and asked for; the intent is added to it.
     quantity_unit
         ``contracts`` or ``shares``; see the strategy's configuration.
-    owner
-        Strategy that its fills belong to.
     """
     number = find_instrument(str(message["symbol"]), view)
     if isinstance(number, str):
@@ -130,7 +128,6 @@ def read_intent(
         order_type,
         None if price is None else to_decimal(price),
         TimeInForce(str(message.get("time_in_force", "day"))),
-        owner,
     )
     return Wanted(intent, rest)
 
