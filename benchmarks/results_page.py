@@ -11,14 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.backtesting.statistics import (
-    bootstrap_interval,
-    gate_record,
-    grouped,
-    performance,
-    session_rows,
-    trade_figures,
-)
+from scalpdesk.backtesting.session_tables import gate_record, grouped, performance, session_rows
+from scalpdesk.backtesting.statistics import bootstrap_interval, trade_figures
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.datasets.daily_history import vix_closes_before
 from scalpdesk.journal.reader import JournalReader

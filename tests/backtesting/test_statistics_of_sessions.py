@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalpdesk.backtesting.statistics import (
+from scalpdesk.backtesting.session_tables import (
     exposure,
     gate_record,
     grouped,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.statistics import straddle_rows
+from scalpdesk.backtesting.session_tables import straddle_rows
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.store import connect, write_rows

@@ -30,7 +30,7 @@ from scalpdesk.assembly import (
     played_market,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
-from scalpdesk.backtesting.statistics import realised_path
+from scalpdesk.backtesting.session_tables import realised_path
 from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock

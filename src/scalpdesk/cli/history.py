@@ -139,7 +139,7 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {each['rows']} rows" for each in files))
         return
-    from scalpdesk.backtesting.statistics import exposure, grouped, performance
+    from scalpdesk.backtesting.session_tables import exposure, grouped, performance
 
     explained = hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
     marks, rows = stored.marks, stored.sessions
@@ -207,7 +207,7 @@ def currency_of(row: dict[str, Any]) -> str:
 
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.statistics import session_rows, straddle_rows
+    from scalpdesk.backtesting.session_tables import session_rows, straddle_rows
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns

@@ -138,7 +138,7 @@ def delta_unit(underlying: str) -> tuple[str, int]:
 
 def _show_held(out: "Console", marks: Sequence[dict[str, Any]], underlying: str) -> None:
     """Show net delta, implied volatility and that realised by the half hours, while options were held."""
-    from scalpdesk.backtesting.statistics import realised_path
+    from scalpdesk.backtesting.session_tables import realised_path
 
     held = [place for place, mark in enumerate(marks) if mark["implied_vol"]]
     realised = realised_path(marks)

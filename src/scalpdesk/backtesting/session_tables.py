@@ -1,0 +1,385 @@
+"""Tables of a run: what it earned by session, straddle and period, its exposure, and the entry gate's record.
+
+Sessions are read from the marks of a run. A mark belongs to the New York date of its instant; what a night
+moved belongs to the session after it. A session without a position is a day of zero.
+"""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import accumulate, pairwise, zip_longest
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.backtesting.statistics import (
+    Floats,
+    bootstrap_interval,
+    drawdown,
+    error_of_mean,
+    sharpe_ratio,
+    sortino_ratio,
+    trade_figures,
+)
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.volatility.variance_time import US_SESSIONS
+
+VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
+"""Edges in points between calm and stress; the last bucket is open."""
+ENOUGH_SESSIONS = 5
+"""Fewer say nothing about a ratio or its interval."""
+MarkRow = Mapping[str, Any]
+"""A mark as the run store keeps it: ``ts_ns``, ``nav``, ``nav_change``, ``parts`` and the Greeks."""
+
+
+def session_rows(
+    marks: Iterable[MarkRow],
+    sessions: Sequence[date],
+    vix_before: Callable[[date], float | None],
+    decimals: int = 2,
+) -> list[dict[str, Any]]:
+    """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
+
+    Of a desk in coin the amounts are in coin.
+
+    Parameters
+    ----------
+    marks
+        Of the run, in order.
+    sessions
+        Every session of the run, so that days without a mark count too.
+    vix_before
+        Last close of the VIX that was known on a day, in points.
+    decimals
+        Of the amounts.
+    """
+    pnl: dict[date, Decimal] = dict.fromkeys(sessions, Decimal(0))
+    parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    largest: dict[date, float] = defaultdict(float)
+    for mark in marks:
+        day = to_new_york(mark["ts_ns"]).date()
+        pnl[day] = pnl.get(day, Decimal(0)) + Decimal(mark["nav_change"])
+        for name, amount in mark["parts"].items():
+            parts[day][name] += Decimal(amount)
+        largest[day] = max(largest[day], abs(mark["net_delta_shares"] or 0.0))
+    return [
+        {
+            "session": day.isoformat(),
+            "pnl": f"{amount:.{decimals}f}",
+            "parts": {name: f"{value:.{decimals}f}" for name, value in parts[day].items()},
+            "largest_net_delta_shares": round(largest[day], 2),
+            "vix_before": vix_before(day),
+        }
+        for day, amount in sorted(pnl.items())
+    ]
+
+
+def straddle_rows(
+    fills: Iterable[Mapping[str, Any]],
+    marks: Sequence[MarkRow],
+    decisions: Iterable[Mapping[str, Any]],
+    options: Mapping[str, tuple[int, int]],
+) -> list[dict[str, Any]]:
+    """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
+
+    A row's P&L reaches to the opening of the next, so that all rows together are the run. ``implied_vol`` is
+    what was paid, as the entry's decision has it; ``realised_vol`` what the underlying moved while it was
+    held, by its marks and per year of the sessions' variance clock, on which a night is less than a day.
+    ``costs`` are spread, fees and slippage. ``edge_usd`` is what the entry's gate promised for all of it,
+    with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as it saw them.
+
+    Parameters
+    ----------
+    fills, marks, decisions
+        Of the run, in order.
+    options
+        By symbol: when the contract expires (UTC nanoseconds), and its multiplier.
+    """
+    held: dict[str, Decimal] = {}
+    rows: list[dict[str, Any]] = []
+    zero = Decimal(0)
+    for fill in fills:
+        now_ns, symbol = fill["ts_recv_ns"], fill["symbol"]
+        if fill["busted"]:
+            continue
+        _drop_expired(held, rows, options, now_ns)
+        if symbol not in options:
+            if rows and fill["purpose"] == "hedge":
+                rows[-1]["hedges"] += 1
+            continue
+        if not held:
+            rows.append(
+                {
+                    "number": len(rows) + 1, "opened_ns": now_ns, "closed_ns": None, "legs": {},
+                    "paid": zero, "received": zero, "hedges": 0, "why": None,
+                }
+            )  # fmt: skip
+        row = rows[-1]
+        is_buy = fill["side"] == "buy"
+        quantity = fill["quantity"] if is_buy else -fill["quantity"]
+        row["paid" if is_buy else "received"] += fill["quantity"] * fill["price"] * options[symbol][1]
+        held[symbol] = held.get(symbol, zero) + quantity
+        largest = row["legs"].get(symbol, zero)
+        row["legs"][symbol] = max(largest, held[symbol], key=abs)
+        held = {name: amount for name, amount in held.items() if amount}
+        if not held:
+            row["closed_ns"] = now_ns
+    last_ns = marks[-1]["ts_ns"] if marks else 0
+    _drop_expired(held, rows, options, last_ns)
+    decisions = list(decisions)
+    entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
+    exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
+    for row, following in zip_longest(rows, rows[1:]):
+        end_ns = following["opened_ns"] if following else last_ns
+        until_ns = row["closed_ns"] or end_ns
+        reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
+        row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
+        row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
+        start_ns = row["opened_ns"] if row["number"] > 1 else -1
+        mine = [mark for mark in marks if start_ns < mark["ts_ns"] <= end_ns]
+        names = mine[0]["parts"] if mine else ()
+        seen = [facts for ts_ns, facts in entries if ts_ns <= row["opened_ns"]]
+        facts = seen[-1] if seen else {}
+        row |= {name: facts.get(name) for name in ("implied_vol", "forecast_vol", "implied_level")}
+        size = max(abs(Decimal(amount)) for amount in row["legs"].values())
+        for name in ("edge_usd", "edge_stderr_usd"):
+            row[name] = float(size) * facts[name] if name in facts else None
+        row["realised_vol"] = _realised_vol([mark for mark in mine if mark["ts_ns"] <= until_ns])
+        row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
+        row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
+        row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
+    return rows
+
+
+def gate_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the entry gate promised against what its straddles earned, both in currency a trade.
+
+    ``inside`` is the share of trades within two standard errors of the promise; those are of the forecast
+    alone, the luck of the path comes on top. Trades still held and those without a promise are left out.
+
+    Parameters
+    ----------
+    rows
+        From `straddle_rows`, of any number of runs.
+    """
+    kept = [row for row in rows if row["closed_ns"] is not None and row["edge_usd"] is not None]
+    if not kept:
+        return {"straddles": 0}
+    promised, stderr, pnl = (
+        np.array([float(row[name]) for row in kept]) for name in ("edge_usd", "edge_stderr_usd", "pnl")
+    )
+    off = pnl - promised
+    found: dict[str, Any] = {
+        "straddles": len(kept),
+        "promised": float(promised.mean()),
+        "earned": float(pnl.mean()),
+        "difference": float(off.mean()),
+        "above_zero": float((pnl > 0.0).mean()),
+        "inside": float((np.abs(off) <= 2.0 * stderr).mean()),
+        "forecast_over_implied": float(np.mean([row["forecast_vol"] / row["implied_level"] for row in kept])),
+        "realised_over_implied": None,
+    }
+    known = [row for row in kept if row["realised_vol"] is not None]
+    if known:
+        ratios = [row["realised_vol"] / row["implied_level"] for row in known]
+        found["realised_over_implied"] = float(np.mean(ratios))
+    if len(kept) >= ENOUGH_SESSIONS:
+        ends = bootstrap_interval(off, np.mean)
+        found["difference_interval"] = [ends.low, ends.high]
+        if promised.std() > 0.0 and pnl.std() > 0.0:
+            found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
+    return found
+
+
+def _is_entry(decision: Mapping[str, Any]) -> bool:
+    return bool(decision["kind"] == "entry" and decision["taken"] and "implied_vol" in decision["facts"])
+
+
+def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
+    """Return the volatility of the marks' spots, a fraction a year; None where too little is known."""
+    known = [(mark["ts_ns"], mark["spot"]) for mark in marks if (mark.get("spot") or 0.0) > 0.0]
+    years = US_SESSIONS.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
+    if not years > 0.0:
+        return None
+    return math.sqrt(
+        sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(known)) / years
+    )
+
+
+def realised_path(marks: Sequence[MarkRow], minutes: float = 30.0) -> list[float | None]:
+    """Return at each mark the volatility that the underlying realised over the time before it.
+
+    A fraction a year of the sessions' variance clock, from the marks' spots; None where a session, or what is
+    known of it, is shorter than half of that time.
+
+    Parameters
+    ----------
+    marks
+        Of a run, in order: ``ts_ns`` and ``spot``.
+    minutes
+        Length of the time looked back on.
+    """
+    span_ns = int(minutes * 60e9)
+    found: list[float | None] = []
+    moves: deque[tuple[int, int, float]] = deque()
+    last: tuple[int, float] | None = None
+    for mark in marks:
+        now_ns, spot = mark["ts_ns"], mark["spot"] or 0.0
+        if spot > 0.0:
+            if last is not None and now_ns - last[0] > span_ns:
+                moves.clear()  # a night
+            elif last is not None and now_ns > last[0]:
+                moves.append((last[0], now_ns, math.log(spot / last[1]) ** 2))
+            last = now_ns, spot
+        while moves and moves[0][0] < now_ns - span_ns:
+            moves.popleft()
+        enough = moves and now_ns - moves[0][0] >= span_ns // 2
+        years = US_SESSIONS.years(moves[0][0], moves[-1][1]) if enough else 0.0
+        found.append(math.sqrt(sum(move for *_, move in moves) / years) if years > 0.0 else None)
+    return found
+
+
+def exposure(
+    marks: Sequence[MarkRow],
+    decisions: Iterable[Mapping[str, Any]],
+    straddles: Iterable[Mapping[str, Any]],
+    spans_ns: Sequence[tuple[int, int]],
+) -> dict[str, float]:
+    """Return how much of the sessions options were held, and how long of that beyond the hedge's band.
+
+    ``unhedged_minutes`` counts from a mark beyond the half width that the hedge before it stated to the next
+    mark of its session: what waits for a quote, an order or a fill.
+
+    Parameters
+    ----------
+    marks, decisions
+        Of the run, in order.
+    straddles
+        From `straddle_rows`.
+    spans_ns
+        Open and close of each session, UTC nanoseconds.
+    """
+    end_ns = spans_ns[-1][1]
+    held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
+    whole = sum(closes - opens for opens, closes in spans_ns)
+    shared = sum(
+        max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held
+    )
+    widths = [
+        (each["ts_ns"], each["facts"]["half_width_shares"])
+        for each in decisions
+        if each["taken"] and "half_width_shares" in each["facts"]
+    ]
+    beyond = at = session = 0
+    width = math.inf
+    for mark, following in pairwise(marks):
+        while at < len(widths) and widths[at][0] <= mark["ts_ns"]:
+            width, at = widths[at][1], at + 1
+        while spans_ns[session][1] < mark["ts_ns"] and session + 1 < len(spans_ns):
+            session += 1
+        if abs(mark["net_delta_shares"] or 0.0) > width:
+            beyond += max(min(following["ts_ns"], spans_ns[session][1]) - mark["ts_ns"], 0)
+    return {"exposure": shared / whole if whole else 0.0, "unhedged_minutes": beyond / 60e9}
+
+
+def _is_exit(decision: Mapping[str, Any]) -> bool:
+    return bool(decision["kind"] == "exit" and decision["taken"] and decision["client_order_ids"])
+
+
+def _drop_expired(
+    held: dict[str, Decimal], rows: list[dict[str, Any]], options: Mapping[str, tuple[int, int]], now_ns: int
+) -> None:
+    """Take what has expired by now out of what is held."""
+    for symbol in [name for name in held if options[name][0] <= now_ns]:
+        del held[symbol]
+        if not held:
+            rows[-1]["closed_ns"] = options[symbol][0]
+
+
+def _vix_bucket(level: float | None) -> str:
+    if level is None:
+        return "VIX unknown"
+    low = max((edge for edge in VIX_BUCKETS if level >= edge), default=None)
+    high = min((edge for edge in VIX_BUCKETS if level < edge), default=None)
+    if low is None:
+        return f"VIX below {high:.0f}"
+    return f"VIX {low:.0f} and above" if high is None else f"VIX {low:.0f} to {high:.0f}"
+
+
+def grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return sessions, P&L and hit rate by week, month, weekday and VIX bucket."""
+    names: dict[str, Callable[[date, Mapping[str, Any]], str]] = {
+        "week": lambda day, _: f"{day.isocalendar().year}-W{day.isocalendar().week:02d}",
+        "month": lambda day, _: f"{day:%Y-%m}",
+        "weekday": lambda day, _: f"{day:%A}",
+        "vix": lambda _, row: _vix_bucket(row["vix_before"]),
+    }
+    groups: dict[str, dict[str, list[Decimal]]] = {kind: defaultdict(list) for kind in names}
+    for row in rows:
+        day = date.fromisoformat(row["session"])
+        for kind, name in names.items():
+            groups[kind][name(day, row)].append(Decimal(row["pnl"]))
+    return {
+        kind: {
+            name: {
+                "sessions": len(amounts),
+                "pnl": str(sum(amounts, Decimal(0))),
+                "hit_rate": trade_figures([float(amount) for amount in amounts]).hit_rate,
+            }
+            for name, amounts in by_name.items()
+        }
+        for kind, by_name in groups.items()
+    }
+
+
+def _annual_sharpe(sample: Floats) -> float:
+    return sharpe_ratio(sample, lags=0).annual_independent if sample.std() > 0 else np.nan
+
+
+def performance(rows: Sequence[Mapping[str, Any]], starting_nav: float) -> dict[str, Any]:
+    """Return the statistics of sessions: ratios with their 95 % intervals, drawdown, hit rate, exposure.
+
+    Parameters
+    ----------
+    rows
+        From `session_rows`.
+    starting_nav
+        Value of the book before the first session (USD), for the drawdown's fraction.
+    """
+    pnl = [float(row["pnl"]) for row in rows]
+    figures = trade_figures(pnl)
+    curve = list(accumulate(pnl, initial=starting_nav))
+    fall = drawdown(curve)
+    days = ["start", *(row["session"] for row in rows)]
+    facts: dict[str, Any] = {
+        "sessions": figures.number,
+        "sessions_with_pnl": sum(amount != 0 for amount in pnl),
+        "mean_pnl": figures.expectancy,
+        "hit_rate": figures.hit_rate,
+        "profit_factor": figures.profit_factor,
+        "payoff": figures.payoff,
+        "largest_net_delta_shares": max(row["largest_net_delta_shares"] for row in rows),
+        "drawdown": {
+            "amount": fall.amount,
+            "fraction": fall.fraction,
+            "after": days[fall.peak],
+            "trough": days[fall.trough],
+            "recovered": None if fall.recovered is None else days[fall.recovered],
+            "longest_under_water_sessions": fall.longest_under_water,
+        },
+    }
+    if len(pnl) >= ENOUGH_SESSIONS and len(set(pnl)) > 1:
+        mean = bootstrap_interval(pnl, np.mean)
+        interval = bootstrap_interval(pnl, _annual_sharpe)
+        ratio = sharpe_ratio(pnl)
+        facts |= {
+            "mean_pnl_interval": [mean.low, mean.high],
+            "mean_pnl_error": error_of_mean(pnl),
+            "sharpe": ratio.annual_independent,
+            "sharpe_for_correlated_days": ratio.annual,
+            "sharpe_interval": [interval.low, interval.high],
+            "sortino": sortino_ratio(pnl),
+        }
+    return facts
