@@ -16,7 +16,8 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
-from scalpdesk.simulation.expiry import ActionProcessor, ExpiryProcessor
+from scalpdesk.simulation.corporate_actions import ActionProcessor
+from scalpdesk.simulation.expiry import ExpiryProcessor
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.hours import NEVER_NS, Hours
@@ -115,7 +116,7 @@ class Broker:
 
     @property
     def due_ns(self) -> int:
-        """When something happens next by itself, UTC nanoseconds."""
+        """Instant of the broker's next own event, UTC nanoseconds."""
         timers = self.ledger.timers
         return timers[0][0] if timers else NEVER_NS
 
@@ -157,7 +158,7 @@ class Broker:
                 ledger.end(order, Status.CANCELED)  # what the opening did not fill
 
     def advance(self, now_ns: int) -> None:
-        """Let all that is due by ``now_ns`` happen, each at its own instant."""
+        """Carry out everything due by ``now_ns``, each at its own instant."""
         self.ledger.run_timers(now_ns)
 
     def drain(self) -> Sequence[BrokerEvent]:
@@ -172,7 +173,7 @@ class Broker:
         self.ledger.halted.add(number)
 
     def resume(self, number: InstrumentId) -> None:
-        """Let trading in an instrument go on."""
+        """Resume trading in an instrument."""
         self.ledger.halted.discard(number)
         for order in tuple(self.ledger.working.get(number, ())):
             self.matcher.match(order)
@@ -362,7 +363,7 @@ class Broker:
     # effects ----------------------------------------------------------------------------------------
 
     def activate(self, order: BrokerOrder) -> None:
-        """Let an order reach the exchange: it is acknowledged and meets the present quote."""
+        """Deliver an order to the exchange: acknowledge it and match it with the present quote."""
         ledger = self.ledger
         if order.status is not PENDING_NEW and order.status is not ACCEPTED:
             return
