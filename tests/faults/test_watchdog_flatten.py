@@ -21,7 +21,7 @@ from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.live.watchdog_program import EmergencyTrader
+from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway

@@ -14,7 +14,7 @@ from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_o
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.hedging.bands.fixed import FixedBand
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.live.watchdog_program import EmergencyTrader
+from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig

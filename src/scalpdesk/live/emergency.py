@@ -1,0 +1,332 @@
+"""The last resort of an account: every open order cancelled, positions closed, whatever requests are lost."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from types import MappingProxyType
+
+import msgspec
+
+from scalpdesk.core.errors import RetryError, StopError
+from scalpdesk.core.events import OrderFilled, QuoteEvent, is_order_event
+from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.flattening import ClosingLine, Flattener
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.live.reconciliation import settle_queue
+from scalpdesk.live.supervision import describe
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.venues.contract import EmergencyGateway, KnownOrder, VenueOrder, VenueView
+
+Log = Callable[[str], None]
+ZERO = Decimal(0)
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 2.0
+"""Between two rounds; they grow apart, for the venue counts requests."""
+CLEAR_SECONDS = 600.0
+"""The last resort goes on for so long: a venue that limits requests may take minutes."""
+REPEAT_CANCEL_SECONDS = 2.0
+CONFIRM_SECONDS = 0.15
+"""A view of the positions is confirmed by an equal one after so long."""
+LAG_SECONDS = 10.0
+"""A view that lacks executions which the venue has reported is late; after so long it is believed."""
+NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
+
+
+class EmergencyTrader:
+    """Cancels every open order of an account and closes its positions, on any venue that may lose requests.
+
+    Nothing new is sent in an instrument until the last order there is over, or proven absent; the size is
+    the position less what works. Orders are placed by the engine's :class:`Flattener`, which names them by
+    run, instrument and attempt, so that no repetition can fill twice. Orders from elsewhere are cancelled
+    by the venue's id.
+
+    Parameters
+    ----------
+    gateway
+        Connected; nobody else reads its events.
+    instruments
+        Of the run, which the gateway shares; what the account holds beside them is added.
+    flattener
+        Of this run.
+    limits
+        Largest orders and allowed order types.
+    log
+        Takes messages.
+    only_ids
+        Beginning of the ids of the run's orders: open orders with other ids are left. None leaves none.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: EmergencyGateway,
+        instruments: Instruments,
+        flattener: Flattener,
+        limits: RiskLimits,
+        log: Log,
+        only_ids: str | None = None,
+    ) -> None:
+        self._gateway = gateway
+        self._instruments = instruments
+        self._flattener = flattener
+        self._limits = limits
+        self._log = log
+        self._only_ids = only_ids
+        self._orders = OrderManager("")
+        self._events = 0
+        self._cancelled: dict[str, float] = {}
+        """When the cancel of an order was sent last, by venue id; the loop's time."""
+        self._trusted: dict[InstrumentId, Decimal] | None = None
+        """Positions that were believed last."""
+        self._filled: defaultdict[InstrumentId, Decimal] = defaultdict(Decimal)
+        """Signed executions since then."""
+        self._seen: tuple[dict[InstrumentId, Decimal], float] | None = None
+        """The positions shown last, and since when they have been the same."""
+        self._lines: list[ClosingLine] = []
+        self._next_step_at = 0.0
+        self._logged: set[str] = set()
+
+    async def clear(
+        self,
+        desk_orders: Iterable[SubmitOrder],
+        *,
+        flatten: bool,
+        parents: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
+        """Cancel every open order, close the positions when ``flatten``; return whether the venue shows it.
+
+        Parameters
+        ----------
+        desk_orders
+            Orders of the desk without a known end: each may be at the venue, on its way, or absent.
+        flatten
+            Close the positions: options first, then shares.
+        parents
+            Id of the combo by the id of its leg.
+        """
+        loop = asyncio.get_running_loop()
+        commands = tuple(desk_orders)
+        for command in commands:
+            self._follow(Order(msgspec.structs.replace(command, owner=""), 0, OrderState.UNKNOWN))
+        self._gateway.adopt(
+            KnownOrder(command, parent_id=parents.get(command.client_order_id, "")) for command in commands
+        )
+        following = loop.create_task(self._follow_events())
+        ends, pause = loop.time() + CLEAR_SECONDS, FIRST_PAUSE_SECONDS
+        try:
+            while loop.time() < ends:
+                try:
+                    if await self._round(flatten=flatten):
+                        return True
+                except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
+                    self._log(f"not done yet: {describe(error)}")
+                await asyncio.sleep(pause)
+                pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
+            return False
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    # orders ---------------------------------------------------------------------------------------
+
+    def _follow(self, order: Order) -> None:
+        name = order.submitted.client_order_id
+        self._orders.orders[name] = self._orders.live[name] = order
+
+    async def _follow_events(self) -> None:
+        async for item in self._gateway.events():
+            if not is_order_event(item):
+                continue
+            order = self._orders.orders.get(item.client_order_id)
+            if order is None:
+                continue
+            self._events += 1
+            try:
+                before = order.filled
+                self._orders.apply(item)
+                self._filled[order.submitted.instrument_id] += (
+                    order.filled - before
+                ) * order.submitted.side.sign
+            except StopError as error:
+                self._log(f"{type(item).__name__} of {item.client_order_id} was not applied: {error.what}")
+            if isinstance(item, OrderFilled):
+                symbol = self._instruments[order.submitted.instrument_id].symbol
+                self._log(f"{order.submitted.side} {item.quantity:f} {symbol} filled at {item.price}")
+
+    async def _query_missing(self, shown: frozenset[str]) -> None:
+        """Ask what became of the orders that are not over and that the venue does not show as open."""
+        for name in [name for name in self._orders.live if name not in shown]:
+            await self._gateway.query_order(name)
+        await settle_queue()
+
+    async def _cancel_open(self, view: VenueView) -> None:
+        """Cancel all that is open but the orders placed here."""
+        now = asyncio.get_running_loop().time()
+        due = [
+            order
+            for order in view.open_orders
+            if not (self._is_own(order.client_order_id) or self._is_left(order))
+            and now >= self._cancelled.get(order.venue_order_id, -1e9) + REPEAT_CANCEL_SECONDS
+        ]
+        for order in due:
+            self._cancelled[order.venue_order_id] = now
+            self._log_once(
+                f"cancelling {order.side} {order.quantity:f} {order.symbol} {order.client_order_id}"
+            )
+        results = await asyncio.gather(
+            *(self._gateway.cancel_at_venue(order.venue_order_id) for order in due), return_exceptions=True
+        )
+        for order, result in zip(due, results, strict=True):
+            if result is not True:
+                self._log(f"the cancel of {order.client_order_id} was not taken: trying again")
+
+    def _is_own(self, client_order_id: str) -> bool:
+        order = self._orders.live.get(client_order_id)
+        return order is not None and bool(order.created_ns)
+
+    def _is_left(self, order: VenueOrder) -> bool:
+        """Return whether an open order is from elsewhere and such orders are left."""
+        name, only = order.client_order_id, self._only_ids
+        return only is not None and not name.startswith(only) and name not in self._orders.orders
+
+    # rounds ---------------------------------------------------------------------------------------
+
+    async def _round(self, *, flatten: bool) -> bool:
+        """Look at the account and do what is next; return whether all is done."""
+        events = self._events
+        view = await self._gateway.snapshot()
+        await self._cancel_open(view)
+        shown = frozenset(order.client_order_id for order in view.open_orders)
+        await self._query_missing(shown)
+        left = [order for order in view.open_orders if self._is_left(order)]
+        if left:
+            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
+            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
+        is_clear = len(left) == len(view.open_orders) and not self._orders.live
+        if not flatten:
+            if is_clear:
+                self._log("no order is open")
+            return is_clear
+        if self._events != events or self._add_held(view) or not self._believes(view):
+            return False
+        assert self._trusted is not None
+        lines = [ClosingLine("", number, quantity) for number, quantity in self._trusted.items()]
+        if not lines and is_clear:
+            others = ", ".join(str(held) for held in view.positions if held.quantity)
+            if others:
+                self._log_once(f"not flat, and nothing here can close it: {others}")
+                return False
+            self._log("the account is flat")
+            return True
+        await self._close(lines, view)
+        return False
+
+    def _add_held(self, view: VenueView) -> bool:
+        """Add what is held and the run did not know; True when there was any."""
+        new = [
+            held.instrument
+            for held in view.positions
+            if held.quantity and held.instrument_id is None and held.instrument is not None
+        ]
+        for instrument in new:
+            self._instruments.add(instrument)
+        return bool(new)
+
+    def _believes(self, view: VenueView) -> bool:
+        """Decide whether the positions shown are the account's, and keep them.
+
+        They are when they are those believed before plus the executions since. Otherwise they must be
+        shown again: shortly after when something from outside moved them, for long when they lack
+        executions that were reported: the venue's positions may lag behind its order stream.
+        """
+        now = asyncio.get_running_loop().time()
+        held: dict[InstrumentId, Decimal] = {}
+        for position in view.positions:
+            number = position.instrument_id
+            if number is not None and position.quantity:
+                held[number] = held.get(number, ZERO) + position.quantity
+        if self._seen is None or self._seen[0] != held:
+            self._seen = held, now
+        if self._trusted is not None:
+            numbers = self._trusted.keys() | self._filled.keys()
+            expected = {
+                number: quantity
+                for number in numbers
+                if (quantity := self._trusted.get(number, ZERO) + self._filled[number])
+            }
+            wait = LAG_SECONDS if any(self._filled.values()) else CONFIRM_SECONDS
+        else:
+            expected, wait = None, CONFIRM_SECONDS
+        if held != expected and now - self._seen[1] < wait:
+            return False
+        self._trusted = held
+        self._filled.clear()
+        return True
+
+    async def _close(self, lines: list[ClosingLine], view: VenueView) -> None:
+        """Send the next closing orders, at growing intervals while the same positions stay."""
+        now = asyncio.get_running_loop().time()
+        if lines == self._lines and now < self._next_step_at:
+            return
+        shown = {order.client_order_id for order in view.open_orders}
+        own = [order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown]
+        held = {line.instrument_id: line.quantity for line in lines}
+        working = own + [
+            stand_in for order in view.open_orders if (stand_in := self._closer(order, held, view.ts_recv_ns))
+        ]
+        step = self._flattener.step(view.ts_recv_ns, lines, working, await self._quotes(lines), self._limits)
+        for cancel in step.cancels:
+            command = self._orders.cancel(cancel.client_order_id)
+            if command is not None:
+                self._gateway.send(command)
+        busy = {order.submitted.instrument_id for order in own}
+        orders = [order for order in step.orders if order.instrument_id not in busy]
+        for submit in self._flattener.name_orders(orders):
+            self._log(
+                f"{submit.side} {submit.quantity:f} {self._instruments[submit.instrument_id].symbol}"
+                f" {submit.client_order_id}"
+            )
+            self._follow(Order(submit, max(view.ts_recv_ns, 1)))
+            self._gateway.send(submit)
+        if orders:
+            self._lines, self._next_step_at = lines, now + (step.again_in_seconds or 0.0)
+
+    def _closer(self, order: VenueOrder, held: dict[InstrumentId, Decimal], now_ns: int) -> Order | None:
+        """Return an order from elsewhere that may still close part of a position, as one that works."""
+        number = order.instrument_id
+        if (
+            number is None
+            or self._is_own(order.client_order_id)
+            or order.side.sign * held.get(number, ZERO) >= 0
+        ):
+            return None
+        submitted = SubmitOrder(
+            order.client_order_id,
+            number,
+            order.side,
+            order.quantity,
+            OrderType.MARKET,
+            None,
+            TimeInForce.DAY,
+            Purpose.CLOSE,
+        )
+        return Order(submitted, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
+
+    async def _quotes(self, lines: list[ClosingLine]) -> dict[InstrumentId, QuoteEvent]:
+        """Return quotes where limits are needed; a market order goes without."""
+        quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: NO_QUOTE)
+        if OrderType.MARKET not in self._limits.allowed_order_types:
+            with suppress(RetryError):
+                for quote in await self._gateway.quotes([line.instrument_id for line in lines]):
+                    quotes[quote.instrument_id] = quote
+        return quotes
+
+    def _log_once(self, text: str) -> None:
+        if text not in self._logged:
+            self._logged.add(text)
+            self._log(text)
