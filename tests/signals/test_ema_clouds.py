@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from fakes.cloud_bars import bar_event, candle, minutes_of
 from scalpdesk.core.events import QuoteEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import NEW_YORK, session_on
-from scalpdesk.signals.cloud_bounce import cloud_held, has_bounced
 from scalpdesk.signals.conviction import Conviction, ConvictionLevel, conviction_level, judge_conviction
 from scalpdesk.signals.ema_cloud import (
     CLOUDS,
@@ -23,10 +22,12 @@ from scalpdesk.signals.ema_cloud import (
     FrameClouds,
     Place,
     PriceSource,
+    cloud_held,
     flip_direction,
+    has_bounced,
+    is_exhausted,
 )
 from scalpdesk.signals.macro_bias import MacroFilter, last_closed_start_ns
-from scalpdesk.signals.momentum_exhaustion import is_exhausted
 from scalpdesk.signals.volume_surge import VolumeAverage, is_surge
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 

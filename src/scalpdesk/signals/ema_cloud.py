@@ -1,4 +1,4 @@
-"""Clouds between two exponential averages, one closed bar at a time, and their flips.
+"""Clouds between two exponential averages, one closed bar at a time: flips, bounces and exhausted moves.
 
 An average has weight 2/(period + 1) and begins with the first value. Nothing of a bar that has not closed
 enters, so a later bar changes no earlier state. Source: the strategy reference F1.
@@ -25,6 +25,9 @@ CLOUDS: Mapping[str, tuple[int, int]] = {
 MORE_BARS = 2
 """Bars beyond the longest period before a frame's clouds are read."""
 KEPT_CANDLES = 5
+NEAR = 0.002
+"""A touch may end so far before the edge, as a fraction of it."""
+BOUNCE_CANDLES = EXHAUSTED_CANDLES = 3
 
 
 class PriceSource(StrEnum):
@@ -190,3 +193,50 @@ def flip_direction(before: CloudState, now: CloudState) -> int:
 def fast_flip(candles: Sequence[CloudCandle]) -> int:
     """Return the direction in which the fast cloud flipped with the last candle; 0 for no flip."""
     return flip_direction(candles[-2].fast, candles[-1].fast) if len(candles) > 1 else 0
+
+
+def has_bounced(candles: Sequence[CloudCandle], direction: int) -> bool:
+    """Return whether the last three candles are a bounce (+1 off the top, -1 off the bottom).
+
+    Upward: a close above the cloud; then a low at its top or within 0.2 % of it, with a close not below
+    the cloud; then a close above it. Downward it is mirrored. Source: the strategy reference F1.
+    """
+    if len(candles) < BOUNCE_CANDLES:
+        return False
+    first, touch, last = list(candles)[-BOUNCE_CANDLES:]
+    if direction > 0:
+        return (
+            first.bar.close > first.fast.top
+            and touch.bar.low <= touch.fast.top * (1.0 + NEAR)
+            and touch.bar.close >= touch.fast.bottom
+            and last.bar.close > last.fast.top
+        )
+    return (
+        first.bar.close < first.fast.bottom
+        and touch.bar.high >= touch.fast.bottom * (1.0 - NEAR)
+        and touch.bar.close <= touch.fast.top
+        and last.bar.close < last.fast.bottom
+    )
+
+
+def cloud_held(candle: CloudCandle, direction: int) -> bool:
+    """Return whether one candle has touched the fast cloud and closed beyond it (reference F3)."""
+    if direction > 0:
+        return candle.bar.low <= candle.fast.top < candle.bar.close
+    return candle.bar.high >= candle.fast.bottom > candle.bar.close
+
+
+def is_exhausted(candles: Sequence[CloudCandle], direction: int) -> bool:
+    """Return whether a move in ``direction`` (+1 up, -1 down) is exhausted.
+
+    Each of the last three candles has the move's colour, closes beyond the fast cloud and does not touch
+    it with its wick; an equal price touches. Source: the strategy reference F9.
+    """
+    last = list(candles)[-EXHAUSTED_CANDLES:]
+    return len(last) == EXHAUSTED_CANDLES and all(_has_left(each, direction) for each in last)
+
+
+def _has_left(candle: CloudCandle, direction: int) -> bool:
+    # a wick clear of the cloud on the near side implies a close beyond it
+    is_clear = candle.bar.low > candle.fast.top if direction > 0 else candle.bar.high < candle.fast.bottom
+    return candle.colour == direction and is_clear

@@ -12,9 +12,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exceeds
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, Session, new_york_ns, session_on, to_new_york
 from scalpdesk.signals.conviction import judge_conviction
-from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState, Ema, Place
+from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState, Ema, Place, is_exhausted
 from scalpdesk.signals.macro_bias import last_closed_start_ns
-from scalpdesk.signals.momentum_exhaustion import is_exhausted
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.entry import time_limit_ns
 from scalpdesk.strategies.ema_scalper.exits import ScalpTrade, exit_rules, next_exit

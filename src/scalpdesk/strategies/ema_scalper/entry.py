@@ -11,9 +11,8 @@ from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.signals.cloud_bounce import cloud_held, has_bounced
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
-from scalpdesk.signals.ema_cloud import CloudCandle
+from scalpdesk.signals.ema_cloud import CloudCandle, cloud_held, has_bounced
 from scalpdesk.signals.macro_bias import MacroState, last_closed_start_ns
 from scalpdesk.signals.volume_surge import is_surge
 from scalpdesk.strategies.contract import DeskView
@@ -95,7 +94,7 @@ class EntryPlanner:
         )
 
     def plan(self, signal: TradeSignal, chain: OptionsChain, equity: float) -> EntryPlan | tuple[str, ...]:
-        """Return the order for a signal, or the reasons for none."""
+        """Return the planned entry order for a signal, or every reason against one."""
         selection = self.selector.select(signal.ticker, signal.direction, chain)
         if selection is None:
             return (self.selector.why_none(signal.ticker, chain),)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 
-from scalpdesk.signals.ema_cloud import CloudCandle
-from scalpdesk.signals.momentum_exhaustion import is_exhausted
+from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, RiskHalt, TradeView, first_reason
 
