@@ -16,6 +16,10 @@ class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError("must be zero or more", where="width", value=self.width)
 
 
+class CountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    looks: int = 2
+
+
 class Width:
     Config = WidthConfig
 
@@ -51,6 +55,15 @@ def test_an_installed_plug_is_loaded_by_its_name_alone():
 @pytest.mark.parametrize(("settings", "width"), [({}, 2.0), ({"width": 3}, 3.0)])
 def test_settings_reach_the_plug_and_the_rest_keep_their_defaults(settings, width):
     assert configured(Width, settings, kind="band", name="far", where="hedge").config.width == width
+
+
+def test_a_whole_number_that_was_read_as_a_float_is_one():
+    class Count(Width):
+        Config = CountConfig
+
+    assert configured(Count, {"looks": 4.0}, kind="rule", name="far", where="exits").config.looks == 4
+    with pytest.raises(ConfigError, match="a setting of the rule far is wrong"):
+        configured(Count, {"looks": 4.5}, kind="rule", name="far", where="exits")
 
 
 @pytest.mark.parametrize(

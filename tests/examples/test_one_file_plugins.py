@@ -21,7 +21,10 @@ from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
 from scalpdesk.simulation.fills import fill_model_names
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.ema_scalper.exits import exit_rules
 from scalpdesk.strategies.registry import strategy_names
+from scalpdesk.strategies.toolkit.exits import ScalpExitConfig, TradeView, scalp_rules
 from scalpdesk.venues.registry import venue_names
 
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
@@ -130,6 +133,14 @@ def test_one_exit_rule_closes_the_trades_of_every_strategy(tmp_path, strategy, k
     _, _, decisions = run(strategy, tape, tmp_path / "runs", keys)
     reasons = [reason for each in decisions if each.kind == "exit" for reason in each.reasons]
     assert any(reason.startswith("profit target: P&L ") for reason in reasons), decisions
+
+
+def test_the_scalpers_ask_an_installed_rule_last():
+    rules = {"profit_target": {"fraction": 0.3}}
+    for asked in (scalp_rules(ScalpExitConfig(rules=rules)), exit_rules(ScalpConfig(rules=rules))):
+        assert asked[-1].config.fraction == 0.3
+        trade = TradeView(pnl=Decimal(30), premium_paid=Decimal(100))
+        assert asked[-1].reason(trade) == "profit target: P&L 30.00 is at least 30.00"
 
 
 def test_an_exit_rule_that_is_not_named_leaves_the_configuration_as_it_was():

@@ -51,7 +51,8 @@ def configured(plug: Any, settings: Mapping[str, object], *, kind: str, name: st
                 fix=f"use one of {', '.join(fields)}" if fields else "leave it out",
             )
     try:
-        config = msgspec.convert(given, type=plug.Config)
+        # settings of plugs are read as numbers and text: 4.0 is the 4 of a whole number
+        config = msgspec.convert(given, type=plug.Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"a setting of the {kind} {name} is wrong: {error}", where=where, value=given
