@@ -41,7 +41,7 @@ early, since other orders work than before, is followed by one of the fewest row
 
 
 class Journal(Protocol):
-    """What the runner writes to."""
+    """Takes the events and outputs of a run."""
 
     def add_rows(self, rows: TapeRows) -> None:
         """Add quotes of the tape by their place."""

@@ -101,7 +101,7 @@ class ConfigError(FixError):
 
 
 class ArgumentError(FixError, ValueError):
-    """An argument of a public function is wrong; also a ``ValueError``."""
+    """Invalid argument of a public function; also a ``ValueError``."""
 
 
 class DataError(FixError):

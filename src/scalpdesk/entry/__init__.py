@@ -1,1 +1,1 @@
-"""What to buy, whether, and how many."""
+"""Entry selection: the straddle or option to buy, and the gate on its edge."""

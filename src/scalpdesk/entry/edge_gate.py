@@ -43,7 +43,7 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the edge of one straddle is computed from."""
+    """Inputs of one straddle's edge."""
 
     smile: Smile
     """The market's, of the straddle's expiry."""
@@ -162,7 +162,7 @@ class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):
-    """What the gate answers."""
+    """Verdict of the entry gate."""
 
     passed: bool
     """Whether to enter."""
@@ -175,7 +175,7 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
 
 
 class Recentring(NamedTuple):
-    """What a straddle at a new strike would earn more than the one that is held, in currency."""
+    """Gain of moving a held straddle to a new strike, in currency."""
 
     gamma_fraction: float
     """Gamma that is left over the gamma at the new strike."""
@@ -258,12 +258,12 @@ class GatePasses:
         return self.count >= self.needed
 
     def forget(self) -> None:
-        """Begin anew, as after an entry or a night."""
+        """Reset the count, as after an entry or a night."""
         self.count, self._next_ns = 0, None
 
 
 class EdgeGate:
-    """Let an entry through only when its edge pays, and say why not."""
+    """Passes an entry whose edge exceeds its thresholds; refuses others with reasons."""
 
     Config = EdgeGateConfig
 

@@ -126,7 +126,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What was chosen, and how many each filter removed."""
+    """The chosen straddle, and the number removed by each filter."""
 
     best: Candidate | None
     candidates: int
@@ -134,7 +134,7 @@ class Selection(msgspec.Struct, frozen=True):
     """Straddles removed by each filter, in the order of the filters."""
 
     def why_none(self) -> str:
-        """Say in one sentence which filter removed how many."""
+        """Return how many candidates each filter removed, in one sentence."""
         parts = [f"{name} removed {count}" for name, count in self.removed.items() if count]
         return "no straddle passes the filters: " + (
             "; ".join(parts) or "the chain holds no pair of call and put"

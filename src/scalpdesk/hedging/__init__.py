@@ -1,4 +1,4 @@
-"""When to hedge and how much; the formulas of the field by their own names."""
+"""Delta hedging: bands, their formulas by the names of the literature, and costs."""
 
 from scalpdesk.hedging.bands.leland import leland_number
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band

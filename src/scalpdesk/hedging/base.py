@@ -73,7 +73,7 @@ class BandVerdict(msgspec.Struct, frozen=True):
 
 
 class HedgeBand(Protocol):
-    """When to hedge, and how far. One band, one module of :mod:`scalpdesk.hedging.bands`."""
+    """A hedge band: when to hedge, and to which delta. One module each in :mod:`scalpdesk.hedging.bands`."""
 
     name: ClassVar[str]
 

@@ -104,7 +104,7 @@ class FolderChannel:
                 self._put(answer)
 
     def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
-        """Carry the requests among the outputs of an event; a watcher of the live core."""
+        """Post the folder requests among the outputs of an event; the live core calls it after each."""
         for output in outputs:
             if type(output) is not AskFolder or self._is_closed:
                 continue

@@ -1,4 +1,4 @@
-"""Who may trade an account: the machine-wide lock of one desk an account, and the arming of live trading.
+"""Machine-wide lock of an account, held by one desk, and the arming of live trading.
 
 An arming is a file for one account and one configuration, made by an operator in two steps.
 """

@@ -471,7 +471,7 @@ class ExposureWatch:
         self._thread = threading.Thread(target=self._run, name="gamma-exposure", daemon=True)
 
     def start(self) -> None:
-        """Begin to poll, at once."""
+        """Start polling; the first poll is immediate."""
         self._thread.start()
 
     def stop(self, wait_seconds: float = 0.5) -> None:
@@ -481,7 +481,7 @@ class ExposureWatch:
             self._thread.join(wait_seconds)
 
     def look(self) -> None:
-        """Ask once and post what is new."""
+        """Poll once; post the exposure if it has changed."""
         event = self._source.look(self._clock.now_ns())
         if event is None:
             return

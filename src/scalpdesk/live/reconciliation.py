@@ -94,7 +94,7 @@ def _comparable(found: Explained) -> tuple[object, ...]:
 
 
 class Verdict(NamedTuple):
-    """What follows from one view of the account."""
+    """Result of judging one view of the account."""
 
     commands: list[VenueCommand]
     """What the engine answered to the events that were booked."""
@@ -357,7 +357,7 @@ class AccountQueries:
         return view
 
     def ask_anew(self) -> None:
-        """Ask now; a query under way may have begun before what happened, and another one follows it."""
+        """Ask now, and once more after a query that is under way: it may have begun too early."""
         self._ask_again = self.is_asking
         self.ask()
 

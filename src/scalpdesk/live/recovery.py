@@ -25,7 +25,7 @@ from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
 
 
 class EventHandler(Protocol):
-    """What a replay uses of an engine."""
+    """The part of the engine that a replay calls."""
 
     def handle(self, event: Event) -> tuple[Output, ...]:
         """Handle one event."""
@@ -116,7 +116,7 @@ def _known(order: Order) -> KnownOrder:
 
 @dataclass(slots=True)
 class Start:
-    """How a run begins."""
+    """Start of a run: fresh or resumed, with its first events."""
 
     opening: tuple[Event, ...] = ()
     """First events of a fresh run (rates, open interest, forecasts)."""

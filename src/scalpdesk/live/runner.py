@@ -174,11 +174,11 @@ class Consumer:
         self._wake.set()
 
     def wake(self) -> None:
-        """Let the consumer look for what has become due."""
+        """Wake the consumer to handle what has become due."""
         self._wake.set()
 
     def fail(self, error: BaseException) -> None:
-        """Let the consumer raise an error of work that runs beside it; the first one stands."""
+        """Pass an error of supervised work to the consumer, which raises the first one."""
         self._failure = self._failure or error
         self._wake.set()
 

@@ -252,7 +252,7 @@ HOLD_SECONDS = 5.0
 
 
 class StopMode(StrEnum):
-    """What an orderly stop does with orders and positions."""
+    """Treatment of orders and positions in an orderly stop."""
 
     LEAVE = "leave"
     """Leaves both as they are."""

@@ -151,7 +151,7 @@ Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class ControlServer:
-    """Answers requests of the process's owner, and of nobody else.
+    """Control socket: answers requests of the process's own user alone.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ STEADY_SECONDS = 60.0
 
 
 class Policy(NamedTuple):
-    """What follows when supervised work raises an unexpected exception."""
+    """Reaction to an unexpected exception of supervised work."""
 
     restarts: int | None = 0
     """How often in a row the work is started again; None without limit."""

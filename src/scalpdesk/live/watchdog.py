@@ -48,7 +48,7 @@ class MessageKind(StrEnum):
 
 
 class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line from the desk to its watchdog."""
+    """A message of the desk to its watchdog, one JSON line."""
 
     kind: MessageKind
     run_dir: str = ""
@@ -291,7 +291,7 @@ class WatchdogSupervisor:
             self._failure = describe(error)
 
     def _take_over(self) -> None:
-        """Give the new watchdog the state of the old one."""
+        """Send a new watchdog the state of the run."""
         self._starting = None
         line, self._new = self._new, None
         if line is None:

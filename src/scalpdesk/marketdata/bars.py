@@ -95,7 +95,7 @@ class SessionStatistics:
         self.volume = 0.0
 
     def minute_of(self, end_ns: int) -> int:
-        """Return the minute of the session (0 is the first) of a bar that ends at ``end_ns``."""
+        """Return the minute of the session (0 is the first) of a bar by its end, UTC nanoseconds."""
         return max((end_ns - self.session.open_ns - 1) // (MINUTE_SECONDS * NANOS_PER_SECOND), 0)
 
     def add(self, piece: BarEvent, opening_minutes: int) -> None:

@@ -111,7 +111,7 @@ class SurfaceExpiry:
         return float(np.sqrt(np.mean(self.residual[self.used] ** 2))) if self.quotes_used else float("nan")
 
     def vol(self, strike: ArrayLike) -> Floats:
-        """Fitted volatility a year at the strikes; NaN when the expiry has no smile."""
+        """Fitted volatility (fraction a year) at the strikes; NaN for an expiry without a smile."""
         k = np.log(np.asarray(strike, dtype=np.float64) / self.forward)
         if self.smile is None:
             return np.full_like(k, np.nan)

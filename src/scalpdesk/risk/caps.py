@@ -69,7 +69,7 @@ class Marks(NamedTuple):
 
 
 class SizeCut(NamedTuple):
-    """How many sets of a trade may go, and why not all."""
+    """Sets of a trade that the caps allow, and the reason for fewer."""
 
     sets: int
     reason: str

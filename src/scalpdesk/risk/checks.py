@@ -463,14 +463,14 @@ def _largest_positions(context: OrderContext) -> Iterator[tuple[InstrumentId, In
 
 @concerns(Scope(purposes=OPENING, venue_limits=False))
 def cash_covers(context: OrderContext) -> str | None:
-    """What an opening order pays must be there in cash, where the venue reports no buying power."""
+    """Refuse an opening order beyond the cash, where the venue reports no buying power."""
     added = _added_units(context)
     return _is_covered(context, added, "cash", context.facts.figures().cash, known_ns=-1) if added else None
 
 
 @concerns(Scope(purposes=NO_EXITS, venue_limits=True))
 def buying_power_covers(context: OrderContext) -> str | None:
-    """What an order pays must be there in buying power, less the cash that was spent since its report."""
+    """Refuse an order beyond the reported buying power less the cash spent since the report."""
     added, limits = _added_units(context), context.venue_limits
     if not added:
         return None

@@ -1,4 +1,4 @@
-"""What a risk check sees of one order, and which orders it is asked about."""
+"""Inputs of the risk checks, and the orders that each check concerns."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -96,7 +96,7 @@ class DeskFacts(Protocol):
 
 
 class OrderContext(msgspec.Struct, gc=False):
-    """What the checks see of one order, at one instant: what most of them need, and the rest on request."""
+    """One order at one instant, as the checks see it; costly parts are computed on request."""
 
     intent: OrderIntent
     instrument: Instrument
@@ -128,7 +128,7 @@ Check = Callable[[OrderContext], str | None]
 
 
 class OrderKey(NamedTuple):
-    """What decides which checks an order is asked."""
+    """Properties of an order that decide which checks concern it."""
 
     purpose: Purpose
     order_type: OrderType

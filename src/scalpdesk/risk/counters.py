@@ -1,4 +1,4 @@
-"""What the risk gate counts over moving windows: orders, cancels, sizes, answers, executions."""
+"""Counters of the risk gate over moving windows: orders, cancels, sizes, answers, executions."""
 
 from collections import deque
 from decimal import Decimal
@@ -43,7 +43,7 @@ class OrderCounters:
         self._departures: dict[InstrumentId, deque[int]] = {}
 
     def advance(self, now_ns: int) -> None:
-        """Drop what has left its window by ``now_ns``."""
+        """Drop the counts that have left their windows by ``now_ns`` (UTC nanoseconds)."""
         oldest_ns = now_ns - MINUTE_NS
         orders, cancels, sizes, answers = self.orders_ns, self.cancels_ns, self._sizes, self._answers
         while orders and orders[0] <= oldest_ns:

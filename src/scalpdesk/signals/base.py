@@ -1,4 +1,4 @@
-"""What a signal is: an opinion on the next minutes, scored, from facts that are there or are not.
+"""The contract of a signal: a scored opinion on the next minutes, computed from known facts.
 
 A signal gets :class:`MarketFacts` and answers with a :class:`Reading`. A fact that nobody measured is
 None, and a signal that needs it is *absent* with the reason: it never scores a default. Each signal is
@@ -26,7 +26,7 @@ class Scoring(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How much a score is worth, by each signal's own two thresholds."""
+    """Confidence in a score, by two thresholds of each signal."""
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -59,7 +59,7 @@ class StrikeInterest(msgspec.Struct, frozen=True):
 
 
 class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the underlying as of now; None where nobody measured it.
+    """Facts on the underlying as of now; None where one is not measured.
 
     Prices are currency per share, volumes shares, sizes shares, returns and fractions plain numbers.
     """
@@ -120,7 +120,7 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one signal says."""
+    """Result of one signal."""
 
     name: str
     """Of the signal, as in ``GAMMA_SQUEEZE``."""

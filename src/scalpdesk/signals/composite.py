@@ -41,7 +41,7 @@ def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Comp
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What all signals say at one instant."""
+    """Results of all signals at one instant."""
 
     readings: tuple[Reading, ...]
     """One for each signal, in the order of the signals."""

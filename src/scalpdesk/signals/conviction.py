@@ -26,7 +26,7 @@ HIGH_FROM, MEDIUM_FROM, LOW_FROM = 75, 50, 25
 
 
 class ConvictionLevel(StrEnum):
-    """What a conviction is good for: full size, half size, the log, nothing."""
+    """Level of a conviction: full size, half size, logged only, ignored."""
 
     HIGH = "high"
     MEDIUM = "medium"

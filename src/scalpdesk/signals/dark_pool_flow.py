@@ -14,7 +14,7 @@ IMPACT_FRACTION = 0.0005
 
 
 class DarkPoolFlow:
-    """Who trades much without moving the price knows something, or thinks so.
+    """Off-exchange volume that leaves the price unmoved, taken for informed trading.
 
     ``measured``: 4.5 points when the off-exchange share of the volume (trade reporting facility prints)
     lies more than two standard deviations above that of 20 sessions and the last minute moved the price

@@ -1,4 +1,4 @@
-"""Liquidity vacuum: a price moves because nobody stands in its way."""
+"""Liquidity vacuum: a price moves for want of resting orders."""
 
 from typing import ClassVar
 

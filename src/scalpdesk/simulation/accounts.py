@@ -26,7 +26,7 @@ class MarkSource(Protocol):
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account is opened with."""
+    """Terms on which an account is opened."""
 
     name: str = "account"
     """Key under which the broker keeps it."""

@@ -94,7 +94,7 @@ class BrokerConnection:
         self._collect(quote.ts_recv_ns)
 
     def take_due(self, now_ns: int) -> list[AccountEvent]:
-        """Let everything happen that is due by ``now_ns``; return what reaches the desk, in order."""
+        """Carry out everything due by ``now_ns``; return what reaches the desk, in order."""
         broker, mail, timers = self.broker, self._mail, self._timers
         arrived, self._arrived = self._arrived, []
         while True:

@@ -131,11 +131,11 @@ class FaultPlan:
         return not self._rules and not self._by_hand
 
     def inject(self, fault: Fault) -> None:
-        """Let the next ``times`` questions that fit answer with ``fault``."""
+        """Answer the next ``times`` matching questions with ``fault``."""
         self._by_hand.extend([fault] * max(fault.times, 1))
 
     def heal(self) -> None:
-        """Let nothing go wrong from here on."""
+        """Stop injecting faults."""
         self._rules.clear()
         self._by_hand.clear()
 

@@ -1,4 +1,4 @@
-"""When a broker's market is open: the sessions of a tape, or always."""
+"""Trading hours of a broker: the sessions of a tape, of the exchanges, or always."""
 
 from collections.abc import Sequence
 from datetime import date, time, timedelta
@@ -43,7 +43,7 @@ class Hours(Protocol):
 
 
 class TapeHours:
-    """Open in the sessions of a tape; between and after them the exchange calendar speaks."""
+    """Hours of a tape: its own sessions, and the exchange calendar between and after them."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         if not sessions:

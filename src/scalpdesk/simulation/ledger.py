@@ -157,12 +157,12 @@ class Ledger:
     # time -------------------------------------------------------------------------------------------
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
-        """Do something at an instant (UTC nanoseconds)."""
+        """Schedule an action at an instant (UTC nanoseconds)."""
         self._timer_count += 1
         heapq.heappush(self.timers, (due_ns, self._timer_count, action))
 
     def run_timers(self, now_ns: int) -> None:
-        """Let everything happen that is due by ``now_ns``."""
+        """Run every action that is due by ``now_ns``."""
         while self.timers and self.timers[0][0] <= now_ns:
             due_ns, _, action = heapq.heappop(self.timers)
             self.now_ns = max(self.now_ns, due_ns)
@@ -250,7 +250,7 @@ class Ledger:
         )
 
     def join(self, order: BrokerOrder) -> None:
-        """Let an order wait for the quotes of its instrument."""
+        """Register an order for the quotes of its instrument."""
         for part in order.legs if order.instrument_id is None else (order,):
             number = part.instrument_id
             assert number is not None

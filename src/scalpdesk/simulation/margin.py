@@ -73,7 +73,7 @@ class Requirement(NamedTuple):
 
 
 class AccountFigures(NamedTuple):
-    """What an account is worth and may still use, currency."""
+    """Equity and buying power of an account, in currency."""
 
     cash: Decimal
     equity: Decimal
@@ -90,7 +90,7 @@ class AccountFigures(NamedTuple):
 
 
 class MarginAccount(Protocol):
-    """What a margin model reads of an account."""
+    """The part of an account that a margin model reads."""
 
     multiplier: int
     """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
@@ -135,7 +135,7 @@ class MarginAccount(Protocol):
 
 
 class MarginModel(Protocol):
-    """How a broker margins accounts."""
+    """The contract of a margin model."""
 
     def figures(self, account: MarginAccount) -> AccountFigures:
         """Return what the account is worth and may still use."""
@@ -361,7 +361,7 @@ def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
 
 
 class BuyingPower(NamedTuple):
-    """What may still be bought, currency: shares, and options (which are paid in full)."""
+    """Buying power in currency: for shares, and for options, which are paid in full."""
 
     shares: Decimal
     options: Decimal
@@ -402,7 +402,7 @@ class DayTradeRegime(StrEnum):
 
 
 class DayTradeVerdict(NamedTuple):
-    """What the day-trade rule says of an account."""
+    """Verdict of the day-trade rule on an account."""
 
     regime: DayTradeRegime
     flagged: bool
@@ -484,7 +484,7 @@ def least_options_level(
 
 
 class Room(NamedTuple):
-    """What is free of an account's own money, kept overnight and within the day; and its margin."""
+    """Free own funds of an account, overnight and within the day, and its margin."""
 
     night: Decimal
     day: Decimal

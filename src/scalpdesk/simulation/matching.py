@@ -1,4 +1,4 @@
-"""How working orders meet quotes: stops wake, orders fill, exits cancel one another."""
+"""Matching of working orders with quotes: stops trigger, orders fill, exits cancel one another."""
 
 import math
 from decimal import Decimal
@@ -39,7 +39,7 @@ class Matcher:
                 self.match(order)
 
     def match(self, order: BrokerOrder, *, closing: bool = False) -> None:
-        """Let one order trade against the present quote, if it may."""
+        """Match one order with the present quote, if it is matchable."""
         if order.status not in MATCHABLE or (order.lifetime is CLS and not closing):
             return
         number, resting = order.instrument_id, order.resting
@@ -184,7 +184,7 @@ class Matcher:
                 self._ledger.end(other, Status.CANCELED)
 
     def release(self, leg: BrokerOrder) -> None:
-        """Let a held exit work."""
+        """Activate a held exit order."""
         if leg.status is not Status.HELD:
             return
         leg.status = Status.NEW

@@ -1,4 +1,4 @@
-"""What an option is worth at least and without a quote: the broker's guard against prices of another spot."""
+"""Least value of an option, and its value without a quote: the broker's guard against stale prices."""
 
 import math
 from decimal import Decimal

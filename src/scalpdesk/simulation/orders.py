@@ -49,7 +49,7 @@ MATCHABLE = frozenset({Status.NEW, Status.PARTIALLY_FILLED, Status.PENDING_CANCE
 
 
 class PositionIntent(StrEnum):
-    """What an order does to a holding."""
+    """Effect of an order on a holding."""
 
     BUY_TO_OPEN = "buy_to_open"
     BUY_TO_CLOSE = "buy_to_close"
@@ -124,7 +124,7 @@ class LegRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a client asks for. Prices in currency per unit; ``notional`` in currency."""
+    """A client's order request. Prices in currency per unit; ``notional`` in currency."""
 
     symbol: str
     side: Side | None
@@ -149,7 +149,7 @@ class OrderRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a replacement changes; None leaves a field as it is."""
+    """Changes of a replacement; None leaves a field as it is."""
 
     quantity: Decimal | None = None
     lifetime: TimeInForce | None = None

@@ -1,4 +1,4 @@
-"""Mishaps in the life of an order, staged on request: late answers, fills before them and after cancels."""
+"""Order faults injected on request: late answers, fills before the acknowledgement and after a cancel."""
 
 from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
@@ -36,7 +36,7 @@ class StagedFaults:
         return Refused(cause, "refused by the fault plan")
 
     def activate(self, order: BrokerOrder, fault: Fault | None, effect: Effect) -> None:
-        """Let an order reach the exchange, or what the fault makes of it."""
+        """Deliver an order to the exchange, as the fault alters it."""
         if fault is None:
             effect(order)
             return
@@ -56,7 +56,7 @@ class StagedFaults:
             self._fill_before_ack(order, effect)
 
     def heal(self) -> None:
-        """Let every order trade on that a fault holds back."""
+        """Release every order that a fault holds back."""
         for order_id in tuple(self._matcher.held_back):
             self._let_go(self._ledger.orders[order_id])
 

@@ -1,1 +1,1 @@
-"""One file, one strategy."""
+"""Trading strategies, and the contract and toolkit that they stand on."""

@@ -40,7 +40,7 @@ LEAST_BARS = 12
 
 
 class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to hand over. The strategies themselves read their own sections."""
+    """Volatility thresholds of the handover; the strategies read their own sections."""
 
     volatility_threshold_for_gamma: float = 0.20
     """Above this volatility (fraction a year) the gamma scalper trades."""

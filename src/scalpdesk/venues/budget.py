@@ -1,4 +1,4 @@
-"""How many requests may still be made, and for what: a bucket that keeps a share for the way out."""
+"""Request budget of a venue: a token bucket that keeps a share for cancels and exits."""
 
 from enum import IntEnum
 
@@ -11,7 +11,7 @@ ROUNDING = 1e-9
 
 
 class Urgency(IntEnum):
-    """What a request is for; a higher one may dig deeper into the budget."""
+    """Urgency of a request; a higher one may use more of the budget."""
 
     QUERY = 0
     OPEN = 1

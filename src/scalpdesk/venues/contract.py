@@ -501,7 +501,7 @@ class EmergencyGateway(Gateway, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueSetup:
-    """What a venue's gateway is built from."""
+    """Inputs of a venue's gateway."""
 
     instruments: Instruments
     """Of the run; more may be added."""

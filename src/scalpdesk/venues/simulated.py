@@ -100,7 +100,7 @@ class AccountRecord:
             self.connection.send(command, now_ns)
 
     def collect(self, now_ns: int) -> list[AccountEvent]:
-        """Let what is due happen; return what reaches the desk."""
+        """Carry out what is due; return what reaches the desk."""
         events = self.connection.take_due(now_ns)
         for event in events:
             if not isinstance(event, PositionChanged):
@@ -246,7 +246,7 @@ class PlayedSession:
 
     @property
     def next_ns(self) -> int:
-        """When something happens next, UTC nanoseconds."""
+        """Instant of the next event, UTC nanoseconds."""
         return min(self._connection.due_ns, self._market_ns())
 
     def take(self, command: VenueCommand) -> None:
@@ -254,7 +254,7 @@ class PlayedSession:
         self.record.take(command, self.now_ns, is_over=self._is_settled)
 
     def step(self) -> Sequence[Event]:
-        """Let the next thing happen; return what the desk may learn of it."""
+        """Play the next event; return what of it reaches the desk."""
         if self._is_settled:
             answers = self.record.collect(self.now_ns)
             self.is_over = not answers
@@ -329,7 +329,7 @@ class SimulatedGateway:
         return self.venue.record.facts()
 
     async def events(self) -> AsyncIterator[Event | Notice]:
-        """Play the market once somebody subscribed."""
+        """Play the market after the first subscription."""
         while not self._closed:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -391,7 +391,7 @@ class SimulatedGateway:
         return self.venue.record.view(self.venue.now_ns, self.venue.clock(), fills_since_ns)
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
-        """Let the market play; every instrument of the tape comes."""
+        """Start the market; every instrument of the tape is streamed."""
         del instrument_ids
         self._plays.set()
         self._wake.set()
@@ -402,14 +402,14 @@ class SimulatedGateway:
         return tuple(known[number] for number in instrument_ids if number in known)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
-        """There are none: a tape brings its forecasts along."""
+        """Return none: a tape brings its own forecasts."""
         del instrument_id, first, last
         return ()
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
-        """There are none: what came before a tape is given at the start."""
+        """Return none: a tape brings its earlier sessions."""
         del instrument_id, first, last
         return ()
 
@@ -619,7 +619,7 @@ class SandboxGateway:
                     await self._changed.wait()
 
     def advance(self, now_ns: int) -> list[AccountEvent]:
-        """Let what is due happen, sessions included; return what reaches the desk."""
+        """Carry out what is due, sessions included; return what reaches the desk."""
         events: list[AccountEvent] = []
         while self._boundary_ns <= now_ns:
             at_ns = self._boundary_ns

@@ -1,4 +1,4 @@
-"""Who may do what on the dashboard: tokens, sessions, roles, and the checks of every request.
+"""Access control of the dashboard: tokens, sessions, roles, and the checks of every request.
 
 Three roles: ``nobody``, ``viewer`` (reads) and ``operator`` (halts, flattens, resumes). On loopback whoever
 opens the page reads; elsewhere a token is needed for that, too. Changing anything always takes the operator's
@@ -50,7 +50,7 @@ HEADERS = (
 
 
 class Role(StrEnum):
-    """What a request may do."""
+    """Role of a request."""
 
     NOBODY = "nobody"
     VIEWER = "viewer"

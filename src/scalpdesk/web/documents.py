@@ -1,4 +1,4 @@
-"""What the pages show, as JSON documents: made from a followed run, with the figures as they are printed.
+"""JSON documents of the dashboard's pages, with the figures as they are printed.
 
 A text is printed as it stands: the page never rounds. Texts use the true minus sign, thousands with commas,
 money with two decimals; amounts that programs read are plain strings as in the run summary. What is not

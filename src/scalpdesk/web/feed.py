@@ -298,7 +298,7 @@ def acknowledge(run_dir: Path, key: str, who: str) -> None:
 
 
 def alerts_of(run_dir: Path) -> dict[str, Any] | None:
-    """Return the alerts of a run as its watcher wrote them last; None where nobody watched it."""
+    """Return the alerts of a run as its watcher wrote them last; None for a run without a watcher."""
     try:
         return msgspec.json.decode((run_dir / STATE_FILE).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError):

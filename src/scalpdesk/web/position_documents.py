@@ -1,4 +1,4 @@
-"""What is held, as JSON documents: legs, Greeks, spot ladder, deadlines, and what flattening would send."""
+"""JSON documents of the positions: legs, Greeks, spot ladder, deadlines, flattening plan."""
 
 import math
 from collections.abc import Sequence

@@ -88,7 +88,7 @@ def import_table(
     ------
     DataError
         For an unknown or missing column, a symbol that does not belong to the underlying, a
-        timestamp or number that is none, or bars of more than one length.
+        timestamp or number that cannot be read, or bars of more than one length.
     """
     source, connection = TableSource(path, *FORMATS[file_format]), connect()
     report = ImportReport(choices.name, files_read=1)

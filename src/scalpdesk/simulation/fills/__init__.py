@@ -1,4 +1,4 @@
-"""How an order meets a quote; one model a file, found by the file's name or by entry point."""
+"""Fill models, one a file: found by the file's name or by entry point."""
 
 from importlib import import_module
 from pkgutil import iter_modules

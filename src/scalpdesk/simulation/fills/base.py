@@ -1,4 +1,4 @@
-"""What every fill model is asked."""
+"""The contract of a fill model."""
 
 from decimal import Decimal
 from typing import Protocol

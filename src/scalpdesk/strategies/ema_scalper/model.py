@@ -1,4 +1,4 @@
-"""What the scalper's parts hand to one another: signal, chain, selection, verdict, position, result.
+"""Values that the scalper's parts exchange: signal, chain, selection, verdict, position, result.
 
 Premiums are currency per share, deltas and gammas per 1 USD of the underlying, theta per share and day,
 implied volatilities fractions a year.
@@ -53,7 +53,7 @@ class TradeSignal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def option_type(self) -> OptionType:
-        """What is bought."""
+        """Type of the option bought: calls on a bullish signal."""
         return "call" if self.direction == "bullish" else "put"
 
     @property
@@ -189,7 +189,7 @@ class ScalpPosition(msgspec.Struct, kw_only=True):
 
 
 class ScalpResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a signal that was sent as an order."""
+    """Outcome of a signal that was sent as an order."""
 
     signal_id: str
     """Of the signal."""

@@ -55,14 +55,14 @@ class RoutedOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoutedFill(msgspec.Struct, frozen=True):
-    """What of an order was filled when it ended: contracts, and their average price per share."""
+    """Fill of an order at its end: contracts, and their average price per share."""
 
     contracts: int
     price: Decimal
 
 
 class OrderRouter(Protocol):
-    """What the scalper needs of an executor."""
+    """The contract of an executor."""
 
     @property
     def venue(self) -> str:

@@ -1,4 +1,4 @@
-"""When scalps are opened and closed: start, cut-offs, half days, FOMC statements, the venue's last orders."""
+"""Times of entries and exits: start, cut-offs, half days, FOMC statements, the venue's last orders."""
 
 from datetime import time
 

@@ -33,7 +33,7 @@ Facts = dict[str, str | float | int]
 
 
 class Exposures:
-    """What is held, what working orders may still fill, and what this answer has asked for so far."""
+    """Exposure by instrument: held, open in working orders, and asked for by this answer so far."""
 
     def __init__(self, view: DeskView) -> None:
         self._view = view
@@ -143,7 +143,7 @@ def find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:
 
 
 def purpose_of(number: InstrumentId, signed: Decimal, view: DeskView, exposures: Exposures) -> Purpose:
-    """Say what an order is for by what it does to the book, never by what it is called.
+    """Return the purpose of an order by its effect on the positions, whatever it is called.
 
     An option order that brings its position nearer to zero closes. A share order hedges when it brings
     the net delta of the options and shares nearer to zero, and unwinds when no options are left and it

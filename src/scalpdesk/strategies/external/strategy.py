@@ -138,7 +138,7 @@ class External:
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Ask the folder, or carry out what it answered."""
+        """Send the event to the folder, or act on its answer."""
         if wake is Wake.SESSION:
             self._open, self._rests = None, {}
             self._reported.clear()
@@ -169,7 +169,7 @@ class External:
 
     @property
     def phase(self) -> str:
-        """What the folder has done so far, for ``status``."""
+        """Requests and answers of the folder so far, for ``status``."""
         names = ("answers", "intents", "refused", "failures", "restarts")
         waits = "" if self._open is None else f"; request {self._open} is under way"
         return ", ".join(f"{self.counts[name]} {name}" for name in names) + waits

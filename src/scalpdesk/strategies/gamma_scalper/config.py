@@ -35,7 +35,7 @@ ENTRY_BOUNDS = {
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to buy, and at what edge."""
+    """Entry: its window, its gate and its orders."""
 
     gate: Literal["enforce", "advise", "off"] = "enforce"
     """``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask."""
@@ -118,7 +118,7 @@ HEDGE_BOUNDS = {
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When and how to hedge."""
+    """Delta hedge: its band, its model of the delta and its orders."""
 
     band: str = AUTO
     """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
@@ -178,7 +178,7 @@ RECENTRE_BOUNDS = {
 
 
 class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry."""
+    """Recentring to the money, and rolling to a later expiry."""
 
     roll_dte: int | None = None
     """Calendar days to expiry from which on the straddle is rolled to the best one that expires later and

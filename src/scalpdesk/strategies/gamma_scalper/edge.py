@@ -103,7 +103,7 @@ class StraddleEdge:
             view.delta_engine.smile(leg, view.now_ns)
 
     def open_session(self, view: DeskView) -> None:
-        """Begin to sum a day's realised variance."""
+        """Start the sum of the day's realised variance."""
         quote, spot = view.market.quotes[view.underlying], view.market.mark(view.underlying)
         last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
         paid = 0.0
@@ -179,7 +179,7 @@ class StraddleEdge:
         return self.forecast(view).vol < self._far_below
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
-        """Say whether to buy this straddle."""
+        """Return whether to buy this straddle, with reasons and figures."""
         if self._config.gate == "off":
             return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
         forecast = self.forecast(view)

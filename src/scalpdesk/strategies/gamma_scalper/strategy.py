@@ -175,7 +175,7 @@ class GammaScalper:
         return (self.config.triggers.trigger(view.underlying, tick=tick),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Do what the phase asks for."""
+        """Act by the phase."""
         if wake is Wake.SESSION:
             return self._on_session(view)
         self._edge.note_price(view)
@@ -355,7 +355,7 @@ class GammaScalper:
         return self._refusals.report(without_figures(reason), (reason,), facts)
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
-        """Be content with the straddles that the risk gate allows."""
+        """Reduce the entry to the straddles that the risk gate allows."""
         del sent
         phases = (ScalperPhase.ENTERING, ScalperPhase.RECENTRING, ScalperPhase.SCALING)
         if self.phase in phases and self._entry is not None:

@@ -124,7 +124,7 @@ class Piece(msgspec.Struct):
 
 
 class Outgoing(msgspec.Struct):
-    """One proposal of one strategy on its way out."""
+    """A member's proposal while it is netted."""
 
     member: Member
     proposal: Proposal
@@ -200,7 +200,7 @@ class MemberActions:
         return [piece for piece in self.pieces() if piece.member is member]
 
     def note_crossed(self, piece: Piece, note: str) -> None:
-        """Say of the proposal that this order belongs to that part of it was crossed inside."""
+        """Note on an order's proposal that part of it was crossed inside."""
         for item in self._entries:
             if isinstance(item, Outgoing) and any(own is piece for own in item.pieces):
                 item.is_done_inside = True
@@ -293,7 +293,7 @@ class Crossing:
         box: MemberActions,
         created_ns: int | None = None,
     ) -> None:
-        """Let one order go out, cross, or wait; in parts where it must."""
+        """Send, cross or queue one order; in parts where necessary."""
         since_ns = view.now_ns if created_ns is None else created_ns
         if view.mode is Mode.HALTED:  # the risk gate refuses it, with its reason
             going.pieces.append(Piece(member, intent, intent.quantity))
@@ -488,7 +488,7 @@ class Crossing:
             going.cancels.append(CancelIntent(order.client_order_id, why))
 
     def leave_off(self, client_order_id: str) -> None:
-        """Let an order that was taken back end for good: its owner wants it no more."""
+        """Drop an order that was taken back: its owner has cancelled it."""
         self._taken_back.discard(client_order_id)
 
     def note(self, view: DeskView, event: Event, box: MemberActions) -> bool:

@@ -1,4 +1,4 @@
-"""One strategy among several: what it sees, what of its orders waits, and when it is woken."""
+"""A member of a combined strategy: its view, its waiting orders and its triggers."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -28,7 +28,7 @@ class OwnOrders(OrderManager):
         """Orders that wait until another strategy's is out of their way, by id."""
 
     def refresh(self, desk: OrdersView) -> None:
-        """Look at the desk's live orders anew."""
+        """Refresh the live orders from the desk's."""
         self.live = {name: order for name, order in desk.live.items() if order.submitted.owner == self.owner}
         self.orders.update(self.live)
         self.live.update(self.waiting)
@@ -165,7 +165,7 @@ class SharedTrigger:
         return self.due[0][2] if self.due else None
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:  # noqa: ARG002 - each has a reason of its own
-        """Let each that thought move its reference."""
+        """Confirm each trigger that was due."""
         for _, trigger, own in self.due:
             trigger.done(quote, own)
         self.due = []

@@ -21,7 +21,7 @@ from scalpdesk.strategies.contract import DeskView, Facts
 
 
 class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a price counts as fallen too far."""
+    """Readings below which a price counts as oversold."""
 
     vwap_deviation_threshold: float = 0.005
     """Distance below the session's VWAP as a fraction of it (reached counts)."""
@@ -38,7 +38,7 @@ class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     @property
     def closes_needed(self) -> int:
-        """How many closes both readings need."""
+        """Closes that both readings need."""
         return max(self.bollinger_period, self.rsi_period + 1)
 
 
@@ -124,7 +124,7 @@ MINUTE_SECONDS = 60
 
 
 class ReversionTracker:
-    """Watches one share's day and says what speaks against buying it as fallen too far."""
+    """Follows one share's session and refuses a purchase that is not oversold."""
 
     def __init__(self, instrument_id: InstrumentId, config: MeanReversionConfig) -> None:
         self._number = instrument_id
@@ -144,7 +144,7 @@ class ReversionTracker:
             self._frames.add_quote(event)
 
     def against(self, price: float) -> tuple[str, Facts]:
-        """Return what speaks against buying at ``price`` (empty: nothing) and the readings.
+        """Return the reason against buying at ``price`` (empty for none) and the readings.
 
         A reading whose inputs are missing speaks against it, with the reason why they are.
         """

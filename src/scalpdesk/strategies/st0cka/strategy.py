@@ -68,7 +68,7 @@ def sell_limit(entry_price: Decimal, target: Decimal, tick: Decimal) -> Decimal:
 
 
 class Viability(msgspec.Struct, frozen=True):
-    """What a scalp brings when its target is reached. Currency, the whole lot."""
+    """Expected result of a lot sold at its target, in currency."""
 
     target: Decimal
     """From the ask paid to the limit asked."""

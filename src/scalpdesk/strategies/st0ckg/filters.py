@@ -14,7 +14,7 @@ PIN = "OPTIONS_PIN"
 
 
 class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a signal may be traded. The filters are asked in this order."""
+    """Filters of a signal, in the order in which they are applied."""
 
     window_from: str = "09:40"
     window_until: str = "10:30"
@@ -64,7 +64,7 @@ class FilterRefusal(NamedTuple):
 
 
 class EntryHistory:
-    """What was bought and when; stamps are set by fills, never by signals."""
+    """Entries of the session by signal; instants are those of fills, never of signals."""
 
     def __init__(self) -> None:
         self.last_fill_ns: int | None = None

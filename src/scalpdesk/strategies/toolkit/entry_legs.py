@@ -98,7 +98,7 @@ class LegEntry:
         )
 
     def note_cut(self, view: DeskView) -> None:
-        """Be content with the sets that the risk gate let through."""
+        """Reduce the quantity to the sets that the risk gate passed."""
         self.quantity = int(min(view.exposure(leg) for leg in self.legs))
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:

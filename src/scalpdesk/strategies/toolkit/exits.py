@@ -49,7 +49,7 @@ Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
 
 
 class ExitRule(Protocol[Trade_contra]):
-    """One reason to close a trade."""
+    """The contract of an exit rule."""
 
     def reason(self, trade: Trade_contra) -> str | None:
         """Return why the trade is to be closed now, in words; None to stay."""

@@ -1,4 +1,4 @@
-"""Out of everything by the deadline: options first, the hedge as soon as none is held, again until filled.
+"""Liquidation of a position by a deadline: options first, then their hedge, retried until filled.
 
 A first try goes at the market; what a venue refuses or does not fill is priced anew as a limit that
 the other side's quote meets, every few seconds. An option without a good quote is offered at the model's
@@ -139,7 +139,7 @@ class Liquidation:
             self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
 
     def forget(self) -> None:
-        """Be ready for the next session."""
+        """Reset for the next session."""
         self.since_ns = None
         self.why = ""
         self._tries.clear()
@@ -181,7 +181,7 @@ class Liquidation:
         facts: Facts | None = None,
         own: Mapping[InstrumentId, Decimal] | None = None,
     ) -> list[Action]:
-        """Do what is next; an empty list when something is under way or all is done.
+        """Return the next orders; an empty list while orders are working and once all is closed.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the account holds of a strategy's instruments: its cost, and taking it over at the start."""
+"""Holdings of a strategy's instruments: their cost, and their adoption at the start."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal
@@ -26,7 +26,7 @@ def cost_of(view: DeskView, held: Iterable[InstrumentId]) -> Decimal:
 
 
 class Adopted(NamedTuple):
-    """What is held is what is expected, and is this strategy's from now on."""
+    """Holdings as expected: adopted by the strategy."""
 
     held: Holdings
     names: str
@@ -34,7 +34,7 @@ class Adopted(NamedTuple):
 
 
 class ResumeRefused(NamedTuple):
-    """What is held is not what is expected: nothing is touched."""
+    """Holdings other than expected: left alone."""
 
     proposal: Proposal
     """The refusal, with what is held."""

@@ -267,7 +267,7 @@ def pnl_deviation(
 
 
 class ScaleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When straddles are added to those that are held, or taken off, as their edge changes."""
+    """Scaling of a held straddle with its edge."""
 
     max_multiple: float | None = None
     """Most straddles, in multiples of those bought first; 1 only takes off. None switches scaling off."""
@@ -351,6 +351,6 @@ class ScaleRule:
         return held - held // 2 if self._down.note(now_ns, passed=is_shrunk) else held
 
     def forget(self) -> None:
-        """Begin to count anew, as after a change of size or a night."""
+        """Reset the counts, as after a change of size or a night."""
         self._up.forget()
         self._down.forget()

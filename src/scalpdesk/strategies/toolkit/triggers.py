@@ -1,4 +1,4 @@
-"""When a strategy thinks: settings of its trigger, and the trigger."""
+"""Price and heartbeat trigger of a strategy, with its settings."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ BOUNDS = {
 
 
 class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to think."""
+    """Price move and heartbeat that wake the strategy."""
 
     price_change_usd: float = 0.05
     """Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD)."""

@@ -104,7 +104,7 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to hedge: the settings of the threshold by regime, or another band.
+    """Delta hedge: the settings of the threshold by regime, or another band.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
 
 
 class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When and how everything is left."""
+    """Deadline and orders of the exit."""
 
     at: str = "15:45"
     """New York time (``HH:MM``)."""
@@ -262,7 +262,7 @@ class ZeroDteScalper:
         self._blind_since_ns: int | None = None
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Know the chain and wake on the underlying's price and on a heartbeat."""
+        """Read the chain; wake on the underlying's price and on a heartbeat."""
         instrument = view.instruments[view.underlying]
         traded_symbol(view, self.config.underlying, self.name)
         self._options = dict(options_in_order(view.instruments, instrument.symbol))
@@ -270,7 +270,7 @@ class ZeroDteScalper:
         return (self.config.triggers.trigger(view.underlying, is_index=is_index),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Do what the session's phase asks for."""
+        """Act by the session's phase."""
         actions = self._think(view, wake, event)
         if actions:
             self.meter.note_decided(view, actions)
@@ -442,7 +442,7 @@ class ZeroDteScalper:
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen,), facts))
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
-        """Be content with the straddles that the risk gate allows."""
+        """Reduce the entry to the straddles that the risk gate allows."""
         del sent
         if self.phase is ZeroDtePhase.ENTERING and self._entry is not None:
             self._entry.note_cut(view)
@@ -461,7 +461,7 @@ class ZeroDteScalper:
     def _keep_whole(
         self, view: DeskView, legs: Sequence[InstrumentId], wanted: Sequence[InstrumentId]
     ) -> list[Action]:
-        """Hold fewer straddles than wanted, or sell again what is none."""
+        """Keep the whole straddles that were bought; sell a leg without its partner."""
         call, put = (view.positions.quantity(leg) for leg in wanted)
         if call != put or not call:
             self._begin_leaving(view, "entry abandoned: a leg could not be bought")
@@ -488,7 +488,7 @@ class ZeroDteScalper:
         return [*alerts, *surplus_cancels(view), *hedges]
 
     def _blind(self, view: DeskView) -> list[Action]:
-        """Say once that there has been no delta to hedge on for a while."""
+        """Report once that there has been no delta to hedge on for a minute."""
         since_ns = self._blind_since_ns = self._blind_since_ns or view.now_ns
         seconds = (view.now_ns - since_ns) / NANOS_PER_SECOND
         if not self.hedger.unusable or seconds < BLIND_SECONDS:

@@ -148,7 +148,7 @@ def read_account(raw: bytes) -> AccountFacts:
 
 
 def asset_request(symbol: str) -> RestRequest:
-    """Return the question for one share."""
+    """Return the request for a share's trading rules (``GET /v2/assets``)."""
     return RestRequest("GET", f"/v2/assets/{quote(symbol, safe='')}")
 
 

@@ -113,7 +113,7 @@ class Authorized(msgspec.Struct, frozen=True):
 
 
 class Listening(msgspec.Struct, frozen=True):
-    """What the connection listens to now."""
+    """Streams that the connection listens to now."""
 
     streams: tuple[str, ...]
 
@@ -461,7 +461,7 @@ def stream_listen(streams: Sequence[str]) -> bytes:
 
 
 class ReplyVerdict(StrEnum):
-    """What a reply proves about its request."""
+    """Verdict of a reply on its request."""
 
     DONE = "done"
     REFUSED = "refused"
@@ -483,7 +483,7 @@ class ReplyVerdict(StrEnum):
 
 
 class JudgedReply(msgspec.Struct, frozen=True):
-    """What became of a request; ``reason`` is the venue's own text with its code, or why there is none."""
+    """Outcome of a request; ``reason`` is the venue's own text with its code, or why there is none."""
 
     verdict: ReplyVerdict
     reason: str = ""

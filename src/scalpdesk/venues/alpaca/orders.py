@@ -1,4 +1,4 @@
-"""What Alpaca reports of orders, in replies, updates and its history, as the desk's events."""
+"""Order events from Alpaca's replies, updates and history of executions."""
 
 from collections.abc import Iterable
 from decimal import Decimal

@@ -46,7 +46,7 @@ class StreamTarget:
 
 
 class StreamHandler(Protocol):
-    """What a stream's connection calls, synchronously but for the hello."""
+    """Callbacks of a stream's connection; all but the hello are synchronous."""
 
     async def hello(self, send: Send, receive: Receive) -> None:
         """Authenticate and subscribe on a new connection; raises :class:`StreamRefused` when refused."""

@@ -245,7 +245,7 @@ class RestClient:
             return
 
     def free(self, connection: "_Connection") -> None:
-        """Let a connection carry the next request."""
+        """Return a connection to the pool, or give it the next waiting request."""
         while self._waiting:
             call = self._waiting.popleft()
             if not call.future.done():
@@ -544,7 +544,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """How a gateway to Alpaca behaves."""
+    """Limits and times of a gateway to Alpaca."""
 
     options_level: int = 0
     """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
