@@ -1,6 +1,7 @@
 """The P&L explain of a book by hand: laws of its parts, and a second calculation of them."""
 
 import math
+from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 
@@ -27,6 +28,7 @@ from scalpdesk.volatility.variance_time import US_SESSIONS
 
 D = Decimal
 NOON = at("12:00")
+EARLIER = date(2024, 3, 1)
 MINUTE = 60 * 10**9
 
 
@@ -227,12 +229,31 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     assert book.attribution.realised_vs_implied == mark.gamma_rent
     assert float(mark.parts["gamma"]) == pytest.approx(gamma * 0.5 * 16.0, abs=1e-5)
     assert float(mark.parts["theta"]) == pytest.approx(mark.theta_paid, abs=1e-6)
+    assert book.attribution.theta_paid == mark.theta_paid < 0.0
     assert mark.gamma_rent == pytest.approx(float(mark.parts["gamma"] + mark.parts["theta"]), abs=1e-5)
     assert mark.implied_vol == pytest.approx(0.20, abs=1e-3)
     end = [book.engine.value(number, NOON + 60 * MINUTE).greeks for number in (1, 2)]
     assert mark.gamma_shares_per_usd == pytest.approx(100 * sum(one.gamma for one in end))
     assert mark.theta_usd_per_day == pytest.approx(100 * sum(one.theta for one in end) / 365)
     assert mark.vega_usd_per_point == pytest.approx(sum(one.vega for one in end))
+
+
+@pytest.mark.parametrize(
+    ("quoted_ns", "now_ns", "is_long"),
+    [
+        (NOON, NOON + 30 * MINUTE, False),
+        (NOON, NOON + 30 * MINUTE + 1, True),
+        (at("15:59", EARLIER), NOON + 5 * MINUTE, False),  # the night before, and five minutes
+        (at("15:59", EARLIER), NOON + 5 * MINUTE + 1, True),
+        (at("09:30", EARLIER), NOON, False),
+        (at("09:30", EARLIER) - 1, NOON, True),  # the session before has no quote either
+    ],
+)
+def test_a_quote_is_long_lost_after_half_an_hour_or_by_a_session(quoted_ns, now_ns, is_long):
+    book = Book()
+    book.attribution._opened_before_ns, book.attribution._opened_ns = at("09:30", EARLIER), NOON
+    book.quote(quoted_ns, 1, 5.0)
+    assert book.attribution._is_long_lost(1, now_ns) is is_long
 
 
 def test_a_large_move_near_expiry_leaves_no_residual():

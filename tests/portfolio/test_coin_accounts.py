@@ -54,6 +54,15 @@ def test_the_average_price_of_inverse_contracts_is_the_harmonic_mean():
     assert close(position.profit(D(60_000)), D(1) + D(50_000) / 55_000 - D(100_000) / 60_000)
 
 
+def test_units_that_come_for_their_worth_in_coin_are_no_income():
+    book = PositionManager(Instruments([SWAP]))
+    worth = cash_flow(SWAP, D(50), D(40_000))
+    book.change(PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(50), D(40_000), worth, "by-hand"))
+    (position,) = book.held()
+    assert abs(worth) == D(500) / 40_000
+    assert close(position.income, D(0))
+
+
 @given(TRADES, st.integers(20_000, 90_000).map(D))
 def test_cash_and_value_hold_all_that_was_earned(trades, mark):
     position, cash = Position(0, 1, contract_usd=10), D(0)

@@ -1,4 +1,6 @@
+import math
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,6 +116,35 @@ def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
     nothing_known = fresh.engine.value(CALL, later)
     assert (nothing_known.vol, nothing_known.vol_is_fresh) == (0.0, False)
     assert nothing_known.greeks.delta == pytest.approx(1.0)
+
+
+def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
+    market.engine.value(CALL, NOON)
+    lost_ns = market.state.lost_ns[CALL]
+    market.quote(501.0, now_ns=NOON + lost_ns, only={0})
+    assert market.engine.model_price(CALL) is None
+    market.quote(501.0, now_ns=NOON + lost_ns + 1, only={0})
+    now = model_price(market.book[CALL], 501.0, 0.20, NOON + lost_ns + 1)
+    # sessions count for more variance than the calendar has: a little of the premium
+    assert market.engine.model_price(CALL) == pytest.approx(now, rel=0.02)
+    assert market.engine.model_price(0) is None
+
+
+@pytest.mark.parametrize(("off_errors", "moves_errors"), [(1.9, 0.0), (2.5, 0.5), (-2.5, -0.5), (-1.9, 0.0)])
+def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_errors(
+    market, monkeypatch, off_errors, moves_errors
+):
+    rate, configured, error = 0.05, 0.02, 0.01
+    engine = Market(flat_rate=rate, dividend_yield=configured)
+    engine.quote(500.0)
+    engine = engine.engine
+    contract = market.book[CALL]
+    years = engine.years(contract, NOON)
+    forward = 500.0 * math.exp((rate - configured) * years)
+    found = SimpleNamespace(forward=forward + off_errors * error, uncertainty=error)
+    monkeypatch.setattr(engine._strike_vols, "forward", lambda *_: found)
+    wanted = rate - math.log((forward + moves_errors * error) / 500.0) / years
+    assert engine._parity_yield(contract, NOON, configured) == pytest.approx(wanted, abs=1e-12)
 
 
 def test_time_is_floored_before_the_expiry_instant_and_nothing_from_it_on():

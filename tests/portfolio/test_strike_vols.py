@@ -12,6 +12,7 @@ from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.strike_vols import ExpirySmile
 
 NOON = at("12:00")
 SHARE, CALL, PUT = 0, 1, 2
@@ -100,6 +101,48 @@ def test_a_wide_quote_is_no_measurement(market, half):
     market.option(CALL, market.strike, 60, vol=0.28, half=half)
     after = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
     assert abs(after.vol - before.vol) < 0.01
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.05), (5.05, 5.0)])
+def test_a_quote_without_two_sides_is_no_measurement(market, bid, ask):
+    market.share(market.strike)
+    market.state.quotes[CALL] = quote(CALL, NOON, bid, ask)
+    assert market.vol is None
+
+
+def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):
+    """A price anywhere within the quote deviates by its width over the root of 12."""
+    market.share(market.strike)
+    market.option(CALL, market.strike, half=0.02)
+    found = market.engine.strike_vol(CALL, NOON)
+    up, down = (model_price(market.book[CALL], market.strike, VOL + step, NOON) for step in (1e-4, -1e-4))
+    assert found.deviation == pytest.approx(0.04 / np.sqrt(12.0) / ((up - down) / 2e-4), rel=1e-4)
+
+
+class Smile:
+    """Volatility 0.2 at the forward, and 0.1 more for each unit of ln(strike)."""
+
+    years = variance_years = 0.1
+
+    def vols(self, log_moneyness):
+        return 0.2 + 0.1 * log_moneyness
+
+
+def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_once_a_minute(market):
+    asked = []
+    market.engine.smile = lambda _, now_ns: asked.append(now_ns) or Smile()
+    market.share(market.strike * 1.02)
+    level = 0.2 + 0.1 * np.log(1.0 / 1.02)
+    assert market.engine.strike_vol(CALL, NOON).vol == pytest.approx(level, abs=1e-12)
+    assert market.engine.skew(PUT, NOON + 60 * NANOS_PER_SECOND - 1) == pytest.approx(0.1, abs=1e-9)
+    assert asked == [NOON]
+    market.engine.skew(PUT, NOON + 60 * NANOS_PER_SECOND)
+    assert asked == [NOON, NOON + 60 * NANOS_PER_SECOND]
+
+
+def test_a_contract_lies_at_the_logarithm_of_its_strike_over_the_forward(market):
+    smile = ExpirySmile(market.strike / 1.1, 0.1, 0.1, None, 5, (-0.1, 0.1))
+    assert smile.log_moneyness(market.book[CALL]) == pytest.approx(np.log(1.1), rel=1e-12)
 
 
 def test_the_noise_of_the_quotes_stays_out_of_the_delta(market):
