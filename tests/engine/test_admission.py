@@ -11,7 +11,7 @@ from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
@@ -386,3 +386,29 @@ def test_an_exit_larger_than_one_order_may_be_leaves_in_parts(desk, all_or_none)
     )
     outputs = propose(one, intent(1, 25, Purpose.HEDGE, Side.SELL))
     assert "order of 25 contracts is above the limit of 10" in reasons(outputs)[0]  # an exit alone is cut
+
+
+STRADDLE = (intent(1, 2, Purpose.OPEN), intent(2, 2, Purpose.OPEN))
+
+
+@pytest.mark.parametrize(
+    ("legs", "leg_orders", "takes_combos", "level", "goes_as_one"),
+    [
+        (STRADDLE, LegOrders.COMBO, False, 3, True),
+        (STRADDLE, LegOrders.AUTO, True, 3, True),
+        (STRADDLE, LegOrders.AUTO, False, 3, False),
+        (STRADDLE, LegOrders.LEGS, True, 3, False),
+        (STRADDLE, LegOrders.COMBO, True, 2, False),  # an account of that level may not spread
+        (STRADDLE[:1], LegOrders.COMBO, True, 3, False),
+        ((STRADDLE[0], intent(2, 3, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
+        ((STRADDLE[0], STRADDLE[0]), LegOrders.COMBO, True, 3, False),
+        ((STRADDLE[0], intent(0, 2, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
+    ],
+)
+def test_equal_sizes_of_different_options_may_go_as_one(
+    desk, legs, leg_orders, takes_combos, level, goes_as_one
+):
+    one = desk()
+    told(one, options_level=level)
+    one.engine.desk.takes_combos = takes_combos
+    assert one.engine._admission.may_combine(legs, leg_orders) is goes_as_one

@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 from fakes.desk import HandDesk, Scripted
-from scalpdesk.core.events import AccountSnapshot, HeldPosition
+from scalpdesk.core.events import AccountSnapshot, HeldPosition, ImpliedVolEvent, TradingHalt
 
 D = Decimal
 
@@ -32,3 +32,29 @@ def test_the_explain_of_a_desk_that_adopts_nothing_begins_at_its_first_open():
     inner = desk.engine.desk
     assert inner.attribution.mark(desk.now_ns) is None
     assert inner.gate.closed_trades.start_cash == inner.session_equity == inner.account.cash
+
+
+def test_what_comes_between_an_adopted_account_and_the_open_is_explained():
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({0: (100, "490")}, cash=D(5_000))
+    desk.quote(0, 501.99, 502.01)
+    desk.open()
+    inner = desk.engine.desk
+    inner.attribution.mark(desk.now_ns)
+    assert (inner.attribution.nav_change, inner.attribution.totals["delta"]) == (200, 200)
+
+
+def test_a_strategy_sees_which_symbols_are_halted():
+    desk = HandDesk(Scripted())
+    assert not desk.engine.desk.view.is_halted(0)
+    desk.handle(TradingHalt(0, desk.now_ns, desk.now_ns, is_halted=True))
+    assert desk.engine.desk.view.is_halted(0)
+    assert desk.engine.desk.view.is_halted(1)  # an option on it
+
+
+def test_an_underlyings_implied_volatility_reaches_the_market():
+    desk = HandDesk(Scripted())
+    told = ImpliedVolEvent(0, desk.now_ns, desk.now_ns, 0.18, (0.16, 0.17), "VIX")
+    desk.handle(told)
+    assert desk.engine.desk.market.implied_vols[0] == told
