@@ -109,7 +109,9 @@ def test_an_hour_of_trading(tmp_path):
 def test_straddles_as_combos(tmp_path):
     """Each straddle goes in as one order at the venue, and all is as in a backtest that sends combos too."""
     whole = (*WANTED.overrides, "entry.orders=combo")
-    played = play(tmp_path, replace(WANTED, minutes=30.0, overrides=whole))
+    # two requests an order: on a slow machine the market would go on between them
+    wanted = replace(WANTED, minutes=30.0, overrides=whole, lockstep_ms=40.0)
+    played = play(tmp_path, wanted)
     assert_ledger_is_the_exchanges(played)
     sent = [one for one in played.outputs if isinstance(one, MultiLegOrder)]
     options = [fill for fill in played.truth_fills() if fill[2] != SWAP]
