@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def test_a_loop_without_end_in_the_folder_ends_its_event_only(tmp_path, capsys):
     assert harness("--strategy", folder(tmp_path, body), "--events", events, "--time-limit", "1") == 0
     captured = capsys.readouterr()
     assert [one["event_id"] for one in json.loads(captured.out)] == ["a", "c"]
-    assert "event b: took longer than 1 s" in captured.err
+    # by the folder's own process, or on a busy machine by the desk's second look
+    assert re.search("event b: (took longer than 1 s|no answer within 2 s)", captured.err)
 
 
 def test_a_folder_that_is_given_up_fails_the_run(tmp_path, capsys):

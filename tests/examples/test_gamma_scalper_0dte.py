@@ -299,7 +299,8 @@ def test_the_example_settings_are_the_defaults(folder):
 @pytest.mark.parametrize("where", ["--isolate", "--no-isolate"])
 def test_the_harness_prints_the_same_intents(folder, capsys, where):
     events = FOLDER / "events.ndjson"
-    assert main(["harness", "--strategy", str(FOLDER), "--events", str(events), where]) == 0
+    words = ["harness", "--strategy", str(FOLDER), "--events", str(events), "--time-limit", "60", where]
+    assert main(words) == 0
     expected = [intent for one in sample() for intent in folder.on_market_event(one)]
     assert json.loads(capsys.readouterr().out) == expected
 
