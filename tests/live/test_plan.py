@@ -1,5 +1,7 @@
 """The section ``[venue]`` and what the command line lays over it."""
 
+from dataclasses import replace
+
 import pytest
 
 from scalpdesk.config.settings import load_settings
@@ -8,6 +10,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.assembly import build_gateway
 from scalpdesk.live.plan import plan_of
+from scalpdesk.live.run import _next_day
 
 URL = "http://127.0.0.1:7"
 CANARY = "canary-secret-58d1"
@@ -30,6 +33,13 @@ def test_defaults_of_a_venue_and_of_an_exchange_in_its_place(tmp_path):
     assert runner.rolls
     there = plan_of(settings(tmp_path), "alpaca", url=URL, exchange_time=True)
     assert (there.runner.reconcile_seconds, there.runner.absent_after_seconds) == (5.0, 2.0)
+
+
+@pytest.mark.parametrize(("sessions", "left"), [(5, 3), (None, None)])
+def test_the_run_of_the_next_day_has_the_sessions_that_are_left(tmp_path, sessions, left):
+    plan = plan_of(settings(tmp_path), "alpaca", sessions=sessions)
+    following = _next_day(replace(plan, resume=True), 2)
+    assert (following.runner.sessions, following.resume) == (left, False)
 
 
 def test_the_file_sets_and_the_command_line_wins(tmp_path):

@@ -15,7 +15,14 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.live import status as control
 from scalpdesk.live.runner import LiveRunner
-from scalpdesk.live.supervision import RESTART, RESTART_ONCE, RESTART_TWICE, Policy, Supervisor
+from scalpdesk.live.supervision import (
+    RESTART,
+    RESTART_ONCE,
+    RESTART_TWICE,
+    LogThrottle,
+    Policy,
+    Supervisor,
+)
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -297,3 +304,13 @@ def test_a_data_stream_whose_reader_fails_is_reconnected_and_reported(tmp_path, 
     desk.live(meanwhile)
     assert desk.runner.state.counters["disconnected/stocks/internal_fault"] == 1
     assert any("stocks disconnected: internal_fault KeyError" in text for _, text in desk.said)
+
+
+def test_a_repeated_warning_is_said_every_ten_seconds_with_how_often_it_came_meanwhile():
+    said = []
+    throttle = LogThrottle(lambda level, text: said.append((level, text)))
+    for now in (100.0, 100.1, 109.9, 110.0, 120.0):
+        throttle.warn("stocks", "late", now)
+    throttle.warn("options", "late", 120.0)
+    texts = ["stocks late", "stocks late (2 times more since)", "stocks late", "options late"]
+    assert said == [("warning", text) for text in texts]

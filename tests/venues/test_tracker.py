@@ -144,6 +144,15 @@ def test_an_acknowledgement_is_given_once():
     assert tracker.apply(one, said("open"), 10, infer=False) == []
 
 
+def test_the_venues_first_id_of_an_order_stays_and_none_is_no_id():
+    tracker, one = tracked()
+    tracker.accept(one, "", 5, 9)
+    assert (one.venue_order_id, tracker.accept(one, "v1", 5, 9)) == ("", [])
+    assert one.venue_order_id == "v1"
+    tracker.accept(one, "v2", 5, 9)
+    assert one.venue_order_id == "v1"
+
+
 def test_a_doubt_ends_with_an_acknowledgement_even_of_an_order_known_before():
     tracker, one = tracked()
     tracker.apply(one, said("open"), 9, infer=False)
