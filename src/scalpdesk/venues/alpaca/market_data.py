@@ -53,7 +53,10 @@ class StreamFault(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """True when trying again with the same keys and symbols cannot help."""
+        """True when trying again with the same keys and symbols cannot help.
+
+        406 is not: the connection of this account that is still open may be our own, not yet noticed as dead.
+        """
         return self.code in (400, 401, 402, 405, 409, 410, 411, 412, 413)
 
 
@@ -385,8 +388,6 @@ def daily_bar(start_ns: int, *figures: float) -> DailyBar:
 
 
 MSGPACK_HEADERS = {"Content-Type": "application/msgpack"}
-CONNECTION_LIMIT = 406
-"""Another connection of this account is still open; it may be our own, not yet noticed as dead."""
 
 
 class MarketStream:
@@ -476,7 +477,7 @@ class MarketStream:
         for item in self._reader.read(await receive(), self._timestamp):
             if isinstance(item, StreamFault):
                 why = f"{item.code} {item.message}"
-                raise StreamRefused(why, is_final=item.is_final and item.code != CONNECTION_LIMIT)
+                raise StreamRefused(why, is_final=item.is_final)
             if isinstance(item, Welcome) and item.message == "authenticated":
                 return True
         return False
