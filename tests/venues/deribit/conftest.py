@@ -80,6 +80,7 @@ class Bench:
                 "url": self.server.url,
                 "timeout_seconds": PATIENCE_SECONDS,
                 "acceptance_seconds": HOUR_SECONDS,
+                "heartbeat_seconds": PATIENCE_SECONDS,
             }
             | changes
         )
