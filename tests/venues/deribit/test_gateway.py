@@ -116,7 +116,9 @@ def test_a_refusal_is_a_rejection_in_the_venues_words(on_bench, number, quantity
 def test_an_order_that_the_venue_reads_too_late_is_refused_by_it(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
-        gateway._ahead_ms = -3_600_000  # the desk's clock is behind: what it sends is over before it comes
+        gateway._queries.ahead_ms = (
+            -3_600_000
+        )  # the desk's clock is behind: what it sends is over before it comes
         gateway.send(bench.order(0, 100))
         (rejected,) = await bench.until(OrderRejected)
         assert "valid_until is past" in rejected.reason

@@ -11,7 +11,7 @@ an order counts more than both, from its own trades.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -23,9 +23,8 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
-from scalpdesk.instruments.deribit import coin_of
-from scalpdesk.instruments.sessions import coin_session, from_ns, to_ns
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import coin_session, from_ns
 from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -37,7 +36,6 @@ from scalpdesk.venues.contract import (
     Notice,
     NoticeKind,
     Revealable,
-    VenueActivity,
     VenueClock,
     VenueFill,
     VenueMinute,
@@ -47,7 +45,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.deribit import wire
-from scalpdesk.venues.deribit.history import Bars, read_chart
+from scalpdesk.venues.deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk.venues.deribit.rpc import (
     Disconnected,
     KeysRefused,
@@ -63,15 +61,9 @@ TEST_URL = "wss://test.deribit.com/ws/api/v2"
 SOCKET_PATH = "/ws/api/v2"
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
-MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
-LOOKS = 5
-"""How often the account is asked for until its marks stand still between two questions."""
-LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
-"""Lines of the transaction log in one answer, and how long before an instant it is read."""
 FOLLOWED_LIFE_SECONDS = 86_400.0
 EXPIRY_HOUR = 8
-FAILURES = (wire.RpcError, Disconnected, TimeoutError)
 
 
 class DeribitGateway:
@@ -112,8 +104,6 @@ class DeribitGateway:
         self._budget = RequestBudget(a_minute, max(a_minute // 15, 1))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
-        self._ahead_ms = 0
-        """Of the venue's clock over the desk's."""
         self._edited: set[str] = set()
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
@@ -126,8 +116,6 @@ class DeribitGateway:
         """Held while a combo is asked for."""
         self._combos: dict[str, dict[str, Decimal]] = {}
         """Legs of combos by their name at the venue, as one is bought."""
-        self._listed: dict[str, Instrument] = {}
-        """Instruments that the venue named and the run may not hold."""
 
         def connection(
             name: str, take: Callable[[wire.Notification], None], *, orders: bool
@@ -152,6 +140,7 @@ class DeribitGateway:
 
         self._orders = connection("orders", self._on_account, orders=True)
         self._quotes = connection("quotes", self._on_market, orders=False)
+        self._queries = AccountAndMarket(self._orders, setup, self._publisher, self.currency)
 
     def __repr__(self) -> str:
         return f"DeribitGateway({self._url!r})"
@@ -183,14 +172,14 @@ class DeribitGateway:
                 where=self._url,
                 fix="look at the venue's status page and at this machine's network, then start again",
             ) from None
-        now_ms = int(await self._question("public/get_time", {}))
+        now_ms = int(await self._queries.question("public/get_time", {}))
         self._publisher.timestamp(now_ms * wire.NANOS_PER_MS)  # sets a clock that follows the venue
-        self._ahead_ms = now_ms - self._clock.now_ns() // wire.NANOS_PER_MS
-        if abs(self._ahead_ms) > MOST_CLOCK_SKEW_MS:
+        self._queries.ahead_ms = now_ms - self._clock.now_ns() // wire.NANOS_PER_MS
+        if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
             raise ConfigError(
                 "the clock of this machine is off",
                 where="clock",
-                value=f"{-self._ahead_ms} ms from the venue's",
+                value=f"{-self._queries.ahead_ms} ms from the venue's",
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
@@ -201,7 +190,7 @@ class DeribitGateway:
                     "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
                 ) from None
             self._is_open = True
-        account, _ = await self._account()
+        account, _ = await self._queries.account()
         return account
 
     def _on_down(self, stream: str, cause: str, why: str, is_final: bool) -> None:
@@ -304,7 +293,7 @@ class DeribitGateway:
             shared["combo_id"] = message.get("instrument_name")
             known = [self._apply_trade({**shared, **leg}) for leg in wire.rows(message["legs"], "legs")]
             return all(known)
-        instrument = self._instrument(message)
+        instrument = self._queries.instrument(message)
         if instrument is None:
             return False
         trade = wire.read_trade(message, instrument)
@@ -336,7 +325,7 @@ class DeribitGateway:
 
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
-        parent, instrument = str(message.get("label")), self._instrument(message)
+        parent, instrument = str(message.get("label")), self._queries.instrument(message)
         if parent in self._legs:
             self._parent_ids[parent] = str(message.get("order_id"))
             legs = [self._tracker.orders[name] for name in self._legs[parent]]
@@ -392,7 +381,7 @@ class DeribitGateway:
     async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:
         """Ask for the executions that an order counts and nobody reported; infer what is left."""
         try:
-            found = await self._question(
+            found = await self._queries.question(
                 "private/get_user_trades_by_order",
                 {"order_id": wire.order_id_of(report.venue_order_id), "sorting": "asc"},
             )
@@ -403,12 +392,6 @@ class DeribitGateway:
             self._publisher.refuse("orders", "executions_missing", repr(problem)[:200])
         now_ns = self._stamp(report.ts_event_ns)
         self._publish(self._tracker.apply(order, report, now_ns, infer=True))
-
-    def _instrument(self, message: wire.Message) -> Instrument | None:
-        name = str(message.get("instrument_name"))
-        if name in self._instruments:
-            return self._instruments[self._instruments.id_of(name)]
-        return self._listed.get(name)
 
     def _stamp(self, at_ns: int) -> int:
         return self._publisher.timestamp(at_ns)
@@ -481,7 +464,7 @@ class DeribitGateway:
                 name, side = await self._combo_of(command)
         # a clock that follows the venue tells its seconds late, and they are not those of a time-out
         life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
-        valid_ms = self._venue_ms() + int(1_000 * life_s)
+        valid_ms = self._queries.venue_ms() + int(1_000 * life_s)
         if isinstance(command, MultiLegOrder):
             return wire.combo_request(command, self._instruments, name, side, valid_ms)
         return wire.order_request(command, self._instruments[command.instrument_id], valid_ms)
@@ -595,7 +578,7 @@ class DeribitGateway:
     async def _edited_after_all(self, venue_id: str, params: dict[str, Any]) -> Any:
         """Return what an edit without an answer came to; None where the order is as it was or not known."""
         try:
-            order = await self._question("private/get_order_state", {"order_id": venue_id})
+            order = await self._queries.question("private/get_order_state", {"order_id": venue_id})
             is_new = wire.exact_field(order, "amount") == params["amount"] and (
                 "price" not in params or wire.exact_field(order, "price") == params["price"]
             )
@@ -634,11 +617,13 @@ class DeribitGateway:
             return True
         try:
             if order.venue_order_id in self._edited:  # it goes by the label of its first name
-                state = await self._question("private/get_order_state", {"order_id": order.venue_order_id})
+                state = await self._queries.question(
+                    "private/get_order_state", {"order_id": order.venue_order_id}
+                )
                 found = [state]
             else:
                 label = order.parent_id or client_order_id
-                found = await self._question(
+                found = await self._queries.question(
                     "private/get_order_state_by_label", {"currency": self.currency, "label": label}
                 )
             states = wire.rows(found, "orders by label")
@@ -658,43 +643,6 @@ class DeribitGateway:
 
     # questions --------------------------------------------------------------------------------------
 
-    async def _question(self, method: str, params: wire.Message) -> Any:
-        """Return an answer.
-
-        Raises
-        ------
-        RetryError
-            When there is none, or an error.
-        """
-        try:
-            return await self._orders.request(method, params, 4.0 * self._setup.timeout_seconds)
-        except FAILURES as problem:
-            what = "refuses this" if isinstance(problem, wire.RpcError) else "does not answer"
-            raise RetryError(f"the venue {what}", where=method, value=repr(problem)[:200]) from None
-
-    def _venue_ms(self) -> int:
-        return self._clock.now_ns() // wire.NANOS_PER_MS + self._ahead_ms
-
-    async def _account(self) -> tuple[AccountFacts, list[wire.HeldAtVenue]]:
-        """Return the account and its positions at the same marks: cash is what their difference leaves."""
-        params = {"currency": self.currency}
-        found = await self._question("private/get_positions", params)
-        for _ in range(LOOKS):
-            before = found
-            summary = await self._question("private/get_account_summary", {**params, "extended": True})
-            found = await self._question("private/get_positions", params)
-            if _marks(found) == _marks(before):
-                break
-        held = []
-        for message in wire.rows(found, "positions"):
-            instrument = self._instrument(message)
-            name = str(message.get("instrument_name"))
-            number = self._instruments.id_of(name) if name in self._instruments else None
-            line = wire.read_position(message, instrument, number)
-            if line is not None:
-                held.append(line)
-        return wire.read_account(summary, held), held
-
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first."""
         try:
@@ -709,7 +657,7 @@ class DeribitGateway:
         open_orders = []
         params = {"currency": self.currency}
         for message in wire.rows(
-            await self._question("private/get_open_orders_by_currency", params), "open orders"
+            await self._queries.question("private/get_open_orders_by_currency", params), "open orders"
         ):
             reports = self._reports(message)
             for order, report in reports:
@@ -717,7 +665,7 @@ class DeribitGateway:
             if wire.is_combo(message.get("instrument_name")):
                 open_orders += await self._open_legs(message)
                 continue
-            instrument = self._instrument(message)
+            instrument = self._queries.instrument(message)
             if instrument is None:
                 continue
             name = instrument.symbol
@@ -731,7 +679,7 @@ class DeribitGateway:
                         shown, client_order_id=name, quantity=left, filled=report.filled
                     )
             open_orders.append(shown)
-        account, held = await self._account()
+        account, held = await self._queries.account()
         clock = await self._venue_clock()
         return VenueView(
             ts_event_ns=clock.now_ns,
@@ -741,14 +689,14 @@ class DeribitGateway:
             positions=tuple(line.position for line in held),
             open_orders=tuple(open_orders),
             fills=fills,
-            activities=() if fills_since_ns is None else await self._activities(fills_since_ns),
+            activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
         )
 
     async def _open_legs(self, message: wire.Message) -> list[VenueOrder]:
         """Return the legs of an open order for a combo, the desk's under their names."""
         name = str(message.get("instrument_name"))
         if name not in self._combos:
-            details = await self._question("public/get_combo_details", {"combo_id": name})
+            details = await self._queries.question("public/get_combo_details", {"combo_id": name})
             _, self._combos[name] = wire.read_combo(details)
         found = []
         for shown in wire.legs_of_open_combo(message, self._combos[name]):
@@ -762,27 +710,8 @@ class DeribitGateway:
             )
         return found
 
-    async def _activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
-        """Return funding, deliveries and transfers since some days before an instant, oldest first."""
-        params: dict[str, Any] = {
-            "currency": self.currency,
-            "start_timestamp": since_ns // wire.NANOS_PER_MS - LOG_DAYS_MS,
-            "end_timestamp": self._venue_ms() + MOST_CLOCK_SKEW_MS,
-            "count": LOG_PAGE,
-        }
-        found: dict[str, VenueActivity] = {}
-        while True:
-            page = await self._question("private/get_transaction_log", params)
-            for message in wire.rows(page.get("logs"), "transaction log"):
-                activity = wire.read_log(message)
-                if activity is not None:
-                    found[activity.activity_id] = activity
-            params["continuation"] = page.get("continuation")
-            if params["continuation"] is None:
-                return tuple(sorted(found.values(), key=lambda each: each.ts_event_ns))
-
     async def _venue_clock(self) -> VenueClock:
-        now_ms = int(await self._question("public/get_time", {}))
+        now_ms = int(await self._queries.question("public/get_time", {}))
         moment = from_ns(now_ms * wire.NANOS_PER_MS)
         day = moment.date() - timedelta(days=moment.hour < EXPIRY_HOUR)
         return wire.clock_of(now_ms, coin_session(day).close_ns)
@@ -792,12 +721,12 @@ class DeribitGateway:
         fills: dict[str, VenueFill] = {}
         start_ms = since_ns // wire.NANOS_PER_MS
         while True:
-            found = await self._question(
+            found = await self._queries.question(
                 "private/get_user_trades_by_currency_and_time",
                 {
                     "currency": self.currency,
                     "start_timestamp": start_ms,
-                    "end_timestamp": self._venue_ms() + MOST_CLOCK_SKEW_MS,
+                    "end_timestamp": self._queries.venue_ms() + MOST_CLOCK_SKEW_MS,
                     "count": PAGE,
                     "sorting": "asc",
                 },
@@ -805,7 +734,7 @@ class DeribitGateway:
             page = wire.rows(found.get("trades"), "trades")
             before = len(fills)
             for message in page:
-                instrument = self._instrument(message)
+                instrument = self._queries.instrument(message)
                 if instrument is None:
                     continue
                 trade = wire.read_trade(message, instrument)
@@ -829,78 +758,21 @@ class DeribitGateway:
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument, by query."""
-        found = []
-        for number in instrument_ids:
-            instrument = self._instruments[number]
-            ticker = await self._question("public/ticker", {"instrument_name": instrument.symbol})
-            try:
-                recv_ns = self._publisher.timestamp(wire.time_ns(ticker, "timestamp"))
-                found.append(wire.read_quote(ticker, number, instrument, recv_ns))
-            except (wire.WireError, AttributeError) as problem:
-                self._publisher.refuse("requests", "malformed_quote", repr(problem)[:200])
-        return tuple(found)
+        return await self._queries.quotes(instrument_ids)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on a perpetual that expire from ``first`` to ``last``."""
-        coin = coin_of(underlying)
-        listed = await self._question(
-            "public/get_instruments", {"currency": coin, "kind": "option", "expired": False}
-        )
-        summaries = await self._question(
-            "public/get_book_summary_by_currency", {"currency": coin, "kind": "option"}
-        )
-        interest = {row.get("instrument_name"): row.get("open_interest") for row in summaries}
-        found = []
-        for message in wire.rows(listed, "instruments"):
-            try:
-                contract = wire.read_instrument(message)
-            except wire.WireError as problem:
-                self._publisher.refuse("requests", "malformed_instrument", str(problem)[:200])
-                continue
-            if not isinstance(contract, OptionContract) or contract.underlying != underlying:
-                continue
-            self._listed[contract.symbol] = contract
-            if first <= contract.expiry <= last:
-                held = interest.get(contract.symbol)
-                count = None if held is None else int(held)
-                found.append(ListedContract(contract, count, bool(message.get("is_active", True))))
-        return tuple(sorted(found, key=lambda item: item.contract.symbol))
+        return await self._queries.discover(underlying, first, last)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars that end from ``first`` to ``last``, oldest first."""
-        rows = await self._bars(instrument_id, first, last, "1D")
-        return tuple(DailyBar(from_ns(at_ns).date(), *figures) for at_ns, figures in rows)
+        return await self._queries.daily_bars(instrument_id, first, last)
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of the days ``first`` to ``last``, oldest first."""
-        rows = await self._bars(instrument_id, first, last, "1")
-        return tuple(VenueMinute(at_ns, *figures) for at_ns, figures in rows)
-
-    async def _bars(self, instrument_id: InstrumentId, first: date, last: date, resolution: str) -> Bars:
-        start, end = (
-            to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // wire.NANOS_PER_MS
-            for day in (first, last + timedelta(days=1))
-        )
-        chart = await self._question(
-            "public/get_tradingview_chart_data",
-            {
-                "instrument_name": self._instruments[instrument_id].symbol,
-                "start_timestamp": start,
-                "end_timestamp": end - 1,
-                "resolution": resolution,
-            },
-        )
-        try:
-            return read_chart(chart)
-        except wire.WireError as problem:
-            raise RetryError("the venue's bars cannot be read", where="bars", value=str(problem)) from None
-
-
-def _marks(positions: Any) -> list[tuple[Any, ...]]:
-    names = ("instrument_name", "size", "mark_price")
-    return [tuple(message.get(name) for name in names) for message in wire.rows(positions, "positions")]
+        return await self._queries.minute_bars(instrument_id, first, last)
 
 
 def _loop_ns() -> int:
