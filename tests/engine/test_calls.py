@@ -27,7 +27,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (44, 46)
 STRADDLE = (177, 173)
-WHOLE_TRIP = (68, 62)
+WHOLE_TRIP = (67, 61)
 STRADDLE_DECISION = (112, 120)
 """Python calls and C calls."""
 

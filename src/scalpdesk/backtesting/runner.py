@@ -215,7 +215,7 @@ class BacktestRunner:
                         break
                 if type(event) is QuoteEvent:
                     number = event.instrument_id
-                    if number in working:
+                    if working and number in working:
                         acted = True
                         rows.upto = upto - 1
                         broker.on_quote(event)
@@ -364,7 +364,7 @@ class BacktestRunner:
                 self._feed(self._answers.popleft())
                 continue
             timer_ns, broker_ns = self._timers.due_ns, self._broker.due_ns
-            due_ns = min(broker_ns, timer_ns)
+            due_ns = broker_ns if broker_ns <= timer_ns else timer_ns  # noqa: FURB136 - a call less
             if due_ns > now_ns:
                 self._due_ns = due_ns
                 self._advancing = False

@@ -294,14 +294,14 @@ class MarketState:
 
         An option whose quote :meth:`is_lost` is worth what the model says at the present spot.
         """
-        quote = self.quotes[instrument_id]
+        quotes = self.quotes
+        quote = quotes[instrument_id]
         if quote is None:
             return None
         number = self._spot_of[instrument_id]
         if number is not None:
-            spot = self.quotes[number]
-            age_ns = 0 if spot is None else spot.ts_recv_ns - quote.ts_recv_ns
-            if age_ns > self.lost_ns[instrument_id]:
+            spot = quotes[number]
+            if spot is not None and spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]:
                 value = self.model_price(instrument_id)
                 if value is not None:
                     return value

@@ -100,7 +100,7 @@ class BrokerConnection:
         while True:
             mail_ns = mail[0][0] if mail else NEVER_NS
             timer_ns = timers[0][0] if timers else NEVER_NS
-            at_ns = min(mail_ns, timer_ns)
+            at_ns = mail_ns if mail_ns <= timer_ns else timer_ns  # noqa: FURB136 - a call less
             if at_ns > now_ns:
                 self.due_ns = at_ns
                 return arrived

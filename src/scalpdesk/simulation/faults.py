@@ -122,22 +122,21 @@ class FaultPlan:
         self._used: Counter[int] = Counter()
         self._dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 7])))
         self._by_hand: list[Fault] = []
+        self.is_quiet = not self._rules
+        """True when nothing can go wrong: no fault was planned, or injected since :meth:`heal`."""
         self.hits: Counter[str] = Counter()
         """How often each fault was applied."""
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing can go wrong."""
-        return not self._rules and not self._by_hand
 
     def inject(self, fault: Fault) -> None:
         """Answer the next ``times`` matching questions with ``fault``."""
         self._by_hand.extend([fault] * max(fault.times, 1))
+        self.is_quiet = False
 
     def heal(self) -> None:
         """Stop injecting faults."""
         self._rules.clear()
         self._by_hand.clear()
+        self.is_quiet = True
 
     def take(self, place: str, about: str = "") -> Fault | None:
         """Return the fault that strikes here and now, or None."""

@@ -288,11 +288,7 @@ class CountingPlan(FaultPlan):
         self.states: Callable[[], Sequence[str]] = tuple
         self.pairs: Counter[str] = Counter()
         self._aim = aim
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing can go wrong."""
-        return self._aim is None and super().is_quiet
+        self.is_quiet = self.is_quiet and aim is None
 
     def heal(self) -> None:
         """Let nothing go wrong from here on."""
