@@ -174,6 +174,29 @@ def test_at_a_constant_volatility_theta_gamma_and_delta_explain_it_and_vega_noth
     assert (figures["headline"] > 0) == (figures["realised_vol_weighted"] > figures["implied_vol_weighted"])
 
 
+def test_how_often_a_leg_is_looked_at_before_its_quote_is_lost_changes_no_value():
+    """Its volatility is the quote's at the spot of its own instant, not at that of the last mark before."""
+    values = []
+    for seconds in (10, 60, 300):
+        book = Book()
+        book.market(NOON, 500.0, half=0.0)
+        book.positions.book(1, D(1), D(10), "had")
+        book.attribution.begin(NOON)
+        for second in range(10, 601, 10):
+            now_ns = NOON + second * 10**9
+            book.quote(now_ns, 0, 500.0 + 0.005 * second)
+            if not second % seconds:
+                book.attribution.mark(now_ns)
+        lost, end = book.engine.value(1, now_ns), expiry_instant_ns(book.instruments[1])
+        assert lost.is_modelled
+        by_clock = [US_SESSIONS.years(at_ns, end) / years_between(at_ns, end) for at_ns in (NOON, now_ns)]
+        assert lost.vol == pytest.approx(0.20 * math.sqrt(by_clock[1] / by_clock[0]), rel=1e-4)
+        totals = {name: float(amount) for name, amount in book.attribution.totals.items()}
+        values.append(totals | {"mark": lost.mark})
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+    assert values[0] == pytest.approx(values[2], abs=1e-4)
+
+
 def test_a_dividend_is_no_move_of_the_spot():
     book = Book()
     book.market(NOON, 500.0)

@@ -175,6 +175,8 @@ class DeltaEngine:
         self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
         """Valued options, with the id of their underlying and their expiry instant."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
+        self._lost: dict[InstrumentId, tuple[QuoteEvent, tuple[QuoteEvent, float] | None]] = {}
+        """Quotes that were lost, and the volatilities that stand for them."""
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
         self._strike_vols = StrikeVols(instruments, state, self._quote_vol, vol_half_life_seconds)
         self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
@@ -377,7 +379,7 @@ class DeltaEngine:
 
         The volatility is kept on the variance clock: by the calendar it falls through a session.
         """
-        known = self._last_vol.get(instrument_id)
+        known = self._vol_when_quoted(instrument_id, contract)
         if known is None:
             strike = self.strike_vol(instrument_id, now_ns) or self._strike_vols.last(contract)
             if strike is None:
@@ -397,6 +399,25 @@ class DeltaEngine:
             math.nan, spot, years, rate, vol, False, greeks_at, dividend_yield, is_modelled=True
         )
         found.mark = round(found.greeks.price, MODEL_DECIMALS)
+        return found
+
+    def _vol_when_quoted(
+        self, instrument_id: InstrumentId, contract: OptionContract
+    ) -> tuple[QuoteEvent, float] | None:
+        """Return a lost quote and its volatility at the spot of its own instant.
+
+        What it was last asked for at would depend on how often the book is marked: that, and the quote it was
+        asked of, stand in only where the spot of that instant is not kept. None without either.
+        """
+        quote = self._state.quotes[instrument_id]
+        lost = self._lost.get(instrument_id)
+        if lost is not None and lost[0] is quote:
+            return lost[1]
+        found = self._last_vol.get(instrument_id)
+        if quote is not None:
+            own = self._strike_vols.quoted(instrument_id, quote, self._instruments.id_of(contract.underlying))
+            found = found if own is None else (quote, own[0])
+            self._lost[instrument_id] = quote, found
         return found
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:

@@ -416,6 +416,7 @@ class PnlExplain:
             expiry_instant_ns(contract),
             contract.is_inverse,
         )
+        self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
         return terms
 
     def _variance_years(self, expires_ns: int, now_ns: int) -> float:
