@@ -1,5 +1,6 @@
 """The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
@@ -17,7 +18,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal
+from scalpdesk.portfolio.positions import Account, Position, PositionManager, mark_decimal
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.risk.gate import RiskGate
@@ -100,7 +101,9 @@ class Desk:
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
         self._near_loss_nav = 0.0
-        """Net asset value above which the day's loss is far from its limit."""
+        self._units_of: Sequence[Position] = ()
+        self._units: tuple[list[tuple[InstrumentId, float]], ...] = ()
+        """Signed units of what is held, the options that were bought apart."""
         gate.closed_trades.start_cash = cash
         self.started = False
         self.takes_combos = False
@@ -120,16 +123,20 @@ class Desk:
         if self._loss_limit_of is not self.session_equity:
             self._set_loss_limit()
         held, least = self.positions.held(), self._near_loss_nav
-        for leaves_out in (True, False):
-            value = float(self.account.cash)
+        if held is not self._units_of:  # another list once something is booked
+            self._units_of, self._units = held, ([], [])
             for position in held:
-                number, quantity = position.instrument_id, float(position.quantity)
-                if leaves_out and quantity > 0.0 and type(self.instruments.by_id[number]) is OptionContract:
-                    continue
-                mark = self.market.mark(number)
-                if mark is None or position.contract_usd:
+                is_option = type(self.instruments.by_id[position.instrument_id]) is OptionContract
+                # of an inverse contract there is no such sum: it is always near
+                units = math.nan if position.contract_usd else float(position.quantity) * position.multiplier
+                self._units[is_option and units > 0.0].append((position.instrument_id, units))
+        value, mark = float(self.account.cash), self.market.mark
+        for part in self._units:
+            for number, units in part:
+                price = mark(number)
+                if price is None:
                     return True
-                value += quantity * position.multiplier * mark
+                value += units * price
             if value > least:
                 return False
         return True

@@ -229,11 +229,13 @@ class StraddleSelector:
     ) -> list[StraddlePair]:
         least = self._config.min_open_interest
         known = market.open_interest
-        left = [
-            pair for pair in pairs if min(known.get(pair.call_id, -1), known.get(pair.put_id, -1)) > least
-        ]
-        if least < 0:
-            left = pairs
+        left = pairs
+        if least >= 0:
+            left = [
+                pair
+                for pair in pairs
+                if known.get(pair.call_id, -1) > least and known.get(pair.put_id, -1) > least
+            ]
         unknown = (
             " (the data has none: import it, or set selection.min_open_interest = -1)" if not known else ""
         )
@@ -243,10 +245,11 @@ class StraddleSelector:
     def _with_quotes(
         self, pairs: list[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> list[StraddlePair]:
+        good, verdict = QuoteVerdict.GOOD, market.verdict
         quoted = [
             pair
             for pair in pairs
-            if all(market.verdict(leg, now_ns) is QuoteVerdict.GOOD for leg in pair.legs)
+            if verdict(pair.call_id, now_ns) is good and verdict(pair.put_id, now_ns) is good
         ]
         removed["a good quote on both legs"] = len(pairs) - len(quoted)
         most = self._config.max_spread_fraction

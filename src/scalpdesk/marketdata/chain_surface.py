@@ -195,6 +195,8 @@ def carried_forward(
 
 
 def _present_value(dividends: Dividends | None, years: float, rate: float) -> float:
+    if dividends is None:
+        return 0.0
     times, cash = dividend_schedule(dividends)
     due = times <= years
     return float(np.sum(cash[due] * np.exp(-rate * times[due])))
@@ -231,9 +233,8 @@ def _premiums(
     Both options of a strike are priced at the volatility of the out-of-the-money one, whose European price is
     its mid less the ``last`` estimate of its premium.
     """
-    is_call, premium = strike >= forward, np.nan_to_num(last)
+    is_call, premium = strike >= forward, np.where(np.isnan(last), 0.0, last)
     price = np.where(is_call, call - premium[0], put - premium[1])
-    price = np.nan_to_num(price, nan=-1.0)
     if dividends is None:
         vol = european_vols(price, is_call, strike, spot=spot, years=years, rate=rate, dividend_yield=borrow)
     else:
@@ -252,12 +253,12 @@ def _premiums(
     # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
     low = BORROW_STEP * math.floor(borrow / BORROW_STEP)
     yields: tuple[float, ...] = (borrow,)
-    shares = np.ones(1)
+    shares = np.ones((1, 1))
     found = None
     if dividends is None:
         share = (borrow - low) / BORROW_STEP
         yields = around = low, low + BORROW_STEP
-        shares = np.array([1.0 - share, share])
+        shares = np.array([[1.0 - share, share]])
         found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
     rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
     if found is None:
@@ -272,7 +273,7 @@ def _premiums(
             dividends=dividends,
         )
     premiums = np.full((2, len(strike)), np.nan)
-    premiums[:, known] = np.tensordot(shares, found.reshape(rows), 1)
+    premiums[:, known] = np.dot(shares, found.reshape(len(yields), -1)).reshape(rows[1:])
     return premiums
 
 

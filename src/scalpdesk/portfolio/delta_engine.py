@@ -9,7 +9,7 @@ from datetime import date, time
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -74,6 +74,31 @@ class Valuation(msgspec.Struct, gc=False):
         if self.own_greeks is None:
             self.own_greeks = self.greeks_at(self.vol)
         return self.own_greeks
+
+
+class _Expiry:
+    """What the options of one expiry share."""
+
+    __slots__ = ("carry_until_ns", "dividend_yield", "is_carry_assumed", "smile", "smile_ns")
+
+    def __init__(self) -> None:
+        self.dividend_yield = 0.0
+        self.carry_until_ns: int | None = None
+        """When the yield is measured again; None while it was never asked for."""
+        self.is_carry_assumed = False
+        self.smile: ExpirySmile | None = None
+        """That strikes without quotes are valued on."""
+        self.smile_ns = -_MINUTE_NS
+        """When it was fitted."""
+
+
+class _Option(NamedTuple):
+    """What does not change of an option, and its expiry."""
+
+    contract: OptionContract
+    underlying: InstrumentId
+    expires_ns: int
+    expiry: _Expiry
 
 
 class OptionValuer(Protocol):
@@ -172,17 +197,14 @@ class DeltaEngine:
         self._by_parity = by_parity
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
-        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
-        """Valued options, with the id of their underlying and their expiry instant."""
+        self._options: dict[InstrumentId, _Option | None] = {}
+        """By id, of all that was asked for; None for what is no option."""
+        self._expiries: dict[tuple[str, str, date], _Expiry] = {}
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._lost: dict[InstrumentId, tuple[QuoteEvent, tuple[QuoteEvent, float] | None]] = {}
         """Quotes that were lost, and the volatilities that stand for them."""
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
         self._strike_vols = StrikeVols(instruments, state, self._quote_vol, vol_half_life_seconds)
-        self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
-        """Smiles of expiries that strikes without quotes are valued on, with when they were fitted."""
-        self._yields: dict[tuple[str, str, date], tuple[int, float, bool]] = {}
-        """Yields of expiries, with when they are measured again, and whether they never could be."""
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -234,6 +256,22 @@ class DeltaEngine:
             return self._flat_rate
         return self._state.rate_curve.rate_at(years * DAYS_PER_YEAR)
 
+    def _option(self, instrument_id: InstrumentId) -> _Option | None:
+        """Return what is known of an option; None for what is none."""
+        contract, found = self._instruments.by_id[instrument_id], None
+        if isinstance(contract, OptionContract):
+            underlying = self._instruments.id_of(contract.underlying)
+            found = _Option(contract, underlying, expiry_instant_ns(contract), self._expiry(contract))
+        self._options[instrument_id] = found
+        return found
+
+    def _expiry(self, contract: OptionContract) -> _Expiry:
+        key = (contract.root, contract.underlying, contract.expiry)
+        found = self._expiries.get(key)
+        if found is None:
+            found = self._expiries[key] = _Expiry()
+        return found
+
     def dividend_yield(self, contract: OptionContract, now_ns: int) -> float:
         """Return the continuous yield that carries the spot to the forward of an option's expiry.
 
@@ -241,25 +279,28 @@ class DeltaEngine:
         room for it. Where they fit another forward (dividends to come, a share that is dear to borrow, other
         rates), the nearest yield that fits them. Measured every fifteen minutes.
         """
-        key = (contract.root, contract.underlying, contract.expiry)
-        known = self._yields.get(key)
-        if known is not None and now_ns < known[0]:
-            return known[1]
+        return self._yield_of(self._expiry(contract), contract, now_ns)
+
+    def _yield_of(self, expiry: _Expiry, contract: OptionContract, now_ns: int) -> float:
+        until_ns = expiry.carry_until_ns
+        if until_ns is not None and now_ns < until_ns:
+            return expiry.dividend_yield
         configured = self._dividend_yields.get(contract.underlying, self._dividend_yield)
         found, next_ns, is_assumed = None, now_ns + CARRY_NS, False
         if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
             found = self._parity_yield(contract, now_ns, configured)
             if found is None:
-                next_ns, is_assumed = now_ns + _MINUTE_NS, known is None or known[2]
-        if found is None:
-            found = configured if known is None else known[1]
-        self._yields[key] = next_ns, found, is_assumed
-        return found
+                next_ns, is_assumed = now_ns + _MINUTE_NS, until_ns is None or expiry.is_carry_assumed
+        if found is not None:
+            expiry.dividend_yield = found
+        elif until_ns is None:
+            expiry.dividend_yield = configured
+        expiry.carry_until_ns, expiry.is_carry_assumed = next_ns, is_assumed
+        return expiry.dividend_yield
 
     def is_carry_assumed(self, contract: OptionContract) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
-        known = self._yields.get((contract.root, contract.underlying, contract.expiry))
-        return known is not None and known[2]
+        return self._expiry(contract).is_carry_assumed
 
     def at_carry(self, contract: OptionContract, then: Valuation, vol: float, now: Valuation) -> Valuation:
         """Return what was worth so much at ``vol``, restated at the rate and the yield of ``now``.
@@ -310,14 +351,10 @@ class DeltaEngine:
             the option's last quote until it is quoted again: for a delta between two updates, when the spot
             has moved and the option's quote has not.
         """
-        known = self._options.get(instrument_id)
-        if known is None:
-            contract = self._instruments.by_id[instrument_id]
-            if not isinstance(contract, OptionContract):
-                return None
-            underlying = self._instruments.id_of(contract.underlying)
-            known = self._options[instrument_id] = (contract, underlying, expiry_instant_ns(contract))
-        contract, underlying, expires_ns = known
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        if option is None:
+            return None
+        contract, underlying, expires_ns, expiry = option
         quotes = self._state.quotes
         quote, spot_quote = quotes[instrument_id], quotes[underlying]
         if quote is None or spot_quote is None:
@@ -328,7 +365,7 @@ class DeltaEngine:
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
         years = self._years_to(expires_ns, now_ns)
-        spot, dividend_yield = mark_price(spot_quote), self.dividend_yield(contract, now_ns)
+        spot, dividend_yield = mark_price(spot_quote), self._yield_of(expiry, contract, now_ns)
         found: Valuation | None = None
         if years > 0.0 and spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]:
             found = self._modelled(instrument_id, contract, now_ns, spot, years, dividend_yield)
@@ -461,61 +498,60 @@ class DeltaEngine:
         smile that the other strikes of its expiry show, renewed once a minute. None for what is no option,
         and where there is neither.
         """
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        if option is None:
             return None
-        found = self._strike_vols.value(contract, now_ns)
+        found = self._strike_vols.value(option.contract, now_ns)
         if found is not None:
             return found
-        vols = self._minute_vols(instrument_id, contract, now_ns, 0.0)
+        vols = self._minute_vols(instrument_id, option, now_ns, 0.0)
         return None if vols is None else StrikeVol(vols[0], SURFACE_DEVIATION)
 
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        if option is None:
             return None
-        vols = self._minute_vols(instrument_id, contract, now_ns, -_SKEW_STEP, _SKEW_STEP)
+        vols = self._minute_vols(instrument_id, option, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
     def _minute_vols(
-        self, instrument_id: InstrumentId, contract: OptionContract, now_ns: int, *steps: float
+        self, instrument_id: InstrumentId, option: _Option, now_ns: int, *steps: float
     ) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
-        key = (contract.root, contract.underlying, contract.expiry)
-        at_ns, smile = self._fallbacks.get(key, (-_MINUTE_NS, None))
-        if now_ns - at_ns >= _MINUTE_NS:
-            smile = self.smile(instrument_id, now_ns)
-            self._fallbacks[key] = now_ns, smile
-        spot = self.spot(contract)
+        contract, expiry = option.contract, option.expiry
+        if now_ns - expiry.smile_ns >= _MINUTE_NS:
+            expiry.smile, expiry.smile_ns = self.smile(instrument_id, now_ns), now_ns
+        smile, spot = expiry.smile, self._state.mark(option.underlying)
         if smile is None or spot is None:
             return None
-        forward = self._forward(contract, spot, now_ns)
+        forward = self._forward(option, spot, now_ns)
         k = math.log(float(contract.strike) / forward) + np.array(steps)
         found: list[float] = (smile.vols(k) * math.sqrt(smile.variance_years / smile.years)).tolist()
         return found
 
-    def _forward(self, contract: OptionContract, spot: float, now_ns: int) -> float:
+    def _forward(self, option: _Option, spot: float, now_ns: int) -> float:
+        contract = option.contract
         if contract.is_inverse:  # on the forward itself
             return spot
-        years = self.years(contract, now_ns)
-        return spot * math.exp((self.rate(years) - self.dividend_yield(contract, now_ns)) * years)
+        years = self._years_to(option.expires_ns, now_ns)
+        return spot * math.exp((self.rate(years) - self._yield_of(option.expiry, contract, now_ns)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
 
         None for what is no option, at its expiry, and where the spot or no strike can be measured.
         """
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        if option is None:
             return None
-        self._state.keep_quotes(self._instruments.id_of(contract.underlying))
-        spot, expires_ns = self.spot(contract), expiry_instant_ns(contract)
+        self._state.keep_quotes(option.underlying)
+        spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
-        years, forward = self._years_to(expires_ns, now_ns), self._forward(contract, spot, now_ns)
+        years, forward = self._years_to(expires_ns, now_ns), self._forward(option, spot, now_ns)
         return self._strike_vols.smile(
-            contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
+            option.contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
         )
 
     def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
@@ -524,11 +560,11 @@ class DeltaEngine:
         An option's quote is often older than the spot. Currency per unit; the mid itself where it has no
         volatility, None where it was never quoted.
         """
-        contract, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
-        if not isinstance(contract, OptionContract) or quote is None:
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        quote = self._state.quotes[instrument_id]
+        if option is None or quote is None:
             return None
-        underlying = self._instruments.id_of(contract.underlying)
-        found = self._strike_vols.quoted(instrument_id, quote, underlying)
+        found = self._strike_vols.quoted(instrument_id, quote, option.underlying)
         greeks = None if found is None else self.greeks_at(instrument_id, now_ns, found[0])
         return mark_price(quote) if greeks is None else greeks.price
 
@@ -536,25 +572,24 @@ class DeltaEngine:
         self, instrument_id: InstrumentId, quote: QuoteEvent, spot: float
     ) -> tuple[float, float] | None:
         """Volatility and vega of a quote's mid at its own instant."""
-        contract = self._instruments[instrument_id]
-        assert isinstance(contract, OptionContract)
-        years = self.years(contract, quote.ts_event_ns)
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        assert option is not None
+        contract, at_ns = option.contract, quote.ts_event_ns
+        years = self._years_to(option.expires_ns, at_ns)
         if years <= 0.0:
             return None
-        terms = (self.rate(years), self.dividend_yield(contract, quote.ts_event_ns))
+        terms = (self.rate(years), self._yield_of(option.expiry, contract, at_ns))
         vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
         return None if vol is None else (vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        spot = None if option is None else self._state.mark(option.underlying)
+        if option is None or spot is None:
             return None
-        spot = self.spot(contract)
-        if spot is None:
-            return None
-        years = self.years(contract, now_ns)
-        dividend_yield = self.dividend_yield(contract, now_ns)
+        contract, years = option.contract, self._years_to(option.expires_ns, now_ns)
+        dividend_yield = self._yield_of(option.expiry, contract, now_ns)
         return self._pricer.greeks(contract, spot, years, vol, self.rate(years), dividend_yield)
 
     def position_greeks(

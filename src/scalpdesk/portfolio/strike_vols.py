@@ -140,7 +140,9 @@ class StrikeVols:
         if self._known != len(self._instruments):
             self._learn()
         strike = self._by_symbol[contract.symbol]
-        self._measure(strike)
+        spot = self._state.quotes[strike.underlying]
+        if spot is not None:
+            self._measure(strike, mark_price(spot))
         measured_ns = strike.measured_ns
         if measured_ns is None or now_ns - measured_ns > OLDEST_NS:
             return None
@@ -301,12 +303,8 @@ class StrikeVols:
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike) -> None:
-        underlying = strike.underlying
-        spot_now = self._state.quotes[underlying]
-        if spot_now is None:
-            return
-        leg = strike.call if strike.price >= mark_price(spot_now) else strike.put
+    def _measure(self, strike: _Strike, spot: float) -> None:
+        leg, underlying = strike.call if strike.price >= spot else strike.put, strike.underlying
         quote = None if leg is None else self._state.quotes[leg]
         if leg is None or quote is None or quote is strike.seen:
             return

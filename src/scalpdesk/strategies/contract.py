@@ -201,7 +201,10 @@ class WritableDeskView:
 
     def trade_pnl(self, trade: TradeStart) -> Decimal:
         """Return the P&L of a trade at the current marks, fees and dividends included, in currency."""
-        return sum((self._earned(number) - before for number, before in trade.earned.items()), Decimal(0))
+        total = Decimal(0)
+        for number, before in trade.earned.items():
+            total += self._earned(number) - before
+        return total
 
     def _earned(self, instrument_id: InstrumentId) -> Decimal:
         position = self.positions.positions.get(instrument_id)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scalpdesk.hedging.base import Array, AversionBand, HedgeInputs, Numbers, refuse_below
+from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_below
 
 
 def whalley_wilmott_band(
@@ -59,9 +59,9 @@ def whalley_wilmott_band(
     """
     refuse_below(0.0, strict=True, spot=spot, risk_aversion=risk_aversion)
     refuse_below(0.0, strict=False, years=years, cost_fraction=cost_fraction, gamma=np.abs(gamma))
-    cubed = 1.5 * np.exp(-np.multiply(rate, years)) * cost_fraction * spot * np.square(gamma) / risk_aversion
-    width: Array = np.cbrt(cubed)
-    return width if np.ndim(width) else float(width)
+    # numpy's own functions of single numbers too: those of Python differ from them in the last digit
+    cubed: Numbers = 1.5 * np.exp(-(rate * years)) * cost_fraction * spot * (gamma * gamma) / risk_aversion
+    return float(np.cbrt(cubed)) if isinstance(cubed, float) else np.cbrt(cubed)
 
 
 class WhalleyWilmottBand(AversionBand):

@@ -1,6 +1,7 @@
 """The life of a strategy's orders: time to live, cancels, and reports that are not repeated."""
 
 from collections.abc import Collection, Iterable
+from string import digits
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import CancelIntent, Purpose
@@ -48,9 +49,12 @@ def surplus_cancels(view: DeskView) -> list[Action]:
     return [Proposal(DecisionKind.ENTRY, (why,), {}, cancels)] if cancels else []
 
 
+_NO_DIGITS = str.maketrans("", "", digits)
+
+
 def without_figures(words: str) -> str:
     """Return a reason without its digits: a figure that changes does not make a new reason."""
-    return "".join(letter for letter in words if not letter.isdigit())
+    return words.translate(_NO_DIGITS)
 
 
 class ReportOnce:
