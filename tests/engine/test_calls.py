@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (44, 46)
-STRADDLE = (179, 169)
+STRADDLE = (179, 170)
 WHOLE_TRIP = (67, 61)
-STRADDLE_DECISION = (111, 121)
+STRADDLE_DECISION = (111, 122)
 """Python calls and C calls."""
 
 
