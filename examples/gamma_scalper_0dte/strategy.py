@@ -16,13 +16,14 @@ from typing import Any, cast
 
 from ledger import HedgeRules, Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger, number_in
 
+from scalpdesk.config.settings import CredentialsSection, DeskConfig
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
 from scalpdesk.live.market import ExposureWatch, live_source
-from scalpdesk.marketdata.dealer_gamma import ExposureSettings, known_exposure_usd
+from scalpdesk.marketdata.dealer_gamma import known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
 
 NAME = "0dte_gamma_scalper"
@@ -118,14 +119,12 @@ class DealerGamma:
         self._word: GammaExposureEvent | None = None
         self._watch: ExposureWatch | None = None
         if settings.is_live and (settings.project or settings.firestore_host):
-            source = live_source(
-                ExposureSettings(),
-                None,
-                project=settings.project,
-                credentials_file=settings.credentials_file,
-                emulator_host=settings.firestore_host,
-                notify=_say,
+            keys = CredentialsSection(
+                firebase_project_id=settings.project,
+                google_application_credentials=settings.credentials_file,
+                firestore_emulator_host=settings.firestore_host,
             )
+            source = live_source(DeskConfig(credentials=keys), notify=_say)
             self._watch = ExposureWatch(source, SystemClock(), self._take, notify=_say)
             self._watch.start()
 

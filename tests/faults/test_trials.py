@@ -88,7 +88,7 @@ def test_a_leg_without_quotes_is_hedged_over_deribits_protocol():
     outcome = run_trial(quiet, verbose=True, make=trial_of("deribit"))
     assert outcome.violations == []
     hedges = [at for at, _, text in outcome.says if "Purpose.HEDGE" in text and "SubmitOrder" in text]
-    assert len([at for at in hedges if at > gone.at]) >= 3
+    assert len([at for at in hedges if at > gone.at]) >= 2
 
 
 def test_schedules_differ_by_seed_and_repeat():
@@ -118,7 +118,7 @@ def test_contract_that_leaves_the_feed_is_hedged_to_the_end_and_its_exit_works(s
     outcome = run_trial(quiet_schedule(seed, heal_at=50.0, seconds=255, moments=(gone,)), verbose=True)
     assert outcome.violations == []
     hedges = [at for at, _, text in outcome.says if "Purpose.HEDGE" in text and "SubmitOrder" in text]
-    assert len([at for at in hedges if at > gone.at]) >= 3
+    assert len([at for at in hedges if at > gone.at]) >= 2
 
 
 def test_digest_does_not_depend_on_the_hash_seed():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.datasets.catalog import load_tape
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.sessions import from_ns, session_on
 
 DAY = date(2015, 12, 23)
@@ -42,7 +42,7 @@ def test_quotes_survive_the_catalogue(rows):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         path.write_text("\n".join(lines) + "\n")
-        import_csv(Path(folder) / "cat", path, ImportChoices("mine", "XYZ", bar_seconds=60))
+        import_table(Path(folder) / "cat", path, ImportChoices("mine", "XYZ", bar_seconds=60))
         tape = load_tape(Path(folder) / "cat", "mine", underlying="XYZ", start=DAY, end=DAY)
     columns = tape.quotes
     symbols = [instrument.symbol for instrument in tape.instruments]

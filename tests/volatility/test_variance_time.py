@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.embedded.surface import variance_years
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
     EMBEDDED_SESSIONS,
-    NS_PER_SECOND,
     US_SESSIONS,
     SessionWeights,
     VarianceClock,
@@ -43,20 +43,20 @@ def test_years_add_up_over_neighbouring_spans(clock, a, b, c):
 
 @given(CLOCK, INSTANTS, st.integers(1, 86_400))
 def test_years_grow_with_every_second_and_are_never_nan(clock, start, seconds):
-    end = start + seconds * NS_PER_SECOND
+    end = start + seconds * NANOS_PER_SECOND
     years = clock.years(start, end)
     assert math.isfinite(years)
     assert years > 0.0
-    assert clock.years(start, end + NS_PER_SECOND) > years
-    assert clock.years(start - NS_PER_SECOND, end) > years
+    assert clock.years(start, end + NANOS_PER_SECOND) > years
+    assert clock.years(start - NANOS_PER_SECOND, end) > years
     assert clock.years(end, start) == -years
 
 
 @given(CLOCK, CLOCK, INSTANTS, st.integers(1, 10**8), st.floats(0.0, 5.0))
 def test_a_vol_told_by_another_clock_has_the_same_variance_and_comes_back(one, other, start, seconds, vol):
-    end = start + seconds * NS_PER_SECOND
+    end = start + seconds * NANOS_PER_SECOND
     if end > at("2029-06-01", "12:00"):
-        end = start + NS_PER_SECOND
+        end = start + NANOS_PER_SECOND
     there = convert_vol(vol, one, other, start, end)
     assert there**2 * other.years(start, end) == pytest.approx(vol**2 * one.years(start, end), rel=1e-9)
     assert convert_vol(there, other, one, start, end) == pytest.approx(vol, rel=1e-12)
@@ -93,8 +93,8 @@ def test_an_average_year_is_about_one_by_the_session_clock():
 
 
 def test_the_calendar_clock_is_act_365():
-    assert CALENDAR.years(0, 365 * 86_400 * NS_PER_SECOND) == 1.0
-    assert CALENDAR.years(0, NS_PER_SECOND) == 1.0 / 31_536_000
+    assert CALENDAR.years(0, 365 * 86_400 * NANOS_PER_SECOND) == 1.0
+    assert CALENDAR.years(0, NANOS_PER_SECOND) == 1.0 / 31_536_000
 
 
 def test_the_session_clock_makes_the_last_hour_of_the_day_dearer():
