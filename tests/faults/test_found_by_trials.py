@@ -47,7 +47,7 @@ from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Refused
 from scalpdesk.venues.alpaca.account_messages import read_fills
-from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
+from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_schedule, quiet_schedule
@@ -230,6 +230,29 @@ def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times(reconci
     assert desk.account.cash == Decimal("999998.50")
     assert not desk.positions.quantity(SHARE)
     assert reconciler.adopted
+
+
+def test_an_order_that_was_filled_while_the_venue_was_asked_is_no_strangers(reconciler):
+    # asked for its orders before the last execution and for its positions after it, twice (seed 577)
+    engine = reconciler._core.engine
+    intent = OrderIntent(SHARE, Side.BUY, Decimal(4), Purpose.HEDGE, "test")
+    name = engine.desk.orders.submit(intent, 1).client_order_id
+    shown = VenueOrder(
+        name, "v", "SPY", SHARE, Side.BUY, Decimal(4), Decimal(1), None, "partially_filled", True, None, 1
+    )
+    engine.handle(OrderAccepted(name, 2, 2, "v"))
+    engine.handle(OrderFilled(name, 3, 3, "e", Decimal(4), Decimal("0.375"), Decimal(0)))
+    held = VenuePosition("SPY", SHARE, Decimal(4), Decimal("0.375"))
+    for at_ns in (1_000, 2_000):
+        seen = msgspec.structs.replace(view_at(at_ns), open_orders=(shown,), positions=(held,))
+        assert reconciler.judge(seen) == ([], (), False)
+    assert reconciler.is_settled
+    assert reconciler.unexplained == ()
+    # one of another name is
+    other = msgspec.structs.replace(shown, client_order_id="somebody's")
+    for at_ns in (3_000, 4_000):
+        reconciler.judge(msgspec.structs.replace(view_at(at_ns), open_orders=(other,), positions=(held,)))
+    assert [each.what for each in reconciler.unexplained] == ["order somebody's"]
 
 
 def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_booked(reconciler):

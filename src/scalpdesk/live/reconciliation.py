@@ -70,8 +70,12 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
     )
 
 
-def venue_picture(view: VenueView) -> AccountPicture:
-    """Return the venue's side, without positions in symbols that the run does not know."""
+def venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
+    """Return the venue's side, without positions in symbols that the run does not know.
+
+    An order whose executions are all booked has ended, though the view may still show it open: the venue
+    was asked for its orders before the last execution, and for its positions after it.
+    """
     holdings: dict[InstrumentId, Decimal] = {}
     for position in view.positions:
         number = position.instrument_id
@@ -80,9 +84,13 @@ def venue_picture(view: VenueView) -> AccountPicture:
     orders = tuple(
         OpenOrder(order.client_order_id, order.venue_order_id, order.symbol, order.filled)
         for order in view.open_orders
-        if order.is_open
+        if order.is_open and not _is_filled(known.get(order.client_order_id))
     )
     return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, orders)
+
+
+def _is_filled(order: Order | None) -> bool:
+    return order is not None and order.state is OrderState.FILLED
 
 
 def _comparable(found: Explained) -> tuple[object, ...]:
@@ -136,7 +144,7 @@ class Reconciler:
     def judge(self, view: VenueView) -> Verdict:
         """Compare a view and book what is explained."""
         core, engine = self._core, self._core.engine
-        ours, theirs = desk_picture(engine), venue_picture(view)
+        ours, theirs = desk_picture(engine), venue_picture(view, engine.desk.orders.orders)
         found = self._compare(view, ours, theirs)
         commands: list[VenueCommand] = []
         now_ns = max(view.ts_recv_ns, engine.now_ns)

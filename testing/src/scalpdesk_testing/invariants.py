@@ -27,7 +27,7 @@ from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Status
-from scalpdesk_testing.market import CALL, IMPLIED_VOL, PUT, SHARE
+from scalpdesk_testing.market import CALL, PUT, SHARE, VOL_SECONDS
 from scalpdesk_testing.small_desk import (
     SMALL_PLAN,
     DeskPlan,
@@ -79,6 +79,8 @@ class Scene:
     session: Session
     healed: Callable[[], bool]
     connected: Callable[[], bool]
+    implied_vol: Callable[[int], float]
+    """Of the market by UTC nanoseconds, a fraction a year."""
     off_feed: Callable[[], Collection[InstrumentId]] = tuple
     """Contracts that are quoted no more."""
     plan: DeskPlan = SMALL_PLAN
@@ -110,14 +112,25 @@ class Scene:
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
 
     def net_delta_shares(self) -> float:
-        """Net delta of the book by the market's own volatility: the desk's prices play no part."""
+        """Net delta by the market's own volatility; the desk's prices play no part.
+
+        That at each option's last quote, or that in force before it, whichever leaves less: a filtered
+        volatility follows a jump by and by.
+        """
+        nets = [self._net_delta_shares(seconds * NANOS_PER_SECOND) for seconds in (0, VOL_SECONDS)]
+        return 0.0 if min(nets) < 0.0 < max(nets) else min(nets, key=abs)
+
+    def _net_delta_shares(self, earlier_ns: int) -> float:
         desk = self.engine.desk
         net, spot = float(desk.positions.quantity(SHARE)), desk.market.mark(SHARE)
         for position in desk.positions.held():
             contract = desk.instruments[position.instrument_id]
             if isinstance(contract, OptionContract) and spot is not None:
                 years = years_between(self.engine.now_ns, expiry_instant_ns(contract))
-                terms = (spot, float(contract.strike), years, IMPLIED_VOL, contract.is_call, 0.0)
+                quote = desk.market.quotes[position.instrument_id]
+                quoted_ns = self.engine.now_ns if quote is None else quote.ts_event_ns
+                vol = self.implied_vol(quoted_ns - earlier_ns)
+                terms = (spot, float(contract.strike), years, vol, contract.is_call, 0.0)
                 delta = option_greeks(*terms, american=False).delta
                 net += float(position.quantity) * position.multiplier * delta
         return net

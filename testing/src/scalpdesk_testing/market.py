@@ -149,12 +149,15 @@ class SmallMarket:
         contract = self.instruments[number]
         assert isinstance(contract, OptionContract)
         years = years_between(at_ns, expiry_instant_ns(contract))
-        place = (at_ns - self.start_ns) // (VOL_SECONDS * NANOS_PER_SECOND)
-        vol = self._vols[min(place, len(self._vols) - 1)]
-        terms = (spot, float(contract.strike), years, vol, contract.is_call, 0.0)
+        terms = (spot, float(contract.strike), years, self.implied_vol(at_ns), contract.is_call, 0.0)
         fair = option_greeks(*terms, american=False).price
         bid = max(round(fair - 0.03, 2), 0.01)
         return QuoteEvent(number, at_ns, at_ns, bid, round(bid + 0.06, 2), 50.0, 50.0)
+
+    def implied_vol(self, at_ns: int) -> float:
+        """Return the volatility that options are quoted at, a fraction a year; of old quotes the first."""
+        place = max(at_ns - self.start_ns, 0) // (VOL_SECONDS * NANOS_PER_SECOND)
+        return float(self._vols[min(place, len(self._vols) - 1)])
 
     def off_feed(self) -> list[InstrumentId]:
         """Return the instruments that have left the feed for good."""

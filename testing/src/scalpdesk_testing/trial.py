@@ -271,6 +271,7 @@ class Trial:
             self.market.session,
             healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
             connected=self._is_connected,
+            implied_vol=self.market.implied_vol,
             off_feed=self.market.off_feed,
         )
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
