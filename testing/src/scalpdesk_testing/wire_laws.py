@@ -25,8 +25,8 @@ CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
 LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
-FAR = Decimal("1.5")
-"""A buy limit above so many times the ask is beyond every collar."""
+FAR = Decimal("1.75")
+"""A buy limit above so many times the ask is beyond every collar, and beyond a fall of volatility at once."""
 
 
 class SentOrder(NamedTuple):
