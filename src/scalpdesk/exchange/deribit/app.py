@@ -17,7 +17,7 @@ import msgspec
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.exchange.alpaca.app import Keyring
-from scalpdesk.exchange.deribit.market_data import MarketData
+from scalpdesk.exchange.deribit.market_data import PublicMethods
 from scalpdesk.exchange.deribit.orders import Orders
 from scalpdesk.exchange.deribit.rpc import Method, RpcFault, RpcSession
 from scalpdesk.exchange.deribit.serializers import Messages, OrderNames
@@ -127,7 +127,7 @@ class DeribitApi:
             "private/enable_cancel_on_disconnect": self._private_enable_cancel_on_disconnect,
             **{
                 name: _for_anybody(answer)
-                for name, answer in MarketData(world, self._messages).methods.items()
+                for name, answer in PublicMethods(world, self._messages).methods.items()
             },
             **Orders(world, self._messages, self.names).methods,
         }

@@ -20,7 +20,7 @@ CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 1
 """Lengths of a chart's bars by their name at the venue."""
 
 
-class MarketData:
+class PublicMethods:
     """Answers what anybody may ask of a simulated market.
 
     Parameters
