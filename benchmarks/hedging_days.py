@@ -41,7 +41,7 @@ def aversion(per_usd):
 
 
 LEGS = "hedge.delta_vol=implied"
-NEVER, ALWAYS, BEFORE, DEFAULT = "no hedge", "each look", "fixed 2, legs", "aversion 0.001"
+NEVER, ALWAYS, BEFORE, DEFAULT = "no hedge", "each look", "fixed 2, legs", "aversion 0.02"
 WAYS = {
     NEVER: fixed(100),
     ALWAYS: fixed(0),

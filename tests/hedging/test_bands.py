@@ -127,9 +127,10 @@ class TestFixed:
 class TestFormulaBands:
     def test_widths_are_those_of_the_position(self):
         width = WhalleyWilmottBand().judge(POSITION).half_width_shares
-        assert width == whalley_wilmott_band(2.0, 500.0, 30 / 365, 1e-5, 0.001, rate=0.04)
-        width = ZakamoulineBand().judge(POSITION).half_width_shares
-        assert width == zakamouline_band(2.0, 500.0, 30 / 365, 0.18, 1e-5, 0.001, rate=0.04)
+        assert width == whalley_wilmott_band(2.0, 500.0, 30 / 365, 1e-5, 0.02, rate=0.04)
+        dearer = _with(own_cost_fraction=1e-4)  # at the default cost the floor is wider
+        width = ZakamoulineBand().judge(dearer).half_width_shares
+        assert width == zakamouline_band(2.0, 500.0, 30 / 365, 0.18, 1e-4, 0.02, rate=0.04) > 0.5
 
     def test_go_to_the_edge_unless_told_otherwise(self):
         for plug, config in (
@@ -173,9 +174,9 @@ class TestFormulaBands:
         assert terms.band == terms.h0 > 0.0
         flat = _with(gamma_shares_per_usd=0.0, straddles=2)
         assert WhalleyWilmottBand().judge(flat).half_width_shares == 1.0
-        costly = _with(gamma_shares_per_usd=0.0, own_cost_fraction=0.01)
+        costly = _with(gamma_shares_per_usd=0.0, own_cost_fraction=0.1)
         assert ZakamoulineBand().judge(costly).half_width_shares == zakamouline_band(
-            0.0, 500.0, 30 / 365, 0.18, 0.01, 0.001, rate=0.04
+            0.0, 500.0, 30 / 365, 0.18, 0.1, 0.02, rate=0.04
         )
 
     @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
