@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.marketdata.latest_quotes import LatestQuotes, SessionRows
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import KEPT, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
@@ -76,6 +76,11 @@ def test_reading_late_is_reading_each(sessions):
             market.hand_over(wanted)
             broker.hand_over(wanted)
             handed = wanted
+            table, places = market.table(np.array([*range(COUNT), -1])), QuoteTable.empty(COUNT + 1)
+            for place in range(COUNT + 1):
+                places.set(place, market[place] if place < COUNT else None)
+            for column, expected in zip(table, places, strict=True):
+                np.testing.assert_array_equal(column, expected)
             for number in range(COUNT):
                 expected, got = plain.quotes[number], market[number]
                 assert (expected is None) is (got is None)

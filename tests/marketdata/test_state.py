@@ -1,6 +1,7 @@
 import math
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from fakes.instruments import straddle_book
@@ -16,7 +17,7 @@ from scalpdesk.core.events import (
     TradeEvent,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
 
 
@@ -55,6 +56,10 @@ def test_odd_quotes_are_counted_and_broken_ones_never_replace_the_last_good_word
     assert state.apply_quote(quote(0, 11, bid, ask)) is is_good
     assert state.oddities == {verdict: 1}
     assert state.mark(0) == pytest.approx(mark)
+    numbers, is_kept = np.array([0, -1]), verdict in KEPT
+    table = state.table(numbers)
+    assert [*state.are_fine(table, numbers, 11)] == [is_good or not is_kept, False]
+    assert table.ts_event_ns.tolist() == [11 if is_kept else 10, 0]
 
 
 def test_a_quote_out_of_order_is_counted_and_dropped(state):
@@ -72,6 +77,11 @@ def test_a_quote_goes_stale_by_the_kind_of_its_instrument(state, number, limit_s
     limit_ns = limit_seconds * NANOS_PER_SECOND
     assert state.verdict(number, limit_ns) is QuoteVerdict.GOOD
     assert state.verdict(number, limit_ns + 1) is QuoteVerdict.STALE
+    table = state.table(np.array([number]))
+    assert [bool(state.are_fine(table, np.array([number]), limit_ns + late)) for late in (0, 1)] == [
+        True,
+        False,
+    ]
 
 
 def test_the_other_events_are_kept_where_they_are_asked_for(state):

@@ -2,12 +2,14 @@ import math
 from decimal import Decimal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Style
+from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
@@ -259,6 +261,22 @@ def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, r
     expected = greeks(500.0, 600.0, 0.5, 0.2, False, rate=0.08, style=kind)
     assert got.price == pytest.approx(float(expected.price), rel=1e-9)
     assert share().multiplier == 1
+
+
+@pytest.mark.parametrize("root", ["SPY", "XSP", "BTC"])
+def test_the_quotes_of_an_expiry_together_are_each_alone(root):
+    is_coin, pricer, carry = root == "BTC", ContractPricer(), (0.08, 0.01)
+    calls = deribit_option("BTC-27MAR26-90000-C"), deribit_option("BTC-27MAR26-90000-P")
+    sides = calls if is_coin else (option("C", 600, root=root), option("P", 600, root=root))
+    strike = float(sides[0].strike)
+    prices = [pricer.greeks(side, 0.99 * strike, 0.1, 0.3, *carry).price for side in sides]
+    columns = np.outer((0.99 * strike, strike, 0.1, *carry), np.ones(2))
+    vols, rows = pricer.vols_and_greeks(sides[0], np.array(prices), np.array([True, False]), *columns)
+    for place, (side, price) in enumerate(zip(sides, prices, strict=True)):
+        assert vols[place] == pricer.implied_vol(side, price, 0.99 * strike, 0.1, *carry)
+        alone = pricer.greeks(side, 0.99 * strike, 0.1, vols[place], *carry)
+        assert tuple(rows[:, place]) == tuple(alone)
+        assert vols[place] == pytest.approx(0.3, rel=1e-9)
 
 
 def test_a_price_below_intrinsic_has_no_volatility():

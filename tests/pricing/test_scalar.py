@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks, implied_vol
-from scalpdesk.pricing.scalar import boundary_table, implied_vol_scalar, option_greeks
+from scalpdesk.pricing.scalar import boundary_table, implied_vol_scalar, option_greeks, vols_and_greeks
 
 CASES = [
     (strike, years, vol, is_call, rate, dividend_yield)
@@ -70,6 +70,35 @@ def test_one_option_alone_refuses_what_is_no_number():
         option_greeks(100.0, 97.0, 0.08, float("nan"), True)
     with pytest.raises(ValueError, match="at least 0"):
         option_greeks(-100.0, 97.0, 0.08, 0.2, True)
+
+
+@pytest.mark.parametrize("american", [True, False])
+def test_many_at_once_are_each_alone_to_the_last_digit(american):
+    without = [(5.0, 120.0, 0.1, False), (101.0, 90.0, 0.1, True), (3.0, 100.0, 0.0, True)]
+    asked = [(price, *rest, 0.04, 0.01) for price, *rest in without]
+    # a drift that makes the far expiry unimportant, and two exercise boundaries
+    cases = [*CASES, (100.0, 2.0, 0.03, False, 0.08, 0.0), (100.0, 0.5, 0.2, False, -0.02, -0.05)]
+    for strike, years, vol, is_call, rate, dividend_yield in cases:
+        price = option_greeks(
+            100.0, strike, years, vol, is_call, rate, dividend_yield, american=american
+        ).price
+        asked.append((price, strike, years, is_call, rate, dividend_yield))
+    price, strike, years, is_call, rate, dividend_yield = (
+        np.array(column) for column in zip(*asked, strict=True)
+    )
+    spot = np.full(len(asked), 100.0)
+    vols, columns = vols_and_greeks(
+        price, is_call, spot, strike, years, rate, dividend_yield, american=american
+    )
+    found = 0
+    for at, (price, strike, years, is_call, *carry) in enumerate(asked):
+        vol, status = implied_vol_scalar(price, 100.0, strike, years, is_call, *carry, american=american)
+        assert vols[at] == vol or (math.isnan(vols[at]) and status != "ok")
+        if status == "ok":
+            found += 1
+            alone = option_greeks(100.0, strike, years, vol, is_call, *carry, american=american)
+            assert tuple(columns[:, at]) == tuple(alone)
+    assert found > 40
 
 
 @pytest.mark.parametrize(("strike", "years", "vol", "is_call", "rate", "dividend_yield"), CASES)

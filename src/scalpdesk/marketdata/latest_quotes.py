@@ -7,7 +7,7 @@ reads an instrument's latest quote gets the last row up to the present one, as i
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,30 @@ from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 
 Floats = NDArray[np.float64]
+
+
+class QuoteTable(NamedTuple):
+    """Latest quotes of some instruments, as columns; NaN prices at time 0 where one was never quoted."""
+
+    bid: Floats
+    ask: Floats
+    ts_event_ns: NDArray[np.int64]
+    ts_recv_ns: NDArray[np.int64]
+
+    def set(self, at: int, quote: QuoteEvent | None) -> None:
+        """Set the quote of one place; None as never quoted."""
+        if quote is None:
+            self.bid[at] = self.ask[at] = np.nan
+            self.ts_event_ns[at] = self.ts_recv_ns[at] = 0
+        else:
+            self.bid[at], self.ask[at] = quote.bid, quote.ask
+            self.ts_event_ns[at], self.ts_recv_ns[at] = quote.ts_event_ns, quote.ts_recv_ns
+
+    @staticmethod
+    def empty(count: int) -> "QuoteTable":
+        """Return a table of so many places, to be set."""
+        prices, stamps = np.empty((2, count)), np.empty((2, count), dtype=np.int64)
+        return QuoteTable(prices[0], prices[1], stamps[0], stamps[1])
 
 
 class SessionRows:
@@ -41,6 +65,9 @@ class SessionRows:
         self._odd_at = 0
         is_dropped = np.array([verdict not in KEPT for verdict in self._odd_verdicts], dtype=np.bool_)
         self._invalid = odd[is_dropped[self._odd_kinds]]
+        self._latest = np.full(instruments, -1)
+        """Last row by instrument of those before ``_latest_upto``, without the invalid ones."""
+        self._latest_upto = 0
         # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
         numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
         self._by_instrument = np.argsort(numbers, kind="stable")
@@ -75,6 +102,18 @@ class SessionRows:
         if valid and len(self._invalid):
             rows = rows[~np.isin(rows, self._invalid)]
         return rows.data
+
+    def latest_rows(self) -> NDArray[np.int64]:
+        """Return the last known row of each instrument that a desk keeps; -1 where there is none."""
+        if self.upto < self._latest_upto:
+            self._latest[:], self._latest_upto = -1, 0
+        rows = np.arange(self._latest_upto, self.upto)
+        if len(self._invalid):
+            rows = rows[~np.isin(rows, self._invalid)]
+        # of equal indices the last value stays
+        self._latest[self.columns.instrument_id[rows]] = rows
+        self._latest_upto = self.upto
+        return self._latest
 
     def quote(self, row: int) -> QuoteEvent:
         """Return a row as a quote."""
@@ -144,6 +183,8 @@ class LatestQuotes:
         self._latest: list[QuoteEvent | None] = [None] * instruments
         """Made from the last row that was read, and in force while no more than ``_until`` rows are known."""
         self._until = [-1] * instruments
+        self._is_set = np.zeros(instruments, dtype=np.bool_)
+        """Instruments that were set, or handed over, since the session's first row."""
         self._rows: SessionRows | None = None
         self._handed_over: Collection[int] = frozenset()
 
@@ -166,7 +207,26 @@ class LatestQuotes:
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
 
+    def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
+        """Return the latest quotes of instruments as columns; of a number below zero as never quoted.
+
+        Of a desk alone: ``valid``.
+        """
+        rows, found = self._rows, None
+        singly: NDArray[np.bool_] = np.ones(len(numbers), dtype=np.bool_)
+        if rows is not None and rows.upto:
+            at, columns = rows.latest_rows()[numbers], rows.columns
+            stamps = columns.ts_ns[at]
+            found = QuoteTable(columns.bid[at], columns.ask[at], stamps, stamps.copy())
+            singly = (at < 0) | (numbers < 0) | self._is_set[numbers]
+        found = found or QuoteTable.empty(len(numbers))
+        for place in np.flatnonzero(singly).tolist():
+            number = InstrumentId(int(numbers[place]))
+            found.set(place, self[number] if number >= 0 else None)
+        return found
+
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
+        self._is_set[number] = True
         if quote is not None:
             self._kept[number] = quote
         self._until[number] = -1
@@ -181,6 +241,7 @@ class LatestQuotes:
         self._until = [-1] * self._count
         self._latest = [None] * self._count
         self._rows_of = [None] * self._count
+        self._is_set[:] = False
         self._rows, self._handed_over = rows, frozenset()
 
     def hand_over(self, numbers: Collection[int]) -> None:

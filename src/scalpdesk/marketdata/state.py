@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.events import (
     BarEvent,
@@ -20,6 +22,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable
 from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
@@ -144,6 +147,7 @@ class MarketState:
             )
             for instrument in instruments
         ]
+        self._stale_column = np.array(self._stale_ns, dtype=np.int64)
         self.lost_ns = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
         """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
         self._spot_of = [
@@ -275,6 +279,22 @@ class MarketState:
         if can_age and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
             return QuoteVerdict.STALE
         return verdict
+
+    def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
+        """Return the latest quotes of instruments as columns; of a number below zero as never quoted."""
+        quotes = self.quotes
+        if isinstance(quotes, LatestQuotes):
+            return quotes.table(numbers)
+        found = QuoteTable.empty(len(numbers))
+        for place, number in enumerate(numbers.tolist()):
+            found.set(place, quotes[number] if number >= 0 else None)
+        return found
+
+    def are_fine(self, table: QuoteTable, numbers: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
+        """Return where :meth:`verdict` is good or locked: two-sided, not crossed, not stale."""
+        bid, ask, _, ts_recv_ns = table
+        is_fresh = now_ns - ts_recv_ns <= self._stale_column[numbers]
+        return (bid > 0.0) & (bid <= ask) & (ask < np.inf) & is_fresh
 
     def is_lost(self, instrument_id: InstrumentId) -> bool:
         """Return whether an option's underlying was quoted long after the option, twice the stale age.

@@ -23,8 +23,14 @@ from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.strike_vols import SURFACE_DEVIATION, ExpirySmile, StrikeVol, StrikeVols
-from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.portfolio.strike_vols import (
+    SURFACE_DEVIATION,
+    ExpirySmile,
+    LegQuotes,
+    StrikeVol,
+    StrikeVols,
+)
+from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
     FIRST_YEAR,
@@ -45,6 +51,7 @@ _MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
+VEGA = OptionGreeks._fields.index("vega")
 MODEL_DECIMALS = 8
 """Of a mark that the model gives: fine enough for a premium in coin."""
 
@@ -204,7 +211,9 @@ class DeltaEngine:
         self._lost: dict[InstrumentId, tuple[QuoteEvent, tuple[QuoteEvent, float] | None]] = {}
         """Quotes that were lost, and the volatilities that stand for them."""
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
-        self._strike_vols = StrikeVols(instruments, state, self._quote_vol, vol_half_life_seconds)
+        self._strike_vols = StrikeVols(
+            instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
+        )
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -581,6 +590,22 @@ class DeltaEngine:
         terms = (self.rate(years), self._yield_of(option.expiry, contract, at_ns))
         vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
         return None if vol is None else (vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega)
+
+    def _quote_vols(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
+        """Volatilities and vegas of mids of a contract's expiry, each at its own instant; NaN without one."""
+        expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
+        years = [self._years_to(expires_ns, at_ns) for at_ns in stamps]
+        vol, greeks = self._pricer.vols_and_greeks(
+            contract,
+            quotes.mid,
+            quotes.is_call,
+            quotes.spot,
+            quotes.strike,
+            np.array(years),
+            np.array([self.rate(left) for left in years]),
+            np.full(len(years), self._yield_of(self._expiry(contract), contract, max(stamps))),
+        )
+        return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""

@@ -1,8 +1,11 @@
 """Pricer of single contracts, each by its own exercise style and in its own currency."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks
+from scalpdesk.pricing.base import Floats, OptionGreeks
+from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
 
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
@@ -68,3 +71,30 @@ class ContractPricer:
             american=(self._style or contract.style) is AMERICAN,
         )
         return vol if status == "ok" else None
+
+    def vols_and_greeks(
+        self,
+        contract: OptionContract,
+        price: Floats,
+        is_call: NDArray[np.bool_],
+        spot: Floats,
+        strike: Floats,
+        years: Floats,
+        rate: Floats,
+        dividend_yield: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Return volatilities of prices, NaN without one, and the Greeks at them, a column for each price.
+
+        Of options of the contract's kind, whatever their strikes and sides.
+        """
+        is_coin = contract.currency == contract.root
+        american = not is_coin and (self._style or contract.style) is AMERICAN
+        if is_coin:
+            price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
+        terms = price, is_call, spot, strike, years, rate, dividend_yield
+        vol, greeks = vols_and_greeks(*terms, american=american)
+        if is_coin:
+            for at in np.flatnonzero(~np.isnan(vol)).tolist():
+                option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
+                greeks[:, at] = coin_greeks(*option, bool(is_call[at]))
+        return vol, greeks

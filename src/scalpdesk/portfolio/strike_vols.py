@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -43,6 +44,8 @@ _FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 
 QuoteVol = Callable[[InstrumentId, QuoteEvent, float], tuple[float, float] | None]
 """Volatility and vega of an option's quote at a spot, both at the quote's own instant; None without one."""
+QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
+"""The same of quotes of one expiry, that of the contract; NaN where there is none."""
 
 
 class StrikeVol(NamedTuple):
@@ -50,6 +53,17 @@ class StrikeVol(NamedTuple):
 
     vol: float
     deviation: float
+
+
+class LegQuotes(NamedTuple):
+    """Quotes of some options of one expiry, as columns; currency per unit."""
+
+    strike: Floats
+    is_call: NDArray[np.bool_]
+    mid: Floats
+    spot: Floats
+    """Of the underlying at the instant of each quote."""
+    ts_event_ns: list[int]
 
 
 class ExpirySmile(NamedTuple):
@@ -82,6 +96,15 @@ class ExpirySmile(NamedTuple):
         return math.log(float(contract.strike) / self.forward)
 
 
+class _Chain(NamedTuple):
+    """Strikes of one expiry, ascending; -1 for an option that is not listed."""
+
+    price: Floats
+    call: NDArray[np.int64]
+    put: NDArray[np.int64]
+    few_ticks: Floats
+
+
 class _Strike:
     __slots__ = ("call", "few_ticks", "filter", "measured_ns", "price", "put", "seen", "underlying")
 
@@ -106,8 +129,8 @@ class StrikeVols:
     ----------
     instruments, state
         Instruments of the run and the latest market.
-    quote_vol
-        Inverts a quote.
+    quote_vol, quote_vols
+        Invert a quote, and those of an expiry.
     half_life_seconds
         Of an exponentially weighted mean in the filter's place; None filters.
     """
@@ -117,15 +140,19 @@ class StrikeVols:
         instruments: Instruments,
         state: MarketState,
         quote_vol: QuoteVol,
+        quote_vols: QuoteVols,
         half_life_seconds: float | None = None,
     ) -> None:
         self._half_life_seconds = half_life_seconds
         self._instruments = instruments
         self._state = state
         self._quote_vol = quote_vol
+        self._quote_vols = quote_vols
         self._strikes: dict[tuple[str, str, date, Decimal], _Strike] = {}
         self._expiries: dict[tuple[str, str, date], list[tuple[float, _Strike]]] = {}
         """Strikes of each expiry, ascending."""
+        self._chains: dict[tuple[str, str, date], _Chain] = {}
+        """The same as columns, of the expiries whose smile was asked for."""
         self._by_symbol: dict[str, _Strike] = {}
         self._smiles: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
         """Smiles with when they were fitted."""
@@ -251,34 +278,52 @@ class StrikeVols:
         variance_years: float,
         last: ExpirySmile | None,
     ) -> ExpirySmile | None:
-        underlying = self._instruments.id_of(contract.underlying)
-        usable: list[tuple[float, InstrumentId, QuoteEvent]] = []
-        for price, strike in self._expiries[key]:
-            leg = strike.call if price >= forward else strike.put
-            quote = None if leg is None else self._state.quotes[leg]
-            if leg is None or quote is None or _is_wide(quote, strike.few_ticks):
-                continue
-            if self._state.verdict(leg, now_ns) in _FINE:
-                usable.append((price, leg, quote))
-        if len(usable) > MOST_STRIKES:
-            step = (len(usable) - 1) / (MOST_STRIKES - 1)
-            usable = [usable[round(step * number)] for number in range(MOST_STRIKES)]
-        rows: list[tuple[float, float, float]] = []
-        for price, leg, quote in usable:
-            found = self.quoted(leg, quote, underlying)
-            if found is not None and found[1] > 0.0:
-                half = 0.5 * (quote.ask - quote.bid) / found[1]
-                rows.append((math.log(price / forward), found[0], min(half, 0.9 * found[0])))
-        if not rows:
-            return None
-        if len(rows) == 1:
-            return ExpirySmile(
-                forward, years, variance_years, flat_smile(rows[0][1], years), 1, (rows[0][0],) * 2
+        chain = self._chains.get(key)
+        if chain is None:
+            listed = [strike for _, strike in self._expiries[key]]
+            chain = self._chains[key] = _Chain(
+                np.array([each.price for each in listed]),
+                np.array([-1 if each.call is None else each.call for each in listed]),
+                np.array([-1 if each.put is None else each.put for each in listed]),
+                np.array([each.few_ticks for each in listed]),
             )
-        k, vol, half_width = np.array(rows).T
+        is_call = chain.price >= forward
+        numbers = np.where(is_call, chain.call, chain.put)
+        table = self._state.table(numbers)
+        bid, ask = table.bid, table.ask
+        width = ask - bid
+        is_wide = (width > WIDEST_SPREAD * (0.5 * (bid + ask))) & (width > chain.few_ticks)
+        used = np.flatnonzero(self._state.are_fine(table, numbers, now_ns) & ~is_wide)
+        if not len(used):
+            return None
+        if len(used) > MOST_STRIKES:
+            step = (len(used) - 1) / (MOST_STRIKES - 1)
+            used = used[[round(step * number) for number in range(MOST_STRIKES)]]
+        stamps, underlying = table.ts_event_ns[used].tolist(), self._instruments.id_of(contract.underlying)
+        then = [self._state.quote_in_force(underlying, at_ns) for at_ns in stamps]
+        if None in then:
+            kept = [place for place, quote in enumerate(then) if quote is not None]
+            used, stamps = used[kept], [stamps[place] for place in kept]
+        if not stamps:
+            return None
+        spots = np.array([mark_price(quote) for quote in then if quote is not None])
+        prices, half = chain.price[used], 0.5 * width[used]
+        mid = 0.5 * (bid[used] + ask[used])
+        vol, vega = self._quote_vols(contract, LegQuotes(prices, is_call[used], mid, spots, stamps))
+        known = vega > 0.0
+        if not known.all():
+            prices, half, vol, vega = prices[known], half[known], vol[known], vega[known]
+        if not known.any():
+            return None
+        k = np.array([math.log(price / forward) for price in prices.tolist()])
+        if len(k) == 1:
+            return ExpirySmile(
+                forward, years, variance_years, flat_smile(float(vol[0]), years), 1, (k[0], k[0])
+            )
+        half_width = np.minimum(half / vega, 0.9 * vol)
         fit = SmileFit(k, vol - half_width, vol + half_width, years)
         start = last.svi if last is not None and last.strikes > 1 else None
-        return ExpirySmile(forward, years, variance_years, fit.free(start), len(rows), (k[0], k[-1]))
+        return ExpirySmile(forward, years, variance_years, fit.free(start), len(k), (k[0], k[-1]))
 
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):
@@ -297,7 +342,7 @@ class StrikeVols:
                     strike.call = InstrumentId(number)
                 else:
                     strike.put = InstrumentId(number)
-        self._expiries = {}
+        self._expiries, self._chains = {}, {}
         for key in sorted(self._strikes):
             strike = self._strikes[key]
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))

@@ -9,12 +9,20 @@ from math import frexp, isfinite, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.american import AmericanModel, boundary_table
-from scalpdesk.pricing.base import OptionGreeks, PricingInputs
+from scalpdesk.pricing.american import AmericanModel, boundary_table, tables_for
+from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs
 from scalpdesk.pricing.implied import STATUSES, implied_vol
-from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, boundless_option, table_greeks
+from scalpdesk.pricing.kernels.american import (
+    BOUNDLESS,
+    GRID,
+    LEAST_DEVIATION,
+    TABLE,
+    boundless_option,
+    table_greeks,
+)
 from scalpdesk.pricing.kernels.american_iv import (
     FOUND,
     LEAST_SEARCHED,
@@ -22,11 +30,13 @@ from scalpdesk.pricing.kernels.american_iv import (
     SEARCH,
     SETTLED,
     american_start,
+    fill_american_verdicts,
+    fill_quoted,
     table_iv,
 )
-from scalpdesk.pricing.kernels.black_iv import OK, european_iv
+from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
-from scalpdesk.pricing.kernels.european import european_corners, european_greeks
+from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
@@ -258,6 +268,52 @@ def implied_vol_scalar(
     return float(vols[0]), STATUSES[int(codes[0])]
 
 
+def vols_and_greeks(
+    price: Floats,
+    is_call: NDArray[np.bool_],
+    spot: Floats,
+    strike: Floats,
+    years: Floats,
+    rate: Floats,
+    dividend_yield: Floats,
+    *,
+    american: bool = True,
+) -> tuple[Floats, Floats]:
+    """Return implied volatilities and the Greeks at them, to the last digit those of the scalar functions.
+
+    In half the time for the two dozen quotes of a smile, as each exercise boundary is sought once.
+
+    Returns
+    -------
+    tuple
+        The volatilities, NaN where there is none, and the Greeks as rows in the order of
+        :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
+    """
+    phi, count = np.where(is_call, 1.0, -1.0), price.size
+    options = (phi, spot, strike, years)
+    first, vol, columns = np.empty(count), np.empty(count), np.empty((9, count))
+    code, status, left = np.empty((3, count), dtype=np.int64)
+    fill_european_iv(price, *options, rate, dividend_yield, first, code)
+    if not american:
+        fill_european(*options, first, rate, dividend_yield, False, columns)
+        return first, columns
+    fill_american_verdicts(price, *options, rate, dividend_yield, status, left)
+    is_settled = left == SETTLED
+    first[is_settled & (status != OK)] = nan
+    has_table = (left == SEARCH) & (code == OK) & (first * np.sqrt(years) >= LEAST_SEARCHED)
+    slots = np.where(has_table, TABLE, np.where(is_settled, BOUNDLESS, GRID))
+    tables, bounds = tables_for(phi, years, first, rate, dividend_yield, False, slots)
+    terms = (price, *options, rate, dividend_yield)
+    fill_quoted(*terms, first, slots, tables, bounds, vol, columns, code)
+    for at in np.flatnonzero(code != FOUND).tolist():
+        row = [float(column[at]) for column in terms]
+        option = row[2], row[3], row[4]
+        vol[at], verdict = implied_vol_scalar(row[0], *option, bool(is_call[at]), row[5], row[6])
+        if verdict == STATUSES[OK]:
+            columns[:, at] = option_greeks(*option, float(vol[at]), bool(is_call[at]), row[5], row[6])
+    return vol, columns
+
+
 def warm_up() -> None:
     """Run each fast path of pricing once; machine code is cached on disk.
 
@@ -272,6 +328,8 @@ def warm_up() -> None:
         option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
         implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
+        rows = np.outer((option.price, 100.0, 100.0, 0.1, 0.04, 0.01), np.ones(2))
+        vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
     k = np.linspace(-0.2, 0.2, 9)

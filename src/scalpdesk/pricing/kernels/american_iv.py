@@ -6,13 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels import premium
+from scalpdesk.pricing.kernels.american import (
+    GRID,
+    LEAST_DEVIATION,
+    boundless_greeks,
+    greeks_over_boundary,
+)
 from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, european_iv
-from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind
+from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import certain_greeks
 from scalpdesk.pricing.kernels.normal import Floats, log_ratio, norm_cdf, norm_pdf
 from scalpdesk.pricing.kernels.premium import premium_and_vega
-from scalpdesk.pricing.kernels.tables import TERMS, VOL_OCTAVES, two_rows_from_table
+from scalpdesk.pricing.kernels.tables import (
+    ROWS,
+    TERMS,
+    VOL_OCTAVES,
+    rows_from_table,
+    two_rows_from_table,
+    vol_band,
+)
 
 FOUND, LOWER, NOT_FOUND = 0, 1, 2  # result of a search in a table
 SETTLED, SEARCH, BY_GRID = 0, 1, 2  # method for a price
@@ -199,3 +212,65 @@ def fill_american_verdicts(
     """``american_verdict`` of each element."""
     for i in range(S.size):
         status[i], left[i] = american_verdict(price[i], phi[i], S[i], K[i], T[i], r[i], q[i])
+
+
+@kernel
+def fill_quoted(
+    price: Floats,
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    r: Floats,
+    q: Floats,
+    first: Floats,
+    slots: NDArray[np.int64],
+    tables: Floats,
+    bounds: Floats,
+    vol: Floats,
+    columns: Floats,
+    verdict: NDArray[np.int64],
+) -> None:
+    """Implied volatility of each price by the table of its European one, ``first``, and the Greeks at it.
+
+    ``slots`` as for ``fill_american``. NOT_FOUND where the table does not give both, and without one.
+    """
+    rows = np.empty(ROWS * TERMS)
+    w = np.empty(premium.ROOM)
+    for i in range(S.size):
+        m = slots[i]
+        verdict[i] = FOUND
+        if m >= 0:
+            vol[i], verdict[i] = table_iv(
+                price[i],
+                phi[i],
+                S[i],
+                K[i],
+                T[i],
+                r[i],
+                q[i],
+                first[i],
+                tables[m],
+                bounds[m, 0],
+                bounds[m, 1],
+            )
+            v = vol[i]
+            if (
+                verdict[i] != FOUND
+                or vol_band(v) != vol_band(bounds[m, 1])
+                or v * math.sqrt(T[i]) < LEAST_DEVIATION
+                or remembered_years(phi[i], T[i], v, r[i], q[i]) != T[i]
+            ):
+                verdict[i] = NOT_FOUND
+                continue
+            rows_from_table(tables[m], bounds[m, 1], v, rows)
+            stretch = math.sqrt(T[i] / bounds[m, 0])
+            nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v, r[i], q[i], False, rows, stretch, w)
+        elif m == GRID:
+            verdict[i] = NOT_FOUND
+            continue
+        else:
+            vol[i] = first[i]
+            nine = boundless_greeks(phi[i], S[i], K[i], T[i], vol[i], r[i], q[i], False)
+        for j in range(9):
+            columns[j, i] = nine[j]
