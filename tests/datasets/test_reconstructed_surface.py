@@ -1,4 +1,6 @@
+import math
 from datetime import date
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from scalpdesk.datasets.embedded.days import market_day
 from scalpdesk.datasets.embedded.path import UnderlyingPath
 from scalpdesk.datasets.embedded.surface import (
-    call_delta,
     money_variance_from_vix,
     option_prices,
     smile_factor,
@@ -25,7 +26,7 @@ VIX_LEVELS = st.floats(9.0, 60.0)
 @given(theta=THETAS, share=st.floats(100.0, 400.0))
 def test_no_butterfly_arbitrage_on_a_dense_grid_of_strikes(theta, share):
     strikes = share * np.exp(np.sqrt(theta) * np.linspace(-8.0, 8.0, 161))
-    call, put = option_prices(np.full(161, share), strikes, np.full(161, theta))
+    call, put, *_ = option_prices(np.full(161, share), strikes, np.full(161, theta))
     slope = np.diff(call) / np.diff(strikes)
     small = 1e-9
     assert np.all(np.diff(slope) >= -small)
@@ -50,7 +51,7 @@ def test_no_calendar_arbitrage_at_any_strike(vix, near, further):
 @given(theta=THETAS, share=st.floats(100.0, 400.0), log_strike=st.floats(-0.5, 0.5))
 def test_parity_is_exact(theta, share, log_strike):
     strike = share * np.exp(log_strike)
-    call, put = option_prices(np.array([share]), np.array([strike]), np.array([theta]))
+    call, put, *_ = option_prices(np.array([share]), np.array([strike]), np.array([theta]))
     assert call[0] - put[0] == pytest.approx(share - strike, abs=1e-9)
 
 
@@ -62,13 +63,20 @@ def test_the_smile_falls_with_the_strike_and_rises_again_far_out():
     assert far > high
 
 
+def black_call(share, strike, root):
+    d1 = math.log(share / strike) / root + 0.5 * root
+    return share * NormalDist().cdf(d1) - strike * NormalDist().cdf(d1 - root)
+
+
 def test_call_delta_is_the_slope_of_the_price_when_the_smile_moves_with_the_share():
     # At a fixed total variance of the strike the Black delta is the derivative: check with a flat move.
     share, strike, theta = np.array([200.0]), np.array([205.0]), np.array([0.002])
     total = theta * smile_factor(np.log(strike / share) / np.sqrt(theta))
-    assert 0.0 < call_delta(share, strike, theta)[0] < 0.5
-    d1 = np.log(share / strike) / np.sqrt(total) + 0.5 * np.sqrt(total)
-    assert np.sign(d1) == -1
+    found, root = option_prices(share, strike, theta), float(np.sqrt(total)[0])
+    assert found.deviation[0] == pytest.approx(root, rel=1e-15)
+    up, down = (black_call(spot, 205.0, root) for spot in (200.001, 199.999))
+    assert found.call[0] == pytest.approx(black_call(200.0, 205.0, root), abs=1e-12)
+    assert found.call_delta[0] == pytest.approx((up - down) / 0.002, abs=1e-9)
 
 
 @given(vix=VIX_LEVELS)
@@ -79,7 +87,7 @@ def test_the_whole_smile_at_30_days_is_worth_the_vix(vix):
     # Carr and Madan: 2/T ∫ out-of-the-money price / K² dK, another route than the module takes.
     k = np.linspace(-14.0, 14.0, 8001) * np.sqrt(theta)
     strikes = 100.0 * np.exp(k)
-    call, put = option_prices(np.full(len(k), 100.0), strikes, np.full(len(k), theta))
+    call, put, *_ = option_prices(np.full(len(k), 100.0), strikes, np.full(len(k), theta))
     integrand = np.where(k > 0, call, put) / strikes
     fair = 2.0 / years * np.sum(0.5 * (integrand[1:] + integrand[:-1]) * np.diff(k))
     assert 100.0 * np.sqrt(fair) == pytest.approx(vix, rel=0.004)

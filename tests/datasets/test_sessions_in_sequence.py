@@ -1,5 +1,6 @@
 """The embedded market over nights: one listing, real gaps, dividends and rates, and nothing of tomorrow."""
 
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -25,7 +26,7 @@ from scalpdesk.datasets.embedded.market import (
 from scalpdesk.datasets.embedded.surface import exercise_premiums
 from scalpdesk.datasets.importers.lean import read_factor_file
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
-from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.marketdata.tape import NO_QUOTES, QuoteColumns
 from scalpdesk.notebook import backtest
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.tape_reader import opening_events
@@ -216,6 +217,29 @@ def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkey
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
                 assert first.dtype == second.dtype
                 assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+def test_runs_side_by_side_draw_each_session_once(monkeypatch, tmp_path):
+    """While another process draws Monday, Tuesday is drawn; then Monday is read, not drawn again."""
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
+    monday, tuesday, wednesday = (date(2018, 3, day) for day in (12, 13, 14))
+    days, other = [], ExitStack()
+
+    def draw(day, seed, symbol):
+        days.append(day)
+        if day == tuesday:  # meanwhile the other process is through
+            market._drawn_and_kept(market._kept_path(monday, seed, symbol), monday, seed, symbol)
+            other.close()
+        return NO_QUOTES, market.BarColumns(*(np.empty(0) for _ in fields(market.BarColumns)))
+
+    monkeypatch.setattr(market, "_drawn", draw)
+    other.enter_context(market._right_to_draw(market._kept_path(monday, 1, "SPY"), waits=False))
+    for day, later in ((monday, (tuesday, wednesday)), (tuesday, (wednesday,))):
+        market._kept(day, 1, "SPY", later)
+    assert days == [tuesday, monday]  # Monday by the other process
+    assert {path.name for path in (tmp_path / "1").iterdir()} == {
+        f"SPY-{day}.npz" for day in (monday, tuesday)
+    }
 
 
 def test_what_is_held_over_nights_earns_its_dividend_and_is_delivered_at_its_expiry(tape):

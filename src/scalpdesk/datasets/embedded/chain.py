@@ -21,10 +21,9 @@ from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.path import expected_clock
 from scalpdesk.datasets.embedded.surface import (
-    call_delta,
+    SmilePrices,
     exercise_premiums,
     option_prices,
-    smile_factor,
     total_variance,
     variance_years,
 )
@@ -97,11 +96,10 @@ def update_times(
     stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
     keep = (stamps > open_ns + NANOS_PER_SECOND // 2) & (stamps < close_ns)
     stamps, row = stamps[keep], row[keep]
-    # one quote where both reasons fall in the same millisecond
-    order = np.lexsort((row, stamps))
-    stamps, row = stamps[order], row[order]
-    fresh = np.append(True, (np.diff(stamps) != 0) | (np.diff(row) != 0))
-    return stamps[fresh], row[fresh]
+    # by time and row, one quote where both reasons fall in the same millisecond
+    keys = np.sort((stamps - open_ns) // MILLISECOND * len(strikes) + row)
+    keys = keys[np.append(True, np.diff(keys) != 0)]
+    return open_ns + keys // len(strikes) * MILLISECOND, keys % len(strikes)
 
 
 def _rounds(
@@ -132,7 +130,8 @@ def _moves(mid: Floats, threshold: float) -> Ints:
     """Indices at which ``mid`` is ``threshold`` or more away from its value at the last such index."""
     found = []
     last = float(mid[0])
-    for index, value in enumerate(mid.tolist()):
+    changes = np.flatnonzero(np.diff(mid)) + 1
+    for index, value in zip(changes.tolist(), mid[changes].tolist(), strict=True):
         if abs(value - last) >= threshold - 1e-9:
             found.append(index)
             last = value
@@ -335,8 +334,8 @@ class Carry:
 
     def american_prices(
         self, session: date, expiry: date, stamps_ns: Ints, spot: Floats, strike: Floats, theta: Floats
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return call, put and the call's delta: European on the forward, and the right to exercise early."""
+    ) -> SmilePrices:
+        """Return prices today: European on the forward, and the right to exercise early."""
         close_ns = session_on(expiry).close_ns
         years = (close_ns - stamps_ns) / NANOS_PER_YEAR
         growth = np.exp(self.rate * years)
@@ -346,12 +345,12 @@ class Carry:
             paid = self.dividend_usd * np.exp(-self.rate * (opens_ns - stamps_ns) / NANOS_PER_YEAR)
             to_ex = float(np.mean(opens_ns - stamps_ns)) / NANOS_PER_YEAR
         forward = (spot - paid) * growth
-        call, put = (price / growth for price in option_prices(forward, strike, theta))
+        found = option_prices(forward, strike, theta)
+        call, put = found.call / growth, found.put / growth
         if expiry > session:
-            deviation = np.sqrt(theta * smile_factor(np.log(strike / forward) / np.sqrt(theta)))
             extra = exercise_premiums(
                 np.log(strike / spot),
-                deviation,
+                found.deviation,
                 rate=self.rate,
                 years=float(np.mean(years)),
                 dividend=self.dividend_usd / float(np.mean(spot)) if to_ex else 0.0,
@@ -359,7 +358,7 @@ class Carry:
             )
             call, put = call + spot * extra[0], put + spot * extra[1]
         exercised = spot - strike
-        return np.maximum(call, exercised), np.maximum(put, -exercised), call_delta(forward, strike, theta)
+        return found._replace(call=np.maximum(call, exercised), put=np.maximum(put, -exercised))
 
 
 def option_quotes(
@@ -393,32 +392,29 @@ def option_quotes(
     at = (stamps - session.open_ns) / NANOS_PER_SECOND
     known = np.searchsorted(share.stamps_ns, stamps, side="right") - 1
     spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
-    theta = np.empty(len(at))
+    strike = strikes[row]
+    theta, call, put, delta = (np.empty(len(at)) for _ in range(4))
     for expiry in sorted({pair.expiry for pair in pairs}):
-        of_expiry = np.array([pair.expiry == expiry for pair in pairs])[row]
+        of_expiry = np.flatnonzero(np.array([pair.expiry == expiry for pair in pairs])[row])
         years = variance_years(session.day, at[of_expiry] / length, expiry, half_day=half_day)
         theta[of_expiry] = total_variance(variance[of_expiry], years)
-    strike = strikes[row]
-    if carry is None:
-        call, put = option_prices(spot, strike, theta)
-        delta = call_delta(spot, strike, theta)
-    else:
-        call, put, delta = (np.empty(len(at)) for _ in range(3))
-        for expiry in sorted({pair.expiry for pair in pairs}):
-            of_expiry = np.array([pair.expiry == expiry for pair in pairs])[row]
-            at_ns, market = stamps[of_expiry], (spot[of_expiry], strike[of_expiry], theta[of_expiry])
-            prices = carry.american_prices(session.day, expiry, at_ns, *market)
-            call[of_expiry], put[of_expiry], delta[of_expiry] = prices
-    sides = []
+        market = spot[of_expiry], strike[of_expiry], theta[of_expiry]
+        if carry is None:
+            prices = option_prices(*market)
+        else:
+            prices = carry.american_prices(session.day, expiry, stamps[of_expiry], *market)
+        call[of_expiry], put[of_expiry], delta[of_expiry] = prices[:3]
+    width = _SpreadTerms(vix, at, length)
+    move_usd = spot * np.sqrt(theta)
+    quotes: list[Floats] = [np.empty(2 * len(at)) for _ in range(4)]
     for is_put, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
         intrinsic = np.maximum((spot - strike) * (1 - 2 * is_put), 0.0)
-        spread = _spread_usd(generator, price, intrinsic, spot * np.sqrt(theta), vix, at, length)
-        bid, ask, bid_size, ask_size = _rounded(generator, price, spread, absolute_delta, vix)
-        ids = (first_instrument_id + 2 * row + is_put).astype(np.int32)
-        sides.append((stamps, ids, bid, ask, bid_size, ask_size))
-    columns = [np.concatenate(both) for both in zip(*sides, strict=True)]
-    order = np.lexsort((columns[1], columns[0]))
-    return QuoteColumns(*(column[order] for column in columns))
+        spread = width.spread_usd(generator, price, intrinsic, move_usd)
+        # rows are in order of time and pair, so that a put beside its call is in order of time and id
+        for column, side in zip(quotes, _rounded(generator, price, spread, absolute_delta, vix), strict=True):
+            column[is_put::2] = side
+    ids = (first_instrument_id + 2 * row).astype(np.int32)
+    return QuoteColumns(np.repeat(stamps, 2), np.column_stack((ids, ids + 1)).ravel(), *quotes)
 
 
 def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
@@ -434,26 +430,26 @@ def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath
     return quiet_means(np.array(scaled), front)
 
 
-def _spread_usd(
-    generator: np.random.Generator,
-    price: Floats,
-    intrinsic: Floats,
-    move_usd: Floats,
-    vix: Floats,
-    at: Floats,
-    length: float,
-) -> Floats:
-    """Full spread in currency per share, by time value, depth in the money, VIX and time of day."""
-    stress = (vix / figures.SPREAD_REFERENCE_VIX) ** figures.SPREAD_VIX_POWER
-    deep = np.maximum(intrinsic - 0.5 * move_usd, 0.0)
-    minutes = at / 60.0
-    opening = figures.SPREAD_OPEN_EXTRA * np.exp(-minutes / figures.SPREAD_OPEN_DECAY_MINUTES)
-    closing = figures.SPREAD_CLOSE_EXTRA * (minutes > length / 60.0 - figures.SPREAD_CLOSE_MINUTES)
-    wobble = np.exp(figures.SPREAD_LOG_SD * generator.standard_normal(len(price)))
-    beyond_a_cent = (
-        figures.SPREAD_PER_PREMIUM * stress * (price - intrinsic) + figures.SPREAD_PER_INTRINSIC * deep
-    )
-    return np.asarray(figures.SPREAD_TICK_USD + beyond_a_cent * (1.0 + opening + closing) * wobble)
+class _SpreadTerms:
+    """What calls and puts share of their spreads: VIX and time of day."""
+
+    def __init__(self, vix: Floats, at: Floats, length: float) -> None:
+        minutes = at / 60.0
+        opening = figures.SPREAD_OPEN_EXTRA * np.exp(-minutes / figures.SPREAD_OPEN_DECAY_MINUTES)
+        closing = figures.SPREAD_CLOSE_EXTRA * (minutes > length / 60.0 - figures.SPREAD_CLOSE_MINUTES)
+        self._by_time = 1.0 + opening + closing
+        self._per_premium = (
+            figures.SPREAD_PER_PREMIUM * (vix / figures.SPREAD_REFERENCE_VIX) ** figures.SPREAD_VIX_POWER
+        )
+
+    def spread_usd(
+        self, generator: np.random.Generator, price: Floats, intrinsic: Floats, move_usd: Floats
+    ) -> Floats:
+        """Draw full spreads in currency per share, wider by time value and depth in the money."""
+        deep = np.maximum(intrinsic - 0.5 * move_usd, 0.0)
+        wobble = np.exp(figures.SPREAD_LOG_SD * generator.standard_normal(len(price)))
+        beyond_a_cent = self._per_premium * (price - intrinsic) + figures.SPREAD_PER_INTRINSIC * deep
+        return np.asarray(figures.SPREAD_TICK_USD + beyond_a_cent * self._by_time * wobble)
 
 
 def _rounded(

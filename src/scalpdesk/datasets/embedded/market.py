@@ -7,13 +7,14 @@ Results show the tape's ``kind = "reconstructed"``.
 """
 
 import ast
+import fcntl
 import hashlib
 import os
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -207,7 +208,8 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
 
     @lru_cache(maxsize=2)
     def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
-        return _kept(day, seed, underlying)
+        after = bisect_right(days, day)
+        return _kept(day, seed, underlying, days[after : after + DRAWN_AHEAD])
 
     def quotes(session: Session) -> QuoteColumns:
         own = drawn(session.day)[0]
@@ -395,9 +397,57 @@ def without_docstrings(source: str) -> str:
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def _kept(session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
-    """Read a session from the cache, or draw it and put it there; a cache that fails is done without."""
-    path = cache_folder() / str(seed) / f"{symbol}-{session}.npz"
+DRAWN_AHEAD = 8
+"""Sessions ahead among which one is drawn while another process draws the wanted one."""
+
+
+def _kept(
+    session: date, seed: int, symbol: str, later: Sequence[date] = ()
+) -> tuple[QuoteColumns, BarColumns]:
+    """Read a session from the cache, or draw it and put it there; a cache that fails is done without.
+
+    Runs side by side over the same sessions draw each once: where another process draws this one, the next of
+    the ``later`` ones that nobody draws is drawn meanwhile.
+    """
+    path = _kept_path(session, seed, symbol)
+    found = _read_kept(path, session)
+    if found is not None:
+        return found
+    with _right_to_draw(path, waits=False) as is_mine:
+        if is_mine:
+            return _read_kept(path, session) or _drawn_and_kept(path, session, seed, symbol)
+    for day in later:
+        ahead = _kept_path(day, seed, symbol)
+        with _right_to_draw(ahead, waits=False) as is_mine:
+            if is_mine and not ahead.exists():
+                _drawn_and_kept(ahead, day, seed, symbol)
+                break
+    with _right_to_draw(path, waits=True):
+        return _read_kept(path, session) or _drawn_and_kept(path, session, seed, symbol)
+
+
+def _kept_path(session: date, seed: int, symbol: str) -> Path:
+    return cache_folder() / str(seed) / f"{symbol}-{session}.npz"
+
+
+@contextmanager
+def _right_to_draw(path: Path, *, waits: bool) -> Iterator[bool]:
+    """Lock a session of the cache for drawing; yield whether this process may draw it."""
+    lock = path.with_suffix(".lock")
+    with ExitStack() as opened:
+        is_mine = True  # without a cache every process draws for itself
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = opened.enter_context(lock.open("wb"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                opened.callback(lock.unlink, missing_ok=True)
+            except BlockingIOError:
+                is_mine = False
+        yield is_mine
+
+
+def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | None:
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
         stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * 1_000_000
@@ -406,6 +456,11 @@ def _kept(session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColum
         ids = kept["instrument_id"].astype(np.int32)
         bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
         return QuoteColumns(stamps, ids, bid, kept["ask_cents"] / 100.0, *sizes), bars
+    return None
+
+
+def _drawn_and_kept(path: Path, session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
+    open_ns = session_on(session).open_ns
     quotes, bars = _drawn(session, seed, symbol)
     columns: dict[str, NDArray[Any]] = {
         "milliseconds": np.diff((quotes.ts_ns - open_ns) // 1_000_000, prepend=0).astype(np.int32),
@@ -575,9 +630,16 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
 
 def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
     """Merge the quotes by time, at equal instants in the order of events: the share's last."""
-    merged = QuoteColumns.joined([options, share])
-    is_share = np.arange(len(merged)) >= len(options)
-    return merged.take(np.lexsort((merged.instrument_id, is_share, merged.ts_ns)))
+    at = np.searchsorted(options.ts_ns, share.ts_ns, side="right") + np.arange(len(share))
+    is_option = np.ones(len(options) + len(share), np.bool_)
+    is_option[at] = False
+    merged = []
+    for column in fields(QuoteColumns):
+        ours, theirs = getattr(options, column.name), getattr(share, column.name)
+        both = np.empty(len(is_option), ours.dtype)
+        both[is_option], both[at] = ours, theirs
+        merged.append(both)
+    return QuoteColumns(*merged)
 
 
 def _real_prices(symbol: str) -> str:

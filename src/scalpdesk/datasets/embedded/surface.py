@@ -9,6 +9,7 @@ arbitrage, and with η²(1+|ρ|) ≤ 4 no butterfly arbitrage.
 
 from datetime import date, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,18 +127,28 @@ def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
     return np.asarray(np.maximum(theta, _SMALLEST_VARIANCE))
 
 
-def option_prices(share: Floats, strike: Floats, theta: Floats) -> tuple[Floats, Floats]:
-    """Call and put in currency per share by Black (1976) at the smile's variance; parity is exact."""
-    root = np.sqrt(theta)
-    total = theta * smile_factor(np.log(strike / share) / root)
-    deviation = np.sqrt(total)
+class SmilePrices(NamedTuple):
+    """Options on the smile: prices in currency per share by Black (1976), where parity is exact."""
+
+    call: Floats
+    put: Floats
+    call_delta: Floats
+    """Black delta of the call at its own implied volatility (a fraction)."""
+    deviation: Floats
+    """Standard deviation of the log return to the expiry at the strike's volatility."""
+
+
+def option_prices(share: Floats, strike: Floats, theta: Floats) -> SmilePrices:
+    """Return calls and puts at the smile's variance."""
+    deviation = np.sqrt(theta * smile_factor(np.log(strike / share) / np.sqrt(theta)))
     d1 = np.log(share / strike) / deviation + 0.5 * deviation
-    d2 = d1 - deviation
-    call = share * ndtr(d1) - strike * ndtr(d2)
-    put = strike * ndtr(-d2) - share * ndtr(-d1)
     above = share > strike
     # the out-of-the-money option is computed, the other follows by parity: no digits are lost
-    return np.where(above, put + share - strike, call), np.where(above, put, call - share + strike)
+    side = np.where(above, -1.0, 1.0)
+    out = side * (share * ndtr(side * d1) - strike * ndtr(side * (d1 - deviation)))
+    call = np.where(above, out + share - strike, out)
+    put = np.where(above, out, out - share + strike)
+    return SmilePrices(call, put, ndtr(d1), deviation)
 
 
 TREE_STEPS = 64
@@ -185,25 +196,20 @@ def _tree_premiums(
     keep = np.exp(-rate * step)
     strike = np.exp(log_strike)[:, None]
     start = 1.0 - dividend * np.exp(-rate * years_to_ex)
+    powers = up ** np.arange(-float(TREE_STEPS), TREE_STEPS + 1)
     found = []
     for sign in (1.0, -1.0):
         if sign > 0.0 and not dividend:  # a call is never exercised early then
             found.append(np.zeros(len(log_strike)))
             continue
-        share = start * up ** (2.0 * np.arange(TREE_STEPS + 1) - TREE_STEPS)
+        share = start * powers[:, ::2]
         american = european = np.maximum(sign * (share - strike), 0.0)
         for left in range(TREE_STEPS - 1, -1, -1):
             ahead = years_to_ex - left * step
             escrow = dividend * np.exp(-rate * ahead) if ahead > 0.0 else 0.0
-            share = start * up ** (2.0 * np.arange(left + 1) - left)
+            share = start * powers[:, TREE_STEPS - left : TREE_STEPS + left + 1 : 2]
             european = keep * (chance * european[:, 1:] + (1.0 - chance) * european[:, :-1])
             held = keep * (chance * american[:, 1:] + (1.0 - chance) * american[:, :-1])
             american = np.maximum(held, sign * (share + escrow - strike))
         found.append((american - european)[:, 0])
     return found[0], found[1]
-
-
-def call_delta(share: Floats, strike: Floats, theta: Floats) -> Floats:
-    """Black delta of the call at its own implied volatility (a fraction)."""
-    deviation = np.sqrt(theta * smile_factor(np.log(strike / share) / np.sqrt(theta)))
-    return np.asarray(ndtr(np.log(share / strike) / deviation + 0.5 * deviation))
