@@ -1,4 +1,8 @@
-"""A pytest plugin: writes the seconds of each passing test to the file that PYTEST_MUTANTS_TIMES names."""
+"""A pytest plugin: writes the seconds of each passing test to the file that PYTEST_MUTANTS_TIMES names.
+
+The programs that a test starts are measured by the coverage settings that PYTEST_MUTANTS_PROGRAMS names. They
+are passed on only here: in the environment of pytest itself they would measure its own process twice.
+"""
 
 import json
 import os
@@ -9,6 +13,8 @@ import pytest
 
 _SECONDS: Counter[str] = Counter()
 _FAILED: set[str] = set()
+
+os.environ["COVERAGE_PROCESS_START"] = os.environ["PYTEST_MUTANTS_PROGRAMS"]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

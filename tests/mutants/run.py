@@ -3,9 +3,10 @@
     python tests/mutants/run.py [--seed N] [--count 300] [--workers 2] [--packages orders ...] [--only ...]
 
 A mutant changes one comparison, operator, constant, condition, return value or statement. The sample is
-drawn by the seed. Each package's tests first run unchanged, under coverage: a mutant then meets the tests
-that execute its line, the quick ones first, and dies at the first failure or at the time limit. The trees are
-copies; the checkout is never written to. Exit 1 when fewer than nine of ten die. The sample is drawn from
+drawn by the seed. Each package's tests first run unchanged, under coverage, the programs that they start with
+them: a mutant then meets the tests that execute its line, the quick ones first, and dies at the first failure
+or at the time limit. The trees are copies, whose source the started programs import too; nothing is ever
+written to the checkout. Exit 1 when fewer than nine of ten die. The sample is drawn from
 ``--packages``; of it ``--only`` judges the mutants of some, so that a run can be parted without another draw.
 What survived the last whole run, and why, is in ``survivors.md``.
 
@@ -29,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,14 @@ from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("orders", "portfolio", "risk", "simulation", "venues", "live", "engine")
-SHARED_TESTS = ("conformance",)
+TESTS = {
+    "simulation": ("simulation", "exchange"),
+    "venues": ("venues", "exchange", "live"),
+    "live": ("live", "regime", "venues"),
+    "engine": ("engine", "live", "determinism"),
+}
+"""Folders of a package's tests where they are not the one of its name alone."""
+SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
 MOST_TEST_SECONDS = 60.0
@@ -83,6 +91,8 @@ class Mutant:
     """First and last byte of what is replaced."""
     before: str
     after: str
+    at_import: bool
+    """Whether importing the module executes it: a constant, a default."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,13 @@ def mutants_of(package: str, path: Path) -> Iterator[Mutant]:
         starts.append(starts[-1] + len(line))
     tree = ast.parse(source)
     skipped = _skipped(tree)
+    in_bodies = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for statement in node.body
+        for line in range(statement.lineno, (statement.end_lineno or 0) + 1)
+    }
     for node in ast.walk(tree):
         if node in skipped:
             continue
@@ -116,7 +133,13 @@ def mutants_of(package: str, path: Path) -> Iterator[Mutant]:
             if isinstance(part, ast.expr) and not isinstance(part, ast.Constant):
                 after = f"({after})"
             yield Mutant(
-                package, str(path.relative_to(ROOT)), part.lineno, (first, last), ast.unparse(part), after
+                package,
+                str(path.relative_to(ROOT)),
+                part.lineno,
+                (first, last),
+                ast.unparse(part),
+                after,
+                part.lineno not in in_bodies,
             )
 
 
@@ -216,39 +239,74 @@ def run_pytest(tree: Path, arguments: list[str], seconds: float | None = None, *
             process.wait()
 
 
+def folders_of(package: str) -> tuple[str, ...]:
+    """Return the folders of a package's tests."""
+    return (*TESTS.get(package, (package,)), *SHARED_TESTS)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tests of a folder: which lines of the packages each executes, and how long it takes."""
+
+    tests: dict[tuple[str, int], set[str]]
+    """By file and line."""
+    seconds: dict[str, float]
+
+
+def measure(folder: str, packages: Sequence[str], tree: Path) -> Measured:
+    """Run a folder's tests unchanged; the programs that they start count too, where they are not killed."""
+    data_file, times_file = tree / f"coverage.{folder}", tree / f"times.{folder}.json"
+    config, of_programs = tree / "coverage.ini", tree / "coverage.programs.ini"
+    sources = [tree / "src" / "scalpdesk" / package for package in packages]
+    config.write_text(f"[run]\ndata_file = {data_file}\n", "utf-8")
+    of_programs.write_text(
+        f"[run]\ndata_file = {data_file}.programs\nparallel = true\nsigterm = true\n"
+        f"source = {','.join(map(str, sources))}\ncontext = ${{PYTEST_CURRENT_TEST}}\n",
+        "utf-8",
+    )
+    coverage = [*(f"--cov={source}" for source in sources), "--cov-context=test", "--cov-report="]
+    code = run_pytest(
+        tree,
+        [f"tests/{folder}", *coverage, f"--cov-config={config}", "-p", "record_times"],
+        PYTEST_MUTANTS_TIMES=str(times_file),
+        PYTEST_MUTANTS_PROGRAMS=str(of_programs),
+    )
+    output = (tree / OUTPUT).read_text("utf-8")
+    if code not in (0, 1):
+        raise SystemExit(f"{output[-3_000:]}\nthe tests in {folder} do not run: pytest ended {code}")
+    for line in re.findall("^FAILED .*", output, re.MULTILINE):  # they count calls, the coverage's too
+        print(f"left out, fails under coverage: {line}", flush=True)
+    seconds = json.loads(times_file.read_text("utf-8"))
+    tests: dict[tuple[str, int], set[str]] = {}
+    for written in (data_file, *tree.glob(f"{data_file.name}.programs.*")):
+        data = CoverageData(str(written))
+        data.read()
+        for path in data.measured_files():
+            name = str(Path(path).relative_to(tree))
+            for line, contexts in data.contexts_by_lineno(path).items():
+                # pytest-cov appends "|run" to a test's name, pytest itself " (call)"
+                found = {re.sub(r"(\|\w+| \(\w+\))$", "", context) for context in contexts}
+                tests.setdefault((name, line), set()).update(found & seconds.keys())
+    return Measured(tests, seconds)
+
+
 class TestsOfPackage:
     """Which tests of a package execute which line, and how long each takes."""
 
-    def __init__(self, package: str, tree: Path) -> None:
-        wanted = [f"tests/{name}" for name in (package, *SHARED_TESTS)]
-        data_file, times_file = tree / f".coverage.{package}", tree / f"times.{package}.json"
-        config = tree / f"coverage.{package}.ini"
-        config.write_text(f"[run]\ndata_file = {data_file}\n", "utf-8")
-        source = f"--cov={tree / 'src' / 'scalpdesk' / package}"
-        coverage = [source, "--cov-context=test", "--cov-report=", f"--cov-config={config}"]
-        code = run_pytest(
-            tree, [*wanted, *coverage, "-p", "record_times"], PYTEST_MUTANTS_TIMES=str(times_file)
-        )
-        output = (tree / OUTPUT).read_text("utf-8")
-        if code not in (0, 1):
-            raise SystemExit(f"{output[-3_000:]}\nthe tests of {package} do not run: pytest ended {code}")
-        for line in re.findall("^FAILED .*", output, re.MULTILINE):  # they count calls, the coverage's too
-            print(f"left out, fails under coverage: {line}", flush=True)
-        self.seconds: dict[str, float] = json.loads(times_file.read_text("utf-8"))
-        self._tree = tree
-        self._data = CoverageData(str(data_file))
-        self._data.read()
+    def __init__(self, folders: Sequence[Measured]) -> None:
+        self._folders = folders
+        self.seconds = {test: took for folder in folders for test, took in folder.seconds.items()}
 
     def on(self, mutant: Mutant) -> list[str]:
         """Return the tests that execute the line, quick ones first.
 
-        A line that only importing executes (a constant, a default) is met by the tests of its file.
+        What importing executes is met by the tests of its file.
         """
-        by_line = self._data.contexts_by_lineno(str(self._tree / mutant.path))
-        contexts = by_line.get(mutant.line, [])
-        if contexts == [""]:
-            contexts = [context for listed in by_line.values() for context in listed]
-        found = {context.rpartition("|")[0] for context in contexts} & self.seconds.keys()
+        found: set[str] = set()
+        for folder in self._folders:
+            for (path, line), tests in folder.tests.items():
+                if path == mutant.path and (mutant.at_import or line == mutant.line):
+                    found |= tests
         chosen, left = [], MOST_TEST_SECONDS
         for test in sorted(found, key=lambda name: (self.seconds[name], name)):
             left -= self.seconds[test]
@@ -302,10 +360,13 @@ def main() -> int:
             folder.mkdir()
             trees.put(make_tree(folder))
 
-        def measured(package: str) -> TestsOfPackage:
+        packages = sorted({mutant.package for mutant in drawn})
+        folders = sorted({folder for package in packages for folder in folders_of(package)})
+
+        def measured(folder: str) -> Measured:
             tree = trees.get()
             try:
-                return TestsOfPackage(package, tree)
+                return measure(folder, packages, tree)
             finally:
                 trees.put(tree)
 
@@ -317,8 +378,11 @@ def main() -> int:
                 trees.put(tree)
 
         with ThreadPoolExecutor(options.workers) as pool:
-            packages = sorted({mutant.package for mutant in drawn})
-            tests = dict(zip(packages, pool.map(measured, packages), strict=True))
+            by_folder = dict(zip(folders, pool.map(measured, folders), strict=True))
+            tests = {
+                package: TestsOfPackage([by_folder[folder] for folder in folders_of(package)])
+                for package in packages
+            }
             print(f"tests without a mutant: {time.monotonic() - began:.0f} s", flush=True)
             verdicts = []
             for verdict in pool.map(judged, drawn):
