@@ -275,6 +275,18 @@ def test_replacements_that_are_refused():
     )
 
 
+def test_a_replacement_may_not_sell_one_share_more_than_is_held(bench):
+    bench.order(qty=5)
+    order = bench.order(qty=5, side="sell", type="limit", limit_price=700)
+    path = f"/v2/orders/{order['id']}"
+    more = bench.ask("PATCH", path, {"qty": 6})
+    assert (more.status, more.json()["message"]) == (
+        403,
+        "insufficient qty available for order (requested: 1, available: 0)",
+    )
+    assert bench.ask("PATCH", path, {"qty": 4}).status == 200
+
+
 def test_a_blocked_account_takes_no_orders(bench):
     changed = bench.ask("PATCH", "/v2/account/configurations", {"suspend_trade": True})
     assert changed.json()["suspend_trade"] is True

@@ -23,7 +23,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.margin import CoinMargin
+from scalpdesk.simulation.margin import CoinMargin, Holding, coin_requirement
 from scalpdesk.simulation.orders import Booking, Cause, OrderRequest, Refused
 
 D = Decimal
@@ -70,6 +70,11 @@ class Venue:
 
     def bookings(self):
         return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
+
+
+def test_less_than_one_coin_of_a_bought_option_asks_for_no_margin():
+    assert coin_requirement([Holding(CALL, D("0.5"), D("0.02"))], lambda _name: D(90_000)).initial == 0
+    assert coin_requirement([Holding(CALL, D("-0.5"), D("0.02"))], lambda _name: D(90_000)).initial > 0
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import FOREVER_NS
+from fakes.broker import FOREVER_NS, connect
 from fakes.instruments import EXPIRY, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
@@ -16,15 +16,16 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.fees import ALPACA_FEES
-from scalpdesk.instruments.sessions import session_on, to_new_york
+from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new_york
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
-from scalpdesk.simulation.orders import Cause, OrderRequest, Refused
+from scalpdesk.simulation.orders import Cause, Changes, OrderRequest, Refused
 
 D = Decimal
 MS = 1_000_000
@@ -34,6 +35,14 @@ T = 1_000 * MS
 
 def kinds(events):
     return [type(event).__name__ for event in events]
+
+
+def broker_of(**how):
+    fills = fill_model("cross")
+    broker = Broker(straddle_book(), AlwaysOpen(), fills, fills, **how)
+    account = broker.open_account(AccountTerms(cash=D(100_000)))
+    broker.open_session(0, FOREVER_NS)
+    return broker, account
 
 
 def holdings(venue):
@@ -268,6 +277,39 @@ def test_without_a_level_an_expired_option_waits_for_the_next_quote_of_its_under
     assert venue.working == {}
 
 
+def test_an_option_that_settles_at_the_opening_takes_no_quote_from_before_it():
+    option = us_option("SPX210115C03700000")
+    venue = connect(Instruments([Equity("SPX"), option]), positions={1: 1})
+    opening_ns = expiry_instant_ns(option)
+    venue.on_quote(quote(0, opening_ns - 1, 3_789.0, 3_791.0))
+    assert venue.take_due(opening_ns + 1) == []
+    venue.on_quote(quote(0, opening_ns + 2, 3_719.0, 3_721.0))
+    (settled,) = venue.take_due(opening_ns + 2)
+    assert settled.cash_change == 20 * 100
+
+
+def test_what_fills_before_a_smaller_replacement_arrives_stays_and_the_replacement_is_refused():
+    broker, account = broker_of(effect_latency_ns=5 * MS)
+    broker.on_quote(quote(0, T, 500.00, 500.02))
+    request = OrderRequest("SPY", Side.BUY, OrderType.LIMIT, quantity=D(10), limit_price=D(500))
+    old = broker.submit(account.name, request)
+    broker.advance(T + 5 * MS)
+    new = broker.replace(account.name, old.order_id, Changes(quantity=D(5)))
+    broker.on_quote(quote(0, T + 6 * MS, 499.98, 500.00, ask_size=6))
+    assert old.filled == 6
+    broker.advance(T + 10 * MS)
+    assert (old.status, old.filled, old.replaced_by) == ("partially_filled", 6, None)
+    assert (new.status, new.reject_reason) == ("rejected", "qty must be greater than filled qty")
+
+
+def test_only_a_venue_with_such_rules_refuses_parts_of_a_cent_and_an_order_against_ones_own(exchange, order):
+    venue = exchange(positions={0: 5})
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(side=Side.SELL, quantity=5, limit="510.005"), T)
+    venue.send(order(quantity=1), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderAccepted", "OrderFilled"]
+
+
 def test_a_replacement_takes_the_place_of_its_order_or_leaves_it(exchange, order):
     venue = exchange()
     venue.on_quote(quote(0, T, 499.99, 500.01))
@@ -354,10 +396,7 @@ def test_a_request_without_one_size_is_refused(exchange, wanted, why):
     ("latency_ns", "reports"), [(None, ["new", "fill"]), (5 * MS, ["pending_new", "new", "fill"])]
 )
 def test_a_broker_acknowledges_a_request_first_only_where_its_effect_comes_later(latency_ns, reports):
-    fills = fill_model("cross")
-    broker = Broker(straddle_book(), AlwaysOpen(), fills, fills, effect_latency_ns=latency_ns)
-    account = broker.open_account(AccountTerms(cash=D(100_000)))
-    broker.open_session(0, FOREVER_NS)
+    broker, account = broker_of(effect_latency_ns=latency_ns)
     broker.on_quote(quote(0, T, 499.99, 500.01))
     broker.submit(account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=D(1)))
     broker.advance(T + 5 * MS)

@@ -179,6 +179,15 @@ def test_the_day_trade_rule_of_a_day(day, facts, regime, flagged, blocked):
     assert (verdict.regime, verdict.flagged, verdict.blocked) == (regime, flagged, blocked)
 
 
+def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_by_day_and_by_night():
+    connection = connect(straddle_book(), positions={2: -1}, multiplier=4, options_level=3)
+    for number, mid in enumerate((500, 9, 8)):
+        connection.on_quote(quote(number, 1, mid - 0.5, mid + 0.5))
+    free = 100_000 - 500 * 100
+    figures = RegulationT().figures(connection.account)
+    assert (figures.buying_power, figures.options_buying_power) == (4 * free, free)
+
+
 @pytest.mark.parametrize(
     ("legs", "shares", "together", "level"),
     [

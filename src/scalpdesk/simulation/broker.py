@@ -304,11 +304,10 @@ class Broker:
         self.entry.check_replacement(old, changes, total)
         fault = ledger.faults.take("replace", old.request.symbol)
         new = self.entry.replacement(old, changes, total)
-        before = old.status
         old.status = Status.PENDING_REPLACE
         if self._effect_latency_ns is not None:
             ledger.emit(old, "pending_replace")
-        self._later(lambda: self.staged.replace(old, new, before, fault, self._swap))
+        self._later(lambda: self.staged.replace(old, new, fault, self._swap))
         return new
 
     def order(self, account_name: str, order_id: str) -> BrokerOrder:
@@ -393,7 +392,7 @@ class Broker:
             if other.is_open and order.instrument_id is not None:
                 ledger.end(other, Status.CANCELED)
 
-    def _swap(self, old: BrokerOrder, new: BrokerOrder, before: Status) -> None:
+    def _swap(self, old: BrokerOrder, new: BrokerOrder) -> None:
         ledger = self.ledger
         if not old.is_open:
             new.reject_reason = "the order was at its end before the replacement reached it"
@@ -401,7 +400,7 @@ class Broker:
             return
         new.quantity -= old.filled - new.filled_before
         if new.quantity <= 0:
-            old.status = before
+            old.status = Status.PARTIALLY_FILLED
             new.reject_reason = "qty must be greater than filled qty"
             ledger.end(new, Status.REJECTED)
             return

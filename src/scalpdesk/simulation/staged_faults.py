@@ -12,7 +12,7 @@ from scalpdesk.simulation.matching import Matcher
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Cause, Execution, OrderUpdate, Refused, Status
 
 Effect = Callable[[BrokerOrder], None]
-Swap = Callable[[BrokerOrder, BrokerOrder, Status], None]
+Swap = Callable[[BrokerOrder, BrokerOrder], None]
 
 
 class StagedFaults:
@@ -105,13 +105,11 @@ class StagedFaults:
         held = self._ledger.accounts[order.account].quantity(order.instrument_id)
         self._ledger.emit(order, "fill", execution, held)
 
-    def replace(
-        self, old: BrokerOrder, new: BrokerOrder, before: Status, fault: Fault | None, effect: Swap
-    ) -> None:
+    def replace(self, old: BrokerOrder, new: BrokerOrder, fault: Fault | None, effect: Swap) -> None:
         """Swap two orders, or let the old one fill first."""
         if fault is not None and fault.name == "replace_too_late":
             self._fill_at_quote(old)
-        effect(old, new, before)
+        effect(old, new)
 
     def correct(self, execution: Execution, price: Decimal) -> bool:
         """Change the price of an execution: it is taken back and booked again under a new id.
