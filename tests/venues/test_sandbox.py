@@ -140,8 +140,10 @@ class NoData:
         return
         yield
 
+    closed = None
+
     async def close(self, *, graceful):
-        del graceful
+        self.closed = graceful
 
 
 def sandbox(now_ns, positions=None):
@@ -175,7 +177,8 @@ def test_a_fault_beside_the_desk_ends_the_session_and_is_named():
         gateway = SandboxGateway(BrokenData(), connection, ManualClock(OPEN_NS), hours)
         await gateway.connect()
         await asyncio.wait([gateway._tasks[0]])
-        await gateway.close()
+        await gateway.close(graceful=False)
+        assert gateway._data.closed is False
         return [item async for item in gateway.events()]
 
     first, second, third = asyncio.run(scenario())

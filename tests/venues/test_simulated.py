@@ -63,6 +63,15 @@ def test_what_is_sent_after_the_close_is_refused():
     assert venue.now_ns == SESSION.close_ns + 1
 
 
+def test_an_id_that_is_sent_again_is_noted():
+    venue = played()
+    venue.take(order("a"))
+    venue.take(order("b"))
+    assert venue.record.duplicates == []
+    venue.take(order("a"))
+    assert venue.record.duplicates == ["a"]
+
+
 def test_a_line_that_is_cut_loses_commands_and_counts_them():
     async def scenario():
         gateway = SimulatedGateway(played(), FollowingClock())

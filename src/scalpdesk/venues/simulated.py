@@ -321,7 +321,6 @@ class SimulatedGateway:
 
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Take in what the journal knows; what it missed comes out as events."""
-        self._clock.observe(self.venue.now_ns)
         for known in known_orders:
             if known.is_live:
                 self._put(*self.venue.record.missed(known))

@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
 
 D = Decimal
@@ -136,6 +137,13 @@ def test_an_answer_that_shows_the_whole_filled_leaves_the_executions_to_the_stre
     assert kinds(talk({"POST /v2/orders": (200, FILLED)}).send(order())) == [OrderAccepted]
 
 
+def test_the_answer_to_another_order_is_none_and_its_connection_is_given_up_at_once():
+    made = talk({"POST /v2/orders": (200, samples.order(client_order_id="sd-9"))})
+    began = made.loop.time()
+    assert kinds(made.send(order())) == [OrderStatusUnknown]
+    assert made.loop.time() - began < 1.0
+
+
 def test_only_refused_keys_end_the_session():
     dead = talk({"POST /v2/orders": NO_KEYS}).send(order())
     assert [one.kind for one in dead if isinstance(one, Notice)] == [NoticeKind.DEAD]
@@ -237,6 +245,17 @@ def test_a_cancel_is_tried_five_times_against_the_rate_limit_and_no_more():
     assert kinds(said) == ["rate_limited"] * 5 + [CancelRejected]
     assert said[-1].reason == "the venue's rate limit"
     assert made.venue.count(f"DELETE {ORDER}") == 5
+
+
+def test_a_cancel_for_which_no_request_is_left_waits_for_one():
+    asked_at = []
+    made = in_the_market({f"DELETE {ORDER}": lambda _asked: asked_at.append(made.loop.time()) or (204, None)})
+    budget, now_ns = made.gateway._budget, int(made.loop.time() * 1e9)
+    while budget.take(Urgency.CANCEL, now_ns):
+        pass
+    due = (now_ns + budget.wait_ns(Urgency.CANCEL, now_ns)) / 1e9
+    assert made.send(CancelOrder("sd-1")) == []
+    assert asked_at == [pytest.approx(due, abs=1e-3)]
 
 
 def test_a_cancel_of_an_order_that_nobody_sent_is_answered():
@@ -387,6 +406,14 @@ def test_activities_are_asked_from_five_days_before():
     made = talk({"GET /v2/account/activities": (200, [])})
     made.run(lambda: made.gateway._queries.activities(samples.AT_NS))
     assert made.venue.asked[0].query["after"] == "2026-11-15T14:30:00.123456789Z"
+
+
+def test_a_contract_that_cannot_be_read_is_left_out_and_named():
+    page = {"option_contracts": [{"symbol": 7}], "next_page_token": None}
+    made = talk({"GET /v2/options/contracts": (200, page)})
+    asked = made.gateway._queries.discover(samples.STOCK, date(2026, 11, 20), date(2026, 12, 18))
+    assert made.run(lambda: asked) == ()
+    assert kinds(made.said()) == ["malformed_contract"]
 
 
 def test_open_orders_are_asked_page_by_page_and_each_comes_once():

@@ -4,6 +4,7 @@ import asyncio
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from fakes import alpaca_wire as samples
@@ -277,6 +278,31 @@ def test_a_hello_that_fails_is_tried_again_unless_the_keys_are_refused(answers, 
     with pytest.raises(StreamRefused) as refused:
         greeted(*answers)
     assert refused.value.is_final is is_final
+
+
+@pytest.mark.parametrize("last", [{"T": "success", "msg": "authenticated"}, {"T": "error", "code": 402}])
+def test_a_data_stream_is_subscribed_to_once_the_keys_are_taken_and_not_before(last):
+    sent, waiting = [], iter([{"T": "success", "msg": "connected"}, {"msg": "auth failed", **last}])
+
+    async def scenario():
+        stream = quiet_gateway()._data._stocks
+        stream.wanted = (samples.STOCK,)
+
+        async def send(message):
+            sent.append(msgspec.msgpack.decode(message)["action"])
+
+        async def receive():
+            return msgspec.msgpack.encode([next(waiting)])
+
+        await stream.hello(send, receive)
+
+    if last["T"] == "success":
+        asyncio.run(scenario())
+        assert sent == ["auth", "subscribe"]
+    else:
+        with pytest.raises(StreamRefused, match="402"):
+            asyncio.run(scenario())
+        assert sent == ["auth"]
 
 
 def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():

@@ -193,6 +193,29 @@ def test_a_fill_during_the_break_comes_out_once(on_bench):
     on_bench(scenario)
 
 
+def test_a_fill_that_an_order_counts_and_the_venue_does_not_list_is_inferred(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bench.world._update_watchers.remove(bench.server.rpc._on_update)
+        bench.swallow("private/buy", after=True)
+        order = bench.order(0, 100)
+        gateway.send(order)
+        await bench.until(OrderStatusUnknown)
+        question = gateway._queries.question
+
+        async def without_trades(method, params):
+            if method == "private/get_user_trades_by_order":
+                raise RetryError("no answer")
+            return await question(method, params)
+
+        gateway._queries.question = without_trades
+        assert await gateway.query_order(order.client_order_id)
+        await bench.round_trip(gateway)
+        assert [fill.quantity for fill in bench.of(OrderFilled)] == [100]
+
+    on_bench(scenario)
+
+
 # combos -------------------------------------------------------------------------------------------------
 
 

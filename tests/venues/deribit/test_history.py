@@ -267,7 +267,12 @@ def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys)
 
 
 def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
+    questions = []
+    get = DeribitHistory._get
+    monkeypatch.setattr(DeribitHistory, "_get", lambda self, *asked: questions.append(1) or get(self, *asked))
+
     async def asked(page):
+        questions.clear()
         monkeypatch.setattr("scalpdesk.venues.deribit.history.PAGE", page)
         session = tape.sessions[0]
         async with DeribitHistory(*addresses(venue)) as history:
@@ -275,6 +280,7 @@ def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
             return await history.prints("BTC", *span), await history.settlements("BTC", *span)
 
     assert asyncio.run(asked(2)) == asyncio.run(asked(1_000))
+    assert len(questions) == 1  # after a page that says that it is the last
     assert len(asyncio.run(asked(3))[0]) == 12
 
 

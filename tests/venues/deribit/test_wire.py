@@ -305,6 +305,8 @@ def test_cash_and_positions_come_to_the_venues_equity():
     bought = wire.read_account(summary | {"margin_balance": 1.0}, [])  # options worth 1: no collateral
     sold = wire.read_account(summary | {"margin_balance": 2.5}, [])
     assert (bought.margin_fraction, sold.margin_fraction) == (D("0.5"), D("0.25"))
+    small = wire.read_account(summary | {"equity": 0.8, "maintenance_margin": 0.2}, [])
+    assert small.margin_fraction == D("0.25")
     assert account.cash == D("1.89")
     assert account.cash + swap.value + option.value == account.equity == 2
     assert (account.account_id, account.currency, account.buying_power) == ("5", "BTC", D("1.5"))

@@ -138,7 +138,7 @@ class OrderSender:
             return
         request = order_messages.cancel_request(venue_order_id)
         for _ in range(MOST_CANCEL_TRIES):
-            if not self._client.may_ask(Urgency.CANCEL):
+            while not self._client.may_ask(Urgency.CANCEL):
                 await self._client.pause(Urgency.CANCEL)
             outcome = await self._client.outcome(self._client.start(request))
             match outcome.verdict:
@@ -148,7 +148,7 @@ class OrderSender:
                     self._unknown([order], f"cancel: {outcome.reason}")
                     return
                 case ReplyVerdict.LIMITED:
-                    await self._client.pause(Urgency.CANCEL)
+                    continue  # nothing is left of the budget now
                 case ReplyVerdict.TOO_LATE:
                     # it is over: without its end the desk would cancel it for ever
                     await self._reports.query_order(client_order_id)

@@ -263,9 +263,9 @@ class RestClient:
         self._open.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
-        if connection.answers or self._waiting:
+        if connection.has_answered or self._waiting:
             self._open_more()
-        elif self._is_warm and not self._is_closed:  # a host that hangs up at once is not asked again at once
+        else:  # a host that hangs up at once is not asked again at once
             asyncio.get_running_loop().call_later(FIRST_PAUSE_SECONDS, self._open_more)
 
 
@@ -322,7 +322,7 @@ class _Connection(asyncio.Protocol):
         self._body = bytearray()
         self._why = ""
         """Why this side gave the connection up."""
-        self.answers = 0
+        self.has_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # another event loop has its own class
@@ -376,7 +376,7 @@ class _Connection(asyncio.Protocol):
             self.abort("an answer without the order's id")
             return
         self._call = self._head = None
-        self.answers += 1
+        self.has_answered = True
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         call.done(Reply(head.status_code, bytes(self._body), headers))
         self._body.clear()
@@ -398,7 +398,7 @@ class _Connection(asyncio.Protocol):
         call, self._call = self._call, None
         if call is not None:
             has_begun = self._head is not None or bool(self._http.trailing_data[0])
-            is_stale = self.answers > 0 and not has_begun and not self._why
+            is_stale = self.has_answered and not has_begun and not self._why
             if is_stale and call.request.method == "GET" and not call.is_repeated:
                 self._client.repeat(call)
             else:
