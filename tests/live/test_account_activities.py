@@ -90,6 +90,7 @@ def test_assignment_of_a_sold_contract(tmp_path):
     agrees(desk, account)
     strike = desk.bench.book[CALL].strike
     assert told(desk) == [("assignment", CALL, 2, 0), ("delivery", SHARE, -200, strike)]
+    assert [one.more_follow for one in desk.events()] == [True, False]
     assert all(one.reference.startswith("activity-") for one in desk.events())
 
 

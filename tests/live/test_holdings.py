@@ -1,6 +1,8 @@
 """Whatever the account holds is known, valued and flattened as a whole, or the run refuses to begin."""
 
+import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from fakes.line_desk import CHAIN, ELSEWHERE, LineDesk
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountSnapshot
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.venues.alpaca.account_messages import instrument_of
 
@@ -115,6 +118,24 @@ def test_what_a_person_buys_outside_the_market_is_a_difference_and_no_stop_calls
         assert mode == "REDUCING"
         assert reason == f"not flat in time: the venue shows +2 {stranger}"
         assert sum(request.path == "/v2/positions" for request in bench.requests) < 300
+
+
+def test_quotes_are_asked_of_what_is_held_and_known():
+    view = SimpleNamespace(
+        positions=[
+            SimpleNamespace(instrument_id=number, quantity=Decimal(quantity))
+            for number, quantity in [(0, 2), (1, 0), (None, 3), (2, -1)]
+        ]
+    )
+    asked = []
+
+    class Quotes:
+        async def quotes(self, numbers):
+            asked.append(numbers)
+            return ("quote",)
+
+    assert asyncio.run(quotes_of_holdings(Quotes(), view)) == ("quote",)
+    assert asked == [[0, 2]]
 
 
 @pytest.mark.parametrize(

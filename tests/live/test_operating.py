@@ -15,13 +15,15 @@ from fakes.live import LiveBench, follower, until, walk
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
+from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder
 from scalpdesk.live.reconciliation import UnknownOrders
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import Agenda, OrderlyStop, SessionCalendar, StopMode, deadline_ns, session_of
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
+from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import LiveToken, VenueClock
 
 HALF_DAY = date(2024, 7, 3)
@@ -101,6 +103,16 @@ def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
     assert asked == [5, 6, 8, 11, 15]
 
 
+@pytest.mark.parametrize(("state", "asks"), [(OrderState.UNKNOWN, True), (OrderState.WORKING, False)])
+def test_an_order_of_which_there_was_proof_is_asked_about_again_only_while_it_stays_unknown(state, asks):
+    order = SimpleNamespace(state=OrderState.UNKNOWN, venue_order_id="v1")
+    unknown = UnknownOrders({"a": order}, 1.0)
+    assert list(unknown.due(0.0)) == ["a"]
+    order.state = state
+    unknown.settle("a")
+    assert list(unknown.due(1.0)) == (["a"] if asks else [])
+
+
 @pytest.mark.parametrize(
     ("held", "orders", "reason"),
     [
@@ -128,6 +140,19 @@ def test_a_flatten_ends_when_the_venue_shows_it_flat_and_foreign_orders_do_not_b
     stop.check(view)
     assert stop.reason == reason
     assert bool(asked) == (not reason)
+
+
+@pytest.mark.parametrize(("live", "held"), [(["desk-1"], []), ([], [0])])
+def test_a_flatten_goes_on_while_the_desk_itself_has_an_order_or_a_position(live, held):
+    asked = []
+    desk = SimpleNamespace(
+        orders=SimpleNamespace(live=dict.fromkeys(live), orders={}),
+        positions=SimpleNamespace(held=lambda: held),
+    )
+    stop = OrderlyStop(SimpleNamespace(desk=desk), asked.append)
+    stop.mode = StopMode.FLATTEN
+    stop.check(SimpleNamespace(ts_recv_ns=20, positions=[], open_orders=[]))
+    assert (stop.reason, asked) == ("", [])
 
 
 # the account's lock ---------------------------------------------------------------------------------
@@ -257,6 +282,10 @@ def test_status_and_why_tell_what_a_desk_does(tmp_path):
     desk = _Desk(bench)
     shown = asyncio.run(_in_loop(lambda: status(desk.header, desk.runner)))
     json.dumps(shown)
+    events = [event for step, _ in JournalReader(bench.run_dir).steps() for event in step]
+    assert shown["events"] == len(events)
+    assert shown["reconciled"] == from_ns(bench.runner.queries.latest.ts_recv_ns).isoformat()
+    assert [text.split()[0] for text in shown["notices"]] == ["connected", "disconnected"]
     assert shown["mode"] == "ACTIVE"
     assert shown["positions"]["SPY"]["quantity"] == "25"
     assert shown["differences"] == []

@@ -1,6 +1,7 @@
 """The live loop on a simulated venue: what reaches the venue, what comes back, and dying at any step."""
 
 import asyncio
+import math
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -101,6 +102,22 @@ def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
     assert bench.runner.state.counters["doubts_resolved"] >= 1
     assert bench.differences() == []
     assert bench.engine.desk.positions.quantity(SHARE) == 12
+
+
+def test_an_order_that_the_venue_has_proved_is_not_asked_about_again(tmp_path):
+    bench = bench_on(tmp_path, strategy=lambda: follower(10, limit="400"))  # far below: it rests
+    due = []
+
+    async def doubt(bench):
+        await until(lambda: any(order.venue_order_id for order in bench.engine.desk.orders.live.values()))
+        (name,), unknown = bench.engine.desk.orders.live, bench.runner._unknown
+        unknown.add(name)
+        due.append(list(unknown.due(math.inf)))
+        await bench.runner._resolve(name)
+        due.append(list(unknown.due(math.inf)))
+
+    assert bench.live(meanwhile=doubt) is not None
+    assert due == [["t-000001"], []]
 
 
 def test_halt_cancels_what_works_and_sends_no_more(tmp_path):
@@ -221,6 +238,25 @@ def test_a_timer_set_twice_fires_once_live_and_in_a_backtest(tmp_path):
     assert bench_on(tmp_path, strategy=strategy).live() is not None
     run_tape(walk(), strategy())
     assert [one.wakes.count(Wake.TIMER) for one in made] == [1, 1]
+
+
+def test_a_timer_set_before_the_death_fires_after_it(tmp_path):
+    def think(view, wake, event):
+        if wake is Wake.SESSION and view.now_ns == view.session.open_ns:
+            return (SetTimer("later", view.session.open_ns + 33 * 60 * 1_000_000_000),)
+        return ()
+
+    made = []
+
+    def strategy():
+        made.append(Scripted(think))
+        return made[-1]
+
+    bench = bench_on(tmp_path, strategy=strategy)
+    assert bench.live(dies_at=9) is None
+    assert Wake.TIMER not in made[0].wakes
+    assert bench.live() is not None
+    assert made[1].wakes.count(Wake.TIMER) == 1
 
 
 def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):
