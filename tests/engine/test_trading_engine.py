@@ -18,7 +18,16 @@ from scalpdesk.core.events import (
     TimerEvent,
     TradeEvent,
 )
-from scalpdesk.core.intents import CancelIntent, CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.intents import (
+    CancelIntent,
+    CancelOrder,
+    Decision,
+    LegOrders,
+    OrderIntent,
+    Purpose,
+    SetTimer,
+    Side,
+)
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
@@ -148,6 +157,23 @@ def test_a_proposal_becomes_a_decision_and_its_orders_in_this_order(desk):
         ("t-000001", 10),
         ("t-000002", 5),
     ]
+
+
+def test_legs_that_are_to_go_as_one_leave_as_one_order_of_the_proposal(desk):
+    legs = tuple(buy(number, 1, Purpose.OPEN) for number in (1, 2))
+
+    def think(view, wake, event):
+        if wake is not Wake.PRICE:
+            return ()
+        return (Proposal(DecisionKind.ENTRY, ("because",), {}, legs, leg_orders=LegOrders.COMBO),)
+
+    one = desk(Scripted(think, [EveryQuote(0)]))
+    one.quote(1, 5.00, 5.10)
+    one.quote(2, 4.00, 4.10)
+    decision, combo = one.quote(0, 499.99, 500.01)
+    assert decision.client_order_ids == tuple(leg.client_order_id for leg in combo.legs)
+    assert [leg.instrument_id for leg in combo.legs] == [1, 2]
+    assert one.engine.desk.orders.live.keys() == set(decision.client_order_ids)
 
 
 def test_all_or_none_sends_none_when_one_leg_is_refused(desk):

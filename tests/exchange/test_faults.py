@@ -317,8 +317,9 @@ def test_files_that_are(tmp_path):
     path = tmp_path / "faults.json"
     path.write_text('{"faults": [{"name": "late_ack", "seconds": 2}]}')
     assert load_faults(path) == [Fault("late_ack", seconds=2.0)]
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
         load_faults(tmp_path / "none.json")
+    assert refused.value.fix == "No such file or directory"
 
 
 @given(st.integers(0, 10_000))

@@ -44,7 +44,7 @@ TESTS = {
     "simulation": ("simulation", "exchange"),
     "venues": ("venues", "exchange", "live"),
     "live": ("live", "regime", "venues"),
-    "engine": ("engine", "live", "determinism"),
+    "engine": ("engine", "backtesting", "live", "determinism"),
 }
 """Folders of a package's tests where they are not the one of its name alone."""
 SHARED_TESTS = ("conformance", "faults", "property")

@@ -95,6 +95,22 @@ def test_it_looks_at_once_and_again_and_ends_when_told(shelf, clock, posted):
     assert not any(thread.name == "gamma-exposure" for thread in threading.enumerate())
 
 
+def test_between_two_looks_it_waits(shelf, clock, posted, monkeypatch):
+    looks = []
+    watch = watch_of(shelf, clock, posted, every_seconds=3_600.0)
+    look = watch.look
+
+    def counted():
+        looks.append(1)
+        look()
+
+    monkeypatch.setattr(watch, "look", counted)
+    watch.start()
+    posted.get(timeout=PATIENCE_SECONDS)
+    watch.stop(PATIENCE_SECONDS)
+    assert len(looks) == 1
+
+
 def test_a_store_that_hangs_keeps_nobody_from_ending_and_its_late_answer_is_not_posted(shelf, clock, posted):
     shelf.may_answer.clear()
     watch = watch_of(shelf, clock, posted)

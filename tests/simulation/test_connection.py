@@ -25,7 +25,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
-from scalpdesk.simulation.orders import Cause, Changes, OrderRequest, Refused
+from scalpdesk.simulation.orders import Cause, Changes, LegRequest, OrderRequest, Refused, Structure
 
 D = Decimal
 MS = 1_000_000
@@ -350,6 +350,34 @@ def test_two_legs_are_filled_within_their_net_limit_or_wait(exchange, order, net
         venue.send(CancelOrder("o-2"), T)  # one leg stands for all
         assert kinds(venue.take_due(T)) == ["OrderCancelled"] * 2
         assert venue.working == {}
+
+
+def test_a_combo_with_a_leg_of_a_name_that_was_used_is_refused():
+    broker, account = broker_of()
+    for number, mid in enumerate((500.0, 8.0, 7.0)):
+        broker.on_quote(quote(number, T, mid, mid + 0.1))
+    market = OrderType.MARKET
+    broker.submit(account.name, OrderRequest("SPY", Side.BUY, market, quantity=D(1), client_order_id="a"))
+    symbols = [broker.ledger.instruments[number].symbol for number in (1, 2)]
+    legs = tuple(LegRequest(symbol, D(1), Side.BUY, client_order_id="a") for symbol in symbols)
+    wanted = OrderRequest("", None, market, quantity=D(1), structure=Structure.MLEG, legs=legs)
+    with pytest.raises(Refused) as refused:
+        broker.submit(account.name, wanted)
+    assert refused.value.cause is Cause.DUPLICATE_CLIENT_ID
+
+
+def test_a_corrected_execution_is_taken_back_as_such_and_booked_again_at_the_new_price(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    venue.take_due(T)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.correct(execution, D(499))
+    venue.on_quote(quote(0, T + 1, 499.99, 500.01))
+    busted, filled = venue.take_due(T + 1)
+    assert (busted.execution_id, busted.is_corrected) == (execution.execution_id, True)
+    assert (filled.quantity, filled.price) == (10, 499)
+    assert venue.account.cash == D(100_000) - 4_990
 
 
 def test_an_order_that_came_before_any_price_is_judged_when_it_trades(exchange, order):

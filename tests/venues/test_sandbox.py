@@ -19,6 +19,7 @@ from scalpdesk.core.events import (
     OrderFilled,
     PositionChanged,
     QuoteEvent,
+    TradingHalt,
 )
 from scalpdesk.core.intents import (
     CancelOrder,
@@ -185,6 +186,23 @@ def test_a_fault_beside_the_desk_ends_the_session_and_is_named():
     assert (first.kind, second.bid) == (NoticeKind.CONNECTED, 500.00)
     assert (third.kind, third.name) == (NoticeKind.DEAD, "internal_fault")
     assert "a fault of the data gateway" in third.detail
+
+
+@pytest.mark.parametrize(("halts", "fills"), [([True], 0), ([True, False], 1)])
+def test_a_halt_of_the_data_stops_the_broker_until_it_is_over(halts, fills):
+    class HaltedData(NoData):
+        async def events(self):
+            yield quote(SHARE, OPEN_NS, 500.00, 500.02)
+            for is_halted in halts:
+                yield TradingHalt(SHARE, OPEN_NS, OPEN_NS, is_halted)
+
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made._data = HaltedData()
+        await made._pump()
+        return sent(made, order(), OPEN_NS)
+
+    assert kinds(asyncio.run(scenario())) == [OrderAccepted] + [OrderFilled] * fills
 
 
 def test_a_resting_order_is_filled_by_a_later_quote_before_the_desk_sees_it():

@@ -3,16 +3,26 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from fakes.broker import connect
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.clock import FollowingClock
-from scalpdesk.core.events import GammaExposureEvent, OrderNotFound, OrderRejected, QuoteEvent
+from scalpdesk.core.events import (
+    GammaExposureEvent,
+    OrderAccepted,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    QuoteEvent,
+)
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
-from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+from scalpdesk_testing.virtual_time import VirtualLoop
 
 SESSION = session_on(DAY)
 
@@ -70,6 +80,36 @@ def test_an_id_that_is_sent_again_is_noted():
     assert venue.record.duplicates == []
     venue.take(order("a"))
     assert venue.record.duplicates == ["a"]
+
+
+def test_a_gateway_that_connects_learns_of_an_order_what_the_journal_has_not():
+    venue = played()
+    venue.take(order())
+    while len(venue.record.history.get("a", ())) < 2:
+        venue.step()
+    accepted, filled = venue.record.history["a"]
+    assert (type(accepted), type(filled)) == (OrderAccepted, OrderFilled)
+    booked = {filled.execution_id: (filled.quantity, filled.price)}
+    assert venue.record.missed(KnownOrder(order())) == [accepted, filled]
+    assert venue.record.missed(KnownOrder(order(), venue_order_id="sim-1")) == [filled]
+    assert venue.record.missed(KnownOrder(order(), venue_order_id="sim-1", executions=booked)) == []
+
+
+def test_at_a_pace_of_sixty_a_market_minute_takes_a_second():
+    loop = VirtualLoop()
+
+    async def scenario():
+        gateway = SimulatedGateway(played(), FollowingClock(), pace=60.0)
+        await gateway.connect()
+        await gateway.subscribe([InstrumentId(0)])
+        came = [loop.time() async for item in gateway.events() if isinstance(item, QuoteEvent)]
+        await gateway.close()
+        return came
+
+    try:
+        assert loop.run_until_complete(scenario()) == pytest.approx([30.0] * 3 + [32.0] * 3)  # 10:00, 10:02
+    finally:
+        loop.close()
 
 
 def test_a_line_that_is_cut_loses_commands_and_counts_them():

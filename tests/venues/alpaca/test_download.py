@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,19 @@ import pytest
 
 from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.cli.main import main
-from scalpdesk.core.errors import ArgumentError, DataError, RetryError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.venues.alpaca.history import AlpacaHistory, _bars, _dividend
 
 pytest.importorskip("alpaca")
 BAR = {"t": "2026-11-20T14:30:00Z", "o": 1.0, "h": 2.0, "l": 0.5, "c": 1.5, "v": 10}
+
+
+def test_without_the_vendors_package_a_download_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "alpaca.data.historical", None)
+    with pytest.raises(ConfigError, match="a package that is not installed") as refused:
+        AlpacaHistory(Key("k"), Key("s"))
+    assert "scalpdesk[alpaca]" in refused.value.fix
 
 
 @contextmanager

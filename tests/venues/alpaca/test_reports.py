@@ -305,6 +305,13 @@ def test_a_data_stream_is_subscribed_to_once_the_keys_are_taken_and_not_before(l
         assert sent == ["auth"]
 
 
+def test_nothing_is_sent_on_a_stream_without_a_connection():
+    async def scenario():
+        return await quiet_gateway()._stream.send(b"{}")
+
+    assert asyncio.run(scenario()) is False
+
+
 def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
     def use_up(gateway):
         gateway._orders.is_open = True
