@@ -13,6 +13,7 @@ from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import ExpirySmile
+from scalpdesk.pricing.svi import SviSmile
 
 NOON = at("12:00")
 SHARE, CALL, PUT = 0, 1, 2
@@ -119,12 +120,18 @@ def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):
     assert found.deviation == pytest.approx(0.04 / np.sqrt(12.0) / ((up - down) / 2e-4), rel=1e-4)
 
 
+def test_one_volatility_of_a_smile_is_that_of_the_array_to_the_last_digit():
+    smile = ExpirySmile(200.0, 0.1, 0.08, SviSmile(-0.0004, 0.02, -0.45, 0.01, 0.06), 9, (-0.3, 0.3))
+    k = np.random.default_rng(7).uniform(-0.5, 0.5, 2000)
+    assert [smile.vol(each) for each in k.tolist()] == smile.vols(k).tolist()
+
+
 class Smile:
     """Volatility 0.2 at the forward, and 0.1 more for each unit of ln(strike)."""
 
     years = variance_years = 0.1
 
-    def vols(self, log_moneyness):
+    def vol(self, log_moneyness):
         return 0.2 + 0.1 * log_moneyness
 
 

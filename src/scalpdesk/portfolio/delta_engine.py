@@ -59,7 +59,8 @@ MODEL_DECIMALS = 8
 class Valuation(msgspec.Struct, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
 
-    mark: float
+    quoted: float | None
+    """Mark of the quote; None of an option whose quote was lost."""
     spot: float
     years: float
     rate: float
@@ -70,10 +71,18 @@ class Valuation(msgspec.Struct, gc=False):
     """Price and Greeks here and now at any volatility."""
     dividend_yield: float = 0.0
     """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
-    is_modelled: bool = False
-    """Whether the quote was lost: the mark is then the model's, at the last volatility and present spot."""
     own_greeks: OptionGreeks | None = None
     """At its own volatility, once they were asked for; see :attr:`greeks`."""
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether the quote was lost: the mark is the model's, at the last volatility and present spot."""
+        return self.quoted is None
+
+    @property
+    def mark(self) -> float:
+        """Value of one unit, worked out by the model when first asked for where the quote was lost."""
+        return round(self.greeks.price, MODEL_DECIMALS) if self.quoted is None else self.quoted
 
     @property
     def greeks(self) -> OptionGreeks:
@@ -106,6 +115,14 @@ class _Option(NamedTuple):
     underlying: InstrumentId
     expires_ns: int
     expiry: _Expiry
+
+
+class _QuotedVol(NamedTuple):
+    """Volatility of a lost quote, by the calendar, at its own instant."""
+
+    vol: float
+    years_by_clock: float
+    """Calendar years to expiry from then over those of the variance clock; 0 without any."""
 
 
 class OptionValuer(Protocol):
@@ -208,7 +225,7 @@ class DeltaEngine:
         """By id, of all that was asked for; None for what is no option."""
         self._expiries: dict[tuple[str, str, date], _Expiry] = {}
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
-        self._lost: dict[InstrumentId, tuple[QuoteEvent, tuple[QuoteEvent, float] | None]] = {}
+        self._lost: dict[InstrumentId, tuple[QuoteEvent, _QuotedVol | None]] = {}
         """Quotes that were lost, and the volatilities that stand for them."""
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
         self._strike_vols = StrikeVols(
@@ -373,11 +390,15 @@ class DeltaEngine:
             at_ns, old_quote, old_spot, was_fresh, valuation = cached
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
-        years = self._years_to(expires_ns, now_ns)
-        spot, dividend_yield = mark_price(spot_quote), self._yield_of(expiry, contract, now_ns)
+        years, spot = self._years_to(expires_ns, now_ns), mark_price(spot_quote)
+        until_ns = expiry.carry_until_ns  # nearly always it is known: a call less
+        if until_ns is not None and now_ns < until_ns:
+            dividend_yield = expiry.dividend_yield
+        else:
+            dividend_yield = self._yield_of(expiry, contract, now_ns)
         found: Valuation | None = None
         if years > 0.0 and spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]:
-            found = self._modelled(instrument_id, contract, now_ns, spot, years, dividend_yield)
+            found = self._modelled(instrument_id, contract, expires_ns, now_ns, spot, years, dividend_yield)
         if found is None:
             found = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
         self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, found)
@@ -416,6 +437,7 @@ class DeltaEngine:
         self,
         instrument_id: InstrumentId,
         contract: OptionContract,
+        expires_ns: int,
         now_ns: int,
         spot: float,
         years: float,
@@ -425,31 +447,25 @@ class DeltaEngine:
 
         The volatility is kept on the variance clock: by the calendar it falls through a session.
         """
-        known = self._vol_when_quoted(instrument_id, contract)
+        known = self._vol_when_quoted(instrument_id, contract, expires_ns)
         if known is None:
             strike = self.strike_vol(instrument_id, now_ns) or self._strike_vols.last(contract)
             if strike is None:
                 return None
             vol = strike.vol
         else:
-            quoted, vol = known
-            expires_ns, then_ns = expiry_instant_ns(contract), quoted.ts_event_ns
-            left, left_then = (self.variance_years(at_ns, expires_ns) for at_ns in (now_ns, then_ns))
-            if left > 0.0 and left_then > 0.0:
-                vol *= math.sqrt(self.years(contract, then_ns) / left_then * left / years)
+            vol, left = known.vol, self.variance_years(now_ns, expires_ns)
+            if left > 0.0 and known.years_by_clock > 0.0:
+                vol *= math.sqrt(known.years_by_clock * left / years)
         rate = self.rate(years)
         greeks_at = partial(
             self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
         )
-        found = Valuation(
-            math.nan, spot, years, rate, vol, False, greeks_at, dividend_yield, is_modelled=True
-        )
-        found.mark = round(found.greeks.price, MODEL_DECIMALS)
-        return found
+        return Valuation(None, spot, years, rate, vol, False, greeks_at, dividend_yield)
 
     def _vol_when_quoted(
-        self, instrument_id: InstrumentId, contract: OptionContract
-    ) -> tuple[QuoteEvent, float] | None:
+        self, instrument_id: InstrumentId, contract: OptionContract, expires_ns: int
+    ) -> _QuotedVol | None:
         """Return a lost quote and its volatility at the spot of its own instant.
 
         What it was last asked for at would depend on how often the book is marked: that, and the quote it was
@@ -459,10 +475,16 @@ class DeltaEngine:
         lost = self._lost.get(instrument_id)
         if lost is not None and lost[0] is quote:
             return lost[1]
-        found = self._last_vol.get(instrument_id)
+        known = self._last_vol.get(instrument_id)
         if quote is not None:
             own = self._strike_vols.quoted(instrument_id, quote, self._instruments.id_of(contract.underlying))
-            found = found if own is None else (quote, own[0])
+            known = known if own is None else (quote, own[0])
+        found = None
+        if known is not None:
+            then_ns = known[0].ts_event_ns
+            left = self.variance_years(then_ns, expires_ns)
+            found = _QuotedVol(known[1], self._years_to(expires_ns, then_ns) / left if left > 0.0 else 0.0)
+        if quote is not None:
             self._lost[instrument_id] = quote, found
         return found
 
@@ -535,9 +557,9 @@ class DeltaEngine:
         if smile is None or spot is None:
             return None
         forward = self._forward(option, spot, now_ns)
-        k = math.log(float(contract.strike) / forward) + np.array(steps)
-        found: list[float] = (smile.vols(k) * math.sqrt(smile.variance_years / smile.years)).tolist()
-        return found
+        k = math.log(float(contract.strike) / forward)
+        by_calendar = math.sqrt(smile.variance_years / smile.years)
+        return [smile.vol(k + step) * by_calendar for step in steps]
 
     def _forward(self, option: _Option, spot: float, now_ns: int) -> float:
         contract = option.contract

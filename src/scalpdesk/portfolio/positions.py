@@ -128,7 +128,8 @@ class Position:
 
     def profit(self, mark: Decimal) -> Decimal:
         """Return what it has earned at a mark (currency per unit): realised, open, income less fees."""
-        self._price_trades()
+        if self._trades_priced != len(self._trades):
+            self._price_trades()
         if self.contract_usd:
             unrealized = self.value(mark) - self._cost * self.multiplier
         else:

@@ -91,6 +91,10 @@ class ExpirySmile(NamedTuple):
         """Return volatilities per root year of the variance clock at ln(strike / forward)."""
         return np.sqrt(np.maximum(self.svi.total_variance(log_moneyness), 1e-16) / self.variance_years)
 
+    def vol(self, log_moneyness: float) -> float:
+        """Return the volatility of :meth:`vols` at one ln(strike / forward), to the last digit."""
+        return math.sqrt(max(self.svi.variance_at(log_moneyness), 1e-16) / self.variance_years)
+
     def log_moneyness(self, contract: OptionContract) -> float:
         """Return ln(strike / forward) of a contract."""
         return math.log(float(contract.strike) / self.forward)
@@ -106,7 +110,7 @@ class _Chain(NamedTuple):
 
 
 class _Strike:
-    __slots__ = ("call", "few_ticks", "filter", "measured_ns", "price", "put", "seen", "underlying")
+    __slots__ = ("call", "few_ticks", "filter", "found", "measured_ns", "price", "put", "seen", "underlying")
 
     def __init__(
         self, price: float, underlying: InstrumentId, few_ticks: float, half_life_seconds: float | None
@@ -116,6 +120,8 @@ class _Strike:
         self.put: InstrumentId | None = None
         self.filter = VolFilter() if half_life_seconds is None else VolAverage(half_life_seconds)
         self.measured_ns: int | None = None
+        self.found: StrikeVol | None = None
+        """The filter's state at the last measurement."""
         self.seen: QuoteEvent | None = None
 
 
@@ -171,14 +177,11 @@ class StrikeVols:
         if spot is not None:
             self._measure(strike, mark_price(spot))
         measured_ns = strike.measured_ns
-        if measured_ns is None or now_ns - measured_ns > OLDEST_NS:
-            return None
-        return StrikeVol(strike.filter.vol, strike.filter.deviation)
+        return None if measured_ns is None or now_ns - measured_ns > OLDEST_NS else strike.found
 
     def last(self, contract: OptionContract) -> StrikeVol | None:
         """Return the volatility of a contract's strike as of its last measurement, however old."""
-        strike = self._strikes[_key(contract)]
-        return None if strike.measured_ns is None else StrikeVol(strike.filter.vol, strike.filter.deviation)
+        return self._strikes[_key(contract)].found
 
     def quoted(
         self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId
@@ -373,6 +376,7 @@ class StrikeVols:
         else:
             strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
         strike.measured_ns = quote.ts_event_ns
+        strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation)
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:

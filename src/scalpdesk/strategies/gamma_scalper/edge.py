@@ -442,9 +442,12 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     interest is more than the call and the dividends (Merton 1973).
     """
     assert view.session is not None
-    session, call = view.session, view.instruments[pair.call_id]
+    session = view.session
+    if view.now_ns < session.close_ns - LAST_HOUR_NS:
+        return None
+    call = view.instruments[pair.call_id]
     assert isinstance(call, OptionContract)
-    if view.now_ns < session.close_ns - LAST_HOUR_NS or call.style is not Style.AMERICAN:
+    if call.style is not Style.AMERICAN:
         return None
     calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in pair.legs)
     if calls is None or puts is None or not calls.years > 0.0:

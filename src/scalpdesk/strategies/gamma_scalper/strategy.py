@@ -413,7 +413,8 @@ class GammaScalper:
     def _hold(self, view: DeskView) -> Sequence[Action]:
         assert self._pair is not None
         assert view.session is not None
-        if not held_of(view, self._options):
+        legs = held_of(view, self._options)
+        if not legs:
             return self._start_leaving(view, "the options are gone (expired or settled)")
         reason = first_reason(
             self._exits,
@@ -437,7 +438,7 @@ class GammaScalper:
         moves = self._change_straddle(view) or self._change_size(view)
         if moves:
             return moves
-        return [*surplus_cancels(view), *self.hedger.step(view, held_of(view, self._options))]
+        return [*surplus_cancels(view), *self.hedger.step(view, legs)]
 
     def _change_straddle(self, view: DeskView) -> Sequence[Action]:
         """Sell the straddle and buy another, where that is due; else nothing."""

@@ -61,7 +61,11 @@ Seen = TypeVar("Seen", bound=TradeView)
 
 def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
     """Return the reason of the first rule that has one."""
-    return next((reason for rule in rules if (reason := rule.reason(trade)) is not None), None)
+    for rule in rules:  # a generator costs as much again, and a held position asks at every wake
+        reason = rule.reason(trade)
+        if reason is not None:
+            return reason
+    return None
 
 
 class PluginRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -202,15 +202,16 @@ class DeltaHedger:
         inputs = exposure.inputs
         if at_once:
             inputs = msgspec.structs.replace(inputs, seconds_since_hedge=LONG_AGO_SECONDS)
-        judged = self.band.judge(inputs)
+        judged, unfinished = self.band.judge(inputs), self._unfinished
+        if judged.inside and unfinished is None:
+            return []
         # while an order is on its way its outcome counts in full, and wakes the strategy again
         if view.orders.live_for(number):
             return []
         # of one instant's events the first hedge counts: what the next one shows is not a move yet
         if view.now_ns == self._sent_ns and self._unfinished is None:
             return []
-        unfinished = self._unfinished
-        if (judged.inside and unfinished is None) or view.is_halted(number):
+        if view.is_halted(number):
             return []
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished

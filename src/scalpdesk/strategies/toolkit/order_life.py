@@ -43,6 +43,8 @@ def has_rejected_combo(view: DeskView, legs: Collection[InstrumentId]) -> bool:
 
 def surplus_cancels(view: DeskView) -> list[Action]:
     """Take off what would still add to a position that is whole: a leg may fill after its cancel."""
+    if not view.orders.live:
+        return []
     adding = (order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN)
     why = "the position is whole: take off what would add to it"
     cancels = cancels_of(adding, why)
