@@ -76,10 +76,9 @@ def test_reading_late_is_reading_each(sessions):
             market.hand_over(wanted)
             broker.hand_over(wanted)
             handed = wanted
-            table, places = market.table(np.array([*range(COUNT), -1])), QuoteTable.empty(COUNT + 1)
-            for place in range(COUNT + 1):
-                places.set(place, market[place] if place < COUNT else None)
-            for column, expected in zip(table, places, strict=True):
+            table = market.table(np.array([*range(COUNT), -1]))
+            quotes = QuoteTable.of([*(market[number] for number in range(COUNT)), None])
+            for column, expected in zip(table, quotes, strict=True):
                 np.testing.assert_array_equal(column, expected)
             for number in range(COUNT):
                 expected, got = plain.quotes[number], market[number]

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
+from scalpdesk.core.events import RateEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.deribit import deribit_option
@@ -58,6 +59,26 @@ def market():
     one = Market()
     one.quote(500.0)
     return one
+
+
+def test_valued_together_or_each_alone_is_the_same(market):
+    together, alone = market.engine, market.engine.observer()
+    market.state.apply_rates(RateEvent(NOON, NOON, (1.0,), (0.04,)))
+    for spot in (500.0, 501.0):  # with the same quotes of the options again
+        market.quote(spot, only={0} if spot > 500.0 else None)
+        together.value_together([CALL, PUT, 0], NOON)
+        solved = market.pricer.solved
+        values = [together.value(leg, NOON) for leg in (CALL, PUT)]
+        assert market.pricer.solved == solved
+        for leg, value in zip((CALL, PUT), values, strict=True):
+            expected = alone.value(leg, NOON)
+            assert value.greeks == expected.greeks
+            assert value.greeks_at(0.3) == expected.greeks_at(0.3)
+            for name in value.__struct_fields__:
+                if name not in {"greeks_at", "own_greeks"}:
+                    assert getattr(value, name) == getattr(expected, name)
+            assert together.value(leg, NOON + 1, fresh=False).vol == value.vol
+    assert together.value(0, NOON) is None
 
 
 def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):

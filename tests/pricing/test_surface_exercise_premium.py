@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks
+from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 
 STRIKES = np.array([90.0, 100.0, 110.0])
@@ -43,3 +44,17 @@ def test_quotes_without_any_volatility_stay_unknown():
     sides = np.full((2, 3), np.nan)
     got = implied_vol_through_premium(sides, 100.0, STRIKES, 0.1, True, dividends=[(0.05, 1.0)], **TERMS)
     assert np.isnan(got).all()
+
+
+@pytest.mark.parametrize("years", [1e-3, 0.1, 1.5])
+def test_the_premiums_at_two_yields_are_those_of_a_chain_to_the_last_digit(years):
+    strike, vol, yields = np.array([70.0, 95.0, 100.0, 130.0]), np.array([0.4, 0.2, 0.2, 0.9]), (0.0, 0.0165)
+    found = premiums_at_yields(100.0, strike, years, vol, 0.03, yields)
+    for at, dividend_yield in enumerate(yields):
+        for side, is_call in enumerate((True, False)):
+            expected = exercise_premium(
+                100.0, strike, years, vol, is_call, rate=0.03, dividend_yield=dividend_yield
+            )
+            assert found[at, side].tolist() == expected.tolist()
+    assert found[1].max() > 0.0
+    assert found[0, 0].max() == 0.0

@@ -14,16 +14,17 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import compress
 from typing import Annotated, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
 
@@ -182,6 +183,7 @@ class StraddleSelector:
         far = len(left)
         left = self._near_enough_delta(left, delta_engine, spot, now_ns)
         lopsided = far - len(left)
+        delta_engine.value_together([leg for pair in left for leg in pair.legs], now_ns)
         ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
         for pair in left:
             candidate = self._score(pair, market, delta_engine, now_ns)
@@ -245,12 +247,13 @@ class StraddleSelector:
     def _with_quotes(
         self, pairs: list[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> list[StraddlePair]:
-        good, verdict = QuoteVerdict.GOOD, market.verdict
-        quoted = [
-            pair
-            for pair in pairs
-            if verdict(pair.call_id, now_ns) is good and verdict(pair.put_id, now_ns) is good
-        ]
+        is_good: Sequence[bool] = []
+        if pairs:
+            legs = np.array([[pair.call_id for pair in pairs], [pair.put_id for pair in pairs]]).ravel()
+            table = market.table(legs)
+            good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
+            is_good = good.reshape(2, -1).all(axis=0).tolist()
+        quoted = list(compress(pairs, is_good))
         removed["a good quote on both legs"] = len(pairs) - len(quoted)
         most = self._config.max_spread_fraction
         if most is None:

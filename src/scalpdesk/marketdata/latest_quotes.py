@@ -6,7 +6,7 @@ reads an instrument's latest quote gets the last row up to the present one, as i
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,20 +28,12 @@ class QuoteTable(NamedTuple):
     ts_event_ns: NDArray[np.int64]
     ts_recv_ns: NDArray[np.int64]
 
-    def set(self, at: int, quote: QuoteEvent | None) -> None:
-        """Set the quote of one place; None as never quoted."""
-        if quote is None:
-            self.bid[at] = self.ask[at] = np.nan
-            self.ts_event_ns[at] = self.ts_recv_ns[at] = 0
-        else:
-            self.bid[at], self.ask[at] = quote.bid, quote.ask
-            self.ts_event_ns[at], self.ts_recv_ns[at] = quote.ts_event_ns, quote.ts_recv_ns
-
     @staticmethod
-    def empty(count: int) -> "QuoteTable":
-        """Return a table of so many places, to be set."""
-        prices, stamps = np.empty((2, count)), np.empty((2, count), dtype=np.int64)
-        return QuoteTable(prices[0], prices[1], stamps[0], stamps[1])
+    def of(quotes: Sequence[QuoteEvent | None]) -> "QuoteTable":
+        """Return quotes as columns."""
+        prices = np.array([(np.nan, np.nan) if each is None else (each.bid, each.ask) for each in quotes])
+        stamps = [(0, 0) if each is None else (each.ts_event_ns, each.ts_recv_ns) for each in quotes]
+        return QuoteTable(*prices.reshape(-1, 2).T, *np.array(stamps, dtype=np.int64).reshape(-1, 2).T)
 
 
 class SessionRows:
@@ -212,17 +204,19 @@ class LatestQuotes:
 
         Of a desk alone: ``valid``.
         """
-        rows, found = self._rows, None
-        singly: NDArray[np.bool_] = np.ones(len(numbers), dtype=np.bool_)
-        if rows is not None and rows.upto:
-            at, columns = rows.latest_rows()[numbers], rows.columns
-            stamps = columns.ts_ns[at]
-            found = QuoteTable(columns.bid[at], columns.ask[at], stamps, stamps.copy())
-            singly = (at < 0) | (numbers < 0) | self._is_set[numbers]
-        found = found or QuoteTable.empty(len(numbers))
-        for place in np.flatnonzero(singly).tolist():
-            number = InstrumentId(int(numbers[place]))
-            found.set(place, self[number] if number >= 0 else None)
+        rows = self._rows
+        if rows is None or not rows.upto:
+            kept = (InstrumentId(number) for number in numbers.tolist())
+            return QuoteTable.of([self._kept.get(number) if number >= 0 else None for number in kept])
+        at, columns = rows.latest_rows()[numbers], rows.columns
+        stamps = columns.ts_ns[at]
+        found = QuoteTable(columns.bid[at], columns.ask[at], stamps, stamps.copy())
+        singly = np.flatnonzero((at < 0) | (numbers < 0) | self._is_set[numbers])
+        if len(singly):
+            alone = [InstrumentId(number) for number in numbers[singly].tolist()]
+            quotes = [self[number] if number >= 0 else None for number in alone]
+            for column, values in zip(found, QuoteTable.of(quotes), strict=True):
+                column[singly] = values
         return found
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:

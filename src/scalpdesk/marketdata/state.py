@@ -99,6 +99,14 @@ class MarketView(Protocol):
         """Return the verdict on the latest quote as of ``now_ns``."""
         ...
 
+    def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
+        """Return latest quotes as columns; see :meth:`MarketState.table`."""
+        ...
+
+    def are_fine(self, table: QuoteTable, numbers: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
+        """Return which of a table's quotes are two-sided and fresh; see :meth:`MarketState.are_fine`."""
+        ...
+
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of one unit, None when never quoted."""
         ...
@@ -285,10 +293,7 @@ class MarketState:
         quotes = self.quotes
         if isinstance(quotes, LatestQuotes):
             return quotes.table(numbers)
-        found = QuoteTable.empty(len(numbers))
-        for place, number in enumerate(numbers.tolist()):
-            found.set(place, quotes[number] if number >= 0 else None)
-        return found
+        return QuoteTable.of([quotes[number] if number >= 0 else None for number in numbers.tolist()])
 
     def are_fine(self, table: QuoteTable, numbers: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
         """Return where :meth:`verdict` is good or locked: two-sided, not crossed, not stale."""

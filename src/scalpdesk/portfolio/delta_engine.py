@@ -132,6 +132,10 @@ class OptionValuer(Protocol):
         """Value one option; see :meth:`DeltaEngine.value`."""
         ...
 
+    def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+        """Value options ahead of :meth:`value`; see :meth:`DeltaEngine.value_together`."""
+        ...
+
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
         ...
@@ -432,6 +436,65 @@ class DeltaEngine:
             self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
         )
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
+
+    def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+        """Value options now, so that :meth:`value` has the answer at hand: in half the time for fifty.
+
+        What is left out, such as an option without a volatility, is valued when it is asked for.
+        """
+        quotes, lost_ns, kind = self._state.quotes, self._state.lost_ns, None
+        terms: dict[_Expiry, tuple[float, float, float]] = {}
+        places: list[tuple[InstrumentId, QuoteEvent, QuoteEvent, OptionContract]] = []
+        rows: list[tuple[float, ...]] = []
+        for number in numbers:
+            option = self._options.get(number) or self._option(number)
+            if option is None:
+                continue
+            contract, underlying, expires_ns, expiry = option
+            quote, spot_quote = quotes[number], quotes[underlying]
+            if quote is None or spot_quote is None:
+                continue
+            cached = self._cache.get(number)
+            if cached is not None and cached[0] == now_ns and cached[1] is quote and cached[3]:
+                continue
+            carry = terms.get(expiry)
+            if carry is None:
+                years = self._years_to(expires_ns, now_ns)
+                carry = years, self.rate(years), self._yield_of(expiry, contract, now_ns)
+                terms[expiry] = carry
+            own_kind = contract.style, contract.currency == contract.root
+            kind = kind or own_kind
+            is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
+            if is_lost or carry[0] <= 0.0 or own_kind != kind:
+                continue
+            places.append((number, quote, spot_quote, contract))
+            rows.append((mark_price(quote), mark_price(spot_quote), float(contract.strike), *carry))
+        if not places:
+            return
+        is_call = np.array([contract.is_call for _, _, _, contract in places])
+        columns = np.array(rows).T.copy()
+        vols, greeks = self._pricer.vols_and_greeks(places[0][3], columns[0], is_call, *columns[1:])
+        for place, row, vol, own in zip(places, rows, vols.tolist(), greeks.T.tolist(), strict=True):
+            if math.isnan(vol):
+                continue
+            number, quote, spot_quote, contract = place
+            mark, spot, _, years, rate, dividend_yield = row
+            greeks_at = partial(
+                self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
+            )
+            found = Valuation(
+                mark,
+                spot,
+                years,
+                rate,
+                vol,
+                True,
+                greeks_at,
+                dividend_yield,
+                own_greeks=OptionGreeks._make(own),
+            )
+            self._last_vol[number] = quote, vol
+            self._cache[number] = now_ns, quote, spot_quote, True, found
 
     def _modelled(
         self,

@@ -15,7 +15,7 @@ from scalpdesk.pricing.kernels.american import (
 from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, european_iv
 from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.european import certain_greeks
+from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks
 from scalpdesk.pricing.kernels.normal import Floats, log_ratio, norm_cdf, norm_pdf
 from scalpdesk.pricing.kernels.premium import premium_and_vega
 from scalpdesk.pricing.kernels.tables import (
@@ -274,3 +274,40 @@ def fill_quoted(
             nine = boundless_greeks(phi[i], S[i], K[i], T[i], vol[i], r[i], q[i], False)
         for j in range(9):
             columns[j, i] = nine[j]
+
+
+@kernel
+def fill_premiums(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    remembered: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    slots: NDArray[np.int64],
+    tables: Floats,
+    bounds: Floats,
+    out: Floats,
+) -> None:
+    """American less European price of each element, from the arguments of ``fill_american``.
+
+    Without the other Greeks: in less than half the time.
+    """
+    rows = np.empty(2 * TERMS)
+    w = np.empty(premium.ROOM)
+    for i in range(S.size):
+        m, years = slots[i], remembered[i]
+        if m >= 0:
+            two_rows_from_table(tables[m], bounds[m, 1], v[i], rows)
+            stretch = math.sqrt(years / bounds[m, 0])
+            value, _, depth = premium_and_vega(phi[i], S[i] / K[i], years, v[i], r[i], q[i], rows, stretch, w)
+            if depth >= 0.0:
+                price = phi[i] * (S[i] - K[i])
+            else:
+                price = european_greeks(phi[i], S[i], K[i], years, v[i], r[i], q[i])[0] + K[i] * value
+                price = max(price, certain_greeks(phi[i], S[i], K[i], years, r[i], q[i], True)[0])
+        else:
+            price = boundless_greeks(phi[i], S[i], K[i], years, v[i], r[i], q[i], False)[0]
+        out[i] = max(price - european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])[0], 0.0)

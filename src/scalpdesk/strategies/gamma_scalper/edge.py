@@ -6,6 +6,7 @@ that the straddle is repriced on, are on the run's variance clock.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -346,11 +347,14 @@ class StraddleEdge:
         level = self._config.level
         own = level_of(SviVols(smile.svi, smile.variance_years), smile.variance_years, level)
         before, after = (0.0, 0.0), (smile.variance_years, own**2 * smile.variance_years)
-        expires_ns = expiry_instant_ns(contract)
+        # of a listing of years only the weeks up to the straddle's expiry
+        start, end = (
+            bisect_left(self._expiries, (contract.root, at_ns, InstrumentId(0)))
+            for at_ns in (view.now_ns + 1, expiry_instant_ns(contract))
+        )
         sooner = [
             (view.delta_engine.variance_years(view.now_ns, at_ns), leg)
-            for root, at_ns, leg in self._expiries
-            if root == contract.root and view.now_ns < at_ns < expires_ns
+            for _, at_ns, leg in self._expiries[start:end]
         ]
 
         def nearest(sides: Iterable[tuple[float, InstrumentId]]) -> tuple[float, float] | None:
