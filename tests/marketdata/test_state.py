@@ -71,6 +71,17 @@ def test_a_quote_out_of_order_is_counted_and_dropped(state):
     assert state.apply_quote(QuoteEvent(0, 20, 30, 501.0, 501.2, 1, 1))  # the same instant is in order
 
 
+def test_the_quotes_in_force_at_some_instants_are_those_at_each(state):
+    state.keep_quotes(0)
+    for at_ns in (10, 12, 12, 15):
+        state.apply_quote(quote(0, at_ns, 499.0 + len(state.recent[0]), 501.0 + len(state.recent[0])))
+    stamps = [12, 9, 15, 14, 10, 99]
+    found = state.quotes_in_force(0, stamps)
+    assert found == [state.quote_in_force(0, at_ns) for at_ns in stamps]
+    assert [None if each is None else each.bid for each in found] == [501.0, None, 502.0, 501.0, 499.0, 502.0]
+    assert state.quotes_in_force(0, []) == []
+
+
 @pytest.mark.parametrize(("number", "limit_seconds"), [(0, 5), (1, 60)])
 def test_a_quote_goes_stale_by_the_kind_of_its_instrument(state, number, limit_seconds):
     state.apply_quote(quote(number, 0, 1.0, 1.1))

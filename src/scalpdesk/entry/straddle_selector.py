@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import compress
 from typing import Annotated, Literal
 
 import msgspec
@@ -247,13 +246,11 @@ class StraddleSelector:
     def _with_quotes(
         self, pairs: list[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> list[StraddlePair]:
-        is_good: Sequence[bool] = []
-        if pairs:
-            legs = np.array([[pair.call_id for pair in pairs], [pair.put_id for pair in pairs]]).ravel()
-            table = market.table(legs)
-            good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
-            is_good = good.reshape(2, -1).all(axis=0).tolist()
-        quoted = list(compress(pairs, is_good))
+        calls, puts = [pair.call_id for pair in pairs], [pair.put_id for pair in pairs]
+        legs = np.array([*calls, *puts], dtype=np.int64)
+        table = market.table(legs)
+        good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
+        quoted = [pairs[place] for place in np.flatnonzero(good.reshape(2, -1).all(axis=0)).tolist()]
         removed["a good quote on both legs"] = len(pairs) - len(quoted)
         most = self._config.max_spread_fraction
         if most is None:

@@ -177,6 +177,8 @@ class LatestQuotes:
         self._until = [-1] * instruments
         self._is_set = np.zeros(instruments, dtype=np.bool_)
         """Instruments that were set, or handed over, since the session's first row."""
+        self._before = QuoteTable.of(())
+        """Quotes by instrument as the session began, of a desk's."""
         self._rows: SessionRows | None = None
         self._handed_over: Collection[int] = frozenset()
 
@@ -211,12 +213,17 @@ class LatestQuotes:
         at, columns = rows.latest_rows()[numbers], rows.columns
         stamps = columns.ts_ns[at]
         found = QuoteTable(columns.bid[at], columns.ask[at], stamps, stamps.copy())
-        singly = np.flatnonzero((at < 0) | (numbers < 0) | self._is_set[numbers])
-        if len(singly):
-            alone = [InstrumentId(number) for number in numbers[singly].tolist()]
+        is_quiet = at < 0
+        if is_quiet.any():
+            quiet = numbers[is_quiet]
+            for column, before in zip(found, self._before, strict=True):
+                column[is_quiet] = before[quiet]
+        is_alone = self._is_set[numbers] | (numbers < 0)
+        if is_alone.any():
+            alone = [InstrumentId(number) for number in numbers[is_alone].tolist()]
             quotes = [self[number] if number >= 0 else None for number in alone]
             for column, values in zip(found, QuoteTable.of(quotes), strict=True):
-                column[singly] = values
+                column[is_alone] = values
         return found
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
@@ -231,6 +238,13 @@ class LatestQuotes:
         # a span of years lists a hundred times what a session quotes
         for number in () if self._rows is None else self._rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]
+        if self._valid:
+            is_first = self._rows is None
+            changed = np.arange(self._count) if is_first else np.flatnonzero(self._is_set)
+            quotes = QuoteTable.of([self._kept.get(InstrumentId(number)) for number in changed.tolist()])
+            self._before = quotes if is_first else self._before
+            for column, values in zip(self._before, quotes, strict=True):
+                column[changed] = values
         self._kept_from = [-1] * self._count
         self._until = [-1] * self._count
         self._latest = [None] * self._count

@@ -1,5 +1,6 @@
 """Latest market state of every instrument."""
 
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -198,6 +199,19 @@ class MarketState:
             if quote.ts_event_ns <= at_ns:
                 return quote
         return None
+
+    def quotes_in_force(self, instrument_id: InstrumentId, stamps: Sequence[int]) -> list[QuoteEvent | None]:
+        """Return :meth:`quote_in_force` at each of some instants."""
+        self.keep_quotes(instrument_id)
+        tail, oldest_ns = list[QuoteEvent](), min(stamps, default=0)
+        for quote in reversed(self.recent[instrument_id]):
+            tail.append(quote)
+            if quote.ts_event_ns <= oldest_ns:
+                break
+        tail.reverse()
+        times = [quote.ts_event_ns for quote in tail]
+        places = (bisect_right(times, at_ns) - 1 for at_ns in stamps)
+        return [tail[place] if place >= 0 else None for place in places]
 
     def carry_price(
         self, source: InstrumentId, target: InstrumentId, factor: float, at_ns: int, *, paid: float = 0.0

@@ -303,7 +303,7 @@ class StrikeVols:
             step = (len(used) - 1) / (MOST_STRIKES - 1)
             used = used[[round(step * number) for number in range(MOST_STRIKES)]]
         stamps, underlying = table.ts_event_ns[used].tolist(), self._instruments.id_of(contract.underlying)
-        then = [self._state.quote_in_force(underlying, at_ns) for at_ns in stamps]
+        then = self._state.quotes_in_force(underlying, stamps)
         if None in then:
             kept = [place for place, quote in enumerate(then) if quote is not None]
             used, stamps = used[kept], [stamps[place] for place in kept]

@@ -382,12 +382,12 @@ class _Problem:
                 [
                     np.log(max(lowest, 1e-8)),
                     np.log(max(start.b, 1e-6)),
-                    np.arctanh(np.clip(start.rho, -0.999, 0.999)),
+                    np.arctanh(min(max(start.rho, -0.999), 0.999)),
                     start.m,
                     np.log(max(start.s, 1e-3)),
                 ]
             )
-            return np.asarray(np.clip(guess, _LOWER, _UPPER))
+            return np.asarray(np.minimum(np.maximum(guess, _LOWER), _UPPER))
         return self.searched(0.0)
 
     def searched(self, penalty: float) -> Floats:
