@@ -15,7 +15,7 @@ import numpy as np
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -469,5 +469,5 @@ def connect_broker(
         margin=None if config.desk.currency == "USD" else CoinMargin(),
     )
     account = broker.open_account(AccountTerms(cash=cash, positions=positions, currency=config.desk.currency))
-    latency_ns = int(simulation.latency_ms * 1_000_000)
+    latency_ns = int(simulation.latency_ms * NANOS_PER_MS)
     return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=latency_ns)

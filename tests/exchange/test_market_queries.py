@@ -7,9 +7,9 @@ import pytest
 
 from fakes.exchange import DAY_TEXT, Bench, generated
 from fakes.tape import TapeBuilder, at
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.hours import NEVER_NS
 
 TODAY = date.fromisoformat(DAY_TEXT)
 

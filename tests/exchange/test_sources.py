@@ -10,6 +10,7 @@ from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.datasets.embedded import market
 from scalpdesk.exchange.generated import GeneratedSource, strike_step
 from scalpdesk.exchange.launch import rebased, tape_source
@@ -17,7 +18,6 @@ from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, BarBook, TapeSource, combine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import is_session, session_on
-from scalpdesk.simulation.hours import NEVER_NS
 
 
 def played(source):

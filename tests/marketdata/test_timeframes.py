@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
-from scalpdesk.marketdata.bars import DAY_SECONDS, Absent, Timeframes
+from scalpdesk.marketdata.bars import Absent, Timeframes
 
 S = NANOS_PER_SECOND
 MINUTE = 60 * S

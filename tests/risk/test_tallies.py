@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Side
-from scalpdesk.risk.counters import MINUTE_NS, MOST_KEPT, OrderCounters
+from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.risk.counters import MOST_KEPT, OrderCounters
 
 S = 10**9
 FLAT, LONG = Decimal(0), Decimal(5)

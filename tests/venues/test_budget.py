@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Purpose
-from scalpdesk.venues.budget import MINUTE_NS, RequestBudget, Urgency, urgency_of
+from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
 
 
 def spend(budget, urgency, now_ns=0):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
+from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.volatility.nowcast import nowcast
 
 VOL = st.floats(0.03, 1.5)
 SHARE = st.floats(0.01, 1.0)

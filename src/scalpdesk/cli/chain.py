@@ -26,7 +26,7 @@ from scalpdesk.cli.output import (
     print_table,
 )
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import DAYS_PER_YEAR
+from scalpdesk.core.units import DAYS_PER_YEAR, years_between
 
 if TYPE_CHECKING:
     from scalpdesk.instruments.contract import OptionContract
@@ -130,7 +130,7 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     row = last[spot_id]
     spot = 0.5 * (float(quotes.bid[row]) + float(quotes.ask[row]))
     rows = [last.get(number) for number in ids]
-    years = max(expiry_instant_ns(contracts[0]) - now_ns, 0) / 1e9 / 86_400.0 / DAYS_PER_YEAR
+    years = years_between(now_ns, expiry_instant_ns(contracts[0]))
     return {
         "symbol": tape.underlying,
         "data": {"name": tape.name, "kind": tape.kind},

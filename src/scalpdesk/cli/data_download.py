@@ -12,6 +12,7 @@ from scalpdesk.cli.command import Body, DeskGroup, desk_command, settings_from
 from scalpdesk.cli.data import catalog_option, raw_option, show_imports
 from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import progress_bar
+from scalpdesk.core.units import NANOS_PER_MS
 
 MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
 FLUSH_SECONDS = 300.0
@@ -180,17 +181,18 @@ async def _download_coin(
             first, last = ((day - date(1970, 1, 1)).days * 86_400_000 for day in (days[0], days[-1]))
             for symbol in symbols:
                 rows = await history.bars(symbol, first, last + 86_400_000, length="day")
-                is_over = [row for row in rows if row["ts"] <= now_ms * 1_000_000]
+                is_over = [row for row in rows if row["ts"] <= now_ms * NANOS_PER_MS]
                 add_rows(catalog, name, "trades", coin, is_over, report)
             days = []
-        whole = [day for day in days if coin_session(day).close_ns // 1_000_000 < now_ms]
+        whole = [day for day in days if coin_session(day).close_ns // NANOS_PER_MS < now_ms]
         for day in days[len(whole) :]:
             report.note(f"{day} is not over at the venue: not downloaded")
         if whole:
             add_rows(catalog, name, "listings", coin, await history.listings(coin), report)
         for done, day in enumerate(whole):
             progress(done, len(whole), str(day))
-            begin, until = (ns // 1_000_000 for ns in (coin_session(day).open_ns, coin_session(day).close_ns))
+            session = coin_session(day)
+            begin, until = session.open_ns // NANOS_PER_MS, session.close_ns // NANOS_PER_MS
             span = (begin + 1, until + 1)  # what happens at the end belongs to the day that it ends
             jobs = {
                 ("prints", coin): partial(history.prints, coin, *span),

@@ -27,7 +27,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAYS_PER_YEAR
+from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 AGE_IN_QUOTE_INTERVALS = 2.5
 """Quotes older than this many of the data's own intervals are left out of the fit."""
-TRADING_DAYS_PER_YEAR = 252.0
 LADDER_STEPS = 6
 
 
@@ -249,7 +248,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
         )
         for is_call in (True, False)
     ]
-    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / TRADING_DAYS_PER_YEAR, found.years)) * fit.spot
+    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * fit.spot
     spots = fit.spot + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
     left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
     grid = scenario_grid(lines, fit.spot, spots=spots, days_ahead=(0.0, left_days))

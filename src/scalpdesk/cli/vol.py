@@ -21,7 +21,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
     DailyHistory,
@@ -287,12 +287,12 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     from scalpdesk.instruments.sessions import expiry_instant_ns
     from scalpdesk.volatility.variance_time import CALENDAR, US_SESSIONS, convert_vol
 
-    now_ns = tape.sessions[0].open_ns + 300 * NANOS_PER_SECOND
+    now_ns = tape.sessions[0].open_ns + 5 * MINUTE_NS
     ends = {
         contract.expiry: expiry_instant_ns(contract)
         for _, contract in options_in_order(tape.instruments, tape.underlying)
     }
-    later = {expiry: end for expiry, end in ends.items() if end > now_ns + 86_400 * NANOS_PER_SECOND}
+    later = {expiry: end for expiry, end in ends.items() if end > now_ns + DAY_NS}
     target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NANOS_PER_SECOND
     below = max((e for e in later if later[e] <= target_ns), default=None)
     above = min((e for e in later if later[e] > target_ns), default=None)
@@ -314,7 +314,7 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
     total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
     vol = math.sqrt(total / years)
-    end_ns = now_ns + round(years * DAYS_PER_YEAR * 86_400) * NANOS_PER_SECOND
+    end_ns = now_ns + round(years * SECONDS_PER_YEAR) * NANOS_PER_SECOND
     return {
         "vol": vol,
         "reason": None,

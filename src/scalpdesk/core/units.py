@@ -13,12 +13,20 @@ InstrumentId = NewType("InstrumentId", int)
 """Position of an instrument in the desk's :class:`~scalpdesk.instruments.contract.Instruments`."""
 
 NANOS_PER_SECOND = 1_000_000_000
+NANOS_PER_MS = 1_000_000
+MINUTE_NS = 60 * NANOS_PER_SECOND
+HOUR_NS = 60 * MINUTE_NS
+DAY_SECONDS = 86_400
+DAY_NS = DAY_SECONDS * NANOS_PER_SECOND
 NEVER_NS = 2**63 - 1
 """An instant that never comes, UTC nanoseconds."""
 DAYS_PER_YEAR = 365.0
-SECONDS_PER_YEAR = DAYS_PER_YEAR * 86_400.0
+SECONDS_PER_YEAR = DAYS_PER_YEAR * DAY_SECONDS
 """ACT/365 fixed: the day count of every ``years`` argument unless it says otherwise."""
+SESSIONS_PER_YEAR = 252
+"""Trading days of a year of US sessions."""
 
+ZERO = Decimal(0)
 CENT = Decimal("0.01")
 SATOSHI = Decimal("0.00000001")
 """Smallest amount of an account in coin."""

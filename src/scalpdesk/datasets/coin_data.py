@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.datasets.implied_vols import BEFORE_CLOSE_NS, implied_vol_30d
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.manifests import Coverage, Manifest, manifest_to_extend, update_manifest
@@ -44,8 +44,7 @@ from scalpdesk.volatility.variance_time import CALENDAR
 
 Row = Mapping[str, Any]
 DOWNLOADED = "downloaded.json"
-HOUR_NS, DAY_NS = 3_600 * NANOS_PER_SECOND, 86_400 * NANOS_PER_SECOND
-SAMPLE_NS = 300 * NANOS_PER_SECOND
+SAMPLE_NS = 5 * MINUTE_NS
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
 """Days that a trailing realised volatility is taken over."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
@@ -104,7 +105,7 @@ def _key(symbol: str) -> str:
 def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
     manifest = read_manifest(catalog, name)
     files = day_files(catalog, name, "trades", _key(symbol))
-    if not files or manifest.bar_seconds < 86_400:
+    if not files or manifest.bar_seconds < DAY_SECONDS:
         raise DataError(
             f"this data set has no daily bars of {symbol}",
             where="--history, data.daily_history",

@@ -14,7 +14,7 @@ import msgspec
 
 from scalpdesk.core.errors import DataError, Notify
 from scalpdesk.core.events import Event, ImpliedVolEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.datasets.daily_history import STALE_DAYS, VIX_CLOSES, vix_closes_before
 from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 from scalpdesk.datasets.store import HistoryFile
@@ -24,8 +24,8 @@ from scalpdesk.marketdata.tape import MarketTape
 
 FILE = "implied_vol_30d.csv"
 COLUMNS = ("symbol", "session", "implied_vol", "source")
-THIRTY_DAYS = 30.0 / 365.0
-BEFORE_CLOSE_NS = 60 * 10**9
+THIRTY_DAYS = 30.0 / DAYS_PER_YEAR
+BEFORE_CLOSE_NS = MINUTE_NS
 """The close is measured a minute before it: in the last seconds quotes are withdrawn."""
 VIX_SYMBOLS = frozenset({"SPY", "SPX", "XSP"})
 """Symbols whose 30-day implied volatility the VIX is."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.catalog import find_underlying, load_tape
 from scalpdesk.datasets.coin_data import coin_tape
 from scalpdesk.datasets.store import (
@@ -280,8 +280,8 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFinding
     if bool((np.diff(ts) < 0).any()):
         found.unsorted.append(str(path))
     found.outside_hours += 0 if in_coin else _outside_hours(path.stem, ts)
-    lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * 1_000_000_000)
-    found.wrong_bar_length += int((lengths != bar_seconds * 1_000_000_000).sum())
+    lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * NANOS_PER_SECOND)
+    found.wrong_bar_length += int((lengths != bar_seconds * NANOS_PER_SECOND).sum())
     repeats = read_columns(
         connection,
         [path],
@@ -318,8 +318,6 @@ GAP_INTERVALS = 5
 """An underlying that is silent for more than this many usual intervals has a gap."""
 
 
-DAY_SECONDS = 86_400
-"""Bars of a day make no tape: they are known only when the session is over."""
 TRADING = "trading"
 RESEARCH = {
     "prints": "trades",
@@ -446,7 +444,7 @@ def verify_data_set(
     stocked = {table.partition("/")[0] for table, rows in coverage.tables.items() if rows}
     uses = tuple(use for table, use in RESEARCH.items() if table in stocked)
     missing = f"{'tickers' if in_coin else 'quotes'} within a session"
-    if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:
+    if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:  # a day's bar is known too late for a tape
         return VerifyReport(name, base, days, tuple(checks), uses, missing)
     found: list[tuple[date, Check]] = []
     for day in days if session is None else (session,):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
@@ -25,7 +25,6 @@ from scalpdesk.risk.caps import (
 from scalpdesk.risk.checks import risk_of
 from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
 
-ZERO = Decimal(0)
 COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
 MOST_LEGS = 4

@@ -11,7 +11,7 @@ import numpy as np
 from scalpdesk.core.enums import CARRY, ENDED, ChangeCause, Mode
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
-from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
@@ -25,7 +25,6 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.margin import Holding, coin_requirement
 from scalpdesk.strategies.contract import WritableDeskView
 
-ZERO = Decimal(0)
 BUY = Side.BUY
 CLOSE = Purpose.CLOSE
 LOSS_SLACK = 1e-9

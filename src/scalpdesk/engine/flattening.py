@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 
-ZERO = Decimal(0)
 GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0

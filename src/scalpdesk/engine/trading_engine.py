@@ -8,7 +8,6 @@ in who feeds it and who carries its commands away.
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from decimal import Decimal
 from typing import Any, assert_never
 
 from scalpdesk.core.enums import EXERCISED, ChangeCause, DecisionKind, Mode, SessionPhase
@@ -55,7 +54,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     SubmitOrder,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
@@ -66,7 +65,6 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks
 
-ZERO = Decimal(0)
 MARK_TIMER = "mark"
 LOSS_CHECK_NS = NANOS_PER_SECOND
 """The day's loss is judged at current marks as often as this, while the underlying is quoted."""

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.core.units import (
+    DAY_NS,
+    DAYS_PER_YEAR,
+    NANOS_PER_MS,
+    NANOS_PER_SECOND,
+    SECONDS_PER_YEAR,
+    InstrumentId,
+    years_between,
+)
 from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
 from scalpdesk.instruments.contract import (
     Equity,
@@ -102,7 +110,7 @@ class GeneratedSource:
         self.hours: Hours = AlwaysOpen()
         if not 1 <= step_ms <= 60_000:
             raise ArgumentError("a step lasts 1 to 60000 ms", where="step_ms", value=step_ms)
-        self._step_ns = step_ms * 1_000_000
+        self._step_ns = step_ms * NANOS_PER_MS
         self.start_ns = start_ns - start_ns % self._step_ns
         self.open_interest: dict[str, int] = {}
         self.rate_curve = FLAT_ZERO
@@ -251,8 +259,8 @@ class GeneratedSource:
         if walker.priced_at == self._now_ns:
             return
         walker.priced_at = self._now_ns
-        years = np.maximum(walker.expiry_ns - self._now_ns, 0) / NANOS_PER_SECOND / (365.0 * 86_400.0)
-        money = np.log(walker.strikes / walker.price) / np.sqrt(np.maximum(years, 1.0 / 365.0))
+        years = np.maximum(walker.expiry_ns - self._now_ns, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR
+        money = np.log(walker.strikes / walker.price) / np.sqrt(np.maximum(years, 1.0 / DAYS_PER_YEAR))
         vol = walker.character.vol * np.clip(1.0 - 0.15 * money + 0.12 * money**2, 0.6, 2.5)
         walker.prices = greeks(
             walker.price, walker.strikes, years, vol, walker.is_call, style="european"
@@ -270,7 +278,7 @@ class GeneratedSource:
         walker = next((listed for listed in self._walkers if listed.symbol == symbol), None)
         if walker is None or seconds < 60:
             return []
-        first_ns = self.start_ns - HISTORY_DAYS * 86_400 * NANOS_PER_SECOND
+        first_ns = self.start_ns - HISTORY_DAYS * DAY_NS
         start_ns, end_ns = max(start_ns, first_ns), min(end_ns, self.start_ns - 1)
         if start_ns > end_ns:
             return []

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, InstrumentId
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.exchange.alpaca.app import Credential
 from scalpdesk.exchange.deribit.app import API_PATH
@@ -193,7 +193,7 @@ def minute_bars_of_embedded(day: date, symbol: str, count: int = 20) -> list[Bar
     for minutes in minute_bars_before(day, count, InstrumentId(0), underlying=symbol):
         prices = zip(minutes.open, minutes.high, minutes.low, minutes.close, strict=True)
         for end_ns, ohlc, volume in zip(minutes.ends_ns, prices, minutes.volume, strict=True):
-            bars.append(Bar.of_prices(end_ns - 60 * NANOS_PER_SECOND, 60, ohlc, volume, 0))
+            bars.append(Bar.of_prices(end_ns - MINUTE_NS, 60, ohlc, volume, 0))
     return bars
 
 
@@ -211,5 +211,5 @@ def daily_bars_of_embedded(day: date, symbol: str, count: int = 300) -> list[Bar
     for row in rows:
         opened, high, low, close = (round(float(text) / share.points_per_dollar, 2) for text in row[1:5])
         start = session_on(us_date(row[0])).open_ns
-        bars.append(Bar.of_prices(start, 86_400, (opened, high, low, close), 0.0, 0))
+        bars.append(Bar.of_prices(start, DAY_SECONDS, (opened, high, low, close), 0.0, 0))
     return bars

@@ -12,7 +12,7 @@ from typing import Literal
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
@@ -312,7 +312,7 @@ class SimulatedMarket:
         return self.broker.open_account(terms)
 
 
-MAX_SLICE_NS = 60 * 1_000_000_000
+MAX_SLICE_NS = MINUTE_NS
 """Market time played in one step at full speed, so that the event loop gets its turn."""
 
 

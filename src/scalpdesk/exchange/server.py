@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.units import HOUR_NS, NEVER_NS
 from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Answer, Request
@@ -20,7 +21,6 @@ from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStrea
 from scalpdesk.exchange.deribit.app import API_PATH, SOCKET_PATH, DeribitApi
 from scalpdesk.exchange.deribit.rpc import RpcSession
 from scalpdesk.exchange.market import Pace, SimulatedMarket
-from scalpdesk.simulation.hours import NEVER_NS
 
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
 AUTH_SECONDS = 10.0
@@ -31,7 +31,7 @@ INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
 """Instants of the market played per turn of the event loop, and between two looks at the clock."""
 TURN_NS = 20_000_000
 """Wall time after which a turn ends: a busy market must not keep requests waiting."""
-EVENING_NS = 3_600 * 1_000_000_000
+EVENING_NS = HOUR_NS
 """How long a market at full speed continues after its last quote."""
 READ_SECONDS = 5.0
 """How long a market at full speed waits for a client that does not read."""

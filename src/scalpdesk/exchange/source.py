@@ -8,16 +8,13 @@ from functools import cache
 from typing import Protocol
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.tape import CashDividend, FundingRate, MarketTape, RateCurve
 from scalpdesk.simulation.hours import Hours, TapeHours
 from scalpdesk.simulation.tape_reader import TapeReader, settlement_level
-
-MINUTE_NS = 60 * NANOS_PER_SECOND
-DAY_SECONDS = 86_400
 
 
 @dataclass(slots=True)
@@ -200,7 +197,7 @@ class TapeSource(TapeReader):
         self.funding = tape.funding
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
-        self._earlier = {86_400: cache(daily), 60: cache(minutes)}  # drawn only if somebody asks
+        self._earlier = {DAY_SECONDS: cache(daily), 60: cache(minutes)}  # drawn only if somebody asks
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Return None: every instrument of a tape is played anyway."""

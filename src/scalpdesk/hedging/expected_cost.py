@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from scalpdesk.core.units import SESSIONS_PER_YEAR
 from scalpdesk.hedging.base import (
     ChoosesTarget,
     ClockBand,
@@ -13,7 +14,6 @@ from scalpdesk.hedging.base import (
     refuse_below,
 )
 
-TRADING_DAYS_PER_YEAR = 252.0
 TRADING_SECONDS_PER_DAY = 6.5 * 3600.0
 SMALLEST_HALF_WIDTH_SHARES = 0.5
 """No band at all is a hedge at every wake: it is costed as one share at a time."""
@@ -93,7 +93,7 @@ def cost_of_band(
     refuse_below(0.0, strict=True, half_width_shares=half_width_shares)
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
     speed = delta_speed(gamma_shares_per_usd, spot, vol)
-    rehedges = horizon_days / TRADING_DAYS_PER_YEAR * (speed / half_width_shares) ** 2
+    rehedges = horizon_days / SESSIONS_PER_YEAR * (speed / half_width_shares) ** 2
     if rehedge_to == "edge":
         shares = 0.5 * rehedges * half_width_shares
         return HedgeCost(shares, 1.0, shares * cost_usd_per_share)
@@ -133,7 +133,7 @@ def cost_of_clock(
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
     speed = delta_speed(gamma_shares_per_usd, spot, vol)
     rehedges = horizon_days * hedges_per_day
-    shares = speed * math.sqrt(1.0 / (TRADING_DAYS_PER_YEAR * hedges_per_day)) * math.sqrt(2.0 / math.pi)
+    shares = speed * math.sqrt(1.0 / (SESSIONS_PER_YEAR * hedges_per_day)) * math.sqrt(2.0 / math.pi)
     return HedgeCost(rehedges, shares, rehedges * shares * cost_usd_per_share)
 
 

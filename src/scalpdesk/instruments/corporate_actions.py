@@ -13,10 +13,10 @@ from enum import StrEnum
 from fractions import Fraction
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import CENT
+from scalpdesk.core.units import CENT, ZERO
 from scalpdesk.instruments.contract import OptionContract, occ_symbol
 
-ZERO, ONE = Decimal(0), Decimal(1)
+ONE = Decimal(1)
 LARGEST_ORDINARY_DIVIDEND = Decimal("0.03")
 """Fraction of the price up to which a distribution of unnamed kind passes for an ordinary cash dividend."""
 

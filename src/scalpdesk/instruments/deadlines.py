@@ -8,11 +8,10 @@ import math
 from dataclasses import dataclass
 
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, last_trading_ns
 
-MINUTE_NS = 60 * NANOS_PER_SECOND
 EXIT_MINUTES = 15.0
 """Default exit of a 0DTE position, minutes before the close: 15:45."""
 BUFFER_MINUTES = 5.0

@@ -12,16 +12,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import OptionContract, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
 COIN_EXPIRY = time(8, 0, tzinfo=UTC)
 """Deribit's options expire, and its days of account begin, at this time."""
-COIN_MEAN_NS = 30 * 60 * NANOS_PER_SECOND
+COIN_MEAN_NS = 30 * MINUTE_NS
 """Of the index before the expiry: the delivery price is the mean."""
-OLDEST_CLOSE_NS = 15 * 60 * NANOS_PER_SECOND
+OLDEST_CLOSE_NS = 15 * MINUTE_NS
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
 SATURDAY = 5
 

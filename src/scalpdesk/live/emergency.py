@@ -12,7 +12,7 @@ import msgspec
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import OrderFilled, QuoteEvent, is_order_event
 from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.flattening import ClosingLine, Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.reconciliation import settle_queue
@@ -23,7 +23,6 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import EmergencyGateway, KnownOrder, VenueOrder, VenueView
 
 Log = Callable[[str], None]
-ZERO = Decimal(0)
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 """Between two rounds; they grow apart, for the venue counts requests."""

@@ -18,7 +18,7 @@ from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
@@ -39,7 +39,6 @@ from scalpdesk.orders.reconcile import (
 )
 from scalpdesk.venues.contract import Gateway, VenueView
 
-ZERO = Decimal(0)
 LATEST_ORDERS = 200
 """Orders whose executions may turn out to have been busted."""
 
@@ -253,7 +252,7 @@ class Reconciler:
     def _settle(self, view: VenueView) -> None:
         self.is_settled = True
         self.last_ns = view.ts_recv_ns
-        self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - 60 * NANOS_PER_SECOND)
+        self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - MINUTE_NS)
 
 
 MOST_PAUSES = 10

@@ -17,7 +17,7 @@ from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_NS, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.core import LiveCore
@@ -46,7 +46,6 @@ from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
-DAY_NS = 86_400 * NANOS_PER_SECOND
 NOT_FLAT = "not flat in time"
 FINAL_LOOK_SECONDS = 30.0
 """How long the end of the last session waits for the venue to show a settled account."""

@@ -9,7 +9,7 @@ from scalpdesk.core.enums import OperatorAction, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, SessionEvent
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS
@@ -26,7 +26,6 @@ from scalpdesk.instruments.sessions import (
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock, VenueView
 
-MINUTE_NS = 60 * NANOS_PER_SECOND
 MORNING_NS = 10 * MINUTE_NS
 """The daily rollover comes so long before a later session opens."""
 Feed = Callable[[Event], list[VenueCommand]]

@@ -14,11 +14,10 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import Session, whole_session
 
 MINUTE_SECONDS = 60
-DAY_SECONDS = 86_400
 """Length of the bar of a whole session, half days included."""
 
 

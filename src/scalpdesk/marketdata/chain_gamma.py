@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import (
@@ -32,7 +32,7 @@ from scalpdesk.pricing import greeks
 Floats = NDArray[np.float64]
 
 SOURCE = "chain"
-EARLY_NS = 60 * NANOS_PER_SECOND
+EARLY_NS = MINUTE_NS
 """Time between two computations while a session's first quotes arrive."""
 NEAR_MONEY = 0.005
 """Strikes this close to the underlying, as a fraction of it, are near the money."""

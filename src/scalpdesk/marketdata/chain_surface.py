@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, years_between
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import Instruments, OptionContract, options_in_order
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.curves import parity_implied_forward
@@ -461,7 +461,7 @@ def fit_chain(
     rates: dict[ExpiryLabel, float] = {}
     dues: dict[ExpiryLabel, list[tuple[float, float]]] = {}
     for entry in chain.expiries:
-        rates[entry.label] = chain.rate_at(entry.years * 365.0)
+        rates[entry.label] = chain.rate_at(entry.years * DAYS_PER_YEAR)
         dues[entry.label] = [pair for pair in chain.dividends if pair[0] <= entry.years]
         forwards[entry.label] = _forward_of(entry, chain.spot, rates[entry.label], dues[entry.label])
     borrow = _shared_borrow(chain, forwards)

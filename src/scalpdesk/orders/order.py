@@ -9,8 +9,7 @@ import msgspec
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import SubmitOrder
-
-ZERO = Decimal(0)
+from scalpdesk.core.units import ZERO
 
 
 class OrderState(StrEnum):

@@ -20,10 +20,9 @@ from scalpdesk.core.events import (
     UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
-ZERO = Decimal(0)
 # looking up an enum's member costs as much as a call
 PENDING_NEW, WORKING = OrderState.PENDING_NEW, OrderState.WORKING
 PENDING_CANCEL, UNKNOWN = OrderState.PENDING_CANCEL, OrderState.UNKNOWN

@@ -16,12 +16,9 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement, cash_flow
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
-
-ZERO = Decimal(0)
-CENT = Decimal("0.01")
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -122,7 +119,7 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 Booking = tuple[Explained, PositionChanged]
-LIQUIDATION_WINDOW_NS = 60 * 60 * 1_000_000_000
+LIQUIDATION_WINDOW_NS = HOUR_NS
 """Time before the end of trading in which a sale by the venue itself is its liquidation."""
 
 

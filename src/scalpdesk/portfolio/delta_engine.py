@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
@@ -42,12 +42,11 @@ from scalpdesk.volatility.variance_time import (
 if TYPE_CHECKING:
     from scalpdesk.portfolio.option_pricer import ContractPricer
 
-CARRY_NS = 15 * 60 * NANOS_PER_SECOND
+CARRY_NS = 15 * MINUTE_NS
 """The forward's carry is measured anew after so long: dividends, rates and borrow hardly move in a day."""
 FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured carry stands."""
 _SKEW_STEP = 1e-3
-_MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
@@ -104,7 +103,7 @@ class _Expiry:
         self.is_carry_assumed = False
         self.smile: ExpirySmile | None = None
         """That strikes without quotes are valued on."""
-        self.smile_ns = -_MINUTE_NS
+        self.smile_ns = -MINUTE_NS
         """When it was fitted."""
 
 
@@ -320,7 +319,7 @@ class DeltaEngine:
         if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
             found = self._parity_yield(contract, now_ns, configured)
             if found is None:
-                next_ns, is_assumed = now_ns + _MINUTE_NS, until_ns is None or expiry.is_carry_assumed
+                next_ns, is_assumed = now_ns + MINUTE_NS, until_ns is None or expiry.is_carry_assumed
         if found is not None:
             expiry.dividend_yield = found
         elif until_ns is None:
@@ -614,7 +613,7 @@ class DeltaEngine:
     ) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
         contract, expiry = option.contract, option.expiry
-        if now_ns - expiry.smile_ns >= _MINUTE_NS:
+        if now_ns - expiry.smile_ns >= MINUTE_NS:
             expiry.smile, expiry.smile_ns = self.smile(instrument_id, now_ns), now_ns
         smile, spot = expiry.smile, self._state.mark(option.underlying)
         if smile is None or spot is None:

@@ -9,11 +9,9 @@ from typing import Protocol
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
-
-ZERO = Decimal(0)
 
 
 class Position:

@@ -14,7 +14,7 @@ from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import CENT, InstrumentId, to_cents
+from scalpdesk.core.units import CENT, ZERO, InstrumentId, to_cents
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -27,7 +27,6 @@ from scalpdesk.portfolio.positions import (
     net_asset_value,
 )
 
-ZERO = Decimal(0)
 UNASSIGNED = ""
 """Owner of the unassigned book."""
 _FINEST = Decimal("0.000001")

@@ -19,6 +19,7 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader, run_dirs
 from scalpdesk.orders.order import Order
@@ -37,9 +38,6 @@ from scalpdesk.records.tables import (
     RunRow,
 )
 
-"""Called with the events done and the events in all."""
-
-ZERO = Decimal(0)
 _BATCH_ROWS = 2000
 _FLOAT_MARKS = (*MARK_STATE, "gamma_rent", "theta_paid")
 

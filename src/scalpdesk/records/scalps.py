@@ -12,14 +12,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.records.store import Store
 from scalpdesk.records.tables import OptionsScalpRecord, ScalpOutcomeRow
 from scalpdesk.signals.conviction import conviction_level
 
-ZERO = Decimal(0)
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
 EXPIRED = frozenset(

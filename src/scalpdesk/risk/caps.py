@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
@@ -25,7 +25,6 @@ returns of the NASDAQ Composite on those of the S&P 500, 2014 to 2018 (1.136, co
 SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
 LEAST_FACTOR = 0.25
-ZERO = Decimal(0)
 
 
 class GreekExposure(NamedTuple):

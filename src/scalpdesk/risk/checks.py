@@ -11,21 +11,20 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
-ZERO = Decimal(0)
 BUY, OPEN = Side.BUY, Purpose.OPEN
 NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
 SHARE_MARGIN = 0.5
+"""Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
 COIN_DECIMALS = 8
 """Of an amount in coin, where one in dollars has two."""
-"""Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 """Quotes on which every order may go."""
 UNUSABLE = frozenset(

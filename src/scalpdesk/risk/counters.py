@@ -4,14 +4,12 @@ from collections import deque
 from decimal import Decimal
 
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 
-MINUTE_NS = 60 * NANOS_PER_SECOND
 FEWEST_ANSWERS = 10
 """A share of rejections says nothing while fewer orders were answered."""
 MOST_KEPT = 1_024
 """Orders and cancels that are kept at most beyond their window."""
-ZERO = Decimal(0)
 
 
 class OrderCounters:

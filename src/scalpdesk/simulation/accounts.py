@@ -8,11 +8,11 @@ import msgspec
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.portfolio.positions import Position, apply_change
 from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
-from scalpdesk.simulation.orders import ZERO, Activity, BrokerOrder, Execution, PositionIntent
+from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
 
 
 class MarkSource(Protocol):

@@ -11,7 +11,7 @@ from functools import partial
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.tape import MarketTape
@@ -20,7 +20,7 @@ from scalpdesk.simulation.corporate_actions import ActionProcessor
 from scalpdesk.simulation.expiry import ExpiryProcessor
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
-from scalpdesk.simulation.hours import NEVER_NS, Hours
+from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import Ids, Ledger
 from scalpdesk.simulation.margin import MarginModel
 from scalpdesk.simulation.matching import Matcher
@@ -32,7 +32,6 @@ from scalpdesk.simulation.order_entry import (
     position_intent,
 )
 from scalpdesk.simulation.orders import (
-    ZERO,
     BrokerEvent,
     BrokerOrder,
     Cause,

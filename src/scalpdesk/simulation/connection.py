@@ -30,9 +30,9 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     VenueCommand,
 )
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.hours import NEVER_NS
 from scalpdesk.simulation.order_entry import AT_ONCE
 from scalpdesk.simulation.orders import (
     Booking,

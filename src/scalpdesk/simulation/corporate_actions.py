@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.corporate_actions import (
     LARGEST_ORDINARY_DIVIDEND,
@@ -24,7 +24,7 @@ from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import ZERO, Status
+from scalpdesk.simulation.orders import Status
 
 
 class ActionProcessor:

@@ -5,6 +5,7 @@ from datetime import date, time, timedelta
 from typing import Protocol
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import (
     Session,
     is_session,
@@ -14,8 +15,6 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
     to_new_york,
 )
-
-NEVER_NS = 2**63 - 1
 
 
 class Hours(Protocol):

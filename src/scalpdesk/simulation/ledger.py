@@ -13,7 +13,7 @@ from uuid import UUID
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.quotes import mark_price
@@ -24,7 +24,6 @@ from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.margin import AccountFigures, MarginModel, RegulationT
 from scalpdesk.simulation.option_values import least_value, quoted_vol, value_without_quote
 from scalpdesk.simulation.orders import (
-    ZERO,
     Activity,
     Booking,
     BrokerEvent,
@@ -367,7 +366,7 @@ class Ledger:
         """Write a line of the account's history."""
         account.activities.append(
             Activity(
-                f"{self.now_ns // 1_000_000:017d}::{self.ids.activity()}",
+                f"{self.now_ns // NANOS_PER_MS:017d}::{self.ids.activity()}",
                 account.name,
                 kind,
                 self.now_ns,

@@ -26,11 +26,12 @@ import msgspec
 from msgspec.structs import replace
 
 from scalpdesk.core.intents import Side
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
 from scalpdesk.simulation.orders import Cause, Refused
 
-ZERO, HALF, ONE = Decimal(0), Decimal("0.5"), Decimal(1)
+HALF, ONE = Decimal("0.5"), Decimal(1)
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId, exact, floor_to
+from scalpdesk.core.units import ZERO, InstrumentId, exact, floor_to
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
@@ -13,7 +13,7 @@ from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.option_values import credible_price
 from scalpdesk.simulation.order_entry import quantity_step
-from scalpdesk.simulation.orders import MATCHABLE, ZERO, BrokerOrder, Execution, Status, Structure
+from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Status, Structure
 
 # looking up an enum's member costs as much as a call
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS

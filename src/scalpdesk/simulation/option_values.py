@@ -4,13 +4,13 @@ import math
 from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, exact
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, exact
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
-OLD_NS = 60 * NANOS_PER_SECOND
+OLD_NS = MINUTE_NS
 """A quote this much older than its underlying's is of another spot."""
 WIDE, FEW_TICKS = 0.25, 4
 """Of the mid, and in ticks: a spread above both is not a price that anybody would trade at."""

@@ -6,16 +6,15 @@ from decimal import Decimal
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.hours import NEVER_NS, Hours
+from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import ONE, Ledger
 from scalpdesk.simulation.margin import Holding, plain
 from scalpdesk.simulation.orders import (
-    ZERO,
     BrokerOrder,
     Cause,
     Changes,
@@ -38,7 +37,6 @@ AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
 BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
 """Funds on broad indices: their expiring contracts may be traded a little longer."""
-MINUTE_NS = 60 * NANOS_PER_SECOND
 CUTOFF_MINUTES, CUTOFF_MINUTES_FUNDS = 45, 30
 
 

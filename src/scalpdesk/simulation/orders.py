@@ -9,11 +9,9 @@ import msgspec
 
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
-
-ZERO = Decimal(0)
 
 
 class Structure(StrEnum):

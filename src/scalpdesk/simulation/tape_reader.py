@@ -19,9 +19,9 @@ from scalpdesk.core.events import (
     QuoteEvent,
     RateEvent,
 )
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import Session, is_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, Morning, QuoteColumns, session_bars
-from scalpdesk.simulation.hours import NEVER_NS
 
 CHUNK_ROWS = 8_192
 """Quotes turned into events at a time: keeps conversion out of the inner loop and stays in the cache."""

@@ -23,7 +23,7 @@ from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND, exceeds
+from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -31,7 +31,7 @@ from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
-from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
+from scalpdesk.volatility.nowcast import nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
 BAR_SECONDS = 300

@@ -3,9 +3,8 @@
 from enum import IntEnum
 
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS
 
-MINUTE_NS = 60 * NANOS_PER_SECOND
 ROUNDING = 1e-9
 """Of a request; a wait that is long enough must not fail by the last bit."""
 

@@ -10,7 +10,6 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
-from decimal import Decimal
 
 import msgspec
 
@@ -30,11 +29,11 @@ from scalpdesk.core.events import (
     TradingHalt,
 )
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
-from scalpdesk.simulation.hours import NEVER_NS, Hours
+from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.tape_reader import TapeReader
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -56,7 +55,6 @@ from scalpdesk.venues.event_queue import EventQueue
 
 LONGEST_NAP_SECONDS = 1.0
 UNLIMITED_REQUESTS = 1_000_000
-ZERO = Decimal(0)
 
 
 class AccountRecord:

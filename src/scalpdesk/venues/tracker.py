@@ -25,11 +25,10 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
 )
 from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import KnownOrder
-
-ZERO = Decimal(0)
 
 
 class Span(NamedTuple):

@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
 
-SESSIONS_PER_YEAR = 252
 REACTION = 0.5
 """Elapsed share of a day's variance at which what was realised counts half (the desk's choice)."""
 

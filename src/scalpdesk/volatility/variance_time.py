@@ -37,7 +37,7 @@ from itertools import pairwise
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, HOUR_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.instruments.events import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
 from scalpdesk.instruments.sessions import (
     Session,
@@ -46,17 +46,13 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
 )
 
-SECONDS_PER_YEAR = 365 * 86_400
-"""Of the calendar clock: ACT/365 fixed."""
-
 FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years for which the exchange calendar knows every session and the breaks around them."""
 
 FIRST_FOMC_YEAR = 2024
 """From then on statements weigh on the session clock; forecasts of earlier years are fitted with them in."""
 
-_HOUR_NS = 3_600 * NANOS_PER_SECOND
-_BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
+_BUCKETS_NS = (HOUR_NS // 2, *(HOUR_NS,) * 6)
 """9:30 to 10:00, then whole hours to 16:00."""
 
 
@@ -166,7 +162,7 @@ def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
     spans = list(_spans(weights, sessions_between(date(year - 1, 12, 15), date(year + 1, 1, 15))))
     start, end = (_new_year_ns(year), _new_year_ns(year + 1))
     extra = [
-        (at + hour * _HOUR_NS, at + (hour + 1) * _HOUR_NS, added / _HOUR_NS)
+        (at + hour * HOUR_NS, at + (hour + 1) * HOUR_NS, added / HOUR_NS)
         for at in clock.announcements_ns
         for hour, added in enumerate(weights.announcement)
     ]
@@ -186,7 +182,7 @@ def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
 
 def _new_year_ns(year: int) -> int:
     from_epoch = date(year, 1, 1) - date(1970, 1, 1)
-    return from_epoch // timedelta(days=1) * 86_400 * NANOS_PER_SECOND
+    return from_epoch // timedelta(days=1) * DAY_NS
 
 
 _NEW_YEARS_NS = tuple(map(_new_year_ns, range(FIRST_YEAR, LAST_YEAR + 2)))

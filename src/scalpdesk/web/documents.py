@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.journal.codec import JournalHeader
@@ -48,7 +48,6 @@ ACCOUNT_LABELS = {
     "LIVE": "LIVE · REAL MONEY",
     "UNKNOWN": "UNKNOWN ACCOUNT",
 }
-ZERO = Decimal(0)
 
 
 def account_kind(header: JournalHeader | None) -> str:

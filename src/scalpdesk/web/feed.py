@@ -18,6 +18,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web.documents import desk_page, run_head
@@ -201,7 +202,7 @@ class DeskFeed:
 
     def _document(self) -> dict[str, Any]:
         follower = self.follower
-        state: dict[str, Any] = {"version": self.version + 1, "stamp_ms": self.clock.now_ns() // 1_000_000}
+        state: dict[str, Any] = {"version": self.version + 1, "stamp_ms": self.clock.now_ns() // NANOS_PER_MS}
         if follower is None:
             return state | {"head": empty_head(), "desk": {"empty": "No run yet. Start one: scalpdesk demo"}}
         if follower.header is not None:

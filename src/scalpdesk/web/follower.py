@@ -28,7 +28,7 @@ from scalpdesk.core.events import (
     is_order_event,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, to_cents
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import JournalHeader, TapeRows
@@ -46,7 +46,6 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
-ZERO = Decimal(0)
 
 
 class Series:

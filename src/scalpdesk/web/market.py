@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure
@@ -249,7 +249,7 @@ def _picked(
         volume=market.volume_today(number),
         delta=valuation.greeks.delta,
         gamma=valuation.greeks.gamma,
-        theta=valuation.greeks.theta / 365.0,
+        theta=valuation.greeks.theta / DAYS_PER_YEAR,
         iv=valuation.vol,
     )
     selector = StrikeSelector(config)

@@ -2,20 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from scalpdesk.core.intents import Decision, Side
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import clock, leg_label, plain
-
-ZERO = Decimal(0)
 
 LAST_DECISIONS = 7
 GROUPS = {

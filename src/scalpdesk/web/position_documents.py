@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import (
+    DAYS_PER_YEAR,
+    NANOS_PER_SECOND,
+    ZERO,
+    InstrumentId,
+    years_between,
+)
 from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
@@ -18,8 +24,6 @@ from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 from scalpdesk.risk.checks import capital_of
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, tone
-
-ZERO = Decimal(0)
 
 SHOCK_SPOT = 0.10
 SHOCK_VOL = 0.10
@@ -82,7 +86,7 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
         valuation, spot = follower.value(number), _spot(follower)
         if valuation is None or spot is None:
             return None
-        years = max((expiry_instant_ns(contract) - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR, 0.0)
+        years = years_between(now_ns, expiry_instant_ns(contract))
         premium = math.log(valuation.spot / spot) / years if contract.is_inverse and years else 0.0
         lines.append(
             OptionLine(
@@ -218,7 +222,7 @@ def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
         "open_pnl": signed(open_pnl),
         "open_tone": tone(open_pnl),
         "gamma": None if valuation is None else signed(units * valuation.greeks.gamma),
-        "theta": None if valuation is None else signed(units * valuation.greeks.theta / 365.0, small),
+        "theta": None if valuation is None else signed(units * valuation.greeks.theta / DAYS_PER_YEAR, small),
         "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
     }
 

@@ -19,7 +19,7 @@ from scalpdesk.core.events import (
     QuoteEvent,
 )
 from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder, orders_of
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
@@ -35,7 +35,6 @@ from scalpdesk_testing.small_desk import (
 )
 
 ZERO = Decimal(0)
-CENT = Decimal("0.01")
 BY_HAND = "by-hand-"
 """Begins the client order ids of somebody else's trades in the account."""
 LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND

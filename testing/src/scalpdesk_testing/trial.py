@@ -20,7 +20,7 @@ import msgspec
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
@@ -37,7 +37,7 @@ from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import EmergencyGateway
-from scalpdesk_testing.invariants import BY_HAND, CENT, INVARIANTS, Scene, Violation, broken
+from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, PUT, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps

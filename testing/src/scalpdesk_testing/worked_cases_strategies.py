@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND
+from scalpdesk.core.units import CENT, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit
 from scalpdesk.hedging.bands.regime_threshold import judge_hedge, net_delta
 from scalpdesk.instruments.contract import CENT_TICK, Right
-from scalpdesk.instruments.deadlines import MINUTE_NS, exit_deadline_ns
+from scalpdesk.instruments.deadlines import exit_deadline_ns
 from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
 from scalpdesk.protocol import intent_id, intent_verdict
 from scalpdesk.signals.base import MarketFacts, Reading, SignalBar, StrikeInterest

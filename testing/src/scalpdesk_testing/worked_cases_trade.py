@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
 from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, recentring, shifted_edge
 from scalpdesk.entry.straddle_selector import straddle_score
 from scalpdesk.hedging.bands.leland import leland_vol
@@ -42,7 +42,7 @@ from scalpdesk.strategies.toolkit.sizing import (
     pnl_deviation,
     straddle_size,
 )
-from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
+from scalpdesk.volatility.nowcast import nowcast
 from scalpdesk.volatility.variance_time import event_forecast, event_from_two_after, event_variance
 
 Answer = dict[str, Any]

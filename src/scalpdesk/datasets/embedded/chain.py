@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
+from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.path import expected_clock
 from scalpdesk.datasets.embedded.surface import (
@@ -35,7 +35,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FULL_SESSION_SECONDS = 23_400
-MILLISECOND = 1_000_000
 NANOS_PER_YEAR = NANOS_PER_SECOND * SECONDS_PER_YEAR
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
@@ -92,14 +91,14 @@ def update_times(
     first = 0.5 + 19.5 * generator.random(len(strikes))
     last = length - 0.01 - 4.9 * generator.random(len(strikes))
     seconds = np.concatenate((at, first, last))
-    stamps = open_ns + (seconds * 1e3).astype(np.int64) * MILLISECOND
+    stamps = open_ns + (seconds * 1e3).astype(np.int64) * NANOS_PER_MS
     stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
     keep = (stamps > open_ns + NANOS_PER_SECOND // 2) & (stamps < close_ns)
     stamps, row = stamps[keep], row[keep]
     # by time and row, one quote where both reasons fall in the same millisecond
-    keys = np.sort((stamps - open_ns) // MILLISECOND * len(strikes) + row)
+    keys = np.sort((stamps - open_ns) // NANOS_PER_MS * len(strikes) + row)
     keys = keys[np.append(True, np.diff(keys) != 0)]
-    return open_ns + keys // len(strikes) * MILLISECOND, keys % len(strikes)
+    return open_ns + keys // len(strikes) * NANOS_PER_MS, keys % len(strikes)
 
 
 def _rounds(
@@ -121,8 +120,8 @@ def _rounds(
     close_by, close_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
     far_off, far_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[wide][:, None]) > reach)
     moment = np.concatenate((moments[close_by], wide[far_off]))
-    lag = generator.integers(20, 500, size=len(moment)) * MILLISECOND
-    stamps = share_stamps_ns[moment] // MILLISECOND * MILLISECOND + lag
+    lag = generator.integers(20, 500, size=len(moment)) * NANOS_PER_MS
+    stamps = share_stamps_ns[moment] // NANOS_PER_MS * NANOS_PER_MS + lag
     return stamps, np.concatenate((close_row, far_row))
 
 

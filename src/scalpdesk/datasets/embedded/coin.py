@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, HOUR_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right
 from scalpdesk.instruments.deribit import (
     PERPETUAL_TICKS,
@@ -282,7 +282,7 @@ def _funding(session: Session, seed: int, market: CoinMarket) -> list[FundingRat
     for n in range(1, 25):
         price = Decimal(f"{index[n * hour]:.2f}")
         mark = price * Decimal(f"{1.0 + premium[(n - 1) * hour : n * hour].mean():.8f}")
-        ts_ns = session.open_ns + n * 3_600 * NANOS_PER_SECOND - (NANOS_PER_SECOND if n == 24 else 0)
+        ts_ns = session.open_ns + n * HOUR_NS - (NANOS_PER_SECOND if n == 24 else 0)
         rates.append(FundingRate(symbol, ts_ns, round(funding_rate(mark, price), 8), price))
     return rates
 

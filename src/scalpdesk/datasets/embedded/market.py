@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import SessionBarsEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.chain import (
@@ -450,7 +450,7 @@ def _right_to_draw(path: Path, *, waits: bool) -> Iterator[bool]:
 def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | None:
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
-        stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * 1_000_000
+        stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * NANOS_PER_MS
         bid = np.where(kept["bid_cents"] < 0, np.nan, kept["bid_cents"] / 100.0)
         sizes = (kept[name].astype(np.float64) for name in ("bid_size", "ask_size"))
         ids = kept["instrument_id"].astype(np.int32)
@@ -463,7 +463,7 @@ def _drawn_and_kept(path: Path, session: date, seed: int, symbol: str) -> tuple[
     open_ns = session_on(session).open_ns
     quotes, bars = _drawn(session, seed, symbol)
     columns: dict[str, NDArray[Any]] = {
-        "milliseconds": np.diff((quotes.ts_ns - open_ns) // 1_000_000, prepend=0).astype(np.int32),
+        "milliseconds": np.diff((quotes.ts_ns - open_ns) // NANOS_PER_MS, prepend=0).astype(np.int32),
         "instrument_id": quotes.instrument_id.astype(np.int16),
         "bid_cents": np.rint(np.nan_to_num(quotes.bid, nan=-0.01) * 100.0).astype(np.int32),
         "ask_cents": np.rint(quotes.ask * 100.0).astype(np.int32),
@@ -559,9 +559,11 @@ def _check(seed: int, underlying: str, quote_seconds: float) -> None:
 def _stamps(generator: np.random.Generator, hours: Session, seconds: int) -> Ints:
     """Draw the instant at which each second's quote is known: within the second, never after the close."""
     offset_ms = generator.integers(1, 999, size=seconds + 1)
-    stamps = hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS_PER_SECOND + offset_ms * 1_000_000
+    stamps = (
+        hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS_PER_SECOND + offset_ms * NANOS_PER_MS
+    )
     stamps[0] = hours.open_ns
-    stamps[-1] = hours.close_ns - 1_000_000
+    stamps[-1] = hours.close_ns - NANOS_PER_MS
     return np.asarray(stamps, dtype=np.int64)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.days import MarketDay
 from scalpdesk.datasets.embedded.path import UnderlyingPath, expected_clock
@@ -22,7 +23,6 @@ from scalpdesk.instruments.sessions import sessions_between
 
 Floats = NDArray[np.float64]
 
-SESSIONS_PER_YEAR = 252.0
 VIX_DAYS = 30.0
 _SMALLEST_VARIANCE = 1e-10
 
@@ -85,7 +85,7 @@ def money_variance_from_vix(vix: Floats) -> Floats:
 def _money_and_fair() -> tuple[Floats, Floats]:
     """Return at-the-money volatilities and the variances that their smiles' VIX measures."""
     money = np.linspace(0.02, 1.5, 60)
-    years = VIX_DAYS / 365.0
+    years = VIX_DAYS / DAYS_PER_YEAR
     return money, np.array([m**2 * swap_over_money(m**2 * years) for m in money])
 
 
@@ -119,7 +119,7 @@ def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
     average is ``money_variance_30d``: the short end reacts more than the 30-day point.
     """
     kappa = figures.VARIANCE_REVERSION_PER_YEAR
-    reference = VIX_DAYS / 365.0
+    reference = VIX_DAYS / DAYS_PER_YEAR
     long_run = np.minimum(figures.VARIANCE_LONG_RUN, figures.VARIANCE_LONG_RUN_CAP * money_variance_30d)
     share = (1.0 - np.exp(-kappa * reference)) / (kappa * reference)
     spot = long_run + (money_variance_30d - long_run) / share

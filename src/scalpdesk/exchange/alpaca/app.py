@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk.exchange.alpaca.orders import AccountDesk, OrderDesk
 from scalpdesk.exchange.alpaca.requests import (
@@ -35,7 +35,7 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Refused
 
-WINDOW_NS = 60 * NANOS_PER_SECOND
+WINDOW_NS = MINUTE_NS
 JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
 LIMITS_SHOWN = frozenset({"/v2/calendar", "/v2/clock"})
 """Paths of the trading interface whose answers show the rate limit; those of market data all do."""

@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.core.units import (
+    DAY_NS,
+    DAY_SECONDS,
+    DAYS_PER_YEAR,
+    InstrumentId,
+    years_between,
+)
 from scalpdesk.exchange.alpaca.requests import (
     MALFORMED,
     NOT_FOUND,
@@ -35,7 +41,7 @@ from scalpdesk.exchange.alpaca.serializers import (
 )
 from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.source import DAY_SECONDS, Bar, between, combine
+from scalpdesk.exchange.source import Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_new_york
 from scalpdesk.pricing import greeks, implied_vol
@@ -270,7 +276,6 @@ OPTION_VENUES = {
 }
 MAX_SNAPSHOT_SYMBOLS = 100
 MAX_BARS = 10_000
-DAY_NS = DAY_SECONDS * NANOS_PER_SECOND
 
 When = Callable[[int], Any]
 """Writes an instant: text in JSON, an extension in msgpack."""
@@ -510,7 +515,7 @@ class MarketData:
             spot = float(world.ledger.mark(share))
             years = years_between(world.now_ns, expiry_instant_ns(contract))
             if spot > 0 and years > 0 and math.isfinite(quote.mid):
-                rate = world.source.rate_curve.rate_at(years * 365.0)
+                rate = world.source.rate_curve.rate_at(years * DAYS_PER_YEAR)
                 rows.append((number, quote.mid, spot, float(contract.strike), years, contract.is_call, rate))
         if not rows:
             return {}
@@ -532,7 +537,7 @@ class MarketData:
                 "greeks": {
                     "delta": round(float(at.delta[row]), 6),
                     "gamma": round(float(at.gamma[row]), 6),
-                    "theta": round(float(at.theta[row]) / 365.0, 6),
+                    "theta": round(float(at.theta[row]) / DAYS_PER_YEAR, 6),
                     "vega": round(float(at.vega[row]) / 100.0, 6),
                     "rho": round(float(at.rho[row]) / 100.0, 6),
                 },

@@ -12,13 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from scalpdesk.core.intents import OrderType
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.hours import NEVER_NS
 from scalpdesk.simulation.margin import AccountFigures
 from scalpdesk.simulation.orders import (
     Activity,
@@ -423,7 +422,7 @@ def contract_json(world: SimulatedMarket, contract: OptionContract, status: str)
     number = world.ledger.instruments.id_of(contract.symbol)
     interest = world.source.open_interest.get(contract.symbol)
     close = world.closes.get(number)
-    yesterday = f"{to_new_york(world.now_ns - 86_400 * NANOS_PER_SECOND):%Y-%m-%d}"
+    yesterday = f"{to_new_york(world.now_ns - DAY_NS):%Y-%m-%d}"
     strike = number_text(contract.strike)
     kind = "call" if contract.is_call else "put"
     return {

@@ -16,6 +16,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.market_data import PublicMethods
 from scalpdesk.exchange.deribit.orders import Orders
@@ -317,7 +318,7 @@ class DeribitApi:
         self._count += 1
         digest = hashlib.sha256(f"{account}|{self._count}|{self._clock.now_ns()}".encode()).hexdigest()
         access, refresh = digest[:32], digest[32:]
-        expires_ns = self._clock.now_ns() + TOKEN_SECONDS * 1_000_000_000
+        expires_ns = self._clock.now_ns() + TOKEN_SECONDS * NANOS_PER_SECOND
         self._tokens[access], self._refresh[refresh] = AccessToken(account, expires_ns), account
         session.account, session.token_expires_ns = account, expires_ns
         return {

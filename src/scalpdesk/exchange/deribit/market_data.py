@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.exchange.deribit.rpc import MS, RpcFault, instrument_param, is_true
-from scalpdesk.exchange.deribit.serializers import DAY_NS, DAYS_PER_YEAR, MOST_ROWS, Messages, plain_number
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, NANOS_PER_SECOND
+from scalpdesk.exchange.deribit.rpc import RpcFault, instrument_param, is_true
+from scalpdesk.exchange.deribit.serializers import MOST_ROWS, Messages, plain_number
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import TapeSource, combine
 from scalpdesk.instruments.contract import Instrument
@@ -58,7 +58,7 @@ class PublicMethods:
 
     def _get_time(self, params: Mapping[str, Any]) -> int:
         del params
-        return self._world.now_ns // MS
+        return self._world.now_ns // NANOS_PER_MS
 
     def _get_currencies(self, params: Mapping[str, Any]) -> Any:
         del params
@@ -92,7 +92,7 @@ class PublicMethods:
 
     def _get_order_book(self, params: Mapping[str, Any]) -> Any:
         found = self._messages.ticker(instrument_param(self._instruments, params))
-        return found | self._messages.levels(found) | {"change_id": self._world.now_ns // MS}
+        return found | self._messages.levels(found) | {"change_id": self._world.now_ns // NANOS_PER_MS}
 
     def _get_index_price(self, params: Mapping[str, Any]) -> Any:
         coin = str(params.get("index_name", "")).partition("_")[0].upper()
@@ -113,7 +113,10 @@ class PublicMethods:
 
     def _get_tradingview_chart_data(self, params: Mapping[str, Any]) -> Any:
         number = instrument_param(self._instruments, params)
-        start, end = int(params.get("start_timestamp", 0)) * MS, int(params.get("end_timestamp", 0)) * MS
+        start, end = (
+            int(params.get("start_timestamp", 0)) * NANOS_PER_MS,
+            int(params.get("end_timestamp", 0)) * NANOS_PER_MS,
+        )
         length = str(params.get("resolution", "1"))
         if length not in CHART_MINUTES:
             raise RpcFault(-32602, "Invalid params", param="resolution")
@@ -121,7 +124,7 @@ class PublicMethods:
         bars = [bar for bar in made if start <= bar.start_ns <= end]
         return {
             "status": "ok" if bars else "no_data",
-            "ticks": [bar.start_ns // MS for bar in bars],
+            "ticks": [bar.start_ns // NANOS_PER_MS for bar in bars],
             **{
                 name: [getattr(bar, name) for bar in bars]
                 for name in ("open", "high", "low", "close", "volume")
@@ -156,9 +159,9 @@ class PublicMethods:
         kind, until = params.get("type"), int(params.get("search_start_timestamp", 2**62))
         rows = []
         for at_ns, underlying, price in self._settled(params.get("currency")):
-            if at_ns // MS > until:
+            if at_ns // NANOS_PER_MS > until:
                 continue
-            row = {"timestamp": at_ns // MS, "index_price": price, "session_profit_loss": 0.0}
+            row = {"timestamp": at_ns // NANOS_PER_MS, "index_price": price, "session_profit_loss": 0.0}
             if kind in (None, "settlement"):
                 names = {"type": "settlement", "instrument_name": underlying.symbol}
                 rows.append(row | names | {"mark_price": price, "position": 0.0, "funding": 0.0})
@@ -179,14 +182,15 @@ class PublicMethods:
         source = self._world.source
         if not isinstance(source, TapeSource) or width < MINUTE_SECONDS:
             return {"data": [], "continuation": None}
-        first = max(int(params.get("start_timestamp", 0)) * MS, source.start_ns + 1)  # quotes begin after it
+        # quotes begin after the start
+        first = max(int(params.get("start_timestamp", 0)) * NANOS_PER_MS, source.start_ns + 1)
         width *= NANOS_PER_SECOND
-        last = min(int(params.get("end_timestamp", 2**62)) * MS, self._world.now_ns - width)
+        last = min(int(params.get("end_timestamp", 2**62)) * NANOS_PER_MS, self._world.now_ns - width)
         starts = list(range(-(-first // width) * width, last + 1, width))
         ends = [at_ns + width for at_ns in starts[-1:]]
         levels = [self._vol_of_30_days(source.tape, at_ns) for at_ns in (*starts, *ends)]
         rows = [
-            [at_ns // MS, before, max(before, after), min(before, after), after]
+            [at_ns // NANOS_PER_MS, before, max(before, after), min(before, after), after]
             for at_ns, (before, after) in zip(starts, pairwise(levels), strict=True)
         ]
         more = rows[-MOST_ROWS - 1][0] if len(rows) > MOST_ROWS else None
@@ -225,14 +229,14 @@ class PublicMethods:
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
         return [
             {
-                "timestamp": rate.ts_ns // MS,
+                "timestamp": rate.ts_ns // NANOS_PER_MS,
                 "index_price": plain_number(rate.index),
                 "interest_8h": plain_number(rate.rate),
                 "interest_1h": plain_number(rate.rate / 8),
             }
             for rate in self._world.source.funding
             if rate.symbol == item.symbol
-            and start <= rate.ts_ns // MS <= end
+            and start <= rate.ts_ns // NANOS_PER_MS <= end
             and rate.ts_ns <= self._world.now_ns
         ]
 

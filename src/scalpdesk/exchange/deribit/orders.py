@@ -8,9 +8,8 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.exchange.deribit.rpc import (
-    MS,
     Method,
     RpcFault,
     RpcSession,
@@ -204,8 +203,8 @@ class Orders:
             "instrument_id": 10**6 + len(self._names.combos),
             "state": "active",
             "legs": legs,
-            "creation_timestamp": self._world.now_ns // MS,
-            "state_timestamp": self._world.now_ns // MS,
+            "creation_timestamp": self._world.now_ns // NANOS_PER_MS,
+            "state_timestamp": self._world.now_ns // NANOS_PER_MS,
         }
         return self._names.combos.setdefault(made["id"], made)
 
@@ -226,7 +225,7 @@ class Orders:
 
     def _check_until(self, params: Mapping[str, Any]) -> None:
         until = params.get("valid_until")
-        if until is not None and self._world.now_ns // MS > int(until):
+        if until is not None and self._world.now_ns // NANOS_PER_MS > int(until):
             raise RpcFault(11050, "bad_request", reason="valid_until is past")
 
     def _resting(
@@ -415,7 +414,7 @@ class Orders:
         rows = [
             {
                 "id": place,
-                "timestamp": activity.ts_ns // MS,
+                "timestamp": activity.ts_ns // NANOS_PER_MS,
                 "type": LOG_TYPES.get(activity.kind, "correction"),
                 "currency": account.currency,
                 "instrument_name": activity.symbol or None,
@@ -429,7 +428,7 @@ class Orders:
             if activity is not None
             and activity.kind != "FILL"
             and not (activity.kind == "FEE" and before is not None and before.kind == "FILL")  # of that trade
-            and start <= activity.ts_ns // MS <= end
+            and start <= activity.ts_ns // NANOS_PER_MS <= end
         ][::-1]
         first, most = int(params.get("continuation") or 0), int(params.get("count", 100))
         more = first + most if len(rows) > first + most else None

@@ -8,9 +8,6 @@ from typing import Any
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 
-MS = 1_000_000
-"""Nanoseconds of the venue's unit of time."""
-
 
 class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
     """An error answer of the venue.

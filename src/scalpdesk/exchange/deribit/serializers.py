@@ -7,8 +7,7 @@ from typing import Any
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.deribit.rpc import MS
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
@@ -19,9 +18,7 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 
 FAR_FUTURE_MS = 32_503_708_800_000
-ZERO, DAYS_PER_YEAR = Decimal(0), 365.0
 MOST_ROWS = 1_000
-DAY_NS = 86_400 * 1_000_000_000
 STATES = {
     Status.FILLED: "filled",
     Status.CANCELED: "cancelled",
@@ -135,7 +132,7 @@ class Messages:
             "tick_size_steps": [],
             "price_index": f"{item.currency.lower()}_usd",
             "instrument_id": self._instruments.id_of(item.symbol) + 1,
-            "creation_timestamp": self._world.source.start_ns // MS,
+            "creation_timestamp": self._world.source.start_ns // NANOS_PER_MS,
             "state": "open",
             "is_active": True,
         }
@@ -149,7 +146,7 @@ class Messages:
                 "quote_currency": item.currency,
                 "strike": plain_number(item.strike),
                 "option_type": "call" if item.is_call else "put",
-                "expiration_timestamp": expires_ns // MS,
+                "expiration_timestamp": expires_ns // NANOS_PER_MS,
                 "settlement_period": "week",
                 "min_trade_amount": plain_number(OPTION_STEPS.get(item.currency, Decimal("0.1"))),
                 "contract_size": 1,
@@ -187,7 +184,7 @@ class Messages:
         last = self._world.last_trades.get(number)
         shown: dict[str, Any] = {
             "instrument_name": item.symbol,
-            "timestamp": (quote.ts_event_ns if quote is not None else self._world.now_ns) // MS,
+            "timestamp": (quote.ts_event_ns if quote is not None else self._world.now_ns) // NANOS_PER_MS,
             "state": "open",
             "best_bid_price": bid[0],
             "best_bid_amount": plain_number(bid[1]),
@@ -315,8 +312,8 @@ class Messages:
             "post_only": False,
             "reduce_only": False,
             "label": self._names.labels.get(order.order_id, order.client_order_id),
-            "creation_timestamp": order.created_ns // MS,
-            "last_update_timestamp": order.updated_ns // MS,
+            "creation_timestamp": order.created_ns // NANOS_PER_MS,
+            "last_update_timestamp": order.updated_ns // NANOS_PER_MS,
             "max_show": plain_number(order.quantity * size),
             "commission": plain_number(sum((each.fee for each in mine), ZERO)),
             "profit_loss": 0.0,
@@ -372,7 +369,7 @@ class Messages:
             "direction": execution.side.value,
             "amount": plain_number(execution.quantity * (item.contract_usd or 1)),
             "price": plain_number(execution.price),
-            "timestamp": execution.ts_ns // MS,
+            "timestamp": execution.ts_ns // NANOS_PER_MS,
             "state": "open" if execution.leaves else "filled",
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
@@ -416,7 +413,7 @@ class Messages:
         """Return the trades of a span, latest first unless asked otherwise, and whether there are more."""
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
         most, show = min(int(params.get("count", 10)), MOST_ROWS), self.trade if own else self.public_trade
-        trades = [show(each) for each in executions if start <= each.ts_ns // MS <= end]
+        trades = [show(each) for each in executions if start <= each.ts_ns // NANOS_PER_MS <= end]
         if params.get("sorting") != "asc":
             trades.reverse()
         return {"trades": trades[:most], "has_more": len(trades) > most}

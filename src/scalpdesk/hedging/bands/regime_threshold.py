@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, ZERO, exact
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs
 from scalpdesk.instruments.events import fomc_blocked
 from scalpdesk.marketdata.dealer_gamma import (
@@ -24,10 +24,8 @@ from scalpdesk.marketdata.dealer_gamma import (
     threshold_by_own_gamma,
 )
 
-ZERO = Decimal(0)
 ONE = Decimal(1)
 LARGEST_THRESHOLD = Decimal("1e9")
-DAY_SECONDS = 86_400
 Facts = dict[str, str | float | int]
 HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
 

@@ -8,8 +8,6 @@ import msgspec
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Instrument
 
-ZERO = Decimal(0)
-
 
 class Resting(msgspec.Struct, eq=False, gc=False):
     """A working order as its fill model sees it, and what the model remembers of it."""

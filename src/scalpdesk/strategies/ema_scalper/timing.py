@@ -2,14 +2,13 @@
 
 from datetime import time
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.events import EventKind, fomc_blocked, why_unknown
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 
-MINUTE_NS = 60 * NANOS_PER_SECOND
 FLAT_MINUTES = 5.0
 """Scalps that are not held overnight are closed so many minutes before the close."""
 

@@ -11,14 +11,13 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.protocol.messages import exact_qty, market_event
 from scalpdesk.protocol.values import to_decimal, ts_text
 from scalpdesk.strategies.contract import DeskView
 
-ZERO = Decimal(0)
 KINDS = {
     Purpose.OPEN: DecisionKind.ENTRY,
     Purpose.HEDGE: DecisionKind.HEDGE,
@@ -191,7 +190,6 @@ DECIMALS = 8
 """Greeks are shown to so many."""
 _USABLE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 _encode = msgspec.json.Encoder().encode
-_DAY_NS = 86_400 * NANOS_PER_SECOND
 
 
 class MarketPicture:
@@ -233,7 +231,7 @@ class MarketPicture:
         if spot is None or view.market.verdict(view.underlying, view.now_ns) not in _USABLE:
             return ()
         session = view.session
-        day = f"{session.day:%Y%m%d}" if session is not None else str(view.now_ns // _DAY_NS)
+        day = f"{session.day:%Y%m%d}" if session is not None else str(view.now_ns // DAY_NS)
         ts = ts_text(view.now_ns)
         shown: list[tuple[str, dict[str, Any]]] = []
         for number in self._options(view, spot):
@@ -302,7 +300,7 @@ class MarketPicture:
             for name in ("gamma", "theta", "vega"):
                 figure = float(getattr(greeks, name))
                 if math.isfinite(figure):
-                    payload[name] = round(figure / (365.0 if name == "theta" else 1.0), DECIMALS)
+                    payload[name] = round(figure / (DAYS_PER_YEAR if name == "theta" else 1.0), DECIMALS)
         mark = view.market.mark(number)
         if mark is not None:
             payload["price"] = mark

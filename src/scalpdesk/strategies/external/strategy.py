@@ -35,7 +35,6 @@ from scalpdesk.strategies.external.messages import (
 )
 from scalpdesk.strategies.toolkit.order_life import cancels_of
 
-ZERO = Decimal(0)
 MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
 MOST_INTENTS = 100

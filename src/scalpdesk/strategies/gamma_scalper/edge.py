@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.entry.edge_gate import (
     Edge,
     EdgeGate,
@@ -37,7 +37,7 @@ from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
-from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
+from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
 from scalpdesk.volatility.variance_time import FIRST_FOMC_YEAR, event_forecast
 
 RATIO_NS = 300 * NANOS_PER_SECOND

@@ -19,7 +19,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
@@ -70,12 +70,11 @@ from scalpdesk.strategies.toolkit.resume import (
 )
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 
-ZERO = Decimal(0)
 EDGE_SECONDS = 60.0
 """Between two looks at the edge of a held straddle."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
-SALE_NS = 300 * NANOS_PER_SECOND
+SALE_NS = 5 * MINUTE_NS
 """Within which what is too much of a leg must be sold."""
 
 

@@ -35,7 +35,7 @@ from scalpdesk.core.intents import (
     Side,
     SubmitOrder,
 )
-from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -110,9 +110,6 @@ def within_holding(signed: Decimal, held: Decimal, sells: Decimal, buys: Decimal
         free = max(-held - buys, Decimal(0))
         return min(signed, free)
     return signed
-
-
-ZERO = Decimal(0)
 
 
 class Piece(msgspec.Struct):

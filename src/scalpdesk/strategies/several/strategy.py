@@ -27,7 +27,7 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.portfolio.sub_books import SubBooks
@@ -46,7 +46,6 @@ from scalpdesk.strategies.contract import (
 from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 
-ZERO = Decimal(0)
 LETTERS = "several: a word inside the desk"
 """Timer at which members are notified of their crosses; journals hold its name."""
 LETTER_PAUSE_NS = NANOS_PER_SECOND

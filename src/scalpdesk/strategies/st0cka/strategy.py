@@ -97,7 +97,6 @@ def viability(
     return Viability(size * (limit - ask), size * (ask - bid) / 2, paid)
 
 
-ZERO = Decimal(0)
 LONGEST_AFTER_REFUSAL_SECONDS = 600.0
 """Of the desk's own gate, which refuses purchases alone."""
 REPORT_AGAIN_SECONDS = 300.0

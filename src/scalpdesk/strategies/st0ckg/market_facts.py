@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.bars import Absent, Timeframes
@@ -27,7 +27,6 @@ BOOK_MINUTES = 30
 LEAST_RETURNS = 10
 TREND_BARS = 5
 TREND_MARGIN = 0.10
-HOUR_NS = 3600 * NANOS_PER_SECOND
 
 T = TypeVar("T")
 

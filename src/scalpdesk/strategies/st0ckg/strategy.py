@@ -47,7 +47,6 @@ from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
 from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders, Scalps, drop_entry
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
-ZERO = Decimal(0)
 ENTRY_TIMER = "st0ckg: is the entry filled"
 RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and priced anew."""

@@ -19,14 +19,14 @@ from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import NANOS_PER_SECOND, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
 
 ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
-EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
+EDGE_SPACING_NS = MINUTE_NS
 EDGE_TIMES = 3
 MINUTES_PER_DAY = 1_440.0
 OPENS, CLOSES = time(9, 30), time(16, 15)
@@ -259,7 +259,7 @@ class BeforeExpiry:
         """Return why to exit, or None."""
         if trade.expires_ns is None:
             return None
-        left = (trade.expires_ns - trade.now_ns) / (60 * NANOS_PER_SECOND)
+        left = (trade.expires_ns - trade.now_ns) / MINUTE_NS
         return f"expiry: {left:.0f} minutes left, least {self.minutes:g}" if left <= self.minutes else None
 
 

@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
@@ -411,6 +411,6 @@ class DeltaHedger:
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
     """Return in words that a leg's delta is the model's, and since when it has no quote."""
     quote = view.market.quotes[leg]
-    minutes = 0.0 if quote is None else (view.now_ns - quote.ts_recv_ns) / (60 * NANOS_PER_SECOND)
+    minutes = 0.0 if quote is None else (view.now_ns - quote.ts_recv_ns) / MINUTE_NS
     symbol = view.instruments[leg].symbol
     return f"{symbol} has no quote for {minutes:.0f} minutes: delta by the model at volatility {vol:.1%}"

@@ -28,7 +28,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     Side,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -37,7 +37,6 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import UNCERTAIN, has_rejected_combo
 
-ZERO = Decimal(0)
 LONGEST_PAUSE_SECONDS = 15.0
 LONGEST_REFUSED_SECONDS = 60.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
@@ -46,8 +45,8 @@ MODEL_STEPS = 4
 """From the model's value of an option without a quote to the least that is asked for it."""
 MOVED_AWAY = 0.05
 """Of a resting limit: it is offered anew once the least price is so far better, or for long so far worse."""
-PATIENCE_NS = 30 * 60 * NANOS_PER_SECOND
-LAST_CALL_NS = 60 * NANOS_PER_SECOND
+PATIENCE_NS = 30 * MINUTE_NS
+LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 DEEPEST = Decimal("0.95")
 """A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
@@ -431,7 +430,7 @@ class Liquidation:
         if self._is_unquoted(view, number):
             price = self._model_price(view, number, side)
             self._offered[number] = self._offered.get(number, 0) + 1
-            minutes = (view.now_ns - quote.ts_recv_ns) / (60 * NANOS_PER_SECOND)
+            minutes = (view.now_ns - quote.ts_recv_ns) / MINUTE_NS
             why += f", priced by the model: no quote for {minutes:.0f} minutes"
         elif is_patient:
             self._offered.pop(number, None)

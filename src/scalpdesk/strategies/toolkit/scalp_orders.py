@@ -7,14 +7,12 @@ from typing import TypeVar
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import cancels_of
-
-ZERO = Decimal(0)
 
 
 class ScalpOrders:

@@ -10,11 +10,9 @@ from scalpdesk.core.bounds import check_range
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import HedgedPosition
-
-ZERO = Decimal(0)
 
 
 class ZeroDteWatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

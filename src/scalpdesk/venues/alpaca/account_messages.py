@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, us_option
 from scalpdesk.venues.alpaca.fields import (
     BadMessage,
@@ -272,7 +272,6 @@ def read_latest_quotes(
 
 
 ACTIVITIES_PER_PAGE = 100
-ZERO = Decimal(0)
 MOVES = {
     "OPASN": ChangeCause.ASSIGNMENT,
     "OPEXC": ChangeCause.EXERCISE,

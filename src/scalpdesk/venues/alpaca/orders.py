@@ -7,7 +7,7 @@ import msgspec
 
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca import order_messages
 from scalpdesk.venues.alpaca.account_messages import fills_request, read_fills
@@ -40,7 +40,6 @@ OUTCOMES = {
 }
 MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
-ZERO = Decimal(0)
 UPDATES = "trade_updates"
 """The stream that is listened to."""
 MOST_HISTORY_PAGES = 200

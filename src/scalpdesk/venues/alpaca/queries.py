@@ -8,7 +8,7 @@ from typing import TypeVar
 from scalpdesk.core.clock import Clock, FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.venues.alpaca import market_data, order_messages
 from scalpdesk.venues.alpaca.account_messages import (
@@ -65,11 +65,11 @@ MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
 MICROSECOND_NS = 1_000
 """The precision to which the venue may compare instants."""
-ASSET_AGE_NS = 600 * NANOS_PER_SECOND
+ASSET_AGE_NS = 10 * MINUTE_NS
 """How long an answer on one share is used: lists of easy borrows change from day to day."""
 REFUSED_QUESTIONS = frozenset({400, 404, 422})
 """The venue understands the question and will not answer it, however often it is asked."""
-ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
+ACTIVITY_LOOKBACK_NS = 5 * DAY_NS
 """What happened over a long weekend is often written down days later, under the day it happened."""
 
 

@@ -22,7 +22,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import coin_session, from_ns
 from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
@@ -173,8 +173,8 @@ class DeribitGateway:
                 fix="look at the venue's status page and at this machine's network, then start again",
             ) from None
         now_ms = int(await self._queries.question("public/get_time", {}))
-        self._publisher.timestamp(now_ms * wire.NANOS_PER_MS)  # sets a clock that follows the venue
-        self._queries.ahead_ms = now_ms - self._clock.now_ns() // wire.NANOS_PER_MS
+        self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
+        self._queries.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
         if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
             raise ConfigError(
                 "the clock of this machine is off",
@@ -369,12 +369,12 @@ class DeribitGateway:
     def _since_edit(self, order: TrackedOrder, report: OrderReport) -> OrderReport:
         """Return of a report what its latest name has filled, and at what mean price."""
         earlier = self._before(order)
-        before = sum((each.covered for each in earlier), wire.ZERO)
+        before = sum((each.covered for each in earlier), ZERO)
         filled, average = report.filled - before, report.average_price
         if not before:
             return report
         if average is not None:
-            paid = average * report.filled - sum((each.value for each in earlier), wire.ZERO)
+            paid = average * report.filled - sum((each.value for each in earlier), ZERO)
             average = paid / filled if filled > 0 else None
         return msgspec.structs.replace(report, filled=filled, average_price=average)
 
@@ -712,14 +712,14 @@ class DeribitGateway:
 
     async def _venue_clock(self) -> VenueClock:
         now_ms = int(await self._queries.question("public/get_time", {}))
-        moment = from_ns(now_ms * wire.NANOS_PER_MS)
+        moment = from_ns(now_ms * NANOS_PER_MS)
         day = moment.date() - timedelta(days=moment.hour < EXPIRY_HOUR)
         return wire.clock_of(now_ms, coin_session(day).close_ns)
 
     async def _history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the executions since an instant, oldest first; those of the desk come out as events."""
         fills: dict[str, VenueFill] = {}
-        start_ms = since_ns // wire.NANOS_PER_MS
+        start_ms = since_ns // NANOS_PER_MS
         while True:
             found = await self._queries.question(
                 "private/get_user_trades_by_currency_and_time",

@@ -21,7 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from scalpdesk.core.errors import DataError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
@@ -53,7 +53,7 @@ def read_chart(chart: Any) -> Bars:
     try:
         columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
         return [
-            (int(tick) * wire.NANOS_PER_MS, (float(o), float(h), float(lo), float(c), float(v)))
+            (int(tick) * NANOS_PER_MS, (float(o), float(h), float(lo), float(c), float(v)))
             for tick, o, h, lo, c, v in zip(*columns, strict=True)
         ]
     except (KeyError, TypeError, ValueError) as problem:
@@ -249,7 +249,7 @@ class DeribitHistory:
             found |= {row["trade_id"]: row for row in rows}
             if not page.get("has_more") or not rows:
                 break
-            last_ms = rows[-1]["ts"] // wire.NANOS_PER_MS
+            last_ms = rows[-1]["ts"] // NANOS_PER_MS
             # a page of one millisecond alone would come again for ever
             start_ms = last_ms if len(found) > before else last_ms + 1
         return sorted(found.values(), key=lambda row: (row["ts"], row["trade_id"]))
@@ -288,9 +288,9 @@ class DeribitHistory:
             while True:
                 page = await self.ask("get_last_settlements_by_currency", **params)
                 rows = readable(settlement_row, page.get("settlements"), "settlements")
-                found += [row for row in rows if row["ts"] >= start_ms * wire.NANOS_PER_MS]
+                found += [row for row in rows if row["ts"] >= start_ms * NANOS_PER_MS]
                 more = page.get("continuation")
-                is_past = bool(rows) and rows[-1]["ts"] < start_ms * wire.NANOS_PER_MS
+                is_past = bool(rows) and rows[-1]["ts"] < start_ms * NANOS_PER_MS
                 if not rows or is_past or more in (None, "", "none", params.get("continuation")):
                     break
                 params["continuation"] = more
@@ -311,8 +311,8 @@ class DeribitHistory:
             try:
                 for at, *levels in page["data"]:
                     o, h, lo, c = (float(level) / 100.0 for level in levels)
-                    bar_start = int(at) * wire.NANOS_PER_MS
-                    row = {"bar_start": bar_start, "ts": bar_start + 3_600 * NANOS_PER_SECOND}
+                    bar_start = int(at) * NANOS_PER_MS
+                    row = {"bar_start": bar_start, "ts": bar_start + HOUR_NS}
                     names = {"symbol": f"DVOL-{coin}", "open": o, "high": h, "low": lo, "close": c}
                     found[bar_start] = row | names
             except (KeyError, TypeError, ValueError) as problem:

@@ -6,7 +6,7 @@ from typing import Any
 
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import coin_of
 from scalpdesk.instruments.sessions import from_ns, to_ns
@@ -72,7 +72,7 @@ class AccountAndMarket:
 
     def venue_ms(self) -> int:
         """Return the venue's time, milliseconds."""
-        return self._clock.now_ns() // wire.NANOS_PER_MS + self.ahead_ms
+        return self._clock.now_ns() // NANOS_PER_MS + self.ahead_ms
 
     def instrument(self, message: wire.Message) -> Instrument | None:
         """Return the instrument that a message is about; None of one that the venue never listed."""
@@ -105,7 +105,7 @@ class AccountAndMarket:
         """Return funding, deliveries and transfers since some days before an instant, oldest first."""
         params: dict[str, Any] = {
             "currency": self._currency,
-            "start_timestamp": since_ns // wire.NANOS_PER_MS - LOG_DAYS_MS,
+            "start_timestamp": since_ns // NANOS_PER_MS - LOG_DAYS_MS,
             "end_timestamp": self.venue_ms() + MOST_CLOCK_SKEW_MS,
             "count": LOG_PAGE,
         }
@@ -173,7 +173,7 @@ class AccountAndMarket:
 
     async def _bars(self, instrument_id: InstrumentId, first: date, last: date, resolution: str) -> Bars:
         start, end = (
-            to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // wire.NANOS_PER_MS
+            to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // NANOS_PER_MS
             for day in (first, last + timedelta(days=1))
         )
         chart = await self.question(

@@ -18,7 +18,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual, TickRule
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.venues.contract import (
@@ -32,8 +32,6 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.tracker import OrderReport
 
 Message = Mapping[str, Any]
-NANOS_PER_MS = 1_000_000
-ZERO = Decimal(0)
 LONGEST_LABEL = 64
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
