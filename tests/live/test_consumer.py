@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from scalpdesk.core.events import QuoteEvent, TimerEvent
-from scalpdesk.live.runner import ITEMS_A_TURN, Consumer, Ended
+from scalpdesk.live.consumer import ITEMS_A_TURN, Consumer, Ended, ItemQueue
 
 
 def quote(ns):
@@ -14,7 +14,8 @@ class Handled:
     def __init__(self, most_waiting=1_000):
         self.items, self.left = [], []
         self.answers = {}
-        self.consumer = Consumer(self.take, self.left.extend, list, most_waiting)
+        self.queue = ItemQueue(most_waiting)
+        self.consumer = Consumer(self.queue, take=self.take, hand_over=self.left.extend, when_idle=list)
 
     def take(self, item):
         self.items.append(item)
@@ -43,10 +44,13 @@ def test_items_are_handled_in_order_and_what_follows_leaves_before_the_next():
         desk = Handled()
         seen = []
         desk.consumer = Consumer(
-            lambda i: seen.append(i) or [i], lambda c: seen.append(("left", *c)), list, 9
+            desk.queue,
+            take=lambda i: seen.append(i) or [i],
+            hand_over=lambda c: seen.append(("left", *c)),
+            when_idle=list,
         )
         for ns in (1, 2):
-            desk.consumer.put(quote(ns))
+            desk.queue.put(quote(ns))
         task = await desk.start()
         for _ in range(5):
             await asyncio.sleep(0)
@@ -74,9 +78,9 @@ def test_a_quote_never_overtakes_what_is_in_the_queue():
         desk = Handled()
         task = await desk.start()
         timer = TimerEvent(1, 1, "first")
-        desk.consumer.put(timer)
+        desk.queue.put(timer)
         assert not desk.consumer.take_at_once(quote(2))
-        desk.consumer.put(quote(2))
+        desk.queue.put(quote(2))
         for _ in range(3):
             await asyncio.sleep(0)
         assert desk.items == [timer, quote(2)]
@@ -141,7 +145,7 @@ def test_the_end_of_the_events_is_an_item_and_a_full_queue_stops_the_reading():
                 read.append(ns)
                 yield quote(ns)
 
-        follow = asyncio.create_task(desk.consumer.follow(events()))
+        follow = asyncio.create_task(desk.queue.follow(events()))
         for _ in range(5):
             await asyncio.sleep(0)
         assert read == [0, 1]

@@ -1,7 +1,7 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -288,6 +288,19 @@ def find_underlying(
     return manifest, index, found, found.keys if index == wanted else (wanted,)
 
 
+def _settlement_levels(
+    reader: SessionReader, index: str, days: Iterable[date]
+) -> dict[tuple[str, date], float]:
+    """Return what options on the index settle at, by index and day, where it is recorded."""
+    first = reader.sessions[0].day
+    levels = {
+        (index, day): closing_level(reader.connection, reader.catalog, reader.name, index, session_on(day))
+        for day in sorted(days)
+        if is_session(day) and day >= first
+    }
+    return {key: level for key, level in levels.items() if level is not None}
+
+
 def load_tape(
     catalog: Path,
     name: str,
@@ -354,10 +367,7 @@ def load_tape(
         ends = {session.day for session in sessions} | {option.expiry for option in options}
         if index_source == "parity":  # what is derived by request is also settled on
             ends -= {session.day for session in sessions}
-        for day in sorted(filter(is_session, ends)):
-            level = closing_level(reader.connection, catalog, name, base, session_on(day))
-            if level is not None and day >= sessions[0].day:
-                settlements[base, day] = level
+        settlements = _settlement_levels(reader, base, ends)
         parts.insert(0, levels)
     else:
         parts.insert(0, reader.quotes("quotes", (base,), book))

@@ -353,8 +353,8 @@ async def open_desk(
     )
 
 
-def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run | None:
-    """Rebuild the unfinished run, when there is one and it is wanted."""
+def _run_to_resume(plan: LivePlan) -> Path | None:
+    """Return the unfinished run to go on with, or None for a new one; refuse where neither is asked for."""
     found = unfinished_run(plan)
     if found is not None and found in running_desks(plan.runs_dir):
         if not plan.set_aside:
@@ -383,6 +383,14 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
             where=str(found),
             fix="add --resume to go on with it, or --new-run to leave it and begin another",
         )
+    return found
+
+
+def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run | None:
+    """Rebuild the unfinished run, when there is one and it is wanted."""
+    found = _run_to_resume(plan)
+    if found is None:
+        return None
     header = peek_header(found)
     if header.config_hash != plan.settings.config_hash:
         raise ConfigError(

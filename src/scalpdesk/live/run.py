@@ -26,9 +26,9 @@ from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.live.assembly import LiveDesk, open_desk
+from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.runner import OperationResult
 from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART

@@ -1,4 +1,4 @@
-"""The live loop: one queue, one consumer; everything that happens goes through it, in order.
+"""The live loop: everything that happens goes through one queue, in order.
 
 Venue events, timers, sessions and operator commands are journaled and handled one at a time, and what
 follows from each is on disk before it is sent. Nothing else touches the engine.
@@ -6,9 +6,7 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import msgspec
 
@@ -20,6 +18,7 @@ from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, Venu
 from scalpdesk.core.units import DAY_NS, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
 from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
@@ -44,8 +43,6 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
-ITEMS_A_TURN = 64
-"""Items handled before other tasks of the process get a turn."""
 NOT_FLAT = "not flat in time"
 FINAL_LOOK_SECONDS = 30.0
 """How long the end of the last session waits for the venue to show a settled account."""
@@ -85,40 +82,6 @@ class RunnerOptions:
     """What happens to positions and orders at the end."""
 
 
-class OperationResult(TypedDict):
-    """Outcome of an operator command: the mode before and after it, and how many cancels left."""
-
-    was: str
-    mode: str
-    cancels: int
-
-
-@dataclass(slots=True)
-class Operation:
-    """An operator command; ``answer`` is done once it is handled.
-
-    ``stop`` is set for the end of the run; otherwise ``action`` is ``halt``, ``reduce``, ``resume`` or
-    ``flatten``.
-    """
-
-    action: str
-    reason: str
-    who: str
-    stop: StopMode | None = None
-    answer: "asyncio.Future[OperationResult] | None" = None
-
-
-@dataclass(slots=True)
-class Ended:
-    """The run is to end."""
-
-    why: str
-
-
-Item = Event | Notice | Operation | Viewed | Ended
-"""What goes through the queue."""
-
-
 @dataclass(slots=True)
 class RunnerState:
     """A runner's figures for ``status``."""
@@ -129,133 +92,6 @@ class RunnerState:
     counters: Counter[str] = field(default_factory=Counter)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
     recovered_seconds: float | None = None
-
-
-class Consumer:
-    """Takes items out of the queue and hands over the commands of each before it handles the next.
-
-    Parameters
-    ----------
-    take
-        Handles one item; returns commands that are on disk.
-    hand_over
-        Hands commands to the gateway.
-    when_idle
-        Called when nothing waits; returns the commands of what has become due meanwhile.
-    most_waiting
-        Length of the queue from which on the gateway is not read.
-    """
-
-    def __init__(
-        self,
-        take: Callable[[Item], list[VenueCommand]],
-        hand_over: Callable[[list[VenueCommand]], None],
-        when_idle: Callable[[], list[VenueCommand]],
-        most_waiting: int,
-    ) -> None:
-        self._take = take
-        self._hand_over = hand_over
-        self._when_idle = when_idle
-        self._most_waiting = most_waiting
-        self._items: deque[Item] = deque()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._is_idle = False
-        """Whether the consumer waits for something to do."""
-        self._at_once = 0
-        """Quotes handled where they were read since the consumer's last turn."""
-        self._failure: BaseException | None = None
-
-    def put(self, item: Item) -> None:
-        """Add an item to the queue."""
-        self._items.append(item)
-        self._wake.set()
-
-    def wake(self) -> None:
-        """Wake the consumer to handle what has become due."""
-        self._wake.set()
-
-    def fail(self, error: BaseException) -> None:
-        """Pass an error of supervised work to the consumer, which raises the first one."""
-        self._failure = self._failure or error
-        self._wake.set()
-
-    def take_at_once(self, quote: QuoteEvent) -> bool:
-        """Handle a quote where it was read when there is nothing else to do; return whether it was.
-
-        Three turns of the event loop lie between the socket and the consumer; an order does not wait
-        for them. All else goes through the queue, and a quote never overtakes what is in it.
-        """
-        if not self._is_idle or self._items:
-            return False
-        self._is_idle = False  # what follows may put something in the queue: it is not taken in here
-        try:
-            commands = self._take(quote)
-            if commands:
-                self._hand_over(commands)
-        except BaseException as error:  # noqa: BLE001 - whoever read the quote reads on; the consumer raises it
-            self.fail(error)
-            return True
-        self._at_once += 1
-        self._is_idle = self._at_once < ITEMS_A_TURN
-        if commands or not self._is_idle:
-            self._wake.set()
-        return True
-
-    async def consume(self, until: Callable[[], bool]) -> None:
-        """Handle items until a condition holds.
-
-        Raises
-        ------
-        Exception
-            Whatever handling an item raised, or :meth:`fail` was given.
-        """
-        items = self._items
-        handled = 0
-        while not until():
-            if self._failure is not None:
-                raise self._failure
-            if not items:
-                self._room.set()
-                await self.send(self._when_idle())
-                if items or until():
-                    continue
-                await self._wait()
-                handled = 0
-                continue
-            commands = self._take(items.popleft())
-            if commands:
-                await self.send(commands)
-                handled = 0
-            handled += 1
-            if handled >= ITEMS_A_TURN:
-                handled = 0
-                if len(items) < self._most_waiting:
-                    self._room.set()
-                await asyncio.sleep(0)
-
-    async def _wait(self) -> None:
-        self._wake.clear()
-        self._is_idle = True
-        await self._wake.wait()
-        self._is_idle = False
-        self._at_once = 0
-
-    async def send(self, commands: list[VenueCommand]) -> None:
-        """Hand journaled commands to the gateway and let it write them."""
-        if commands:
-            self._hand_over(commands)
-            await asyncio.sleep(0)
-
-    async def follow(self, events: AsyncIterator[Event | Notice]) -> None:
-        """Move the gateway's events into the queue; wait while the consumer is behind."""
-        async for item in events:
-            self.put(item)
-            if len(self._items) >= self._most_waiting:
-                self._room.clear()
-                await self._room.wait()
-        self.put(Ended("the venue's events ended"))
 
 
 class LiveRunner:
@@ -298,10 +134,14 @@ class LiveRunner:
         self._watchdog = watchdog
         self._notify: Notify = notify or (lambda _level, _text: None)
         self._throttle = LogThrottle(self._notify)
+        self._queue = ItemQueue(self.options.most_waiting)
         self._consumer = Consumer(
-            self._take, self._hand_over, lambda: self._fire(clock.now_ns()), self.options.most_waiting
+            self._queue,
+            take=self._take,
+            hand_over=self._hand_over,
+            when_idle=lambda: self._fire(clock.now_ns()),
         )
-        self.supervisor = Supervisor(self._notify, self._consumer.fail, self.state.counters)
+        self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
         self.reconciler = Reconciler(core, self._notify)
         self.queries = AccountQueries(
             gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
@@ -335,7 +175,7 @@ class LiveRunner:
 
     def put(self, item: Item) -> None:
         """Add an item to the queue."""
-        self._consumer.put(item)
+        self._queue.put(item)
 
     async def operate(self, action: str, reason: str, who: str) -> OperationResult:
         """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``)."""
@@ -367,7 +207,7 @@ class LiveRunner:
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
         self.supervisor.start(
             "the venue's event stream",
-            lambda: self._consumer.follow(self.gateway.events()),
+            lambda: self._queue.follow(self.gateway.events()),
             RESTART_TWICE,
             on_restart=self._stream_restarts,
         )
@@ -681,7 +521,7 @@ class LiveRunner:
                 self.core.journal.flush()
             except StopError as error:
                 self._notify("alarm", error.what)  # the next event meets the same refusal, in the consumer
-        self._consumer.wake()
+        self._queue.wake()
 
     async def _cancel_everything(self) -> None:
         """Cancel all live orders, past a journal that can no longer be trusted, and send nothing new."""

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.live.runner import LiveRunner, OperationResult
+from scalpdesk.live.consumer import OperationResult
+from scalpdesk.live.runner import LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Status
