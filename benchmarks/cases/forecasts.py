@@ -5,9 +5,10 @@ import time
 from measuring import BenchmarkError, Context, Result, against, alone
 
 from scalpdesk.datasets.daily_history import packaged_history
-from scalpdesk.volatility.evaluation import evaluate
+from scalpdesk.volatility.evaluation import score
 from scalpdesk.volatility.forecast import DESK_DEFAULT
 from scalpdesk.volatility.ohlc import read_ohlc
+from scalpdesk.volatility.rolling import rolling_forecasts
 
 DAYS = 3508
 TO_BEAT = {1: 0.698, 5: 0.750, 22: 0.905}
@@ -35,7 +36,7 @@ def measure(context: Context) -> list[Result]:
         horizons = (5,) if context.smoke else (1, 5, 22)
         first = 4800 if context.smoke else 1500
         began = time.perf_counter()
-        scores = evaluate(bars, ("garch", DESK_DEFAULT), horizons, first=first)
+        scores = score(rolling_forecasts(bars, ("garch", DESK_DEFAULT), horizons, first=first))
         print(f"  {series}: {time.perf_counter() - began:.1f} s", flush=True)
         by_place = {(score.model, score.horizon_days): score for score in scores}
         for days in horizons:

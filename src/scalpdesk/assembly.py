@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FEES: dict[str, FeeModel] = {"none": NO_FEES, "alpaca": ALPACA_FEES, "deribit": DERIBIT_FEES}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_HISTORY_DAYS = 500
+FORECAST_DAYS = 5
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
 
@@ -247,8 +248,6 @@ def forecasts(
     tape: MarketTape,
     settings: LoadedSettings,
     *,
-    model: str | None = None,
-    horizon_days: int = 5,
     seed: int = 1,
 ) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
@@ -256,7 +255,7 @@ def forecasts(
 
     number = tape.instruments.id_of(tape.underlying)
     if tape.name in COIN_MARKETS and settings.config.data.daily_history is None:
-        return _coin_forecasts(tape, number, seed, model=model, horizon_days=horizon_days)
+        return _coin_forecasts(tape, number, seed)
     events: list[Event] = []
     for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True):
         history = None
@@ -277,14 +276,11 @@ def forecasts(
             else:
                 bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
             a_year = 365 if tape.variance_clock == CALENDAR.name else 252
-            horizon = {"horizon_days": horizon_days, "periods_per_year": a_year}
-            events.append(forecast_event(number, bars, session.open_ns, model=model, **horizon))
+            events.append(forecast_event(number, bars, session.open_ns, periods_per_year=a_year))
     return tuple(events)
 
 
-def _coin_forecasts(
-    tape: MarketTape, number: InstrumentId, seed: int, *, model: str | None, horizon_days: int
-) -> tuple[Event, ...]:
+def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[Event, ...]:
     """Return a forecast for each day of the reconstructed coin market, a fraction of a year of 365 days."""
     from scalpdesk.datasets.embedded.coin import MARKETS, daily_bars_before
 
@@ -293,8 +289,6 @@ def _coin_forecasts(
             number,
             daily_bars_before(session.day, COIN_HISTORY_DAYS, seed=seed, market=MARKETS[tape.underlying]),
             session.open_ns,
-            model=model,
-            horizon_days=horizon_days,
             periods_per_year=365,
         )
         for session in tape.sessions
@@ -320,15 +314,13 @@ def forecast_event(
     bars: Mapping[str, Any],
     at_ns: int,
     *,
-    model: str | None = None,
-    horizon_days: int = 5,
     periods_per_year: float = 252,
 ) -> ForecastEvent:
     """Fit a forecast to daily bars and return it as the event that the desk receives at ``at_ns``."""
     from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
 
     made = forecast_vol(
-        bars, model=model or DESK_DEFAULT, horizon_days=horizon_days, periods_per_year=periods_per_year
+        bars, model=DESK_DEFAULT, horizon_days=FORECAST_DAYS, periods_per_year=periods_per_year
     )
     return ForecastEvent(
         number,

@@ -7,9 +7,10 @@ r²/f + ln f with r in percent at 1, 5 and 22 days.
 import pytest
 
 from scalpdesk.datasets.daily_history import packaged_history
-from scalpdesk.volatility.evaluation import evaluate
+from scalpdesk.volatility.evaluation import score
 from scalpdesk.volatility.forecast import DESK_DEFAULT
 from scalpdesk.volatility.ohlc import read_ohlc
+from scalpdesk.volatility.rolling import rolling_forecasts
 
 REFERENCE = {
     "ewma": (0.796, 0.850, 1.001),
@@ -38,7 +39,7 @@ LAST_DIGIT = 0.0015
 
 def scores_of(series, models):
     bars = read_ohlc(packaged_history(series).bars)
-    return {(one.model, one.horizon_days): one for one in evaluate(bars, models)}
+    return {(one.model, one.horizon_days): one for one in score(rolling_forecasts(bars, models))}
 
 
 def hold(scores, table):

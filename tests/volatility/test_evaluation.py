@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.volatility.evaluation import confidence_set, diebold_mariano, evaluate, qlike, score
+from scalpdesk.volatility.evaluation import confidence_set, diebold_mariano, qlike, score
 from scalpdesk.volatility.forecast import forecast_vol
 from scalpdesk.volatility.ohlc import read_ohlc
 from scalpdesk.volatility.rolling import RollingForecasts, rolling_forecasts
@@ -161,7 +161,7 @@ def test_scores_say_who_was_nearer_the_truth():
 
 def test_progress_reaches_the_end(days):
     seen = []
-    evaluate(read_ohlc(days), ("ewma",), (1,), first=700, progress=lambda *now: seen.append(now))
+    rolling_forecasts(read_ohlc(days), ("ewma",), (1,), first=700, progress=lambda *now: seen.append(now))
     assert seen[-1] == (58, 58)
     assert [done for done, _ in seen] == [21, 42, 58]
 

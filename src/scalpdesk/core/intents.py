@@ -231,7 +231,6 @@ class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """Strategy that asks, where several share a desk."""
 
 
-Command = SubmitOrder | CancelOrder
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
 """What a gateway to a venue carries."""
 COMMANDS = frozenset(get_args(VenueCommand))

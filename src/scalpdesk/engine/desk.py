@@ -10,7 +10,7 @@ import numpy as np
 
 from scalpdesk.core.enums import CARRY, ENDED, ChangeCause, Mode
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
-from scalpdesk.core.intents import Purpose, Side, SubmitOrder
+from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
 from scalpdesk.instruments.sessions import Session
@@ -26,7 +26,6 @@ from scalpdesk.simulation.margin import Holding, coin_requirement
 from scalpdesk.strategies.contract import WritableDeskView
 
 BUY = Side.BUY
-CLOSE = Purpose.CLOSE
 LOSS_SLACK = 1e-9
 """Of the equity: by far more than the sum of a book in floats is off."""
 FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.0

@@ -30,6 +30,8 @@ from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
 LOOK_AHEAD_DAYS = 800
+MINUTES_SESSIONS, DAILY_BARS = 20, 300
+"""Sessions of minute bars, and daily bars, before the first day."""
 
 
 def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
@@ -185,19 +187,19 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
     }
 
 
-def minute_bars_of_embedded(day: date, symbol: str, count: int = 20) -> list[Bar]:
-    """Return the minutes of a share of the embedded market in ``count`` sessions before ``day`` (seed 1)."""
+def minute_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
+    """Return the minutes of a share of the embedded market in the sessions before ``day`` (seed 1)."""
     from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
 
     bars = []
-    for minutes in minute_bars_before(day, count, InstrumentId(0), underlying=symbol):
+    for minutes in minute_bars_before(day, MINUTES_SESSIONS, InstrumentId(0), underlying=symbol):
         prices = zip(minutes.open, minutes.high, minutes.low, minutes.close, strict=True)
         for end_ns, ohlc, volume in zip(minutes.ends_ns, prices, minutes.volume, strict=True):
             bars.append(Bar.of_prices(end_ns - MINUTE_NS, 60, ohlc, volume, 0))
     return bars
 
 
-def daily_bars_of_embedded(day: date, symbol: str, count: int = 300) -> list[Bar]:
+def daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
     """Return real daily bars of a share of the embedded market (a part of its index) before ``day``."""
     from scalpdesk.datasets.embedded.days import (  # noqa: PLC0415 - reads a package
         index_rows,
@@ -206,7 +208,7 @@ def daily_bars_of_embedded(day: date, symbol: str, count: int = 300) -> list[Bar
     )
 
     share = index_share(symbol)
-    rows = [row for row in index_rows(share.series) if us_date(row[0]) < day][-count:]
+    rows = [row for row in index_rows(share.series) if us_date(row[0]) < day][-DAILY_BARS:]
     bars = []
     for row in rows:
         opened, high, low, close = (round(float(text) / share.points_per_dollar, 2) for text in row[1:5])

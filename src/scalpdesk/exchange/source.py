@@ -81,7 +81,7 @@ class BarBook:
         self._closed.setdefault(number, []).append(bar)
 
     def minutes(self, number: InstrumentId) -> list[Bar]:
-        """Return the closed bars, oldest first, and the one being made."""
+        """Return an instrument's minute bars, oldest first; the last one may still be open."""
         current = self._open.get(number)
         closed = self._closed.get(number, [])
         return closed if current is None else [*closed, current]

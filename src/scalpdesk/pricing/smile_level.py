@@ -151,7 +151,10 @@ def shifted_smile(
 def horizon_level(
     level: float, years: float, horizon_years: float, forecast: float, implied_to_horizon: float | None = None
 ) -> float:
-    """Return an expiry's level when the variance up to a horizon alone moves to the forecast.
+    """Return an expiry's volatility level when only the variance up to a horizon moves to the forecast.
+
+    ``sqrt((level² · years + (forecast² - implied_to_horizon²) · horizon_years) / years)``, never below zero:
+    the total variance of the market, with its part up to the horizon replaced.
 
     Parameters
     ----------
@@ -163,6 +166,9 @@ def horizon_level(
         Volatility to the horizon.
     implied_to_horizon
         The market's volatility to the horizon; its level when None.
+
+    >>> round(horizon_level(0.20, 30 / 365, 5 / 365, 0.26), 4)
+    0.2112
     """
     before = level if implied_to_horizon is None else implied_to_horizon
     moved = level**2 * years + (forecast**2 - before**2) * horizon_years

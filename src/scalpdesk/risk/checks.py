@@ -543,7 +543,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
 
 @concerns(Scope(purposes=OPENING))
 def capital_within_threshold(context: OrderContext) -> str | None:
-    """The worst case of the whole book: premium of all options, margin of all shares, once all is filled."""
+    """Capital of the whole book once every order is filled: premium of options and margin of shares."""
     price = _price(context)
     if price is None:  # the loss rules report it already
         return None

@@ -146,7 +146,7 @@ class AccountRecord:
         return self.connection.broker.ledger.instruments[number].symbol
 
     def positions(self) -> tuple[VenuePosition, ...]:
-        """Return what is held."""
+        """Return the account's open positions."""
         return tuple(
             VenuePosition(
                 self._symbol(number),

@@ -5,21 +5,15 @@ unbiased proxy (Patton 2011); a range variance is biased low and would flatter t
 """
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 
 import msgspec
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.volatility.ohlc import Array, Ohlc
+from scalpdesk.volatility.ohlc import Array
 from scalpdesk.volatility.rolling import (
-    FIRST_ORIGIN,
-    HORIZONS,
-    REFIT_EVERY,
-    Progress,
     RollingForecasts,
-    rolling_forecasts,
 )
 
 BASELINE = "garch"
@@ -194,25 +188,3 @@ def score(rolled: RollingForecasts) -> tuple[ModelScore, ...]:
                 )
             )
     return tuple(scores)
-
-
-def evaluate(
-    bars: Ohlc,
-    models: Sequence[str],
-    horizons: Sequence[int] = HORIZONS,
-    *,
-    first: int = FIRST_ORIGIN,
-    refit_every: int = REFIT_EVERY,
-    progress: Progress | None = None,
-) -> tuple[ModelScore, ...]:
-    """Roll the models over the bars and score them; arguments as for :func:`rolling_forecasts`.
-
-    Raises
-    ------
-    ArgumentError
-        As there.
-    """
-    rolled = rolling_forecasts(
-        bars, models, horizons, first=first, refit_every=refit_every, progress=progress
-    )
-    return score(rolled)

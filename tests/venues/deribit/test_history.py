@@ -323,7 +323,7 @@ def test_a_forecast_of_recorded_chains_is_of_a_year_of_365_days(tape, tmp_path):
     finish(tmp_path, "own-daily", ["BTC"], source="test", bar_seconds=86_400)
     settings = load_settings(None, overrides=(f"data.catalog={tmp_path}",))
     recorded = replace(tape, name="own", kind="recorded")
-    made = forecasts(recorded, settings, horizon_days=5)
+    made = forecasts(recorded, settings)
     wanted = forecast_event(InstrumentId(0), bars, tape.sessions[0].open_ns, periods_per_year=365)
     assert len(made) == 2
     assert made[0].vol == pytest.approx(wanted.vol, rel=1e-12)

@@ -81,7 +81,6 @@ __all__ = [
 RECONSTRUCTED = "reconstructed"
 BAR_SECONDS = 60
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 

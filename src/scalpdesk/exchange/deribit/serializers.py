@@ -36,7 +36,11 @@ NAMES_OF_LIFETIMES = {value: name for name, value in LIFETIMES.items()}
 
 
 def plain_number(value: Decimal | float | None) -> int | float:
-    """Return an exact number as JSON's, whole where it is; 0 for none."""
+    """Return a number for JSON: an int where it is whole, else a float; 0 for None.
+
+    >>> plain_number(Decimal("3.0")), plain_number(0.25), plain_number(None)
+    (3, 0.25, 0)
+    """
     if value is None:
         return 0
     found = float(value)
@@ -385,7 +389,7 @@ class Messages:
         }
 
     def public_trade(self, execution: Execution) -> dict[str, Any]:
-        """Return an execution as everybody sees it."""
+        """Return an execution as the public trade channel shows it: without its order, owner and fee."""
         shown = self.trade(execution)
         names = "trade_id trade_seq instrument_name direction amount price timestamp index_price mark_price"
         return {name: shown[name] for name in (*names.split(), "tick_direction")}

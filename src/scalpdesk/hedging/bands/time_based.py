@@ -11,9 +11,9 @@ SMALLEST_HEDGE_SHARES = 1.0
 
 
 def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> BandVerdict:
-    """Judge by the time since the last hedge; when it is due, less than one share is still left alone.
+    """Return a verdict by the time since the last hedge: a hedge that is due brings net delta to zero.
 
-    A clock has no edge to stop at: a hedge that is due goes to zero.
+    A net delta of less than one share is not hedged, however long ago the last hedge was.
     """
     net, since = inputs.net_delta_shares, inputs.seconds_since_hedge
     if since < interval_seconds:

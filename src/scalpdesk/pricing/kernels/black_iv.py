@@ -218,6 +218,6 @@ def fill_european_iv(
     vol: Floats,
     status: NDArray[np.int64],
 ) -> None:
-    """European implied volatility and status code of each element."""
+    """Fill ``vol`` with each element's European implied volatility and ``status`` with its status code."""
     for i in range(S.size):
         vol[i], status[i] = european_iv(price[i], phi[i], S[i], K[i], T[i], r[i], q[i])

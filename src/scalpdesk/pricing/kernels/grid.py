@@ -118,7 +118,7 @@ def interpolate_cubic(V: Floats, at: float) -> float:
 
 @inner
 def fill_floor(floor: Floats, phi: float, X: Floats, K: float) -> None:
-    """Exercise value in the unit of the grid: for puts currency, for calls shares, which stay bounded."""
+    """Fill ``floor`` with the exercise value: of puts in currency, of calls in shares (it stays bounded)."""
     for i in range(X.size):
         floor[i] = K - X[i] if phi < 0.0 else 1.0 - K / X[i]
 

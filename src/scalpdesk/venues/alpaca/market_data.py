@@ -288,13 +288,12 @@ def market_subscription(
     action: str,
     *,
     quotes: Sequence[str] = (),
-    trades: Sequence[str] = (),
     bars: Sequence[str] = (),
     statuses: Sequence[str] = (),
     is_msgpack: bool,
 ) -> bytes:
     """Return a ``subscribe`` or ``unsubscribe`` message; empty channels are left out."""
-    channels = {"quotes": quotes, "trades": trades, "bars": bars, "statuses": statuses}
+    channels = {"quotes": quotes, "bars": bars, "statuses": statuses}
     wanted = {name: list(symbols) for name, symbols in channels.items() if symbols}
     return _encode({"action": action, **wanted}, is_msgpack)
 

@@ -82,7 +82,7 @@ class AccountAndMarket:
         return self._listed.get(name)
 
     async def account(self) -> tuple[AccountFacts, list[wire.HeldAtVenue]]:
-        """Return the account and its positions at the same marks: cash is what their difference leaves."""
+        """Return the account and its positions at the same marks; its cash is equity less their value."""
         params = {"currency": self._currency}
         found = await self.question("private/get_positions", params)
         for _ in range(LOOKS):
