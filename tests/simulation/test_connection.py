@@ -380,6 +380,30 @@ def test_a_corrected_execution_is_taken_back_as_such_and_booked_again_at_the_new
     assert venue.account.cash == D(100_000) - 4_990
 
 
+@pytest.mark.parametrize("held", [-1, 0])
+def test_only_an_option_that_is_held_long_is_exercised(exchange, held):
+    venue = exchange(positions={1: held} if held else {})
+    venue.on_quote(quote(0, T, 509.99, 510.01))
+    before = holdings(venue)
+    with pytest.raises(Refused) as refused:
+        venue.broker.expiry.exercise(venue.account.name, 1)
+    assert refused.value.cause is Cause.UNKNOWN_POSITION
+    assert holdings(venue) == before
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "opening"),
+    [("0", Side.BUY, 10), ("0.5", Side.BUY, 10), ("4", Side.SELL, 0), ("-4", Side.BUY, 0)],
+)
+def test_an_open_order_reserves_what_it_may_open_at_its_limit(exchange, order, held, side, opening):
+    venue = exchange(positions={0: D(held)} if D(held) else {})
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    quantity = opening or abs(D(held))
+    venue.send(order(side=side, quantity=quantity, limit="400" if side is Side.BUY else "600"), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
+    assert venue.account.reserved() == (opening * 400, 0)
+
+
 def test_an_order_that_came_before_any_price_is_judged_when_it_trades(exchange, order):
     venue = exchange(cash=10_000)
     venue.send(order(quantity=10_000), T)

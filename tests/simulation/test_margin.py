@@ -15,6 +15,7 @@ from scalpdesk.instruments.contract import Equity, us_option
 from scalpdesk.simulation.margin import (
     UNCOVERED,
     Holding,
+    Pairing,
     RegulationT,
     buying_power,
     cash_requirement,
@@ -75,6 +76,11 @@ def test_a_bought_option_that_ends_earlier_covers_nothing():
 def test_shares_cover_each_sold_call_once():
     held = [share(100, 275), option("C", 285, -2, 2.1)]
     assert asked(275, *held) == (13_750 + 4_710, 6_875 + 4_710)
+
+
+def test_of_shares_that_a_sold_call_will_take_the_gain_beyond_its_strike_is_withheld():
+    covered = Pairing([share(150, 275), option("C", 255, -1, 22)], D(275))
+    assert (covered.intrinsic, covered.uncovered) == (100 * 20, [])
 
 
 def test_a_wide_spread_asks_no_more_than_the_sold_option_alone():
