@@ -1,5 +1,6 @@
 """The embedded market over nights: one listing, real gaps, dividends and rates, and nothing of tomorrow."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from datetime import date, timedelta
@@ -217,6 +218,24 @@ def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkey
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
                 assert first.dtype == second.dtype
                 assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_path, monkeypatch):
+    day = 86_400
+    now = tmp_path.stat().st_mtime
+    for name, days in (("embedded-old", 31), ("embedded-recent", 29), ("notebooks", 400)):
+        session = tmp_path / name / "1" / "SPY-2016-01-04.npz"
+        session.parent.mkdir(parents=True)
+        session.touch()
+        for path in (session.parent, session.parent.parent):
+            os.utime(path, (now - days * day,) * 2)
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path / "embedded-new")
+    market._make_cache_folder()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "embedded-new",
+        "embedded-recent",
+        "notebooks",
+    ]
 
 
 def test_runs_side_by_side_draw_each_session_once(monkeypatch, tmp_path):

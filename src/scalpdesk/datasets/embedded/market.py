@@ -10,6 +10,7 @@ import ast
 import fcntl
 import hashlib
 import os
+import shutil
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import SessionBarsEvent
-from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_MS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.chain import (
@@ -393,6 +394,23 @@ def without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
+UNUSED_SECONDS = 30 * DAY_SECONDS
+"""Age at which the sessions that another version drew are removed."""
+
+
+def _make_cache_folder() -> None:
+    """Make the folder of drawn sessions; as it begins, remove those of versions that draw no more."""
+    folder = cache_folder()
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True)
+    now = folder.stat().st_mtime
+    for other in folder.parent.glob("embedded-*"):
+        used = max(each.stat().st_mtime for each in (other, *other.iterdir()))
+        if now - used > UNUSED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+
+
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -436,6 +454,7 @@ def _right_to_draw(path: Path, *, waits: bool) -> Iterator[bool]:
     with ExitStack() as opened:
         is_mine = True  # without a cache every process draws for itself
         with suppress(OSError):
+            _make_cache_folder()
             lock.parent.mkdir(parents=True, exist_ok=True)
             file = opened.enter_context(lock.open("wb"))
             try:
