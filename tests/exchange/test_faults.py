@@ -110,6 +110,12 @@ def test_partial_fill_then_the_rest(bench):
     assert line.events() == ["pending_new", "new", "partial_fill", "fill"]
 
 
+def test_of_a_partial_fill_at_least_one_share_trades_at_first(bench):
+    inject(bench, "partial_fill", fraction=0.01, seconds=5)
+    order = bench.order(qty=10)
+    assert bench.seen(order)["filled_qty"] == "1"
+
+
 def test_legs_fill_in_parts_together(bench):
     inject(bench, "partial_fill", fraction=0.3, seconds=5)
     legs = [
