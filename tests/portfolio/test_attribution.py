@@ -197,6 +197,38 @@ def test_how_often_a_leg_is_looked_at_before_its_quote_is_lost_changes_no_value(
     assert values[0] == pytest.approx(values[2], abs=1e-4)
 
 
+def sold_in_the_money(noise):
+    """Parts of a straddle whose call went deep into the money, was quoted a dollar wide and sold there."""
+    book = Book()
+    book.market(NOON, 500.0)
+    book.positions.book(1, D(1), D(10), "had-1")
+    book.positions.book(2, D(1), D(10), "had-2")
+    book.attribution.begin(NOON)
+    for minute in range(1, 31):
+        now_ns, spot = NOON + minute * MINUTE, 560.0 + minute % 3
+        book.quote(now_ns, 0, spot)
+        put, call = (model_price(book.instruments[number], spot, 0.20, now_ns) for number in (2, 1))
+        book.quote(now_ns, 2, put)
+        is_noisy = minute > 6
+        book.quote(now_ns, 1, call + (noise * (-1) ** minute if is_noisy else 0.0), 0.5 if is_noisy else 0.0)
+        book.attribution.mark(now_ns)
+    for number in (1, 2):
+        book.trade(now_ns, number, "-1", D(repr(book.state.quotes[number].bid)))
+    book.attribution.mark(now_ns + 1)
+    return {name: float(amount) for name, amount in book.attribution.totals.items()}
+
+
+def test_the_noise_of_a_deep_legs_quotes_is_in_what_its_sale_cost_and_in_no_other_part():
+    """At its own volatility a call 2 deviations in the money shows vega and volga of hundreds that cancel."""
+    noisy, clean = sold_in_the_money(0.4), sold_in_the_money(0.0)
+    for name in ("theta", "delta", "gamma", "vega", "higher_order", "carry", "slippage"):
+        assert noisy[name] == pytest.approx(clean[name], abs=1e-6), name
+    assert noisy["spread"] - clean["spread"] == pytest.approx(100 * 0.4, abs=1e-3)
+    assert clean["vega"] == pytest.approx(0.0, abs=0.5)
+    assert abs(noisy["residual"]) < 1e-3
+    assert abs(clean["residual"]) < 1e-3
+
+
 def test_a_dividend_is_no_move_of_the_spot():
     book = Book()
     book.market(NOON, 500.0)

@@ -82,6 +82,10 @@ DETAILS = (
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
 """Of the gross: a larger residual with its three-way term is flagged."""
+DEEP_FROM, DEEP_UNTIL = 1.04, 0.67
+"""Standard deviations in the money from which a leg goes by the volatility of its strike's other leg, and
+below which by its own again: deltas of 0.85 and 0.75. Deeper its own is noise of a wide quote.
+"""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
@@ -100,6 +104,8 @@ class _Terms(NamedTuple):
     expires_ns: int
     is_inverse: bool
     """Priced in coin: its Greeks are those of the coin's holder."""
+    other_leg: InstrumentId | None
+    """Put of a call's strike and expiry, call of a put's; None where it is not listed."""
 
 
 class _Leg(msgspec.Struct, gc=False):
@@ -118,6 +124,8 @@ class _Leg(msgspec.Struct, gc=False):
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
     """Whether its state stands on the configured yield, as no quotes have shown the market's yet."""
+    is_deep: bool = False
+    """Whether it goes by the volatility of its strike's other leg; see :data:`DEEP_FROM`."""
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """What moved it since its anchor, once it has been delivered."""
@@ -229,10 +237,12 @@ class PnlExplain:
             mark = exact_price(mark_price(quote))
             # NaN equals nothing
             half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
-            fair = self._fair(quote.instrument_id) if self._decimals == COIN_DECIMALS else None
+            fair = self._fair(quote.instrument_id)
             if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
                 mark = fair
+                if self._decimals != COIN_DECIMALS:  # a deep leg's quote is wider than what it costs
+                    half_spread = abs(price - mark)
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
         if paid_over_mark < spread:
@@ -242,17 +252,23 @@ class PnlExplain:
         self._slippage -= paid_over_mark - spread
 
     def _fair(self, instrument_id: InstrumentId) -> Decimal | None:
-        """Return an inverse option's mark carried to the spot of now; None for other instruments.
+        """Return an inverse option's mark carried to the spot of now, a deep leg's value; else None.
 
-        A trade's cost is measured from it: the quote is often older than the spot.
+        A trade's cost is measured from it: the quote is often older than the spot, and a deep leg's is wide.
         """
-        contract = self._instruments.by_id[instrument_id]
-        if type(contract) is not OptionContract or not contract.is_inverse:
+        contract, leg = self._instruments.by_id[instrument_id], self._legs.get(instrument_id)
+        is_deep = leg is not None and leg.is_deep
+        if type(contract) is not OptionContract or not (is_deep or contract.is_inverse):
             return None
         valuation = self._delta_engine.value(instrument_id, self._last_ns)
-        if valuation is None or valuation.is_modelled or not (valuation.vol > 0.0 and valuation.years > 0.0):
+        if valuation is None or valuation.is_modelled or valuation.years <= 0.0:
             return None
-        leg, vol = self._legs.get(instrument_id), valuation.vol
+        if leg is not None and is_deep:
+            deep = self._deep_vol(self._terms[instrument_id], valuation, self._last_ns, leg)
+            return None if deep is None else Decimal(f"{valuation.greeks_at(deep).price:.6f}")
+        vol = valuation.vol
+        if not vol > 0.0:
+            return None
         if leg is not None and leg.state is not None and leg.state.years > 0.0:
             vol = leg.state.vol * math.sqrt(leg.state.variance_years / leg.state.years)
         vol = self._delta_engine.vol_within_tick(contract, vol)
@@ -377,13 +393,16 @@ class PnlExplain:
         mark, valuation = marked
         if mark is not None and type(contract) is not OptionContract:
             return _Leg(instrument_id, units, mark, True, now_ns, None, None)
-        state = None
+        state = deep = None
         if valuation is not None:
             assert type(contract) is OptionContract
             terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
             vol = None if before is None or before.state is None else before.state.vol
+            deep = None if before is None else self._deep_vol(terms, valuation, now_ns, before)
             # an interval begins with the volatility in which the last one ended, so that noise ends too
-            state = self._priced_state(contract, terms, valuation, now_ns, vol)
+            state = self._priced_state(contract, terms, valuation, now_ns, vol, deep)
+            if deep is not None:
+                valuation = msgspec.structs.replace(valuation, own_greeks=valuation.greeks_at(deep))
             if state is not None and terms.is_inverse and state.years > 0.0:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
@@ -397,7 +416,8 @@ class PnlExplain:
             valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
         )
         assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
-        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost, assumed)
+        is_deep = deep is not None
+        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost, assumed, is_deep)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -408,6 +428,13 @@ class PnlExplain:
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
     def _learn(self, instrument_id: InstrumentId, contract: OptionContract) -> _Terms:
+        pair = contract.root, contract.underlying, contract.expiry, contract.strike, not contract.is_call
+        other = (
+            each.symbol
+            for each in self._instruments
+            if isinstance(each, OptionContract)
+            and (each.root, each.underlying, each.expiry, each.strike, each.is_call) == pair
+        )
         terms = self._terms[instrument_id] = _Terms(
             self._instruments.id_of(contract.underlying),
             float(contract.strike),
@@ -415,6 +442,7 @@ class PnlExplain:
             contract.style is Style.AMERICAN,
             expiry_instant_ns(contract),
             contract.is_inverse,
+            next(map(self._instruments.id_of, other), None),
         )
         self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
         return terms
@@ -428,12 +456,40 @@ class PnlExplain:
         self._spans[expires_ns] = (now_ns, years)
         return years
 
+    def _deep_vol(self, terms: _Terms, valuation: Valuation, now_ns: int, before: _Leg) -> float | None:
+        """Return the volatility that a deep leg goes by, of the calendar; None where its own is to be taken.
+
+        ``before`` is the leg at its anchor: the choice stays until the leg is well back at the money.
+        """
+        if terms.is_inverse or terms.other_leg is None or valuation.is_modelled:
+            return None
+        carried = (valuation.rate - valuation.dividend_yield) * valuation.years
+        depth = math.log(valuation.spot / terms.strike) + carried
+        if not terms.is_call:
+            depth = -depth
+        other = self._delta_engine.value(terms.other_leg, now_ns) if depth > 0.0 else None
+        if other is None or not other.vol > 0.0:
+            return None
+        least = DEEP_UNTIL if before.is_deep else DEEP_FROM
+        return other.vol if depth >= least * other.vol * math.sqrt(valuation.years) else None
+
     def _priced_state(
-        self, contract: OptionContract, terms: _Terms, valuation: Valuation, now_ns: int, vol: float | None
+        self,
+        contract: OptionContract,
+        terms: _Terms,
+        valuation: Valuation,
+        now_ns: int,
+        vol: float | None,
+        deep: float | None,
     ) -> PricedState | None:
-        """Return the state of an option's value; without a volatility or time left that of ``vol``."""
+        """Return the state of an option's value, at ``deep`` where that is given.
+
+        Without a volatility or time left that of ``vol``.
+        """
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
-        if variance_years > 0.0 and valuation.vol > 0.0:
+        if variance_years > 0.0 and deep is not None:
+            vol = deep * math.sqrt(years / variance_years)
+        elif variance_years > 0.0 and valuation.vol > 0.0:
             by_clock = math.sqrt(years / variance_years)
             if terms.is_inverse and not valuation.is_modelled:
                 vol = valuation.vol if vol is None else vol / by_clock
@@ -611,7 +667,8 @@ class PnlExplain:
             assert type(contract) is OptionContract
             if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
                 start = self._restate(leg, start, contract, valuation, now)
-            end = self._priced_state(contract, terms, now, now_ns, start.vol)
+            deep = self._deep_vol(terms, now, now_ns, leg)
+            end = self._priced_state(contract, terms, now, now_ns, start.vol, deep)
         if end is None or now is None:
             return leg.shown
         if leg.is_lost and not now.is_modelled:  # what its volatility did unseen is no move of this interval
