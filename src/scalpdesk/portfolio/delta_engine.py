@@ -584,6 +584,10 @@ class DeltaEngine:
         valuation = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
         return valuation.mark if valuation is not None and valuation.is_modelled else None
 
+    def other_leg(self, contract: OptionContract) -> InstrumentId | None:
+        """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
+        return self._strike_vols.other_leg(contract)
+
     def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
         """Return the volatility of an option's strike, common to its call and put.
 

@@ -428,13 +428,6 @@ class PnlExplain:
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
     def _learn(self, instrument_id: InstrumentId, contract: OptionContract) -> _Terms:
-        pair = contract.root, contract.underlying, contract.expiry, contract.strike, not contract.is_call
-        other = (
-            each.symbol
-            for each in self._instruments
-            if isinstance(each, OptionContract)
-            and (each.root, each.underlying, each.expiry, each.strike, each.is_call) == pair
-        )
         terms = self._terms[instrument_id] = _Terms(
             self._instruments.id_of(contract.underlying),
             float(contract.strike),
@@ -442,7 +435,7 @@ class PnlExplain:
             contract.style is Style.AMERICAN,
             expiry_instant_ns(contract),
             contract.is_inverse,
-            next(map(self._instruments.id_of, other), None),
+            self._delta_engine.other_leg(contract),
         )
         self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
         return terms

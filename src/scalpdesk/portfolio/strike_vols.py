@@ -190,6 +190,13 @@ class StrikeVols:
         then = self._state.quote_in_force(underlying, quote.ts_event_ns)
         return None if then is None else self._quote_vol(leg, quote, mark_price(then))
 
+    def other_leg(self, contract: OptionContract) -> InstrumentId | None:
+        """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
+        if self._known != len(self._instruments):
+            self._learn()
+        strike = self._by_symbol[contract.symbol]
+        return strike.put if contract.is_call else strike.call
+
     def has_pairs(self, contract: OptionContract) -> bool:
         """Return whether a contract's expiry has strikes enough for a forward by parity."""
         if self._known != len(self._instruments):
