@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev run test coverage check oracle bench bench-smoke release-check mutants docs lock clean
+.PHONY: help setup setup-dev compiled run test coverage check oracle bench bench-smoke release-check mutants docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -15,12 +15,13 @@ setup: $(VENV)/.run-ready  ## make .venv and install all that running needs
 
 setup-dev: $(VENV)/.dev-ready
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml testing/pyproject.toml
+$(VENV)/.run-ready: requirements/run.lock requirements/compile.lock pyproject.toml testing/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e . -e testing
 	$(BIN)/scalpdesk doctor --warm-up
+	$(BIN)/python tools/compile_modules.py
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
@@ -28,6 +29,9 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
+
+compiled: setup  ## compile the order path anew, after a change of the sources (optional; needs gcc)
+	$(BIN)/python tools/compile_modules.py
 
 run: setup  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
@@ -53,7 +57,7 @@ check: setup-dev  ## lint, format, types, layers, dead code, words
 oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
 
-bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
+bench: setup-dev compiled  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
@@ -74,6 +78,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-ha
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
+	printf 'mypy\nsetuptools\n' | $(LOCK:pyproject.toml=-) -c requirements/dev.lock -o requirements/compile.lock
 
 clean:  ## remove what set-up and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

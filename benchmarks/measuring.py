@@ -141,18 +141,23 @@ class Context:
                 )
         return runs
 
-    def run_ours(self, script: str, *arguments: object) -> dict[str, Any]:
-        """Run ``benchmarks/ours/<script>`` with this interpreter in a process of its own."""
-        return self._run([sys.executable, HERE / "ours" / script, *arguments])
+    def run_ours(self, script: str, *arguments: object, pure: bool = False) -> dict[str, Any]:
+        """Run ``benchmarks/ours/<script>`` with this interpreter in a process of its own.
+
+        ``pure`` runs the sources where the order path is compiled.
+        """
+        return self._run(
+            [sys.executable, HERE / "ours" / script, *arguments], PURE_PYTHON="1" if pure else ""
+        )
 
     def run_peer(self, script: str, *arguments: object) -> dict[str, Any]:
         """Run ``benchmarks/peers/<script>`` with the peers' interpreter, which is set up on first use."""
         return self._run([peers_python(), HERE / "peers" / script, *arguments])
 
     @staticmethod
-    def _run(command: list[object]) -> dict[str, Any]:
+    def _run(command: list[object], **settings: str) -> dict[str, Any]:
         words = [str(word) for word in command]
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        environment = {**os.environ, "PYTHONHASHSEED": "0", **settings}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
         if done.returncode != 0:
             tail = "\n".join(done.stderr.splitlines()[-15:])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from measuring import Result
 
+from scalpdesk.core.compiled import MODULES
+
 PRODUCT_PARTS = ("scalpdesk", "numpy", "numba", "msgspec")
 
 
@@ -26,6 +28,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
+        "order path": "compiled" if MODULES.files else f"not compiled: {MODULES.why_not}",
     }
     if hasattr(os, "getloadavg"):
         facts["load when the run began (1 min)"] = f"{os.getloadavg()[0]:.2f}"

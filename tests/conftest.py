@@ -34,12 +34,13 @@ from scalpdesk.marketdata.tape import MarketTape
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
     *("PYTHON", "VIRTUAL_ENV", "PYTEST", "COV", "HYPOTHESIS", "NUMBA_", "OMP_", "MPL", "SYSTEMROOT"),
-    *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS"),
+    *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS", "PURE_PYTHON"),
 )
 """Beginnings of the names that the environment keeps."""
 
 for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
     del os.environ[_name]
+os.environ.setdefault("PURE_PYTHON", "1")  # tests look inside, replace methods and count calls
 
 # an example that takes long says something of the machine, nothing of the law
 settings.register_profile("drawn", deadline=None)

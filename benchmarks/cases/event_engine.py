@@ -33,7 +33,8 @@ process of its own, its peak memory is the process's, loaded quotes included.
 and a mark with its explain at every fill and every minute. Its exchange refuses an order that would turn a
 holding from long to short, as brokers do; the account holds a block of shares from the start so that none
 does. `event_engine_journal` adds the journal as a backtest keeps it: checksummed, hash-chained, sealed at the
-end inside the time, not synced to disk at each order.
+end inside the time, not synced to disk at each order. Its order path is compiled where `make setup` found a
+compiler (docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
 
 **nautilus_trader** gets `QuoteTick`s, a margin account, its default risk engine, logging off, no closing
 analysis. Its profit is summed from its fill events; its account, which rounds at each closing fill, shows
@@ -71,8 +72,8 @@ def measure(context: Context) -> list[Result]:
     expected = work.answer(quotes)
     print(f"  {len(quotes):,} quotes, {expected}", flush=True)
 
-    def ours(*options: str) -> dict[str, Any]:
-        return _checked(expected, "scalpdesk", context.run_ours("dead_band.py", columns, *options))
+    def ours(*options: str, pure: bool = False) -> dict[str, Any]:
+        return _checked(expected, "scalpdesk", context.run_ours("dead_band.py", columns, *options, pure=pure))
 
     def journalled(folder: Path) -> dict[str, Any]:
         return ours("--journal", str(folder))
@@ -80,6 +81,7 @@ def measure(context: Context) -> list[Result]:
     contenders = {
         "scalpdesk": ours,
         "scalpdesk, journal on": partial(journalled, context.scratch / "journal"),
+        "scalpdesk, not compiled": partial(ours, pure=True),
     }
     if not context.smoke:
         few = work.answer(quotes.first(BACKTRADER_EVENTS))
@@ -104,8 +106,13 @@ def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
     metric = "us_per_event"
     plain = _us_per_event(runs["scalpdesk"])
     journal = _us_per_event(runs["scalpdesk, journal on"])
+    sources = _us_per_event(runs["scalpdesk, not compiled"])
     if "nautilus_trader" not in runs:
-        return [alone("event_engine", metric, plain), alone("event_engine_journal", metric, journal)]
+        return [
+            alone("event_engine", metric, plain),
+            alone("event_engine_journal", metric, journal),
+            alone("event_engine_sources", metric, sources),
+        ]
     nautilus = _us_per_event(runs["nautilus_trader"])
     backtrader = _us_per_event(runs["backtrader"])
     lean = _us_per_event(runs[LEAN_BACKTRADER])
@@ -115,6 +122,7 @@ def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
         against("event_engine", metric, plain, "backtrader", backtrader, target=30.0),
         against("event_engine", metric, plain, LEAN_BACKTRADER, lean),
         against("event_engine_journal", metric, journal, "nautilus_trader", nautilus, target=3.0),
+        against("event_engine_sources", metric, sources, "nautilus_trader", nautilus),
         against("event_engine", "peak_rss_mb", memory, "nautilus_trader", _memory(runs["nautilus_trader"])),
         against("event_engine", "peak_rss_mb", memory, "backtrader", _memory(runs["backtrader"])),
     ]

@@ -12,7 +12,8 @@ ABOUT = """\
 The dead-band work twice in turn: as it is, and with a band that is never left. The difference in time over
 the number of fills is what one order costs: decision, risk gate, order manager, simulated exchange,
 acceptance and fill back, a mark with its explain, ledger, and the strategy woken twice. No journal, no
-latency. nautilus_trader's figure is taken in the same way from its own two runs.
+latency. `order_round_trip_sources` is the same where nothing is compiled. nautilus_trader's figure is taken
+in the same way from its own two runs.
 """
 
 
@@ -24,13 +25,18 @@ def measure(context: Context) -> list[Result]:
     quotes.save(idle, band_shares=1e9)
     expected = work.answer(quotes)
 
-    def ours(columns: Path) -> dict[str, Any]:
-        return context.run_ours("dead_band.py", columns)
+    def ours(columns: Path, *, pure: bool = False) -> dict[str, Any]:
+        return context.run_ours("dead_band.py", columns, pure=pure)
 
     def nautilus(columns: Path) -> dict[str, Any]:
         return context.run_peer("nautilus_dead_band.py", columns)
 
-    contenders = {"scalpdesk": lambda: ours(trading), "scalpdesk, never trades": lambda: ours(idle)}
+    contenders = {
+        "scalpdesk": lambda: ours(trading),
+        "scalpdesk, never trades": lambda: ours(idle),
+        "not compiled": lambda: ours(trading, pure=True),
+        "not compiled, never trades": lambda: ours(idle, pure=True),
+    }
     if not context.smoke:
         contenders |= {
             "nautilus_trader": lambda: nautilus(trading),
@@ -50,7 +56,10 @@ def measure(context: Context) -> list[Result]:
         ]
 
     mine = per_order("scalpdesk")
-    results = [alone("order_round_trip", "us_per_order", mine, target=20.0)]
+    results = [
+        alone("order_round_trip", "us_per_order", mine, target=20.0),
+        alone("order_round_trip_sources", "us_per_order", per_order("not compiled")),
+    ]
     if not context.smoke:
         results.append(
             against("order_round_trip", "us_per_order", mine, "nautilus_trader", per_order("nautilus_trader"))

@@ -6,7 +6,7 @@ import html
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,7 @@ from scalpdesk.backtesting.session_tables import realised_path
 from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.compiled import MODULES
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import MARK_STATE, Mark, Output
@@ -339,9 +340,11 @@ class _StateWriter(pickle.Pickler):
         return self._apart.get(id(found))
 
     def reducer_override(self, found: Any) -> Any:
-        """Return how a read-only view of a dictionary is made again."""
+        """Return how a read-only view of a dictionary, or a compiled frozen dataclass, is made again."""
         if type(found) is MappingProxyType:
             return _read_only, (gc.get_referents(found)[0],)
+        if is_dataclass(found) and type(found).__module__ in MODULES.files:
+            return type(found), tuple(getattr(found, part.name) for part in fields(found))
         return NotImplemented
 
 
@@ -366,7 +369,8 @@ def _read_only(of: dict[Any, Any]) -> MappingProxyType[Any, Any]:
 @cache
 def _code_digest() -> str:
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    code = b"".join(path.read_bytes() for path in sources)
+    return hashlib.sha256(code + b"".join(name.encode() for name in sorted(MODULES.files))).hexdigest()
 
 
 def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:

@@ -16,6 +16,7 @@ import click
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.compiled import MODULES, SWITCH
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 OLDEST_PYTHON = (3, 11)
@@ -86,6 +87,7 @@ def examine(folder: Path, *, warm_up: bool) -> Iterator[Diagnosis]:
     yield _runs_folder(folder / runs_dir)
     yield _catalog(folder / catalog)
     yield _kernels(warm_up=warm_up)
+    yield _compiled_modules()
     yield from _keys(folder)
     yield from _dealer_gamma(folder)
 
@@ -227,6 +229,14 @@ def _kernels(*, warm_up: bool) -> Diagnosis:
         "not compiled yet: the first run will be slower",
         "scalpdesk doctor --warm-up",
     )
+
+
+def _compiled_modules() -> Diagnosis:
+    if MODULES.files:
+        return Diagnosis("compiled modules", "ok", f"{len(MODULES.files)} in use")
+    detail = f"{MODULES.why_not}: the desk decides the same, an order takes longer"
+    fix = f"unset {SWITCH}" if MODULES.why_not == "switched off" else "make compiled"
+    return Diagnosis("compiled modules", "note", detail, fix)
 
 
 def _warm_up() -> None:

@@ -1,0 +1,109 @@
+"""Compiled modules stand for their sources only while every source is as it was compiled."""
+
+import importlib.util
+import json
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+
+import pytest
+
+from scalpdesk.core.compiled import MANIFEST, CompiledModules
+
+
+def stamp(path):
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A package of two files."""
+    folder = tmp_path / "package"
+    (folder / "orders").mkdir(parents=True)
+    (folder / "orders" / "one_order.py").write_text("STATE = 'source'\n", encoding="utf-8")
+    (folder / "units.py").write_text("CENT = 1\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def compiled(tmp_path, sources):
+    """What was compiled of it; a file of Python stands for machine code."""
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    (folder / "one_order.py").write_text("STATE = 'compiled'\n", encoding="utf-8")
+    manifest = {
+        "sources": str(sources),
+        "suffix": EXTENSION_SUFFIXES[0],
+        "stamps": {name: stamp(sources / name) for name in ("orders/one_order.py", "units.py")},
+        "modules": {"package.orders.one_order": "one_order.py"},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def test_a_compiled_module_is_imported_in_the_place_of_its_source_and_no_other(compiled, sources):
+    modules = CompiledModules(compiled, sources)
+    spec = modules.find_spec("package.orders.one_order", None)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.STATE == "compiled"
+    assert modules.find_spec("package.units", None) is None
+
+
+def touch(sources):
+    path = sources / "units.py"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    return "out of date: units.py has changed"
+
+
+def edit_at_the_same_instant(sources):
+    path = sources / "units.py"
+    before = path.stat()
+    path.write_text("CENT = 100\n", encoding="utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return "out of date: units.py has changed"
+
+
+def delete(sources):
+    (sources / "orders" / "one_order.py").unlink()
+    return "out of date: orders/one_order.py is gone"
+
+
+@pytest.mark.parametrize("change", [touch, edit_at_the_same_instant, delete])
+def test_any_change_of_any_source_ends_the_use_of_all(compiled, sources, change):
+    assert CompiledModules(compiled, sources).files
+    why = change(sources)
+    modules = CompiledModules(compiled, sources)
+    assert modules.files == {}
+    assert modules.find_spec("package.orders.one_order", None) is None
+    assert modules.why_not == why
+
+
+def test_other_sources_another_python_or_a_torn_manifest_have_no_compiled_modules(
+    compiled, sources, tmp_path
+):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert not CompiledModules(compiled, copy).files
+    path = compiled / MANIFEST
+    manifest = json.loads(path.read_bytes())
+    path.write_text(json.dumps(manifest | {"suffix": ".cpython-399.so"}), encoding="utf-8")
+    assert not CompiledModules(compiled, sources).files
+    path.write_text("{", encoding="utf-8")
+    assert CompiledModules(compiled, sources).why_not == "none"
+
+
+@pytest.mark.parametrize(("switch", "is_off"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_the_switch_imports_the_sources(compiled, sources, switch, is_off):
+    modules = CompiledModules(compiled, sources, switch=switch)
+    assert (modules.files == {}) is is_off
+    assert modules.why_not == ("switched off" if is_off else "")
+
+
+@pytest.mark.skipif(os.environ["PURE_PYTHON"] == "0", reason="the compiled modules are tested")
+def test_the_suite_runs_the_sources():
+    """Coverage and mutants see no machine code: the switch is off in every process of the tests."""
+    import scalpdesk.engine.trading_engine as module
+
+    assert module.__file__.endswith(".py")

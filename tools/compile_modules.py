@@ -1,0 +1,182 @@
+"""Compile the modules of the order path to machine code with mypyc: what ``make compiled`` runs.
+
+    python tools/compile_modules.py
+
+The product runs without: docs/decisions/0008-compiled-order-path.md. What cannot be done here (no C compiler,
+no header of Python, no network for the tools) is reported and is no error. The tools stand in a folder of
+their own beside the environment's packages, so that mypyc is no dependency of the desk.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements" / "compile.lock"
+MODULES = [
+    "backtesting.runner",
+    "engine.desk",
+    "engine.timers",
+    "engine.trading_engine",
+    "marketdata.quotes",
+    "marketdata.state",
+    "orders.order_manager",
+    "portfolio.positions",
+    "portfolio.strike_vols",
+    "risk.checks",
+    "risk.counters",
+    "risk.gate",
+    "simulation.broker",
+    "simulation.connection",
+    "simulation.fills.cross",
+    "simulation.ledger",
+    "simulation.matching",
+    "simulation.order_entry",
+]
+"""Modules of the order path; none has a ``msgspec.Struct`` with options, which mypyc drops."""
+
+
+def main() -> None:
+    """Compile where the modules are not up to date."""
+    os.environ["PURE_PYTHON"] = ""
+    from scalpdesk.core import compiled
+
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + LOCK.read_bytes()).hexdigest()
+    folder = compiled.compiled_folder()
+    if compiled.MODULES.files and (folder / ".recipe").read_text(encoding="ascii") == recipe:
+        print(f"{len(compiled.MODULES.files)} compiled modules are up to date")
+        return
+    missing = _missing()
+    if missing:
+        print(f"no compiled modules: {missing}; the desk runs without")
+        return
+    began = time.monotonic()
+    stamps = _stamps(compiled.SOURCES)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch)
+        try:
+            _build(made)
+        except subprocess.CalledProcessError as error:
+            tail = "\n".join((error.stdout + error.stderr).splitlines()[-10:])
+            print(f"no compiled modules, the desk runs without: {tail}")
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(made / "out", folder)
+    suffix = EXTENSION_SUFFIXES[0]
+    modules = {
+        path.relative_to(folder).as_posix().removesuffix(suffix).replace("/", "."): path.relative_to(
+            folder
+        ).as_posix()
+        for path in folder.rglob(f"*{suffix}")
+    }
+    manifest = {
+        "sources": str(compiled.SOURCES),
+        "suffix": suffix,
+        "stamps": stamps,
+        "modules": modules,
+    }
+    (folder / ".recipe").write_text(recipe, encoding="ascii")
+    (folder / compiled.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    print(f"{len(modules)} compiled modules in {time.monotonic() - began:.0f} s")
+
+
+def _stamps(sources: Path) -> dict[str, list[int]]:
+    """Return size in bytes and time of change in nanoseconds of every source file, by relative path."""
+    files = {path.relative_to(sources).as_posix(): path.stat() for path in sorted(sources.rglob("*.py"))}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files.items()}
+
+
+def _missing() -> str:
+    """Return what of a C compiler is not here."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"{compiler} is not installed"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return "" if header.exists() else f"{header} is absent"
+
+
+def _build(scratch: Path) -> None:
+    """Compile a copy of the sources into the folder ``out``."""
+    shutil.copytree(
+        ROOT / "src" / "scalpdesk", scratch / "scalpdesk", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    files = [f"scalpdesk/{name.replace('.', '/')}.py" for name in MODULES]
+    for file in files:
+        source = scratch / file
+        source.write_text(_open_to_python(source.read_text(encoding="utf-8")), encoding="utf-8")
+    options = [f"--config-file={ROOT / 'pyproject.toml'}", f"--python-executable={sys.executable}"]
+    # the runtime of mypyc and of each module apart: two processors compile them
+    program = f"""
+from mypyc.build import mypycify
+from setuptools import setup
+files = {files}
+modules = mypycify(
+    {options} + files, only_compile_paths=files, opt_level="2", debug_level="0", multi_file=True
+)
+setup(name="scalpdesk-compiled", packages=[], ext_modules=modules,
+      script_args=["build_ext", "--build-lib", "out", "-j", "2"])
+"""
+    environment = {**os.environ, "MYPYPATH": str(scratch)}
+    subprocess.run(
+        [_tools(), "-c", program], cwd=scratch, env=environment, check=True, capture_output=True, text=True
+    )
+
+
+def _open_to_python(source: str) -> str:
+    """Declare to mypyc that classes may be inherited from in Python, and made without arguments.
+
+    ``strategies.several`` inherits from one, and the state of a run over sessions is saved by pickle, which
+    mypyc's own declaration for that (``serializable``) breaks: such objects are never initialised.
+
+    The declaration stands in lines that were empty, so that the lines of tracebacks stay right. It is for
+    the type checker alone: nothing of mypyc is needed when the desk runs.
+    """
+    declared = (
+        "if TYPE_CHECKING: from mypy_extensions import mypyc_attr\n"
+        "@mypyc_attr(allow_interpreted_subclasses=True)\n"
+    )
+    classes = r"^\n\n(?=class \w+:)"
+    changed, count = re.subn(classes, lambda _: declared, source, flags=re.MULTILINE)
+    of_checker = "\nfrom typing import TYPE_CHECKING\n"
+    return changed.replace('"""\n\n', f'"""{of_checker}', 1) if count else source
+
+
+def _tools() -> str:
+    """Return the interpreter of the build tools; they are installed when the lock has changed."""
+    folder = Path(sys.prefix) / "compile-tools"
+    python, stamp = folder / "bin" / "python", folder / ".lock-sha256"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not (stamp.exists() and stamp.read_text(encoding="ascii") == wanted):
+
+        def run(*command: object) -> None:
+            subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+
+        run(sys.executable, "-m", "venv", "--clear", folder)
+        run(
+            python,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--no-compile",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "-r",
+            LOCK,
+        )
+        stamp.write_text(wanted, encoding="ascii")
+    return str(python)
+
+
+if __name__ == "__main__":
+    main()
