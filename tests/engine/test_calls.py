@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (44, 46)
-STRADDLE = (179, 170)
-WHOLE_TRIP = (67, 61)
+SHARES = (45, 47)
+STRADDLE = (186, 175)
+WHOLE_TRIP = (68, 62)
 STRADDLE_DECISION = (111, 122)
 """Python calls and C calls."""
 

@@ -454,7 +454,7 @@ class PnlExplain:
 
         ``before`` is the leg at its anchor: the choice stays until the leg is well back at the money.
         """
-        if terms.is_inverse or terms.other_leg is None or valuation.is_modelled:
+        if terms.is_inverse or terms.other_leg is None or valuation.is_modelled or not valuation.spot > 0.0:
             return None
         carried = (valuation.rate - valuation.dividend_yield) * valuation.years
         depth = math.log(valuation.spot / terms.strike) + carried
