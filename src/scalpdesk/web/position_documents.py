@@ -453,8 +453,8 @@ def flatten_plan(follower: RunFollower) -> dict[str, Any]:
     unit = "contracts" if desk.instruments[desk.view.underlying].contract_usd else "shares"
     rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
-    estimated = follower.money(half_spreads)
-    cost = f"Estimated cost {plain(estimated)}, at worst {plain(2 * estimated)}."
+    estimated, worst = follower.money(half_spreads), follower.money(2.0 * half_spreads)
+    cost = f"Estimated cost {plain(estimated)}, at worst {plain(worst)}."
     if unknown:
         cost += f" Without a two-sided quote: {', '.join(unknown)}."
     return {"title": title, "legs": ", ".join(legs) + " at the market.", "is_flat": False, "cost": cost}
