@@ -21,7 +21,7 @@ from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
 LOOSE = RiskLimits(
     max_daily_loss_fraction=0.99,
-    max_reject_fraction=None,
+    max_reject_fraction=1.0,
     max_orders_per_minute=100_000,
     max_messages_per_minute=1_000_000,
     max_repeats_per_minute=None,
