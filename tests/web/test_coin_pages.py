@@ -72,6 +72,7 @@ def test_amounts_have_the_coins_decimals_and_sum_exactly(coin):
     assert Decimal(answer["nav"]) == Decimal(2) + total
     sheet = sheet_document(coin)
     assert (amount(sheet["result"]), sheet["currency"]) == (total, "BTC")
+    assert (sheet["delta_unit"], sheet["delta_decimals"]) == ("BTC", 4)
     assert f" BTC, worst case {head['worst']}" in status_text(coin, is_running=False)
 
 

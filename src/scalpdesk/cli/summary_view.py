@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.core.units import money_decimals
-from scalpdesk.instruments.deribit import coin_of
+from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
 
@@ -125,15 +125,6 @@ def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any
         f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
         f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
-
-
-def delta_unit(underlying: str) -> tuple[str, int]:
-    """Return what a net delta counts, and its decimals: shares, or coins beside a perpetual.
-
-    >>> delta_unit("SPY"), delta_unit("BTC-PERPETUAL")
-    (('shares', 1), ('BTC', 4))
-    """
-    return (coin_of(underlying), 4) if underlying.endswith("-PERPETUAL") else ("shares", 1)
 
 
 def _show_held(out: "Console", marks: Sequence[dict[str, Any]], underlying: str) -> None:

@@ -68,6 +68,15 @@ def coin_of(symbol: str) -> str:
     return symbol.partition("-")[0].partition("_")[0]
 
 
+def delta_unit(underlying: str) -> tuple[str, int]:
+    """Return what a net delta counts, and its decimals: shares, or coins beside a perpetual.
+
+    >>> delta_unit("SPY"), delta_unit("BTC-PERPETUAL")
+    (('shares', 1), ('BTC', 4))
+    """
+    return (coin_of(underlying), 4) if underlying.endswith("-PERPETUAL") else ("shares", 1)
+
+
 def expiry_name(day: date) -> str:
     """Return an expiry as it stands in a name: the day without a leading zero.
 

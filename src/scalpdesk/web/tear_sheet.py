@@ -26,6 +26,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
+from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
@@ -179,12 +180,15 @@ def sheet_document(
     model = str(header.config.get("simulation", {}).get("fill_model", ""))
     fees = str(header.config.get("simulation", {}).get("fees", "none"))
     total = parts["total"]
+    unit_of_delta, decimals = delta_unit(str(data.get("underlying", "")))
     return {
         "title": f"{header.strategy.replace('-', ' ').capitalize()} on {data.get('underlying', '')}"
         + (f", {when}" if when else ""),
         "subtitle": f"{_span_of(len(days))}. {kind}.",
         "kind": documents.account_kind(header),
         "currency": position_documents.currency_of(follower),
+        "delta_unit": unit_of_delta,
+        "delta_decimals": decimals,
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),

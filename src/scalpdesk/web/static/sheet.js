@@ -56,7 +56,7 @@ function withParts(name, rows, columnsBefore) {
 }
 
 const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
-const greekNames = [["gamma_shares_per_usd", "Gamma, shares per 1.00", 2], ["theta_usd_per_day", "Theta, a day", 1], ["vega_usd_per_point", "Vega, a point", 1]];
+const greekNames = [["gamma_shares_per_usd", `Gamma, ${data.delta_unit} per 1.00`, 2], ["theta_usd_per_day", "Theta, a day", 1], ["vega_usd_per_point", "Vega, a point", 1]];
 const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
 
@@ -86,7 +86,7 @@ add(document.getElementById("main"), [
   ),
   h("p", { class: "command" }, "Reproduce: ", h("code", {}, data.command)),
   h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold")), price),
-  h("section", { class: "card w6" }, h("h2", {}, "Net delta in its band, shares"), delta),
+  h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
   withParts("Straddles", data.straddles, [
@@ -138,7 +138,7 @@ add(document.getElementById("main"), [
 chart(equity, [{ label: "P&L", colour: "text" }, { label: "drawdown", colour: "down", width: 1 }], { label: "Equity and drawdown", yValues: signedNumber(0), axisWidth: 60 }, [columns.t, columns.equity, columns.drawdown]);
 chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], { label: "Realised and implied volatility", yValues: plainNumber(1), range: below, ySpace: 26 }, [columns.t, columns.realised, columns.implied]);
 chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
-chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
+chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
 chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
 if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chart(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
 drawn.forEach((draw) => draw());
