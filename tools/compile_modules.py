@@ -1,4 +1,4 @@
-"""Compile the modules of the order path to machine code with mypyc: what ``make compiled`` runs.
+"""Compile the modules where a session spends its time with mypyc: what ``make compiled`` runs.
 
     python tools/compile_modules.py
 
@@ -27,22 +27,41 @@ MODULES = [
     "engine.desk",
     "engine.timers",
     "engine.trading_engine",
+    "hedging.delta_models",
+    "marketdata.latest_quotes",
     "marketdata.quotes",
     "marketdata.state",
     "orders.order_manager",
+    "portfolio.delta_engine",
+    "portfolio.explain",
+    "portfolio.greeks",
+    "portfolio.leg_parts",
+    "portfolio.option_pricer",
     "portfolio.positions",
     "portfolio.strike_vols",
+    "pricing.scalar",
     "risk.checks",
     "risk.counters",
     "risk.gate",
     "simulation.broker",
     "simulation.connection",
-    "simulation.fills.cross",
     "simulation.ledger",
     "simulation.matching",
     "simulation.order_entry",
+    "strategies.gamma_scalper.edge",
+    "strategies.gamma_scalper.strategy",
+    "strategies.toolkit.hedger",
+    "volatility.variance_time",
 ]
-"""Modules of the order path; none has a ``msgspec.Struct`` with options, which mypyc drops."""
+"""Modules of the order path, and of the valuing, hedging and explaining of a straddle.
+
+None has a struct that is read from settings or messages: mypyc does not keep the types of fields.
+"""
+
+STRUCT_BASES = "struct_bases"
+"""Module beside the compiled ones: structs with options, which a compiled struct inherits."""
+INHERITED = {"frozen", "gc", "cache_hash"}
+"""Options that a struct has from its base (msgspec 0.22)."""
 
 
 def main() -> None:
@@ -78,6 +97,7 @@ def main() -> None:
         ).as_posix()
         for path in folder.rglob(f"*{suffix}")
     }
+    modules[f"scalpdesk.{STRUCT_BASES}"] = f"scalpdesk/{STRUCT_BASES}.py"
     manifest = {
         "sources": str(compiled.SOURCES),
         "suffix": suffix,
@@ -110,9 +130,16 @@ def _build(scratch: Path) -> None:
         ROOT / "src" / "scalpdesk", scratch / "scalpdesk", ignore=shutil.ignore_patterns("__pycache__")
     )
     files = [f"scalpdesk/{name.replace('.', '/')}.py" for name in MODULES]
+    bases: dict[str, str] = {}
     for file in files:
         source = scratch / file
-        source.write_text(_open_to_python(source.read_text(encoding="utf-8")), encoding="utf-8")
+        text = _keep_struct_options(source.read_text(encoding="utf-8"), bases)
+        source.write_text(_open_to_python(text), encoding="utf-8")
+    made = "".join(f"class {name}(msgspec.Struct, {options}): ...\n" for options, name in bases.items())
+    for package in (scratch, scratch / "out"):
+        (package / "scalpdesk").mkdir(parents=True, exist_ok=True)
+        file = package / "scalpdesk" / f"{STRUCT_BASES}.py"
+        file.write_text(f"import msgspec\n\n{made}", encoding="utf-8")
     options = [f"--config-file={ROOT / 'pyproject.toml'}", f"--python-executable={sys.executable}"]
     # the runtime of mypyc and of each module apart: two processors compile them
     program = f"""
@@ -129,6 +156,33 @@ setup(name="scalpdesk-compiled", packages=[], ext_modules=modules,
     subprocess.run(
         [_tools(), "-c", program], cwd=scratch, env=environment, check=True, capture_output=True, text=True
     )
+
+
+def _keep_struct_options(source: str, bases: dict[str, str]) -> str:
+    """Let structs inherit the options (``frozen=True``) that mypyc drops from a class statement.
+
+    ``bases`` collects the names of the base structs by their options. A struct is compared, hashed and
+    written by its own class and fields, whatever its base.
+
+    Raises
+    ------
+    ValueError
+        When a struct has an option that is not inherited.
+    """
+    used: set[str] = set()
+
+    def inherits(found: re.Match[str]) -> str:
+        options = found["options"]
+        if not INHERITED.issuperset(re.findall(r"(\w+)=", options)):
+            raise ValueError(f"{found[0]} has options that a struct does not inherit: leave its module out")
+        base = bases.setdefault(options, f"Struct{len(bases)}")
+        used.add(base)
+        return f"{found['start']}{base}, {options}):"
+
+    struct = r"^(?P<start>class \w+\()msgspec\.Struct, (?P<options>[^)]+)\):"
+    changed, count = re.subn(struct, inherits, source, flags=re.MULTILINE)
+    imported = f"import msgspec; from scalpdesk.{STRUCT_BASES} import {', '.join(sorted(used))}\n"
+    return changed.replace("import msgspec\n", imported, 1) if count else source
 
 
 def _open_to_python(source: str) -> str:

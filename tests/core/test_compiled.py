@@ -4,7 +4,9 @@ import importlib.util
 import json
 import os
 from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from scalpdesk.core.compiled import MANIFEST, CompiledModules
@@ -107,3 +109,33 @@ def test_the_suite_runs_the_sources():
     import scalpdesk.engine.trading_engine as module
 
     assert module.__file__.endswith(".py")
+
+
+@pytest.fixture(scope="module")
+def tool():
+    """``tools/compile_modules.py`` as a module."""
+    path = Path(__file__).resolve().parents[2] / "tools" / "compile_modules.py"
+    spec = importlib.util.spec_from_file_location("compile_modules", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_struct_inherits_the_options_that_the_compiler_drops(tool):
+    for option in sorted(tool.INHERITED):
+        base = msgspec.defstruct("Base", [], **{"frozen": True, option: option != "gc"})
+        heir = msgspec.defstruct("Heir", [("units", int)], bases=(base,))
+        assert getattr(heir.__struct_config__, option) is (option != "gc")
+    source = "import msgspec\n\n\nclass Lot(msgspec.Struct, frozen=True, gc=False):\n    units: int\n"
+    bases = {}
+    copy = tool._keep_struct_options(source, bases)
+    assert bases == {"frozen=True, gc=False": "Struct0"}
+    assert copy.splitlines()[0] == "import msgspec; from scalpdesk.struct_bases import Struct0"
+    assert copy.splitlines()[3] == "class Lot(Struct0, frozen=True, gc=False):"
+    assert len(copy.splitlines()) == len(source.splitlines())
+
+
+def test_a_struct_with_options_that_are_not_inherited_is_refused(tool):
+    source = "import msgspec\n\n\nclass Keys(msgspec.Struct, frozen=True, kw_only=True):\n    units: int\n"
+    with pytest.raises(ValueError, match="leave its module out"):
+        tool._keep_struct_options(source, {})

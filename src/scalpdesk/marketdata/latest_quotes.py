@@ -7,7 +7,7 @@ reads an instrument's latest quote gets the last row up to the present one, as i
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class SessionRows:
             )
         )
         # a number out of a memoryview costs a third of one out of an array
-        self._fields = tuple(
+        self._fields: tuple[Any, ...] = tuple(
             np.ascontiguousarray(column).data
             for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
         )

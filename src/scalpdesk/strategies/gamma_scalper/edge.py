@@ -418,7 +418,7 @@ class StraddleEdge:
         assert isinstance(contract, OptionContract)
         units, spot = contract.multiplier, best.call.spot
         asks = [view.market.quotes[leg] for leg in best.pair.legs]
-        premium = units * sum(quote.ask for quote in asks if quote is not None)
+        premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
         gamma = units * (best.call.greeks.gamma + best.put.greeks.gamma)
         vega = units * (best.call.greeks.vega + best.put.greeks.vega)
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
