@@ -51,7 +51,6 @@ MODULES = [
     "strategies.gamma_scalper.edge",
     "strategies.gamma_scalper.strategy",
     "strategies.toolkit.hedger",
-    "volatility.variance_time",
 ]
 """Modules of the order path, and of the valuing, hedging and explaining of a straddle.
 
