@@ -139,7 +139,13 @@ def _build(scratch: Path) -> None:
         (package / "scalpdesk").mkdir(parents=True, exist_ok=True)
         file = package / "scalpdesk" / f"{STRUCT_BASES}.py"
         file.write_text(f"import msgspec\n\n{made}", encoding="utf-8")
-    options = [f"--config-file={ROOT / 'pyproject.toml'}", f"--python-executable={sys.executable}"]
+    options = [
+        f"--config-file={ROOT / 'pyproject.toml'}",
+        f"--python-executable={sys.executable}",
+        # stubs and packages of the checks and the extras need not be here
+        "--ignore-missing-imports",
+        "--no-warn-unused-ignores",
+    ]
     # the runtime of mypyc and of each module apart: two processors compile them
     program = f"""
 from mypyc.build import mypycify
