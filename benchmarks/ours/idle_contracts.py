@@ -55,7 +55,10 @@ def main():
                 "events": count,
                 "seconds": seconds,
                 "evaluations": engine.evaluations,
-                "applied": sum(quote is not None for quote in engine.desk.market.quotes),
+                "applied": sum(
+                    engine.desk.market.quotes[number] is not None
+                    for number in range(len(engine.desk.instruments))
+                ),
                 "peak_rss_mb": rss_mb(),
             }
         )
