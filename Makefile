@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test wou
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: $(VENV)/.run-ready  ## make .venv and install all that running needs
+setup: compiled  ## make .venv, install all that running needs, and compile the order path (a minute and a half; needs gcc)
 
 setup-dev: $(VENV)/.dev-ready
 
@@ -21,7 +21,6 @@ $(VENV)/.run-ready: requirements/run.lock requirements/compile.lock pyproject.to
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e . -e testing
 	$(BIN)/scalpdesk doctor --warm-up
-	$(BIN)/python tools/compile_modules.py
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
@@ -30,10 +29,10 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
 
-compiled: setup  ## compile the order path anew, after a change of the sources (optional; needs gcc)
+compiled: $(VENV)/.run-ready  ## compile the order path anew, after a change of the sources (optional; needs gcc)
 	$(BIN)/python tools/compile_modules.py
 
-run: setup  ## the main job: a market session, traded and explained
+run: $(VENV)/.run-ready  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
 
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 5) + 1)')  # some tests wait
