@@ -45,6 +45,15 @@ def test_what_comes_between_an_adopted_account_and_the_open_is_explained():
     assert (inner.attribution.nav_change, inner.attribution.totals["delta"]) == (200, 200)
 
 
+def test_a_loss_that_cannot_be_summed_for_want_of_a_price_may_be_at_its_limit():
+    desk = HandDesk(Scripted())
+    desk.open()
+    inner = desk.engine.desk
+    assert not inner.is_near_loss_limit()
+    inner.positions.book(1, D(-1), D(5), "x")  # sold, and never quoted
+    assert inner.is_near_loss_limit()
+
+
 def test_a_strategy_sees_which_symbols_are_halted():
     desk = HandDesk(Scripted())
     assert not desk.engine.desk.view.is_halted(0)

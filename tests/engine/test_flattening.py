@@ -230,6 +230,17 @@ def test_a_line_that_was_never_quoted_waits_and_one_that_nobody_bids_for_rests_a
     assert wants(outputs) == [(1, "sell", 2, "close")]
 
 
+def test_an_offer_that_nobody_bids_for_is_made_again_after_pauses_that_double():
+    flattener = Flattener(straddle_book(500))
+    line, market = [ClosingLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 0.0, 0.05)}
+    offered = [
+        second
+        for second in range(64)
+        if flattener.step(NOW + second * S, line, [], market, RiskLimits()).orders
+    ]
+    assert offered == [0, 2, 6, 14, 30, 62]
+
+
 def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
     one = desk(held={0: (-30, "500")})
     hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))

@@ -309,6 +309,7 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     async def operate(bench):
         await until(lambda: bench.engine.desk.orders.live)
         desk = _Desk(bench)
+        bench.runner.calendar.flattened_by_deadline = True
         said.extend(
             [
                 await answer(desk, {"do": "halt"}),
@@ -324,6 +325,7 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     assert "reason" in said[1]["error"]
     assert said[2]["mode"] == "ACTIVE"
     assert "unknown request" in said[3]["error"]
+    assert not bench.runner.calendar.flattened_by_deadline  # the mode is the operator's from now on
     modes = [one for _, one in bench.core.decisions if one.kind == "mode"]
     assert [one.reasons for one in modes][-1] == ("HALTED to ACTIVE: looked at it",)
     assert modes[-1].facts["who"] == os.environ.get("USER", modes[-1].facts["who"])

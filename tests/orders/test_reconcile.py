@@ -121,6 +121,8 @@ def test_trade_by_hand_is_adopted_once():
 def test_foreign_fill_that_the_position_does_not_show_explains_nothing():
     one = picture("10000", {SHARE: 3})
     assert reconcile(one, one, BOOK, foreign_fills=[foreign()]) == EQUAL
+    found = reconcile(one, picture("7500", {SHARE: 3}), BOOK, foreign_fills=[foreign()])  # cash alone
+    assert (found.explained, [difference.what for difference in found.unexplained]) == ((), ["cash"])
 
 
 def test_sale_by_the_venue_before_expiry_is_its_liquidation():
@@ -386,7 +388,7 @@ def test_cash_passes_for_interest_once_a_day_and_on_two_days_a_week_and_the_rest
     side=st.sampled_from(Side),
 )
 def test_a_fill_that_is_gone_at_the_venue_is_taken_back_with_its_fee_to_the_cent(fills, which, side):
-    """The desk's picture carries the fee of each execution; booking the bust makes both sides equal."""
+    """The desk's picture carries every execution with its fee; booking the bust makes both sides equal."""
     engine = build_engine(Scripted(), BOOK)
     desk = engine.desk
     for number, (quantity, cents, fee_cents) in enumerate(fills):
@@ -394,6 +396,7 @@ def test_a_fill_that_is_gone_at_the_venue_is_taken_back_with_its_fee_to_the_cent
         name = desk.orders.submit(intent, 1).client_order_id
         engine.handle(OrderAccepted(name, 1, 1, f"v{number}"))
         engine.handle(OrderFilled(name, 1, 1, f"x{number}", D(quantity), D(cents) / 100, D(fee_cents) / 100))
+    assert [fill.execution_id for fill in desk_picture(engine).fills] == [f"x{n}" for n in range(len(fills))]
     quantity, cents, fee_cents = fills[which % len(fills)]
     signed = quantity * side.sign
     cash = desk.account.cash + signed * D(cents) / 100 + D(fee_cents) / 100

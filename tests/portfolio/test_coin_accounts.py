@@ -280,6 +280,21 @@ def test_a_runs_rate_is_no_part_of_what_coin_options_earn():
     assert desk.explain.totals["carry"] == 0
 
 
+def test_a_coin_options_sale_is_measured_from_the_volatility_it_was_held_at():
+    """The last mid is a fifth of a tick below the value at 55 %: the rounding is no loss of the leg."""
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(1, 1, str(desk.state.quotes[1].mid))
+    desk.explain.begin(OPEN_NS)
+    desk.market(OPEN_NS + HOUR, 90_120.0)
+    mid = desk.state.quotes[1].mid - 0.0001
+    desk.state.apply_quote(quote(1, desk.now_ns, mid - 0.0001, mid + 0.0001))
+    desk.trade(1, -1, str(mid - 0.0001))
+    parts = desk.explain.mark(desk.now_ns + 1).parts
+    assert float(parts["spread"]) == pytest.approx(-0.0001, abs=1e-7)
+    assert float(parts["slippage"]) == pytest.approx(-0.0001, abs=1e-7)
+
+
 def test_a_delivery_is_a_last_step_to_the_price_that_settles():
     """The mean of the half hour before expiry is 300 dollars below the last mark of the perpetual."""
     desk, expiry_ns = Desk(), expiry_instant_ns(CALL)

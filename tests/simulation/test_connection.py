@@ -404,6 +404,23 @@ def test_an_open_order_reserves_what_it_may_open_at_its_limit(exchange, order, h
     assert venue.account.reserved() == (opening * 400, 0)
 
 
+@pytest.mark.parametrize(
+    ("level", "side", "limit", "each"),
+    [
+        (3, Side.SELL, "20", 50_000 - 2_000),  # the whole strike less the premium
+        (4, Side.SELL, "20", 10_000),  # a fifth of the share's price: FINRA 4210(f)(2)(E)
+        (4, Side.BUY, "1", 100),
+    ],
+)
+def test_an_open_option_order_withholds_its_margin_or_its_price(exchange, order, level, side, limit, each):
+    venue = exchange(options_level=level, multiplier=4, cash=200_000)
+    for number, mid in enumerate((500, 9, 8)):
+        venue.on_quote(quote(number, T, mid - 0.5, mid + 0.5))
+    venue.send(order(2, side, 2, limit), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
+    assert venue.account.reserved() == (0, 2 * each)
+
+
 def test_an_order_that_came_before_any_price_is_judged_when_it_trades(exchange, order):
     venue = exchange(cash=10_000)
     venue.send(order(quantity=10_000), T)

@@ -60,6 +60,11 @@ def test_a_missing_side_is_not_a_price_of_zero():
     assert quote.ask == 185.14
 
 
+@pytest.mark.parametrize(("told", "size"), [(0.5, 0.5), (-1.0, 0.0), (math.inf, 0.0)])
+def test_a_size_is_what_the_venue_tells_in_parts_of_a_share_too_unless_no_size(told, size):
+    assert market_data.side(185.14, told) == (185.14, size)
+
+
 def test_a_crossed_or_negative_quote_is_passed_on_for_the_market_to_judge():
     (quote,) = read([samples.stock_quote(bp=186.0, ap=-1.0)])
     assert (quote.bid, quote.ask) == (186.0, -1.0)

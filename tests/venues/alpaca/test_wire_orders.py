@@ -149,6 +149,11 @@ def test_a_parent_of_legs_has_no_symbol_and_may_have_a_negative_price():
     assert [leg.symbol for leg in order.legs] == [samples.OPTION, samples.PUT]
 
 
+def test_an_order_without_a_word_on_its_fills_has_none():
+    body = samples.order(filled_qty=None, filled_avg_price=None)
+    assert read_order(samples.as_json(body)).filled == 0
+
+
 def test_an_order_that_is_not_one_is_malformed():
     with pytest.raises(Malformed, match="malformed_order"):
         read_order(b"[]")
