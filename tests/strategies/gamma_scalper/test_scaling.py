@@ -15,7 +15,12 @@ from scalpdesk.core.intents import Side
 from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
+    GammaScalperConfig,
+    HedgeConfig,
+    RecentreConfig,
+)
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig
@@ -32,7 +37,9 @@ RICH, LESS, NONE = 0.16, 0.215, 0.245
 def holding():
     """Build a desk that holds straddles bought at an implied volatility of 0.22, forecast 0.26."""
 
-    def build(*, straddles=1, power=None, limits=None, scale=None, size=None):
+    def build(
+        *, straddles=1, power=None, limits=None, scale=None, size=None, adopted=None, recentre=None, book=None
+    ):
         strategy = GammaScalper(
             GammaScalperConfig(
                 straddles=straddles,
@@ -42,16 +49,20 @@ def holding():
                 exits=ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False),
                 scale=ScaleConfig(**({"max_multiple": 3} | (scale or {}))),
                 size=SizeConfig(**({"max_premium_fraction": 1.0} | (size or {}))),
+                recentre=RecentreConfig(gamma_fraction=recentre),
+                mode="resume",
             )
         )
         risk = RiskLimits(**({"max_daily_loss": D(50_000)} | (limits or {})))
-        desk = HandDesk(strategy, straddle_book(500), limits=risk)
+        desk = HandDesk(strategy, book or straddle_book(500), limits=risk)
         desk.vol = 0.22
+        if adopted is not None:
+            desk.adopt({CALL: (adopted, "15"), PUT: (adopted, "14")})
         desk.open()
         desk.go_to("10:00")
         settle(desk, desk.market(500.0))
         assert desk.strategy.phase is ScalperPhase.HOLDING
-        assert held(desk) == [straddles, straddles]
+        assert held(desk) == [adopted or straddles] * 2
         if power is not None:
             now_ns = desk.wait(1).now_ns
             desk.handle(AccountLimits(now_ns, now_ns, True, True, 3, D(100_000), power))
@@ -109,6 +120,27 @@ def test_an_edge_that_has_grown_enough_for_three_minutes_adds_straddles(holding)
     desk.outputs.clear()
     settle(desk, minutes(desk, RICH, 10))
     assert of_legs(desk.outputs) == []  # neither more nor less while the edge stays
+
+
+def test_the_most_is_a_multiple_of_what_was_bought_first_also_of_an_adopted_straddle(holding):
+    desk = holding(adopted=2)  # of one that was scaled
+    settle(desk, minutes(desk, 0.22, 2))
+    settle(desk, minutes(desk, RICH, 10))
+    assert held(desk) == [3, 3]
+
+
+def test_a_straddle_at_another_strike_does_not_begin_the_multiple_anew(holding):
+    desk = holding(adopted=1, recentre=0.5, book=straddle_book(500, 545), scale={"max_multiple": 2})
+    settle(desk, minutes(desk, 0.22, 2))
+    settle(desk, minutes(desk, RICH, 10))
+    assert held(desk) == [2, 2]
+    for _ in range(4):
+        settle(desk, desk.wait(301).market(545.0))
+    assert (held(desk), desk.positions[3], desk.positions[4]) == ([0, 0], 2, 2)
+    desk.vol = 0.06
+    for _ in range(10):
+        settle(desk, desk.wait(60).market(545.0))
+    assert (desk.positions[3], desk.positions[4]) == (2, 2)
 
 
 @pytest.mark.parametrize("sides", [(math.nan, 500.01), (499.99, math.nan), (math.nan, math.nan)])

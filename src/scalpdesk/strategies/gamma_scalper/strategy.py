@@ -139,6 +139,8 @@ class GammaScalper:
         """Whether the gate saw an edge at entry; of a straddle taken over it is supposed."""
         self._straddles = self.config.straddles
         """Straddles of the current trade: fewer than configured once the risk gate has cut it."""
+        self._first_straddles = self.config.straddles
+        """Those bought first: what a change of size or of straddles leaves as it is."""
         self._sessions_held = 0
         self._passes = GatePasses(*((entry.passes, entry.pass_seconds) if is_enforced else (1, 0.0)))
         self._edge_left = GatePasses(1, EDGE_SECONDS)
@@ -238,13 +240,13 @@ class GammaScalper:
     def _adopt(self, view: DeskView) -> Sequence[Action]:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
         wanted = Decimal(self.config.straddles)
-        is_fixed = self.config.sizing == "fixed" and self.config.scale.max_multiple is None
+        is_fixed, scales = self.config.sizing == "fixed", self.config.scale.max_multiple is not None
         pairs = {frozenset(pair.legs): pair for pair in self._pairs}
 
         def wrong(held: Holdings) -> str:
             if frozenset(held) not in pairs:
                 return "not one call and one put of equal strike and expiry"
-            if not is_fixed and len(set(held.values())) == 1 and min(held.values()) > 0:
+            if (scales or not is_fixed) and len(set(held.values())) == 1 and min(held.values()) > 0:
                 return ""
             return "" if set(held.values()) == {wanted} else f"not {wanted} long of each leg"
 
@@ -255,6 +257,8 @@ class GammaScalper:
             case Adopted(held):
                 pair, self._had_edge = pairs[frozenset(held)], True
                 self._straddles = int(next(iter(held.values())))
+                # of a size that is not fixed nothing tells what was bought first
+                self._first_straddles = self.config.straddles if is_fixed else self._straddles
                 self._begin_trade(view, pair)
                 self._note_entered(view)
                 reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
@@ -366,6 +370,7 @@ class GammaScalper:
         assert self._entry is not None
         status, actions = self._entry.step(view)
         if status is EntryStatus.FILLED:
+            self._first_straddles = self._straddles
             self._note_entered(view)
             return [*actions, *self._hold(view)]
         if status is EntryStatus.ABANDONED:
@@ -404,8 +409,8 @@ class GammaScalper:
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         self.hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
         self._exits = straddle_rules(self.config.exits, had_edge=self._had_edge)
-        scale = self.config.scale
-        self._scale = ScaleRule(scale, self._straddles) if scale.max_multiple is not None else None
+        scale, sizes = self.config.scale, (self._straddles, self._first_straddles)
+        self._scale = None if scale.max_multiple is None else ScaleRule(scale, *sizes)
 
     # holding ----------------------------------------------------------------------------------------
 

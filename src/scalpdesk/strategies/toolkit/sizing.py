@@ -304,7 +304,9 @@ class ScaleRule:
     config
         ``max_multiple`` must be set.
     straddles
-        Those bought first.
+        Those held at the first look.
+    first
+        Those bought first, whose multiple is the most; None for ``straddles``.
 
     Examples
     --------
@@ -313,12 +315,12 @@ class ScaleRule:
     [2, 2, 3, 1]
     """
 
-    def __init__(self, config: ScaleConfig, straddles: int) -> None:
-        self._first, self._hysteresis = straddles, config.hysteresis
-        self._most = math.floor((config.max_multiple or 1.0) * straddles + 1e-9)
+    def __init__(self, config: ScaleConfig, straddles: int, first: int | None = None) -> None:
+        self._held_at_first_look, self._hysteresis = straddles, config.hysteresis
+        self._most = math.floor((config.max_multiple or 1.0) * (first or straddles) + 1e-9)
         self._up, self._down = (GatePasses(config.passes, config.pass_seconds) for _ in range(2))
         self.first_edge_usd: float | None = None
-        """Edge at the first look: what the straddles bought first were worth."""
+        """Edge at the first look: what the straddles held then were worth."""
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether a look counts now."""
@@ -342,7 +344,7 @@ class ScaleRule:
         if edge_usd is None or first is None or first <= 0.0:
             worth = float(held)
         else:
-            worth = self._first * edge_usd / first
+            worth = self._held_at_first_look * edge_usd / first
         more = min(math.floor(worth + 1e-9), self._most)
         is_grown = worth >= (1.0 + self._hysteresis) * held - 1e-9 and more > held
         is_shrunk = worth <= (1.0 - self._hysteresis) * held + 1e-9 and held > 1
