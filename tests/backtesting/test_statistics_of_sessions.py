@@ -57,6 +57,11 @@ def test_sessions_carry_every_cent_once() -> None:
         assert sum(group["sessions"] for group in groups.values()) == len(SESSIONS)
 
 
+def test_a_coin_desks_net_delta_keeps_its_digits() -> None:
+    marks = [mark(datetime(2018, 2, 1, 15, tzinfo=UTC), "0", -0.00213456)]
+    assert session_rows(marks, SESSIONS, VIX.get, 8)[0]["largest_net_delta_shares"] == 0.00213456
+
+
 def test_groups_by_period_and_by_the_vix_of_the_day_before() -> None:
     by = grouped(rows())
     assert by["week"]["2018-W05"] == {"sessions": 2, "pnl": "-13.75", "hit_rate": 0.5}

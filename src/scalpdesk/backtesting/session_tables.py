@@ -42,7 +42,7 @@ def session_rows(
 ) -> list[dict[str, Any]]:
     """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
 
-    Of a desk in coin the amounts are in coin.
+    Of a desk in coin amounts and net delta are in coin.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def session_rows(
     vix_before
         Last close of the VIX that was known on a day, in points.
     decimals
-        Of the amounts.
+        Of the amounts and the net delta.
     """
     pnl: dict[date, Decimal] = dict.fromkeys(sessions, Decimal(0))
     parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
@@ -69,7 +69,7 @@ def session_rows(
             "session": day.isoformat(),
             "pnl": f"{amount:.{decimals}f}",
             "parts": {name: f"{value:.{decimals}f}" for name, value in parts[day].items()},
-            "largest_net_delta_shares": round(largest[day], 2),
+            "largest_net_delta_shares": round(largest[day], decimals),
             "vix_before": vix_before(day),
         }
         for day, amount in sorted(pnl.items())
