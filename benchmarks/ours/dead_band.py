@@ -22,21 +22,49 @@ from rig import CASH, make_journal, make_runner, make_tape, rss_mb, sizes
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity
+from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.tape import QuoteColumns
-from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.strategies.contract import Proposal
 
 BLOCK = 1_000_000
+PRICE = Wake.PRICE
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 
 
+class PriceBand:
+    """Trigger when the mid has reached one of two prices, which the strategy sets; it declares them quiet."""
+
+    def __init__(self, instrument_id):
+        self.instrument_id = instrument_id
+        self.low = self.high = 0.0
+
+    def check(self, quote):
+        return None if self.low < 0.5 * (quote.bid + quote.ask) < self.high else PRICE
+
+    def done(self, quote, wake):
+        pass
+
+    def quiet(self):
+        return Quiet(self.low, self.high, NEVER_NS)
+
+    def passed(self, low, high, last):
+        pass
+
+
 class DeadBand:
-    """Hedge to zero net delta when the band is left."""
+    """Hedge to zero net delta when the band is left.
+
+    It looks at every quote, as the peers do; with `skips_ahead` it declares the two prices at which the band
+    is left, and the runner finds the next such quote in the columns.
+    """
 
     name = "dead-band"
 
-    def __init__(self, pivot_half_ticks, slope_tenths, band):
+    def __init__(self, pivot_half_ticks, slope_tenths, band, skips_ahead):
+        self.skips_ahead = skips_ahead
         self.pivot_half_ticks = pivot_half_ticks
         self.slope_tenths = slope_tenths
         self.pivot = pivot_half_ticks / 200.0
@@ -46,7 +74,15 @@ class DeadBand:
 
     def start(self, view):
         self.number = view.underlying
-        return (EveryQuote(self.number),)
+        if not self.skips_ahead:
+            return (EveryQuote(self.number),)
+        self.prices = PriceBand(self.number)
+        self.declare()
+        return (self.prices,)
+
+    def declare(self):
+        self.prices.low = self.pivot - (self.held + self.band) / self.slope
+        self.prices.high = self.pivot - (self.held - self.band) / self.slope
 
     def on_wake(self, view, wake, event):  # noqa: ARG002 - the contract's argument
         if type(event) is QuoteEvent:
@@ -57,6 +93,8 @@ class DeadBand:
             return (self.hedge(mid),)
         if type(event) is OrderFilled:
             self.held = int(view.positions.quantity(self.number)) - BLOCK
+            if self.skips_ahead:
+                self.declare()
         return ()
 
     def hedge(self, mid):
@@ -74,6 +112,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("quotes", type=Path)
     parser.add_argument("--journal", type=Path)
+    parser.add_argument("--skip-ahead", action="store_true")
     arguments = parser.parse_args()
     with np.load(arguments.quotes) as file:
         quotes = {name: file[name] for name in file.files}
@@ -88,6 +127,7 @@ def main():
         int(quotes["pivot_half_ticks"]),
         int(quotes["delta_tenths_per_half_tick"]),
         float(quotes["band_shares"]),
+        arguments.skip_ahead,
     )
     journal = None
     if arguments.journal is not None:

@@ -17,9 +17,11 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder
+from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 
 DAY = date(2018, 2, 5)
@@ -64,6 +66,9 @@ def outputs_of(tape, strategy, overrides, *, every_quote):
         ("st0cka", ()),
         ("st0ckg", ()),
         ("hybrid", ()),
+        ("hybrid", ("volatility=0.5", "gamma-scalper.entry.gate=off")),
+        ("ema-scalper", ()),
+        ("st0cka+gamma-scalper", ("gamma-scalper.entry.gate=off",)),
     ],
 )
 def test_the_outputs_are_those_of_every_quote(tape, strategy, overrides):
@@ -72,6 +77,37 @@ def test_the_outputs_are_those_of_every_quote(tape, strategy, overrides):
     assert skipping == every
     if strategy == "gamma-scalper":
         assert any(type(output) is SubmitOrder for output in skipping[0])
+
+
+def seen_and_given(tape, made, **run):
+    ran = [run_tape(tape, made(), every_quote=every, **run) for every in (False, True)]
+    seen = [sum(type(event) is QuoteEvent for event in each.events) for each in ran]
+    assert ran[0].outputs == ran[1].outputs
+    assert ran[0].engine._loss_due_ns == ran[1].engine._loss_due_ns
+    return seen, ran[0].outputs
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_the_loss_limit_is_met_at_the_quote_that_reaches_it_though_nothing_wakes(side):
+    """Shares lose between two calls of the strategy; a fall that comes back loses too where it is judged."""
+    down = [500.0 - 0.2 * step for step in range(300)]
+    path = [*down, *reversed(down)] if side is Side.BUY else [*reversed(down), *down]
+    tape = TapeBuilder(Instruments([Equity("SPY")])).path("10:00", 0.3, path).build()
+
+    def made():
+        def trade_once(view, wake, event):
+            if wake is not Wake.PRICE:
+                return ()
+            intent = OrderIntent(InstrumentId(0), side, Decimal(150), Purpose.HEDGE, "x")
+            return (Proposal(DecisionKind.ENTRY, ("x",), {}, (intent,)),)
+
+        return Scripted(trade_once, triggers=(PriceMove(InstrumentId(0), 1_000.0, 600.0),))
+
+    limits = RiskLimits(max_daily_loss=Decimal(1_500))
+    (skipping, every), outputs = seen_and_given(tape, made, limits=limits)
+    flattens = [each for each in outputs if isinstance(each, Decision) and each.kind is DecisionKind.MODE]
+    assert ["daily loss" in each.reasons[0] for each in flattens] == [True]
+    assert skipping < every == len(tape.quotes)
 
 
 def test_a_resting_order_meets_every_quote_of_its_contract():
@@ -124,3 +160,33 @@ def test_a_replay_refuses_data_that_changed(tape, monkeypatch, tmp_path):
 class _Stopped:
     def now_ns(self):
         return 1
+
+
+RECORDED = {
+    "gamma-scalper": ("GOOG", ("entry.gate=off", "selection.min_open_interest=0"), date(2015, 12, 23)),
+    "zero-dte": (
+        "SPXW",
+        ("entry.mode=straddle", "data.index_source=parity", "simulation.starting_cash=1000000"),
+        date(2021, 1, 4),
+    ),
+    "st0cka": ("SPY", (), date(2013, 10, 7)),
+    "st0ckg": ("SPY", ("volume_sessions=3",), date(2013, 10, 11)),
+    "hybrid": ("SPY", (), date(2013, 10, 7)),
+    "ema-scalper": ("SPY", (), date(2013, 10, 7)),
+}
+"""Underlying, settings and session."""
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("strategy", RECORDED)
+def test_nor_do_outputs_differ_on_a_recorded_day(recorded_catalog, strategy):
+    underlying, settings, day = RECORDED[strategy]
+    overrides = (f"underlying={underlying}", f"data.catalog={recorded_catalog}", *settings)
+    loaded = load_settings(strategy, overrides=overrides)
+    whole = assembly.load_market(loaded, "lean", underlying=underlying, start=day, end=day, seed=1)
+    session = whole.sessions[0]
+    short = replace(session, close_ns=session.open_ns + 45 * 60 * NANOS_PER_SECOND)
+    tape = replace(whole, sessions=(short,))
+    skipping, every = (outputs_of(tape, strategy, overrides, every_quote=each) for each in (False, True))
+    assert skipping == every
+    assert skipping[0]

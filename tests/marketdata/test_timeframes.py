@@ -76,6 +76,30 @@ def test_seconds_to_minutes_to_tens_equals_seconds_to_tens(rows):
 
 
 @given(st.lists(st.tuples(st.integers(0, 1800), st.floats(50, 150)), min_size=1, max_size=80))
+def test_quotes_added_as_a_range_close_the_same_bars(rows):
+    day = session()
+    single, in_bulk = Timeframes(0, (300,)), Timeframes(0, (300,))
+    closed = [[], []]
+    for frames in (single, in_bulk):
+        frames.open_session(day)
+    waiting = []
+    for seconds, mid in sorted(rows):
+        ts_ns = day.open_ns + seconds * S
+        closed[0] += single.add_quote(quote(ts_ns, mid))
+        if ts_ns < in_bulk.quiet_until_ns():
+            waiting.append(mid)
+            continue
+        if waiting:
+            in_bulk.add_range(min(waiting), max(waiting), waiting[-1])
+            waiting = []
+        closed[1] += in_bulk.add_quote(quote(ts_ns, mid))
+    if waiting:
+        in_bulk.add_range(min(waiting), max(waiting), waiting[-1])
+    assert closed[0] == closed[1]
+    assert single.close_session() == in_bulk.close_session()
+
+
+@given(st.lists(st.tuples(st.integers(0, 1800), st.floats(50, 150)), min_size=1, max_size=80))
 def test_a_bar_from_quotes_holds_the_mids_up_to_its_end_and_no_later_one(rows):
     day = session()
     rows = sorted(rows, key=lambda row: row[0])

@@ -22,7 +22,8 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, SessionRows
-from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
+from scalpdesk.marketdata.quiet_rows import InstrumentRows
+from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.tape_reader import opening_events, quote_events, session_quotes
 
@@ -127,6 +128,10 @@ class BacktestRunner:
         self._working: AbstractSet[InstrumentId] = frozenset()
         self._chosen: AbstractSet[InstrumentId] = frozenset()
         self._rows = SessionRows(NO_QUOTES, count)
+        self._own: dict[InstrumentId, InstrumentRows] = {}
+        self._skipped_in: InstrumentId | None = None
+        """The instrument whose quotes are passed over while they wake nobody."""
+        self._shown_upto = self._next_yield_ns = 0
         self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
         self._timers = Timers()
@@ -135,6 +140,7 @@ class BacktestRunner:
 
     def run(self) -> None:
         """Run all sessions to their end."""
+        self._step_ns = NEVER_NS  # nobody looks on
         for _ in self.steps():
             pass
 
@@ -157,9 +163,7 @@ class BacktestRunner:
 
     def leave_session(self) -> None:
         """Keep of the session that has closed its latest quotes alone, as the next one would."""
-        self._rows = SessionRows(NO_QUOTES, len(self.tape.instruments))
-        self._in_market.follow(self._rows)
-        self._at_broker.follow(self._rows)
+        self._follow(NO_QUOTES)
 
     # one session --------------------------------------------------------------------------------
 
@@ -171,10 +175,8 @@ class BacktestRunner:
                 self._feed(event)
         self._open(session)
         columns = session_quotes(self.tape, session)
-        self._rows = SessionRows(columns, len(self.tape.instruments))
+        self._follow(columns)
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
-        self._in_market.follow(self._rows)
-        self._at_broker.follow(self._rows)
         self._choose()
         others: list[Event] = [*session_bars(self.tape, session), *self._known_within(session)]
         last_ns = int(columns.ts_ns[-1]) if len(columns) else 0
@@ -187,6 +189,12 @@ class BacktestRunner:
         self._advance(session.close_ns)
         self._close(session)
         self.events += len(columns) + len(others)
+
+    def _follow(self, columns: QuoteColumns) -> None:
+        self._engine.desk.market.leave_rows()
+        self._rows, self._own = SessionRows(columns, len(self.tape.instruments)), {}
+        self._in_market.follow(self._rows)
+        self._at_broker.follow(self._rows)
 
     def _known_within(self, session: Session) -> list[Event]:
         return [
@@ -202,10 +210,10 @@ class BacktestRunner:
         before = np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist()
         low = done = 0
         size = FIRST_ROWS
-        next_yield_ns = int(rows.columns.ts_ns[0]) + self._step_ns if last else 0
+        self._next_yield_ns = int(rows.columns.ts_ns[0]) + self._step_ns if last else 0
         while low < last or done < len(others):
-            high = min(low + size, last)
-            attention_ns = min(self._due_ns, next_yield_ns)
+            high = min(low + size, last) if self._skipped_in is None else last
+            attention_ns = min(self._due_ns, self._next_yield_ns)
             for event, upto in self._window(low, high, others, before, done):
                 now_ns = event.ts_recv_ns
                 acted = now_ns >= attention_ns  # only then may other orders work than before
@@ -218,12 +226,11 @@ class BacktestRunner:
                     if working and number in working:
                         acted = True
                         rows.upto = upto - 1
-                        broker.on_quote(event)
-                        self._due_ns = min(self._due_ns, broker.due_ns)
-                        if self._due_ns <= now_ns:
-                            self._advance(now_ns)
+                        self._meet(event)
                     else:
                         kept[number] = event
+                        if self._skipped_in is not None:
+                            self._show(event)
                     rows.upto = upto
                     if copies and self.journal is not None:
                         self.journal.add_event(event)
@@ -238,12 +245,12 @@ class BacktestRunner:
                     acted = True
                     self._carry(event, outputs)
                 if acted:
-                    if now_ns >= next_yield_ns:
-                        next_yield_ns = now_ns + self._step_ns
+                    if now_ns >= self._next_yield_ns:
+                        self._next_yield_ns = now_ns + self._step_ns
                         yield now_ns
                     if working.keys() != self._working:
                         break
-                    attention_ns = min(self._due_ns, next_yield_ns)
+                    attention_ns = min(self._due_ns, self._next_yield_ns)
             else:
                 most = WINDOW_ROWS if self._chosen >= self._all else CHOSEN_ROWS
                 low, size = high, min(2 * size, most)
@@ -258,6 +265,8 @@ class BacktestRunner:
 
         Of the ``others``, which have so many rows ``before`` them, so many are ``done``; they come first.
         """
+        if self._skipped_in is not None:
+            return self._first_wakes(self._skipped_in, others, before, done)
         columns = self._rows.columns
         known: Sequence[int]
         if self._chosen >= self._all:  # a slice costs less than rows by number
@@ -273,15 +282,66 @@ class BacktestRunner:
             events, known = [events[place] for place in order], [known[place] for place in order]
         return zip(events, known, strict=True)
 
+    def _first_wakes(
+        self, number: InstrumentId, others: list[Event], before: list[int], done: int
+    ) -> Iterator[tuple[Event, int]]:
+        """Yield what :meth:`_window` would of an instrument's quotes, but for those that may be passed over.
+
+        Where the next one lies follows from what the one before has led to, so each is looked for only then.
+        """
+        rows = self._rows
+        own = self._own.get(number)
+        if own is None:
+            own = self._own[number] = rows.only(number)
+        pass_over, places = self._engine.pass_over, own.rows
+        at, count = bisect_left(places, rows.upto), len(own)
+        stops = [*(bisect_left(places, known) for known in before), count]
+        while True:
+            stop, until_ns = stops[done], min(self._due_ns, self._next_yield_ns)
+            at = pass_over(rows, own, at, stop, until_ns)
+            if at < stop:
+                row = places[at]
+                at += 1
+                self._shown_upto = places[at] if at < count else len(rows)
+                yield rows.quote(row), row + 1
+            elif done < len(others):
+                done += 1
+                yield others[done - 1], before[done - 1]
+            else:
+                return
+
+    def _meet(self, quote: QuoteEvent) -> None:
+        """Let a quote meet the orders that work in its instrument."""
+        self._broker.on_quote(quote)
+        self._due_ns = min(self._due_ns, self._broker.due_ns)
+        if self._due_ns <= quote.ts_recv_ns:
+            self._advance(quote.ts_recv_ns)
+
+    def _show(self, quote: QuoteEvent) -> None:
+        """Let whoever reads a quote that is handed over, while others of its instrument are not, get it."""
+        self._at_broker.show(quote, self._shown_upto)
+        if 0.0 < quote.bid < quote.ask < 1e300:
+            self._in_market.show(quote, self._shown_upto)
+
     def _choose(self) -> None:
-        """Choose the instruments whose quotes are handed over: those that something waits for."""
+        """Choose the instruments whose quotes are handed over: those that something waits for.
+
+        Where that is one alone, for which nothing works at the broker and whose trigger declares what it lets
+        pass, only those of its quotes are that it does not.
+        """
         self._working = frozenset(self._broker.working)
         self._know(self._rows.upto)
-        self._chosen = self._all if self._every_quote else self._shown | self._engine.watched | self._working
+        watched = self._engine.watched
+        self._skipped_in = None
+        self._chosen = self._all if self._every_quote else self._shown | watched | self._working
+        if len(watched) == 1 and self._chosen == watched and not (self._working or self._every_quote):
+            (number,) = watched
+            self._skipped_in = number if self._engine.declares_quiet(number) else None
         self._is_chosen[:] = False
         self._is_chosen[list(self._chosen)] = True
-        self._in_market.hand_over(self._chosen)
-        self._at_broker.hand_over(self._chosen)
+        whole = self._chosen if self._skipped_in is None else frozenset()
+        self._in_market.hand_over(whole)
+        self._at_broker.hand_over(whole)
 
     def _know(self, upto: int) -> None:
         """Let the engine and the broker see the rows before ``upto``."""

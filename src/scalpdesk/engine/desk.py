@@ -139,6 +139,22 @@ class Desk:
                 return False
         return True
 
+    def prices_without_loss(self, number: InstrumentId) -> tuple[float, float]:
+        """Return prices of an instrument strictly between which no loss is near its limit.
+
+        As far as :meth:`is_near_loss_limit` can tell without the price of another one; none otherwise.
+        """
+        self.is_near_loss_limit()  # brings the units up to date
+        units = self._units[0]
+        spare, room = float(self.account.cash) - self._near_loss_nav, (-math.inf, math.inf)
+        if not units and spare > 0.0:
+            return room
+        if len(units) != 1 or units[0][0] != number or not math.isfinite(units[0][1]):
+            return math.inf, -math.inf
+        held = units[0][1]
+        edge, slack = -spare / held, 1e-9 * (abs(spare) + abs(self._near_loss_nav)) / abs(held)
+        return (edge + slack, math.inf) if held > 0.0 else (-math.inf, edge - slack)
+
     def _set_loss_limit(self) -> None:
         self._loss_limit_of, equity = self.session_equity, float(self.session_equity)
         self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)

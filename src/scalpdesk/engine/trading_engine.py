@@ -6,6 +6,7 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
+import math
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
@@ -59,6 +60,8 @@ from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.marketdata.latest_quotes import SessionRows
+from scalpdesk.marketdata.quiet_rows import DeclaresQuiet, InstrumentRows
 from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
@@ -74,6 +77,7 @@ CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
 """A halted desk repeats a cancel that was refused so much later; nothing else wakes it."""
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
+ANY_PRICE = (-math.inf, math.inf)
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the day's loss ends."""
 LEGS = LegOrders.LEGS
@@ -107,6 +111,8 @@ class TradingEngine:
         self._loss_due_ns = 0
         self._triggers: list[tuple[Check | None, After | None] | None] = [None] * len(desk.instruments)
         """Methods of each instrument's trigger, its check None where every quote wakes the strategy."""
+        self._quiet: list[DeclaresQuiet | None] = [None] * len(desk.instruments)
+        """Each instrument's trigger, where it says which quotes it need not see."""
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
@@ -130,6 +136,39 @@ class TradingEngine:
         """Read the latest quotes in one book and set those that are handled in another."""
         self.desk.market.quotes = latest
         self._quotes = handled
+
+    def declares_quiet(self, number: InstrumentId) -> bool:
+        """Return whether an instrument's trigger declares quotes that :meth:`pass_over` may take."""
+        return self._quiet[number] is not None
+
+    def pass_over(self, rows: SessionRows, own: InstrumentRows, first: int, last: int, until_ns: int) -> int:
+        """Take an instrument's quotes from ``first`` on in bulk; return the first one to be handled.
+
+        The state is the one that :meth:`handle` would leave after each of them: quotes before ``last``, and
+        before an instant, that wake nobody.
+        """
+        number, desk = own.number, self.desk
+        trigger = self._quiet[number]
+        quiet = None if trigger is None else trigger.quiet()
+        if trigger is None or quiet is None:
+            return first
+        watches_loss = desk.gate.mode in LOSS_MODES and desk.view.session is not None
+        passed = own.pass_over(
+            first,
+            last,
+            until_ns,
+            quiet,
+            self._loss_due_ns,
+            LOSS_CHECK_NS,
+            desk.prices_without_loss(number) if watches_loss else ANY_PRICE,
+        )
+        upto = passed.upto
+        if upto > first:
+            self.now_ns, self._loss_due_ns = own.ts_ns(upto - 1), passed.loss_due_ns
+            trigger.passed(passed.low, passed.high, own.mid(upto - 1))
+            if passed.locked or self._recent:
+                desk.market.pass_over(number, rows, own.rows[first:upto], passed.locked)
+        return upto
 
     def handle(self, event: Event) -> tuple[Output, ...]:  # noqa: PLR0912, PLR0915 - one branch an event
         """Take one event in and return what follows from it, in order.
@@ -333,6 +372,8 @@ class TradingEngine:
             desk.started = True
             for trigger in self.strategy.start(desk.view):
                 every = type(trigger) is EveryQuote
+                if isinstance(trigger, DeclaresQuiet):
+                    self._quiet[trigger.instrument_id] = trigger
                 self._triggers[trigger.instrument_id] = (
                     (None, None) if every else (trigger.check, trigger.done)
                 )

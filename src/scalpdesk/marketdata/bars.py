@@ -14,7 +14,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.instruments.sessions import Session, whole_session
 
 MINUTE_SECONDS = 60
@@ -245,6 +245,18 @@ class Timeframes:
             quoted.low = mid
         quoted.close = mid
         return closed
+
+    def quiet_until_ns(self) -> int:
+        """Return the instant from which on a good quote may open or close a bar, UTC nanoseconds."""
+        if self._source_seconds != inf:
+            return NEVER_NS
+        return self._quoted.end_ns + 1 if self._day is not None and self._quoted.end_ns else 0
+
+    def add_range(self, low: float, high: float, last: float) -> None:
+        """Add good quotes before :meth:`quiet_until_ns`: their lowest, highest and last mid."""
+        if self._source_seconds == inf:
+            quoted = self._quoted
+            quoted.low, quoted.high, quoted.close = min(quoted.low, low), max(quoted.high, high), last
 
     def add_bar(self, bar: BarEvent) -> tuple[BarEvent, ...]:
         """Add a closed bar; return the bars that it closes, shortest first.

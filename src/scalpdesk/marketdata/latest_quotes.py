@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.quiet_rows import InstrumentRows
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -114,6 +115,21 @@ class SessionRows:
         return QuoteEvent(
             InstrumentId(numbers[row]), ts_ns, ts_ns, bid[row], ask[row], bid_size[row], ask_size[row]
         )
+
+    def ts_ns(self, row: int) -> int:
+        """Return when a row is known, UTC nanoseconds."""
+        stamp: int = self._fields[1][row]
+        return stamp
+
+    def only(self, number: InstrumentId) -> InstrumentRows:
+        """Return the rows of one instrument as columns of their own."""
+        columns, rows = self.columns, self.rows_of(number, valid=False)
+        if len(rows) < len(columns):
+            columns = columns.take(np.asarray(rows))
+        # the kernel is compiled for columns that can be written
+        ts_ns = np.require(columns.ts_ns, requirements=("C", "W"))
+        bid, ask = (np.require(each, requirements=("C", "W")) for each in (columns.bid, columns.ask))
+        return InstrumentRows(number, rows, ts_ns, bid, ask)
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant or after it (UTC nanoseconds)."""
@@ -225,6 +241,11 @@ class LatestQuotes:
             for column, values in zip(found, QuoteTable.of(quotes), strict=True):
                 column[is_alone] = values
         return found
+
+    def show(self, quote: QuoteEvent, upto: int) -> None:
+        """Take the object of a row that is not set, in force while no more than ``upto`` rows are known."""
+        number = quote.instrument_id
+        self._latest[number], self._until[number] = quote, upto
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
         self._is_set[number] = True

@@ -23,7 +23,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
@@ -135,8 +135,13 @@ class MarketState:
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
         """Volume of this session as its bars and as its prints have it: a feed may bring both."""
-        self.recent: dict[InstrumentId, deque[QuoteEvent]] = {}
-        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first."""
+        self.recent: dict[InstrumentId, deque[QuoteEvent | int]] = {}
+        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first.
+
+        A backtest names those that it passed over by their row.
+        """
+        self._rows: SessionRows | None = None
+        """The session's rows, once quotes were passed over."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
@@ -195,23 +200,52 @@ class MarketState:
         are kept from the first question on, or from :meth:`keep_quotes`.
         """
         self.keep_quotes(instrument_id)
-        for quote in reversed(self.recent[instrument_id]):
-            if quote.ts_event_ns <= at_ns:
-                return quote
+        for kept in reversed(self.recent[instrument_id]):
+            if self._known_ns(kept) <= at_ns:
+                return self._kept_quote(kept)
         return None
 
     def quotes_in_force(self, instrument_id: InstrumentId, stamps: Sequence[int]) -> list[QuoteEvent | None]:
         """Return :meth:`quote_in_force` at each of some instants."""
         self.keep_quotes(instrument_id)
-        tail, oldest_ns = list[QuoteEvent](), min(stamps, default=0)
-        for quote in reversed(self.recent[instrument_id]):
-            tail.append(quote)
-            if quote.ts_event_ns <= oldest_ns:
+        tail, times, oldest_ns = list[QuoteEvent | int](), list[int](), min(stamps, default=0)
+        for kept in reversed(self.recent[instrument_id]):
+            tail.append(kept)
+            times.append(self._known_ns(kept))
+            if times[-1] <= oldest_ns:
                 break
         tail.reverse()
-        times = [quote.ts_event_ns for quote in tail]
+        times.reverse()
         places = (bisect_right(times, at_ns) - 1 for at_ns in stamps)
-        return [tail[place] if place >= 0 else None for place in places]
+        return [self._kept_quote(tail[place]) if place >= 0 else None for place in places]
+
+    def pass_over(
+        self, instrument_id: InstrumentId, rows: SessionRows, passed: memoryview, locked: int
+    ) -> None:
+        """Take in good quotes of a session by their rows; so many of them are locked."""
+        if locked:
+            self.oddities[QuoteVerdict.LOCKED] += locked
+        if instrument_id in self.recent:
+            self._rows = rows
+            self.recent[instrument_id].extend(passed[-QUOTES_KEPT:])
+
+    def leave_rows(self) -> None:
+        """Keep the quotes themselves that were passed over in the session that has closed."""
+        for number, kept in self.recent.items():
+            self.recent[number] = deque(map(self._kept_quote, kept), QUOTES_KEPT)
+        self._rows = None
+
+    def _known_ns(self, kept: QuoteEvent | int) -> int:
+        if type(kept) is QuoteEvent:
+            return kept.ts_event_ns
+        assert self._rows is not None
+        return self._rows.ts_ns(kept)
+
+    def _kept_quote(self, kept: QuoteEvent | int) -> QuoteEvent:
+        if type(kept) is QuoteEvent:
+            return kept
+        assert self._rows is not None
+        return self._rows.quote(kept)
 
     def carry_price(
         self, source: InstrumentId, target: InstrumentId, factor: float, at_ns: int, *, paid: float = 0.0

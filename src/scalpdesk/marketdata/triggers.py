@@ -5,6 +5,7 @@ from typing import Protocol
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.quotes import SpreadFilter
 
 
@@ -106,3 +107,11 @@ class PriceMove:
             mid = 0.5 * (quote.bid + quote.ask)
             self._low = mid - self._price_change
             self._high = mid + self._price_change
+
+    def quiet(self) -> Quiet | None:
+        """Return the quotes within the move and the heartbeat."""
+        filters = () if self._filter is None else (self._filter,)
+        return Quiet(self._low, self._high, self._last_ns + self._heartbeat_ns + 1, filters)
+
+    def passed(self, low: float, high: float, last: float) -> None:
+        """Do nothing: no reference moves without a call."""

@@ -37,6 +37,7 @@ from scalpdesk.pricing.kernels.american_iv import (
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
+from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
@@ -336,3 +337,5 @@ def warm_up() -> None:
     fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
     smile, _ = fit.without_arbitrage(fit.free(), None)
     swap_vol(SviVols(smile, 0.1), 0.1)
+    nothing = np.zeros(0)
+    first_to_see(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0, 0.0, 0.0, np.zeros((0, 3)), 0, 0, 0.0, 0.0)

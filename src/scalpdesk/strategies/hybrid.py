@@ -26,6 +26,7 @@ from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.bars import Absent, Timeframes
+from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
@@ -117,6 +118,16 @@ class _VolWatch:
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
         self._shared.done(quote, wake)
+
+    def quiet(self) -> Quiet | None:
+        both = None if self.has_closed else self._shared.quiet()
+        if both is None:
+            return None
+        return both._replace(until_ns=min(both.until_ns, self._frames.quiet_until_ns()))
+
+    def passed(self, low: float, high: float, last: float) -> None:
+        self._frames.add_range(low, high, last)
+        self._shared.passed(low, high, last)
 
 
 class Hybrid(Several):

@@ -9,6 +9,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, DeclaresQuiet, Quiet
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager, OrdersView
@@ -163,6 +164,22 @@ class SharedTrigger:
             if (wake := trigger.check(quote)) is not None
         ]
         return self.due[0][2] if self.due else None
+
+    def quiet(self) -> Quiet | None:
+        """Return the quotes that are quiet for all of them."""
+        both = ALWAYS_QUIET
+        for _, trigger in self._triggers:
+            own = trigger.quiet() if isinstance(trigger, DeclaresQuiet) else None
+            if own is None:
+                return None
+            both = both.also(own)
+        return both
+
+    def passed(self, low: float, high: float, last: float) -> None:
+        """Let each take in quotes that were passed over."""
+        for _, trigger in self._triggers:
+            if isinstance(trigger, DeclaresQuiet):
+                trigger.passed(low, high, last)
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:  # noqa: ARG002 - each has a reason of its own
         """Confirm each trigger that was due."""
