@@ -61,6 +61,10 @@ def test_reading_late_is_reading_each(sessions):
         seen = SessionRows(columns(rows), COUNT)
         market.follow(seen)
         broker.follow(seen)
+        quoted = {number for number in range(COUNT) if plain.quotes[number] is not None}
+        quoted |= {number for number, _ in rows}
+        for number in range(COUNT):
+            assert market.are_silent(np.array([number])) is (number not in quoted)
         handed = frozenset()
         for rows_on, wanted in [*steps, (len(rows), frozenset())]:
             for row in range(seen.upto, min(seen.upto + rows_on, len(rows))):
@@ -87,6 +91,7 @@ def test_reading_late_is_reading_each(sessions):
                     assert same(quote_prices(expected), quote_prices(got))
                     assert market[number] is got
                 assert same(broker[number], last.get(number))
+                assert got is None or not market.are_silent(np.array([number]))
 
 
 def quote_prices(quote):

@@ -66,11 +66,12 @@ class SessionRows:
         self._by_instrument = np.argsort(numbers, kind="stable")
         counts = np.bincount(columns.instrument_id, minlength=instruments)
         ends = np.cumsum(counts)
-        self.quoted: list[int] = np.flatnonzero(counts).tolist()
+        self._is_quoted = counts > 0
+        self.quoted: list[int] = np.flatnonzero(self._is_quoted).tolist()
         self._bounds = dict(
             zip(
                 self.quoted,
-                zip((ends - counts)[counts > 0].tolist(), ends[counts > 0].tolist(), strict=True),
+                zip((ends - counts)[self._is_quoted].tolist(), ends[self._is_quoted].tolist(), strict=True),
                 strict=True,
             )
         )
@@ -87,6 +88,10 @@ class SessionRows:
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    def are_quoted(self, numbers: NDArray[np.int64]) -> bool:
+        """Return whether any of some instruments has a row in the session."""
+        return bool(self._is_quoted[numbers].any())
 
     def rows_of(self, number: InstrumentId, *, valid: bool) -> memoryview:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
@@ -216,6 +221,16 @@ class LatestQuotes:
         quote = self._latest[number] = rows.quote(known[at])
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
+
+    def are_silent(self, numbers: NDArray[np.int64]) -> bool:
+        """Return whether none of some instruments has a quote, or gets one from the rows of this session.
+
+        Of a desk alone: ``valid``.
+        """
+        rows = self._rows
+        if rows is None or self._is_set[numbers].any():
+            return False
+        return not (self._before.ts_event_ns[numbers].any() or rows.are_quoted(numbers))
 
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return the latest quotes of instruments as columns; of a number below zero as never quoted.

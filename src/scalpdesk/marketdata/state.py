@@ -343,6 +343,11 @@ class MarketState:
             return quotes.table(numbers)
         return QuoteTable.of([quotes[number] if number >= 0 else None for number in numbers.tolist()])
 
+    def are_silent(self, numbers: NDArray[np.int64]) -> bool:
+        """Return whether it is known that some instruments have no quote, and have none all session long."""
+        quotes = self.quotes
+        return isinstance(quotes, LatestQuotes) and quotes.are_silent(numbers)
+
     def are_fine(self, table: QuoteTable, numbers: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
         """Return where :meth:`verdict` is good or locked: two-sided, not crossed, not stale."""
         bid, ask, _, ts_recv_ns = table

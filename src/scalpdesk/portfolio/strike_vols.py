@@ -106,6 +106,8 @@ class _Chain(NamedTuple):
     price: Floats
     call: NDArray[np.int64]
     put: NDArray[np.int64]
+    legs: NDArray[np.int64]
+    """The calls and the puts that are listed."""
     few_ticks: Floats
 
 
@@ -221,7 +223,10 @@ class StrikeVols:
         spot, years, rate
             Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
         """
-        strikes = self._expiries[_key(contract)[:3]]
+        key = _key(contract)[:3]
+        if self._state.are_silent(self._chain(key).legs):
+            return None
+        strikes = self._expiries[key]
         underlying = self._instruments.id_of(contract.underlying)
         near, quotes = bisect_left(strikes, spot, key=itemgetter(0)), self._state.quotes
         rows = []
@@ -288,15 +293,9 @@ class StrikeVols:
         variance_years: float,
         last: ExpirySmile | None,
     ) -> ExpirySmile | None:
-        chain = self._chains.get(key)
-        if chain is None:
-            listed = [strike for _, strike in self._expiries[key]]
-            chain = self._chains[key] = _Chain(
-                np.array([each.price for each in listed]),
-                np.array([-1 if each.call is None else each.call for each in listed]),
-                np.array([-1 if each.put is None else each.put for each in listed]),
-                np.array([each.few_ticks for each in listed]),
-            )
+        chain = self._chain(key)
+        if self._state.are_silent(chain.legs):  # a listing of years has many expiries that are not out yet
+            return None
         is_call = chain.price >= forward
         numbers = np.where(is_call, chain.call, chain.put)
         table = self._state.table(numbers)
@@ -334,6 +333,17 @@ class StrikeVols:
         fit = SmileFit(k, vol - half_width, vol + half_width, years)
         start = last.svi if last is not None and last.strikes > 1 else None
         return ExpirySmile(forward, years, variance_years, fit.free(start), len(k), (k[0], k[-1]))
+
+    def _chain(self, key: tuple[str, str, date]) -> _Chain:
+        found = self._chains.get(key)
+        if found is None:
+            listed = [strike for _, strike in self._expiries[key]]
+            call = np.array([-1 if each.call is None else each.call for each in listed])
+            put = np.array([-1 if each.put is None else each.put for each in listed])
+            legs, few_ticks = np.concatenate((call, put)), np.array([each.few_ticks for each in listed])
+            price = np.array([each.price for each in listed])
+            found = self._chains[key] = _Chain(price, call, put, legs[legs >= 0], few_ticks)
+        return found
 
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):
