@@ -9,6 +9,7 @@ Results show the tape's ``kind = "reconstructed"``.
 import ast
 import fcntl
 import hashlib
+import inspect
 import os
 import shutil
 import zipfile
@@ -66,6 +67,7 @@ from scalpdesk.marketdata.tape import (
     QuoteColumns,
     RateCurve,
 )
+from scalpdesk.pricing.kernels.american import fill_tree_premiums
 from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 __all__ = [
@@ -373,6 +375,7 @@ def _code_digest() -> str:
     found = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         found.update(path.name.encode() + without_docstrings(path.read_text(encoding="utf-8")).encode())
+    found.update(without_docstrings(inspect.getsource(fill_tree_premiums)).encode())
     return found.hexdigest()[:12]
 
 

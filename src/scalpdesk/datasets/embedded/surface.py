@@ -20,6 +20,7 @@ from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.days import MarketDay
 from scalpdesk.datasets.embedded.path import UnderlyingPath, expected_clock
 from scalpdesk.instruments.sessions import sessions_between
+from scalpdesk.pricing.kernels.american import TREE_STEPS, fill_tree_premiums
 
 Floats = NDArray[np.float64]
 
@@ -151,7 +152,6 @@ def option_prices(share: Floats, strike: Floats, theta: Floats) -> SmilePrices:
     return SmilePrices(call, put, ndtr(d1), deviation)
 
 
-TREE_STEPS = 64
 TABLE_MONEYNESS, TABLE_DEVIATIONS = 49, 5
 
 
@@ -181,6 +181,9 @@ def exercise_premiums(
     u, v = at_x - i, at_s - j
     found = []
     for kind in kinds:
+        if not kind.any():
+            found.append(np.zeros(len(log_strike)))
+            continue
         table = kind.reshape(len(x), len(s))
         low, high = ((1.0 - v) * table[i + step, j] + v * table[i + step, j + 1] for step in (0, 1))
         found.append((1.0 - u) * low + u * high)
@@ -192,24 +195,13 @@ def _tree_premiums(
 ) -> tuple[Floats, Floats]:
     step = years / TREE_STEPS
     up = np.exp(deviation / np.sqrt(TREE_STEPS))[:, None]
-    chance = (np.exp(rate * step) - 1.0 / up) / (up - 1.0 / up)
-    keep = np.exp(-rate * step)
-    strike = np.exp(log_strike)[:, None]
-    start = 1.0 - dividend * np.exp(-rate * years_to_ex)
+    chance = ((np.exp(rate * step) - 1.0 / up) / (up - 1.0 / up))[:, 0]
     powers = up ** np.arange(-float(TREE_STEPS), TREE_STEPS + 1)
-    found = []
-    for sign in (1.0, -1.0):
-        if sign > 0.0 and not dividend:  # a call is never exercised early then
-            found.append(np.zeros(len(log_strike)))
-            continue
-        share = start * powers[:, ::2]
-        american = european = np.maximum(sign * (share - strike), 0.0)
-        for left in range(TREE_STEPS - 1, -1, -1):
-            ahead = years_to_ex - left * step
-            escrow = dividend * np.exp(-rate * ahead) if ahead > 0.0 else 0.0
-            share = start * powers[:, TREE_STEPS - left : TREE_STEPS + left + 1 : 2]
-            european = keep * (chance * european[:, 1:] + (1.0 - chance) * european[:, :-1])
-            held = keep * (chance * american[:, 1:] + (1.0 - chance) * american[:, :-1])
-            american = np.maximum(held, sign * (share + escrow - strike))
-        found.append((american - european)[:, 0])
+    ahead = [years_to_ex - left * step for left in range(TREE_STEPS)]
+    escrow = np.array([dividend * np.exp(-rate * each) if each > 0.0 else 0.0 for each in ahead])
+    start, keep = 1.0 - dividend * np.exp(-rate * years_to_ex), np.exp(-rate * step)
+    found = np.zeros((2, len(log_strike)))
+    for sign, premiums in zip((1.0, -1.0), found, strict=True):
+        if sign < 0.0 or dividend:  # without a dividend a call is never exercised early
+            fill_tree_premiums(sign, start, powers, chance, keep, np.exp(log_strike), escrow, premiums)
     return found[0], found[1]

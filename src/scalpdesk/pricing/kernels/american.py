@@ -176,3 +176,53 @@ def fill_american(
             continue
         for j in range(9):
             out[j, i] = nine[j]
+
+
+TREE_STEPS = 64
+
+
+@kernel
+def fill_tree_premiums(
+    sign: float,
+    start: float,
+    powers: Floats,
+    chance: Floats,
+    keep: float,
+    strike: Floats,
+    escrow: Floats,
+    out: Floats,
+) -> None:
+    """American less European value on binomial trees of TREE_STEPS steps, the share today worth 1.
+
+    Parameters
+    ----------
+    sign
+        1 for calls, -1 for puts.
+    start
+        The share less the value of its coming dividend.
+    powers
+        Rise of a step to the powers from -TREE_STEPS to TREE_STEPS, a row an option.
+    chance, keep
+        Of a rise (risk neutral), and the discount factor of a step.
+    strike
+        Of each option.
+    escrow
+        Value of the coming dividend at each step.
+    """
+    even, odd = np.empty(TREE_STEPS + 1), np.empty(TREE_STEPS)
+    european, american = np.empty(TREE_STEPS + 1), np.empty(TREE_STEPS + 1)
+    for i in range(strike.size):
+        rise, fall, k = chance[i], 1.0 - chance[i], strike[i]
+        for n in range(TREE_STEPS):
+            odd[n] = start * powers[i, 2 * n + 1]
+        for n in range(TREE_STEPS + 1):
+            even[n] = start * powers[i, 2 * n]
+            european[n] = american[n] = max(sign * (even[n] - k), 0.0)
+        for left in range(TREE_STEPS - 1, -1, -1):
+            shares = even if (TREE_STEPS - left) % 2 == 0 else odd
+            lowest = (TREE_STEPS - left) // 2
+            for n in range(left + 1):
+                european[n] = keep * (rise * european[n + 1] + fall * european[n])
+                held = keep * (rise * american[n + 1] + fall * american[n])
+                american[n] = max(held, sign * (shares[lowest + n] + escrow[left] - k))
+        out[i] = american[0] - european[0]
