@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,7 @@ from fakes.live_session import status_of
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
-from scalpdesk.instruments.sessions import is_session
+from scalpdesk.instruments.sessions import is_session, to_ns
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import LiveDesk, unfinished_run
 from scalpdesk.live.plan import LivePlan
@@ -227,11 +227,15 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
         wait_until(lambda: report.exists() and report.stat().st_size, 0.01)
         wait_until(lambda: len(exchange.get("fills")) >= wanted, 0.1)
         exchange.speed(1)  # on a busy machine the market would outrun the last hedges
-        seen = [wanted]
+        slowed_ns, seen = exchange.get("clock")["now_ns"], [wanted]
 
         def is_quiet() -> bool:
+            """Return whether the desk, having seen all of the fast market, trades no more."""
             seen.append(len(exchange.get("fills")))
-            return seen[-1] == seen[-2]
+            desk = status_of(folder)
+            if desk is None or desk["orders"] or seen[-1] != seen[-2]:
+                return False
+            return to_ns(datetime.fromisoformat(desk["now"])) > slowed_ns
 
         wait_until(is_quiet, 1.0)
         exchange.speed(0)
