@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import AccountLimits
+from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
@@ -312,15 +312,27 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     assert sum(int(order.quantity) for order in admitted) == max(fits)
 
 
+@pytest.mark.parametrize(("limits", "sent"), [({"betas": {"SPY": 2.0}}, 20), ({"max_net_delta_fraction": 0.02}, 4)])
+def test_betas_and_the_net_delta_each_cut(desk, limits, sent):
+    outputs = propose(desk(**limits), intent(quantity=25, purpose=Purpose.HEDGE))
+    assert sum(int(order.quantity) for order in orders(outputs)) == sent
+
+
 @pytest.mark.parametrize(
-    "limits", [{"betas": {"SPY": 2.0}}, {"target_vol": 0.15}, {"max_net_delta_fraction": 0.02}]
+    ("vol", "sent", "why"),
+    [
+        (0.15, 4, []),
+        (0.30, 2, ["volatility 30.0% is above the target 15.0% (risk.target_vol)"]),
+        (None, 0, ["risk.target_vol is set and no volatility is known"]),
+    ],
 )
-def test_betas_the_target_volatility_and_the_net_delta_each_cut(desk, limits):
-    one = desk(**limits)
-    entry = next(iter(limits)) == "target_vol"  # it scales entries alone
-    outputs = propose(one, intent(quantity=25, purpose=Purpose.OPEN if entry else Purpose.HEDGE))
-    sent = sum(int(order.quantity) for order in orders(outputs))
-    assert sent == {"betas": 20, "target_vol": 0, "max_net_delta_fraction": 4}[next(iter(limits))]
+def test_an_entry_is_cut_to_the_target_volatility_over_the_forecast(desk, vol, sent, why):
+    one = desk(target_vol=0.15, max_daily_loss=D(50_000))
+    if vol is not None:
+        one.handle(ForecastEvent(0, one.now_ns, one.now_ns, "har", 5, vol, vol, vol, 0.01, ""))
+    outputs = propose(one, *(intent(leg, 4, Purpose.OPEN) for leg in (1, 2)))
+    assert [int(order.quantity) for order in orders(outputs)] == [sent, sent] * bool(sent)
+    assert {reason.rsplit(": ", 1)[1] for reason in reasons(outputs)} == set(why)
 
 
 def test_a_share_that_was_never_quoted_is_not_traded_at_all():

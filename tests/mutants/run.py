@@ -41,12 +41,15 @@ from coverage import CoverageData
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("orders", "portfolio", "risk", "simulation", "venues", "live", "engine")
 TESTS = {
-    "simulation": ("simulation", "exchange"),
+    "orders": ("orders", "engine", "venues"),
+    "portfolio": ("portfolio", "engine", "simulation", "backtesting"),
+    "risk": ("risk", "engine", "backtesting"),
+    "simulation": ("simulation", "exchange", "venues", "backtesting"),
     "venues": ("venues", "exchange", "live"),
     "live": ("live", "regime", "venues"),
-    "engine": ("engine", "backtesting", "live", "determinism"),
+    "engine": ("engine", "simulation", "backtesting", "live", "determinism"),
 }
-"""Folders of a package's tests where they are not the one of its name alone."""
+"""Folders of a package's tests: its own, and those of the packages that stand on it."""
 SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")

@@ -250,17 +250,3 @@ def test_an_option_that_expired_while_nobody_was_here_is_settled_at_the_first_qu
     assert set(kinds(made.take_quote(quote(SHARE, later_ns + 5, 510.00, 510.02)))) == {PositionChanged}
     assert [(one.symbol, one.quantity) for one in made.record.positions()] == [("SPY", D(200))]
     assert made.take_quote(quote(SHARE, later_ns + 6, 510.00, 510.02)) == []
-
-
-def test_hours_before_in_and_after_a_session():
-    session, hours = session_on(DAY), ExchangeHours()
-    following = next_session(DAY)
-    for now_ns, is_open, opens_ns, closes_ns in (
-        (session.open_ns - 1, False, session.open_ns, session.close_ns),
-        (session.open_ns, True, following.open_ns, session.close_ns),
-        (session.close_ns, False, following.open_ns, following.close_ns),
-    ):
-        assert (hours.session_at(now_ns) is not None) is is_open
-        assert (hours.next_open_ns(now_ns), hours.next_close_ns(now_ns)) == (opens_ns, closes_ns)
-    assert hours.next_boundary_ns(session.open_ns) == session.close_ns
-    assert hours.next_boundary_ns(session.close_ns) == following.open_ns
