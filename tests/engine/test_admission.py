@@ -312,7 +312,9 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     assert sum(int(order.quantity) for order in admitted) == max(fits)
 
 
-@pytest.mark.parametrize(("limits", "sent"), [({"betas": {"SPY": 2.0}}, 20), ({"max_net_delta_fraction": 0.02}, 4)])
+@pytest.mark.parametrize(
+    ("limits", "sent"), [({"betas": {"SPY": 2.0}}, 20), ({"max_net_delta_fraction": 0.02}, 4)]
+)
 def test_betas_and_the_net_delta_each_cut(desk, limits, sent):
     outputs = propose(desk(**limits), intent(quantity=25, purpose=Purpose.HEDGE))
     assert sum(int(order.quantity) for order in orders(outputs)) == sent

@@ -81,6 +81,21 @@ def test_valued_together_or_each_alone_is_the_same(market):
     assert together.value(0, NOON) is None
 
 
+def test_what_needs_no_value_does_not_keep_the_rest_from_being_valued_together():
+    """Before the put come a share and a call: one that was never quoted, then one that is valued already."""
+    market = Market()
+    market.quote(500.0, only={0, PUT})
+    for now_ns, asked in ((NOON, (0, PUT)), (NOON + 1, (CALL, PUT)), (NOON + 2, (CALL, PUT))):
+        if now_ns == NOON + 2:
+            market.quote(500.0, now_ns=now_ns)
+            market.engine.value(CALL, now_ns)
+        market.quote(500.0, now_ns=now_ns, only={PUT})
+        market.engine.value_together(asked, now_ns)
+        solved = market.pricer.solved
+        assert market.engine.value(PUT, now_ns).vol == pytest.approx(0.20, abs=1e-3)
+        assert market.pricer.solved == solved
+
+
 def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
     value = market.engine.value(CALL, NOON)
     assert value.vol == pytest.approx(0.20, abs=1e-9)

@@ -139,6 +139,19 @@ def test_a_change_of_cash_alone_is_remembered(manager):
     assert not manager.already_applied("dividend-1")
     manager.change(PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
     assert manager.already_applied("dividend-1")
+    with pytest.raises(InvariantError, match="twice") as caught:
+        manager.change(PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
+    assert caught.value.value == "dividend-1"
+
+
+def test_an_execution_from_before_a_split_is_taken_back_by_the_opposite_trade(manager):
+    """Of 20 at 5 after the split, 10 leave at the 10 that were paid: 50 is realised, to the lots too."""
+    manager.book(0, D(10), D(10), "a/x1")
+    manager.change(PositionChanged(0, 1, 1, ChangeCause.CORPORATE_ACTION, D(10), D(0), D(0), "split", 0))
+    manager.take_back("a/x1")
+    position = manager.positions[0]
+    assert (position.quantity, position.average_price, position.realized) == (10, 5, 50)
+    assert manager.scalps[0].realized == 50
 
 
 def test_what_is_held_comes_in_the_order_in_which_it_was_taken(manager):
@@ -192,6 +205,15 @@ def test_a_closing_that_is_taken_back_counts_for_nothing(before, busted, again):
     for one in (trades, other):
         one.close(cash + again)
     assert (trades.losses_in_a_row, trades.start_cash) == (other.losses_in_a_row, other.start_cash)
+
+
+def test_cash_that_the_owner_brings_moves_the_start_also_of_a_trade_that_is_reopened():
+    trades = ClosedTrades(D(100))
+    trades.close(D(90))
+    trades.move_cash(D(7))
+    assert (trades.start_cash, trades.losses_in_a_row) == (97, 1)
+    trades.reopen()
+    assert (trades.start_cash, trades.losses_in_a_row) == (107, 0)
 
 
 CHANGES = st.lists(

@@ -76,6 +76,14 @@ def test_shares_of_the_equity_must_be_such(wrong):
         make(**wrong)
 
 
+def test_who_adopts_must_be_one_of_the_strategies():
+    book = straddle_book()
+    state = MarketState(book)
+    with pytest.raises(ArgumentError, match="no such strategy") as refused:
+        SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, {"a": D(1)}, adopts="c")
+    assert refused.value.value == "c"
+
+
 def test_an_expiry_of_everything_ends_each_ones_own():
     books = make()
     trade(books, "a", CALL, 5)
@@ -143,6 +151,14 @@ def test_a_hand_trade_that_sells_is_taken_from_the_holders():
     books.book_change(change("manual_trade", SHARE, -15, "7500", "500"))
     assert held(books, SHARE) == {"a": 0, "b": 5, UNASSIGNED: 0}
     assert books.opened_value("b") == 2_500
+
+
+def test_a_hand_trade_beyond_all_holdings_of_its_side_is_taken_from_the_last():
+    books = make()
+    trade(books, "a", SHARE, -4)
+    trade(books, "b", SHARE, 10)
+    books.book_change(change("manual_trade", SHARE, -12, "6000", "500"))
+    assert held(books, SHARE) == {"a": -4, "b": -2, UNASSIGNED: 0}
 
 
 def test_a_cross_moves_units_and_cash_and_counts_what_it_opens():

@@ -139,6 +139,37 @@ def test_a_page_of_contracts():
     assert [one.name for one in refusals] == ["contradictory_contract", "bad_expiration_date"]
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"multiplier": "0.5"}, "bad_multiplier"),
+        ({"multiplier": str(account_messages.LARGEST_MULTIPLIER + 1)}, "bad_multiplier"),
+        ({"symbol": "NVDA26"}, "bad_symbol"),
+        ({"strike_price": "185.5"}, "contradictory_contract"),
+        ({"open_interest": str(account_messages.LARGEST_OPEN_INTEREST + 1)}, "bad_open_interest"),
+    ],
+)
+def test_a_contract_that_cannot_be_believed_is_left_out_by_name(change, name):
+    page = {"option_contracts": [CONTRACT | change], "next_page_token": None}
+    found, _, refusals = account_messages.read_contracts(as_json(page))
+    assert (found, [one.name for one in refusals]) == ([], [name])
+
+
+@pytest.mark.parametrize(
+    ("status", "tradable", "is_tradable"),
+    [("active", True, True), ("inactive", True, False), ("active", False, False)],
+)
+def test_a_contract_is_tradable_where_it_is_active_and_its_multiplier_a_hundred_unless_told(
+    status, tradable, is_tradable
+):
+    row = CONTRACT | {"status": status, "tradable": tradable, "multiplier": None, "open_interest": "0"}
+    ((found,), _, _) = account_messages.read_contracts(
+        as_json({"option_contracts": [row], "next_page_token": None})
+    )
+    assert (found.is_tradable, found.contract.multiplier) == (is_tradable, 100)
+    assert found.open_interest_contracts == 0
+
+
 def test_an_empty_token_ends_the_pages():
     page = {"option_contracts": [], "next_page_token": ""}
     assert account_messages.read_contracts(as_json(page)) == ([], None, [])

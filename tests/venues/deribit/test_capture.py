@@ -11,6 +11,7 @@ import pytest
 
 from fakes.deribit_frames import read_book, read_greeks
 from scalpdesk.cli.main import main
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import LinearPerpetual, OptionContract, Perpetual
 from scalpdesk.instruments.deribit import deribit_option
@@ -168,6 +169,40 @@ def test_the_capture_is_imported_whole(tmp_path, capsys):
     assert first["notes"] == ["messages read: 46 book, 1 reply, 89 ticker"]
     assert (second["rows"]["listings/BTC"], second["rows_total"]) == (399, 1_017)
     assert second["notes"] == ["messages read: 4 instruments"]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("-> {not json", "1", "not JSON"),
+        ('-> {"result": []}\n-> {"method": "nonsense"}', "2", ""),
+        ('-> {"method": "subscription", "params": {"channel": "ticker.X", "data": {}}}', "1", ""),
+    ],
+)
+def test_a_message_of_a_capture_that_cannot_be_read_is_named_by_its_line(tmp_path, text, where, why):
+    path = tmp_path / "capture.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match="a message of the capture cannot be read") as refused:
+        read_capture(path)
+    assert refused.value.where == f"{path}:{where}"
+    assert why in refused.value.value
+
+
+def test_a_capture_counts_what_it_leaves_out_and_keeps_its_prints(tmp_path):
+    path = tmp_path / "capture.txt"
+    trade = {"trade_id": "7", "instrument_name": "BTC-PERPETUAL", "timestamp": 1_741_168_800_123}
+    trade |= {"direction": "buy", "amount": 10.0, "price": 90_000.5, "index_price": 9e4, "mark_price": 9e4}
+    frames = [
+        {"method": "heartbeat", "params": {"type": "test_request"}},
+        {"method": "subscription", "params": {"channel": "trades.BTC-PERPETUAL.raw", "data": [trade, trade]}},
+    ]
+    lines = [f"-> {json.dumps(frame)}" for frame in frames] + ['<- {"method": "sent"}', "configuration {}"]
+    path.write_text("\n".join(lines))
+    rows, kinds = read_capture(path)
+    assert kinds == {"heartbeat": 1, "trades": 1}
+    assert [(row["price"], row["amount"]) for row in rows["prints"]] == [(90_000.5, 10.0)] * 2
+    with pytest.raises(DataError, match="the capture cannot be read"):
+        read_capture(tmp_path / "nowhere")
 
 
 def documents(text):

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -29,6 +29,7 @@ from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk.venues.deribit.rpc import Disconnected
 
 D = Decimal
+DAY = date(2025, 3, 5)
 
 
 def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_bench):
@@ -663,6 +664,38 @@ def test_an_edit_of_what_is_filled_in_part_goes_on_with_the_rest(on_bench):
     on_bench(scenario)
 
 
+@pytest.mark.parametrize("quantity", [100, 150])
+@pytest.mark.parametrize("has_arrived", [True, False])
+def test_an_edit_whose_answer_is_lost_is_settled_by_the_state_of_the_order(on_bench, quantity, has_arrived):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        bid = float(bench.world.ledger.quotes[0].bid)
+        resting = bench.order(0, 100, limit=round(bid * 0.97))
+        gateway.send(resting)
+        await bench.until(OrderAccepted)
+        further = bench.order(0, quantity, limit=round(bid * 0.98))
+        bench.swallow("private/edit", after=has_arrived)
+        gateway.send(ReplaceOrder(resting.client_order_id, further))
+        if has_arrived:
+            (gone,) = await bench.until(OrderCancelled)
+            assert (gone.client_order_id, gone.reason) == (resting.client_order_id, "replaced")
+            assert (await bench.until(OrderAccepted, 2))[-1].client_order_id == further.client_order_id
+            assert gateway.health().unknown == ()
+        else:
+            (absent,) = await bench.until(OrderNotFound)
+            doubts = await bench.until(OrderStatusUnknown, 2)
+            assert [(one.client_order_id, one.reason) for one in doubts] == [
+                (further.client_order_id, "not at the venue"),
+                (resting.client_order_id, "replace: "),
+            ]
+            assert absent.client_order_id == further.client_order_id
+        (shown,) = (await gateway.snapshot()).open_orders
+        left = further if has_arrived else resting
+        assert (shown.client_order_id, shown.quantity) == (left.client_order_id, left.quantity)
+
+    on_bench(scenario)
+
+
 def test_an_edit_that_the_venue_refuses_leaves_the_order_as_it_was(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
@@ -739,6 +772,23 @@ def test_contracts_are_found_with_their_open_interest_and_ticks(on_bench):
         assert {item.open_interest_contracts for item in found} == {500}
         theirs = bench.world.ledger.instruments
         assert all(theirs[theirs.id_of(item.contract.symbol)] == item.contract for item in found)
+
+    on_bench(scenario)
+
+
+def test_bars_of_minutes_and_of_days_are_one_market(on_bench):
+    """The exchange stands five minutes into its day, which begins at 8:00 in Greenwich."""
+
+    async def scenario(bench):
+        gateway = bench.gateway()
+        await gateway.connect()
+        minutes = await gateway.minute_bars(0, DAY, DAY)
+        opens_ns = bench.world.source.start_ns
+        assert [bar.start_ns for bar in minutes] == [opens_ns + 60 * 10**9 * count for count in range(6)]
+        (day,) = await gateway.daily_bars(0, DAY - timedelta(days=2), DAY)
+        assert (day.day, day.open, day.close) == (DAY, minutes[0].open, minutes[-1].close)
+        assert (day.high, day.low) == (max(bar.high for bar in minutes), min(bar.low for bar in minutes))
+        assert await gateway.daily_bars(0, DAY - timedelta(days=2), DAY - timedelta(days=1)) == ()
 
     on_bench(scenario)
 

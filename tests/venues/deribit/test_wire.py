@@ -42,6 +42,15 @@ ORDER = {
     "creation_timestamp": 1,
     "last_update_timestamp": 2,
 }
+PERPETUAL = {
+    "instrument_name": "BTC-PERPETUAL",
+    "kind": "future",
+    "settlement_period": "perpetual",
+    "quote_currency": "USD",
+    "base_currency": "BTC",
+    "contract_size": 10,
+    "tick_size": 0.5,
+}
 TRADE = {
     "trade_id": "7",
     "order_id": "BTC-1",
@@ -130,17 +139,7 @@ def test_errors_mean_what_they_mean_for_a_request(code, meaning):
 
 
 def test_instruments_bring_their_terms():
-    swap = wire.read_instrument(
-        {
-            "instrument_name": "BTC-PERPETUAL",
-            "kind": "future",
-            "settlement_period": "perpetual",
-            "quote_currency": "USD",
-            "base_currency": "BTC",
-            "contract_size": 10,
-            "tick_size": 0.5,
-        }
-    )
+    swap = wire.read_instrument(PERPETUAL)
     assert swap == SWAP
     assert isinstance(swap, Perpetual)
     option = wire.read_instrument(
@@ -165,6 +164,25 @@ def test_instruments_bring_their_terms():
     assert isinstance(linear, LinearPerpetual)
     dated = {"instrument_name": "BTC-25DEC26", "kind": "future", "settlement_period": "month"}
     assert wire.read_instrument(dated) is None
+
+
+STEP = {"above_price": 0.005, "tick_size": 0.0005}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"contract_size": 0}, "no whole number of dollars: 0"),
+        ({"contract_size": 2.5}, "no whole number of dollars: 2.5"),
+        ({"tick_size": 0}, "tick_size is not above 0: 0"),
+        ({"tick_size": -0.5}, "tick_size is not above 0"),
+        ({"tick_size_steps": [STEP, STEP]}, "more than one step"),
+        ({"kind": "option", "instrument_name": "BTC-14MAR25"}, "BTC-14MAR25"),
+    ],
+)
+def test_an_instrument_whose_terms_make_no_sense_is_refused(changes, why):
+    with pytest.raises(WireError, match=why):
+        wire.read_instrument(PERPETUAL | changes)
 
 
 @given(st.integers(1, 10**6).map(D))
@@ -253,6 +271,10 @@ def test_an_execution_brings_its_fee():
     assert wire.fill_of(trade).side is Side.BUY
     with pytest.raises(WireError, match="fee in USDC"):
         wire.read_trade(TRADE | {"fee_currency": "USDC"}, CALL)
+    for spoilt in ({"price": 0}, {"amount": 0}, {"price": -1}, {"amount": -0.3}):
+        with pytest.raises(WireError, match="a trade of"):
+            wire.read_trade(TRADE | spoilt, CALL)
+    assert wire.read_trade(TRADE | {"amount": 0.1, "price": 0.0001}, CALL).price == D("0.0001")
 
 
 SPOILT = st.sampled_from([None, True, "", "x", [], [1], math.nan, {}])
