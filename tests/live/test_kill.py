@@ -58,6 +58,7 @@ def check(exchange, plan, summary):
     desk = engine.desk
     assert summary["differences"] == []
     assert summary["mode"] == "ACTIVE"
+    assert summary["events"] == JournalReader(run_dir).totals.events  # of all lives
     in_coin = exchange.venue == "deribit"
     (account,) = exchange.get("accounts")
     assert abs(Decimal(account["cash"]) - desk.account.cash) < (SATOSHI if in_coin else Decimal("0.004"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import Scripted, build_engine
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import DividendEvent, OrderAccepted, OrderFilled
+from scalpdesk.core.events import DividendEvent, OrderAccepted, OrderFilled, OrderStatusUnknown
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
@@ -377,6 +377,21 @@ def test_cash_passes_for_interest_once_a_day_and_on_two_days_a_week_and_the_rest
         else:
             assert found.explained == ()
             assert [one.what for one in found.unexplained] == ["cash"]
+
+
+def test_the_desks_side_tells_which_of_its_orders_are_in_doubt():
+    engine = build_engine(Scripted(), BOOK)
+    names = []
+    for number in (SHARE, CALL):
+        intent = OrderIntent(number, Side.BUY, D(3), Purpose.HEDGE, "")
+        names.append(engine.desk.orders.submit(intent, 1).client_order_id)
+        engine.handle(OrderAccepted(names[-1], 1, 1, f"v{number}"))
+    engine.handle(OrderFilled(names[0], 1, 1, "x", D(1), D(500), D(0)))
+    engine.handle(OrderStatusUnknown(names[1], 1, 1, "time-out"))
+    assert desk_picture(engine).open_orders == (
+        OpenOrder(names[0], "v0", "SPY", D(1), is_unknown=False),
+        OpenOrder(names[1], "v1", "SPY240304C00500000", D(0), is_unknown=True),
+    )
 
 
 @settings(deadline=None)

@@ -32,7 +32,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.hours import AlwaysOpen, ExchangeHours
-from scalpdesk.venues.contract import Gateway, KnownOrder, NoticeKind
+from scalpdesk.venues.contract import Gateway, KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
 
 D = Decimal
@@ -203,6 +203,27 @@ def test_a_halt_of_the_data_stops_the_broker_until_it_is_over(halts, fills):
         return sent(made, order(), OPEN_NS)
 
     assert kinds(asyncio.run(scenario())) == [OrderAccepted] + [OrderFilled] * fills
+
+
+def test_of_the_real_venues_notices_those_about_its_orders_stay_out():
+    streams = ("orders", "options", "orders")
+    told = [Notice(NoticeKind.DISCONNECTED, OPEN_NS, stream, "half_open") for stream in streams]
+
+    class NoticedData(NoData):
+        async def events(self):
+            for notice in told:
+                yield notice
+
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made._data = NoticedData()
+        await made._pump()
+        await made.close()
+        return made, [item async for item in made.events()]
+
+    made, came = asyncio.run(scenario())
+    assert came == [told[1]]
+    assert made._counters["passed_over"] == 2
 
 
 def test_a_resting_order_is_filled_by_a_later_quote_before_the_desk_sees_it():
