@@ -25,6 +25,8 @@ DELTA_TENTHS_PER_HALF_TICK = 27
 """Slope of the position's delta: 2.7 shares per half tick, 540 shares per dollar."""
 BAND_SHARES = 46.25
 """Never reached exactly (net delta moves in tenths), so no engine's rounding decides whether to trade."""
+WIDE_BAND_SHARES = 202.25
+"""A band as seldom left as a session's hedges come: about 0.05 % of the quotes trade."""
 DISPLAYED_SHARES = 1_000_000
 FIRST_QUOTE_NS = 1_517_841_000_000_000_000
 """2018-02-05 14:30:00 UTC."""
@@ -98,7 +100,7 @@ def hedge_shares(half_ticks: int, held_shares: int) -> int:
     return -magnitude if net_tenths > 0 else magnitude
 
 
-def answer(quotes: Quotes) -> Answer:
+def answer(quotes: Quotes, *, band_shares: float = BAND_SHARES) -> Answer:
     """Fills, holding and profit of the dead-band hedger, in integers throughout.
 
     Raises
@@ -106,7 +108,7 @@ def answer(quotes: Quotes) -> Answer:
     ValueError
         If the last quote itself triggers a hedge: an engine that fills one bar later could not show it.
     """
-    band_tenths = 10 * BAND_SHARES
+    band_tenths = 10 * band_shares
     held = cash_ticks = fills = 0
     traded = False
     bid = ask = 0

@@ -36,6 +36,14 @@ does. `event_engine_journal` adds the journal as a backtest keeps it: checksumme
 end inside the time, not synced to disk at each order. Its order path is compiled where `make setup` found a
 compiler (docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
 
+`event_engine_skip_ahead` is the same work where the strategy's trigger declares the two prices at which the
+band is left: the runner finds the next such quote in the columns, a compiled kernel, and hands over that one.
+The quotes between are applied in bulk; the session's loss is judged when it is due, marks come each minute,
+and each order goes the whole path as above. Its peer looks at each quote, as its interface asks. The kernel
+is loaded before the clock starts, as imports are. `event_engine_skip_ahead_wide` is **other work**: a band of
+±{work.WIDE_BAND_SHARES} shares, left by about 0.05 % of the quotes, as often as the gamma scalper hedges in a
+session (108 hedges in 200,000 quotes of SPY); its peer does this work too, to the same fills.
+
 **nautilus_trader** gets `QuoteTick`s, a margin account, its default risk engine, logging off, no closing
 analysis. Its profit is summed from its fill events; its account, which rounds at each closing fill, shows
 29 cents more.
@@ -71,9 +79,16 @@ def measure(context: Context) -> list[Result]:
     quotes.save(columns)
     expected = work.answer(quotes)
     print(f"  {len(quotes):,} quotes, {expected}", flush=True)
+    wide_columns = context.scratch / "wide.npz"
+    quotes.save(wide_columns, band_shares=work.WIDE_BAND_SHARES)
+    wide_expected = work.answer(quotes, band_shares=work.WIDE_BAND_SHARES)
 
     def ours(*options: str, pure: bool = False) -> dict[str, Any]:
         return _checked(expected, "scalpdesk", context.run_ours("dead_band.py", columns, *options, pure=pure))
+
+    def wide() -> dict[str, Any]:
+        run = context.run_ours("dead_band.py", wide_columns, "--skip-ahead")
+        return _checked(wide_expected, "scalpdesk", run)
 
     def journalled(folder: Path) -> dict[str, Any]:
         return ours("--journal", str(folder))
@@ -82,6 +97,8 @@ def measure(context: Context) -> list[Result]:
         "scalpdesk": ours,
         "scalpdesk, journal on": partial(journalled, context.scratch / "journal"),
         "scalpdesk, not compiled": partial(ours, pure=True),
+        "scalpdesk, skip-ahead": partial(ours, "--skip-ahead"),
+        "scalpdesk, skip-ahead, wide band": wide,
     }
     if not context.smoke:
         few = work.answer(quotes.first(BACKTRADER_EVENTS))
@@ -89,12 +106,17 @@ def measure(context: Context) -> list[Result]:
         def nautilus() -> dict[str, Any]:
             return _checked(expected, "nautilus_trader", context.run_peer("nautilus_dead_band.py", columns))
 
+        def nautilus_wide() -> dict[str, Any]:
+            run = context.run_peer("nautilus_dead_band.py", wide_columns)
+            return _checked(wide_expected, "nautilus_trader", run)
+
         def backtrader(*options: str) -> dict[str, Any]:
             run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS, *options)
             return _checked(few, "backtrader", run)
 
         contenders |= {
             "nautilus_trader": nautilus,
+            "nautilus_trader, wide band": nautilus_wide,
             "backtrader": backtrader,
             LEAN_BACKTRADER: partial(backtrader, "--no-observers"),
         }
@@ -107,13 +129,18 @@ def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
     plain = _us_per_event(runs["scalpdesk"])
     journal = _us_per_event(runs["scalpdesk, journal on"])
     sources = _us_per_event(runs["scalpdesk, not compiled"])
+    skipping = _us_per_event(runs["scalpdesk, skip-ahead"])
+    wide = _us_per_event(runs["scalpdesk, skip-ahead, wide band"])
     if "nautilus_trader" not in runs:
         return [
             alone("event_engine", metric, plain),
             alone("event_engine_journal", metric, journal),
             alone("event_engine_sources", metric, sources),
+            alone("event_engine_skip_ahead", metric, skipping),
+            alone("event_engine_skip_ahead_wide", metric, wide),
         ]
     nautilus = _us_per_event(runs["nautilus_trader"])
+    nautilus_wide = _us_per_event(runs["nautilus_trader, wide band"])
     backtrader = _us_per_event(runs["backtrader"])
     lean = _us_per_event(runs[LEAN_BACKTRADER])
     memory = _memory(runs["scalpdesk"])
@@ -123,6 +150,8 @@ def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
         against("event_engine", metric, plain, LEAN_BACKTRADER, lean),
         against("event_engine_journal", metric, journal, "nautilus_trader", nautilus, target=3.0),
         against("event_engine_sources", metric, sources, "nautilus_trader", nautilus),
+        against("event_engine_skip_ahead", metric, skipping, "nautilus_trader", nautilus, target=25.0),
+        against("event_engine_skip_ahead_wide", metric, wide, "nautilus_trader", nautilus_wide),
         against("event_engine", "peak_rss_mb", memory, "nautilus_trader", _memory(runs["nautilus_trader"])),
         against("event_engine", "peak_rss_mb", memory, "backtrader", _memory(runs["backtrader"])),
     ]

@@ -24,7 +24,8 @@ from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity
-from scalpdesk.marketdata.quiet_rows import Quiet
+from scalpdesk.marketdata.latest_quotes import SessionRows
+from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, Quiet
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.strategies.contract import Proposal
@@ -134,6 +135,9 @@ def main():
         shutil.rmtree(arguments.journal, ignore_errors=True)
         journal = make_journal(arguments.journal, tape)
     runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
+    if arguments.skip_ahead:  # machine code is loaded as a module is imported: once, before the clock starts
+        rows = SessionRows(columns.take(slice(0, 1)), 1).only(0)
+        rows.pass_over(0, 1, 0, ALWAYS_QUIET, 0, 0, (0.0, 0.0))
     gc.collect()
     gc.freeze()
     began = time.process_time()

@@ -10,7 +10,7 @@ from fakes.desk import Scripted, run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk import assembly
-from scalpdesk.backtesting import runs
+from scalpdesk.backtesting import runner, runs
 from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
@@ -26,6 +26,12 @@ from scalpdesk.strategies.contract import Proposal
 
 DAY = date(2018, 2, 5)
 MINUTES = 8
+
+
+@pytest.fixture(autouse=True)
+def _skips_on_every_tape(monkeypatch):
+    """Quotes are passed over however seldom they come."""
+    monkeypatch.setattr(runner, "SKIP_FROM_A_SECOND", 0.0)
 
 
 class Outputs(Journal):

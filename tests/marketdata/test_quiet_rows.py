@@ -52,7 +52,7 @@ def called_in_bulk(trigger, rows, stops):
     while at < len(rows):
         stop = min([each for each in stops if each > at], default=len(rows))
         quiet = trigger.quiet()
-        at = own.pass_over(at, min(stop, len(rows)), 2**62, quiet, 2**62, S, (0.0, 1.0)).upto
+        at = own.pass_over(at, min(stop, len(rows)), 2**62, quiet, 2**62, S, (0.0, 1.0))[0]
         if at < min(stop, len(rows)):
             seen = rows.quote(at)
             judged.append(at)
@@ -105,19 +105,18 @@ def test_the_loss_is_judged_at_the_same_quotes_where_it_may_be_near(steps, due_n
         due = now_ns + S if now_ns >= due else due
         locked += bid == ask
         seen += 1
-    passed = rows.only(SPY).pass_over(0, len(rows), 2**62, ALWAYS_QUIET, due_ns, S, safe)
-    assert (passed.upto, passed.loss_due_ns, passed.locked) == (seen, due, locked)
     mids = 0.5 * (columns.bid[:seen] + columns.ask[:seen])
-    assert (passed.low, passed.high) == (min(mids, default=np.inf), max(mids, default=-np.inf))
+    expected = (seen, due, min(mids, default=np.inf), max(mids, default=-np.inf), locked)
+    assert rows.only(SPY).pass_over(0, len(rows), 2**62, ALWAYS_QUIET, due_ns, S, safe) == expected
 
 
 def test_quotes_are_passed_over_up_to_a_row_and_before_an_instant():
     own = SessionRows(walk([(S, 0, 2)] * 10), 1).only(SPY)
     wide = Quiet(499.0, 501.0, 1 + 8 * S)
-    assert own.pass_over(2, 6, 2**62, wide, 2**62, S, (0.0, 1.0)).upto == 6
-    assert own.pass_over(2, 10, 1 + 5 * S, wide, 2**62, S, (0.0, 1.0)).upto == 4
-    assert own.pass_over(2, 10, 2**62, wide, 2**62, S, (0.0, 1.0)).upto == 7
-    assert own.pass_over(2, 10, 2**62, wide._replace(high=500.01), 2**62, S, (0.0, 1.0)).upto == 2
+    assert own.pass_over(2, 6, 2**62, wide, 2**62, S, (0.0, 1.0))[0] == 6
+    assert own.pass_over(2, 10, 1 + 5 * S, wide, 2**62, S, (0.0, 1.0))[0] == 4
+    assert own.pass_over(2, 10, 2**62, wide, 2**62, S, (0.0, 1.0))[0] == 7
+    assert own.pass_over(2, 10, 2**62, wide._replace(high=500.01), 2**62, S, (0.0, 1.0))[0] == 2
 
 
 @given(STEPS.filter(lambda steps: len(steps) > 1), st.integers(1, 79))

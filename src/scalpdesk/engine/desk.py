@@ -51,6 +51,10 @@ class MarginDistance(NamedTuple):
         return f"Maintenance margin is {self.used:.1%} of collateral; the venue would liquidate {where}."
 
 
+ANY_PRICE, NO_PRICE = (-math.inf, math.inf), (math.inf, -math.inf)
+"""Bounds strictly between which lies each price, and none."""
+
+
 class Desk:
     """Market, book, orders and gate of one account.
 
@@ -102,6 +106,10 @@ class Desk:
         self._units_of: Sequence[Position] = ()
         self._units: tuple[list[tuple[InstrumentId, float]], ...] = ()
         """Signed units of what is held, the options that were bought apart."""
+        self._safe_prices = ANY_PRICE
+        """The last answer of :meth:`prices_without_loss`."""
+        self._safe_of: tuple[Decimal, Sequence[Position], int, float] = (ZERO, (), -1, 0.0)
+        """Cash, holdings, instrument and least net asset value that it is for."""
         gate.closed_trades.start_cash = cash
         self.started = False
         self.takes_combos = False
@@ -118,16 +126,7 @@ class Desk:
 
         What options bought are worth is left out first, for it is never below 0.
         """
-        if self._loss_limit_of is not self.session_equity:
-            self._set_loss_limit()
-        held, least = self.positions.held(), self._near_loss_nav
-        if held is not self._units_of:  # another list once something is booked
-            self._units_of, self._units = held, ([], [])
-            for position in held:
-                is_option = type(self.instruments.by_id[position.instrument_id]) is OptionContract
-                # of an inverse contract there is no such sum: it is always near
-                units = math.nan if position.contract_usd else float(position.quantity) * position.multiplier
-                self._units[is_option and units > 0.0].append((position.instrument_id, units))
+        least = self._least_nav()
         value, mark = float(self.account.cash), self.market.mark
         for part in self._units:
             for number, units in part:
@@ -144,16 +143,33 @@ class Desk:
 
         As far as :meth:`is_near_loss_limit` can tell without the price of another one; none otherwise.
         """
-        self.is_near_loss_limit()  # brings the units up to date
-        units = self._units[0]
-        spare, room = float(self.account.cash) - self._near_loss_nav, (-math.inf, math.inf)
+        least, cash = self._least_nav(), self.account.cash
+        known = self._safe_of
+        if known[0] is cash and known[1] is self._units_of and known[2] == number and known[3] == least:
+            return self._safe_prices
+        spare, units, prices = float(cash) - least, self._units[0], NO_PRICE
         if not units and spare > 0.0:
-            return room
-        if len(units) != 1 or units[0][0] != number or not math.isfinite(units[0][1]):
-            return math.inf, -math.inf
-        held = units[0][1]
-        edge, slack = -spare / held, 1e-9 * (abs(spare) + abs(self._near_loss_nav)) / abs(held)
-        return (edge + slack, math.inf) if held > 0.0 else (-math.inf, edge - slack)
+            prices = ANY_PRICE
+        elif len(units) == 1 and units[0][0] == number and math.isfinite(units[0][1]):
+            held = units[0][1]
+            edge, slack = -spare / held, 1e-9 * (abs(spare) + abs(least)) / abs(held)
+            prices = (edge + slack, math.inf) if held > 0.0 else (-math.inf, edge - slack)
+        self._safe_prices, self._safe_of = prices, (cash, self._units_of, number, least)
+        return prices
+
+    def _least_nav(self) -> float:
+        """Return the net asset value at which the session's loss is near its limit, with the units of now."""
+        if self._loss_limit_of is not self.session_equity:
+            self._set_loss_limit()
+        held = self.positions.held()
+        if held is not self._units_of:  # another list once something is booked
+            self._units_of, self._units = held, ([], [])
+            for position in held:
+                is_option = type(self.instruments.by_id[position.instrument_id]) is OptionContract
+                # of an inverse contract there is no such sum: it is always near
+                units = math.nan if position.contract_usd else float(position.quantity) * position.multiplier
+                self._units[is_option and units > 0.0].append((position.instrument_id, units))
+        return self._near_loss_nav
 
     def _set_loss_limit(self) -> None:
         self._loss_limit_of, equity = self.session_equity, float(self.session_equity)

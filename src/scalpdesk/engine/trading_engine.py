@@ -6,7 +6,6 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-import math
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
@@ -57,11 +56,11 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
-from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.desk import ANY_PRICE, Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.latest_quotes import SessionRows
-from scalpdesk.marketdata.quiet_rows import DeclaresQuiet, InstrumentRows
+from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
+from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
 from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
@@ -77,7 +76,6 @@ CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
 """A halted desk repeats a cancel that was refused so much later; nothing else wakes it."""
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
-ANY_PRICE = (-math.inf, math.inf)
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the day's loss ends."""
 LEGS = LegOrders.LEGS
@@ -153,7 +151,7 @@ class TradingEngine:
         if trigger is None or quiet is None:
             return first
         watches_loss = desk.gate.mode in LOSS_MODES and desk.view.session is not None
-        passed = own.pass_over(
+        upto, loss_due_ns, low, high, locked = own.pass_over(
             first,
             last,
             until_ns,
@@ -162,12 +160,11 @@ class TradingEngine:
             LOSS_CHECK_NS,
             desk.prices_without_loss(number) if watches_loss else ANY_PRICE,
         )
-        upto = passed.upto
         if upto > first:
-            self.now_ns, self._loss_due_ns = own.ts_ns(upto - 1), passed.loss_due_ns
-            trigger.passed(passed.low, passed.high, own.mid(upto - 1))
-            if passed.locked or self._recent:
-                desk.market.pass_over(number, rows, own.rows[first:upto], passed.locked)
+            self.now_ns, self._loss_due_ns = own.ts_ns(upto - 1), loss_due_ns
+            trigger.passed(low, high, own.mid(upto - 1))
+            if locked or self._recent:
+                desk.market.pass_over(number, rows, own.rows[first:upto], locked)
         return upto
 
     def handle(self, event: Event) -> tuple[Output, ...]:  # noqa: PLR0912, PLR0915 - one branch an event

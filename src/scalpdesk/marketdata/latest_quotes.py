@@ -4,6 +4,7 @@ A backtest hands the engine only the quotes that can cause something. All the ot
 reads an instrument's latest quote gets the last row up to the present one, as if each had been handed over.
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quiet_rows import InstrumentRows
+from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +37,105 @@ class QuoteTable(NamedTuple):
         prices = np.array([(np.nan, np.nan) if each is None else (each.bid, each.ask) for each in quotes])
         stamps = [(0, 0) if each is None else (each.ts_event_ns, each.ts_recv_ns) for each in quotes]
         return QuoteTable(*prices.reshape(-1, 2).T, *np.array(stamps, dtype=np.int64).reshape(-1, 2).T)
+
+
+class InstrumentRows:
+    """Quotes of one instrument in one session, as columns.
+
+    Parameters
+    ----------
+    number
+        The instrument.
+    rows
+        Their rows among the session's quotes, ascending.
+    ts_ns, bid, ask
+        Their columns, contiguous.
+    """
+
+    def __init__(
+        self,
+        number: InstrumentId,
+        rows: memoryview,
+        ts_ns: NDArray[np.int64],
+        bid: Floats,
+        ask: Floats,
+    ) -> None:
+        self.number = number
+        self.rows = rows
+        self._columns = ts_ns, bid, ask
+        self._stamps, self._bids, self._asks = ts_ns.data, bid.data, ask.data
+        self._averages = [np.zeros((0, 3))]
+        """Of so many filters: average (NaN before the first quote), bound of what is learnt, and tick."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ts_ns(self, at: int) -> int:
+        """Return when a quote is known, UTC nanoseconds."""
+        stamp: int = self._stamps[at]
+        return stamp
+
+    def mid(self, at: int) -> float:
+        """Return the mid of a quote, currency per unit."""
+        bid: float = self._bids[at]
+        ask: float = self._asks[at]
+        return 0.5 * (bid + ask)
+
+    def pass_over(
+        self,
+        first: int,
+        last: int,
+        until_ns: int,
+        quiet: Quiet,
+        loss_due_ns: int,
+        loss_every_ns: int,
+        safe: tuple[float, float],
+    ) -> tuple[int, int, float, float, int]:
+        """Pass over the quiet quotes from ``first`` up to before ``last`` and before an instant.
+
+        ``loss_due_ns`` is when the session's loss is judged next: at the first quote not before it, and again
+        ``loss_every_ns`` later. Such a quote is passed over only with a mid strictly between the two prices
+        ``safe``, where no loss is near its limit.
+
+        Returns
+        -------
+        upto
+            The first quote that was not passed over.
+        loss_due_ns
+            When the session's loss is judged next.
+        low, high
+            Lowest and highest mid of those that were, currency per unit.
+        locked
+            How many of them had a bid equal to the ask.
+        """
+        filters = quiet.filters
+        while len(self._averages) <= len(filters):
+            self._averages.append(np.zeros((len(self._averages), 3)))
+        averages = self._averages[len(filters)]
+        for place, item in enumerate(filters):
+            average = math.nan if item.average is None else item.average
+            averages[place] = average, item.learn_below, item.tick
+        until_ns = until_ns if until_ns <= quiet.until_ns else quiet.until_ns  # noqa: FURB136 - a call less
+        (ts_ns, bid, ask), (safe_low, safe_high) = self._columns, safe
+        upto, due_ns, low, high, locked = first_to_see(
+            ts_ns,
+            bid,
+            ask,
+            first,
+            last,
+            until_ns,
+            quiet.low,
+            quiet.high,
+            averages,
+            loss_due_ns,
+            loss_every_ns,
+            safe_low,
+            safe_high,
+        )
+        for place, item in enumerate(filters):
+            average = float(averages[place, 0])
+            item.average = None if math.isnan(average) else average
+        return upto, due_ns, low, high, locked
 
 
 class SessionRows:

@@ -144,16 +144,20 @@ class SharedTrigger:
     def __init__(self, instrument_id: InstrumentId) -> None:
         self.instrument_id = instrument_id
         self._triggers: list[tuple[Member, Trigger]] = []
+        self._quiet: list[DeclaresQuiet] | None = []
+        """The triggers, None where one of them does not declare what it lets pass."""
         self.due: list[tuple[Member, Trigger, Wake]] = []
         """Who has a reason to think about the quote looked at last."""
 
     def add(self, member: Member, trigger: Trigger) -> None:
         """Take in a strategy's trigger."""
         self._triggers.append((member, trigger))
+        self._note_quiet()
 
     def remove(self, member: Member) -> None:
         """Forget a strategy's triggers."""
         self._triggers = [(item, trigger) for item, trigger in self._triggers if item is not member]
+        self._note_quiet()
         self.due = [entry for entry in self.due if entry[0] is not member]
 
     def check(self, quote: QuoteEvent) -> Wake | None:
@@ -167,19 +171,27 @@ class SharedTrigger:
 
     def quiet(self) -> Quiet | None:
         """Return the quotes that are quiet for all of them."""
+        if self._quiet is None:
+            return None
         both = ALWAYS_QUIET
-        for _, trigger in self._triggers:
-            own = trigger.quiet() if isinstance(trigger, DeclaresQuiet) else None
+        for trigger in self._quiet:
+            own = trigger.quiet()
             if own is None:
                 return None
             both = both.also(own)
         return both
 
-    def passed(self, low: float, high: float, last: float) -> None:
-        """Let each take in quotes that were passed over."""
+    def _note_quiet(self) -> None:
+        declaring: list[DeclaresQuiet] = []
         for _, trigger in self._triggers:
             if isinstance(trigger, DeclaresQuiet):
-                trigger.passed(low, high, last)
+                declaring.append(trigger)
+        self._quiet = declaring if len(declaring) == len(self._triggers) else None
+
+    def passed(self, low: float, high: float, last: float) -> None:
+        """Let each take in quotes that were passed over."""
+        for trigger in self._quiet or ():
+            trigger.passed(low, high, last)
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:  # noqa: ARG002 - each has a reason of its own
         """Confirm each trigger that was due."""
