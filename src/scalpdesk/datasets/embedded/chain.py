@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.kernels import moves
 from scalpdesk.datasets.embedded.path import expected_clock
 from scalpdesk.datasets.embedded.surface import (
     SmilePrices,
@@ -114,27 +115,15 @@ def _rounds(
     rows_a_round = 2.0 * (near + (len(strikes) - near) / WIDE_ROUND**2)
     most_rounds = max(most_rows / rows_a_round, 1.0)
     threshold = figures.ROUND_LEAST_MOVE_USD
-    while len(moments := _moves(share_mid_usd, threshold)) > most_rounds:
+    while len(moments := moves(share_mid_usd, threshold)) > most_rounds:
         threshold *= max(1.05, float(np.sqrt(len(moments) / most_rounds)))
-    wide = _moves(share_mid_usd, WIDE_ROUND * threshold)
+    wide = moves(share_mid_usd, WIDE_ROUND * threshold)
     close_by, close_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
     far_off, far_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[wide][:, None]) > reach)
     moment = np.concatenate((moments[close_by], wide[far_off]))
     lag = generator.integers(20, 500, size=len(moment)) * NANOS_PER_MS
     stamps = share_stamps_ns[moment] // NANOS_PER_MS * NANOS_PER_MS + lag
     return stamps, np.concatenate((close_row, far_row))
-
-
-def _moves(mid: Floats, threshold: float) -> Ints:
-    """Indices at which ``mid`` is ``threshold`` or more away from its value at the last such index."""
-    found = []
-    last = float(mid[0])
-    changes = np.flatnonzero(np.diff(mid)) + 1
-    for index, value in zip(changes.tolist(), mid[changes].tolist(), strict=True):
-        if abs(value - last) >= threshold - 1e-9:
-            found.append(index)
-            last = value
-    return np.array(found, dtype=np.int64)
 
 
 def _active_time(uniform: Floats) -> Floats:
@@ -393,8 +382,10 @@ def option_quotes(
     spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
     strike = strikes[row]
     theta, call, put, delta = (np.empty(len(at)) for _ in range(4))
-    for expiry in sorted({pair.expiry for pair in pairs}):
-        of_expiry = np.flatnonzero(np.array([pair.expiry == expiry for pair in pairs])[row])
+    expiries = sorted({pair.expiry for pair in pairs})
+    which = np.array([expiries.index(pair.expiry) for pair in pairs], dtype=np.int8)[row]
+    for number, expiry in enumerate(expiries):
+        of_expiry = np.flatnonzero(which == number)
         years = variance_years(session.day, at[of_expiry] / length, expiry, half_day=half_day)
         theta[of_expiry] = total_variance(variance[of_expiry], years)
         market = spot[of_expiry], strike[of_expiry], theta[of_expiry]

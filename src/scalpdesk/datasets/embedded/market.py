@@ -9,7 +9,6 @@ Results show the tape's ``kind = "reconstructed"``.
 import ast
 import fcntl
 import hashlib
-import inspect
 import os
 import shutil
 import zipfile
@@ -53,6 +52,7 @@ from scalpdesk.datasets.embedded.days import (
     market_day,
     us_date,
 )
+from scalpdesk.datasets.embedded.kernels import persistent
 from scalpdesk.datasets.embedded.path import Leader, SessionCents, UnderlyingPath, draw_path, u_shape
 from scalpdesk.datasets.embedded.surface import log_vix_at_open, money_variance_from_vix, vix_path
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -67,7 +67,6 @@ from scalpdesk.marketdata.tape import (
     QuoteColumns,
     RateCurve,
 )
-from scalpdesk.pricing.kernels.american import fill_tree_premiums
 from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 __all__ = [
@@ -375,7 +374,6 @@ def _code_digest() -> str:
     found = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         found.update(path.name.encode() + without_docstrings(path.read_text(encoding="utf-8")).encode())
-    found.update(without_docstrings(inspect.getsource(fill_tree_premiums)).encode())
     return found.hexdigest()[:12]
 
 
@@ -600,13 +598,8 @@ def _share_quotes(
         memory = figures.UNDERLYING_SIZE_PERSISTENCE
         shocks = generator.standard_normal(count) * np.sqrt(1.0 - memory**2)
         shocks[0] /= np.sqrt(1.0 - memory**2)
-        level = 0.0
-        levels = []
-        for shock in shocks.tolist():
-            level = memory * level + shock
-            levels.append(level)
         shares = figures.UNDERLYING_SIZE_MEDIAN_SHARES * np.exp(
-            figures.UNDERLYING_SIZE_LOG_SD * np.array(levels)
+            figures.UNDERLYING_SIZE_LOG_SD * persistent(shocks, memory)
         )
         sizes.append(np.maximum(np.rint(shares / 100.0), 1.0) * 100.0)
     shown = np.flatnonzero(keep)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.kernels import sticky_bids
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -231,13 +232,7 @@ def _quote_cents(value_cents: Floats, anchors: Ints, cents: SessionCents) -> tup
     """Bid and ask in cents: one cent wide, following the value once it has left the displayed cent."""
     slack = figures.QUOTE_STICKINESS_CENTS
     lowest, highest = cents.low, cents.high - 1
-    bid = min(max(int(value_cents[0]), lowest), highest)
-    bids = []
-    for value in value_cents.tolist():
-        if value < bid - slack or value > bid + 1 + slack:
-            bid = min(max(int(value), lowest), highest)
-        bids.append(bid)
-    bid_cents = np.array(bids, dtype=np.int64)
+    bid_cents = sticky_bids(value_cents, slack, lowest, highest)
     ask_cents = bid_cents + 1
     exact = np.array([cents.open, cents.high, cents.low, cents.close], dtype=np.int64)
     bid_cents[anchors] = exact - 1

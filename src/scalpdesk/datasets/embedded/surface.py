@@ -18,9 +18,9 @@ from scipy.special import ndtr
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.days import MarketDay
+from scalpdesk.datasets.embedded.kernels import TREE_STEPS, between, fill_tree_premiums
 from scalpdesk.datasets.embedded.path import UnderlyingPath, expected_clock
 from scalpdesk.instruments.sessions import sessions_between
-from scalpdesk.pricing.kernels.american import TREE_STEPS, fill_tree_premiums
 
 Floats = NDArray[np.float64]
 
@@ -176,18 +176,8 @@ def exercise_premiums(
     s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, TABLE_DEVIATIONS)
     kinds = _tree_premiums(np.repeat(x, len(s)), np.tile(s, len(x)), rate, years, dividend, years_to_ex)
     at_x, at_s = (log_strike - x[0]) / (x[1] - x[0]), (deviation - s[0]) / (s[1] - s[0])
-    i, j = at_x.astype(np.int64), at_s.astype(np.int64)
-    i, j = np.minimum(i, len(x) - 2), np.minimum(j, len(s) - 2)
-    u, v = at_x - i, at_s - j
-    found = []
-    for kind in kinds:
-        if not kind.any():
-            found.append(np.zeros(len(log_strike)))
-            continue
-        table = kind.reshape(len(x), len(s))
-        low, high = ((1.0 - v) * table[i + step, j] + v * table[i + step, j + 1] for step in (0, 1))
-        found.append((1.0 - u) * low + u * high)
-    return found[0], found[1]
+    call, put = (between(kind.reshape(len(x), len(s)), at_x, at_s) for kind in kinds)
+    return call, put
 
 
 def _tree_premiums(

@@ -1,8 +1,8 @@
 """Compilation of kernels, and invalidation of their machine code on disk.
 
 numba invalidates cached machine code by the one source file of the cached function. A kernel also depends on
-functions and constants of other modules, so here the stamp is a digest of every source of this package: any
-edit recompiles everything.
+functions and constants of other modules, so here the stamp is a digest of every source of its package: any
+edit there recompiles everything.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ def digest_of(folder: Path) -> str:
 
 
 @cache
-def source_digest() -> str:
-    """Digest of this package at the declaration of the first kernel."""
-    return digest_of(Path(__file__).parent)
+def source_digest(package: Path) -> str:
+    """Digest of a folder at the declaration of its first kernel."""
+    return digest_of(package)
 
 
 class _StampedByPackage:
@@ -39,8 +39,10 @@ class _StampedByPackage:
     at every edit.
     """
 
+    _py_file: str
+
     def get_source_stamp(self) -> str:
-        return source_digest()
+        return source_digest(Path(self._py_file).parent)
 
     def get_disambiguator(self) -> str:
         return "kernel"
@@ -51,7 +53,7 @@ class ChosenFolder(_StampedByPackage, caching.UserProvidedCacheLocator):
 
 
 class BesideSource(_StampedByPackage, caching.InTreeCacheLocator):
-    """``__pycache__`` of the pricing package, where it is writable."""
+    """``__pycache__`` above the package of the kernels, where it is writable."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         super().__init__(py_func, py_file)  # type: ignore[no-untyped-call]
