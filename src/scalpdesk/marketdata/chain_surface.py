@@ -26,8 +26,8 @@ from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.base import Dividends, dividend_schedule
-from scalpdesk.pricing.european import european_vols
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
+from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
 from scalpdesk.pricing.kernels.normal import robust_level
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
@@ -132,11 +132,11 @@ def implied_forward(
     follows. For American options the early-exercise premiums of C and P, both at the volatility of the
     out-of-the-money one, are subtracted first; forward, volatility and premium are iterated.
     """
-    if not (np.isfinite(spot) and spot > 0.0):
+    if not (math.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
-    if not (np.isfinite(years) and years > 0.0):
+    if not (math.isfinite(years) and years > 0.0):
         raise ArgumentError("the time to expiry must be above 0", where="years", value=years)
-    if not np.isfinite(rate):
+    if not math.isfinite(rate):
         raise ArgumentError("the rate must be finite", where="rate", value=rate)
     quoted = (call_bid, call_ask, put_bid, put_ask)
     k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
@@ -154,7 +154,8 @@ def implied_forward(
     if offered == 0:
         nan = float("nan")
         return ImpliedForward(nan, nan, nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
-    k, sides = k[whole], [side[whole] for side in sides]
+    if offered < k.size:
+        k, sides = k[whole], [side[whole] for side in sides]
     discount = float(np.exp(-rate * years))
     level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
     # the forward is where call and put cost the same: robust even when the spot is old
@@ -233,13 +234,12 @@ def _premiums(
     Both options of a strike are priced at the volatility of the out-of-the-money one, whose European price is
     its mid less the ``last`` estimate of its premium.
     """
-    is_call, premium = strike >= forward, np.where(np.isnan(last), 0.0, last)
-    price = np.where(is_call, call - premium[0], put - premium[1])
     if dividends is None:
-        vol = european_vols(price, is_call, strike, spot=spot, years=years, rate=rate, dividend_yield=borrow)
+        vol = out_of_money_vols(call, put, strike, last, forward, spot, years, rate, borrow)
     else:
+        is_call, premium = strike >= forward, np.where(np.isnan(last), 0.0, last)
         vol = implied_vol(
-            price,
+            np.where(is_call, call - premium[0], put - premium[1]),
             spot,
             strike,
             years,
@@ -260,8 +260,8 @@ def _premiums(
         yields = around = low, low + BORROW_STEP
         shares = np.array([[1.0 - share, share]])
         found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
-    rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
     if found is None:
+        rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
         found = exercise_premium(
             spot,
             np.tile(strike[known], count),
@@ -273,7 +273,7 @@ def _premiums(
             dividends=dividends,
         )
     premiums = np.full((2, len(strike)), np.nan)
-    premiums[:, known] = np.dot(shares, found.reshape(len(yields), -1)).reshape(rows[1:])
+    premiums[:, known] = np.dot(shares, found.reshape(len(yields), -1)).reshape(2, -1)
     return premiums
 
 

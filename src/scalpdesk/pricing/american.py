@@ -28,6 +28,7 @@ from scalpdesk.pricing.kernels.american_iv import (
     fill_american_verdicts,
     fill_premiums,
     fill_table_iv,
+    lay_out_pairs,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
 from scalpdesk.pricing.kernels.grid import CashTerms, fill_grid, fill_searched_iv
@@ -68,16 +69,18 @@ def tables_for(
     """
     keys = np.empty((phi.size, 5))
     count = sort_into_tables(phi, years, vol, rate, dividend_yield, slots, keys)
-    found = [
-        boundary_table(side, r, q, int(power), int(band), futures)
-        for side, r, q, power, band in keys[:count].tolist()
-    ]
-    for index, table in enumerate(found):
+    return _tables_of(keys[:count], futures, slots)
+
+
+def _tables_of(keys: Floats, futures: bool, slots: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    tables, bounds = [], []
+    for index, (phi, rate, dividend_yield, power, band) in enumerate(keys.tolist()):
+        table = boundary_table(phi, rate, dividend_yield, int(power), int(band), futures)
         if table is None:
             slots[slots == index] = GRID
-    tables = np.array([_NO_TABLE if table is None else table for table in found] or [_NO_TABLE])
-    bounds = np.ldexp(1.0, (keys[:count, 3:] * (1.0, 2.0)).astype(np.int64))
-    return tables, bounds
+        tables.append(_NO_TABLE if table is None else table)
+        bounds.append((2.0**power, 4.0**band))
+    return np.array(tables or [_NO_TABLE]), np.array(bounds).reshape(-1, 2)
 
 
 def premiums_at_yields(
@@ -88,21 +91,16 @@ def premiums_at_yields(
     Those of :func:`scalpdesk.pricing.exercise_premium.exercise_premium`, to the last digit, in a third of the
     time; None where a table does not serve.
     """
-    count = strike.size
-    rows = np.empty((6, 2, 2, count))
-    rows[0, :, 0], rows[0, :, 1] = 1.0, -1.0
-    rows[1], rows[2], rows[3], rows[4], rows[5] = spot, strike, years, vol, rate
-    dividend_yield = np.repeat(yields, 2 * count)
-    phi, spots, strikes, times, vols, rates = rows.reshape(6, 4 * count)
-    slots, remembered = np.empty(4 * count, dtype=np.int64), np.empty(4 * count)
-    sort_by_method(phi, spots, strikes, times, vols, rates, dividend_yield, slots, remembered)
-    tables, bounds = tables_for(phi, remembered, vols, rates, dividend_yield, False, slots)
+    count = 4 * strike.size
+    terms, slots, keys = np.empty((8, count)), np.empty(count, dtype=np.int64), np.empty((count, 5))
+    found = lay_out_pairs(spot, strike, years, vol, rate, *yields, terms, slots, keys)
+    tables, bounds = _tables_of(keys[:found], False, slots)
     if slots.min() == GRID:  # the lowest mark
         return None
-    premiums = np.empty(4 * count)
-    terms = phi, spots, strikes, times, remembered, vols, rates, dividend_yield
-    fill_premiums(*terms, slots, tables, bounds, premiums)
-    return premiums.reshape(2, 2, count)
+    premiums = np.empty(count)
+    a, b, c, d, e, f, g, h = terms
+    fill_premiums(a, b, c, d, e, f, g, h, slots, tables, bounds, premiums)
+    return premiums.reshape(2, 2, strike.size)
 
 
 BANDS_SEARCHED = 4

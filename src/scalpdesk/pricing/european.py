@@ -41,26 +41,6 @@ class EuropeanModel:
         return vol, status
 
 
-def european_vols(
-    price: Floats,
-    is_call: NDArray[np.bool_],
-    strike: Floats,
-    *,
-    spot: float,
-    years: float,
-    rate: float,
-    dividend_yield: float,
-) -> Floats:
-    """Return the volatilities of one expiry's prices, NaN where none exists, without the checks of inputs."""
-    # one block: four arrays of their own take longer than the inversion
-    given = np.empty((4, strike.size))
-    given[:] = [[spot], [years], [rate], [dividend_yield]]
-    spots, times, rates, yields = given
-    vol, status = np.empty(strike.size), np.empty(strike.size, dtype=np.int64)
-    fill_european_iv(price, np.where(is_call, 1.0, -1.0), spots, strike, times, rates, yields, vol, status)
-    return vol
-
-
 _BLACK_76 = EuropeanModel(futures=True)
 
 

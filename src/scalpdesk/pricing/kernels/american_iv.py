@@ -11,6 +11,7 @@ from scalpdesk.pricing.kernels.american import (
     LEAST_DEVIATION,
     boundless_greeks,
     greeks_over_boundary,
+    sort_by_method,
 )
 from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, european_iv
 from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
@@ -23,6 +24,7 @@ from scalpdesk.pricing.kernels.tables import (
     TERMS,
     VOL_OCTAVES,
     rows_from_table,
+    sort_into_tables,
     two_rows_from_table,
     vol_band,
 )
@@ -274,6 +276,60 @@ def fill_quoted(
             nine = boundless_greeks(phi[i], S[i], K[i], T[i], vol[i], r[i], q[i], False)
         for j in range(9):
             columns[j, i] = nine[j]
+
+
+@kernel
+def out_of_money_vols(
+    call: Floats,
+    put: Floats,
+    K: Floats,
+    premium: Floats,
+    forward: float,
+    S: float,
+    T: float,
+    r: float,
+    q: float,
+) -> Floats:
+    """European volatility of each strike's out-of-the-money option, less its early-exercise premium if known.
+
+    ``premium`` has a row for the calls and one for the puts. NaN where there is no volatility.
+    """
+    vol = np.empty(K.size)
+    for i in range(K.size):
+        side = 0 if K[i] >= forward else 1
+        price = call[i] if side == 0 else put[i]
+        if not math.isnan(premium[side, i]):
+            price -= premium[side, i]
+        vol[i], _ = european_iv(price, 1.0 if side == 0 else -1.0, S, K[i], T, r, q)
+    return vol
+
+
+@kernel
+def lay_out_pairs(
+    S: float,
+    K: Floats,
+    T: float,
+    v: Floats,
+    r: float,
+    low: float,
+    high: float,
+    terms: Floats,
+    slots: NDArray[np.int64],
+    keys: Floats,
+) -> int:
+    """Arguments of ``fill_premiums`` for calls and puts at two yields (yield, side, strike), in eight rows.
+
+    Marks and tables go into ``slots`` and ``keys`` as by ``sort_by_method`` and ``sort_into_tables``; returns
+    the number of tables.
+    """
+    for i in range(4 * K.size):
+        strike = i % K.size
+        terms[0, i] = 1.0 if i // K.size % 2 == 0 else -1.0
+        terms[1, i], terms[2, i], terms[3, i], terms[5, i], terms[6, i] = S, K[strike], T, v[strike], r
+        terms[7, i] = low if i < 2 * K.size else high
+    phi, years, vols, rates, yields = terms[0], terms[4], terms[5], terms[6], terms[7]
+    sort_by_method(phi, terms[1], terms[2], terms[3], vols, rates, yields, slots, years)
+    return sort_into_tables(phi, years, vols, rates, yields, slots, keys)
 
 
 @kernel
