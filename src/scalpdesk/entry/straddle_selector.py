@@ -14,11 +14,13 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
@@ -27,6 +29,8 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
 
+Floats: TypeAlias = NDArray[np.float64]
+Places: TypeAlias = NDArray[np.int64]
 CALENDAR_DAYS_PER_YEAR = 365.25
 DELTA_SLACK = 0.25
 """By how much a straddle's delta may differ between its own volatility and that at the money."""
@@ -141,6 +145,23 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
+def _by_expiry_and_strike(pair: StraddlePair) -> tuple[date, Decimal]:
+    return pair.expiry, pair.strike
+
+
+class _Window:
+    """Straddles of a day's expiry window, by expiry and strike, and the same as columns."""
+
+    def __init__(self, today: date, of: Sequence[StraddlePair], pairs: list[StraddlePair]) -> None:
+        self.today, self.of, self.pairs = today, of, pairs
+        self.legs = [pair.legs for pair in pairs]
+        self.numbers: Places = np.array(self.legs, dtype=np.int64).reshape(-1, 2).T
+        self.strikes: Floats = np.array([float(pair.strike) for pair in pairs])
+        self.days: Places = np.array([pair.expiry.toordinal() for pair in pairs], dtype=np.int64)
+        """Of the expiry, as ordinals."""
+        self.day_numbers: Places = np.unique(self.days)
+
+
 class StraddleSelector:
     """Filters and ranks the straddles of one underlying.
 
@@ -161,8 +182,8 @@ class StraddleSelector:
         self._config = config
         self._max_delta = math.inf if max_delta is None or config.strike is not None else max_delta
         self._straddles = straddles
-        self._window: tuple[date, Sequence[StraddlePair], list[StraddlePair]] | None = None
-        """Day, and what of these pairs is in its window."""
+        self._window: _Window | None = None
+        """Of these pairs and this day."""
 
     def select(
         self,
@@ -174,13 +195,13 @@ class StraddleSelector:
     ) -> Selection:
         """Return the best straddle as of now, or none with the tally of what was removed."""
         removed: dict[str, int] = {}
-        left = self._within_window(pairs, now_ns, removed)
-        left = self._with_open_interest(left, market, removed)
-        left = self._with_quotes(left, market, now_ns, removed)
+        window = self._within_window(pairs, now_ns, removed)
+        places = self._with_open_interest(window, market, removed)
+        places = self._with_quotes(window, places, market, now_ns, removed)
         if self._config.strike is None:
-            left = self._near_the_money(left, delta_engine, spot, now_ns, removed)
-        far = len(left)
-        left = self._near_enough_delta(left, delta_engine, spot, now_ns)
+            places = self._near_the_money(window, places, delta_engine, spot, now_ns, removed)
+        far = len(places)
+        left = self._near_enough_delta(window, places, delta_engine, spot, now_ns)
         lopsided = far - len(left)
         delta_engine.value_together([leg for pair in left for leg in pair.legs], now_ns)
         ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
@@ -205,11 +226,12 @@ class StraddleSelector:
 
     def _within_window(
         self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]
-    ) -> list[StraddlePair]:
+    ) -> "_Window":
         config = self._config
         today = to_new_york(now_ns).date()
+        window = self._window
         # the same all day, and a listing of years has tens of thousands of pairs
-        if self._window is None or self._window[0] != today or self._window[1] is not pairs:
+        if window is None or window.today != today or window.of is not pairs:
             inside = [
                 pair
                 for pair in pairs
@@ -217,75 +239,77 @@ class StraddleSelector:
                 and (config.expiry is None or pair.expiry == config.expiry)
                 and (config.strike is None or pair.strike == config.strike)
             ]
-            self._window = today, pairs, inside
-        left = self._window[2]
+            window = self._window = _Window(today, pairs, sorted(inside, key=_by_expiry_and_strike))
         wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
         if config.expiry is not None or config.strike is not None:
             wanted += f", asked for strike {config.strike} expiry {config.expiry}"
-        removed[wanted] = len(pairs) - len(left)
-        return left
+        removed[wanted] = len(pairs) - len(window.pairs)
+        return window
 
-    def _with_open_interest(
-        self, pairs: list[StraddlePair], market: MarketView, removed: dict[str, int]
-    ) -> list[StraddlePair]:
+    def _with_open_interest(self, window: "_Window", market: MarketView, removed: dict[str, int]) -> Places:
         least = self._config.min_open_interest
-        known = market.open_interest
-        left = pairs
+        known, places = market.open_interest, np.arange(len(window.pairs))
         if least >= 0:
-            left = [
-                pair
-                for pair in pairs
-                if known.get(pair.call_id, -1) > least and known.get(pair.put_id, -1) > least
-            ]
+            held = [min(known.get(call, -1), known.get(put, -1)) for call, put in window.legs]
+            places = np.flatnonzero(np.array(held, dtype=np.int64) > least)
         unknown = (
             " (the data has none: import it, or set selection.min_open_interest = -1)" if not known else ""
         )
-        removed[f"open interest above {least}{unknown}"] = len(pairs) - len(left)
-        return left
+        removed[f"open interest above {least}{unknown}"] = len(window.pairs) - len(places)
+        return places
 
     def _with_quotes(
-        self, pairs: list[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
-    ) -> list[StraddlePair]:
-        calls, puts = [pair.call_id for pair in pairs], [pair.put_id for pair in pairs]
-        legs = np.array([*calls, *puts], dtype=np.int64)
+        self, window: "_Window", places: Places, market: MarketView, now_ns: int, removed: dict[str, int]
+    ) -> Places:
+        legs = window.numbers[:, places].ravel()
         table = market.table(legs)
         good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
-        quoted = [pairs[place] for place in np.flatnonzero(good.reshape(2, -1).all(axis=0)).tolist()]
-        removed["a good quote on both legs"] = len(pairs) - len(quoted)
+        quoted = places[good.reshape(2, -1).all(axis=0)]
+        removed["a good quote on both legs"] = len(places) - len(quoted)
         most = self._config.max_spread_fraction
         if most is None:
             return quoted
-        tight = [pair for pair in quoted if all(_spread_fraction(market, leg) <= most for leg in pair.legs)]
+        is_tight = [
+            all(_spread_fraction(market, leg) <= most for leg in window.legs[place])
+            for place in quoted.tolist()
+        ]
+        tight = quoted[np.array(is_tight, dtype=np.bool_)]
         removed[f"spread up to {most:.0%} of mid"] = len(quoted) - len(tight)
         return tight
 
     def _near_the_money(
         self,
-        pairs: list[StraddlePair],
+        window: "_Window",
+        places: Places,
         delta_engine: OptionValuer,
         spot: float,
         now_ns: int,
         removed: dict[str, int],
-    ) -> list[StraddlePair]:
+    ) -> Places:
         """Keep strikes within one expected move, from the at-the-money call's volatility per expiry."""
-        today = to_new_york(now_ns).date()
-        left: list[StraddlePair] = []
-        for expiry in sorted({pair.expiry for pair in pairs}):
-            of_expiry = [pair for pair in pairs if pair.expiry == expiry]
-            at_the_money = min(of_expiry, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
-            valuation = delta_engine.value(at_the_money.call_id, now_ns)
+        left: list[Places] = []
+        bounds = np.searchsorted(window.days[places], window.day_numbers)
+        for low, high in pairwise([*bounds.tolist(), len(places)]):
+            if low == high:
+                continue
+            of_expiry = places[low:high]
+            strikes = window.strikes[of_expiry]
+            at_the_money = int(np.argmin(np.abs(strikes - spot)))  # of two as near the lower one
+            pair = window.pairs[of_expiry[at_the_money]]
+            valuation = delta_engine.value(pair.call_id, now_ns)
             if valuation is None or not valuation.vol > 0.0:
                 continue
-            days = max((expiry - today).days, valuation.years * DAYS_PER_YEAR)
+            days = max((pair.expiry - window.today).days, valuation.years * DAYS_PER_YEAR)
             _, lowest, highest = strike_range(spot, valuation.vol, days)
-            left.extend(
-                pair for pair in of_expiry if pair is at_the_money or lowest <= float(pair.strike) <= highest
-            )
-        removed["strike within one expected move"] = len(pairs) - len(left)
-        return left
+            is_near = (lowest <= strikes) & (strikes <= highest)
+            is_near[at_the_money] = True
+            left.append(of_expiry[is_near])
+        found = np.concatenate(left) if left else places[:0]
+        removed["strike within one expected move"] = len(places) - len(found)
+        return found
 
     def _near_enough_delta(
-        self, pairs: list[StraddlePair], delta_engine: OptionValuer, spot: float, now_ns: int
+        self, window: "_Window", places: Places, delta_engine: OptionValuer, spot: float, now_ns: int
     ) -> list[StraddlePair]:
         """Drop straddles whose delta is beyond the largest by far at the volatility at the money.
 
@@ -293,15 +317,19 @@ class StraddleSelector:
         """
         most = self._max_delta + DELTA_SLACK
         if most >= 1.0:
-            return pairs
-        widths: dict[date, float] = {}
+            return [window.pairs[place] for place in places.tolist()]
+        widths: dict[int, float] = {}
         left: list[StraddlePair] = []
-        for pair in sorted(pairs, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike)):
-            if pair.expiry not in widths:  # the nearest the money comes first
+        strikes, days = window.strikes[places], window.days[places]
+        order = np.lexsort((strikes, np.abs(strikes - spot)))
+        columns = (each[order].tolist() for each in (places, strikes, days))
+        for place, strike, day in zip(*columns, strict=True):
+            pair = window.pairs[place]
+            if day not in widths:  # the nearest the money comes first
                 valuation = delta_engine.value(pair.call_id, now_ns)
-                widths[pair.expiry] = 0.0 if valuation is None else valuation.vol * math.sqrt(valuation.years)
-            width = widths[pair.expiry]
-            d1 = math.log(spot / float(pair.strike)) / width + 0.5 * width if width > 0.0 else 0.0
+                widths[day] = 0.0 if valuation is None else valuation.vol * math.sqrt(valuation.years)
+            width = widths[day]
+            d1 = math.log(spot / strike) / width + 0.5 * width if width > 0.0 else 0.0
             if abs(math.erf(d1 / math.sqrt(2.0))) <= most:  # 2·N(d1) − 1
                 left.append(pair)
         return left
