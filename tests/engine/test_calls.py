@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 47)
-STRADDLE = (186, 175)
+STRADDLE = (181, 166)
 WHOLE_TRIP = (68, 62)
-STRADDLE_DECISION = (111, 122)
+STRADDLE_DECISION = (108, 118)
 """Python calls and C calls."""
 
 

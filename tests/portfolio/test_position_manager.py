@@ -229,12 +229,21 @@ CHANGES = st.lists(
 
 @given(trades=TRADES, changes=CHANGES, mark=st.integers(0, 10_000).map(lambda cents: Decimal(cents) / 100))
 def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(trades, changes, mark):
-    """The second way: what the position paid and brought in, and what is left at the mark."""
+    """The second way: what the position paid and brought in, and what is left at the mark.
+
+    It is asked after each booking at one mark, whose profit is kept.
+    """
     manager = PositionManager(straddle_book())
     cash = D(0)
+
+    def has_that_profit():
+        worth = manager.quantity(1) * mark * 100
+        return manager.positions[1].profit(mark) == pytest.approx(cash + worth, abs=D("0.000001"))
+
     for count, (quantity, price) in enumerate(trades):
         manager.book(1, quantity, price, f"trade-{count}", fee=D("0.10"))
         cash -= quantity * price * 100 + D("0.10")
+        assert has_that_profit()
     for count, (cause, quantity, price, paid) in enumerate(changes):
         is_known = 1 in manager.positions
         change = PositionChanged(1, 1, 1, cause, quantity, price, paid, f"change-{count}")
@@ -243,6 +252,12 @@ def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(tra
             cash -= quantity * price * 100  # units come and go at their price, cash is the owner's
         elif quantity or (cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING) and is_known):
             cash += paid
-    if 1 in manager.positions:
-        worth = manager.quantity(1) * mark * 100
-        assert manager.positions[1].profit(mark) == pytest.approx(cash + worth, abs=D("0.000001"))
+        assert 1 not in manager.positions or has_that_profit()
+
+
+def test_profit_at_the_same_mark_falls_by_a_fee_without_a_trade():
+    manager, mark = PositionManager(straddle_book()), D("2.10")
+    position = manager.book(1, D(3), D(2), "trade", fee=D(1))
+    assert position.profit(mark) == 29
+    position.fees += D(4)
+    assert position.profit(mark) == 25

@@ -103,6 +103,7 @@ class Desk:
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
         self._near_loss_nav = 0.0
+        self._cash_of, self._cash = cash, float(cash)
         self._units_of: Sequence[Position] = ()
         self._units: tuple[list[tuple[InstrumentId, float]], ...] = ()
         """Signed units of what is held, the options that were bought apart."""
@@ -127,7 +128,9 @@ class Desk:
         What options bought are worth is left out first, for it is never below 0.
         """
         least = self._least_nav()
-        value, mark = float(self.account.cash), self.market.mark
+        if self.account.cash is not self._cash_of:
+            self._cash_of, self._cash = self.account.cash, float(self.account.cash)
+        value, mark = self._cash, self.market.mark
         for part in self._units:
             for number, units in part:
                 price = mark(number)

@@ -224,6 +224,8 @@ class DeltaEngine:
         self._by_parity = by_parity
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
+        self._last_rate = state.rate_curve, math.nan, 0.0
+        """Curve, years and rate of the last request."""
         self._options: dict[InstrumentId, _Option | None] = {}
         """By id, of all that was asked for; None for what is no option."""
         self._expiries: dict[tuple[str, str, date], _Expiry] = {}
@@ -283,7 +285,12 @@ class DeltaEngine:
         """Return the continuous rate for a maturity, a fraction a year."""
         if self._flat_rate is not None:
             return self._flat_rate
-        return self._state.rate_curve.rate_at(years * DAYS_PER_YEAR)
+        curve = self._state.rate_curve
+        known_curve, known_years, known_rate = self._last_rate
+        if known_years != years or known_curve is not curve:  # the legs of an expiry ask one after the other
+            known_rate = curve.rate_at(years * DAYS_PER_YEAR)
+            self._last_rate = curve, years, known_rate
+        return known_rate
 
     def _option(self, instrument_id: InstrumentId) -> _Option | None:
         """Return what is known of an option; None for what is none."""

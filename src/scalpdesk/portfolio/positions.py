@@ -35,6 +35,8 @@ class Position:
     __slots__ = (
         "_base",
         "_cost",
+        "_earned",
+        "_earned_at",
         "_priced",
         "_realized",
         "_trades",
@@ -69,6 +71,9 @@ class Position:
         """The figures below before the first of these trades."""
         self._priced = self._cost = self._realized = ZERO
         """Quantity, its cost (quantity times price per unit, signed) and realised profit in currency."""
+        self._earned_at: tuple[Decimal, Decimal, Decimal, Decimal] | None = None
+        """Mark, quantity, fees and income that ``_earned`` was worked out at."""
+        self._earned = ZERO
 
     def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Book a trade at a price (currency per unit)."""
@@ -126,14 +131,26 @@ class Position:
 
     def profit(self, mark: Decimal) -> Decimal:
         """Return what it has earned at a mark (currency per unit): realised, open, income less fees."""
+        known, quantity = self._earned_at, self.quantity
+        # every booking makes a new quantity; an option's mark outlasts several moves of its underlying
+        if (
+            known is not None
+            and known[0] is mark
+            and known[1] is quantity
+            and known[2] is self.fees
+            and known[3] is self.income
+        ):
+            return self._earned
         if self._trades_priced != len(self._trades):
             self._price_trades()
         if self.contract_usd:
             unrealized = self.value(mark) - self._cost * self.multiplier
         else:
             average = self._cost / self._priced if self._priced else ZERO
-            unrealized = self.quantity * (mark - average) * self.multiplier
-        return self._realized + unrealized + self.income - self.fees
+            unrealized = quantity * (mark - average) * self.multiplier
+        self._earned = self._realized + unrealized + self.income - self.fees
+        self._earned_at = mark, quantity, self.fees, self.income
+        return self._earned
 
     def value(self, mark: Decimal) -> Decimal:
         """Return what the open quantity is worth at a mark (currency per unit), in currency."""

@@ -15,7 +15,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, is_order_event
 from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
@@ -201,14 +201,14 @@ class WritableDeskView:
 
     def trade_pnl(self, trade: TradeStart) -> Decimal:
         """Return the P&L of a trade at the current marks, fees and dividends included, in currency."""
-        total = Decimal(0)
+        total, earned = ZERO, self._earned
         for number, before in trade.earned.items():
-            total += self._earned(number) - before
+            total += earned(number) - before
         return total
 
     def _earned(self, instrument_id: InstrumentId) -> Decimal:
         position = self.positions.positions.get(instrument_id)
-        return Decimal(0) if position is None else position.profit(mark_decimal(self.market, position))
+        return ZERO if position is None else position.profit(mark_decimal(self.market, position))
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""

@@ -117,13 +117,13 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
             return (end_ns - start_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
         if end_ns < start_ns:
             return -self.years(end_ns, start_ns)
-        first, last = _year_of(start_ns), _year_of(end_ns)
-        start, end = _weigh_year(self, first), _weigh_year(self, last)
-        i, j = start.index(start_ns), end.index(end_ns)
+        last, end, j, tail = _end_of(self, end_ns)
+        first = last if start_ns >= end.breaks[0] else _year_of(start_ns)
+        start = end if first == last else _weigh_year(self, first)
+        i = start.index(start_ns)
         if first == last and i == j:
             return start.rates[i] * (end_ns - start_ns) / self.weights.year
         head = start.rates[i] * (start.breaks[i + 1] - start_ns)
-        tail = end.rates[j] * (end_ns - end.breaks[j])
         if first == last:
             between = start.sums[j] - start.sums[i + 1]
         else:
@@ -178,6 +178,18 @@ def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
     for rate, (begin, finish) in zip(rates, pairwise(breaks), strict=True):
         sums.append(sums[-1] + rate * (finish - begin))
     return _YearTable(breaks, rates, tuple(sums))
+
+
+@lru_cache(maxsize=4_096)
+def _end_of(clock: VarianceClock, end_ns: int) -> tuple[int, _YearTable, int, float]:
+    """Return a span's last year, its table, the row of the span's end, and the variance since that row began.
+
+    Most spans end at one of few expiries.
+    """
+    year = _year_of(end_ns)
+    table = _weigh_year(clock, year)
+    row = table.index(end_ns)
+    return year, table, row, table.rates[row] * (end_ns - table.breaks[row])
 
 
 def _new_year_ns(year: int) -> int:

@@ -432,7 +432,7 @@ class GammaScalper:
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
                 edge_usd=self._left(view),
-                currency=view.instruments[self._pair.call_id].currency,
+                currency=view.instruments.by_id[self._pair.call_id].currency,
                 exercise_gain=early_exercise_gain(view, self._pair),
                 ex_dividends_ns=self._ex_dividends_ns(view),
             ),

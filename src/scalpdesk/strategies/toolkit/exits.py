@@ -19,7 +19,7 @@ from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, money_text
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
@@ -268,10 +268,15 @@ class StopLoss:
 
     def __init__(self, fraction: float) -> None:
         self.fraction = fraction
+        self._premium = ZERO
+        self._least_pnl = 0.0
 
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
-        if float(trade.pnl) > -self.fraction * float(trade.premium_paid):
+        if trade.premium_paid is not self._premium:
+            self._premium = trade.premium_paid
+            self._least_pnl = -self.fraction * float(trade.premium_paid)
+        if float(trade.pnl) > self._least_pnl:
             return None
         loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.2f}"
         return f"stop: P&L {trade.pnl:.2f} is {loss}"
@@ -284,13 +289,18 @@ class TrailingStop:
         self.arm_fraction = arm_fraction
         self.giveback_fraction = giveback_fraction
         self.is_armed = False
-        self.best_pnl = Decimal(0)
+        self.best_pnl = ZERO
+        self._premium = ZERO
+        self._arms_at = 0.0
 
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
         self.best_pnl = max(self.best_pnl, trade.pnl)
+        if trade.premium_paid is not self._premium:
+            self._premium = trade.premium_paid
+            self._arms_at = self.arm_fraction * float(trade.premium_paid)
         if not self.is_armed:
-            self.is_armed = float(trade.pnl) >= self.arm_fraction * float(trade.premium_paid) > 0
+            self.is_armed = float(trade.pnl) >= self._arms_at > 0
             return None
         if float(trade.pnl) > float(self.best_pnl) * (1.0 - self.giveback_fraction):
             return None

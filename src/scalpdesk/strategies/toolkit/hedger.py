@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -327,7 +328,7 @@ class DeltaHedger:
             seconds_since_hedge=self._seconds_since_hedge(view),
             own_cost_fraction=max(0.5 * (quote.ask - quote.bid) + self.fee_per_share, 0.0) / quote.mid,
             now_ns=view.now_ns,
-            underlying=view.instruments[view.underlying].symbol,
+            underlying=view.instruments.by_id[view.underlying].symbol,
             dealer_gamma=view.market.gamma_exposures,
         )
 
@@ -352,7 +353,7 @@ class DeltaHedger:
         if size:
             total.shares *= size / (view.market.mark(number) or math.nan)
         vol_sum = years = noise = 0.0
-        multiplier = 1
+        multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
         for leg in legs:
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
@@ -363,9 +364,9 @@ class DeltaHedger:
                 self._note_unusable(view, leg, verdict)
                 return None
             implied, deviation = valuation.vol, 0.0
-            if self._delta_model.source == "smile":
+            if model.source == "smile":
                 implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
-            vol = self._delta_model.vol(leg, implied, lambda: self._forecast_vol(view)) * vol_factor
+            vol = model.vol(leg, implied, forecast_vol) * vol_factor
             greeks = valuation.greeks if vol == valuation.vol else valuation.greeks_at(vol)
             if not abs(greeks.delta + (greeks.price if size else 0.0)) <= 1.0 + 1e-6:
                 self._note_unusable(view, leg, verdict)
@@ -375,7 +376,7 @@ class DeltaHedger:
                 modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
             total.add(units, greeks)
-            if self._delta_model.dynamics != "sticky_strike":
+            if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
             noise += units * greeks.vanna * deviation
             vol_sum += vol
