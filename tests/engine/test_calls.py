@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (45, 47)
 STRADDLE = (181, 166)
 WHOLE_TRIP = (68, 62)
-STRADDLE_DECISION = (108, 118)
+STRADDLE_DECISION = (109, 118)
 """Python calls and C calls."""
 
 
