@@ -185,6 +185,31 @@ def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_e
     assert engine._parity_yield(contract, NOON, configured) == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.parametrize("asked_through", ["value", "dividend_yield"])
+def test_the_carry_is_measured_again_after_fifteen_minutes_and_after_one_where_no_quote_shows_it(
+    monkeypatch, asked_through
+):
+    market, minute = Market(), 60 * 10**9
+    market.quote(500.0)
+    engine, contract, forwards = market.engine, market.book[CALL], [501.0, None, 502.0]
+
+    def forward(*_):
+        level = forwards.pop(0)
+        return None if level is None else SimpleNamespace(forward=level, uncertainty=0.0)
+
+    monkeypatch.setattr(engine._strike_vols, "forward", forward)
+    monkeypatch.setattr(engine._strike_vols, "has_pairs", lambda _contract: True)
+    found = []
+    for after_ns in (0, 15 * minute - 1, 15 * minute, 16 * minute - 1, 16 * minute):
+        if asked_through == "value":
+            found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
+        else:
+            found.append(engine.dividend_yield(contract, NOON + after_ns))
+    first = -math.log(501.0 / 500.0) / engine.years(contract, NOON)
+    last = -math.log(502.0 / 500.0) / engine.years(contract, NOON + 16 * minute)
+    assert found == pytest.approx([first] * 4 + [last], rel=1e-12)
+
+
 def test_time_is_floored_before_the_expiry_instant_and_nothing_from_it_on():
     market = Market(floor_seconds=60.0)
     contract = market.book[CALL]
