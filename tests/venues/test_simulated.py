@@ -1,6 +1,7 @@
 """The simulated venue: a played session's time, and what its gateway answers beside orders."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -61,6 +62,28 @@ def test_the_clock_shows_the_session_and_after_it_the_next():
         venue.step()
     shown = venue.clock()
     assert (shown.is_open, shown.next_close_ns) == (False, following.close_ns)
+
+
+def test_questions_beside_orders_are_answered_from_the_tape():
+    venue = played()
+    gateway = SimulatedGateway(venue, FollowingClock())
+    contracts = [contract for _, contract in venue.tape.instruments.options("SPY")]
+    venue.tape.open_interest[contracts[0].symbol] = 7
+    expiry = contracts[0].expiry
+
+    async def asked():
+        before = await gateway.quotes([InstrumentId(0)])
+        while 0 not in {event.instrument_id for event in venue.step() if isinstance(event, QuoteEvent)}:
+            pass
+        bars = [await ask(0, DAY, DAY) for ask in (gateway.daily_bars, gateway.minute_bars)]
+        listed = [await gateway.discover("SPY", DAY, day) for day in (expiry, expiry - timedelta(days=1))]
+        return before, await gateway.quotes([InstrumentId(0), InstrumentId(99)]), bars, listed
+
+    before, after, bars, (found, none) = asyncio.run(asked())
+    assert (before, [quote.mid for quote in after], bars, none) == ((), [500.0], [(), ()], ())
+    assert [(one.contract, one.open_interest_contracts, one.is_tradable) for one in found] == [
+        (contract, 7 if contract is contracts[0] else 1_000, True) for contract in contracts
+    ]
 
 
 def test_what_is_sent_after_the_close_is_refused():

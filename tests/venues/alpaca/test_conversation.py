@@ -336,7 +336,65 @@ def test_a_replacement_of_an_order_that_the_venue_does_not_know_is_not_sent():
     ]
 
 
+def use_up(made):
+    budget, now_ns = made.gateway._budget, int(made.loop.time() * 1e9)
+    while budget.take(Urgency.CANCEL, now_ns):
+        pass
+
+
+@pytest.mark.parametrize("why", ["replacement held back", "the venue cannot be reached"])
+def test_a_replacement_that_never_left_leaves_the_old_order_as_it_is(why):
+    made = in_the_market({f"DELETE {ORDER}": None})
+    if why == "replacement held back":
+        use_up(made)
+    else:
+        made.send(CancelOrder("sd-1"))  # the connection breaks
+        made.venue.is_down = True
+    said = made.send(ReplaceOrder("sd-1", order("sd-2")))
+    assert [(type(one), one.client_order_id) for one in said if not isinstance(one, Notice)] == [
+        (OrderStatusUnknown, "sd-2"),
+        (OrderNotFound, "sd-2"),
+        (CancelRejected, "sd-1"),
+    ]
+    assert said[-1].reason == why
+    assert made.venue.count(f"PATCH {ORDER}") == 0
+
+
+def test_without_requests_left_an_order_is_neither_asked_about_nor_cancelled_by_the_venues_id():
+    made = in_the_market({})
+    use_up(made)
+    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert not made.run(lambda: made.gateway.cancel_at_venue("v-1"))
+    assert [asked.line for asked in made.venue.asked] == ["POST /v2/orders"]
+
+
 # proof -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "history", "told"),
+    [
+        (samples.order(status="?"), [], ["unknown_status"]),
+        (FILLED, [{"id": 7}], []),  # executions that cannot be read
+        (FILLED, BROKEN, []),
+    ],
+)
+def test_an_answer_that_cannot_be_believed_is_no_proof(shown, history, told):
+    made = in_the_market({BY_ID: (200, shown), HISTORY: history if history is BROKEN else (200, history)})
+    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert kinds(made.said()) == told
+
+
+def test_executions_of_orders_from_elsewhere_are_passed_over_in_the_history():
+    row = {
+        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": "elsewhere",
+        "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
+        "transaction_time": samples.AT_TEXT,
+    }  # fmt: skip
+    own = row | {"id": "20261120093000123::e2", "order_id": samples.ORDER_ID, "qty": "10", "cum_qty": "10"}
+    made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row, own | {"price": "185.14"}])})
+    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert [(one.execution_id, one.quantity) for one in made.said()] == [("e2", 10)]
 
 
 def test_absence_is_proof_only_once_the_acceptance_timeout_is_over():
