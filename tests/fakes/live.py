@@ -124,6 +124,7 @@ class LiveBench:
     latency_ms: float = 5.0
     mark_seconds: float = 1e9
     options: RunnerOptions = FAST
+    watchdog: Any = None
     said: list[tuple[str, str]] = field(default_factory=list)
     lives: int = 0
 
@@ -178,6 +179,7 @@ class LiveBench:
             self.gateway._clock,
             self.options,
             notify=lambda *words: self.said.append(words),
+            watchdog=self.watchdog,
         )
         helper = None if meanwhile is None else asyncio.get_running_loop().create_task(meanwhile(self))
         try:

@@ -12,8 +12,10 @@ import pytest
 
 from fakes.instruments import DAY
 from fakes.live import LiveBench, follower, until, walk
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.events import OperatorEvent
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
 from scalpdesk.journal.reader import JournalReader
@@ -44,25 +46,61 @@ def test_deadline_follows_the_sessions_own_close_and_the_venues_rule():
     assert deadline_ns(full, "unheard-of", 300) == new_york_ns(date(2024, 7, 5), time(15, 10))
 
 
+@pytest.fixture
+def expiring_day():
+    """Build the calendar of a desk that holds an option on its last day; what it feeds and says is kept."""
+
+    def build(venue="alpaca", mode=Mode.ACTIVE, expiry="240703"):
+        view = SimpleNamespace(venue=venue, session=session_on(HALF_DAY))
+        positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
+        instruments = {1: us_option(f"SPY{expiry}C00500000")}
+        gate = SimpleNamespace(mode=mode)
+        desk = SimpleNamespace(view=view, positions=positions, instruments=instruments, gate=gate)
+        fed, said = [], []
+        day = SessionCalendar(
+            engine=SimpleNamespace(desk=desk, now_ns=0),
+            feed=lambda event: fed.append(event) or ["command"],
+            notify=lambda *words: said.append(words),
+            on_close=list,
+            on_morning=list,
+            margin_seconds=300.0,
+        )
+        day.plan_deadline()
+        return day, desk, fed, said
+
+    return build
+
+
 @pytest.mark.parametrize(("venue", "minutes"), [("alpaca", 35), ("simulated", 5)])
-def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
-    option = us_option("SPY240703C00500000")
-    session = session_on(HALF_DAY)
-    view = SimpleNamespace(venue=venue, session=session)
-    positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
-    desk = SimpleNamespace(
-        view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode=Mode.ACTIVE)
-    )
-    day = SessionCalendar(
-        engine=SimpleNamespace(desk=desk),
-        feed=list,
-        notify=lambda *_: None,
-        on_close=list,
-        on_morning=list,
-        margin_seconds=300.0,
-    )
-    day.plan_deadline()
-    assert session.close_ns - day.due_ns == minutes * 60_000_000_000
+def test_desk_plans_the_deadline_of_the_venue_it_trades_at(expiring_day, venue, minutes):
+    day, *_ = expiring_day(venue)
+    assert session_on(HALF_DAY).close_ns - day.due_ns == minutes * 60_000_000_000
+
+
+@pytest.mark.parametrize("mode", [Mode.ACTIVE, Mode.REDUCING])
+def test_at_its_deadline_a_desk_flattens_and_says_for_which_options(expiring_day, mode):
+    day, _, fed, said = expiring_day(mode=mode)
+    due_ns = day.due_ns
+    assert (day.fire(due_ns - 1), day.fire(due_ns), day.fire(due_ns + 1)) == ([], ["command"], [])
+    reason = "the venue stops taking orders in expiring options soon: SPY240703C00500000"
+    assert fed == [OperatorEvent(due_ns, due_ns, OperatorAction.FLATTEN, reason, "deadline")]
+    assert said == [("alarm", f"deadline: {reason}")]
+    assert day.flattened_by_deadline
+
+
+def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_is_no_deadline(expiring_day):
+    for how in ({"mode": Mode.HALTED}, {"mode": Mode.FLATTENING}, {"expiry": "240705"}):
+        assert expiring_day(**how)[0].due_ns == NEVER_NS
+    for change in ("mode", "sold", "closed"):
+        day, desk, fed, said = expiring_day()
+        if change == "mode":
+            desk.gate.mode = Mode.HALTED
+        elif change == "sold":
+            desk.positions.held = list
+        else:
+            desk.view.session = None
+        assert day.fire(day.due_ns) == []
+        assert (fed, said, day.flattened_by_deadline) == ([], [], False)
 
 
 def test_venues_clock_leads_and_the_calendar_gives_the_bounds():

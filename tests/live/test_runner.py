@@ -10,15 +10,29 @@ import pytest
 
 from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Decision, Mark, SetTimer, SubmitOrder
+from scalpdesk.core.intents import (
+    Decision,
+    LegOrders,
+    Mark,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.marketdata.triggers import Wake
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
+from scalpdesk.simulation.orders import OrderRequest
+from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.deribit.wire import clock_of
 
 D = Decimal
@@ -102,6 +116,88 @@ def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
     assert bench.runner.state.counters["doubts_resolved"] >= 1
     assert bench.differences() == []
     assert bench.engine.desk.positions.quantity(SHARE) == 12
+
+
+class WatchdogThatHears:
+    """Keeps what a desk reports to its watchdog; ends after its third heartbeat."""
+
+    def __init__(self):
+        self.heard, self.beats = [], 0
+
+    @property
+    def is_alive(self):
+        return self.beats < 3
+
+    def beat(self):
+        self.beats += 1
+
+    def started(self):
+        self.heard.append("started")
+
+    def order_sent(self, order, parent_id=""):
+        self.heard.append(("sent", order.client_order_id, parent_id))
+
+    def order_ended(self, name):
+        self.heard.append(("ended", name))
+
+
+def test_the_watchdog_hears_of_each_order_before_and_after_and_its_end_is_said(tmp_path):
+    watchdog = WatchdogThatHears()
+    bench = bench_on(tmp_path, watchdog=watchdog)
+    assert bench.live() is not None
+    names = [order.client_order_id for order in bench.orders]
+    assert len(names) == 5
+    told = [(what, name, *([""] if what == "sent" else [])) for name in names for what in ("sent", "ended")]
+    assert watchdog.heard == ["started", *told]
+    assert ("warning", "no watchdog runs: nothing cancels orders if this desk fails") in bench.said
+
+
+def test_an_order_that_rests_has_not_ended_for_the_watchdog_until_the_close(tmp_path):
+    resting, heard = lambda: follower(10, limit="400"), []
+    bench = bench_on(tmp_path, strategy=resting, watchdog=WatchdogThatHears())
+
+    async def listen(bench):
+        await until(lambda: any(one.venue_order_id for one in bench.engine.desk.orders.live.values()))
+        heard.extend(bench.watchdog.heard)
+
+    bench.live(meanwhile=listen)
+    name = bench.orders[0].client_order_id
+    assert heard == ["started", ("sent", name, "")]
+    assert bench.watchdog.heard[:3] == [*heard, ("ended", name)]
+
+
+def test_the_watchdog_hears_of_each_leg_with_its_combo(tmp_path):
+    legs = tuple(OrderIntent(leg, Side.BUY, D(1), Purpose.OPEN, "straddle") for leg in (1, 2))
+    wanted = [Proposal(DecisionKind.ENTRY, ("straddle",), {}, legs, leg_orders=LegOrders.COMBO)]
+
+    def think(view, _wake, _event):
+        return (wanted.pop(),) if wanted and view.market.quotes[SHARE] else ()
+
+    strategy = Scripted(think, [EveryQuote(SHARE)])
+    bench = bench_on(tmp_path, strategy=lambda: strategy, watchdog=WatchdogThatHears())
+    assert bench.live() is not None
+    _, (_, call, parent), (_, put, other), *ended = bench.watchdog.heard
+    assert parent == other != ""
+    assert [order.client_order_id for order in bench.engine.desk.orders.orders.values()] == [call, put]
+    assert sorted(ended) == sorted([("ended", call), ("ended", put)])
+
+
+def test_what_a_fresh_run_finds_in_the_account_is_said(tmp_path):
+    bench = bench_on(tmp_path)
+    bench.account.book(1, D(2), D(5), D(0))
+    resting = OrderRequest("SPY", Side.BUY, OrderType.LIMIT, TimeInForce.GTC, D(1), limit_price=D(400))
+    bench.venue.record.connection.broker.submit(bench.account.name, resting)
+    assert bench.live() is not None
+    call = bench.tape.instruments[1].symbol
+    unquoted = "valued at what was paid, neither hedged nor closed until it is quoted"
+    assert bench.said[:3] == [
+        ("info", f"taken over from the account: +2 {call}; a flatten closes all of it"),
+        (
+            "alarm",
+            f"the venue has no quote of what the account holds: {call}: {unquoted}",
+        ),
+        ("alarm", "the account has open orders that this run did not send: SPY client-1"),
+    ]
 
 
 def test_an_order_that_the_venue_has_proved_is_not_asked_about_again(tmp_path):

@@ -104,6 +104,17 @@ def test_lots_are_closed_in_the_order_in_which_they_came():
     assert totals == [0, 0, 22, 19, 39]  # of the -5 3 close the lot at 101, 2 are short at 100
 
 
+def test_a_trade_after_a_split_that_is_taken_back_leaves_the_lots_of_the_split():
+    lots = FifoLots()
+    lots.add(D(10), D(10))
+    lots.rescale(D(2), D("0.5"))
+    lots.add(D(-5), D(6))
+    assert lots.realized == 5
+    lots.take_back(D(-5), D(6))
+    lots.add(D(-20), D(7))
+    assert lots.realized == 40
+
+
 @given(TRADES)
 def test_lots_give_the_same_sum_however_often_it_is_read(trades):
     once, often = FifoLots(), FifoLots()

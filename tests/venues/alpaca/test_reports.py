@@ -97,6 +97,17 @@ def test_a_message_under_our_name_about_another_symbol_is_a_contradiction():
     assert [one.kind for one in said] == [NoticeKind.REFUSED, NoticeKind.GAP]
 
 
+def test_an_execution_that_overtakes_the_answer_tells_the_orders_id_at_the_venue():
+    ids = []
+
+    def note(gateway):
+        gateway._reports.restore([KnownOrder(order())])
+        ids.append(gateway._reports.tracker.orders["sd-1"])
+
+    said_of(samples.fill_update(), before=note)
+    assert ids[0].venue_order_id == samples.ORDER_ID
+
+
 def test_an_execution_that_was_missed_is_a_gap():
     said = said_of(samples.fill_update("4", "7"), known=[KnownOrder(order())])
     assert [type(one) for one in said[:2]] == [OrderAccepted, OrderFilled]
