@@ -63,7 +63,7 @@ class InstrumentRows:
         self.number = number
         self.rows = rows
         self._columns = ts_ns, bid, ask
-        self._stamps, self._bids, self._asks = ts_ns.data, bid.data, ask.data
+        self._fields: tuple[Any, Any, Any] = (ts_ns.data, bid.data, ask.data)
         self._averages = [np.zeros((0, 3))]
         """Of so many filters: average (NaN before the first quote), bound of what is learnt, and tick."""
 
@@ -72,13 +72,14 @@ class InstrumentRows:
 
     def ts_ns(self, at: int) -> int:
         """Return when a quote is known, UTC nanoseconds."""
-        stamp: int = self._stamps[at]
+        stamp: int = self._fields[0][at]
         return stamp
 
     def mid(self, at: int) -> float:
         """Return the mid of a quote, currency per unit."""
-        bid: float = self._bids[at]
-        ask: float = self._asks[at]
+        _, bids, asks = self._fields
+        bid: float = bids[at]
+        ask: float = asks[at]
         return 0.5 * (bid + ask)
 
     def pass_over(
