@@ -653,6 +653,8 @@ class DeltaEngine:
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
+        if self._strike_vols.is_silent(option.contract):  # of a listing of years, not out yet
+            return None
         years, forward = self._years_to(expires_ns, now_ns), self._forward(option, spot, now_ns)
         return self._strike_vols.smile(
             option.contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)

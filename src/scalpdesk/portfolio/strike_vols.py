@@ -205,6 +205,16 @@ class StrikeVols:
             self._learn()
         return len(self._expiries[_key(contract)[:3]]) >= LEAST_PAIRS
 
+    def is_silent(self, contract: OptionContract) -> bool:
+        """Return whether no option of a contract's expiry has a quote, or gets one in this session."""
+        if self._known != len(self._instruments):
+            self._learn()
+        key = _key(contract)[:3]
+        found = self._state.are_silent(self._chain(key).legs)
+        if found:
+            self._smiles.pop(key, None)  # no start for a later fit
+        return found
+
     def forward(
         self, contract: OptionContract, now_ns: int, spot: float, years: float, rate: float
     ) -> ImpliedForward | None:
@@ -223,10 +233,7 @@ class StrikeVols:
         spot, years, rate
             Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
         """
-        key = _key(contract)[:3]
-        if self._state.are_silent(self._chain(key).legs):
-            return None
-        strikes = self._expiries[key]
+        strikes = self._expiries[_key(contract)[:3]]
         underlying = self._instruments.id_of(contract.underlying)
         near, quotes = bisect_left(strikes, spot, key=itemgetter(0)), self._state.quotes
         rows = []
@@ -294,8 +301,6 @@ class StrikeVols:
         last: ExpirySmile | None,
     ) -> ExpirySmile | None:
         chain = self._chain(key)
-        if self._state.are_silent(chain.legs):  # a listing of years has many expiries that are not out yet
-            return None
         is_call = chain.price >= forward
         numbers = np.where(is_call, chain.call, chain.put)
         table = self._state.table(numbers)
