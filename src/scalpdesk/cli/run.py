@@ -229,7 +229,7 @@ def _carry_out(
 ) -> dict[str, Any]:
     import asyncio
 
-    from scalpdesk.live.run import carry_out
+    from scalpdesk.live.run import carry_out, desk_loop
 
     async def carried_out() -> dict[str, Any]:
         watching: list[asyncio.Task[None]] = []
@@ -249,7 +249,9 @@ def _carry_out(
                 for task in watching:
                     task.cancel()
 
-    return asyncio.run(carried_out())
+    poll_seconds = plan.settings.config.venue.poll_seconds
+    with asyncio.Runner(loop_factory=lambda: desk_loop(poll_seconds)) as runner:
+        return runner.run(carried_out())
 
 
 def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:

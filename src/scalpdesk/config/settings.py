@@ -88,6 +88,9 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the data host (a paid plan allows 10,000); its headers correct it."""
     deadline_margin_seconds: NonNegative = 300.0
     """How long before the venue's cut-off expiring options begin to go."""
+    poll_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.002
+    """How long after each message the desk stays awake for the next: it answers sooner, and the processor
+    does not rest meanwhile. 0 sleeps at once; 1 hardly ever sleeps while the market is open."""
     flatten_seconds: Positive = 120.0
     """How long a stop with ``flatten`` waits for the venue to show a flat account."""
 
