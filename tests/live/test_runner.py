@@ -11,6 +11,7 @@ import pytest
 from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
 from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import (
     Decision,
@@ -91,6 +92,22 @@ def test_death_at_any_step_loses_nothing_and_doubles_nothing(tmp_path):
         }
         assert set(bench.venue.record.submitted) <= journaled, step
         assert all(not order.is_live for order in bench.engine.desk.orders.orders.values()), step
+
+
+@pytest.mark.parametrize(
+    ("wrote", "reads", "why"),
+    [
+        (lambda: follower(*TARGETS), lambda: follower(11), "other outputs than the journal has"),
+        (lambda: follower(*TARGETS), Scripted, "other outputs than the journal has"),
+        (Scripted, lambda: follower(*TARGETS), "outputs that the journal does not have"),
+    ],
+)
+def test_a_journal_is_not_gone_on_with_by_a_desk_that_decides_otherwise(tmp_path, wrote, reads, why):
+    bench = bench_on(tmp_path, tape=walk(2), strategy=wrote)
+    bench.live()
+    bench.make_strategy = reads
+    with pytest.raises(InvariantError, match=f"replaying the journal gives {why}"):
+        bench.live()
 
 
 def test_death_again_and_again(tmp_path):

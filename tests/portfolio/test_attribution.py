@@ -4,6 +4,7 @@ import math
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents
+from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents, unexplained
 from scalpdesk.portfolio.leg_parts import MoveMeter, leg_parts
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
@@ -455,6 +456,23 @@ def test_parts_in_cents_still_sum_to_the_total(amounts):
     assert sum(cents[name] for name in PARTS) == cents["total"]
     assert all(amount == to_cents(amount) for amount in cents.values())
     assert all(abs(cents[name] - totals[name]) <= D("0.005") for name in PARTS if name != "residual")
+
+
+@pytest.mark.parametrize(
+    ("residual", "three_way", "found"),
+    [
+        ("-3", 1.0, {"amount": "-2.00", "gross": "93.00", "of_gross": 0.021505, "flagged": False}),
+        ("3", 2.0, {"amount": "5.00", "gross": "93.00", "of_gross": 0.053763, "flagged": True}),
+        ("0", 0.0, {"amount": "0.00", "gross": "90.00", "of_gross": 0.0, "flagged": False}),
+    ],
+)
+def test_what_is_unexplained_is_residual_and_three_way_term_over_the_sum_of_the_parts_sizes(
+    residual, three_way, found
+):
+    totals, details = {"gamma": D(50), "theta": D(-40), "residual": D(residual)}, {"three_way": three_way}
+    assert unexplained(SimpleNamespace(totals=totals, details=details)) == found
+    nothing = SimpleNamespace(totals={"residual": D(0)}, details={"three_way": 0.0})
+    assert unexplained(nothing)["of_gross"] == 0.0
 
 
 def test_the_residual_takes_the_rounding():

@@ -8,6 +8,7 @@ from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
+    FillBusted,
     OrderAccepted,
     OrderCancelled,
     OrderExpired,
@@ -378,6 +379,30 @@ def test_a_corrected_execution_is_taken_back_as_such_and_booked_again_at_the_new
     assert (busted.execution_id, busted.is_corrected) == (execution.execution_id, True)
     assert (filled.quantity, filled.price) == (10, 499)
     assert venue.account.cash == D(100_000) - 4_990
+
+
+def test_a_busted_execution_is_gone_from_the_account_and_is_busted_or_corrected_no_more(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    venue.take_due(T)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.bust(execution)
+    assert not venue.broker.staged.bust(execution)
+    assert not venue.broker.staged.correct(execution, D(499))
+    venue.on_quote(quote(0, T + 1, 499.99, 500.01))
+    assert venue.take_due(T + 1) == [
+        FillBusted("o-1", T, T, execution.execution_id, "trade bust", is_corrected=False)
+    ]
+    assert (venue.account.cash, holdings(venue)) == (100_000, {})
+
+
+def test_what_a_cash_account_sells_is_not_settled_yet(exchange, order):
+    venue = exchange(multiplier=1, positions={0: 10})
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(side=Side.SELL, quantity=4), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderFilled"]
+    assert (venue.account.unsettled, venue.account.cash) == (D("1999.96"), D("101999.96"))
 
 
 @pytest.mark.parametrize("held", [-1, 0])

@@ -202,6 +202,26 @@ def test_a_run_that_cannot_carry_an_option_says_so(happens, why):
     run_tape(tape, Scripted(), positions={2: 0})  # who holds none of it goes on
 
 
+def test_a_merger_for_cash_settles_options_at_what_the_share_was_paid_for():
+    """Two calls of 500 at 510 a share: ten dollars each on a hundred."""
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {}, action("merger", "0", cash=D(510)))
+    run = run_tape(tape, Scripted(), positions={1: 2})
+    assert run.broker.account.holdings == {}
+    assert run.engine.desk.account.cash == run.broker.account.cash == 100_000 + 2 * 100 * 10
+
+
+@pytest.mark.parametrize(
+    ("happens", "before", "why"),
+    [
+        (action("merger", "2", into="KID"), {0: 500.0}, "SPY gives KID on 2024-03-05"),
+        (action(ratio="1.5"), {1: 12.0}, "a fraction of SPY is paid in cash, and no price of it is known"),
+    ],
+)
+def test_a_run_that_lacks_the_new_share_or_a_price_of_the_old_says_so(happens, before, why):
+    with pytest.raises(DataError, match=why):
+        run_tape(two_days(split_book(), before, {}, happens), Scripted(), positions={0: 101})
+
+
 def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
     paid = (CashDividend("SPY", TUESDAY, D("21.00")),)
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 479.0}, dividends=paid)

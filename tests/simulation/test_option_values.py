@@ -13,7 +13,7 @@ from fakes.tape import at
 from fakes.tape import quote as quote_at
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import next_session, session_on
-from scalpdesk.simulation.option_values import credible_price, least_value
+from scalpdesk.simulation.option_values import credible_price, least_value, value_without_quote
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -46,6 +46,14 @@ def test_a_trade_in_a_put_that_pays_20_is_at_a_price_of_this_spot(bid, ask, opti
     assert credible_price(BOOK[PUT], quoted, share("10:00", 480.01), D(price), sign) == (
         None if found is None else D(found)
     )
+
+
+def test_without_a_price_of_the_underlying_no_trade_is_judged_and_nothing_is_worth_anything():
+    quoted, one_sided = quote(PUT, "10:00", 8.00, 8.10), quote(SHARE, "10:00", float("nan"), float("nan"))
+    assert credible_price(BOOK[PUT], quoted, None, D("8.00"), -1) == 8
+    assert value_without_quote(BOOK[PUT], one_sided, 0.20, at("10:00")) == 0.0
+    payoff = value_without_quote(BOOK[PUT], share("10:00", 480.0), None, at("10:00"))
+    assert payoff == pytest.approx(20, abs=0.02)
 
 
 @given(st.floats(300, 700), st.floats(0.01, 5))

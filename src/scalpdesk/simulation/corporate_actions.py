@@ -110,7 +110,9 @@ class ActionProcessor:
                 contract = ledger.instruments[number]
                 if isinstance(contract, OptionContract) and contract.underlying == action.symbol:
                     changes += self._option(account, number, contract, action)
-            held = account.quantity(share)
+            # with what exercised options deliver: a merger for cash pays for those shares too
+            delivered = (change.quantity_change for change in changes if change.instrument_id == share)
+            held = account.quantity(share) + sum(delivered, ZERO)
             if held:
                 changes += self._shares(share, held, action)
             if changes:
