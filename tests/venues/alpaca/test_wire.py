@@ -137,6 +137,22 @@ def test_control_messages():
     assert (said[3].is_trading, said[4].is_trading) == (False, True)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        samples.stock_quote(),
+        samples.trade(),
+        {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "H", "sm": "halt"},
+    ],
+)
+def test_each_message_of_the_market_tells_the_venues_time(message):
+    told = []
+    market_data.MarketReader(NUMBERS.get, is_msgpack=False).read(
+        samples.as_json([message]), lambda at_ns: told.append(at_ns) or RECEIVED_NS
+    )
+    assert told == [samples.AT_NS]
+
+
 def test_what_the_desk_says_is_read_back_by_the_other_codec():
     said = market_data.market_subscription("subscribe", quotes=["NVDA"], is_msgpack=True)
     assert msgpack.unpackb(said) == {"action": "subscribe", "quotes": ["NVDA"]}
