@@ -230,6 +230,47 @@ def test_the_noise_of_a_deep_legs_quotes_is_in_what_its_sale_cost_and_in_no_othe
     assert abs(clean["residual"]) < 1e-3
 
 
+@pytest.mark.parametrize("noise", [-0.4, 0.4])
+def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
+    """At its own last quote it went to and fro, by 7,100 of vega in eleven weeks of 2018."""
+    book = Book()
+    book.market(NOON, 560.0, half=0.0)
+    book.positions.book(1, D(1), D(60), "had")
+    book.attribution.begin(NOON)
+    lost = []
+    for minute in range(1, 61):
+        now_ns, spot = NOON + minute * MINUTE, 560.0 + minute % 3
+        book.quote(now_ns, 0, spot)
+        put, call = (model_price(book.instruments[number], spot, 0.20, now_ns) for number in (2, 1))
+        book.quote(now_ns, 2, put)
+        if not 11 <= minute < 50:
+            book.quote(now_ns, 1, call + (noise if minute == 10 else 0.0))
+        book.attribution.mark(now_ns)
+        lost.append(book.engine.value(1, now_ns).is_modelled)
+    assert sum(lost) > 20
+    totals = {name: float(amount) for name, amount in book.attribution.totals.items()}
+    assert totals["vega"] == pytest.approx(0.0, abs=0.5)
+    assert book.attribution.details["volga"] == pytest.approx(0.0, abs=0.01)
+    assert totals["residual"] == pytest.approx(0.0, abs=0.02)  # ends with the quote that made it
+
+
+def test_the_noise_of_the_last_mark_ends_with_the_settlement():
+    """It stayed in the line when the residual had lost it: 19,000 USD of a hundred SPXW straddles."""
+    book = Book()
+    book.market(NOON, 500.0, half=0.0)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    expired = expiry_instant_ns(book.instruments[1])
+    book.quote(expired, 0, 502.0)
+    book.quote(expired, 1, 3.0)
+    book.attribution.mark(expired)
+    details = book.attribution.details
+    assert details["mark_noise"] == pytest.approx(100.0, abs=0.01)
+    assert float(book.attribution.totals["residual"]) == pytest.approx(100.0, abs=0.01)
+    book.attribution.note_delivery(1, D(2))
+    assert details["mark_noise"] == pytest.approx(0.0, abs=0.01)
+
+
 def test_a_dividend_is_no_move_of_the_spot():
     book = Book()
     book.market(NOON, 500.0)

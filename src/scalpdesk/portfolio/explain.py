@@ -82,9 +82,9 @@ DETAILS = (
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
 """Of the gross: a larger residual with its three-way term is flagged."""
-DEEP_FROM, DEEP_UNTIL = 1.04, 0.67
+DEEP_FROM, DEEP_UNTIL = 0.5, 0.25
 """Standard deviations in the money from which a leg goes by the volatility of its strike's other leg, and
-below which by its own again: deltas of 0.85 and 0.75. Deeper its own is noise of a wide quote.
+below which by its own again: deltas of 0.69 and 0.60. Deeper its own is noise of a wide, old quote.
 """
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
@@ -264,8 +264,8 @@ class PnlExplain:
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0:
             return None
         if leg is not None and is_deep:
-            deep = self._deep_vol(self._terms[instrument_id], valuation, self._last_ns, leg)
-            return None if deep is None else Decimal(f"{valuation.greeks_at(deep).price:.6f}")
+            deep = self._deep(self._terms[instrument_id], valuation, self._last_ns, leg)
+            return None if deep is None else Decimal(f"{valuation.greeks_at(deep.vol).price:.6f}")
         vol = valuation.vol
         if not vol > 0.0:
             return None
@@ -300,12 +300,17 @@ class PnlExplain:
         self._fees -= fee
 
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
-        """End the leg of an inverse option at the price that ``payoff`` (coin a coin) was settled at.
+        """End the leg of an option that is settled at ``payoff``, currency per unit.
 
-        That price is the mean of the index over half an hour: for the leg a last step of the spot.
+        The noise of its last mark ends with it. The price that an inverse one is settled at is the mean of
+        the index over half an hour: for that leg a last step of the spot.
         """
         leg, terms = self._legs.get(instrument_id), self._terms.get(instrument_id)
-        if leg is None or leg.state is None or terms is None or not terms.is_inverse:
+        if leg is None or leg.state is None or terms is None:
+            return
+        if not terms.is_inverse:
+            mark = self.marks[instrument_id][0] if instrument_id in self.marks else None
+            self.details["mark_noise"] += 0.0 if mark is None else leg.units * (float(payoff) - mark)
             return
         side = -1.0 if terms.is_call else 1.0
         level = terms.strike / (1.0 + side * float(payoff))
@@ -398,11 +403,11 @@ class PnlExplain:
             assert type(contract) is OptionContract
             terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
             vol = None if before is None or before.state is None else before.state.vol
-            deep = None if before is None else self._deep_vol(terms, valuation, now_ns, before)
+            deep = None if before is None else self._deep(terms, valuation, now_ns, before)
             # an interval begins with the volatility in which the last one ended, so that noise ends too
             state = self._priced_state(contract, terms, valuation, now_ns, vol, deep)
             if deep is not None:
-                valuation = msgspec.structs.replace(valuation, own_greeks=valuation.greeks_at(deep))
+                valuation = msgspec.structs.replace(valuation, own_greeks=valuation.greeks_at(deep.vol))
             if state is not None and terms.is_inverse and state.years > 0.0:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
@@ -412,9 +417,11 @@ class PnlExplain:
         if mark is None:
             price = float(position.average_price)
             return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
-        is_lost = (
-            valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
-        )
+        seen, source = valuation, instrument_id
+        if deep is not None:
+            other = self._terms[instrument_id].other_leg
+            seen, source = deep, instrument_id if other is None else other
+        is_lost = seen is not None and seen.is_modelled and self._is_long_lost(source, now_ns)
         assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
         is_deep = deep is not None
         return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost, assumed, is_deep)
@@ -449,12 +456,15 @@ class PnlExplain:
         self._spans[expires_ns] = (now_ns, years)
         return years
 
-    def _deep_vol(self, terms: _Terms, valuation: Valuation, now_ns: int, before: _Leg) -> float | None:
-        """Return the volatility that a deep leg goes by, of the calendar; None where its own is to be taken.
+    def _deep(self, terms: _Terms, valuation: Valuation, now_ns: int, before: _Leg) -> Valuation | None:
+        """Return the other leg of a deep leg's strike, whose volatility it goes by; None where its own does.
 
-        ``before`` is the leg at its anchor: the choice stays until the leg is well back at the money.
+        ``before`` is the leg at its anchor: the choice stays until the leg is well back at the money. A quote
+        that is lost makes no choice either way.
         """
-        if terms.is_inverse or terms.other_leg is None or valuation.is_modelled or not valuation.spot > 0.0:
+        if terms.is_inverse or terms.other_leg is None or not valuation.spot > 0.0:
+            return None
+        if valuation.is_modelled and not before.is_deep:
             return None
         carried = (valuation.rate - valuation.dividend_yield) * valuation.years
         depth = math.log(valuation.spot / terms.strike) + carried
@@ -464,7 +474,7 @@ class PnlExplain:
         if other is None or not other.vol > 0.0:
             return None
         least = DEEP_UNTIL if before.is_deep else DEEP_FROM
-        return other.vol if depth >= least * other.vol * math.sqrt(valuation.years) else None
+        return other if depth >= least * other.vol * math.sqrt(valuation.years) else None
 
     def _priced_state(
         self,
@@ -473,15 +483,15 @@ class PnlExplain:
         valuation: Valuation,
         now_ns: int,
         vol: float | None,
-        deep: float | None,
+        deep: Valuation | None,
     ) -> PricedState | None:
-        """Return the state of an option's value, at ``deep`` where that is given.
+        """Return the state of an option's value, at the volatility of ``deep`` where that is given.
 
         Without a volatility or time left that of ``vol``.
         """
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
         if variance_years > 0.0 and deep is not None:
-            vol = deep * math.sqrt(years / variance_years)
+            vol = deep.vol * math.sqrt(years / variance_years)
         elif variance_years > 0.0 and valuation.vol > 0.0:
             by_clock = math.sqrt(years / variance_years)
             if terms.is_inverse and not valuation.is_modelled:
@@ -654,17 +664,17 @@ class PnlExplain:
                 return LegParts(0.0, units * (mark - leg.mark))
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns)
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
-        terms, end = self._terms[instrument_id], None
+        terms, end, deep = self._terms[instrument_id], None, None
         if now is not None:
             contract = self._instruments.by_id[instrument_id]
             assert type(contract) is OptionContract
             if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
                 start = self._restate(leg, start, contract, valuation, now)
-            deep = self._deep_vol(terms, now, now_ns, leg)
+            deep = self._deep(terms, now, now_ns, leg)
             end = self._priced_state(contract, terms, now, now_ns, start.vol, deep)
         if end is None or now is None:
             return leg.shown
-        if leg.is_lost and not now.is_modelled:  # what its volatility did unseen is no move of this interval
+        if leg.is_lost and not (deep or now).is_modelled:  # what was not seen is no move of this interval
             end = end._replace(vol=start.vol)
             self._is_found = True
         paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
