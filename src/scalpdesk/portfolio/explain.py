@@ -237,11 +237,12 @@ class PnlExplain:
             mark = exact_price(mark_price(quote))
             # NaN equals nothing
             half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
-            fair = self._fair(quote.instrument_id)
-            if fair is not None:
+            fair, in_coin = self._fair(quote.instrument_id), self._decimals == COIN_DECIMALS
+            # a deep leg that trades at better than its value was worth more: no cost is below nothing
+            if fair is not None and (in_coin or units * (price - fair) >= 0):
                 self.details["mark_noise"] += float(units * (mark - fair))
                 mark = fair
-                if self._decimals != COIN_DECIMALS:  # a deep leg's quote is wider than what it costs
+                if not in_coin:  # a deep leg's quote is wider than what it costs
                     half_spread = abs(price - mark)
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
