@@ -237,10 +237,14 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
                 return False
             return to_ns(datetime.fromisoformat(desk["now"])) > slowed_ns
 
-        wait_until(is_quiet, 1.0)
-        exchange.speed(0)
-        wait_until(lambda: _agree_on_cash(exchange, folder), 0.1)  # answers under way have arrived
-        time.sleep(1.5)  # a last round of reconciliation
+        while True:
+            wait_until(is_quiet, 1.0)
+            exchange.speed(0)
+            wait_until(lambda: _agree_on_cash(exchange, folder), 0.1)  # answers under way have arrived
+            time.sleep(1.5)  # a last round of reconciliation
+            if is_quiet():
+                break
+            exchange.speed(1)  # the last quote called for a hedge: a market that stands still fills none
         os.kill(pid, signal.SIGTERM)
     except BaseException:
         with suppress(ProcessLookupError):
