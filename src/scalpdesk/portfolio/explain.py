@@ -237,12 +237,11 @@ class PnlExplain:
             mark = exact_price(mark_price(quote))
             # NaN equals nothing
             half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
-            fair, in_coin = self._fair(quote.instrument_id), self._decimals == COIN_DECIMALS
-            # a deep leg that trades at better than its value was worth more: no cost is below nothing
-            if fair is not None and (in_coin or units * (price - fair) >= 0):
+            fair = self._fair(quote.instrument_id)
+            if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
                 mark = fair
-                if not in_coin:  # a deep leg's quote is wider than what it costs
+                if self._decimals != COIN_DECIMALS:  # a deep leg's quote is wider than what it costs
                     half_spread = abs(price - mark)
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
@@ -264,6 +263,12 @@ class PnlExplain:
         valuation = self._delta_engine.value(instrument_id, self._last_ns)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0:
             return None
+        if (
+            is_deep
+            and valuation.years > 1.0 / DAYS_PER_YEAR
+            and self._delta_engine.is_carry_assumed(contract)
+        ):
+            return None  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
         if leg is not None and is_deep:
             deep = self._deep(self._terms[instrument_id], valuation, self._last_ns, leg)
             return None if deep is None else Decimal(f"{valuation.greeks_at(deep.vol).price:.6f}")
