@@ -64,7 +64,7 @@ class DeadBand:
 
     name = "dead-band"
 
-    def __init__(self, pivot_half_ticks, slope_tenths, band, skips_ahead):
+    def __init__(self, pivot_half_ticks, slope_tenths, band, *, skips_ahead=False):
         self.skips_ahead = skips_ahead
         self.pivot_half_ticks = pivot_half_ticks
         self.slope_tenths = slope_tenths
@@ -128,7 +128,7 @@ def main():
         int(quotes["pivot_half_ticks"]),
         int(quotes["delta_tenths_per_half_tick"]),
         float(quotes["band_shares"]),
-        arguments.skip_ahead,
+        skips_ahead=arguments.skip_ahead,
     )
     journal = None
     if arguments.journal is not None:
