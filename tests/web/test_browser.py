@@ -238,7 +238,7 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
             playwright.expect(shown.locator("main")).to_contain_text("No desk listens for", timeout=20_000)
             shown.get_by_role("button", name="Acknowledge").first.click()
             playwright.expect(shown.locator("main")).to_contain_text("operator on the dashboard")
-            playwright.expect(banner).not_to_contain_text("ALARM")
+            playwright.expect(banner).not_to_contain_text("ALARM", timeout=20_000)
     finally:
         desk.kill()
         desk.wait(10)
