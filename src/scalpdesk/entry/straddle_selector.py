@@ -224,9 +224,7 @@ class StraddleSelector:
         best = min(ranked, key=lambda item: item[0])[1] if ranked else None
         return Selection(best, len(ranked), removed)
 
-    def _within_window(
-        self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]
-    ) -> "_Window":
+    def _within_window(self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]) -> _Window:
         config = self._config
         today = to_new_york(now_ns).date()
         window = self._window
@@ -246,7 +244,7 @@ class StraddleSelector:
         removed[wanted] = len(pairs) - len(window.pairs)
         return window
 
-    def _with_open_interest(self, window: "_Window", market: MarketView, removed: dict[str, int]) -> Places:
+    def _with_open_interest(self, window: _Window, market: MarketView, removed: dict[str, int]) -> Places:
         least = self._config.min_open_interest
         known, places = market.open_interest, np.arange(len(window.pairs))
         if least >= 0:
@@ -259,7 +257,7 @@ class StraddleSelector:
         return places
 
     def _with_quotes(
-        self, window: "_Window", places: Places, market: MarketView, now_ns: int, removed: dict[str, int]
+        self, window: _Window, places: Places, market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> Places:
         legs = window.numbers[:, places].ravel()
         table = market.table(legs)
@@ -279,7 +277,7 @@ class StraddleSelector:
 
     def _near_the_money(
         self,
-        window: "_Window",
+        window: _Window,
         places: Places,
         delta_engine: OptionValuer,
         spot: float,
@@ -309,7 +307,7 @@ class StraddleSelector:
         return found
 
     def _near_enough_delta(
-        self, window: "_Window", places: Places, delta_engine: OptionValuer, spot: float, now_ns: int
+        self, window: _Window, places: Places, delta_engine: OptionValuer, spot: float, now_ns: int
     ) -> list[StraddlePair]:
         """Drop straddles whose delta is beyond the largest by far at the volatility at the money.
 
