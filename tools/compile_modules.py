@@ -22,8 +22,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements" / "compile.lock"
+LOOKUPS = ROOT / "tools" / "cached_lookups.h"
+"""How the compiled modules look up attributes of what is not compiled, and globals."""
 MODULES = [
     "backtesting.runner",
+    "engine.admission",
     "engine.desk",
     "engine.timers",
     "engine.trading_engine",
@@ -31,6 +34,7 @@ MODULES = [
     "marketdata.latest_quotes",
     "marketdata.quotes",
     "marketdata.state",
+    "orders.order",
     "orders.order_manager",
     "portfolio.delta_engine",
     "portfolio.explain",
@@ -40,6 +44,7 @@ MODULES = [
     "portfolio.positions",
     "portfolio.strike_vols",
     "pricing.scalar",
+    "risk.caps",
     "risk.checks",
     "risk.counters",
     "risk.gate",
@@ -68,7 +73,8 @@ def main() -> None:
     os.environ["PURE_PYTHON"] = ""
     from scalpdesk.core import compiled
 
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + LOCK.read_bytes()).hexdigest()
+    parts = (Path(__file__), LOCK, LOOKUPS)
+    recipe = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
     folder = compiled.compiled_folder()
     if compiled.MODULES.files and (folder / ".recipe").read_text(encoding="ascii") == recipe:
         print(f"{len(compiled.MODULES.files)} compiled modules are up to date")
@@ -148,12 +154,20 @@ def _build(scratch: Path) -> None:
     ]
     # the runtime of mypyc and of each module apart: two processors compile them
     program = f"""
+import re
+from pathlib import Path
 from mypyc.build import mypycify
 from setuptools import setup
 files = {files}
 modules = mypycify(
     {options} + files, only_compile_paths=files, opt_level="2", debug_level="0", multi_file=True
 )
+for source in Path("build").rglob("__native*.c"):
+    text = source.read_text(encoding="utf-8")
+    own = re.match(r'(#include .*\\n)+', text)[0]
+    source.write_text(text.replace(own, own + '#include "{LOOKUPS.name}"\\n', 1), encoding="utf-8")
+for module in modules:
+    module.include_dirs.append({str(LOOKUPS.parent)!r})
 setup(name="scalpdesk-compiled", packages=[], ext_modules=modules,
       script_args=["build_ext", "--build-lib", "out", "-j", "2"])
 """

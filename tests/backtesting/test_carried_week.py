@@ -87,7 +87,7 @@ def week():
             seen.append(state)
         return outputs
 
-    handle, run.runner._handle = engine.handle, watch
+    handle, engine.handle = engine.handle, watch
     run.runner.run()
     cash.append(float(engine.desk.account.cash))
     return tape, seen, cash, dividends, engine

@@ -1,5 +1,6 @@
 """A backtest over sessions that is killed and resumed ends as one that never was."""
 
+import gc
 import os
 import signal
 import time
@@ -25,6 +26,20 @@ def settings():
 @pytest.fixture(scope="module")
 def tape(settings):
     return load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=NEXT, seed=1)
+
+
+def test_a_run_that_fails_leaves_the_garbage_collector_as_it_found_it(settings, tape):
+    before, seen = gc.get_threshold(), []
+
+    def fail(run, now_ns):
+        del run, now_ns
+        seen.append(gc.get_threshold())
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run_backtest(settings, tape, ManualClock(1), seed=1, observer=fail)
+    assert seen == [(*before[:2], 200)]
+    assert gc.get_threshold() == before
 
 
 def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape, tmp_path, monkeypatch):

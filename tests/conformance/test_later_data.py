@@ -42,7 +42,7 @@ def decisions(tape, loaded, end_ns):
         made.extend(one for one in outputs if isinstance(one, Decision))
         return outputs
 
-    handle, run.runner._handle = engine.handle, watch
+    handle, engine.handle = engine.handle, watch
     for now_ns in run.runner.steps():
         if now_ns >= end_ns:
             break

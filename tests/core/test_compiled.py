@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import subprocess
+import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -139,3 +141,98 @@ def test_a_struct_with_options_that_are_not_inherited_is_refused(tool):
     source = "import msgspec\n\n\nclass Keys(msgspec.Struct, frozen=True, kw_only=True):\n    units: int\n"
     with pytest.raises(ValueError, match="leave its module out"):
         tool._keep_struct_options(source, {})
+
+
+PROBE = """
+#include "cached_lookups.h"
+static PyObject *attribute(PyObject *module, PyObject *const *given, Py_ssize_t count) {
+    return CPyObject_GetAttr(given[0], given[1]);
+}
+static PyObject *item(PyObject *module, PyObject *const *given, Py_ssize_t count) {
+    return CPyDict_GetItem(given[0], given[1]);
+}
+static PyMethodDef methods[] = {
+    {"attribute", (PyCFunction)attribute, METH_FASTCALL}, {"item", (PyCFunction)item, METH_FASTCALL}, {NULL}
+};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "probe", NULL, -1, methods};
+PyMODINIT_FUNC PyInit_probe(void) { return PyModule_Create(&definition); }
+"""
+RUNTIME = """
+#include <Python.h>
+#define CPyObject_GetAttr PyObject_GetAttr
+static PyObject *CPyDict_GetItem(PyObject *dict, PyObject *key) { return PyObject_GetItem(dict, key); }
+"""
+
+
+@pytest.fixture(scope="module")
+def lookups(tool, tmp_path_factory):
+    """The look-ups of the compiled modules, called from Python."""
+    if tool._missing():
+        pytest.skip(tool._missing())
+    folder = tmp_path_factory.mktemp("probe")
+    (folder / "probe.c").write_text(PROBE, encoding="ascii")
+    (folder / "CPy.h").write_text(RUNTIME, encoding="ascii")
+    paths = (folder, tool.LOOKUPS.parent, sysconfig.get_path("include"))
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", *(f"-I{path}" for path in paths), "probe.c", "-o", "probe.so"],
+        cwd=folder,
+        check=True,
+    )
+    spec = importlib.util.spec_from_file_location("probe", folder / "probe.so")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_kept_attribute_is_that_of_the_object_and_its_class_as_they_are(lookups):
+    class Lot:
+        __slots__ = ("price", "units")
+
+    class Frozen(msgspec.Struct, frozen=True, gc=False):
+        units: int
+
+    one, other = Lot(), Lot()
+    one.units, other.units = 5, 7
+    assert [lookups.attribute(lot, "units") for lot in (one, other, one, Frozen(9))] == [5, 7, 5, 9]
+    one.units = 6
+    assert lookups.attribute(one, "units") == 6
+    del one.units
+    with pytest.raises(AttributeError, match="units"):
+        lookups.attribute(one, "units")
+    assert lookups.attribute(other, "units") == 7
+    Lot.units = property(lambda lot: -1)  # what a slot was, something else is now
+    assert lookups.attribute(other, "units") == -1
+    Lot.__getattribute__ = lambda lot, name: name.upper()
+    assert lookups.attribute(other, "price") == "PRICE"
+
+
+def test_what_is_no_slot_is_looked_up_each_time(lookups):
+    class Book:
+        depth = 1
+
+        def __getattr__(self, name):
+            return f"no {name}"
+
+    book = Book()
+    assert [lookups.attribute(book, "depth") for _ in range(3)] == [1, 1, 1]
+    book.depth = 2
+    assert [lookups.attribute(book, "depth") for _ in range(3)] == [2, 2, 2]
+    assert lookups.attribute(book, "width") == "no width"
+    for number in range(3_000):  # more than are kept, and names that are made as they are asked for
+        assert lookups.attribute(book, f"width{number}") == f"no width{number}"
+    assert lookups.attribute(lookups, "item") is lookups.item
+
+
+def test_a_kept_global_is_what_the_dict_holds_now(lookups):
+    names = {"tick": 1}
+    assert [lookups.item(names, "tick") for _ in range(3)] == [1, 1, 1]
+    names["tick"] = 2
+    assert lookups.item(names, "tick") == 2
+    names["lot"] = 100
+    assert (lookups.item(names, "tick"), lookups.item(names, "lot")) == (2, 100)
+    del names["tick"]
+    with pytest.raises(KeyError, match="tick"):
+        lookups.item(names, "tick")
+    for _ in range(3_000):  # another dict at the same place in memory is another dict
+        assert lookups.item({"tick": object()}, "tick").__class__ is object
+    assert lookups.item({1: "one", "a b": 3}, 1) == "one"

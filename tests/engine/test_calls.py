@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 47)
-STRADDLE = (181, 166)
+STRADDLE = (177, 158)
 WHOLE_TRIP = (68, 62)
-STRADDLE_DECISION = (109, 118)
+STRADDLE_DECISION = (107, 114)
 """Python calls and C calls."""
 
 

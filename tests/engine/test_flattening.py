@@ -403,3 +403,21 @@ def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
     assert cancel.client_order_id == sale.client_order_id
     (again,) = flattener.step(later, line, [], quotes, RiskLimits()).orders
     assert (sale.limit_price, again.limit_price) == (D("0.01"), D("19.00"))
+
+
+@pytest.mark.parametrize(
+    ("held", "bid", "ask", "sent"),
+    [
+        (10, 499.5, 500.5, [("sell", D("499.5"))]),
+        (10, 0.0, 500.5, []),  # no limit can be named
+        (10, NAN, 500.5, []),
+        (-10, 499.5, 0.0, []),
+        (-10, 0.0, 500.5, [("buy", D("500.5"))]),
+    ],
+)
+def test_shares_are_unwound_at_a_limit_only_at_a_price_above_zero(held, bid, ask, sent):
+    lines = [ClosingLine("", 0, D(held))]
+    quotes = {0: quote(0, NOW, bid, ask)}
+    limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
+    step = Flattener(straddle_book(500)).step(NOW, lines, (), quotes, limits)
+    assert [(one.side.value, one.limit_price) for one in step.orders] == sent

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -86,7 +87,7 @@ def test_a_price_move_wakes_at_the_same_quotes(steps, change, heartbeat, filters
     plain, quick = made(), made()
     woken, judged = called_in_bulk(quick, rows, stops)
     assert woken == called_one_by_one(plain, rows)
-    assert plain.quiet() == quick.quiet()._replace(filters=plain.quiet().filters)
+    assert plain.quiet() == replace(quick.quiet(), filters=plain.quiet().filters)
     averages = [[item.average for item in each.quiet().filters] for each in (plain, quick)]
     assert averages[0] == averages[1]
     assert {at for at, _ in woken} <= set(judged)
@@ -116,7 +117,7 @@ def test_quotes_are_passed_over_up_to_a_row_and_before_an_instant():
     assert own.pass_over(2, 6, 2**62, wide, 2**62, S, (0.0, 1.0))[0] == 6
     assert own.pass_over(2, 10, 1 + 5 * S, wide, 2**62, S, (0.0, 1.0))[0] == 4
     assert own.pass_over(2, 10, 2**62, wide, 2**62, S, (0.0, 1.0))[0] == 7
-    assert own.pass_over(2, 10, 2**62, wide._replace(high=500.01), 2**62, S, (0.0, 1.0))[0] == 2
+    assert own.pass_over(2, 10, 2**62, replace(wide, high=500.01), 2**62, S, (0.0, 1.0))[0] == 2
 
 
 @given(STEPS.filter(lambda steps: len(steps) > 1), st.integers(1, 79))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.risk.counters import MOST_KEPT, OrderCounters
+from scalpdesk.risk.counters import FEWEST_ANSWERS, MOST_KEPT, OrderCounters
 
 S = 10**9
 FLAT, LONG = Decimal(0), Decimal(5)
@@ -88,3 +88,32 @@ def test_what_has_left_its_window_is_not_kept_without_end():
         counters.note_order(at * S, FLAT)
         counters.note_cancel(at * S)
     assert max(len(counters.orders_ns), len(counters.cancels_ns)) <= MOST_KEPT
+
+
+def test_the_fraction_of_rejections_is_of_the_answers_within_the_window():
+    counters = OrderCounters(reject_window_seconds=20.0)
+    answers = [True, True, False, True] + [False] * (FEWEST_ANSWERS - 5)
+    for at, rejected in enumerate(answers):
+        counters.note_answer(at * S, rejected=rejected)
+    assert counters.rejected_fraction() is None  # one answer too few
+    counters.note_answer(len(answers) * S, rejected=False)
+    assert counters.rejected_fraction() == 3 / FEWEST_ANSWERS
+    for at in (18, 19):
+        counters.note_answer(at * S, rejected=False)
+    counters.advance(20 * S)  # the first answer, a rejection, has left
+    assert counters.rejected_fraction() == 2 / (FEWEST_ANSWERS + 1)
+    counters.advance(21 * S)
+    assert counters.rejected_fraction() == 1 / FEWEST_ANSWERS
+
+
+def test_counts_are_cleared_of_what_is_old_once_there_are_many():
+    counters = OrderCounters()
+    for note, kept in (
+        (counters.note_order, counters.orders_ns),
+        (counters.note_cancel, counters.cancels_ns),
+    ):
+        for _ in range(MOST_KEPT):
+            note(0)
+        assert len(kept) == MOST_KEPT
+        note(MINUTE_NS)
+        assert list(kept) == [MINUTE_NS]

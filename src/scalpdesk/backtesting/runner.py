@@ -107,7 +107,6 @@ class BacktestRunner:
         self.sessions_done = 0
         self.tape = tape
         self._engine = engine
-        self._handle = engine.handle
         self._broker = broker
         self._send: Callable[[Any, int], None] = broker.send
         """Takes what is of a type in ``COMMANDS``."""
@@ -207,7 +206,7 @@ class BacktestRunner:
 
     def _run_rows(self, others: list[Event]) -> Iterator[int]:
         """Feed a session's quotes that are waited for, and the other events among them, in order."""
-        rows, handle, broker = self._rows, self._handle, self._broker
+        rows, engine, broker = self._rows, self._engine, self._broker
         working, kept, last = broker.working, broker.broker.ledger.quotes, len(rows)
         copies = self._every_quote
         stamps = [event.ts_recv_ns for event in others]
@@ -244,7 +243,7 @@ class BacktestRunner:
                     if self.journal is not None:
                         self._note_rows()
                         self.journal.add_event(event)
-                outputs = handle(event)
+                outputs = engine.handle(event)
                 if outputs:
                     acted = True
                     self._carry(event, outputs)
@@ -297,12 +296,12 @@ class BacktestRunner:
         own = self._own.get(number)
         if own is None:
             own = self._own[number] = rows.only(number)
-        pass_over, places = self._engine.pass_over, own.rows
+        engine, places = self._engine, own.rows
         at, count = bisect_left(places, rows.upto), len(own)
         stops = [*(bisect_left(places, known) for known in before), count]
         while True:
             stop, until_ns = stops[done], min(self._due_ns, self._next_yield_ns)
-            at = pass_over(rows, own, at, stop, until_ns)
+            at = engine.pass_over(rows, own, at, stop, until_ns)
             if at < stop:
                 row = places[at]
                 at += 1
@@ -401,7 +400,7 @@ class BacktestRunner:
         if self.journal is not None:
             self._note_rows()
             self.journal.add_event(event)
-        outputs = self._handle(event)
+        outputs = self._engine.handle(event)
         if outputs:
             self._carry(event, outputs)
 

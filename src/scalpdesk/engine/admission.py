@@ -297,9 +297,8 @@ class OrderAdmission:
         instruments = self._desk.instruments.by_id
         lines: list[BookLine] = []  # loops instead of comprehensions: each of those costs a call
         for number, position in self._desk.positions.positions.items():
-            quantity = position.quantity
-            if quantity:
-                lines.append((number, instruments[number], float(quantity)))
+            if position.quantity:
+                lines.append((number, instruments[number], position.float_quantity))
         for order in self._desk.orders.live.values():
             if counts_exits or order.submitted.purpose not in EXITS:
                 number = order.submitted.instrument_id

@@ -150,7 +150,9 @@ class Desk:
         known = self._safe_of
         if known[0] is cash and known[1] is self._units_of and known[2] == number and known[3] == least:
             return self._safe_prices
-        spare, units, prices = float(cash) - least, self._units[0], NO_PRICE
+        if cash is not self._cash_of:
+            self._cash_of, self._cash = cash, float(cash)
+        spare, units, prices = self._cash - least, self._units[0], NO_PRICE
         if not units and spare > 0.0:
             prices = ANY_PRICE
         elif len(units) == 1 and units[0][0] == number and math.isfinite(units[0][1]):
@@ -170,7 +172,7 @@ class Desk:
             for position in held:
                 is_option = type(self.instruments.by_id[position.instrument_id]) is OptionContract
                 # of an inverse contract there is no such sum: it is always near
-                units = math.nan if position.contract_usd else float(position.quantity) * position.multiplier
+                units = math.nan if position.contract_usd else position.float_quantity * position.multiplier
                 self._units[is_option and units > 0.0].append((position.instrument_id, units))
         return self._near_loss_nav
 

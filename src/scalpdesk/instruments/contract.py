@@ -310,6 +310,8 @@ def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
 class Instruments:
     """Instruments of a run; ids, which events refer to, count up from 0 in the order of adding."""
 
+    __slots__ = ("_id_by_symbol", "by_id")
+
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
         self.by_id: list[Instrument] = []
         """All instruments by id; an attribute, because hot paths read it without a call."""
@@ -354,6 +356,10 @@ class Instruments:
                 nearest=nearest_name(symbol, self._id_by_symbol),
             )
         return found
+
+    def find(self, symbol: str) -> InstrumentId | None:
+        """Return the id of ``symbol``; None when the run has no such instrument."""
+        return self._id_by_symbol.get(symbol)
 
     def __getitem__(self, instrument_id: InstrumentId) -> Instrument:
         return self.by_id[instrument_id]

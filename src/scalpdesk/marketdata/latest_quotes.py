@@ -21,6 +21,7 @@ from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 
 Floats = NDArray[np.float64]
+NO_AVERAGES: Floats = np.zeros((0, 3))
 
 
 class QuoteTable(NamedTuple):
@@ -64,7 +65,7 @@ class InstrumentRows:
         self.rows = rows
         self._columns = ts_ns, bid, ask
         self._fields: tuple[Any, Any, Any] = (ts_ns.data, bid.data, ask.data)
-        self._averages = [np.zeros((0, 3))]
+        self._averages = [NO_AVERAGES]
         """Of so many filters: average (NaN before the first quote), bound of what is learnt, and tick."""
 
     def __len__(self) -> int:
@@ -109,16 +110,17 @@ class InstrumentRows:
         locked
             How many of them had a bid equal to the ask.
         """
-        filters = quiet.filters
-        while len(self._averages) <= len(filters):
-            self._averages.append(np.zeros((len(self._averages), 3)))
-        averages = self._averages[len(filters)]
-        for place, item in enumerate(filters):
-            average = math.nan if item.average is None else item.average
-            averages[place] = average, item.learn_below, item.tick
+        filters, averages = quiet.filters, NO_AVERAGES
+        if filters:
+            while len(self._averages) <= len(filters):
+                self._averages.append(np.zeros((len(self._averages), 3)))
+            averages = self._averages[len(filters)]
+            for place, item in enumerate(filters):
+                average = math.nan if item.average is None else item.average
+                averages[place] = average, item.learn_below, item.tick
         until_ns = until_ns if until_ns <= quiet.until_ns else quiet.until_ns  # noqa: FURB136 - a call less
         (ts_ns, bid, ask), (safe_low, safe_high) = self._columns, safe
-        upto, due_ns, low, high, locked = first_to_see(
+        found: tuple[int, int, float, float, int] = first_to_see(
             ts_ns,
             bid,
             ask,
@@ -133,10 +135,11 @@ class InstrumentRows:
             safe_low,
             safe_high,
         )
-        for place, item in enumerate(filters):
-            average = float(averages[place, 0])
-            item.average = None if math.isnan(average) else average
-        return upto, due_ns, low, high, locked
+        if filters:
+            for place, item in enumerate(filters):
+                average = float(averages[place, 0])
+                item.average = None if math.isnan(average) else average
+        return found
 
 
 class SessionRows:
@@ -158,6 +161,8 @@ class SessionRows:
         self._odd_rows, self._odd_numbers = odd, columns.instrument_id[odd]
         self._odd_verdicts, self._odd_kinds = _verdicts(bid[odd], ask[odd])
         self._odd_at = 0
+        self._next_odd = int(odd[0]) if len(odd) else len(columns)
+        """Row from which on :meth:`advance` has something to count."""
         is_dropped = np.array([verdict not in KEPT for verdict in self._odd_verdicts], dtype=np.bool_)
         self._invalid = odd[is_dropped[self._odd_kinds]]
         self._latest = np.full(instruments, -1)
@@ -166,17 +171,13 @@ class SessionRows:
         # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
         numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
         self._by_instrument = np.argsort(numbers, kind="stable")
-        counts = np.bincount(columns.instrument_id, minlength=instruments)
-        ends = np.cumsum(counts)
-        self._is_quoted = counts > 0
-        self.quoted: list[int] = np.flatnonzero(self._is_quoted).tolist()
-        self._bounds = dict(
-            zip(
-                self.quoted,
-                zip((ends - counts)[self._is_quoted].tolist(), ends[self._is_quoted].tolist(), strict=True),
-                strict=True,
-            )
-        )
+        numbers = numbers[self._by_instrument]
+        ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
+        starts = [0, *ends[:-1]] if len(numbers) else []
+        self.quoted: list[int] = numbers[starts].tolist()
+        self._is_quoted = np.zeros(instruments, np.bool_)
+        self._is_quoted[self.quoted] = True
+        self._bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
         # a number out of a memoryview costs a third of one out of an array
         self._fields: tuple[Any, ...] = tuple(
             np.ascontiguousarray(column).data
@@ -240,15 +241,17 @@ class SessionRows:
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant or after it (UTC nanoseconds)."""
-        return int(np.searchsorted(self.columns.ts_ns, now_ns, side="left"))
+        return bisect_left(self._fields[1], now_ns)
 
     def advance(self, upto: int, is_handed_over: NDArray[np.bool_], oddities: Counter[str]) -> None:
         """Let the rows before ``upto`` be known; count the imperfect ones of what is not handed over."""
         self.upto = upto
-        first, last = self._odd_at, int(np.searchsorted(self._odd_rows, upto))
-        if last <= first:
+        if upto <= self._next_odd:
             return
+        rows = self._odd_rows
+        first, last = self._odd_at, int(np.searchsorted(rows, upto))
         self._odd_at = last
+        self._next_odd = int(rows[last]) if last < len(rows) else len(self.columns)
         kinds = self._odd_kinds[first:last][~is_handed_over[self._odd_numbers[first:last]]]
         for verdict, count in zip(self._odd_verdicts, np.bincount(kinds).tolist(), strict=False):
             if count:

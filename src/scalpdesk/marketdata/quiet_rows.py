@@ -6,13 +6,15 @@ every event, and the trigger judges it there.
 """
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.marketdata.quotes import SpreadFilter
 
 
-class Quiet(NamedTuple):
+class Quiet(msgspec.Struct, frozen=True, gc=False):
     """Quotes that wake nobody: a mid strictly between two prices, received before an instant."""
 
     low: float

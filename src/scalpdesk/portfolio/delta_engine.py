@@ -720,7 +720,7 @@ class DeltaEngine:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares."""
         total = GreekSum()
         for position in held:
-            units = float(position.quantity) * position.multiplier
+            units = position.float_quantity * position.multiplier
             valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
             if valuation is not None:
                 total.add(units, valuation.greeks)

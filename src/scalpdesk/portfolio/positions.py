@@ -43,6 +43,7 @@ class Position:
         "_trades_priced",
         "contract_usd",
         "fees",
+        "float_quantity",
         "income",
         "instrument_id",
         "multiplier",
@@ -61,6 +62,8 @@ class Position:
         self.multiplier = multiplier
         self.contract_usd = contract_usd
         self.quantity = quantity
+        self.float_quantity = float(quantity)
+        """The quantity, read at each mark: made at each booking, since it costs as much as two exact sums."""
         self.fees = ZERO
         self.income = ZERO
         """Cash that it paid beyond its trades (dividends), in currency."""
@@ -78,6 +81,7 @@ class Position:
     def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Book a trade at a price (currency per unit)."""
         self.quantity += signed_quantity
+        self.float_quantity = float(self.quantity)
         self._trades.append((signed_quantity, price))
 
     def adjust(self, units: Decimal, cost: Decimal = ZERO) -> None:
@@ -88,6 +92,7 @@ class Position:
         self._priced += units
         self._cost += cost / self.multiplier
         self.quantity += units
+        self.float_quantity = float(self.quantity)
         self._base = (self._priced, self._cost, self._realized)
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
@@ -100,6 +105,7 @@ class Position:
             if trades[index] == (signed_quantity, price):
                 del trades[index]
                 self.quantity -= signed_quantity
+                self.float_quantity = float(self.quantity)
                 self._trades_priced = 0
                 self._priced, self._cost, self._realized = self._base
                 return
@@ -525,6 +531,22 @@ def mark_decimal(state: MarketState, position: Position) -> Decimal:
     """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
     value = state.mark(position.instrument_id)
     return position.average_price if value is None else exact_price(value)
+
+
+def earned(number: InstrumentId, held: dict[InstrumentId, Position], state: MarketState) -> Decimal:
+    """Return what an instrument has earned at its mark, in currency: fees and income included."""
+    position = held.get(number)
+    return ZERO if position is None else position.profit(mark_decimal(state, position))
+
+
+def earned_since(
+    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], state: MarketState
+) -> Decimal:
+    """Return what instruments have earned beyond so much ``before``, in currency."""
+    total = ZERO
+    for number, known in before.items():
+        total += earned(number, held, state) - known
+    return total
 
 
 def net_asset_value(account: Account, held: Iterable[Position], state: MarketState) -> Decimal:

@@ -70,12 +70,13 @@ def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
     ids, stamps, count = columns.instrument_id, columns.ts_ns, len(tape.instruments)
     is_last = np.zeros(count, np.int64)
     is_last[list(tape.underlying_ids)] = count
-    rank = ids + is_last[ids]
-    is_later = stamps[1:] != stamps[:-1]
-    if not np.any(~is_later & (rank[1:] < rank[:-1])):
+    same = np.flatnonzero(stamps[1:] == stamps[:-1])  # at the instant of the next row
+    first, second = ids[same], ids[same + 1]
+    if not np.any(second + is_last[second] < first + is_last[first]):
         return columns  # as most tapes are made
+    rank = ids + is_last[ids]
     # one key, nearly sorted: an eighth of the time of np.lexsort
-    instant = np.concatenate(([0], np.cumsum(is_later)))
+    instant = np.concatenate(([0], np.cumsum(stamps[1:] != stamps[:-1])))
     order = np.argsort(instant * (2 * count) + rank, kind="stable")
     return columns.take(order)
 

@@ -15,7 +15,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, is_order_event
 from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
@@ -27,7 +27,8 @@ from scalpdesk.portfolio.positions import (
     Account,
     PositionManager,
     PositionsView,
-    mark_decimal,
+    earned,
+    earned_since,
     net_asset_value,
 )
 from scalpdesk.portfolio.sub_books import SubBooks
@@ -197,18 +198,12 @@ class WritableDeskView:
 
     def begin_trade(self, instrument_ids: Iterable[InstrumentId]) -> TradeStart:
         """Return where a trade in these instruments starts: what each has earned before it."""
-        return TradeStart({number: self._earned(number) for number in instrument_ids})
+        held = self.positions.positions
+        return TradeStart({number: earned(number, held, self.market) for number in instrument_ids})
 
     def trade_pnl(self, trade: TradeStart) -> Decimal:
         """Return the P&L of a trade at the current marks, fees and dividends included, in currency."""
-        total, earned = ZERO, self._earned
-        for number, before in trade.earned.items():
-            total += earned(number) - before
-        return total
-
-    def _earned(self, instrument_id: InstrumentId) -> Decimal:
-        position = self.positions.positions.get(instrument_id)
-        return ZERO if position is None else position.profit(mark_decimal(self.market, position))
+        return earned_since(trade.earned, self.positions.positions, self.market)
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""

@@ -123,7 +123,7 @@ class _VolWatch:
         both = None if self.has_closed else self._shared.quiet()
         if both is None:
             return None
-        return both._replace(until_ns=min(both.until_ns, self._frames.quiet_until_ns()))
+        return msgspec.structs.replace(both, until_ns=min(both.until_ns, self._frames.quiet_until_ns()))
 
     def passed(self, low: float, high: float, last: float) -> None:
         self._frames.add_range(low, high, last)

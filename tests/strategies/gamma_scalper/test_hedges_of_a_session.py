@@ -32,7 +32,7 @@ def hedges(day, *overrides):
         )
         return outputs
 
-    handle, run.runner._handle = engine.handle, watch
+    handle, engine.handle = engine.handle, watch
     run.runner.run()
     return made
 

@@ -277,7 +277,7 @@ def test_a_reconstructed_day_is_scaled_by_its_edge(day, forecast, until, straddl
         found.extend(one for one in decisions(outputs) if one.reasons[0].startswith("scale"))
         return outputs
 
-    handle, run.runner._handle = engine.handle, watch
+    handle, engine.handle = engine.handle, watch
     end_ns = new_york_ns(day, time.fromisoformat(until))
     for now_ns in run.runner.steps():
         if now_ns >= end_ns:

@@ -47,7 +47,7 @@ def run(strategy: str, day: str, folder: Path) -> tuple[dict[str, Decimal], list
         modes.extend(one for one in outputs if isinstance(one, Decision) and one.kind == "mode")
         return outputs
 
-    made.runner._handle = watch  # type: ignore[assignment]
+    engine.handle = watch  # type: ignore[method-assign, assignment]
     books = engine.desk.books
     assert books is not None
     for now_ns in made.runner.steps():

@@ -58,4 +58,4 @@ def displayed(resting: Resting, quote: QuoteEvent) -> Decimal:
     if not size > 0:
         return resting.leaves
     shown, leaves = int(size), resting.leaves
-    return leaves if float(leaves) <= shown else Decimal(shown)  # a float is compared in half the time
+    return leaves if leaves <= shown else Decimal(shown)
