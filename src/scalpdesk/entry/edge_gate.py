@@ -110,13 +110,16 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
         return max(horizon_level(market_level, years, horizon, forecast, implied), _VOL_STEP)
 
     def vol_of(target: float) -> float:
-        moved = shifted_smile(inputs.smile, years, target, level=level, shift=inputs.shift)
+        moved = shifted_smile(
+            inputs.smile, years, target, level=level, shift=inputs.shift, own_level=market_level
+        )
         return float(moved(at)[0])
 
     target, implied_vol = target_of(forecast_vol), float(inputs.smile(at)[0])
     shifted_vol = vol_of(target)
-    step = min(_VOL_STEP, 0.5 * target)
-    slope = (inputs.value(vol_of(target + step)) - inputs.value(vol_of(target - step))) / (2.0 * step)
+    step, slope = min(_VOL_STEP, 0.5 * target), 0.0
+    if stderr:
+        slope = (inputs.value(vol_of(target + step)) - inputs.value(vol_of(target - step))) / (2.0 * step)
     # only the variance to the horizon is the forecast's
     to_target = forecast_vol * horizon / (target * years)
     mid = inputs.value(implied_vol) if inputs.mid is None else inputs.mid

@@ -399,7 +399,7 @@ class PnlExplain:
     def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
         instrument_id = position.instrument_id
-        units = float(position.quantity) * position.multiplier
+        units = position.float_quantity * position.multiplier
         contract = self._instruments.by_id[instrument_id]
         mark, valuation = marked
         if mark is not None and type(contract) is not OptionContract:
@@ -629,7 +629,7 @@ class PnlExplain:
             if not quantity:
                 continue
             multiplier = position.multiplier
-            units = float(quantity) * multiplier
+            units = position.float_quantity * multiplier
             mark, valuation = state.mark(instrument_id), None
             if type(self._instruments.by_id[instrument_id]) is OptionContract:
                 valuation = self._delta_engine.value(instrument_id, now_ns)

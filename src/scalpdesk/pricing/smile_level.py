@@ -101,7 +101,13 @@ def level_of(smile: Smile, years: float, level: Level) -> float:
 
 
 def shifted_smile(
-    smile: Smile, years: float, wanted: float, *, level: Level = "swap", shift: Shift = "standardised"
+    smile: Smile,
+    years: float,
+    wanted: float,
+    *,
+    level: Level = "swap",
+    shift: Shift = "standardised",
+    own_level: float | None = None,
 ) -> Smile:
     """Return the smile moved so that its level is another, the skew kept.
 
@@ -118,6 +124,8 @@ def shifted_smile(
     shift
         ``standardised``: ``f·σ(k/f)``, which keeps a smile free of arbitrage so; ``parallel``: the same is
         added everywhere.
+    own_level
+        Of ``smile``, where it is known already.
 
     Notes
     -----
@@ -135,8 +143,8 @@ def shifted_smile(
 
     amount, moved = 1.0 if is_factor else 0.0, smile
     before: tuple[float, float] | None = None
+    found = level_of(smile, years, level) if own_level is None else own_level
     for _ in range(_ROUNDS):
-        found = level_of(moved, years, level)
         if abs(found - wanted) <= _NEAR * wanted:
             break
         if before is None or found == before[1]:
@@ -145,6 +153,7 @@ def shifted_smile(
             step = (wanted - found) * (amount - before[0]) / (found - before[1])
         before, amount = (amount, found), amount + step
         moved = moved_by(amount)
+        found = level_of(moved, years, level)
     return moved
 
 
