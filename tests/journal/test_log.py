@@ -58,13 +58,16 @@ def test_commands_are_on_disk_before_add_outputs_returns(tmp_path, header, scrip
         assert len(synced) == 1  # a timer is no command
 
 
-def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypatch):
-    monkeypatch.setattr(log, "BATCH_EVENTS", 10)
+@pytest.mark.parametrize(
+    ("durability", "limit"), [("none", "BATCH_EVENTS"), ("commands", "DURABLE_BATCH_EVENTS")]
+)
+def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypatch, durability, limit):
+    monkeypatch.setattr(log, limit, 10)
     events = [quote(step) for step in range(25)]
-    with JournalWriter.create(tmp_path / "r", header, durability="none") as writer:
+    with JournalWriter.create(tmp_path / "r", header, durability=durability) as writer:
         for event in events:
             writer.add_event(event)
-        assert writer.totals.events == 20
+        assert writer.totals.events == 20  # a command would wait for five to be encoded
     steps = list(JournalReader(tmp_path / "r").steps())
     assert [len(step[0]) for step in steps] == [10, 10, 5]
     assert [event for step in steps for event in step[0]] == events

@@ -5,7 +5,7 @@ import pytest
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import OperatorEvent
-from scalpdesk.journal import codec, frames
+from scalpdesk.journal import codec, frames, log
 from scalpdesk.journal.codec import JournalSeal, JournalTotals, encode_events, encode_seal
 from scalpdesk.journal.frames import FRAME_BYTES, GENESIS, SEGMENT_BYTES, RecordKind
 from scalpdesk.journal.log import JournalWriter
@@ -97,6 +97,13 @@ def test_a_write_cut_inside_room_set_aside_is_a_torn_tail(run_dir):
         assert reader.recovered.position == last.position
 
 
+@pytest.fixture
+def whole_batches(monkeypatch):
+    """Let a hundred quotes be one record, longer than a sector of the disk."""
+    monkeypatch.setattr(log, "DURABLE_BATCH_EVENTS", 1_000)
+
+
+@pytest.mark.usefixtures("whole_batches")
 def test_a_sector_that_never_reached_the_disk_is_a_torn_tail(tmp_path, header, quote):
     run_dir = tmp_path / "r"
     with JournalWriter.create(run_dir, header) as writer:
@@ -112,7 +119,7 @@ def test_a_sector_that_never_reached_the_disk_is_a_torn_tail(tmp_path, header, q
 
 
 @pytest.fixture
-def two_records_in_one_write(tmp_path, header, quote, script):
+def two_records_in_one_write(whole_batches, tmp_path, header, quote, script):
     """A run whose last write held 100 quotes and an order; returns the folder and both frames."""
     writer = JournalWriter.create(tmp_path / "r", header)
     for step in range(100):

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -157,3 +158,138 @@ def test_the_start_up_heartbeat_goes_on_while_the_loop_stands_still():
     assert set(beats) == {"startup-heartbeat"}
     assert count == len(beats)
     assert not any(thread.name == "startup-heartbeat" for thread in threading.enumerate())
+
+
+# the channel's beginning, and its end while another one starts ------------------------------------------
+
+
+def channel(tmp_path, text, *, more=""):
+    program = f"import sys, time; sys.stdout.write({text!r}); sys.stdout.flush(); {more}"
+    return HeartbeatChannel([sys.executable, "-c", program], {}, tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "value"),
+    [
+        ("rea", "does not come up; nothing was sent", "rea"),  # it ended in the middle of its line
+        ('{"what":"no keys"}\n', "does not come up; nothing was sent", '{"what":"no keys"}'),
+        ("", r"not ready within 60 s, or ended; nothing was sent", None),
+        ("x" * 9_000 + "\n", "does not come up", "x" * 9_000),  # longer than one read
+    ],
+)
+def test_a_start_that_fails_names_the_log_and_what_the_program_wrote(tmp_path, text, message, value):
+    line = channel(tmp_path, text)
+    with pytest.raises(StopError, match=message) as refused:
+        line.wait_until_ready()
+    assert (refused.value.where, refused.value.value) == (str(tmp_path / "log"), value)
+    line.kill()
+
+
+def test_a_line_that_comes_in_parts_is_read_whole(tmp_path):
+    line = channel(tmp_path, "re", more="time.sleep(0.05); print('ady')")
+    line.wait_until_ready()
+    line.kill()
+
+
+def test_nothing_is_written_after_the_end_and_an_end_after_a_kill_does_nothing(tmp_path):
+    line = channel(tmp_path, "ready\n", more="sys.exit(len(sys.stdin.readlines()))")
+    line.wait_until_ready()
+    line.send(DeskMessage("beat"))
+    line.end(clean=True)
+    line.send(DeskMessage("beat"))
+    line.end(clean=False)
+    assert line.wait(120.0) == 3  # its settings, the beat and one end
+    assert not line.is_alive
+    line.kill()  # lets go of its other pipe
+    killed = channel(tmp_path, "ready\n", more="sys.stdin.read()")
+    killed.kill()
+    killed.end(clean=True)
+    assert not killed.is_alive
+    assert oct((tmp_path / "log").stat().st_mode)[-3:] == "600"
+
+
+class StandIn:
+    """A channel that keeps what it is told."""
+
+    def __init__(self):
+        self.told, self.is_alive = [], True
+
+    def send(self, message):
+        self.told.append(message.kind.value)
+
+    def end(self, *, clean):
+        self.told.append(("end", clean))
+
+    def kill(self):
+        self.told.append("kill")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_the_end_of_a_run_waits_for_a_watchdog_that_is_starting(tmp_path, clean, comes_up):
+    lines, said, may_start = [StandIn(), StandIn()], [], threading.Event()
+
+    def start():
+        if len(lines) == 1:
+            assert may_start.wait(120.0)
+            if not comes_up:
+                raise StopError("no", where="here")
+        return lines.pop(0)
+
+    first, second = lines
+    guard = WatchdogSupervisor(start, lambda *words: said.append(words))
+    guard.begin(tmp_path)
+    first.is_alive = False
+    guard.beat()
+    waited = []
+    join = guard._starting.join
+    guard._starting.join = lambda seconds: (waited.append(seconds), may_start.set(), join(120.0))
+    guard.end(clean=clean)
+    assert waited == [1.0 if clean else 60.0]
+    assert first.told == ["begin", "kill", *([] if comes_up else [("end", clean)])]
+    assert second.told == (["begin", ("end", clean)] if comes_up else [])
+    assert [level for level, _ in said] == ["warning" if comes_up else "alarm"]
+
+
+def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four_times_a_second(monkeypatch):
+    now, refuses = [100.0], [False]
+    monkeypatch.setattr("scalpdesk.live.watchdog.time", SimpleNamespace(monotonic=lambda: now[0]))
+    line, tries, said = StandIn(), [], []
+
+    def start():
+        if refuses[0]:
+            tries.append(now[0] - 100.0)
+            raise StopError("no", where="here")
+        return line
+
+    guard = WatchdogSupervisor(start, lambda *words: said.append(words))
+    for _ in range(9):
+        guard.beat()
+        now[0] += 0.125
+    assert line.told == ["beat"] * 5
+    refuses[0], line.is_alive, now[0] = True, False, 100.0
+    for _ in range(400):
+        guard.beat()
+        if guard._starting is not None:
+            guard._starting.join()
+            guard.beat()
+        now[0] += 0.5
+    assert tries == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0, 183.0]
+    assert said == [("alarm", "the watchdog cannot be started, none runs: no")] * len(tries)
+    assert guard.restarts == 0
+
+
+def test_the_start_up_heartbeat_ends_with_an_alarm_after_five_minutes(monkeypatch):
+    times = iter([0.0, *range(0, 301, 100)])
+    monkeypatch.setattr("scalpdesk.live.watchdog.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("scalpdesk.live.watchdog.BEAT_SECONDS", 0.0)
+    beats, said, over = [], [], threading.Event()
+
+    def notify(*words):
+        said.append(words)
+        over.set()
+
+    with startup_heartbeat(lambda: beats.append(1), notify):
+        assert over.wait(120.0)
+    assert len(beats) == 3  # at 0, 100 and 200 s
+    assert said == [("alarm", "the desk has not started within 300 s: its heartbeat ends")]

@@ -4,20 +4,27 @@ import asyncio
 import os
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import ConfigError, JournalError
-from scalpdesk.core.events import RateEvent
+from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.errors import ConfigError, JournalError, ScalpdeskError
+from scalpdesk.core.events import OperatorEvent, RateEvent
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.recovery import Start
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
 
@@ -119,3 +126,277 @@ def test_a_second_run_beside_a_live_one_names_it_and_leaves_it_alone(
         alive.abandon()
     assert not (folder / "set-aside").exists()
     assert assembly.unfinished_run(plan) == folder
+
+
+# which run is gone on with ----------------------------------------
+
+
+def run_of(plan, number, *, ended=False, **header):
+    """Put a run of the plan into its folder, the later the greater its number."""
+    made = assembly.live_header(plan, Instruments([Equity("SPY")]), dict(DATA), number * 1_000_000_000)
+    data = made.data | header.pop("data", {})
+    made = msgspec.structs.replace(made, data=data, **header)
+    journal = JournalWriter.create(plan.runs_dir / made.run_id, made)
+    journal.add_event(RateEvent(1_500, 1_500, (1.0,), (0.01,)))
+    if ended:
+        journal.close({})
+    else:
+        journal.flush()
+        journal.abandon()
+    return plan.runs_dir / made.run_id
+
+
+def plan_in(tmp_path, **plan):
+    settings = load_settings("gamma-scalper", overrides=[f"desk.runs_dir={tmp_path / 'runs'}"], cwd=tmp_path)
+    return LivePlan(settings, state=tmp_path, **plan)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"venue": "alpaca"},
+        {"mode": "paper"},
+        {"strategy": "zero-dte"},
+        {"data": {"url": "http://127.0.0.1:1"}},
+    ],
+)
+def test_only_a_run_of_the_same_venue_mode_strategy_and_address_is_unfinished_business(tmp_path, other):
+    plan = plan_in(tmp_path)
+    own = run_of(plan, 1)
+    run_of(plan, 2, **other)
+    assert assembly.unfinished_run(plan) == own
+    (own / "set-aside").touch()
+    assert assembly.unfinished_run(plan) is None
+
+
+@pytest.mark.parametrize(("ended", "found"), [((), 2), ((0,), 2), ((2,), None), ((0, 1, 2), None)])
+def test_the_latest_run_alone_is_gone_on_with(tmp_path, ended, found):
+    plan = plan_in(tmp_path)
+    at = {0: 5, 1: 1, 2: 9}  # made in another order than they began in
+    folders = [run_of(plan, at[number], ended=number in ended) for number in range(3)]
+    assert assembly.unfinished_run(plan) == (None if found is None else folders[found])
+
+
+@pytest.mark.parametrize(("damaged", "readable", "found"), [(2, 1, 2), (1, 2, 2), (1, None, 1)])
+def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damaged, readable, found):
+    plan = plan_in(tmp_path)
+    folders = {number: run_of(plan, number) for number in (damaged, readable) if number is not None}
+    segment_path(folders[damaged], 1).write_bytes(b"")
+    (folders[damaged] / SOCKET_NAME).touch()
+    stranger = plan.runs_dir / "99991231-000000-zero-dte-simulated-000000"
+    stranger.mkdir()
+    (stranger / SOCKET_NAME).touch()
+    assert assembly.unfinished_run(plan) == folders[found]
+
+
+@pytest.mark.parametrize(
+    ("how", "exists", "outcome"),
+    [
+        ({}, False, None),
+        ({"set_aside": True}, False, None),
+        ({"resume": True}, False, "there is no unfinished run to go on with"),
+        ({}, True, "a run on this venue did not end; nothing was sent"),
+        ({"resume": True}, True, "the run"),
+        ({"set_aside": True}, True, None),
+    ],
+)
+def test_a_run_is_gone_on_with_only_when_that_is_asked_for(tmp_path, how, exists, outcome):
+    plan = plan_in(tmp_path, **how)
+    folder = run_of(plan, 1) if exists else None
+    if outcome in (None, "the run"):
+        assert assembly._run_to_resume(plan) == (folder if outcome else None)
+    else:
+        with pytest.raises(ConfigError, match=outcome) as refused:
+            assembly._run_to_resume(plan)
+        assert refused.value.where == str(folder or plan.runs_dir)
+    assert exists is False or (folder / "set-aside").exists() is how.get("set_aside", False)
+
+
+def test_a_run_is_not_gone_on_with_by_another_configuration(tmp_path):
+    plan = plan_in(tmp_path, resume=True)
+    folder = run_of(plan, 1, config_hash="0123456789")
+    with pytest.raises(ConfigError, match="not the one that this run began with") as refused:
+        resumed(plan)
+    assert refused.value.where == f"{folder.name}: 01234567"
+    assert refused.value.value == plan.settings.config_hash[:8]
+
+
+@pytest.mark.parametrize(
+    ("commands", "lapsed"),
+    [
+        ([], False),
+        ([("halt", "stop: hold")], True),
+        ([("halt", "by hand")], False),
+        ([("flatten", "stop: flatten")], False),
+    ],
+)
+def test_the_halt_of_an_orderly_stop_is_lifted_by_the_next_start(tmp_path, commands, lapsed):
+    events = [
+        OperatorEvent(1_500, 1_500, OperatorAction(action), reason, "me") for action, reason in commands
+    ]
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,)), *events])
+    found, said = resumed(plan)
+    found.journal.abandon()
+    assert found.start == Start(is_fresh=False, lapsed_stop=lapsed)
+    assert (found.header.run_id, found.events, found.asked) == (folder.name, 1 + len(events), [])
+    assert said == [("info", f"resumed {folder.name}: {1 + len(events)} events replayed")]
+
+
+# the header of a new run ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(0, "0"), (1, "1"), (35, "z"), (36, "10"), (1_295, "zz"), (1_700_000_000, "s44we8")]
+)
+def test_a_second_is_written_to_the_base_36(number, code):
+    assert assembly._code(number) == code
+    assert int(code, 36) == number
+
+
+def test_runs_of_one_second_have_names_and_order_prefixes_of_their_own(tmp_path):
+    plan = plan_in(tmp_path)
+    at_ns = 1_517_841_000_900_000_000  # 2018-02-05 09:30:00.9 in New York
+    base = f"20180205-093000-gamma-scalper-simulated-{plan.settings.config_hash[:6]}"
+    prefix = f"sd{plan.settings.config_hash[:4]}p3olm0"
+    assert int("p3olm0", 36) == 1_517_841_000
+    for suffix, count in (("", ""), ("+2", "2"), ("+3", "3")):
+        header = assembly.live_header(plan, Instruments([Equity("SPY")]), {"a": 1}, at_ns)
+        assert header.run_id == base + suffix
+        assert header.data == {"a": 1, "venue": "simulated", "order_prefix": prefix + count}
+        (plan.runs_dir / header.run_id).mkdir(parents=True)
+    assert (header.strategy, header.venue, header.mode) == ("gamma-scalper", "simulated", "simulated")
+    assert (header.started_ns, header.seed, header.sessions) == (at_ns, None, ())
+    assert header.instruments == (Equity("SPY"),)
+    assert header.config_hash == plan.settings.config_hash
+
+
+# the gateway and the account ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({"url": "http://127.0.0.1:1"}, "--live trades at the venue itself"),
+        ({}, "--live contradicts the configuration"),
+    ],
+)
+def test_live_at_another_address_or_against_the_configuration_is_refused(tmp_path, how, what):
+    plan = plan_in(tmp_path, venue="alpaca", live=True, **how)
+    with pytest.raises(ConfigError, match=what) as refused:
+        assembly._live_token(plan)
+    assert refused.value.value == how.get("url", True)
+    assert assembly._live_token(replace(plan, live=False)) is None
+
+
+def test_a_venue_is_built_with_the_plans_settings(tmp_path, monkeypatch):
+    environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
+    settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
+    built = []
+    monkeypatch.setattr(
+        assembly, "find_venue", lambda name: SimpleNamespace(build=lambda setup: built.append((name, setup)))
+    )
+    plan = LivePlan(settings, venue="alpaca", url="http://127.0.0.1:1")
+    instruments, clock = Instruments([]), ManualClock(5)
+    assembly.build_gateway(plan, instruments, clock)
+    assembly.venue_gateway(plan, instruments, clock, venue="deribit", data_only=True)
+    (name, setup), (other, data) = built
+    section = settings.config.venue
+    assert (name, other) == ("alpaca", "deribit")
+    assert (setup.data_only, data.data_only) == (False, True)
+    assert (setup.instruments, setup.clock, setup.url) == (instruments, clock, plan.url)
+    assert (setup.key.reveal(), setup.secret.reveal()) == ("key-of-a-test", "secret-of-a-test")
+    assert (setup.live_token, setup.options_level, setup.fees) == (None, 2, NO_FEES)
+    assert setup.acceptance_seconds == plan.runner.absent_after_seconds
+    assert setup.heartbeat_seconds == section.heartbeat_seconds
+    shares = load_settings("st0cka", environ=environ, cwd=tmp_path)
+    assembly.venue_gateway(replace(plan, settings=shares), instruments, clock)
+    assert built[-1][1].options_level == 0
+    without = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    with pytest.raises(ConfigError, match="needs a key and a secret"):
+        assembly.build_gateway(replace(plan, settings=without), instruments, clock)
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:8080/v2"])
+def test_an_account_is_locked_by_venue_address_and_id(tmp_path, monkeypatch, url):
+    taken = []
+    monkeypatch.setattr(assembly, "AccountLock", lambda *how: taken.append(how))
+    plan = plan_in(tmp_path, venue="alpaca", url=url)
+    header = SimpleNamespace(run_id="r1", data={"account_id": "a1"})
+    facts = SimpleNamespace(account_id="a1")
+    assembly._take_account(plan, facts, None)
+    assembly._take_account(plan, facts, SimpleNamespace(header=header))
+    where = "alpaca" if url is None else "alpaca-at-127.0.0.1:8080"
+    assert [how[:3] for how in taken] == [(tmp_path, where, "a1")] * 2
+    assert [how[3].run_id for how in taken] == ["a new run", "run r1"]
+    assert {how[3].pid for how in taken} == {os.getpid()}
+    header.data["account_id"] = "a2"
+    with pytest.raises(ConfigError, match="the keys belong to another account") as refused:
+        assembly._take_account(plan, facts, SimpleNamespace(header=header))
+    assert (refused.value.where, refused.value.value) == ("run r1: account a2", "a1")
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_sandbox_begins_with_its_configured_cash_or_with_what_the_journal_has(
+    tmp_path, monkeypatch, resumes
+):
+    connected = []
+    monkeypatch.setattr(assembly, "venue_gateway", lambda *_how, **named: named)
+    monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how))
+    monkeypatch.setattr(assembly, "SandboxGateway", lambda *how: how)
+    plan = plan_in(tmp_path, venue="sandbox")
+    held = SimpleNamespace(instrument_id=3, quantity=Decimal(-2), average_price=Decimal("1.5"))
+    desk = SimpleNamespace(
+        account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])
+    )
+    engine = SimpleNamespace(desk=desk) if resumes else None
+    data, _, clock, hours = assembly.build_gateway(plan, "book", "clock", engine)
+    assert (data, clock) == ({"venue": "alpaca", "data_only": True}, "clock")
+    ((config, instruments, same_hours, cash, positions),) = connected
+    assert (config, instruments, same_hours) == (plan.settings.config, "book", hours)
+    expected = (Decimal(77), {3: (Decimal(-2), Decimal("1.5"))})
+    assert (cash, positions) == (expected if resumes else (config.simulation.starting_cash, {}))
+
+
+@pytest.mark.parametrize("day", [None, date(2018, 2, 6)])
+def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_at_no_price_paid(
+    tmp_path, monkeypatch, day
+):
+    loaded, connected = [], []
+    book = Instruments([Equity("SPY")])
+    tape = SimpleNamespace(instruments=book, sessions=(session_on(date(2018, 2, 5)),))
+    monkeypatch.setattr(assembly, "load_market", lambda *how, **named: loaded.append(named) or tape)
+    monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how) or "connection")
+    monkeypatch.setattr(assembly, "gamma_events", lambda *_: ("gamma",))
+    monkeypatch.setattr(assembly, "PlayedSession", lambda *how, exposures: (*how, exposures))
+    monkeypatch.setattr(assembly, "SimulatedGateway", lambda *how, pace: (*how, pace))
+    plan = plan_in(tmp_path, session=day, pace=7.0)
+    monkeypatch.setitem(plan.settings.config.simulation.positions, "SPY", 5)
+    clock = plan.clock
+    played = (tape, "connection", ("gamma",))
+    assert assembly.build_gateway(plan, book, clock) == (played, clock, 7.0)
+    on = day or date(2018, 2, 5)
+    seed = plan.settings.config.simulation.seed
+    assert loaded == [{"underlying": "SPY", "start": on, "end": on, "seed": seed}]
+    assert connected[0][3:] == (plan.settings.config.simulation.starting_cash, {0: (5, 0)})
+    with pytest.raises(ScalpdeskError):
+        assembly.simulated_gateway(replace(plan, session=date(2018, 2, 4)), clock)  # a Sunday
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize("own_folder", [False, True])
+def test_an_armed_desk_trades_with_the_token_of_its_configuration(tmp_path, monkeypatch, own_folder):
+    settings = load_settings("gamma-scalper", overrides=["desk.paper=false"], environ={}, cwd=tmp_path)
+    monkeypatch.setattr(assembly, "token_for", lambda *how: how)
+    monkeypatch.setattr(assembly, "state_dir", lambda environ: "the user's own")
+    plan = LivePlan(settings, venue="alpaca", live=True, state=tmp_path if own_folder else None)
+    folder = tmp_path if own_folder else "the user's own"
+    assert assembly._live_token(plan) == (folder, "alpaca", settings.config_hash)
+
+
+def test_a_run_that_was_set_aside_or_is_damaged_hides_no_other(tmp_path):
+    plan = plan_in(tmp_path)
+    aside, damaged, own = (run_of(plan, number) for number in (1, 2, 3))
+    (aside / "set-aside").touch()
+    segment_path(damaged, 1).write_bytes(b"")
+    assert assembly.unfinished_run(plan) == own

@@ -7,6 +7,7 @@ import selectors
 import stat
 import threading
 from datetime import date, time
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -327,18 +328,61 @@ def test_status_and_why_tell_what_a_desk_does(tmp_path):
     assert [text.split()[0] for text in shown["notices"]] == ["connected", "disconnected"]
     assert shown["mode"] == "ACTIVE"
     assert shown["positions"]["SPY"]["quantity"] == "25"
+    account = bench.engine.desk
+    assert Decimal(shown["session_pnl"]) == Decimal(shown["nav"]) - account.session_equity
+    assert shown["cash"] == str(account.account.cash)
+    assert shown["counters"] == dict(bench.runner.state.counters + bench.core.counters)
+    assert (shown["halted"], shown["orders"], shown["adopted"], shown["quarantine"]) == ([], [], [], [])
+    assert shown["session"] is None  # it has closed
+    bench.runner.state.counters["reconnects"], bench.core.counters["late"] = 3, 2
+    numbers = status(desk.header, desk.runner)["counters"]
+    assert (numbers["reconnects"], numbers["late"]) == (3, 2)
     assert shown["differences"] == []
     assert why(bench.runner, None)["number"] == len(bench.core.decisions)
     assert why(bench.runner, "1")["orders"] == ["t-000001"]
     explained = why(bench.runner, "000002")
     assert explained["order"]["quantity"] == "15"
     assert explained["decision"]["reasons"] == ["want 25"]
-    assert "error" in why(bench.runner, "999")
-    assert "error" in why(bench.runner, "nonsense")
+    newest = len(bench.core.decisions)
+    assert why(bench.runner, "999") == {
+        "error": f"decision 999 is not among the latest {newest}",
+        "nearest": newest,
+    }
+    assert why(bench.runner, "nonsense") == {
+        "error": "no order, or more than one, goes by nonsense",
+        "orders": ["t-000001", "t-000002"],
+    }
+    assert "error" in why(bench.runner, "t-00000")
+    bench.core.decisions.clear()
+    assert why(bench.runner, None) == {"error": "nothing has been decided yet"}
 
 
 async def _in_loop(call):
     return call()
+
+
+def test_an_order_whose_decision_is_no_longer_kept_is_shown_without_it(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 25))
+    assert bench.live() is not None
+    first = bench.core.decisions.popleft()
+    while "t-000001" not in first[1].client_order_ids:
+        first = bench.core.decisions.popleft()
+    shown = why(bench.runner, "t-000001")
+    assert "decision" not in shown
+    assert shown["order"] == {
+        "id": "t-000001",
+        "venue_id": bench.engine.desk.orders.orders["t-000001"].venue_order_id,
+        "symbol": "SPY",
+        "side": "buy",
+        "quantity": "10",
+        "filled": "10",
+        "average": str(bench.engine.desk.orders.orders["t-000001"].average_price),
+        "limit": None,
+        "state": "filled",
+        "purpose": "hedge",
+        "reason": "",
+        "created": from_ns(first[1].ts_ns).isoformat(),
+    }
 
 
 def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_path):
@@ -393,7 +437,6 @@ def waits(monkeypatch):
         (None, [0, 0, 0, 0, None]),  # awake for one second after the message, then without end
         (2.0, [0, 0, 0, 0, 1.25]),  # the rest of what the loop's next timer leaves
         (0.5, [0, 0, 0]),  # a timer is due before that
-        (0.0, [0]),
         (-1.0, [0]),
     ],
 )
@@ -403,6 +446,14 @@ def test_the_loop_stays_awake_after_a_message_and_then_sleeps(waits, timeout, as
     waits[:] = [0.0]  # the message was the first answer; none follows
     assert selector.select(timeout) == []
     assert waits[1:] == asleep
+    selector.close()
+
+
+def test_the_turn_after_a_message_does_not_look_for_the_next_and_the_one_after_it_does(waits):
+    selector = PollingSelector(1.0)
+    assert selector.select(0.0) == ["ready"]
+    assert [selector.select(0.0), selector.select(0.0)] == [[], []]
+    assert waits == [0.0, 0.0]  # asked at the first and at the third
     selector.close()
 
 

@@ -314,3 +314,36 @@ def test_a_repeated_warning_is_said_every_ten_seconds_with_how_often_it_came_mea
     throttle.warn("options", "late", 120.0)
     texts = ["stocks late", "stocks late (2 times more since)", "stocks late", "options late"]
     assert said == [("warning", text) for text in texts]
+
+
+def test_work_that_is_done_is_no_longer_kept_and_work_that_runs_is_ended():
+    watched, ended = Watched(), []
+
+    async def short():
+        await asyncio.sleep(1.0)
+
+    async def fails():
+        raise ValueError("no")
+
+    async def long():
+        try:
+            await asyncio.sleep(100.0)
+        finally:
+            ended.append(asyncio.get_running_loop().time())
+
+    kept = []
+
+    def count():
+        kept.append(len(watched.supervisor._tasks))
+
+    def begin():
+        for name, work in (("short", short()), ("fails", fails()), ("long", long())):
+            watched.supervisor.spawn(name, work)
+        count()
+        watched.loop.call_later(2.0, count)
+
+    watched.run(3.0, begin)
+    assert kept == [3, 1]
+    assert ended == [3.0]
+    assert len(watched.messages) == 1
+    assert watched.supervisor.counters == {"internal_fault": 1}

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from fakes.killing import BUSY, Exchange, plan_for, warm_up
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.live import watchdog_program
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
@@ -67,8 +69,24 @@ def exchange(socket_enabled):
     running.close()
 
 
-def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten, stall_seconds=60.0):
+@pytest.fixture
+def watchdog_pid(tmp_path):
+    """File that takes the watchdog's process id; the process ends with the test, however the test ends."""
+    path = tmp_path / "watchdog.pid"
+    yield path
+    if path.exists():
+        with suppress(ProcessLookupError):
+            os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+def fork_guarded_desk(exchange, plan, folder, pid_file, overrides, *, flatten, stall_seconds=60.0):
     """Start a desk with a watchdog in a child; return its pid."""
+
+    def start():
+        line = start_watchdog(settings, folder / "watchdog.log")
+        pid_file.write_text(str(line._process.pid))
+        return line
+
     pid = os.fork()
     if pid:
         return pid
@@ -85,7 +103,7 @@ def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten, stall_secon
             flatten=flatten,
             state=str(folder / "state"),
         )
-        guard = WatchdogSupervisor(lambda: start_watchdog(settings, folder / "watchdog.log"), lambda *_: None)
+        guard = WatchdogSupervisor(start, lambda *_: None)
         asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=guard))
     finally:
         os._exit(1)
@@ -108,14 +126,16 @@ RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=3600", "hedge.order_tt
 
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how):
+def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, watchdog_pid, how):
     warm_up()
     # every order is filled by half and then rests
     exchange.post("faults", name="partial_fill", times=0, fraction=0.5, seconds=3_600)
     plan = plan_for(exchange, tmp_path, *RESTING)
     # only who hangs is waited for; a desk that is slow must not pass for one
     stall_seconds = 5.0 if how is signal.SIGSTOP else 60.0
-    pid = fork_guarded_desk(exchange, plan, tmp_path, RESTING, flatten=False, stall_seconds=stall_seconds)
+    pid = fork_guarded_desk(
+        exchange, plan, tmp_path, watchdog_pid, RESTING, flatten=False, stall_seconds=stall_seconds
+    )
     exchange.speed(60)
     wait_for(lambda: open_orders(exchange))
     os.kill(pid, how)
@@ -128,10 +148,10 @@ def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how)
 
 
 @pytest.mark.enable_socket
-def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
+def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path, watchdog_pid):
     warm_up()
     plan = plan_for(exchange, tmp_path, *BUSY)
-    pid = fork_guarded_desk(exchange, plan, tmp_path, BUSY, flatten=True)
+    pid = fork_guarded_desk(exchange, plan, tmp_path, watchdog_pid, BUSY, flatten=True)
     exchange.speed(60)
     wait_for(lambda: len(exchange.get("fills")) >= 4)
     os.kill(pid, signal.SIGKILL)
@@ -159,3 +179,97 @@ def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeyp
     with pytest.raises(StopError, match="cannot be reached") as away:
         start_watchdog(orders, tmp_path / "watchdog.log")
     assert away.value.where == url
+
+
+# the program's own steps ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("desk_pid", "parent", "killed"),
+    [(4_242, 4_242, [(4_242, signal.SIGKILL)]), (4_242, 1, []), (1, 1, []), (0, 0, [])],
+)
+def test_only_a_desk_that_is_still_the_parent_is_killed(monkeypatch, desk_pid, parent, killed):
+    found, said = [], []
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    monkeypatch.setattr(os, "kill", lambda *call: found.append(call))
+    watchdog_program.fence(desk_pid, said.append)
+    assert found == killed
+    assert said == [f"the hanging desk (process {pid}) was killed" for pid, _ in killed]
+
+
+def test_a_desk_that_is_gone_already_is_not_said_to_be_killed(monkeypatch):
+    said = []
+
+    def gone(*_):
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "getppid", lambda: 4_242)
+    monkeypatch.setattr(os, "kill", gone)
+    watchdog_program.fence(4_242, said.append)
+    assert said == []
+
+
+def test_messages_move_what_is_known_of_the_desk():
+    watched = Watched()
+    watched.apply(DeskMessage("begin", run_dir="first"))
+    watched.apply(DeskMessage("started"))
+    assert (watched.run_dir, watched.has_begun, watched.has_started) == ("first", True, True)
+    watched.apply(DeskMessage("begin", run_dir="second"))
+    assert (watched.run_dir, watched.has_started) == ("second", False)
+    watched.apply(DeskMessage("sent", order=order("leg"), parent="combo"))
+    watched.apply(DeskMessage("sent"))
+    watched.apply(DeskMessage("over", name="never-sent"))
+    assert (watched.parents, list(watched.live)) == ({"leg": "combo"}, ["leg"])
+    watched.apply(DeskMessage("end", clean=False))
+    assert not watched.has_ended
+    watched.apply(DeskMessage("end", clean=True))
+    assert watched.has_ended
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "logged"),
+    [
+        ((DeskMessage("begin", run_dir="r"), DeskMessage("end", clean=True)), 0, []),
+        ((), 0, ["the desk died; no run had begun, nothing is done"]),
+        ((DeskMessage("begin", run_dir="r"),), 7, []),
+    ],
+)
+def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
+    monkeypatch, capsys, messages, code, logged
+):
+    calls, said = [], []
+
+    class Gateway:
+        async def connect(self):
+            calls.append("connect")
+
+        async def events(self):
+            while True:
+                yield await asyncio.sleep(0.0)
+
+        async def close(self, *, graceful):
+            calls.append(("close", graceful))
+
+    async def act(gateway, instruments, limits, settings, watched, trouble):
+        calls.append((watched.run_dir, trouble))
+        return 7
+
+    plans = []
+    monkeypatch.setattr(watchdog_program, "venue_gateway", lambda plan, *_: plans.append(plan) or Gateway())
+    monkeypatch.setattr(watchdog_program, "_act", act)
+    monkeypatch.setattr(watchdog_program, "log", said.append)
+
+    async def play():
+        reader = asyncio.StreamReader()
+        for message in messages:
+            reader.feed_data(msgspec.json.encode(message) + b"\n")
+        reader.feed_eof()
+        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state="armings")
+        return await watchdog_program.guard(settings, reader)
+
+    assert asyncio.run(play()) == code
+    acted = [("r", "the desk died")] if code else []
+    assert calls == ["connect", *acted, ("close", False)]
+    assert said == logged
+    assert capsys.readouterr().out == "ready\n"
+    assert (plans[0].venue, plans[0].live, str(plans[0].state)) == ("alpaca", False, "armings")

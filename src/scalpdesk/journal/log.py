@@ -232,6 +232,8 @@ def holder_of(run_dir: Path) -> str:
 
 BATCH_EVENTS = 4096
 """Greatest number of events without outputs in one record."""
+DURABLE_BATCH_EVENTS = 32
+"""The same with ``durability="commands"``: what is left to encode and to hash, a command waits for."""
 SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 8 * 1024 * 1024
 """Bytes that a durable journal preallocates at a time."""
@@ -263,6 +265,7 @@ class JournalWriter:
         self.decisions = DecisionHash()
         self._lock = lock
         self._is_durable = durability == "commands"
+        self._batch_events = DURABLE_BATCH_EVENTS if self._is_durable else BATCH_EVENTS
         self._segment_limit = segment_limit_bytes
         self._pending: list[Event] = []
         self._buffer = bytearray()
@@ -363,7 +366,7 @@ class JournalWriter:
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it."""
         self._pending.append(event)
-        if len(self._pending) >= BATCH_EVENTS:
+        if len(self._pending) >= self._batch_events:
             self._write_batch()
 
     def add_rows(self, rows: TapeRows) -> None:

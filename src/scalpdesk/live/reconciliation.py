@@ -63,7 +63,7 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
         tuple(
             BookedFill(name, execution_id, *trade)
             for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS)
-            for execution_id in order.executions
+            for execution_id in reversed(tuple(order.executions))
             if (trade := desk.positions.booking(f"{name}/{execution_id}")) is not None
         )[::-1],
     )
@@ -193,7 +193,7 @@ class Reconciler:
             AccountChange(
                 f"activity-{activity.activity_id}",
                 activity.cause,
-                desk.instruments.id_of(activity.symbol) if activity.symbol in desk.instruments else None,
+                desk.instruments.find(activity.symbol),
                 activity.quantity_change,
                 activity.price,
                 activity.cash_change,

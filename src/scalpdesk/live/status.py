@@ -190,9 +190,13 @@ class ControlServer:
             mask = os.umask(0o177)  # the socket is born owner-only: no moment in which others may connect
             try:
                 listener.bind(_short(self._folder, self.path))
+            except OSError:
+                listener.close()
+                raise
             finally:
                 os.umask(mask)
         except OSError as error:
+            self.close()
             raise StopError(f"the control socket cannot be made: {error}", where=str(self.path)) from error
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MOST_BYTES)
 

@@ -36,9 +36,9 @@ def urgency_of(purpose: Purpose) -> Urgency:
     return Urgency.OPEN if purpose is Purpose.OPEN else Urgency.HEDGE
 
 
-def kept_of(per_minute: int) -> dict[Urgency, float]:
+def kept_of(per_minute: int) -> tuple[float, ...]:
     """Return the requests that each kind must leave untouched: never so many that a full minute has none."""
-    return {urgency: max(min(per_minute * share, per_minute - 1), 0) for urgency, share in SHARE_KEPT.items()}
+    return tuple(max(min(per_minute * SHARE_KEPT[urgency], per_minute - 1), 0.0) for urgency in Urgency)
 
 
 class RequestBudget:

@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.venues.alpaca.order_messages import read_order
 from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
 
@@ -127,7 +128,7 @@ def test_an_answer_that_shows_the_end_with_executions_unknown_asks_for_them_firs
     over = samples.order(status=status, filled_qty="4", filled_avg_price="185.14")
     made = talk({"POST /v2/orders": (200, over), BY_ID: (200, over), HISTORY: (200, [])})
     assert kinds(made.send(order())) == ["missing_execution", OrderAccepted]
-    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     filled, end = made.said()
     assert (filled.quantity, filled.price) == (4, D("185.14"))
     assert type(end) in (OrderCancelled, OrderExpired)
@@ -204,12 +205,103 @@ def test_a_combo_that_is_refused_rejects_each_leg_and_one_without_an_answer_is_i
     made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=5.0)
     assert kinds(made.send(MultiLegOrder("m", legs, None))) == [OrderStatusUnknown] * 2
     made.loop.leap(6)
-    assert made.run(lambda: made.gateway.query_order("p"))
+    assert made.run(lambda: made.gateway.query_order("p")) is True
     assert [(type(one), one.client_order_id) for one in made.said()] == [
         (OrderNotFound, "c"),
         (OrderNotFound, "p"),
     ]
     assert made.venue.asked[-1].query["client_order_id"] == "m"
+
+
+LEGS = (order("c", CALL, 2, Purpose.OPEN), order("p", PUT, 2, Purpose.OPEN))
+COMBO = MultiLegOrder("m", LEGS, None)
+
+
+def whole(status="new", filled="0", legs=None, **changes):
+    """Return an order for the combo as the venue shows it; ``legs`` by name and what each has filled."""
+    parts = None if legs is None else [
+        samples.order(
+            id=f"leg-{name}", client_order_id=f"v-{name}", symbol=symbol, asset_class="us_option", qty="2",
+            filled_qty=part, filled_avg_price="7.3" if part != "0" else None, status=status,
+            order_class="mleg", type="", order_type="", ratio_qty="1",
+        )
+        for (name, part), symbol in zip(legs.items(), (samples.OPTION, samples.PUT), strict=True)
+    ]  # fmt: skip
+    return samples.order(
+        id="v-m", client_order_id="m", symbol="", asset_class="", asset_id="", side="", order_class="mleg",
+        qty="2", filled_qty=filled, filled_avg_price="15.4" if filled != "0" else None, status=status,
+        legs=parts, **changes,
+    )  # fmt: skip
+
+
+def by_leg(said):
+    return [(type(one), one.client_order_id) for one in said]
+
+
+@pytest.mark.parametrize("legs", [None, {"c": "0", "p": "0"}])
+@pytest.mark.parametrize(("status", "end"), [("new", []), ("canceled", [OrderCancelled])])
+def test_an_answer_to_a_combo_says_of_each_leg_what_it_says_of_the_whole(legs, status, end):
+    made = talk({"POST /v2/orders": (200, whole(status, legs=legs))})
+    kinds_of_leg = [OrderAccepted, *end]
+    assert by_leg(made.send(COMBO)) == [(kind, name) for name in "cp" for kind in kinds_of_leg]
+    ids = {name: one.venue_order_id for name, one in made.gateway._reports.tracker.orders.items()}
+    assert ids == ({"c": "", "p": ""} if legs is None else {"c": "leg-c", "p": "leg-p"})
+    made.send(CancelOrder("p"))
+    if status == "new":  # a leg is cancelled with its combo
+        assert made.venue.asked[-1].line == "DELETE /v2/orders/v-m"
+
+
+def test_a_filled_combo_without_its_legs_is_left_to_the_stream():
+    made = talk({"POST /v2/orders": (200, whole("filled", "2"))})
+    assert made.send(COMBO) == []
+
+
+def test_legs_are_caught_up_from_the_history_and_shown_with_their_combo():
+    shown = whole("partially_filled", "1", {"c": "1", "p": "1"})
+    row = {
+        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": "leg-c",
+        "symbol": samples.OPTION, "side": "buy", "qty": "1", "cum_qty": "1", "price": "7.3",
+        "transaction_time": samples.AT_TEXT,
+    }  # fmt: skip
+    answers = {"POST /v2/orders": (200, whole()), BY_ID: (200, shown), HISTORY: (200, [row])}
+    made = talk({**answers, "DELETE /v2/orders/v-m": (204, None)})
+    made.send(COMBO)
+    assert made.run(lambda: made.gateway.query_order("p")) is True
+    said = made.said()
+    assert [(one.client_order_id, one.quantity) for one in said if isinstance(one, OrderFilled)] == [
+        ("c", D(1)),
+        ("p", D(1)),
+    ]
+    assert said[0].execution_id == "e1"
+    asked = next(one for one in made.venue.asked if one.line == HISTORY)
+    assert asked.query["after"] == "2026-11-20T14:29:59.123456789Z"  # a second before it was sent
+    view = list(made.gateway._reports.shown(read_order(samples.as_json(shown))))
+    assert [(one.client_order_id, one.parent_id, one.filled) for one in view] == [
+        ("c", "m", D(1)),
+        ("p", "m", D(1)),
+    ]
+    assert made.run(lambda: made.gateway.cancel_at_venue("leg-p")) is True
+    assert made.venue.asked[-1].line == "DELETE /v2/orders/v-m"
+
+
+def test_a_combo_from_elsewhere_is_no_proof_of_an_order():
+    made = in_the_market({BY_ID: (200, whole(legs={"c": "0", "p": "0"}))})
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
+
+
+def test_a_fault_of_our_own_is_counted_and_asks_for_a_look_at_the_account(monkeypatch):
+    made = talk({"POST /v2/orders": (200, WORKING)})
+
+    def broken(*_, **__):
+        raise ValueError("x" * 300)
+
+    monkeypatch.setattr(made.gateway._reports, "apply", broken)
+    (gap,) = made.send(order())
+    assert (gap.kind, gap.name) == (NoticeKind.GAP, "internal_fault")
+    assert gap.detail.startswith("ValueError('xxx")
+    assert len(gap.detail) == 200
+    assert made.health().counters["internal_fault"] == 1
+    assert made.health().in_flight == 0
 
 
 # cancels -----------------------------------------------------------------------------------------------
@@ -363,8 +455,8 @@ def test_a_replacement_that_never_left_leaves_the_old_order_as_it_is(why):
 def test_without_requests_left_an_order_is_neither_asked_about_nor_cancelled_by_the_venues_id():
     made = in_the_market({})
     use_up(made)
-    assert not made.run(lambda: made.gateway.query_order("sd-1"))
-    assert not made.run(lambda: made.gateway.cancel_at_venue("v-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
+    assert made.run(lambda: made.gateway.cancel_at_venue("v-1")) is False
     assert [asked.line for asked in made.venue.asked] == ["POST /v2/orders"]
 
 
@@ -381,7 +473,7 @@ def test_without_requests_left_an_order_is_neither_asked_about_nor_cancelled_by_
 )
 def test_an_answer_that_cannot_be_believed_is_no_proof(shown, history, told):
     made = in_the_market({BY_ID: (200, shown), HISTORY: history if history is BROKEN else (200, history)})
-    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
     assert kinds(made.said()) == told
 
 
@@ -393,7 +485,7 @@ def test_executions_of_orders_from_elsewhere_are_passed_over_in_the_history():
     }  # fmt: skip
     own = row | {"id": "20261120093000123::e2", "order_id": samples.ORDER_ID, "qty": "10", "cum_qty": "10"}
     made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row, own | {"price": "185.14"}])})
-    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     assert [(one.execution_id, one.quantity) for one in made.said()] == [("e2", 10)]
 
 
@@ -401,25 +493,25 @@ def test_absence_is_proof_only_once_the_acceptance_timeout_is_over():
     made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=10.0)
     made.send(order())
     made.loop.leap(9.9)
-    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
     assert made.said() == []
     made.loop.leap(0.2)
-    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     assert kinds(made.said()) == [OrderNotFound]
 
 
 def test_an_order_that_was_acknowledged_is_never_absent():
     made = in_the_market({BY_ID: ABSENT}, absent_after_seconds=0.0)
     made.loop.leap(60)
-    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
     assert made.said() == []
 
 
 def test_the_answer_about_another_order_is_no_proof():
     made = in_the_market({BY_ID: (200, samples.order(client_order_id="other"))})
-    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
     assert made.said() == []
-    assert not made.run(lambda: made.gateway.query_order("nobody"))
+    assert made.run(lambda: made.gateway.query_order("nobody")) is False
 
 
 def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred():
@@ -429,7 +521,7 @@ def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred
         "transaction_time": samples.AT_TEXT,
     }  # fmt: skip
     made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row])})
-    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     first, second = (one for one in made.said() if isinstance(one, OrderFilled))
     assert (first.execution_id, first.quantity, first.price) == ("e1", 4, D("185.00"))
     assert second.quantity == 6

@@ -9,8 +9,10 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from fakes.clock import ManualClock
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.events import (
     CancelRejected,
+    FillBusted,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
@@ -21,10 +23,13 @@ from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Subm
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.order_messages import read_order
+from scalpdesk.venues.alpaca.orders import ends
 from scalpdesk.venues.alpaca.stream import StreamRefused, loop_ns
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
+from scalpdesk.venues.tracker import TrackedOrder
 
 D = Decimal
 BOOK = Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
@@ -48,12 +53,12 @@ def order(name="sd-1", number=0, quantity=10, purpose=Purpose.HEDGE):
     )
 
 
-def quiet_gateway():
+def quiet_gateway(clock=None):
     return AlpacaGateway(
         endpoints=Endpoints.at("http://127.0.0.1:9"),
         keys=ApiKeys(Key(), Key()),
         instruments=BOOK,
-        clock=ManualClock(samples.AT_NS + 1),
+        clock=clock or ManualClock(samples.AT_NS + 1),
         options=GatewayOptions(requests_per_minute=10),
     )
 
@@ -347,3 +352,124 @@ def test_an_order_that_no_venue_takes_never_leaves(quantity):
 
     said = said_of(before=send)
     assert [type(one) for one in said] == [OrderStatusUnknown, OrderNotFound] * 2
+
+
+# what is counted, and the ids that messages teach ------------------------------------------------------
+
+
+def gateway_after(*messages, known=()):
+    """Return a gateway, its loop closed, after messages on its order stream; and all that it said."""
+    kept = []
+    said = said_of(*messages, known=known, before=kept.append)
+    return kept[0], said
+
+
+def counters_of(gateway):
+    return {name: count for name, count in gateway._publisher.counters.items() if "execution" in name}
+
+
+def correction(**changes):
+    message = samples.fill_update("4", "4", "185.20", previous_execution_id="e-4", execution_id="c-1")
+    message["data"] |= {"event": "trade_correct", **changes}
+    return message
+
+
+def test_executions_that_come_again_are_counted():
+    gateway, _ = gateway_after(samples.fill_update(), samples.fill_update(), known=[KnownOrder(order())])
+    assert counters_of(gateway) == {"repeated_execution": 1}
+    gateway, said = gateway_after(
+        samples.fill_update(), correction(), correction(), known=[KnownOrder(order())]
+    )
+    assert counters_of(gateway) == {"repeated_execution": 1}
+    assert [(one.quantity, one.price) for one in said if isinstance(one, OrderFilled)] == [
+        (D(4), D("185.14")),
+        (D(4), D("185.20")),
+    ]
+
+
+@pytest.mark.parametrize(("given", "shown"), [(None, "corrected"), ("price was wrong", "price was wrong")])
+def test_a_correction_takes_back_the_execution_that_it_names_with_the_venues_reason(given, shown):
+    reason = {} if given is None else {"reason": given}
+    said = said_of(samples.fill_update(), correction(**reason), known=[KnownOrder(order())])
+    (bust,) = [one for one in said if isinstance(one, FillBusted)]
+    assert (bust.execution_id, bust.reason, bust.is_corrected) == ("e-4", shown, True)
+    assert names(said) == []
+
+
+def test_a_missing_execution_is_counted_and_named_with_what_is_known():
+    gateway, said = gateway_after(samples.fill_update("4", "7"), known=[KnownOrder(order())])
+    assert counters_of(gateway) == {"missing_execution": 1}
+    assert [one.detail for one in said if isinstance(one, Notice)] == ["sd-1: 4 known of 7 filled"]
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "whole"),
+    [("filled", "10", False), ("filled", "4", True), ("canceled", "10", True), ("new", "0", False)],
+)
+def test_an_order_ends_short_of_its_quantity_or_otherwise_than_filled(status, filled, whole):
+    tracked = TrackedOrder(order(), 0)
+    shown = read_order(
+        json.dumps(samples.order(status=status, filled_qty=filled, filled_avg_price="1")).encode()
+    )
+    assert ends(tracked, shown) is whole
+
+
+def test_a_leg_that_is_recognised_is_known_by_its_id_from_then_on():
+    legs = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
+    body = samples.order(
+        id="leg-1", client_order_id="venue-made", symbol=samples.PUT, qty="2", filled_qty="1",
+        filled_avg_price="8.1", status="partially_filled",
+    )  # fmt: skip
+    fill = samples.update("partial_fill", body, execution_id="x", qty="1", price="8.1")
+    gateway, said = gateway_after(fill, known=[KnownOrder(leg, parent_id="m") for leg in legs])
+    tracked = gateway._reports.tracker.orders
+    assert (tracked["p"].venue_order_id, tracked["c"].venue_order_id) == ("leg-1", "")
+    assert names(said) == []
+
+
+def test_an_id_that_is_known_is_not_learnt_again():
+    other = samples.fill_update()
+    other["data"]["order"]["id"] = "another-id"
+    gateway, _ = gateway_after(other, known=[KnownOrder(order(), venue_order_id=samples.ORDER_ID)])
+    assert gateway._reports.tracker.orders["sd-1"].venue_order_id == samples.ORDER_ID
+
+
+@pytest.mark.parametrize(
+    ("sent_ago_seconds", "follows", "waits_seconds"),
+    [
+        (60.0, False, 0.0),  # its acceptance time-out is over
+        (9.0, False, 6.0),  # 5 s of its request, 4 s of the 10 s after it
+        (2.0, False, 10.0),  # its request may have ended just now
+        (None, False, 10.0),
+        (60.0, True, 10.0),  # the clock runs at another pace than the wall
+    ],
+)
+def test_the_acceptance_time_out_of_an_order_from_before_counts_from_its_requests_end(
+    sent_ago_seconds, follows, waits_seconds
+):
+    sent_ns = 0 if sent_ago_seconds is None else samples.AT_NS + 1 - int(sent_ago_seconds * 10**9)
+
+    async def scenario():
+        gateway = quiet_gateway(FollowingClock(samples.AT_NS + 1) if follows else None)
+        gateway._reports.restore([KnownOrder(order(), sent_ns=sent_ns)])
+        answered_ns = gateway._reports.tracker.orders["sd-1"].answered_ns
+        left = gateway._reports._acceptance_ns - (loop_ns() - answered_ns)
+        await gateway.close(graceful=False)
+        return max(left / 10**9, 0.0)
+
+    assert asyncio.run(scenario()) == pytest.approx(waits_seconds, abs=0.5)
+
+
+@pytest.mark.parametrize(("is_final", "kind"), [(True, NoticeKind.DEAD), (False, NoticeKind.DISCONNECTED)])
+def test_the_end_of_the_order_stream_is_counted_and_told(is_final, kind):
+    def lose(gateway):
+        gateway._stream._handler.on_down("half_open", "no pong", is_final=is_final)
+        assert gateway._publisher.counters["orders_half_open"] == 1
+
+    (notice,) = said_of(before=lose)
+    assert (notice.kind, notice.stream, notice.name, notice.detail) == (
+        kind,
+        "orders",
+        "half_open",
+        "no pong",
+    )

@@ -92,6 +92,10 @@ def test_a_server_error_is_never_a_final_refusal(status, message):
 def test_the_stated_rate_limit():
     stated = {"x-ratelimit-limit": "200", "x-ratelimit-remaining": "17", "x-ratelimit-reset": "1795185060"}
     assert rate_limit(stated) == RateLimit(200, 17, 1_795_185_060)
+    least = {"x-ratelimit-limit": "1", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "0"}
+    assert rate_limit(least) == RateLimit(1, 0, 0)
+    full = {"x-ratelimit-limit": "200", "x-ratelimit-remaining": "200", "x-ratelimit-reset": "1"}
+    assert rate_limit(full) == RateLimit(200, 200, 1)
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,9 @@ def ns_of_text(stamp: str) -> int:
         offset = int(zone_hours) * 3_600 + int(zone_minutes) * 60
         seconds += -offset if sign == "+" else offset
     nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
-    return _within(seconds * NANOS_PER_SECOND + nanos, nanos >= 0, stamp)
-
-
-def _within(ns: int, is_whole: bool, shown: str) -> int:
-    if not is_whole or not 0 <= ns < LATEST_NS:
-        raise Malformed("bad_timestamp", shown)
+    ns = seconds * NANOS_PER_SECOND + nanos
+    if not 0 <= ns < LATEST_NS:
+        raise Malformed("bad_timestamp", stamp)
     return ns
 
 
@@ -171,7 +168,10 @@ def ns_of_ext(stamp: Ext) -> int:
         seconds, nanos = packed & 0x3_FFFF_FFFF, packed >> 34
     else:
         nanos, seconds = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big", signed=True)
-    return _within(seconds * NANOS_PER_SECOND + nanos, nanos < NANOS_PER_SECOND, f"{seconds} s {nanos} ns")
+    ns = seconds * NANOS_PER_SECOND + nanos
+    if nanos >= NANOS_PER_SECOND or not 0 <= ns < LATEST_NS:
+        raise Malformed("bad_timestamp", f"{seconds} s {nanos} ns")
+    return ns
 
 
 def ns_of(stamp: str | Ext | None) -> int:

@@ -132,7 +132,7 @@ class AlpacaGateway:
             OrderStream(keys, self._reports, publisher),
             network,
         )
-        reader = MarketReader(self._queries.lookup, is_msgpack=True)
+        reader = MarketReader(instruments.find, is_msgpack=True)
         stocks, options_stream = (
             MarketStream(
                 StreamTarget(name, url, MSGPACK_HEADERS, is_binary=True, heartbeat_seconds=beat),

@@ -406,7 +406,7 @@ class MarketStream:
         self._reader = reader
         self._publisher = publisher
         self._publish = publisher.queue.publish
-        self._timestamp = publisher.timestamp
+        self._timestamp = publisher.stamper.timestamp
         self.wanted: tuple[str, ...] = ()
         self.confirmed: frozenset[str] = frozenset()
         """Symbols whose quotes the server says it sends."""

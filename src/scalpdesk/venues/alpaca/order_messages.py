@@ -16,6 +16,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.venues.alpaca.fields import (
     LONGEST_SHOWN,
@@ -186,6 +187,7 @@ class _Listening(msgspec.Struct):
     streams: tuple[str, ...] = ()
 
 
+_encode_json = msgspec.json.Encoder().encode
 _ORDER_JSON = msgspec.json.Decoder(_Order).decode
 _ORDERS_JSON = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _MESSAGE = msgspec.json.Decoder(_StreamMessage).decode
@@ -319,7 +321,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     ArgumentError
         When the venue cannot take such an order at all.
     """
-    instrument = book[command.instrument_id]
+    instrument = book.by_id[command.instrument_id]
     is_option = isinstance(instrument, OptionContract)
     body: dict[str, object] = {
         "symbol": instrument.symbol,
@@ -337,7 +339,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         intent = position_intent(command)
         if intent is not None:
             body["position_intent"] = intent
-    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body), command.client_order_id)
+    return RestRequest("POST", "/v2/orders", _encode_json(body), command.client_order_id)
 
 
 def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
@@ -376,7 +378,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     }
     if command.net_limit_price is not None:
         body["limit_price"] = plain(command.net_limit_price)
-    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body), command.client_order_id)
+    return RestRequest("POST", "/v2/orders", _encode_json(body), command.client_order_id)
 
 
 def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> RestRequest:
@@ -393,7 +395,7 @@ def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: 
     if new.limit_price is not None:
         body["limit_price"] = plain(new.limit_price)
     path = f"/v2/orders/{quote(venue_order_id, safe='')}"
-    return RestRequest("PATCH", path, msgspec.json.encode(body), new.client_order_id)
+    return RestRequest("PATCH", path, _encode_json(body), new.client_order_id)
 
 
 def cancel_request(venue_order_id: str) -> RestRequest:
@@ -430,7 +432,9 @@ def plain(value: Decimal) -> str:
     >>> plain(Decimal("10.50")), plain(Decimal("1E+2")), plain(Decimal("0.00"))
     ('10.5', '100', '0')
     """
-    shown = format(value, "f")
+    shown = str(value)  # half the time of a format
+    if "E" in shown:
+        shown = format(value, "f")
     if "." in shown:
         shown = shown.rstrip("0").rstrip(".")
     return shown
@@ -438,7 +442,7 @@ def plain(value: Decimal) -> str:
 
 def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:
     quantity = command.quantity
-    if not quantity.is_finite() or quantity <= 0 or (is_option and quantity != int(quantity)):
+    if not quantity.is_finite() or quantity <= ZERO or (is_option and quantity != int(quantity)):
         raise ArgumentError(
             "a quantity is above zero, and of options whole",
             where=f"order {command.client_order_id}",
@@ -452,12 +456,12 @@ def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:
 
 def stream_auth(key: str, secret: str) -> bytes:
     """Return the authentication message of ``/stream``."""
-    return msgspec.json.encode({"action": "auth", "key": key, "secret": secret})
+    return _encode_json({"action": "auth", "key": key, "secret": secret})
 
 
 def stream_listen(streams: Sequence[str]) -> bytes:
     """Return the message that sets what ``/stream`` sends."""
-    return msgspec.json.encode({"action": "listen", "data": {"streams": list(streams)}})
+    return _encode_json({"action": "listen", "data": {"streams": list(streams)}})
 
 
 class ReplyVerdict(StrEnum):

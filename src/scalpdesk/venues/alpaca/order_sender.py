@@ -36,7 +36,7 @@ class OrderSender:
 
     def send(self, command: VenueCommand) -> None:
         """Send a command; an order is on the wire when this returns, if it may be sent at all."""
-        if isinstance(command, SubmitOrder | MultiLegOrder):
+        if isinstance(command, (SubmitOrder, MultiLegOrder)):  # a union is made anew at each call
             self._submit(command)
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))

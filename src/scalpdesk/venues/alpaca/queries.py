@@ -180,10 +180,6 @@ class Queries:
         self._shortable: dict[str, tuple[int | None, bool]] = {}
         """By symbol: when it was asked (loop time) and whether it may be sold short."""
 
-    def lookup(self, symbol: str) -> InstrumentId | None:
-        """Return the instrument of a venue symbol, None for a symbol that the run does not hold."""
-        return self._instruments.id_of(symbol) if symbol in self._instruments else None
-
     async def ask(self, request: RestRequest) -> Reply:
         """Return the answer of the trading host."""
         return self.checked(await self._trading.ask(request, Urgency.QUERY), request)
@@ -256,7 +252,8 @@ class Queries:
                 request = latest_quotes_request(batch, is_option=is_option, feed=feed)
                 reply = await self._ask_data(request)
                 quotes, refusals = self.read(
-                    lambda raw: read_latest_quotes(raw, self.lookup, self._publisher.timestamp), reply
+                    lambda raw: read_latest_quotes(raw, self._instruments.find, self._publisher.timestamp),
+                    reply,
                 )
                 found += quotes
                 self._refuse(refusals, "stocks")
@@ -370,7 +367,7 @@ class Queries:
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Return all holdings."""
         reply = self.checked(await self._ask_account(POSITIONS), POSITIONS)
-        return self.read(lambda raw: read_positions(raw, self.lookup), reply)
+        return self.read(lambda raw: read_positions(raw, self._instruments.find), reply)
 
     def _refuse(self, refused: Iterable[BadMessage], stream: str) -> None:
         for message in refused:

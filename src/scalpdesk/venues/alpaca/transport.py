@@ -131,7 +131,7 @@ class RestClient:
     ) -> None:
         self._base_url = base_url
         fixed = {"Host": urlsplit(base_url).netloc, "Accept": "application/json", **headers}
-        self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode("ascii")
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
         self._connections = connections
         self._timeout_seconds = timeout_seconds
         self._network: Network = network or TcpNetwork()
@@ -174,7 +174,6 @@ class RestClient:
             When the venue does not answer.
         """
         self._is_warm = True
-        self._open_more()
         await asyncio.gather(*(self.start(request) for _ in range(self._connections)))
 
     async def close(self) -> None:
@@ -189,12 +188,11 @@ class RestClient:
         await asyncio.sleep(0)  # the loop closes aborted connections on its next turn
 
     def _bytes(self, request: RestRequest) -> bytes:
-        line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("ascii")
-        body = request.body
+        body, head = request.body, f"{request.method} {request.path} HTTP/1.1\r\n{self._head}"
         if body is None:
-            return b"".join((line, self._head, b"\r\n"))
-        length = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-        return b"".join((line, self._head, length, body))
+            return f"{head}\r\n".encode("ascii")
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode("ascii") + body
 
     def _too_late(self, call: "_Call") -> None:
         if call.connection is not None:

@@ -497,7 +497,7 @@ class OrderPath:
             if instrument is None:
                 continue
             name = instrument.symbol
-            number = self._instruments.id_of(name) if name in self._instruments else None
+            number = self._instruments.find(name)
             shown = wire.read_open_order(message, instrument, number)
             for order, report in reports:
                 if self._before(order):
@@ -522,7 +522,7 @@ class OrderPath:
                 msgspec.structs.replace(
                     shown,
                     client_order_id=leg.submitted.client_order_id if leg else shown.client_order_id,
-                    instrument_id=self._instruments.id_of(symbol) if symbol in self._instruments else None,
+                    instrument_id=self._instruments.find(symbol),
                 )
             )
         return found

@@ -95,7 +95,7 @@ class AccountAndMarket:
         for message in wire.rows(found, "positions"):
             instrument = self.instrument(message)
             name = str(message.get("instrument_name"))
-            number = self._instruments.id_of(name) if name in self._instruments else None
+            number = self._instruments.find(name)
             line = wire.read_position(message, instrument, number)
             if line is not None:
                 held.append(line)

@@ -294,7 +294,6 @@ class RpcConnection(ReconnectingConnection):
         except RpcError as error:
             if not refresh or refusal_of(error) is not ErrorMeaning.KEYS:
                 raise
-            self._refresh_token = ""
             await self._authenticate()
             return
         self._refresh_token = str(granted.get("refresh_token") or "")

@@ -1,0 +1,366 @@
+"""The last resort's rounds against a venue in memory: when each request leaves, its size, and what is logged.
+
+What it comes to at the simulated exchange is held in ``tests/faults/test_watchdog_flatten.py``.
+"""
+
+import asyncio
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from fakes.instruments import straddle_book
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import OrderCancelled, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
+from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.flattening import Flattener
+from scalpdesk.live.emergency import EmergencyTrader
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    KnownOrder,
+    VenueClock,
+    VenueOrder,
+    VenuePosition,
+    VenueView,
+)
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+D = Decimal
+SHARE, CALL = InstrumentId(0), InstrumentId(1)
+S = 10**9
+
+
+class Venue:
+    """An account that answers at once, unless a test says otherwise."""
+
+    def __init__(self, **positions):
+        self.book = straddle_book(500)
+        self.held = {self.book.id_of(symbol): D(quantity) for symbol, quantity in positions.items()}
+        self.open = {}
+        """Open orders by the venue's id."""
+        self.looks, self.asked, self.cancels, self.sent, self.adopted, self.log = [], [], [], [], [], []
+        self.failures = []
+        """What looks at the account raise, the first one first."""
+        self.takes_cancels = True
+        self.lag_seconds = 0.0
+        self.on_send = self.fill
+        self.on_query = lambda name: None
+        self.loop = VirtualLoop()
+        self._events = asyncio.Queue()
+
+    @property
+    def now(self):
+        return round(self.loop.time(), 3)
+
+    def tell(self, event):
+        self._events.put_nowait(event)
+
+    def rest(self, name, side, quantity, number=SHARE, venue_id=None):
+        venue_id = venue_id or f"v-{name}"
+        symbol = "BTCUSD" if number is None else self.book[number].symbol
+        self.open[venue_id] = VenueOrder(
+            name, venue_id, symbol, number, side, D(quantity), D(0), None, "new", True, None, 0
+        )
+
+    def fill(self, order, quantity=None, *, event=True):
+        quantity = order.quantity if quantity is None else D(quantity)
+        number, signed = order.instrument_id, order.side.sign * quantity
+        self.loop.call_later(
+            self.lag_seconds, lambda: self.held.update({number: self.held.get(number, D(0)) + signed})
+        )
+        if event:
+            name, at = order.client_order_id, len(self.sent)
+            self.tell(OrderFilled(name, 0, 0, f"{name}-{at}", quantity, D("500.25"), D(0)))
+
+    # the gateway ----------------------------------------------------------------------------------
+
+    def adopt(self, orders):
+        self.adopted += orders
+
+    async def events(self):
+        while True:
+            yield await self._events.get()
+
+    async def snapshot(self):
+        self.looks.append(self.now)
+        if self.failures:
+            raise self.failures.pop(0)
+        positions = tuple(
+            VenuePosition(self.book[number].symbol, number, quantity, D(500))
+            for number, quantity in self.held.items()
+        )
+        now_ns = S + int(self.loop.time() * S)
+        facts = AccountFacts("a", "ACTIVE", "USD", *[D(0)] * 4, 3, may_trade=True, may_short=True)
+        clock = VenueClock(now_ns, True, now_ns, now_ns)
+        return VenueView(now_ns, now_ns, facts, clock, positions, tuple(self.open.values()), ())
+
+    async def cancel_at_venue(self, venue_id):
+        self.cancels.append((self.now, venue_id))
+        if not self.takes_cancels:
+            return False
+        self.open.pop(venue_id, None)
+        return True
+
+    async def query_order(self, name):
+        self.asked.append((self.now, name))
+        self.on_query(name)
+
+    async def quotes(self, numbers):
+        if SHARE in numbers:
+            return [QuoteEvent(SHARE, S, S, 499.5, 500.5, 1.0, 1.0)]
+        raise RetryError("no quotes now", where="here")
+
+    def send(self, command):
+        self.sent.append((self.now, command))
+        if isinstance(command, SubmitOrder):
+            self.on_send(command)
+
+    # the trader -----------------------------------------------------------------------------------
+
+    def clear(self, *desk_orders, flatten=False, only_ids=None, limits=None, parents=None):
+        trader = EmergencyTrader(
+            gateway=self,
+            instruments=self.book,
+            flattener=Flattener(self.book, "wd"),
+            limits=limits or RiskLimits(),
+            log=self.log.append,
+            only_ids=only_ids,
+        )
+        try:
+            return self.loop.run_until_complete(
+                trader.clear(desk_orders, flatten=flatten, parents=parents or {})
+            )
+        finally:
+            self.loop.close()
+
+    def orders(self):
+        return [
+            (at, command.side.value, int(command.quantity), command.client_order_id)
+            for at, command in self.sent
+            if isinstance(command, SubmitOrder)
+        ]
+
+
+def desk_order(name, quantity=2, side=Side.BUY, number=SHARE):
+    return SubmitOrder(
+        name, number, side, D(quantity), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE, "desk"
+    )
+
+
+def test_an_account_without_open_orders_is_clear_at_the_first_look():
+    venue = Venue()
+    assert venue.clear() is True
+    assert (venue.looks, venue.log, venue.cancels, venue.asked) == ([0.0], ["no order is open"], [], [])
+
+
+def test_rounds_grow_from_a_fifth_of_a_second_to_two_seconds_and_end_after_ten_minutes():
+    venue = Venue()
+    venue.failures = [RetryError("the venue is away", where="here")] * 1_000
+    assert venue.clear() is False
+    gaps = [round(later - earlier, 3) for earlier, later in pairwise(venue.looks)]
+    assert gaps[:4] == [0.2, 0.22, 0.242, 0.266]
+    assert gaps[-1] == 2.0
+    assert sorted(gaps) == gaps
+    assert 598.0 <= venue.looks[-1] < 600.0
+    assert venue.log == ["not done yet: the venue is away"] * len(venue.looks)
+
+
+def test_a_cancel_that_is_not_taken_is_repeated_and_logged_every_two_seconds():
+    venue = Venue()
+    venue.rest("by-hand", Side.SELL, 30)
+    venue.takes_cancels = False
+    venue.loop.call_later(5.0, setattr, venue, "takes_cancels", True)
+    assert venue.clear() is True
+    at = [when for when, _ in venue.cancels]
+    assert at[0] == 0.0
+    assert all(2.0 <= later - earlier < 3.0 for earlier, later in pairwise(at))
+    assert 5.0 < at[-1] < 8.0
+    not_taken = "the cancel of by-hand was not taken: trying again"
+    assert venue.log == [
+        "cancelling sell 30 SPY by-hand",
+        *[not_taken] * (len(at) - 1),
+        "no order is open",
+    ]
+
+
+def test_a_cancel_that_raises_does_not_keep_the_others_from_the_venue():
+    venue = Venue()
+    venue.rest("first", Side.SELL, 30)
+    venue.rest("second", Side.BUY, 3)
+    cancel = venue.cancel_at_venue
+    failures = [RetryError("lost", where="here")]
+
+    async def lossy(venue_id):
+        if venue_id == "v-first" and failures:
+            venue.cancels.append((venue.now, venue_id))
+            raise failures.pop()
+        return await cancel(venue_id)
+
+    venue.cancel_at_venue = lossy
+    assert venue.clear() is True
+    assert venue.cancels[:2] == [(0.0, "v-first"), (0.0, "v-second")]
+    assert [venue_id for _, venue_id in venue.cancels[2:]] == ["v-first"]
+    assert [text for text in venue.log if "not taken" in text] == [
+        "the cancel of first was not taken: trying again"
+    ]
+
+
+def test_orders_of_the_desk_are_asked_after_until_each_has_ended():
+    venue = Venue()
+    venue.rest("shown", Side.BUY, 2)
+    ends = {
+        "lost": OrderNotFound("lost", 0, 0),
+        "gone": OrderCancelled("gone", 0, 0, "by the venue"),
+    }
+    venue.on_query = lambda name: venue.tell(ends[name]) if name in ends and venue.now > 0.5 else None
+    shown = OrderCancelled("shown", 0, 0, "cancelled")
+    venue.loop.call_later(0.3, venue.tell, shown)
+    orders = [desk_order(name) for name in ("lost", "shown", "gone")]
+    # 'not found' ends only an order whose state is unknown: which every one of the desk's is
+    assert venue.clear(*orders, parents={"gone": "combo"}) is True
+    assert venue.adopted == [
+        KnownOrder(order, parent_id="combo" if order.client_order_id == "gone" else "") for order in orders
+    ]
+    assert venue.cancels == [(0.0, "v-shown")]
+    assert venue.asked == [
+        *[(0.0, "lost"), (0.0, "gone")],  # at first the venue shows the other one as open
+        *[(0.2, name) for name in ("lost", "shown", "gone")],
+        *[(0.42, name) for name in ("lost", "gone")],
+        *[(0.662, name) for name in ("lost", "gone")],
+    ]
+
+
+def test_executions_of_the_desk_are_logged_and_other_events_passed_over():
+    venue = Venue()
+    other, order = desk_order("not-followed", 5), desk_order("a", 2)
+    venue.fill(other)
+    venue.tell(QuoteEvent(SHARE, S, S, 499.5, 500.5, 1.0, 1.0))
+    venue.fill(order, 1)
+    venue.sent.append(None)  # another execution id
+    venue.fill(order, 1)
+    venue.sent.append(None)
+    venue.fill(order, 1)  # one more than was ordered
+    assert venue.clear(order) is True
+    filled = "buy 1 SPY filled at 500.25"
+    assert venue.log == [filled, filled, *venue.log[2:3], filled, "no order is open"]
+    assert venue.log[2].startswith("OrderFilled of a was not applied: ")
+
+
+def test_a_position_is_closed_once_it_was_shown_twice_and_then_called_flat():
+    venue = Venue(SPY=100)
+    assert venue.clear(flatten=True) is True
+    assert venue.orders() == [(0.2, "sell", 100, "wd-flat-SPY-1")]
+    assert venue.log == [
+        "sell 100 SPY wd-flat-SPY-1",
+        "sell 100 SPY filled at 500.25",
+        "the account is flat",
+    ]
+    # what is held is what was believed and the execution: it is believed at once
+    assert venue.looks == [0.0, 0.2, 0.42]
+
+
+def test_positions_from_elsewhere_are_believed_when_they_are_shown_again():
+    venue = Venue(SPY=100)
+    venue.loop.call_later(0.1, venue.held.update, {SHARE: D(-40)})
+    assert venue.clear(flatten=True) is True
+    assert venue.orders() == [(0.42, "buy", 40, "wd-flat-SPY-1")]
+
+
+@pytest.mark.parametrize(("lag_seconds", "again"), [(3.0, []), (60.0, [("sell", 100)])])
+def test_positions_that_lack_an_execution_are_believed_after_ten_seconds(lag_seconds, again):
+    venue = Venue(SPY=100)
+    venue.lag_seconds = lag_seconds
+    venue.loop.call_later(61.0, venue.held.update, {SHARE: D(0)})
+    assert venue.clear(flatten=True) is True
+    first, *others = venue.orders()
+    assert first == (0.2, "sell", 100, "wd-flat-SPY-1")
+    assert [(side, quantity) for _, side, quantity, _ in others[:1]] == again
+    # the same positions have been shown since the first look
+    assert all(10.0 <= at < 12.5 for at, *_ in others[:1])
+
+
+def test_refused_closing_orders_are_sent_again_at_growing_intervals():
+    venue = Venue(SPY=100)
+    venue.on_send = lambda order: venue.tell(OrderRejected(order.client_order_id, 0, 0, "closed"))
+    venue.loop.call_later(100.0, venue.held.clear)
+    assert venue.clear(flatten=True) is True
+    at = [when for when, *_ in venue.orders()]
+    gaps = [later - earlier for earlier, later in pairwise(at)]
+    for gap, pause in zip(gaps, (2.0, 4.0, 8.0, 16.0, 30.0, 30.0), strict=False):
+        assert pause <= gap < pause + 2.0
+    assert len(gaps) == 6
+    assert [name for *_, name in venue.orders()][:2] == ["wd-flat-SPY-1", "wd-flat-SPY-2"]
+
+
+@pytest.mark.parametrize(
+    ("side", "held", "sent"),
+    [
+        (Side.SELL, 100, ("sell", 70)),  # may still close 30: only the rest is sent
+        (Side.BUY, 100, ("sell", 100)),  # would add
+        (Side.BUY, -100, ("buy", 70)),
+        (Side.SELL, -100, ("buy", 100)),
+    ],
+)
+def test_an_order_from_elsewhere_that_cannot_be_cancelled_counts_where_it_closes(side, held, sent):
+    venue = Venue(SPY=held)
+    venue.takes_cancels = False
+    venue.rest("by-hand", side, 30)
+    venue.rest("of-what-is-not-held", Side.BUY, 1, CALL)
+    venue.rest("of-no-known-symbol", Side.SELL, 1, None)
+    venue.loop.call_later(1.0, setattr, venue, "takes_cancels", True)
+    venue.clear(flatten=True)
+    (_, *first, _), *_ = venue.orders()
+    assert tuple(first) == sent
+    assert venue.held[SHARE] == 0
+
+
+def test_a_desk_that_may_send_no_market_orders_closes_at_the_quote_and_again_after_fifteen_seconds():
+    venue = Venue(SPY=100)
+    venue.on_send = lambda order: None
+    limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
+    send = venue.send
+
+    def with_cancels(command):
+        send(command)
+        if isinstance(command, CancelOrder):
+            venue.tell(OrderCancelled(command.client_order_id, 0, 0, "as asked"))
+            venue.on_send = venue.fill
+
+    venue.send = with_cancels
+    assert venue.clear(flatten=True, limits=limits) is True
+    (first_at, first), (cancel_at, cancel), (_, second) = venue.sent
+    assert (first.order_type, first.limit_price, first.quantity) == (OrderType.LIMIT, D("499.5"), 100)
+    assert cancel == CancelOrder("wd-flat-SPY-1")
+    assert 15.0 <= cancel_at - first_at < 17.0
+    assert (second.client_order_id, second.limit_price) == ("wd-flat-SPY-2", D("499.5"))
+    assert venue.cancels == []  # its own orders are not cancelled as those of others are
+
+
+def test_without_a_quote_nothing_is_sent_at_a_limit():
+    venue = Venue(SPY240419C00500000=2)
+    venue.loop.call_later(20.0, venue.held.clear)
+    assert venue.clear(flatten=True, limits=RiskLimits(allowed_order_types=(OrderType.LIMIT,))) is True
+    assert venue.sent == []
+
+
+def test_an_order_that_still_works_is_not_sent_again_in_its_instrument():
+    venue = Venue(SPY=100)
+    venue.on_send = lambda order: None  # no word of it
+    venue.loop.call_later(12.0, lambda: venue.fill(venue.sent[0][1]))
+    assert venue.clear(flatten=True) is True
+    assert venue.orders() == [(0.2, "sell", 100, "wd-flat-SPY-1")]
+    assert {name for _, name in venue.asked} == {"wd-flat-SPY-1"}
+
+
+def test_open_orders_from_elsewhere_are_left_and_named_once():
+    venue = Venue()
+    venue.rest("by-hand", Side.SELL, 30)
+    venue.rest("desk-7", Side.SELL, 30)
+    venue.rest("other-8", Side.BUY, 2)
+    assert venue.clear(desk_order("other-8"), only_ids="desk") is False  # the last one's end is never told
+    assert [venue_id for _, venue_id in venue.cancels] == ["v-desk-7", "v-other-8"]
+    left = "open orders from elsewhere are left (--foreign-orders leave): SPY by-hand"
+    assert venue.log.count(left) == 1
+    assert "no order is open" not in venue.log

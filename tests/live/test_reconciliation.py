@@ -1,0 +1,522 @@
+"""The desk against single views of its account: what is booked, asked for and said."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from fakes.desk import CASH, HandDesk, Scripted, orders
+from fakes.live import SHARE
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import (
+    FillBusted,
+    OperatorEvent,
+    OrderAccepted,
+    OrderStatusUnknown,
+    PositionChanged,
+)
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, desk_picture
+from scalpdesk.live.supervision import Supervisor
+from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.reconcile import BookedFill, OpenOrder
+from scalpdesk.strategies.contract import Proposal
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    VenueActivity,
+    VenueClock,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+    VenueView,
+)
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+D = Decimal
+CALL = "SPY240419C00500000"
+BUY = D("500.01")
+"""What a market order pays for a share."""
+
+
+def buyer(quantity):
+    """Return a strategy that buys so many shares on its first quote, and then does nothing."""
+    intent = OrderIntent(SHARE, Side.BUY, D(quantity), Purpose.HEDGE, "buy", OrderType.MARKET, None)
+    proposals = [(Proposal(DecisionKind.HEDGE, ("buy",), {}, (intent,)),)] if quantity else []
+
+    def think(view, wake, event):
+        return proposals.pop() if proposals and view.market.quotes[SHARE] is not None else ()
+
+    return Scripted(think, [EveryQuote(SHARE)])
+
+
+class Core(LiveCore):
+    """The live core; the name of each event that it is fed stands for the commands that follow."""
+
+    def feed(self, event):
+        super().feed(event)
+        return (type(event).__name__,)
+
+
+class Bench:
+    """A desk that buys so many shares at 10:00, and the reconciler that compares it with views."""
+
+    def __init__(self, target=0, *fills):
+        self.hand = HandDesk(buyer(target))
+        self.hand.open()
+        self.orders = orders(self.hand.go_to("10:00").market(500.0))
+        for quantity in fills:
+            self.hand.wait(1).fill(self.orders[0], quantity)
+        self.events, self.said = [], []
+        journal = SimpleNamespace(add_event=self.events.append, add_outputs=list, flush=list)
+        self.engine = self.hand.engine
+        self.desk = self.engine.desk
+        self.reconciler = Reconciler(Core(self.engine, journal), lambda *words: self.said.append(words))
+
+    def view(self, seconds=1, cash=None, held=None, recv_ns=0, **lists):
+        """Return a view of so many seconds after the desk's time, in all else the desk's own."""
+        now_ns = self.engine.now_ns + seconds * NANOS_PER_SECOND
+        book = self.desk.instruments
+        if held is None:
+            held = {book[line.instrument_id].symbol: line.quantity for line in self.desk.positions.held()}
+        positions = tuple(
+            VenuePosition(symbol, book.find(symbol), D(quantity), D(1)) for symbol, quantity in held.items()
+        )
+        cash = self.desk.account.cash if cash is None else D(cash)
+        facts = AccountFacts("a", "ACTIVE", "USD", cash, D(100_000), cash, cash, 3, True, True)
+        lists = {"open_orders": (), "fills": (), "activities": ()} | lists
+        return VenueView(
+            now_ns, recv_ns or now_ns + 7, facts, VenueClock(now_ns, True, 0, 0), positions, **lists
+        )
+
+    def order_at_venue(self, *, is_open=True, filled=0, name=None):
+        name = self.orders[0].client_order_id if name is None else name
+        return VenueOrder(name, "v9", "SPY", 0, Side.BUY, D(10), D(filled), None, "new", is_open, None, 0)
+
+    def judge(self, **view):
+        return self.reconciler.judge(self.view(**view))
+
+
+def activity(name="1", symbol="SPY", quantity=0, cash="-40", cause=ChangeCause.FEE):
+    return VenueActivity(name, "FEE", cause, symbol, D(quantity), D(0), D(cash), 5)
+
+
+def foreign(name="f1", order="hand", symbol="SPY", quantity=2, price=400, fee="0.50"):
+    return VenueFill(name, order, symbol, Side.BUY, D(quantity), None, D(price), 5, D(fee))
+
+
+# the two sides ----------------------------------------
+
+
+def test_the_desks_side_is_its_cash_holdings_open_orders_and_latest_executions_oldest_first():
+    bench = Bench(10, 4, 4)
+    name = bench.orders[0].client_order_id
+    bench.hand.accept(bench.orders[0])
+    picture = desk_picture(bench.engine)
+    assert picture.ts_ns == bench.hand.now_ns
+    assert picture.cash == CASH - 8 * BUY
+    assert picture.holdings == {0: 8}
+    assert picture.open_orders == (OpenOrder(name, "v", "SPY", D(8), False),)
+    assert picture.fills == tuple(BookedFill(name, f"x{n}", 0, D(4), BUY) for n in (1, 2))
+    now_ns = bench.hand.now_ns
+    bench.engine.handle(OrderStatusUnknown(name, now_ns, now_ns, "no answer"))
+    (shown,) = desk_picture(bench.engine).open_orders
+    assert shown.is_unknown
+
+
+def test_of_two_equal_executions_of_an_order_the_later_one_counts_as_busted():
+    bench = Bench(10, 4, 4)
+    left = {"held": {"SPY": 4}, "cash": CASH - 4 * BUY, "open_orders": (bench.order_at_venue(filled=4),)}
+    assert bench.judge(**left).look_again
+    bench.judge(**left)
+    (bust,) = bench.events
+    assert (type(bust), bust.execution_id, bust.more_follow) == (FillBusted, "x2", False)
+    assert bench.desk.positions.quantity(0) == 4
+
+
+def test_two_views_that_show_other_executions_busted_book_neither():
+    bench = Bench(10, 4, 6)
+    for quantity in (4, 6, 4):
+        shown = (bench.order_at_venue(filled=quantity),)
+        bench.judge(held={"SPY": quantity}, cash=CASH - quantity * BUY, open_orders=shown)
+    assert bench.events == []
+
+
+# what a view leads to ----------------------------------------
+
+
+def test_an_equal_view_settles_and_asks_for_executions_of_the_minute_before_it():
+    bench = Bench()
+    reconciler = bench.reconciler
+    assert (reconciler.is_settled, reconciler.last_ns, reconciler.fills_since_ns) == (False, 0, 0)
+    view = bench.view()
+    assert reconciler.judge(view) == ([], (), False)
+    assert (reconciler.is_settled, reconciler.last_ns) == (True, view.ts_recv_ns)
+    assert reconciler.fills_since_ns == view.ts_event_ns - MINUTE_NS
+    bench.judge(seconds=-5)  # a view of before moves nothing back
+    assert reconciler.fills_since_ns == view.ts_event_ns - MINUTE_NS
+    assert (bench.events, bench.said, reconciler.adopted) == ([], [], [])
+
+
+@pytest.mark.parametrize(("recv_seconds", "at_seconds"), [(3, 3), (-3, 0)])
+def test_an_order_of_unknown_state_that_the_venue_shows_is_accepted(recv_seconds, at_seconds):
+    bench = Bench(10)
+    name, now_ns = bench.orders[0].client_order_id, bench.engine.now_ns
+    bench.engine.handle(OrderStatusUnknown(name, now_ns, now_ns, "no answer"))
+    view = bench.view(recv_ns=now_ns + recv_seconds * NANOS_PER_SECOND, open_orders=(bench.order_at_venue(),))
+    assert bench.reconciler.judge(view) == (["OrderAccepted"], (), False)
+    assert bench.events == [
+        OrderAccepted(name, view.ts_event_ns, now_ns + at_seconds * NANOS_PER_SECOND, "v9")
+    ]
+
+
+@pytest.mark.parametrize("shown", [(), ("closed",)])
+def test_an_order_that_the_venue_does_not_show_is_asked_for_before_anything_is_booked(shown):
+    bench = Bench(10)
+    closed = tuple(bench.order_at_venue(is_open=False) for _ in shown)
+    wanted = (bench.orders[0].client_order_id,)
+    for _ in range(3):
+        verdict = bench.judge(cash=CASH - 10, open_orders=closed)
+        assert verdict == ([], wanted, True)
+    assert (bench.events, bench.reconciler.is_settled) == ([], False)
+
+
+def test_an_order_that_has_filled_may_be_shown_as_open_by_a_view_that_is_older():
+    bench = Bench(10, 10)
+    assert bench.judge(open_orders=(bench.order_at_venue(filled=4),)) == ([], (), False)
+    assert bench.reconciler.is_settled
+
+
+def test_two_lines_of_one_instrument_are_one_holding():
+    bench = Bench(10, 10)
+    view = bench.view(held={"SPY": 4})
+    other = msgspec.structs.replace(view.positions[0], quantity=D(6))
+    view = msgspec.structs.replace(view, positions=(*view.positions, other))
+    assert bench.reconciler.judge(view) == ([], (), False)
+
+
+# differences with a cause ----------------------------------------
+
+
+def test_a_trade_by_hand_is_booked_when_two_views_show_it_and_its_fee_with_it():
+    bench = Bench()
+    shown = {"held": {"SPY": 2}, "cash": CASH - 800 - D("0.50"), "fills": (foreign(),)}
+    assert bench.judge(**shown) == ([], (), True)
+    assert (bench.events, bench.said, bench.reconciler.is_settled) == ([], [], False)
+    view = bench.view(**shown)
+    assert bench.reconciler.judge(view) == (["PositionChanged"], (), True)  # a third view makes sure
+    (booked,) = bench.events
+    at_ns = view.ts_recv_ns
+    assert booked == PositionChanged(
+        0, 5, at_ns, ChangeCause.MANUAL_TRADE, D(2), D(400), D("-800.50"), "foreign-f1"
+    )
+    text = "manual_trade: +2 SPY at 400"
+    assert bench.reconciler.adopted == [text]
+    assert bench.said == [("warning", f"booked from the venue's account: {text}")]
+    assert (bench.desk.account.cash, bench.desk.positions.quantity(0)) == (D("99199.50"), 2)
+    assert bench.judge(fills=(foreign(),)) == ([], (), False)  # once is enough
+    assert len(bench.events) == 1
+
+
+@pytest.mark.parametrize("change", ["cash", "position", "price", "nothing"])
+def test_a_difference_counts_only_when_the_second_view_shows_the_same_and_the_desk_has_not_moved(change):
+    bench = Bench(10, 10)
+    before = bench.desk.account.cash
+    shown = {"held": {"SPY": 12}, "cash": before - 800, "fills": (foreign(fee=0),)}
+    assert bench.judge(**shown).look_again
+    if change == "cash":
+        bench.desk.account.cash -= D("0.001")
+    elif change == "position":
+        now_ns = bench.engine.now_ns
+        bench.engine.handle(PositionChanged(1, now_ns, now_ns, ChangeCause.TRANSFER, D(1), D(0), D(0), "in"))
+        shown["held"] = {"SPY": 12, CALL: 1}
+    elif change == "price":
+        shown |= {"cash": before - 802, "fills": (foreign(price=401, fee=0),)}
+    verdict = bench.judge(**shown)
+    booked = change == "nothing"
+    assert len(bench.events) == booked
+    assert verdict.look_again
+    if not booked:
+        bench.judge(**shown)
+        assert len(bench.events) == 1
+
+
+def test_of_several_events_that_book_one_view_all_but_the_last_say_that_more_follow():
+    bench = Bench()
+    lines = (activity("1", cash="-40"), activity("2", "", cash="-2"))
+    for _ in range(2):
+        bench.judge(cash=CASH - 42, activities=lines)
+    assert [(one.reference, one.cash_change, one.more_follow) for one in bench.events] == [
+        ("activity-1", -40, True),
+        ("activity-2", -2, False),
+    ]
+    assert bench.desk.account.cash == CASH - 42
+    assert bench.reconciler.adopted == ["fee: FEE SPY -40.00", "fee: FEE -2.00"]
+
+
+def test_what_two_equal_views_showed_explains_nothing_later():
+    bench = Bench()
+    old = (activity("1", cash="-90"),)
+    for _ in range(2):
+        assert bench.judge(activities=old) == ([], (), False)
+    for _ in range(2):
+        bench.judge(cash=CASH - 90, activities=old)
+    assert bench.events[:1] != []
+    assert not any(isinstance(event, PositionChanged) for event in bench.events)
+    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 100000.00, venue 99910.00"]
+
+
+def test_what_one_equal_view_showed_may_be_younger_than_its_cash_and_is_booked_later():
+    bench = Bench()
+    young = (activity("1", cash="-90"),)
+    assert bench.judge(activities=young) == ([], (), False)
+    for _ in range(2):
+        bench.judge(cash=CASH - 90, activities=young)
+    assert [event.reference for event in bench.events] == ["activity-1"]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"fills": (foreign(symbol="QQQ"),)},
+        {"activities": (activity(symbol="QQQ", quantity=2, cash="-800"),)},
+    ],
+)
+def test_history_of_a_symbol_outside_the_run_explains_nothing(lists):
+    bench = Bench()
+    for _ in range(2):
+        bench.judge(cash=CASH - 800, **lists)
+    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 100000.00, venue 99200.00"]
+
+
+def test_an_execution_of_the_desks_own_order_is_no_foreign_one():
+    bench = Bench(10, 10)
+    bench.desk.orders.orders[bench.orders[0].client_order_id].venue_order_id = "v9"
+    for _ in range(2):
+        bench.judge(held={"SPY": 12}, cash=bench.desk.account.cash - 800, fills=(foreign(order="v9"),))
+    assert "SPY: desk 10, venue 12" in [str(one) for one in bench.reconciler.unexplained]
+
+
+@pytest.mark.parametrize(("cash", "cause"), [("99950", "interest"), ("99949.99", None)])
+def test_little_cash_passes_for_interest_by_the_accounts_equity(cash, cause):
+    bench = Bench()
+    for _ in range(2):
+        bench.judge(cash=cash)
+    assert [event.cause for event in bench.events if isinstance(event, PositionChanged)] == [cause][
+        : cause is not None
+    ]
+    assert bool(bench.reconciler.unexplained) == (cause is None)
+
+
+def test_little_cash_passes_for_interest_once_a_day():
+    bench = Bench()
+    for cash in (99_990, 99_980):
+        for _ in range(2):
+            bench.judge(cash=cash, fills=(foreign(),))
+    assert bench.desk.account.cash == 99_990
+    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 99990.00, venue 99980.00"]
+
+
+# differences without a cause ----------------------------------------
+
+
+def test_an_unexplained_difference_is_an_alarm_with_both_sides_and_stops_new_risk_once():
+    bench = Bench(10)
+    shown = {
+        "held": {"SPY": 5, "XYZ": 3, "NIL": 0},
+        "open_orders": (bench.order_at_venue(),),
+        "cash": CASH,
+    }
+    assert bench.judge(**shown) == ([], (), True)
+    view = bench.view(**shown)
+    verdict = bench.reconciler.judge(view)
+    texts = "SPY: desk 0, venue 5; XYZ: desk not in this run's market, venue 3"
+    assert "; ".join(str(one) for one in bench.reconciler.unexplained) == texts
+    assert bench.events == [
+        OperatorEvent(
+            view.ts_recv_ns,
+            view.ts_recv_ns,
+            OperatorAction.REDUCE,
+            f"unexplained difference: {texts}",
+            "reconciliation",
+        )
+    ]
+    ((level, text),) = bench.said
+    said, *table = text.split("\n")
+    assert (level, said) == ("alarm", f"the venue's account differs and nothing explains it: {texts}")
+    assert [line.split()[-2:] for line in table[:3]] == [
+        ["desk", "venue"],
+        ["100000.00", "100000.00"],
+        ["0", "5"],
+    ]
+    assert bench.desk.gate.mode == Mode.REDUCING
+    assert verdict.commands == ["OperatorEvent"]
+    assert (verdict.look_again, bench.reconciler.is_settled) == (False, True)
+    # the same again, or less of it, is not said again; more of it is, and the mode has been set
+    for _ in range(2):
+        assert bench.judge(**shown).look_again
+        bench.judge(**shown | {"held": {"SPY": 5}})
+        bench.judge(**shown | {"held": {"SPY": 5}})
+    assert (len(bench.said), len(bench.events)) == (1, 1)
+    for _ in range(2):
+        bench.judge(**shown | {"held": {"SPY": 5, "ABC": 1}})
+    assert (len(bench.said), len(bench.events)) == (2, 1)
+    assert bench.judge(**shown | {"held": {}}) == ([], (), False)
+    assert bench.reconciler.unexplained == ()
+
+
+def test_a_difference_that_went_away_between_two_views_begins_anew():
+    bench = Bench(10)
+    name = bench.orders[0].client_order_id
+    differs = {"held": {"SPY": 5}, "cash": CASH, "open_orders": (bench.order_at_venue(),)}
+    assert bench.judge(**differs).look_again
+    assert bench.judge(held={"SPY": 5}, cash=CASH).query == (name,)
+    assert bench.judge(**differs).look_again
+    assert (bench.events, bench.said) == ([], [])
+    bench.judge(**differs)
+    assert len(bench.said) == 1
+
+
+# the queries ----------------------------------------
+
+
+class Queried:
+    """A venue that takes a second to show the account, and fails as often as it is told."""
+
+    def __init__(self, fails=0):
+        self.loop, self.fails, self.asked, self.put, self.said = VirtualLoop(), fails, [], [], []
+        self.order = []
+        self.supervisor = Supervisor(lambda *words: self.said.append(words), self.said.append)
+        self.queries = AccountQueries(
+            gateway=self,
+            reconciler=SimpleNamespace(fills_since_ns=77),
+            supervisor=self.supervisor,
+            put=self.receive,
+        )
+
+    def receive(self, item):
+        self.order.append("view")
+        self.put.append((self.loop.time(), item))
+
+    async def snapshot(self, *, fills_since_ns):
+        self.asked.append((round(self.loop.time(), 9), fills_since_ns))
+        number = len(self.asked)
+        await self.wait(1.0)
+        if self.fails:
+            self.fails -= 1
+            raise RetryError("busy")
+        self.pass_on(3)
+        return f"view {number}"
+
+    def pass_on(self, times):
+        """Put something into the queue after so many turns of the loop."""
+        if times:
+            self.loop.call_soon(self.pass_on, times - 1)
+        else:
+            self.order.append("stream")
+
+    async def wait(self, seconds):
+        done = self.loop.create_future()
+        self.loop.call_later(seconds, done.set_result, None)
+        await done
+
+    def run(self, *calls, seconds=20.0):
+        """Make calls, each at its second, and let the time pass."""
+
+        async def inside():
+            for at, call in calls:
+                self.loop.call_later(at, call)
+            await self.wait(seconds)
+
+        self.loop.run_until_complete(inside())
+        self.loop.close()
+        return [at for at, _ in self.asked], [(round(at, 9), item.view) for at, item in self.put]
+
+
+def test_a_query_under_way_is_enough_unless_something_happened_since_it_began():
+    bench = Queried()
+    ask, anew = bench.queries.ask, bench.queries.ask_anew
+    asked, put = bench.run((0, ask), (0.5, ask), (5, ask), (5.5, anew), (5.7, anew), (10, anew))
+    assert asked == [0, 5, 6, 10]
+    assert bench.order == ["stream", "view"] * 4  # what the query brought to light comes before its answer
+    assert put == [(1, "view 1"), (6, "view 2"), (7, "view 3"), (11, "view 4")]
+    assert all(isinstance(item, Viewed) for _, item in bench.put)
+    assert {since for _, since in bench.asked} == {77}
+    assert not bench.queries.is_asking
+
+
+def test_a_query_that_fails_is_asked_again_two_seconds_later_and_counted():
+    bench = Queried(fails=2)
+    asked, put = bench.run((0, lambda: bench.queries.ask(4.0)))
+    assert asked == [4, 7, 10]
+    assert put == [(11, "view 3")]
+    assert bench.supervisor.counters == {"no_view": 2}
+    assert bench.said == [("warning", "the venue shows no account: busy; asking again")] * 2
+
+
+def test_after_a_query_that_broke_the_next_one_is_asked():
+    bench = Queried()
+    bench.snapshot, shown = None, bench.snapshot
+
+    def mend():
+        bench.snapshot = shown
+        bench.queries.ask()
+
+    asked, put = bench.run((0, bench.queries.ask), (3, mend))
+    assert (asked, put) == ([3], [(4, "view 1")])
+    assert [level for level, _ in bench.said] == ["alarm"]
+
+
+def test_the_first_view_is_waited_for_and_a_view_is_stamped_as_it_leaves_the_queue():
+    bench = Queried()
+    queries = bench.queries
+    assert (queries.latest, queries.last_at, queries.is_asking) == (None, 0.0, False)
+
+    async def inside():
+        assert await queries.first(5) == "view 1"
+        assert (queries.latest, queries.last_at) == (None, 1.0)
+        await bench.wait(2.0)
+        queries.take("later")
+        assert (queries.latest, queries.last_at) == ("later", 3.0)
+
+    bench.loop.run_until_complete(inside())
+    bench.loop.close()
+    assert bench.asked == [(0.0, 5)]
+
+
+# the orders of unknown state ----------------------------------------
+
+
+def doubted(venue_order_id="", state=OrderState.UNKNOWN):
+    return SimpleNamespace(state=state, venue_order_id=venue_order_id)
+
+
+def test_an_order_is_asked_about_ever_more_seldom_up_to_ten_pauses():
+    unknown = UnknownOrders({"a": doubted()}, 1.0)
+    asked = [now for now in range(80) if list(unknown.due(float(now)))]
+    assert asked == [0, 1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 65, 75]
+
+
+def test_each_order_waits_for_itself_and_is_forgotten_with_its_end():
+    live = {"a": doubted(), "b": doubted("v1"), "c": doubted(state=OrderState.WORKING)}
+    unknown = UnknownOrders(live, 1.0)
+    unknown.may_prove_absence_at = 5.0
+    assert list(unknown.due(0.0)) == ["b"]
+    assert list(unknown.due(5.0)) == ["a", "b"]
+    unknown.add("c")
+    assert list(unknown.due(5.5)) == ["c"]
+    unknown.add("c")  # a second wish changes nothing
+    assert list(unknown.due(5.6)) == []
+    order = live.pop("a")
+    unknown.settle("a")
+    assert list(unknown.due(5.7)) == []
+    live["a"] = order
+    assert list(unknown.due(5.8)) == ["a"]
+    live["b"].state = OrderState.WORKING
+    for name in "abc":
+        unknown.settle(name)
+    assert list(unknown.due(99.0)) == ["a"]

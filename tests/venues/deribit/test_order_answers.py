@@ -1,0 +1,619 @@
+"""What the order path makes of each answer that the venue may give, request by request, in virtual time."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from fakes.clock import ManualClock
+from fakes.scripted_venue import Key
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OrderStatusUnknown,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind, VenueSetup
+from scalpdesk.venues.deribit import wire
+from scalpdesk.venues.deribit.gateway import build_gateway, exchange_urls, socket_url
+from scalpdesk.venues.deribit.orders import OrderPath
+from scalpdesk.venues.deribit.queries import AccountAndMarket
+from scalpdesk.venues.deribit.rpc import Disconnected
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+D = Decimal
+NOW_MS = 1_741_176_000_000
+SWAP = "BTC-PERPETUAL"
+USD = 10
+"""Of one contract: the venue counts dollars, the desk contracts."""
+BUY, EDIT, CANCEL = "private/buy", "private/edit", "private/cancel"
+BY_LABEL, STATE = "private/get_order_state_by_label", "private/get_order_state"
+TRADES_OF = "private/get_user_trades_by_order"
+TRADES_SINCE = "private/get_user_trades_by_currency_and_time"
+OPEN_ORDERS = "private/get_open_orders_by_currency"
+LOST, UNSENT = Disconnected("lost", was_sent=True), Disconnected("not connected", was_sent=False)
+REFUSED, GONE = wire.RpcError(10_009, "not_enough_funds"), wire.RpcError(11_044, "not_open_order")
+BUSY = wire.RpcError(10_028, "too_many_requests")
+
+
+def state(filled=0, amount=100, status="open", **changes):
+    return {
+        "order_id": "BTC-1",
+        "order_state": status,
+        "order_type": "limit",
+        "direction": "buy",
+        "instrument_name": SWAP,
+        "amount": USD * amount,
+        "filled_amount": USD * filled,
+        "average_price": 90_000.5 if filled else None,
+        "price": 90_000.5,
+        "label": "sd-1",
+        "creation_timestamp": NOW_MS,
+        "last_update_timestamp": NOW_MS,
+    } | changes
+
+
+def trade(number=1, amount=100, **changes):
+    return {
+        "trade_id": f"t{number}",
+        "order_id": "BTC-1",
+        "instrument_name": SWAP,
+        "direction": "buy",
+        "amount": USD * amount,
+        "price": 90_000.5,
+        "fee": 0.0,
+        "fee_currency": "BTC",
+        "label": "sd-1",
+        "timestamp": NOW_MS + number,
+    } | changes
+
+
+def order(name="sd-1", quantity=100, purpose=Purpose.HEDGE, limit="90000.5"):
+    return SubmitOrder(
+        name,
+        InstrumentId(0),
+        Side.BUY,
+        D(quantity),
+        OrderType.LIMIT,
+        D(limit),
+        TimeInForce.GTC,
+        purpose,
+    )
+
+
+class Venue:
+    """Answers each method by what a test wrote down; a list is used up from its front."""
+
+    def __init__(self, answers=None, **setup):
+        self.answers, self.asked, self.is_up = dict(answers or {}), [], True
+        self.loop = VirtualLoop()
+        clock = ManualClock(NOW_MS * 10**6)
+        made = VenueSetup(
+            instruments=Instruments([perpetual("BTC")]),
+            clock=clock,
+            key=Key("k"),
+            secret=Key("s"),
+            currency="BTC",
+            **setup,
+        )
+        self.publisher = EventPublisher(clock)
+        self.queries = AccountAndMarket(self, made, self.publisher, "BTC")
+        self.path = OrderPath(self, self.queries, made, self.publisher)
+        self.path.is_open = True
+
+    async def request(self, method, params, timeout_seconds=None):
+        del timeout_seconds
+        self.asked.append((method, params))
+        found = self.answers[method]
+        if isinstance(found, list) and method not in (BY_LABEL, OPEN_ORDERS, TRADES_OF):
+            found = found.pop(0) if len(found) > 1 else found[0]
+        await asyncio.sleep(0.1)
+        if callable(found):
+            found = found()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def run(self, call, settle=True):
+        async def whole():
+            found = call()
+            if asyncio.iscoroutine(found):
+                found = await found
+            while settle and self.path.tasks:
+                await asyncio.wait(tuple(self.path.tasks))
+            return found
+
+        return self.loop.run_until_complete(whole())
+
+    def send(self, *commands):
+        for command in commands:
+            self.run(lambda command=command: self.path.send(command))
+        return self.said()
+
+    def said(self):
+        found = []
+        while (item := self.publisher.queue.take()) is not None:
+            found.append(item)
+        return found
+
+    def methods(self):
+        return [method for method, _ in self.asked]
+
+
+def kinds(said):
+    return [one.name if isinstance(one, Notice) else type(one) for one in said]
+
+
+@pytest.fixture
+def at_venue():
+    """Build a venue, closed with the test; ``working`` has sent the order sd-1, which rests there."""
+    made = []
+
+    def build(answers=None, *, working=False, **setup):
+        venue = Venue(answers, **setup)
+        made.append(venue)
+        if working:
+            venue.answers.setdefault(BUY, {"order": state(), "trades": []})
+            assert kinds(venue.send(order())) == [OrderAccepted]
+            venue.asked.clear()
+        return venue
+
+    yield build
+    for venue in made:
+        venue.loop.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"order": state(), "trades": []}, [OrderAccepted]),
+        ({"order": state()}, [OrderAccepted]),
+        ({"order": state(100, status="filled"), "trades": [trade()]}, [OrderAccepted, OrderFilled]),
+        (REFUSED, [OrderRejected]),
+        (BUSY, ["too_many_requests", OrderRejected]),
+        (LOST, [OrderStatusUnknown]),
+        (UNSENT, [OrderStatusUnknown, OrderNotFound]),
+        (TimeoutError(), [OrderStatusUnknown]),
+        ({}, ["malformed_answer", OrderStatusUnknown]),
+        ([[]], ["malformed_answer", OrderStatusUnknown]),
+        ({"order": state(filled_amount="x")}, ["malformed_answer", OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_an_order_by_the_answer_to_it(at_venue, answer, expected):
+    venue = at_venue({BUY: answer})
+    said = venue.send(order())
+    assert kinds(said) == expected
+    ((method, params),) = venue.asked
+    assert method == BUY
+    assert (params["instrument_name"], params["amount"], params["label"]) == (SWAP, D(1_000), "sd-1")
+    assert (params["type"], params["price"]) == ("limit", D("90000.5"))
+    assert params["valid_until"] == NOW_MS + 5_000
+    assert venue.path.tracker.orders["sd-1"].answered_ns == 10**8
+    for one in said:
+        if isinstance(one, OrderStatusUnknown) and not isinstance(answer, Disconnected):
+            assert one.reason in ("no answer in time", "an answer without meaning")
+        if isinstance(one, Notice) and answer is BUSY:
+            assert one.kind is NoticeKind.LIMITED
+
+
+def test_an_order_of_a_path_that_is_closed_or_down_or_over_budget_never_leaves(at_venue):
+    venue = at_venue(requests_per_minute=15)
+    venue.path.is_open = False
+    assert kinds(venue.send(order("sd-1"))) == [OrderStatusUnknown, OrderNotFound]
+    venue.path.is_open, venue.is_up = True, False
+    venue.run(lambda: asyncio.sleep(60.0))
+    assert kinds(venue.send(order("sd-2"))) == [OrderStatusUnknown, OrderNotFound]
+    venue.is_up = True
+    assert kinds(venue.send(order("sd-3"))) == ["own_budget", OrderStatusUnknown, OrderNotFound]
+    assert venue.asked == []
+
+
+def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
+    answers = {BUY: {"order": state(), "trades": []}}
+    patient = at_venue(answers)
+
+    async def end(venue, graceful):
+        venue.path.send(order())
+        await asyncio.sleep(0.0)
+        await venue.path.close(graceful=graceful)
+        return kinds(venue.said()), venue.path.is_open, len(venue.path.tasks)
+
+    assert patient.run(lambda: end(patient, graceful=True), settle=False) == ([OrderAccepted], False, 0)
+    hasty = at_venue(answers)
+    assert hasty.run(lambda: end(hasty, graceful=False), settle=False) == ([], False, 0)
+
+
+# cancels and edits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "asks"),
+    [
+        (state(status="cancelled"), [OrderCancelled], []),
+        (REFUSED, [CancelRejected], []),
+        (GONE, [CancelRejected, OrderCancelled], [BY_LABEL, TRADES_OF]),
+        (LOST, [OrderStatusUnknown], []),
+        (TimeoutError(), [OrderStatusUnknown], []),
+        (state(filled_amount="x"), ["malformed_answer"], []),
+    ],
+)
+def test_what_becomes_of_a_cancel_by_the_answer_to_it(at_venue, answer, expected, asks):
+    venue = at_venue({CANCEL: answer, BY_LABEL: [state(status="cancelled")], TRADES_OF: []}, working=True)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == expected
+    assert venue.asked[0] == (CANCEL, {"order_id": "BTC-1"})
+    assert venue.methods()[1:] == asks
+
+
+def test_an_order_without_an_id_is_cancelled_by_its_label_and_asked_after(at_venue):
+    venue = at_venue(
+        {BUY: LOST, "private/cancel_by_label": 1, BY_LABEL: [state(status="cancelled")], TRADES_OF: []}
+    )
+    venue.send(order())
+    venue.asked.clear()
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderAccepted, OrderCancelled]
+    assert venue.asked[:2] == [
+        ("private/cancel_by_label", {"label": "sd-1", "currency": "BTC"}),
+        (BY_LABEL, {"currency": "BTC", "label": "sd-1"}),
+    ]
+    assert venue.send(CancelOrder("never-sent")) == []
+    assert venue.publisher.counters["cancel_of_unknown_order"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [(state(), True), (GONE, True), (REFUSED, False), (LOST, False), (TimeoutError(), False)],
+)
+def test_a_cancel_by_the_venues_id_is_taken_when_it_answers_or_the_order_is_over(at_venue, answer, taken):
+    venue = at_venue({CANCEL: answer})
+    assert venue.run(lambda: venue.path.cancel_at_venue("BTC-9/leg")) is taken
+    assert venue.asked == [(CANCEL, {"order_id": "BTC-9"})]
+
+
+NEW = ReplaceOrder("sd-1", order("sd-2", 60, limit="90001"))
+EDITED = state(amount=60, price=90_001.0, label="sd-1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "expected"),
+    [
+        ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
+        (REFUSED, None, [OrderRejected, CancelRejected]),
+        (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
+        (LOST, state(), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+        (LOST, state(amount=60), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+        (LOST, LOST, [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_a_replacement_by_the_answer_to_it(at_venue, answer, shown, expected):
+    venue = at_venue({EDIT: answer, STATE: shown}, working=True)
+    assert kinds(venue.send(NEW)) == expected
+    assert venue.asked[0] == (EDIT, {"order_id": "BTC-1", "amount": D(600), "price": D(90_001)})
+    assert venue.methods()[1:] == ([] if shown is None else [STATE])
+    known = venue.path.tracker.orders
+    was_edited = expected[0] is OrderCancelled
+    assert known["sd-2"].venue_order_id == ("BTC-1" if was_edited else "")
+    assert known["sd-1"].ended is was_edited
+    assert known["sd-2"].answered_ns == round(venue.loop.time() * 10**9)
+
+
+def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_venue):
+    filled = {"order": state(40), "trades": [trade(1, 40)]}
+    answers = {BUY: filled, EDIT: {"order": state(40, 100, price=90_001.0), "trades": []}}
+    venue = at_venue(answers)
+    assert kinds(venue.send(order())) == [OrderAccepted, OrderFilled]
+    venue.asked.clear()
+    assert kinds(venue.send(NEW)) == [OrderCancelled, OrderAccepted]
+    assert venue.asked[0][1]["amount"] == 1_000  # 40 filled and 60 more
+    note = wire.Notification(
+        "user.changes", {"trades": [trade(2, 25)], "orders": [state(65, 100, price=90_001.0)]}
+    )
+    venue.run(lambda: venue.path.on_change(note))
+    (fill,) = venue.said()
+    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+    venue.answers[OPEN_ORDERS] = [state(65, 100, price=90_001.0)]
+    venue.answers[TRADES_OF] = []
+    (shown,) = venue.run(venue.path.open_orders)
+    assert (shown.client_order_id, shown.quantity, shown.filled) == ("sd-2", 60, 25)
+
+
+def test_a_replacement_of_what_is_not_at_the_venue_or_being_edited_never_leaves(at_venue):
+    venue = at_venue({EDIT: {"order": EDITED, "trades": []}}, working=True)
+    absent = ReplaceOrder("never-sent", order("sd-9"))
+    assert kinds(venue.send(absent)) == [OrderStatusUnknown, OrderNotFound]
+    venue.path._editing["BTC-1"] = ([], [])
+    said = venue.send(ReplaceOrder("sd-1", order("sd-8")))
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
+    assert said[-1].reason == "not at the venue, or held back"
+    assert venue.asked == []
+
+
+def test_changes_during_an_edit_are_applied_after_its_answer(at_venue):
+    venue = at_venue(working=True)
+
+    def answer():
+        note = wire.Notification(
+            "user.changes", {"trades": [trade(1, 30)], "orders": [state(30, 60, price=90_001.0)]}
+        )
+        venue.path.on_change(note)
+        assert venue.said() == []
+        return {"order": EDITED, "trades": []}
+
+    venue.answers[EDIT] = answer
+    said = venue.send(NEW)
+    assert kinds(said) == [OrderCancelled, OrderAccepted, OrderFilled]
+    assert said[-1].client_order_id == "sd-2"
+
+
+# questions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "trades", "proof", "expected"),
+    [
+        ([state(100, status="filled")], [trade()], True, [OrderFilled]),
+        ([state(100, status="filled")], {"trades": [trade()]}, True, [OrderFilled]),
+        ([state(40)], LOST, True, ["executions_missing", OrderFilled]),  # inferred
+        ([state()], [], True, []),
+        (LOST, [], False, ["query_failed"]),
+        ("rubbish", [], False, ["query_failed"]),
+    ],
+)
+def test_what_a_question_after_an_order_proves(at_venue, answer, trades, proof, expected):
+    venue = at_venue({BY_LABEL: answer, TRADES_OF: trades}, working=True)
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
+    assert kinds(venue.said()) == expected
+    assert venue.run(lambda: venue.path.query_order("never-sent")) is True
+
+
+def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
+    assert kinds(venue.send(order())) == [OrderStatusUnknown]
+    for wait, proof in ((9.7, False), (0.2, True)):
+        venue.run(lambda wait=wait: asyncio.sleep(wait))
+        assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
+    assert kinds(venue.said()) == [OrderNotFound]
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is True  # it is over: nothing is asked
+    assert venue.methods().count(BY_LABEL) == 2
+
+
+def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
+    venue = at_venue({EDIT: {"order": EDITED, "trades": []}, STATE: EDITED, TRADES_OF: []}, working=True)
+    venue.send(NEW)
+    venue.asked.clear()
+    assert venue.run(lambda: venue.path.query_order("sd-2")) is True
+    assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
+
+
+def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
+    venue = at_venue()
+    first = KnownOrder(order("sd-1"), is_live=False, venue_order_id="BTC-1")
+    second = KnownOrder(order("sd-2"), venue_order_id="BTC-1")
+    venue.path.adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
+    assert venue.path._edited == {"BTC-1"}
+    leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
+    venue.path.adopt(iter([leg]))
+    venue.path.adopt([leg])  # twice is once
+    assert venue.path._legs == {"whole": ("leg",)}
+    assert venue.path._parent_ids == {"whole": "BTC-7"}
+
+
+def test_open_orders_of_others_are_shown_and_instruments_that_nobody_listed_left_out(at_venue):
+    other = state(25, label="by-hand", order_id="BTC-2", order_type="market", order_state="open")
+    unknown = state(label="x", order_id="BTC-3", instrument_name="BTC-NEVER")
+    venue = at_venue({OPEN_ORDERS: [unknown, other, state()], TRADES_OF: []}, working=True)
+    by_hand, own = venue.run(venue.path.open_orders)
+    assert (by_hand.client_order_id, by_hand.quantity, by_hand.filled, by_hand.limit_price) == (
+        "by-hand",
+        100,
+        25,
+        None,
+    )
+    assert (own.client_order_id, own.instrument_id, own.limit_price) == ("sd-1", 0, D("90000.5"))
+    assert venue.publisher.counters["foreign_order"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pages", "starts", "found"),
+    [
+        ([([1, 2], True), ([2, 3], False)], [1, NOW_MS + 2], ["t1", "t2", "t3"]),
+        ([([1], False)], [1], ["t1"]),
+        ([([], True)], [1], []),
+        ([([1], True), ([1], True)], [1, NOW_MS + 1], ["t1"]),  # nothing new: it would turn in a circle
+    ],
+)
+def test_the_history_is_followed_page_by_page(at_venue, pages, starts, found):
+    unlisted = trade(99, instrument_name="BTC-NEVER")
+    answers = [
+        {
+            "trades": [trade(n, 10) for n in numbers] and [unlisted, *(trade(n, 10) for n in numbers)],
+            "has_more": more,
+        }
+        for numbers, more in pages
+    ]
+    venue = at_venue({TRADES_SINCE: answers}, working=True)
+    fills = venue.run(lambda: venue.path.history(1_000_000))
+    assert [fill.execution_id for fill in fills] == found
+    assert [params["start_timestamp"] for _, params in venue.asked] == starts
+    assert {params["end_timestamp"] for _, params in venue.asked} == {NOW_MS + 1_000}
+    assert len([one for one in venue.said() if isinstance(one, OrderFilled)]) == len(found)
+
+
+# changes ---------------------------------------------------------------------------------------------------
+
+
+def change(venue, trades=(), orders=()):
+    data = {"trades": list(trades), "orders": list(orders)}
+    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    return venue.said()
+
+
+def test_executions_of_others_ask_for_a_look_at_the_account(at_venue):
+    venue = at_venue(working=True)
+    other = trade(1, label="by-hand", order_id="BTC-9")
+    unlisted = trade(2, instrument_name="BTC-NEVER")
+    (notice,) = change(venue, [other, unlisted])
+    assert (notice.kind, notice.name, notice.detail) == (
+        NoticeKind.GAP,
+        "foreign_execution",
+        "BTC-PERPETUAL, BTC-NEVER",
+    )
+    assert venue.publisher.counters["foreign_trade"] == 1
+    assert [one.quantity for one in change(venue, [trade(3, 60), trade(3, 60)])] == [60]
+
+
+def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_venue):
+    venue = at_venue({TRADES_OF: [trade(1, 30)]}, working=True)
+    said = change(venue, orders=[state(30)])
+    assert [(one.execution_id, one.quantity) for one in said] == [("t1", 30)]
+    assert venue.asked == [(TRADES_OF, {"order_id": "BTC-1", "sorting": "asc"})]
+
+
+@pytest.mark.parametrize("data", [None, [], {"trades": "x"}, {"orders": [1]}, {"trades": [trade(1, -1)]}])
+def test_a_change_that_cannot_be_read_is_refused_and_the_path_goes_on(at_venue, data):
+    venue = at_venue(working=True)
+    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    assert kinds(venue.said()) == ["malformed_change"]
+    assert kinds(change(venue, [trade()])) == [OrderFilled]
+
+
+# the gateway around it -----------------------------------------------------------------------------------
+
+
+class Line:
+    """A connection that is up and keeps what is done to it."""
+
+    def __init__(self, name, done):
+        self.name, self.done, self.is_up, self.reconnects = name, done, True, 2
+
+    def silent_seconds(self):
+        return 3.0
+
+    async def close(self):
+        self.done.append(f"{self.name} closed")
+
+    async def drop(self):
+        self.done.append(f"{self.name} dropped")
+
+
+@pytest.fixture
+def gateway():
+    setup = VenueSetup(
+        instruments=Instruments([perpetual("BTC")]),
+        clock=ManualClock(NOW_MS * 10**6),
+        key=Key("k"),
+        secret=Key("s"),
+        currency="BTC",
+    )
+    made, made_done = build_gateway(setup), []
+    made._orders, made._quotes = Line("orders", made_done), Line("quotes", made_done)
+    return made, made_done
+
+
+def taken_from(gateway):
+    found = []
+    while (item := gateway._publisher.queue.take()) is not None:
+        found.append(item)
+    return found
+
+
+def test_the_end_closes_the_order_path_before_its_connections(gateway):
+    made, done = gateway
+
+    async def close(*, graceful):
+        done.append(("orders path", graceful))
+
+    made._order_path.close = close
+    asyncio.run(made.close(graceful=False))
+    assert done == [("orders path", False), "quotes closed", "orders closed"]
+
+    async def events():
+        return [item async for item in made.events()]
+
+    assert asyncio.run(events()) == []
+
+
+@pytest.mark.parametrize("stream", ["orders", "quotes", "other"])
+def test_only_the_silent_connection_is_replaced_and_counted(gateway, stream):
+    made, done = gateway
+    asyncio.run(made.reconnect(stream))
+    assert done == ([] if stream == "other" else [f"{stream} dropped"])
+    assert made._publisher.counters == ({} if stream == "other" else {f"{stream}_renewed": 1})
+
+
+def test_the_state_names_both_connections(gateway):
+    made, _ = gateway
+
+    async def health():
+        return made.health()
+
+    shown = asyncio.run(health())
+    assert shown.streams == {"orders": True, "quotes": True}
+    assert shown.silent_seconds == {"orders": 3.0, "quotes": 3.0}
+    assert shown.counters == {"merged_quotes": 0, "reconnects": 4}
+    assert (shown.in_flight, shown.unknown) == (0, ())
+
+
+@pytest.mark.parametrize(("is_final", "kind"), [(True, NoticeKind.DEAD), (False, NoticeKind.DISCONNECTED)])
+def test_a_connection_that_is_down_is_counted_and_told(gateway, is_final, kind):
+    made, _ = gateway
+    made._on_down("orders", "half_open", "no answer", is_final)
+    (notice,) = taken_from(made)
+    assert (notice.kind, notice.stream, notice.name, notice.detail) == (
+        kind,
+        "orders",
+        "half_open",
+        "no answer",
+    )
+    assert made._publisher.counters["half_open"] == 1
+
+
+def test_a_ticker_becomes_a_quote_and_what_is_unknown_or_unreadable_does_not(gateway):
+    made, _ = gateway
+    ticker = {
+        "instrument_name": SWAP,
+        "timestamp": NOW_MS,
+        "best_bid_price": 90_000.0,
+        "best_bid_amount": 1_000.0,
+        "best_ask_price": 90_000.5,
+        "best_ask_amount": 2_000.0,
+    }
+    for data in (ticker, ticker | {"instrument_name": "BTC-NEVER"}, ticker | {"timestamp": "x"}, {}):
+        made._on_market(wire.Notification("ticker", data))
+    quote, *refused = taken_from(made)
+    assert (quote.bid, quote.ask, quote.bid_size, quote.ask_size) == (90_000.0, 90_000.5, 100.0, 200.0)
+    assert kinds(refused) == ["malformed_quote"] * 2
+
+
+@pytest.mark.parametrize(
+    ("url", "socket", "requests"),
+    [
+        ("https://x.y:8/", "wss://x.y:8/ws/api/v2", "https://x.y:8/api/v2"),
+        ("ws://x/ws/api/v2", "ws://x/ws/api/v2", "http://x/api/v2"),
+        ("wss://x/ws/api/v2", "wss://x/ws/api/v2", "https://x/api/v2"),
+    ],
+)
+def test_the_addresses_of_an_exchange_follow_from_one_of_them(url, socket, requests):
+    assert exchange_urls(url) == (socket, requests)
+    assert socket_url(url, None) == socket
+
+
+def test_without_an_address_the_arming_decides_between_live_and_test():
+    token = LiveToken("acc", "ab" * 32, 1, "me")
+    assert socket_url(None, None) == "wss://test.deribit.com/ws/api/v2"
+    assert socket_url(None, token) == "wss://www.deribit.com/ws/api/v2"
