@@ -5,10 +5,16 @@
 A mutant changes one comparison, operator, constant, condition, return value or statement. The sample is
 drawn by the seed. Each package's tests first run unchanged, under coverage, the programs that they start with
 them: a mutant then meets the tests that execute its line, the quick ones first, and dies at the first failure
-or at the time limit. The trees are copies, whose source the started programs import too; nothing is ever
-written to the checkout. Exit 1 when fewer than nine of ten die. The sample is drawn from
-``--packages``; of it ``--only`` judges the mutants of some, so that a run can be parted without another draw.
-What survived the last whole run, and why, is in ``survivors.md``.
+or at the time limit.
+
+Each worker first asks a fork of a process that has collected all tests (``judge_in_forks.py``). What survives
+there is judged once more by a process of its own in a changed copy of the source, against the tests whose
+programs execute the line; what no fork can judge, a constant or what importing executes, meets all its tests
+there. Nothing is ever written to the checkout.
+
+Exit 1 when fewer than nine of ten die. The sample is drawn from ``--packages``; of it ``--only`` judges the
+mutants of some, so that a run can be parted without another draw. What survived the last whole run, and why,
+is in ``survivors.md``.
 
 Why not mutmut: it puts the mutants of each function behind a switch in the running process and tests them
 all; it draws no sample by seed and leaves constants of modules and classes out. Why not cosmic-ray: a session
@@ -31,8 +37,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -53,8 +61,9 @@ TESTS = {
 SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
-MOST_TEST_SECONDS = 60.0
+MOST_TEST_SECONDS = 20.0
 """Of tests, run unchanged, that one mutant meets at most."""
+DEAD = ("killed", "time limit")
 MUST_DIE = 0.9
 OUTPUT = "output.txt"
 """What the last run of pytest printed, in its tree."""
@@ -104,6 +113,8 @@ class Verdict:
 
     mutant: Mutant
     ending: str
+    in_fork: bool = False
+    """Whether a fork sufficed, without a process of its own."""
 
 
 # mutants -------------------------------------------------------------------------------------------------
@@ -218,28 +229,41 @@ def make_tree(folder: Path) -> Path:
     return tree
 
 
-def run_pytest(tree: Path, arguments: list[str], seconds: float | None = None, **environ: str) -> int | None:
-    """Run tests in a tree; return the exit code, or None at the time limit."""
-    paths = [tree / "src", tree / "testing" / "src", tree / "tests" / "mutants"]
+def start_pytest(
+    tree: Path, arguments: list[str], pass_fds: Sequence[int] = (), **environ: str
+) -> subprocess.Popen[bytes]:
+    """Start pytest in a tree."""
+    paths = [tree / "src", tree / "testing" / "src", Path(__file__).parent]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environ}
     quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "-m", "not slow"]
     with (tree / OUTPUT).open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "pytest", *quiet, *arguments],
             cwd=tree,
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and what it started, if it still runs."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run_pytest(tree: Path, arguments: list[str], seconds: float | None = None, **environ: str) -> int | None:
+    """Run tests in a tree; return the exit code, or None at the time limit."""
+    process = start_pytest(tree, arguments, **environ)
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(process)
 
 
 def folders_of(package: str) -> tuple[str, ...]:
@@ -252,7 +276,9 @@ class Measured:
     """The tests of a folder: which lines of the packages each executes, and how long it takes."""
 
     tests: dict[tuple[str, int], set[str]]
-    """By file and line."""
+    """By file and line; among them ``""`` where importing executes the line."""
+    by_programs: dict[tuple[str, int], set[str]]
+    """Those of them that start a program that executes the line."""
     seconds: dict[str, float]
 
 
@@ -281,16 +307,21 @@ def measure(folder: str, packages: Sequence[str], tree: Path) -> Measured:
         print(f"left out, fails under coverage: {line}", flush=True)
     seconds = json.loads(times_file.read_text("utf-8"))
     tests: dict[tuple[str, int], set[str]] = {}
+    by_programs: dict[tuple[str, int], set[str]] = {}
     for written in (data_file, *tree.glob(f"{data_file.name}.programs.*")):
         data = CoverageData(str(written))
         data.read()
         for path in data.measured_files():
             name = str(Path(path).relative_to(tree))
             for line, contexts in data.contexts_by_lineno(path).items():
-                # pytest-cov appends "|run" to a test's name, pytest itself " (call)"
-                found = {re.sub(r"(\|\w+| \(\w+\))$", "", context) for context in contexts}
-                tests.setdefault((name, line), set()).update(found & seconds.keys())
-    return Measured(tests, seconds)
+                for context in contexts:
+                    # pytest-cov appends "|run" to a test's name, pytest itself, for programs, " (call)"
+                    test = re.sub(r"(\|\w+| \(\w+\))$", "", context)
+                    if not test or test in seconds:
+                        tests.setdefault((name, line), set()).add(test)
+                        if context.endswith(")"):
+                            by_programs.setdefault((name, line), set()).add(test)
+    return Measured(tests, by_programs, seconds)
 
 
 class TestsOfPackage:
@@ -300,7 +331,7 @@ class TestsOfPackage:
         self._folders = folders
         self.seconds = {test: took for folder in folders for test, took in folder.seconds.items()}
 
-    def on(self, mutant: Mutant) -> list[str]:
+    def on(self, mutant: Mutant, *, by_programs: bool = False) -> list[str]:
         """Return the tests that execute the line: for half of the time its package's own, quick ones first.
 
         What importing executes is met by the tests of its file.
@@ -311,9 +342,10 @@ class TestsOfPackage:
             found = {
                 test
                 for folder in folders
-                for (path, line), tests in folder.tests.items()
+                for (path, line), tests in (folder.by_programs if by_programs else folder.tests).items()
                 if path == mutant.path and (mutant.at_import or line == mutant.line)
                 for test in tests
+                if test
             }
             for test in sorted(found.difference(chosen), key=lambda name: (self.seconds[name], name)):
                 if chosen and left < self.seconds[test]:
@@ -323,22 +355,74 @@ class TestsOfPackage:
             left += 0.5 * MOST_TEST_SECONDS
         return chosen
 
+    def is_imported(self, mutant: Mutant) -> bool:
+        """Return whether importing executes the line, which a fork has done before it changes the code."""
+        place = mutant.path, mutant.line
+        return mutant.at_import or any("" in folder.tests.get(place, ()) for folder in self._folders)
 
-def judge(mutant: Mutant, tests: TestsOfPackage, tree: Path) -> Verdict:
-    """Run the mutant's tests in a tree of its own and put the tree right again."""
+
+class Worker:
+    """A tree and the process that forks in it; one mutant at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = make_tree(folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def collect(self, folders: Sequence[str]) -> None:
+        """Start the process that forks, with the tests of these folders."""
+        self._forks, theirs = Pipe()
+        plugin = ["-p", "judge_in_forks", f"--basetemp={self.tree.parent / 'tmp'}"]
+        self._process = start_pytest(
+            self.tree,
+            [*plugin, *(f"tests/{folder}" for folder in folders)],
+            [theirs.fileno()],
+            PYTEST_MUTANTS_CONNECTION=str(theirs.fileno()),
+        )
+        theirs.close()
+        try:
+            self._forks.recv()
+        except EOFError:
+            output = (self.tree / OUTPUT).read_text("utf-8")
+            raise SystemExit(f"{output[-3_000:]}\nthe tests cannot be collected") from None
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._process is not None:
+            end(self._process)
+            self._forks.close()
+
+    def in_fork(self, mutant: Mutant, tests: Sequence[str], limit: float) -> str:
+        """Return how the mutant ended in a fork."""
+        changed = apply(mutant, (ROOT / mutant.path).read_bytes())
+        self._forks.send((mutant.path, mutant.line, changed, tests, limit))
+        return str(self._forks.recv())
+
+    def in_own_process(self, mutant: Mutant, tests: Sequence[str], limit: float) -> str:
+        """Return how the mutant ended in a changed source; put the tree right again."""
+        target, original = self.tree / mutant.path, ROOT / mutant.path
+        target.write_bytes(apply(mutant, original.read_bytes()))
+        listed = self.tree / "chosen.txt"
+        listed.write_text("\n".join(tests), "utf-8")
+        try:
+            code = run_pytest(self.tree, ["-x", f"@{listed}"], limit, PYTHONDONTWRITEBYTECODE="1")
+        finally:
+            shutil.copy2(original, target)
+        return "time limit" if code is None else "killed" if code else "survived"
+
+
+def judge(mutant: Mutant, tests: TestsOfPackage, worker: Worker) -> Verdict:
+    """Judge a mutant in a fork, and by a process of its own where that does not decide."""
     chosen = tests.on(mutant)
     if not chosen:
         return Verdict(mutant, "no test runs it")
-    target, original = tree / mutant.path, ROOT / mutant.path
-    target.write_bytes(apply(mutant, original.read_bytes()))
-    listed = tree / "chosen.txt"
-    listed.write_text("\n".join(chosen), "utf-8")
+    if not tests.is_imported(mutant):
+        ending = worker.in_fork(mutant, chosen, 10.0 + 4.0 * sum(tests.seconds[test] for test in chosen))
+        if ending == "survived":
+            chosen = tests.on(mutant, by_programs=True)
+        if ending in DEAD or not chosen:
+            return Verdict(mutant, ending, in_fork=True)
     limit = 30.0 + 4.0 * sum(tests.seconds[test] for test in chosen)
-    try:
-        code = run_pytest(tree, ["-x", f"@{listed}"], limit, PYTHONDONTWRITEBYTECODE="1")
-    finally:
-        shutil.copy2(original, target)
-    return Verdict(mutant, "time limit" if code is None else "killed" if code else "survived")
+    return Verdict(mutant, worker.in_own_process(mutant, chosen, limit))
 
 
 def main() -> int:
@@ -362,42 +446,50 @@ def main() -> int:
     print(f"seed {options.seed}: {len(drawn)} of {len(every)} mutants", flush=True)
     drawn = [mutant for mutant in drawn if mutant.package in options.only]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        trees: SimpleQueue[Path] = SimpleQueue()
-        for number in range(options.workers):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            trees.put(make_tree(folder))
+        workers = [Worker(Path(scratch) / str(number)) for number in range(options.workers)]
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in workers:
+            idle.put(worker)
 
         packages = sorted({mutant.package for mutant in drawn})
         folders = sorted({folder for package in packages for folder in folders_of(package)})
 
         def measured(folder: str) -> Measured:
-            tree = trees.get()
+            worker = idle.get()
             try:
-                return measure(folder, packages, tree)
+                return measure(folder, packages, worker.tree)
             finally:
-                trees.put(tree)
+                idle.put(worker)
 
         def judged(mutant: Mutant) -> Verdict:
-            tree = trees.get()
+            worker = idle.get()
             try:
-                return judge(mutant, tests[mutant.package], tree)
+                return judge(mutant, tests[mutant.package], worker)
             finally:
-                trees.put(tree)
+                idle.put(worker)
 
-        with ThreadPoolExecutor(options.workers) as pool:
+        with ThreadPoolExecutor(options.workers) as pool, ExitStack() as at_end:
             by_folder = dict(zip(folders, pool.map(measured, folders), strict=True))
             tests = {
                 package: TestsOfPackage([by_folder[folder] for folder in folders_of(package)])
                 for package in packages
             }
             print(f"tests without a mutant: {time.monotonic() - began:.0f} s", flush=True)
+            for worker in workers:
+                at_end.callback(worker.close)
+            for _ in pool.map(lambda worker: worker.collect(folders), workers):
+                pass
             verdicts = []
-            for verdict in pool.map(judged, drawn):
+            judging = time.monotonic()
+            for judgement in as_completed([pool.submit(judged, mutant) for mutant in drawn]):
+                verdict = judgement.result()
                 verdicts.append(verdict)
                 if verdict.ending != "killed":  # a time limit may be the machine's: to be looked at
                     mutant = verdict.mutant
                     print(f"{mutant.path}:{mutant.line}: {verdict.ending}: {_shown(mutant)}", flush=True)
+                if len(verdicts) % 20 == 0:
+                    left = (time.monotonic() - judging) * (len(drawn) / len(verdicts) - 1)
+                    print(f"{len(verdicts)} of {len(drawn)}; {left / 60:.0f} minutes left", flush=True)
     return report(verdicts, time.monotonic() - began)
 
 
@@ -417,7 +509,10 @@ def report(verdicts: list[Verdict], seconds: float) -> int:
             ended = f"{count['killed']:>8}{count['time limit']:>12}"
             left = f"{count['survived']:>10}{count['no test runs it']:>9}"
             print(f"{package:<12}{count.total():>8}{ended}{left}")
-    died = sum(verdict.ending in ("killed", "time limit") for verdict in verdicts)
+    died = sum(verdict.ending in DEAD for verdict in verdicts)
+    forked = sum(verdict.in_fork for verdict in verdicts)
+    only_alone = sum(verdict.ending in DEAD and not verdict.in_fork for verdict in verdicts)
+    print(f"{forked} judged in a fork; {only_alone} of the dead died in a process of their own")
     print(f"{died / max(len(verdicts), 1):.1%} died, in {seconds / 60:.0f} minutes")
     return died < MUST_DIE * len(verdicts)
 

@@ -54,3 +54,55 @@ def test_each_small_change_stands_alone_in_a_source_that_still_compiles(mutants,
         assert changed != SOURCE
     assert found == CHANGED
     assert len(list(mutants.mutants_of("risk", path))) == len(CHANGED)
+
+
+MODULE = """\
+LIMIT = 1
+
+
+def sign(x):
+    return 1 if x > LIMIT else 0
+"""
+TESTS = """\
+from rules import sign
+
+
+def test_a_positive_number_has_the_sign_1():
+    assert sign(2) == 1
+
+
+def test_fails_without_a_mutant_too():
+    assert sign(2) == 2
+"""
+
+
+def test_a_fork_kills_what_its_tests_see_and_leaves_constants_to_a_process_of_their_own(
+    mutants, tmp_path, monkeypatch
+):
+    checkout, scratch = tmp_path / "checkout", tmp_path / "scratch"
+    for name, text in (("src/rules.py", MODULE), ("tests/test_rules.py", TESTS), ("pytest.ini", "[pytest]")):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(text, "utf-8")
+    monkeypatch.setattr(mutants, "ROOT", checkout)
+    good, bad = (
+        f"tests/test_rules.py::{name}"
+        for name in ("test_a_positive_number_has_the_sign_1", "test_fails_without_a_mutant_too")
+    )
+    lines = {("src/rules.py", 5): {good, bad}, ("src/rules.py", 1): {""}}
+    tests = mutants.TestsOfPackage([mutants.Measured(lines, {}, {good: 0.0, bad: 0.1})])
+    worker = mutants.Worker(scratch)
+    try:
+        worker.collect(["test_rules.py"])
+        verdicts = [
+            mutants.judge(mutant, tests, worker)
+            for mutant in mutants.mutants_of("risk", checkout / "src" / "rules.py")
+        ]
+    finally:
+        worker.close()
+    assert {(one.mutant.line, one.mutant.after, one.ending, one.in_fork) for one in verdicts} == {
+        (1, "2", "killed", False),
+        (5, "return None", "killed", True),
+        (5, "2", "killed", True),
+        (5, "(x >= LIMIT)", "survived", True),
+        (5, "1", "survived", True),
+    }
