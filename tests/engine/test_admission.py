@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
+from fakes.desk_of_two import DeskOfTwo
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
@@ -426,3 +428,181 @@ def test_equal_sizes_of_different_options_may_go_as_one(
     told(one, options_level=level)
     one.engine.desk.takes_combos = takes_combos
     assert one.engine._admission.may_combine(legs, leg_orders) is goes_as_one
+
+
+# what the checks are told ----------------------------------------
+
+
+def test_an_order_is_judged_by_the_account_as_it_is_and_by_the_orders_before_it(desk):
+    one = desk(held={1: (-2, "12"), 0: (7, "500")})
+    inner, admission = one.engine.desk, one.engine._admission
+    sent = inner.orders.submit(intent(quantity=4, limit="499"), one.now_ns - 5)
+    one.fill(sent, 1)
+    before = (intent(2, 3, Purpose.OPEN), intent(quantity=5, side=Side.SELL), intent(2, 1, Purpose.CLOSE))
+    found = admission.context(intent(1, 1, Purpose.OPEN), before, one.now_ns)
+    assert (found.held, found.live_orders, found.orders_before, found.now_ns) == (-2, 4, 3, one.now_ns)
+    assert (found.is_option, found.in_session, found.is_halted) == (True, True, False)
+    assert found.quote is inner.market.quotes[1]
+    (ask,) = {quote.ask for quote in [inner.market.quotes[2]]}
+    figures = found.facts.figures()
+    assert figures.risk_before == D(f"{300 * ask:.2f}")  # only what opens
+    assert (figures.equity, figures.session_equity) == (inner.view.nav, inner.session_equity)
+    assert (figures.cash, figures.cash_at_report) == (inner.account.cash, inner.gate.cash_at_report)
+    assert (figures.consecutive_losses, figures.margin_fraction) == (0, None)
+    at_work, *others = found.facts.working()
+    assert at_work == (
+        *(0, inner.instruments[0], Side.BUY, 3, OrderType.LIMIT, 499, Purpose.HEDGE),
+        *(one.now_ns - 5, 4, ""),
+    )
+    assert [(order.instrument_id, order.leaves, order.created_ns) for order in others] == [
+        (2, 3, one.now_ns),
+        (0, 5, one.now_ns),
+        (2, 1, one.now_ns),
+    ]
+    assert {(line.instrument_id, line.instrument.symbol, line.quantity) for line in found.facts.held()} == {
+        (0, "SPY", 8),
+        (1, "SPY240419C00500000", -2),
+    }
+    assert found.facts.held_by("a", 0) is None
+    assert (found.facts.mark(0), found.facts.verdict_on("SPY")) == (500.0, QuoteVerdict.GOOD)
+    share_ = admission.context(intent(), (), one.now_ns)
+    assert (share_.is_option, share_.held, share_.live_orders, share_.orders_before) == (False, 8, 1, 0)
+    assert (share_.facts.figures().risk_before, share_.facts.is_last_call()) == (0, False)
+
+
+def test_what_was_admitted_before_and_has_no_ask_puts_nothing_known_at_risk(desk):
+    one = desk()
+    one.quote(2, 10.0, float("nan"))
+    one.engine.desk.market.quotes[2] = None
+    before = (intent(2, 3, Purpose.OPEN), intent(1, 1, Purpose.OPEN, limit="7"))
+    assert one.engine._admission.context(intent(), before, one.now_ns).facts.figures().risk_before == 700
+
+
+@pytest.mark.parametrize(
+    ("clock", "is_in"), [("09:29:59", False), ("09:30", True), ("16:00", True), ("16:00:01", False)]
+)
+def test_an_order_is_within_the_session_from_its_open_to_its_close(desk, clock, is_in):
+    one = desk()
+    one.go_to(clock)
+    assert one.engine._admission.context(intent(), (), one.now_ns).in_session is is_in
+    one.engine.desk.view.session = None
+    assert not one.engine._admission.context(intent(), (), one.now_ns).in_session
+
+
+def test_an_order_in_what_is_halted_is_refused_and_another_is_not(desk):
+    one = desk()
+    one.engine.desk.gate.halted[1] = one.now_ns
+    halted = [one.engine._admission.context(intent(number), (), one.now_ns).is_halted for number in (0, 1, 2)]
+    assert halted == [False, True, False]
+
+
+def test_a_strategys_own_holding_is_told_where_several_share_the_account():
+    both = DeskOfTwo(adopts="b")
+    both.desk.adopt({0: (7, "490")})
+    both.open()
+    facts = both.desk.engine._admission.context(intent(), (), both.desk.now_ns).facts
+    assert [facts.held_by(owner, 0) for owner in ("a", "b", "nobody")] == [0, 7, 0]
+
+
+# what is cut ----------------------------------------
+
+
+def test_of_a_trade_that_goes_whole_or_not_at_all_no_cut_is_noted_when_a_leg_is_refused(desk):
+    one = desk({1: (25, "2")}, max_order_contracts=10)
+    legs = (intent(1, 25, Purpose.CLOSE, Side.SELL), intent(2, 25, Purpose.HEDGE))
+    whole = one.engine._admission.judge(legs, one.now_ns, all_or_none=True)
+    assert (whole.intents, whole.notes, len(whole.refusals)) == ((), (), 1)
+    parts = one.engine._admission.judge(legs, one.now_ns, all_or_none=False)
+    assert ([order.quantity for order in parts.intents], len(parts.notes), parts.refusals) == (
+        [10],
+        1,
+        whole.refusals,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "quantity", "goes"), [(1, 9, 9), (1, 10, 10), (1, 11, 10), (0, 40, 40), (0, 41, 40)]
+)
+def test_an_exit_is_cut_only_beyond_the_largest_order(desk, number, quantity, goes):
+    one = desk({0: (50, "500"), 1: (50, "2")}, max_order_contracts=10, max_order_shares=40)
+    purpose = Purpose.CLOSE if number else Purpose.UNWIND_HEDGE
+    found = one.engine._admission.judge(
+        (intent(number, quantity, purpose, Side.SELL),), one.now_ns, all_or_none=True
+    )
+    assert [order.quantity for order in found.intents] == [goes]
+    name = ("SPY", "SPY240419C00500000")[number]
+    key = ("risk.max_order_shares", "risk.max_order_contracts")[number]
+    cut = f"sell {quantity} {name} cut to sell {goes} {name}: no order is larger ({key})"
+    assert found.notes == ((cut,) if goes < quantity else ())
+
+
+def test_an_exit_of_no_number_is_refused_as_it_is(desk):
+    one = desk({0: (50, "500")})
+    found = one.engine._admission.judge(
+        (msgspec.structs.replace(intent(0, 1, Purpose.UNWIND_HEDGE, Side.SELL), quantity=D("NaN")),),
+        one.now_ns,
+        all_or_none=True,
+    )
+    assert (found.intents, found.notes) == ((), ())
+    assert found.refusals[0].startswith("sell NaN SPY: ")
+
+
+@pytest.mark.parametrize("legs", [1, 2])
+def test_one_leg_and_two_are_cut_to_the_target_volatility_alike(desk, legs):
+    one = desk(
+        target_vol=0.15, max_daily_loss=D(50_000), max_bought_delta_fraction=None, max_net_delta_fraction=None
+    )
+    one.handle(ForecastEvent(0, one.now_ns, one.now_ns, "har", 5, 0.30, 0.30, 0.30, 0.01, ""))
+    trade = tuple(intent(leg, 4, Purpose.OPEN) for leg in (1, 2)[:legs])
+    found = one.engine._admission.judge(trade, one.now_ns, all_or_none=True)
+    assert [order.quantity for order in found.intents] == [2] * legs
+    (note,) = found.notes
+    names = ["SPY240419C00500000", "SPY240419P00500000"][:legs]
+    whole, cut = (", ".join([f"buy {size} {name}" for name in names]) for size in (4, 2))
+    assert note == (f"{whole} cut to {cut}: volatility 30.0% is above the target 15.0% (risk.target_vol)")
+
+
+@pytest.mark.parametrize(
+    ("may_short", "shortable", "why"),
+    [
+        (False, (0,), "the account may not sell short"),
+        (True, (1,), "SPY cannot be borrowed"),
+        (True, (0,), None),
+    ],
+)
+def test_shares_are_sold_short_only_where_account_and_share_allow_it(desk, may_short, shortable, why):
+    one = desk(held={0: (6, "500")})
+    told(one, may_short=may_short, shortable=shortable)
+    found = one.engine._admission.judge((intent(side=Side.SELL),), one.now_ns, all_or_none=True)
+    assert [order.quantity for order in found.intents] == [6 if why else 10]
+    cut = f"sell 10 SPY cut to sell 6 SPY: {why}: 4 shares stay unhedged"
+    assert found.notes == ((cut,) if why else ())
+
+
+def test_shares_that_are_on_their_way_out_are_not_sold_a_second_time_and_what_is_bought_is_none_of_them(desk):
+    one = desk(held={0: (10, "500"), 1: (3, "12")})
+    told(one, shortable=())
+    orders_ = one.engine.desk.orders
+    orders_.submit(intent(quantity=4, side=Side.SELL, limit="510"), one.now_ns)
+    orders_.submit(intent(quantity=5, limit="400"), one.now_ns)
+    orders_.submit(intent(1, 2, Purpose.CLOSE, Side.SELL, "20"), one.now_ns)
+    found = one.engine._admission.judge((intent(side=Side.SELL, limit="505"),), one.now_ns, all_or_none=True)
+    assert [order.quantity for order in found.intents] == [6]
+
+
+def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(desk):
+    uncapped = ("net_delta", "bought_delta", "gamma", "bought_gamma", "vega", "theta")
+    one = desk(held={0: (7, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
+    told(one, shortable=())
+    trade = (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 10, Purpose.HEDGE, limit="12"))
+    found = one.engine._admission._cut(trade, (), one.now_ns, [], notes := [])
+    assert [order.quantity for order in found] == [6, 3]
+    assert notes[0].endswith("SPY cannot be borrowed: 13 shares stay unhedged")
+    none = one.engine._admission._cut(
+        (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 1, Purpose.HEDGE, limit="12")),
+        (),
+        one.now_ns,
+        refusals := [],
+        [],
+    )
+    assert (none, len(refusals)) == ((), 1)

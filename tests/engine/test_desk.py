@@ -1,7 +1,35 @@
+import math
+from dataclasses import replace
 from decimal import Decimal
 
-from fakes.desk import HandDesk, Scripted
-from scalpdesk.core.events import AccountSnapshot, HeldPosition, ImpliedVolEvent, TradingHalt
+import msgspec
+import pytest
+
+from fakes.desk import HandDesk, Scripted, orders
+from fakes.desk_of_two import BUY, DeskOfTwo, order
+from fakes.instruments import DAY, option, share
+from scalpdesk.core.enums import ChangeCause, Mode
+from scalpdesk.core.events import (
+    AccountLimits,
+    AccountSnapshot,
+    HeldPosition,
+    ImpliedVolEvent,
+    PositionChanged,
+    TradingHalt,
+)
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.engine.desk import (
+    ANY_PRICE,
+    NO_PRICE,
+    MarginDistance,
+    by_strategy,
+    by_underlying,
+    margin_row,
+)
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
 
@@ -67,3 +95,527 @@ def test_an_underlyings_implied_volatility_reaches_the_market():
     told = ImpliedVolEvent(0, desk.now_ns, desk.now_ns, 0.18, (0.16, 0.17), "VIX")
     desk.handle(told)
     assert desk.engine.desk.market.implied_vols[0] == told
+
+
+# the session's loss ----------------------------------------
+
+
+def margin_of_loss(held=None, *, cash="100000", **limits):
+    """A desk at its open that may lose 1,000; the share was quoted at 500, each option at 5."""
+    desk = HandDesk(Scripted(), limits=RiskLimits(**{"max_daily_loss": D(1_000), **limits}))
+    for number in (1, 2):
+        desk.quote(number, 4.99, 5.01)
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt(held or {}, cash=D(cash))
+    desk.open()
+    return desk, desk.engine.desk
+
+
+LEAST = 99_000.0001
+"""Of a session that began with 100,000 and may lose 1,000: a billionth of the equity above it."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ("999.99", ""),
+        ("1000", "daily loss: -1000.00 at the limit of -1000.00"),
+        ("1000.01", "daily loss: -1000.01 at the limit of -1000.00"),
+        ("-2000", ""),
+    ],
+)
+def test_the_sessions_loss_ends_it_at_its_limit(loss, words):
+    _, inner = margin_of_loss()
+    assert inner.loss_at_limit(D(100_000) - D(loss)) == words
+
+
+def test_a_limit_as_a_fraction_is_of_the_equity_that_the_session_began_with():
+    _, inner = margin_of_loss(max_daily_loss=None, max_daily_loss_fraction=0.02)
+    assert inner.loss_at_limit(D(98_000)) == "daily loss: -2000.00 at the limit of -2000.00"
+    assert inner.loss_at_limit(D("98000.01")) == ""
+    inner.session_equity = D(50_000)
+    assert inner.loss_at_limit(D(49_000)) == "daily loss: -1000.00 at the limit of -1000.00"
+    assert inner.loss_at_limit(D("49000.01")) == ""
+    inner.account.cash = D("49000.01")
+    assert not inner.is_near_loss_limit()
+    inner.account.cash = D(49_000)
+    assert inner.is_near_loss_limit()
+
+
+@pytest.mark.parametrize(
+    ("held", "number", "cash", "at_limit"),
+    [
+        ({0: (100, "500")}, 0, "50000", 490.0),  # ten dollars a share
+        ({0: (-100, "500")}, 0, "150000", 510.0),
+        ({1: (-2, "5")}, 1, "101000", 10.0),  # a contract is a hundred
+    ],
+)
+def test_a_loss_is_near_its_limit_from_the_price_at_which_it_is_lost(held, number, cash, at_limit):
+    desk, inner = margin_of_loss(held, cash=cash)
+    assert inner.session_equity == 100_000
+    way = 1 if at_limit < 500 and held[number][0] > 0 else -1
+    for off, is_near in ((0.02, False), (0.01, False), (0.0, True), (-0.01, True), (-3.0, True)):
+        price = at_limit + way * off
+        desk.wait(1).quote(number, price - 0.01, price + 0.01)
+        assert inner.is_near_loss_limit() is is_near, price
+        assert bool(inner.loss_at_limit(inner.view.nav)) is is_near
+
+
+def test_bought_options_are_asked_for_only_where_the_rest_alone_may_have_lost_too_much():
+    desk, inner = margin_of_loss({1: (1, "5")}, cash="99500")
+    asked = []
+    plain, desk.engine.desk.market.mark = (
+        inner.market.mark,
+        lambda number: asked.append(number) or plain(number),
+    )
+    assert not inner.is_near_loss_limit()
+    assert asked == []
+    inner.account.cash = D(98_900)
+    assert not inner.is_near_loss_limit()  # with the option it is 99,400
+    inner.account.cash = D(98_500)
+    assert inner.is_near_loss_limit()
+    assert asked == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("held", "cash", "prices"),
+    [
+        ({}, "100000", ANY_PRICE),
+        ({1: (3, "5")}, "98500", NO_PRICE),  # without its option it would have lost too much
+        ({1: (1, "5")}, "99500", ANY_PRICE),
+        ({0: (100, "500")}, "50000", (490.000001 + 1e-11 * (LEAST - 50_000 + LEAST), math.inf)),
+        ({0: (-100, "500")}, "150000", (-math.inf, 509.999999 - 1e-11 * (150_000 - LEAST + LEAST))),
+        ({0: (50, "500"), 1: (-1, "5")}, "75500", NO_PRICE),
+        ({1: (-1, "5")}, "100500", NO_PRICE),
+    ],
+)
+def test_prices_that_cannot_lose_too_much_are_known_of_one_instrument(held, cash, prices):
+    _, inner = margin_of_loss(held, cash=cash)
+    assert inner.session_equity == 100_000
+    assert inner.prices_without_loss(0) == pytest.approx(prices, abs=1e-9)
+
+
+def test_of_a_perpetual_in_coin_no_price_is_known_to_be_without_loss():
+    desk = coin_desk({0: (100, "50000")}, cash="2")
+    assert desk.prices_without_loss(0) == NO_PRICE
+    assert desk.is_near_loss_limit()
+
+
+def test_prices_without_loss_are_worked_out_anew_when_cash_holdings_instrument_or_equity_change():
+    _, inner = margin_of_loss({0: (100, "500")}, cash="50000")
+    low, _ = known = inner.prices_without_loss(0)
+    assert inner.prices_without_loss(0) is known
+    assert inner.prices_without_loss(1) == NO_PRICE
+    assert inner.prices_without_loss(0) == known
+    inner.account.cash += 500
+    assert inner.prices_without_loss(0)[0] == pytest.approx(low - 5, abs=1e-6)
+    inner.session_equity -= 500
+    assert inner.prices_without_loss(0)[0] == pytest.approx(low - 10, abs=1e-6)
+    inner.positions.book(0, D(100), D(500), "more")
+    assert inner.prices_without_loss(0)[0] == pytest.approx((low - 10) / 2, abs=1e-6)
+    inner.account.cash = D(repr(98_500.0000995))  # to the last bit what is the least
+    assert inner._least_nav() == 98_500.0000995
+    inner.positions.book(0, D(-200), D(500), "all")
+    assert inner.prices_without_loss(0) == NO_PRICE
+    assert inner.is_near_loss_limit()
+    inner.account.cash = D("98500.0001")
+    assert inner.prices_without_loss(0) == ANY_PRICE
+    assert not inner.is_near_loss_limit()
+
+
+# margin ----------------------------------------
+
+
+SWAP = perpetual("BTC")
+COIN_CALL, COIN_PUT = deribit_option("BTC-26APR24-50000-C"), deribit_option("BTC-26APR24-50000-P")
+
+
+def coin_desk(held, *, cash="2", quoted=True, **limits):
+    """A desk with a perpetual (0) at 50,000, two options (1, 2) at 0.1 coin and a share (3) at 500."""
+    book = Instruments([SWAP, COIN_CALL, COIN_PUT, share()])
+    desk = HandDesk(Scripted(), book, limits=RiskLimits(**limits))
+    desk.quote(0, 49_999.0, 50_001.0)
+    desk.quote(3, 499.99, 500.01)
+    for number in (1, 2) if quoted else ():
+        desk.quote(number, 0.09, 0.11)
+    desk.adopt(held, cash=D(cash))
+    desk.open()
+    return desk.engine.desk
+
+
+def told_margin(inner, fraction):
+    now_ns = inner.view.now_ns
+    inner.gate.venue_limits = AccountLimits(
+        now_ns, now_ns, True, True, 4, D(0), D(0), (), margin_fraction=fraction and D(fraction)
+    )
+
+
+KEPT = (D("0.01") + D("0.00005") * 2) * 2
+"""Of a perpetual of two coins: 1 %, and 0.005 % more for each coin."""
+
+
+@pytest.mark.parametrize("reported", [None, "0.01", "0.9"])
+@pytest.mark.parametrize(
+    ("held", "cash", "own"),
+    [
+        ({}, "2", None),
+        ({3: (1, "500")}, "2", None),  # a share asks for no coin
+        ({0: (10_000, "50000")}, "4", KEPT / 2),  # 100,000 dollars, for which two coins came in
+        ({0: (-10_000, "50000"), 3: (1, "500")}, "0", KEPT / 502),
+        ({0: (10_000, "50000"), 1: (10, "0.1")}, "3", KEPT / 1),  # bought options are no collateral
+        ({0: (10_000, "50000")}, "2", 1),
+        ({0: (10_000, "50000")}, "1.99", 1),
+        ({1: (5, "0.1")}, "2", 0),
+    ],
+)
+def test_margin_is_the_larger_of_the_venues_figure_and_the_books_own(held, cash, own, reported):
+    inner = coin_desk(held, cash=cash)
+    assert inner.is_margined
+    told_margin(inner, reported)
+    known = [figure for figure in (own, reported and D(reported)) if figure is not None]
+    found = inner.margin_fraction()
+    assert found == (pytest.approx(max(known), rel=D("1e-12")) if known else None)
+    inner.gate.venue_limits = None
+    assert inner.margin_fraction() == (None if own is None else pytest.approx(own, rel=D("1e-12")))
+    inner.is_margined = False
+    assert inner.margin_fraction() is None
+
+
+def test_what_sold_options_owe_lowers_the_collateral_once():
+    inner = coin_desk({1: (-1, "0.1"), 2: (-1, "0.1")}, cash="1")
+    # 7.5 % and the mark of each; a put at least 7.5 % of its mark, which is less here
+    assert inner.view.nav == D("0.8")
+    assert inner.margin_fraction() == pytest.approx(2 * (D("0.075") + D("0.1")) / D("0.8"), rel=D("1e-9"))
+
+
+def test_a_desk_whose_book_may_hold_coin_is_margined_and_another_where_the_venue_says_so():
+    desk = HandDesk(Scripted())
+    desk.open()
+    inner = desk.engine.desk
+    assert not inner.is_margined
+    told = AccountLimits(desk.now_ns, desk.now_ns, True, True, 4, D(0), D(0), ())
+    desk.handle(told)
+    assert not inner.is_margined
+    desk.handle(msgspec.structs.replace(told, margin_fraction=D("0.2")))
+    assert inner.is_margined
+    assert inner.margin_fraction() == D("0.2")
+    assert inner.margin_distance() is None  # nothing is held in coin
+    desk.close()
+    desk.open(next_session(DAY))
+    assert inner.is_margined
+
+
+@pytest.mark.parametrize(
+    ("used", "stage"),
+    [
+        (None, None),
+        ("0.49", None),
+        ("0.5", (Mode.REDUCING, "maintenance margin is 50% of collateral, limit 50%")),
+        ("0.74", (Mode.REDUCING, "maintenance margin is 74% of collateral, limit 50%")),
+        ("0.75", (Mode.FLATTENING, "maintenance margin is 75% of collateral, limit 75%")),
+        ("2", (Mode.FLATTENING, "maintenance margin is 200% of collateral, limit 75%")),
+    ],
+)
+def test_margin_reduces_and_then_flattens(used, stage):
+    limits = {"max_margin_fraction": 0.25, "reduce_margin_fraction": 0.5, "flatten_margin_fraction": 0.75}
+    inner = coin_desk({}, **limits)
+    told_margin(inner, used)
+    assert inner.margin_stage() == stage
+    inner.gate.limits = RiskLimits(**dict.fromkeys(limits))
+    assert inner.margin_stage() is None
+
+
+def test_no_distance_is_known_while_an_option_has_no_price():
+    assert coin_desk({1: (-1, "0.1")}, quoted=False).margin_distance() is None
+    assert coin_desk({0: (10, "50000"), 2: (-1, "0.1")}, quoted=False).margin_distance() is None
+    distance = coin_desk({0: (10, "50000"), 1: (-5, "0.1")}).margin_distance()
+    assert distance.fall is None
+    assert 0.0 < distance.rise < 4.0
+
+
+def test_the_fall_that_liquidates_a_long_perpetual_is_found_to_a_millionth():
+    inner = coin_desk({0: (10_000, "50000")}, cash="3")
+
+    def left(move):  # 100,000 dollars bought at 50,000
+        coins = 2 / (1 + move)
+        return 1 + 2 - coins - (0.01 + 0.00005 * coins) * coins
+
+    distance = inner.margin_distance()
+    assert distance.rise is None
+    assert left(distance.fall) == pytest.approx(0.0, abs=1e-8)
+    assert distance.used == pytest.approx(KEPT, rel=D("1e-12"))
+    told_margin(inner, "0.5")  # what the venue asks beyond the schedule is kept
+    closer = inner.margin_distance()
+    more = 0.5 - float(KEPT)
+    assert left(closer.fall) == pytest.approx(more, abs=1e-8)
+    assert closer.used == D("0.5")
+    told_margin(inner, "1.1")
+    due_already = inner.margin_distance()
+    assert (due_already.fall, due_already.rise) == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fall", "rise", "where"),
+    [
+        (None, None, "at no price between a twentieth and five times it"),
+        (-0.1, None, "at 54,000 (-10.0%)"),
+        (None, 0.5, "at 90,000 (+50.0%)"),
+        (-0.1, 0.5, "at 54,000 (-10.0%) and 90,000 (+50.0%)"),
+    ],
+)
+def test_the_distance_to_liquidation_is_said_in_prices_and_shown_in_fractions(fall, rise, where):
+    distance = MarginDistance(D("0.1234567"), fall, rise)
+    assert distance.text(60_000.0) == (
+        f"Maintenance margin is 12.3% of collateral; the venue would liquidate {where}."
+    )
+    assert margin_row(distance) == {
+        "maintenance_fraction": 0.123457,
+        "liquidation_fall": fall,
+        "liquidation_rise": rise,
+    }
+    assert margin_row(MarginDistance(D(0), -0.12345678, 0.12345644))["liquidation_fall"] == -0.123457
+
+
+# what changes the book without an order ----------------------------------------
+
+
+def changed(desk, cause, quantity=0, price="0", cash="0", *, number=0, reference="r", **more):
+    desk.engine.desk.book_change(
+        PositionChanged(
+            number, 7, desk.now_ns, ChangeCause(cause), D(quantity), D(price), D(cash), reference, **more
+        )
+    )
+
+
+CALL, PUT, NEW_CALL, NEW_SHARE = 1, 2, 3, 4
+
+
+def adjusting_desk(held):
+    """A desk with a share, a call and a put, and what a corporate action may make of them."""
+    new_call = replace(option("C", 250), symbol="SPY1")
+    book = Instruments([share(), option("C", 500), option("P", 500), new_call, share("NEW")])
+    desk = HandDesk(Scripted(), book)
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt(held)
+    carried = []
+    desk.engine.desk.market.carry_price = lambda *how, paid=0.0: carried.append((*how, paid))
+    return desk, carried
+
+
+@pytest.mark.parametrize(
+    ("held", "change", "carried"),
+    [
+        # a split of two for one, a reverse one of one for four
+        ({0: (100, "500")}, {"quantity": 100}, [(0, 0, 0.5, 7, 0.0)]),
+        ({0: (-100, "500")}, {"quantity": 75}, [(0, 0, 4.0, 7, 0.0)]),
+        ({0: (100, "500")}, {"quantity": 100, "source": 0}, [(0, 0, 0.5, 7, 0.0)]),
+        ({0: (100, "500")}, {"quantity": 1, "price": "500"}, []),  # units that were paid for
+        ({0: (100, "500")}, {"quantity": -100}, []),
+        ({}, {"quantity": 100}, []),
+        # shares for shares, two new for three old; a fifth of the value spun off
+        (
+            {0: (150, "500")},
+            {"number": NEW_SHARE, "quantity": 100, "source": 0, "source_change": D(-150)},
+            [(0, NEW_SHARE, 1.5, 7, 0.0)],
+        ),
+        (
+            {0: (150, "500")},
+            {"number": NEW_SHARE, "quantity": 50, "source": 0, "cost_fraction": D("0.2")},
+            [(0, NEW_SHARE, 0.6, 7, 0.0), (0, 0, 0.8, 7, 0.0)],
+        ),
+        ({}, {"number": NEW_SHARE, "quantity": 50, "source": 0, "cost_fraction": D("0.2")}, []),
+        ({0: (150, "500")}, {"number": NEW_SHARE, "source": 0, "cost_fraction": D("0.2")}, []),
+        # an option at half the strike: two for one after a split, one for one after a special dividend
+        (
+            {CALL: (-3, "5")},
+            {"number": NEW_CALL, "quantity": -6, "source": CALL, "source_change": D(3)},
+            [(CALL, NEW_CALL, 0.5, 7, 0.0), (0, 0, 0.5, 7, 0.0)],
+        ),
+        (
+            {CALL: (3, "5")},
+            {"number": NEW_CALL, "quantity": 3, "source": CALL, "source_change": D(-3)},
+            [(CALL, NEW_CALL, 1.0, 7, 0.0), (0, 0, 1.0, 7, 250.0)],
+        ),
+    ],
+)
+def test_a_corporate_action_carries_the_prices_along(held, change, carried):
+    desk, found = adjusting_desk(held)
+    changed(desk, "corporate_action", **change)
+    assert found == carried
+
+
+def test_an_option_of_more_shares_at_the_same_strike_is_a_split():
+    desk, found = adjusting_desk({CALL: (3, "5")})
+    desk.engine.desk.instruments.by_id[NEW_CALL] = replace(option("C", 250), symbol="SPY1", multiplier=200)
+    changed(desk, "corporate_action", 3, number=NEW_CALL, source=CALL, source_change=D(-3))
+    assert found == [(CALL, NEW_CALL, 0.5, 7, 0.0), (0, 0, 0.5, 7, 0.0)]
+
+
+def test_a_split_is_worth_what_was_held_before():
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({0: (100, "500")}, cash=D(1_000))
+    inner = desk.engine.desk
+    changed(desk, "corporate_action", 100, cash="3")
+    assert inner.attribution.current_nav() == 1_003 + 200 * 500  # never carried: quoted at its very instant
+    inner.attribution.mark(desk.now_ns)
+    assert inner.attribution.totals["carry"] == 50_003
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "cash", "worth"),
+    [(0, "0", "250", 250), (10, "500", "0", 5_000), (-10, "500", "0", -5_000), (10, "500", "-100", 4_900)],
+)
+def test_what_the_owner_moves_shifts_every_starting_point(quantity, price, cash, worth):
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({0: (100, "500")}, cash=D(1_000))
+    desk.open()
+    inner = desk.engine.desk
+    inner.gate.closed_trades.start_cash = D(1_000)
+    changed(desk, "transfer", quantity, price, cash)
+    assert inner.session_equity == 51_000 + worth == inner.attribution.current_nav() == inner.attribution.nav
+    assert inner.attribution.nav_change == 0
+    assert inner.gate.closed_trades.start_cash == 1_000 + D(cash)
+
+
+@pytest.mark.parametrize(
+    ("cause", "part"),
+    [
+        ("dividend", "carry"),
+        ("interest", "carry"),
+        ("funding", "carry"),
+        ("fee", "carry"),
+        ("manual_trade", None),
+    ],
+)
+def test_cash_without_an_order_is_carry_where_its_cause_says_so(cause, part):
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({0: (100, "500")}, cash=D(1_000))
+    inner = desk.engine.desk
+    changed(desk, cause, cash="-12.5")
+    assert inner.account.cash == D("987.5")
+    inner.attribution.mark(desk.now_ns)
+    assert inner.attribution.totals["carry"] == (D("-12.5") if part else 0)
+
+
+def test_a_holding_that_ends_without_an_order_closes_the_trade_and_one_that_stays_does_not():
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({0: (100, "500"), 1: (1, "5")}, cash=D(1_000))
+    closed = desk.engine.desk.gate.closed_trades
+    start = closed.start_cash
+    changed(desk, "expired_worthless", -1, number=1, reference="a")
+    assert (closed.losses_in_a_row, closed.start_cash) == (0, start)
+    changed(desk, "manual_trade", -100, "400", "40000", reference="b")
+    assert (closed.losses_in_a_row, closed.start_cash) == (1, 41_000)
+
+
+# an account that several share ----------------------------------------
+
+
+def test_each_strategy_has_a_row_and_what_belongs_to_nobody_has_one_when_there_is_any():
+    both = DeskOfTwo({"a": "0.25", "b": "0.5"}).open()
+    inner = both.desk.engine.desk
+    both.a.want(order(BUY, 10))
+    (sent,) = orders(both.tick())
+    both.desk.fill(sent, 4, price=500.01)
+    both.b.want(order(BUY, 2, "480"))
+    (waiting,) = orders(both.tick())
+    both.desk.timer("mark")
+    rows = by_strategy(inner)
+    assert list(rows) == ["a", "b"]
+    assert rows["a"] == {
+        "budget": "0.25",
+        "nav": "24999.96",
+        "pnl": rows["a"]["pnl"],
+        "positions": {"SPY": "4"},
+        "orders": 1,
+        "live_orders": [sent.client_order_id],
+        "fills": 1,
+    }
+    assert (rows["a"]["pnl"]["total"], rows["b"]["pnl"]["total"]) == ("-0.04", "0.00")
+    assert rows["b"] | {"pnl": {}} == {
+        "budget": "0.5",
+        "nav": "50000.00",
+        "pnl": {},
+        "positions": {},
+        "orders": 1,
+        "live_orders": [waiting.client_order_id],
+        "fills": 0,
+    }
+    both.desk.fill(sent, 6, price=500.01)
+    both.desk.handle(
+        PositionChanged(
+            0, both.desk.now_ns, both.desk.now_ns, ChangeCause.MANUAL_TRADE, D(3), D(500), D(-1_500), "h"
+        )
+    )
+    rows = by_strategy(inner)
+    assert list(rows) == ["a", "b", "nobody"]
+    assert (rows["a"]["live_orders"], rows["a"]["fills"], rows["a"]["orders"]) == ([], 2, 1)
+    assert (rows["nobody"]["budget"], rows["nobody"]["positions"]) == (None, {"SPY": "3"})
+    assert rows["nobody"]["nav"] == "25000.00"
+    assert inner.is_divided
+
+
+def test_a_desk_of_one_strategy_and_one_underlying_has_no_rows():
+    inner = HandDesk(Scripted()).engine.desk
+    assert (by_strategy(inner), by_underlying(inner), inner.is_divided) == (None, None, False)
+
+
+def test_each_underlying_has_a_row_without_a_share_of_the_cash():
+    book = Instruments([share(), option("C", 500), share("QQQ"), option("C", 400, root="QQQ")])
+    desk = HandDesk(Scripted(), book)
+    inner = desk.engine.desk
+    inner.divide_by_underlying(["SPY", "QQQ"])
+    assert inner.is_divided
+    assert inner.by_underlying.fractions == {"SPY": D("0.5"), "QQQ": D("0.5")}
+    desk.open()
+    for number, price in enumerate((500.0, 5.0, 400.0, 4.0)):
+        desk.quote(number, price - 0.01, price + 0.01)
+    for number, quantity in ((0, 10), (3, 2)):
+        sent = inner.orders.submit(OrderIntent(number, Side.BUY, D(quantity), Purpose.OPEN, "t"), desk.now_ns)
+        desk.fill(sent)
+    desk.timer("mark")
+    rows = by_underlying(inner)
+    assert {name: row["positions"] for name, row in rows.items()} == {
+        "SPY": {"SPY": "10"},
+        "QQQ": {"QQQ240419C00400000": "2"},
+    }
+    assert [row["pnl"]["total"] for row in rows.values()] == ["-0.10", "-2.00"]
+    assert {key for row in rows.values() for key in row} == {
+        "pnl",
+        "positions",
+        "orders",
+        "live_orders",
+        "fills",
+    }
+    book_of = inner.by_underlying.books
+    assert [book_of[name].attribution._underlying for name in ("SPY", "QQQ")] == [0, 2]
+
+
+def test_a_third_of_the_account_is_rounded_down_so_that_three_parts_are_no_more_than_all():
+    inner = HandDesk(Scripted(), Instruments([share(name) for name in ("SPY", "QQQ", "IWM")])).engine.desk
+    inner.divide_by_underlying(["SPY", "QQQ", "IWM"])
+    assert set(inner.by_underlying.fractions.values()) == {D("0.3333")}
+
+
+def test_the_books_of_strategies_are_bound_by_the_desks_own_limits():
+    limits = RiskLimits(max_consecutive_losses=4, max_order_shares=70, max_order_contracts=9)
+    books = DeskOfTwo(limits=limits).books
+    assert books.most_losses_in_a_row == 4
+    assert (books.largest_order_shares, books.largest_order_contracts) == (70, 9)
+
+
+def test_holdings_are_adopted_by_the_strategy_that_adopts_and_by_their_own_underlying():
+    both = DeskOfTwo(adopts="b")
+    both.desk.adopt({0: (7, "490")})
+    assert (both.held("a"), both.held("b")) == (0, 7)
+    desk = HandDesk(Scripted(), Instruments([share(), share("QQQ")]))
+    inner = desk.engine.desk
+    inner.divide_by_underlying(["SPY", "QQQ"])
+    for _ in range(2):
+        desk.adopt({0: (7, "490"), 1: (3, "390")})
+    books = inner.by_underlying.books
+    assert [books[name].quantity(number) for name in ("SPY", "QQQ") for number in (0, 1)] == [7, 0, 0, 3]

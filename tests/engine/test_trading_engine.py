@@ -9,14 +9,19 @@ from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import ArgumentError, InvariantError
 from scalpdesk.core.events import (
+    AccountLimits,
     BarEvent,
     CancelRejected,
     FillBusted,
+    FolderAnswered,
+    OrderAccepted,
     OrderFilled,
     OrderStatusUnknown,
     PositionChanged,
     TimerEvent,
     TradeEvent,
+    TradingHalt,
+    UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import (
     CancelIntent,
@@ -661,3 +666,507 @@ def test_what_a_strategy_sees_of_the_account_is_worth_what_it_is_worth_now(desk)
     for mid in (500.0, 490.0, 517.5):
         one.wait(1).quote(0, mid - 0.01, mid + 0.01)
     assert [worth - 100_000 for worth in seen[-3:]] == [5_000, 4_900, 5_175]
+
+
+# halts of trading ----------------------------------------
+
+
+def status_of(one, number=0, *, at_ns=None, is_halted=True, reason=""):
+    at_ns = one.now_ns if at_ns is None else at_ns
+    return one.handle(TradingHalt(number, at_ns, one.now_ns, is_halted=is_halted, reason=reason))
+
+
+def working(one, number=0, side=Side.BUY, quantity=10):
+    """Send an order past the strategy and let the venue take it."""
+    sent = one.engine.desk.orders.submit(buy(number, quantity, Purpose.HEDGE, side), one.now_ns)
+    one.accept(sent)
+    return sent.client_order_id
+
+
+def test_a_halt_cancels_what_works_in_the_symbol_and_its_end_is_told_once(desk):
+    one = desk(Scripted())
+    names = [working(one, number) for number in (0, 1)]
+    outputs = status_of(one, reason="news")
+    (alert,) = decisions(outputs)
+    assert (alert.kind, alert.taken, alert.facts) == ("alert", True, {"symbol": "SPY"})
+    assert alert.reasons == ("SPY: trading halted, no orders in it until it resumes (news)",)
+    assert cancels(outputs) == names  # an option on it is halted, too
+    assert one.engine.desk.gate.halted == {0: one.now_ns}
+    assert status_of(one) == ()
+    (alert,) = status_of(one, is_halted=False)
+    assert alert.reasons == ("SPY: trading resumed",)
+    assert one.engine.desk.gate.halted == {}
+    assert status_of(one, is_halted=False) == ()
+    (alert,) = status_of(one, 1)
+    assert alert.facts == {"symbol": "SPY240419C00500000"}
+    assert one.strategy.wakes == [Wake.SESSION, Wake.ORDER, Wake.ORDER]
+
+
+def test_a_halt_of_an_option_leaves_orders_in_its_share_alone(desk):
+    one = desk(Scripted())
+    names = [working(one, number) for number in (0, 1, 2)]
+    assert cancels(status_of(one, 1)) == [names[1]]
+
+
+@pytest.mark.parametrize(("age", "is_halted"), [(-1, False), (0, True), (1, True)])
+def test_of_two_statuses_the_later_holds(desk, age, is_halted):
+    one = desk(Scripted())
+    status_of(one, is_halted=False, at_ns=100)
+    status_of(one, at_ns=100 + age)
+    assert bool(one.engine.desk.gate.halted) is is_halted
+    status_of(one, 1, at_ns=5)  # the statuses of another symbol are its own
+    assert 1 in one.engine.desk.gate.halted
+
+
+@pytest.mark.parametrize(("late_ns", "ends"), [(-1, False), (0, True), (1, True)])
+def test_a_bar_that_began_after_a_halt_ends_it_and_the_halts_message_may_come_again(desk, late_ns, ends):
+    one = desk(Scripted())
+    status_of(one)
+    since_ns = one.now_ns
+    one.wait(120)
+    outputs = one.handle(BarEvent(0, since_ns + 60 * 10**9 + late_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))
+    assert (outputs != ()) is ends
+    assert bool(one.engine.desk.gate.halted) is not ends
+    if ends:
+        assert outputs[0].reasons == ("SPY: trading resumed (it trades again)",)
+        assert status_of(one, at_ns=since_ns + late_ns) == ()
+        assert status_of(one, at_ns=since_ns + late_ns + 1) != ()
+    other = BarEvent(1, since_ns + 60 * 10**9 + 5, one.now_ns, 60, 1, 2, 0.5, 1.5, 9)
+    assert one.handle(other) == ()
+
+
+def test_a_flattening_desk_looks_again_when_a_halt_ends(desk):
+    one = desk(Scripted())
+    one.operate("flatten")
+    one.wait(10).timer("flatten")
+    one.adopt({0: (10, "500")})
+    status_of(one)
+    outputs = one.wait(1).handle(TradingHalt(0, one.now_ns, one.now_ns, is_halted=False))
+    timer, alert = outputs
+    assert timer == SetTimer("flatten", one.now_ns + 2 * SECOND)
+    assert alert.kind == "alert"
+
+
+# a halted desk ----------------------------------------
+
+
+SECOND = 10**9
+
+
+def test_a_halted_desk_cancels_again_every_other_second_what_still_works(desk):
+    one = desk(Scripted())
+    name = working(one)
+    outputs = one.operate("halt")
+    assert cancels(outputs) == [name]
+    assert outputs[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
+    assert one.wait(1).operate("halt") == ()
+    one.handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
+    outputs = one.wait(1).timer("halt: cancel again")
+    assert cancels(outputs) == [name]
+    assert outputs[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
+    outputs = one.wait(2).timer("halt: cancel again")
+    assert outputs == (SetTimer("halt: cancel again", one.now_ns + 2 * SECOND),)  # it is on its way out
+    one.handle(OrderStatusUnknown(name, one.now_ns, one.now_ns, "time-out"))
+    outputs = one.wait(2).timer("halt: cancel again")
+    assert outputs == (SetTimer("halt: cancel again", one.now_ns + 2 * SECOND),)  # it is asked about first
+    one.cancelled(name)
+    assert one.wait(2).timer("halt: cancel again") == ()
+
+
+def test_a_desk_that_resumed_cancels_nothing_and_halted_again_it_does(desk):
+    one = desk(Scripted())
+    name = working(one)
+    one.operate("halt")
+    one.handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
+    one.operate("resume")
+    assert one.wait(2).timer("halt: cancel again") == ()
+    outputs = one.operate("halt")
+    assert cancels(outputs) == [name]
+    assert outputs[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
+
+
+def test_the_timer_of_a_halt_ends_with_its_session(desk):
+    one = desk(Scripted())
+    working(one)
+    one.operate("halt")
+    one.close()
+    one.open(next_session(DAY))
+    one.operate("resume")
+    assert one.operate("halt")[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
+
+
+def test_a_halted_desk_without_orders_sets_no_timer(desk):
+    one = desk(Scripted())
+    (mode,) = one.operate("halt")
+    assert mode.kind == "mode"
+
+
+# a flattening desk ----------------------------------------
+
+
+def flatten_timers(outputs):
+    return [one.due_ns for one in outputs if type(one) is SetTimer and one.name == "flatten"]
+
+
+def test_a_flattening_desk_leaves_its_strategy_ten_seconds_and_then_closes_what_is_held(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500")})
+    one.quote(0, 499.99, 500.01)
+    assert flatten_timers(one.operate("flatten")) == [one.now_ns + 10 * SECOND]
+    outputs = one.wait(10).timer("flatten")
+    (sale,) = orders(outputs)
+    assert (sale.side, sale.quantity, sale.purpose) == (Side.SELL, 10, Purpose.UNWIND_HEDGE)
+    (decision,) = decisions(outputs)
+    assert (decision.kind, decision.taken) == ("exit", True)
+    assert decision.reasons == ("flattening: still held: +10 SPY", "unwind the rest")
+    assert flatten_timers(outputs) == [one.now_ns + 2 * SECOND]
+    assert flatten_timers(one.fill(sale, 4)) == []  # a step is planned already
+    one.wait(2)
+    assert flatten_timers(one.timer("flatten")) == [one.now_ns + 2 * SECOND]
+    one.fill(sale, 6)
+    assert one.wait(2).timer("flatten") == ()
+    assert one.positions == {}
+
+
+@pytest.mark.parametrize("what", ["a fill", "a bust", "an assignment", "a booking"])
+def test_a_flat_desk_looks_again_two_seconds_after_what_changes_its_book(desk, what):
+    one = desk(Scripted())
+    one.quote(0, 499.99, 500.01)
+    name = working(one)
+    if what == "a bust":
+        one.handle(OrderFilled(name, one.now_ns, one.now_ns, "x", D(10), D(500), D(0)))
+        other = working(one, side=Side.SELL)
+        one.handle(OrderFilled(other, one.now_ns, one.now_ns, "y", D(10), D(500), D(0)))
+    one.operate("flatten")
+    if what != "a bust":
+        one.cancelled(name)
+    assert flatten_timers(one.wait(10).timer("flatten")) == []
+    one.wait(5)
+    match what:
+        case "a fill":
+            event = OrderFilled(name, one.now_ns, one.now_ns, "x", D(10), D(500), D(0))
+        case "a bust":
+            event = FillBusted(name, one.now_ns, one.now_ns, "x", "error")
+        case "an assignment":
+            event = change(one, "assignment", 1, number=1)
+        case _:
+            event = change(one, "manual_trade", 3, 500, -1_500)
+    assert flatten_timers(one.handle(event)) == [one.now_ns + 2 * SECOND]
+    assert flatten_timers(one.handle(event)) == []
+
+
+def test_a_flattening_desk_plans_no_step_outside_a_session_and_begins_anew_in_the_next(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500")})
+    one.operate("flatten")
+    one.close()
+    assert flatten_timers(one.handle(change(one, "manual_trade", 3, 500, -1_500))) == []
+    assert one.timer("flatten") == ()
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == "FLATTENING"  # an operator's mode outlasts the session
+    assert flatten_timers(one.outputs)[-1] == one.now_ns + 10 * SECOND
+
+
+def test_a_desk_that_was_resumed_takes_no_step(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.operate("flatten")
+    one.operate("resume")
+    assert one.wait(10).timer("flatten") == ()
+    assert flatten_timers(one.operate("flatten")) == [one.now_ns + 10 * SECOND]
+
+
+# modes of the risk gate ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "after"),
+    [
+        ("ACTIVE", None, "ACTIVE"),
+        ("REDUCING", None, "REDUCING"),
+        ("ACTIVE", "flatten", "FLATTENING"),
+        ("ACTIVE", "halt", "HALTED"),
+    ],
+)
+def test_the_mode_before_a_loss_comes_back_in_the_next_session_unless_an_operator_spoke(before, said, after):
+    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.open()
+    if before == "REDUCING":
+        one.operate("reduce")
+    one.wait(1).quote(0, 498.99, 499.01)
+    one.timer("mark")
+    assert one.engine.desk.gate.mode == "FLATTENING"
+    one.wait(1).quote(0, 489.99, 490.01)
+    assert [made for made in decisions(one.timer("mark")) if made.kind == "mode"] == []
+    if said is not None:
+        one.operate(said)
+    one.close()
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == after
+    if said is None:
+        (mode,) = [made for made in decisions(one.outputs) if made.kind == "mode"][-1:]
+        assert mode.reasons == (f"FLATTENING to {before}: a new session",)
+        assert mode.facts == {"who": "risk gate"}
+    one.operate("resume")
+    one.close()
+    one.open(next_session(next_session(DAY).day))
+    assert one.engine.desk.gate.mode == "ACTIVE"
+
+
+@pytest.mark.parametrize("mode", ["halt", "flatten"])
+def test_a_loss_ends_nothing_that_has_ended(desk, mode):
+    one = desk(Scripted(triggers=[EveryQuote(0)]), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.operate(mode)
+    outputs = one.wait(2).quote(0, 399.99, 400.01) + one.timer("mark")
+    assert [made.kind for made in decisions(outputs)] == []
+
+
+@pytest.mark.parametrize(
+    ("used", "before", "after"),
+    [
+        ("0.4", "ACTIVE", "ACTIVE"),
+        ("0.5", "ACTIVE", "REDUCING"),
+        ("0.5", "REDUCING", "REDUCING"),
+        ("0.75", "ACTIVE", "FLATTENING"),
+        ("0.75", "REDUCING", "FLATTENING"),
+        ("0.75", "HALTED", "HALTED"),
+    ],
+)
+def test_margin_changes_the_mode_at_a_mark_and_what_it_flattens_goes_on_in_the_next_session(
+    desk, used, before, after
+):
+    limits = RiskLimits(max_margin_fraction=0.25, reduce_margin_fraction=0.5, flatten_margin_fraction=0.75)
+    one = desk(Scripted(), limits=limits)
+    if before != "ACTIVE":
+        one.operate({"REDUCING": "reduce", "HALTED": "halt"}[before])
+    known = AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(0), D(0), (), margin_fraction=D(used))
+    one.handle(known)
+    outputs = one.timer("mark")
+    assert one.engine.desk.gate.mode == after
+    found = [made.reasons[0] for made in decisions(outputs)]
+    limit = {"REDUCING": "50%", "FLATTENING": "75%"}.get(after)
+    why = f"maintenance margin is {float(used):.0%} of collateral, limit {limit}"
+    assert found == ([f"{before} to {after}: {why}"] if after != before else [])
+    one.handle(AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(0), D(0), ()))
+    one.close()
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == (before if after == "FLATTENING" else after)
+
+
+def test_the_loss_is_looked_at_once_a_second_and_not_outside_a_session(desk, monkeypatch):
+    one = desk(Scripted(triggers=[EveryQuote(0)]))
+    inner, asked = one.engine.desk, []
+    monkeypatch.setattr(inner, "is_near_loss_limit", lambda: asked.append(one.now_ns))
+    began = one.now_ns
+    for seconds in (0.0, 0.5, 0.4, 0.1, 0.999, 0.001, 1.5):
+        one.wait(seconds).quote(0, 499.99, 500.01)
+    assert [(at - began) / SECOND for at in asked] == [0.0, 1.0, 2.0, 3.5]
+    one.close()
+    one.wait(2).quote(0, 499.99, 500.01)
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "mode"), [(1, "FLATTENING"), (2, "FLATTENING"), (0, "ACTIVE"), (None, "ACTIVE")]
+)
+def test_an_option_that_was_adjusted_into_another_is_closed_for_no_strategy_knows_it(desk, source, mode):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500"), 1: (1, "5"), 2: (1, "5")})
+    number = 0 if source in (0, None) else 3 - source
+    event = PositionChanged(
+        *(number, one.now_ns, one.now_ns, ChangeCause.CORPORATE_ACTION, D(1), D(0), D(0), "r"),
+        source=source,
+        source_change=D(-1) if source else D(0),
+    )
+    outputs = one.handle(event)
+    assert one.engine.desk.gate.mode == mode
+    if mode == "FLATTENING":
+        old, new = (one.book[of].symbol for of in (source, number))
+        (decision,) = decisions(outputs)
+        assert decision.reasons == (f"ACTIVE to FLATTENING: {old} was adjusted to {new}",)
+    assert one.strategy.wakes[-1] is Wake.ACCOUNT
+
+
+@pytest.mark.parametrize("mode", ["halt", "flatten"])
+def test_an_adjusted_option_changes_no_mode_of_the_operators(desk, mode):
+    one = desk(Scripted())
+    one.adopt({1: (1, "5")})
+    one.operate(mode)
+    outputs = one.handle(
+        PositionChanged(
+            *(2, one.now_ns, one.now_ns, ChangeCause.CORPORATE_ACTION, D(1), D(0), D(0), "r"),
+            source=1,
+            source_change=D(-1),
+        )
+    )
+    assert decisions(outputs) == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "more_follow", "woken"),
+    [
+        ("exercise", False, False),
+        ("assignment", False, False),
+        ("manual_trade", True, False),
+        ("manual_trade", False, True),
+        ("expired_worthless", False, True),
+        ("dividend", True, True),
+    ],
+)
+def test_a_strategy_hears_of_a_change_once_the_book_is_whole(desk, cause, more_follow, woken):
+    one = desk(Scripted())
+    one.adopt({1: (3, "5")})
+    event = PositionChanged(
+        *(
+            1,
+            one.now_ns,
+            one.now_ns,
+            ChangeCause(cause),
+            D(0 if cause == "dividend" else -1),
+            D(0),
+            D(0),
+            "r",
+        ),
+        more_follow=more_follow,
+    )
+    before = len(one.strategy.wakes)
+    one.handle(event)
+    assert one.strategy.wakes[before:] == [Wake.ACCOUNT] * woken
+    one.handle(event)  # the venue's history comes again
+    assert len(one.strategy.wakes) == before + woken
+
+
+@pytest.mark.parametrize(
+    ("is_corrected", "more_follow", "woken"), [(False, False, 1), (True, False, 0), (False, True, 0)]
+)
+def test_of_a_corrected_execution_the_strategy_hears_with_its_replacement(
+    desk, is_corrected, more_follow, woken
+):
+    one = desk(Scripted())
+    one.quote(0, 499.99, 500.01)
+    name = working(one)
+    one.handle(OrderFilled(name, one.now_ns, one.now_ns, "x", D(4), D(500), D(0)))
+    before = len(one.strategy.wakes)
+    one.handle(
+        FillBusted(name, one.now_ns, one.now_ns, "x", "e", is_corrected=is_corrected, more_follow=more_follow)
+    )
+    assert len(one.strategy.wakes) - before == woken
+    assert one.positions == {}
+
+
+# what a venue reports of the account ----------------------------------------
+
+
+def test_the_venues_limits_are_kept_with_the_cash_of_their_moment(desk):
+    one = desk(Scripted())
+    inner = one.engine.desk
+    inner.account.cash = D(77)
+    limits = AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(0), D(0), ())
+    assert one.handle(limits) == ()
+    assert (inner.gate.venue_limits, inner.gate.cash_at_report) == (limits, 77)
+    assert one.strategy.wakes == [Wake.SESSION]
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+def test_answers_of_the_venue_are_counted_as_taken_or_refused(desk, monkeypatch, rejected):
+    one = desk(Scripted())
+    noted = []
+    monkeypatch.setattr(
+        one.engine.desk.gate.counters, "note_answer", lambda at, *, rejected: noted.append((at, rejected))
+    )
+    sent = one.engine.desk.orders.submit(buy(), one.now_ns)
+    (one.reject if rejected else one.accept)(sent)
+    assert noted == [(one.now_ns, rejected)]
+
+
+def test_an_event_of_a_foreign_order_is_kept_aside_and_an_answer_of_a_folder_wakes(desk):
+    one = desk(Scripted())
+    word = UnmatchedOrderEvent(OrderAccepted("x", 1, 1, "v"), one.now_ns, one.now_ns, "why")
+    assert one.handle(word) == ()
+    assert one.engine.desk.orders.unmatched == [word]
+    assert one.strategy.wakes == [Wake.SESSION]
+    one.handle(FolderAnswered(one.now_ns, one.now_ns, 1, {}))
+    assert one.strategy.wakes == [Wake.SESSION, Wake.ANSWER]
+
+
+# what watches ----------------------------------------
+
+
+def test_instruments_with_a_trigger_are_watched_and_which_of_them_declare_quiet_is_known(desk):
+    one = HandDesk(Scripted(triggers=[EveryQuote(1), PriceMove(0, 0.05, 60.0)]))
+    assert one.engine.watched == set()
+    one.open()
+    assert one.engine.watched == {0, 1}
+    assert [one.engine.declares_quiet(number) for number in (0, 1, 2)] == [True, False, False]
+    one.close()
+    one.strategy.start = None  # it is started once
+    one.open(next_session(DAY))
+    assert one.engine.watched == {0, 1}
+
+
+def test_the_size_of_exits_counts_towards_no_limit_of_size(desk, monkeypatch):
+    one = desk(Scripted())
+    one.adopt({0: (50, "500"), 1: (5, "5")})
+    for number, price in enumerate((500.0, 5.0)):
+        one.quote(number, price - 0.01, price + 0.01)
+    noted = []
+    monkeypatch.setattr(
+        one.engine.desk.gate.counters,
+        "note_order",
+        lambda at, size, *, is_option: noted.append((at, size, is_option)),
+    )
+    legs = (
+        buy(0, 3, Purpose.HEDGE, Side.SELL),
+        buy(0, 4, Purpose.UNWIND_HEDGE, Side.SELL),
+        buy(1, 2, Purpose.CLOSE, Side.SELL),
+        buy(2, 1, Purpose.OPEN),
+    )
+    one.quote(2, 4.99, 5.01)
+    one.engine._decide(Proposal(DecisionKind.EXIT, ("x",), {}, legs, all_or_none=False))
+    assert noted == [
+        (one.now_ns, 3, False),
+        (one.now_ns, 0, False),
+        (one.now_ns, 0, True),
+        (one.now_ns, 1, True),
+    ]
+
+
+def test_a_proposal_that_was_carried_out_inside_the_desk_is_taken_without_an_order(desk):
+    done = Proposal(DecisionKind.HEDGE, ("crossed",), {}, (CancelIntent("gone", "x"),), carried_out=True)
+    one = desk(Scripted(lambda view, wake, event: (done,) if wake is Wake.PRICE else (), [EveryQuote(0)]))
+    (decision,) = one.quote(0, 499.99, 500.01)
+    assert (decision.taken, decision.client_order_ids) == (True, ())
+
+
+def test_a_strategy_hears_to_what_its_sizes_were_cut(desk):
+    heard = []
+
+    class Cut(Scripted):
+        def on_cut(self, view, intents):
+            heard.append([one.quantity for one in intents])
+
+    limits = RiskLimits(max_net_delta_fraction=0.10)
+    one = desk(
+        Cut(wanting(buy(0, 5), buy(0, 30), times=1, all_or_none=False).think, [EveryQuote(0)]), limits=limits
+    )
+    one.quote(0, 499.99, 500.01)
+    assert heard == [[5, 15]]
+    other = desk(Cut(wanting(buy(0, 5)).think, [EveryQuote(0)]), limits=limits)
+    other.quote(0, 499.99, 500.01)
+    assert heard == [[5, 15]]
+
+
+def test_an_unknown_kind_of_proposal_is_refused_with_those_that_there_are(desk):
+    wish = Proposal("entrance", ("because",), {})
+    one = desk(Scripted(lambda view, wake, event: (wish,) if wake is Wake.TIMER else ()))
+    with pytest.raises(ArgumentError, match="a proposal has a kind that is not known") as refused:
+        one.timer("mine")
+    assert (refused.value.where, refused.value.value) == ("Proposal.kind", "entrance")
+    assert refused.value.fix == f"use one of {', '.join(kind.value for kind in DecisionKind)}"
+    wish = Proposal("exit", ("because",), {})
+    assert decisions(one.timer("mine"))[0].kind is DecisionKind.EXIT

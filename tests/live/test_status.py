@@ -1,19 +1,30 @@
-"""The control socket at its edges: whose request, how long an answer, what a failure leaves behind."""
+"""What the desk shows of itself, and the control socket at its edges: whose request, how long an answer."""
 
 import asyncio
 import os
 import socket
 import sys
+from collections import Counter, deque
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from fakes.desk import HandDesk, Scripted
 from fakes.live import until
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import RetryError, StopError
+from scalpdesk.core.events import OrderAccepted, UnmatchedOrderEvent
+from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.engine.desk import MarginDistance
 from scalpdesk.live import status
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks
+from scalpdesk.orders.reconcile import Difference
+from scalpdesk.venues.contract import Health, Notice, NoticeKind
+
+D = Decimal
 
 
 async def echo(request):
@@ -209,3 +220,232 @@ def test_what_a_dead_desk_left_behind_is_replaced_and_a_stranger_gets_no_answer(
         return answer
 
     assert (asyncio.run(talk()), heard) == (b"", [])
+
+
+# what the desk shows of itself ----------------------------------------
+
+
+HEADER = SimpleNamespace(
+    run_id="r1",
+    strategy="scripted",
+    venue="alpaca",
+    mode="paper",
+    data={"account_id": "A1"},
+    config_hash="c0de",
+)
+HEALTH = Health({"orders": True}, {"orders": 0.5}, 2, ("t-000009",), 180, {"half_open": 1})
+
+
+def decided(number, *orders, taken=True):
+    return number, Decision(number * 10**9, DecisionKind.HEDGE, taken, ("why", "and"), {"n": number}, orders)
+
+
+def runner_of(desk, *, decisions=(), adopted=(), notices=(), last_ns=0):
+    """The parts of a live runner that status reads, around an engine driven by hand."""
+    core = SimpleNamespace(
+        engine=desk.engine, events=7, decisions=deque(decisions), counters=Counter({"late": 2, "both": 3})
+    )
+    return SimpleNamespace(
+        core=core,
+        reconciler=SimpleNamespace(
+            last_ns=last_ns, unexplained=[Difference("cash", "1.00", "2.00")], adopted=list(adopted)
+        ),
+        state=SimpleNamespace(
+            counters=Counter({"stopped": 1, "both": 4}), notices=deque(notices), recovered_seconds=1.5
+        ),
+        gateway=SimpleNamespace(health=lambda: HEALTH),
+    )
+
+
+def test_a_desk_that_has_not_begun_shows_what_it_is():
+    desk = HandDesk(Scripted())
+    assert status.status(HEADER, runner_of(desk)) == {
+        "run_id": "r1",
+        "strategy": "scripted",
+        "venue": "alpaca",
+        "trading": "paper",
+        "account": "A1",
+        "config_hash": "c0de",
+        "mode": "ACTIVE",
+        "halted": [],
+        "phase": "",
+        "now": "1970-01-01T00:00:00+00:00",
+        "session": None,
+        "nav": "100000",
+        "cash": "100000",
+        "session_pnl": "0",
+        "margin": None,
+        "positions": {},
+        "orders": [],
+        "strategies": None,
+        "underlyings": None,
+        "events": 7,
+        "decisions": [],
+        "reconciled": None,
+        "differences": ["cash: desk 1.00, venue 2.00"],
+        "adopted": [],
+        "quarantine": [],
+        "connection": {
+            "streams": {"orders": True},
+            "silent_seconds": {"orders": 0.5},
+            "in_flight": 2,
+            "unknown": ("t-000009",),
+            "requests_left": 180,
+            "counters": {"half_open": 1},
+        },
+        "counters": {"stopped": 1, "both": 4, "late": 2},
+        "notices": [],
+        "recovered_seconds": 1.5,
+    }
+    nameless = SimpleNamespace(**vars(HEADER) | {"data": {}})
+    assert status.status(nameless, runner_of(desk))["account"] == ""
+
+
+def trading_desk():
+    """A desk at 10:00 with ten shares, a call sold, and an order at work that bought three of its five."""
+    desk = HandDesk(Scripted())
+    for number, price in enumerate((500.0, 5.0, 5.0)):
+        desk.quote(number, price - 0.01, price + 0.01)
+    desk.adopt({0: (10, "490"), 1: (-1, "5.25")})
+    desk.open()
+    desk.go_to("10:00")
+    intents = [
+        OrderIntent(0, Side.BUY, D(5), Purpose.HEDGE, "", OrderType.LIMIT, D("499.5")),
+        OrderIntent(1, Side.BUY, D(1), Purpose.CLOSE, ""),
+    ]
+    sent = [desk.engine.desk.orders.submit(intent, desk.now_ns) for intent in intents]
+    desk.accept(sent[0])
+    desk.fill(sent[0], 3, price=499.25)
+    return desk, sent
+
+
+FIRST_ORDER = {
+    "id": "t-000001",
+    "venue_id": "v",
+    "symbol": "SPY",
+    "side": "buy",
+    "quantity": "5",
+    "filled": "3",
+    "average": "499.25",
+    "limit": "499.5",
+    "state": "partially_filled",
+    "purpose": "hedge",
+    "reason": "",
+    "created": "2024-03-04T15:00:00+00:00",
+}
+
+
+def test_a_trading_desk_shows_holdings_orders_result_and_what_happened_last():
+    desk, _ = trading_desk()
+    inner = desk.engine.desk
+    inner.gate.halted.update({1: 5, 0: 4})
+    for number in range(7):
+        word = OrderAccepted(f"x{number}", 1, 1, "v")
+        inner.orders.unmatched.append(UnmatchedOrderEvent(word, 1, 1, f"why {number}"))
+    desk.timer("mark")
+    notices = [Notice(NoticeKind.GAP, 1, "orders", f"n{number}", "") for number in range(6)]
+    notices.append(Notice(NoticeKind.LIMITED, 1, "requests", "budget", "waited 2 s"))
+    shown = status.status(
+        HEADER,
+        runner_of(
+            desk,
+            decisions=[decided(number) for number in range(1, 8)],
+            adopted=[f"a{number}" for number in range(7)],
+            notices=notices,
+            last_ns=desk.now_ns,
+        ),
+    )
+    assert shown["halted"] == ["SPY", "SPY240419C00500000"]
+    assert shown["now"] == "2024-03-04T15:00:00+00:00" == shown["reconciled"]
+    assert shown["session"] == "2024-03-04"
+    assert shown["positions"] == {
+        "SPY": {"quantity": "13", "average": str(inner.positions.positions[0].average_price)},
+        "SPY240419C00500000": {"quantity": "-1", "average": "5.25"},
+    }
+    assert D(shown["cash"]) == 100_000 - D("1497.75")
+    assert D(shown["nav"]) == 100_000 - D("1497.75") + 13 * 500 - 500
+    assert D(shown["session_pnl"]) == D("2.25")  # three shares at 499.25 are worth 500 each
+    first, second = shown["orders"]
+    assert first == FIRST_ORDER
+    assert (second["limit"], second["state"], second["venue_id"]) == (None, "pending_new", "")
+    assert (second["purpose"], second["average"], second["symbol"]) == ("close", "0", "SPY240419C00500000")
+    assert [row["number"] for row in shown["decisions"]] == [3, 4, 5, 6, 7]
+    assert shown["decisions"][-1] == {
+        "number": 7,
+        "time": "1970-01-01T00:00:07+00:00",
+        "kind": "hedge",
+        "taken": True,
+        "reasons": ["why", "and"],
+        "facts": {"n": 7},
+        "orders": [],
+    }
+    assert shown["adopted"] == ["a2", "a3", "a4", "a5", "a6"]
+    assert shown["quarantine"] == ["why 2", "why 3", "why 4", "why 5", "why 6"]
+    assert shown["notices"] == [
+        *(f"gap orders n{number}" for number in (2, 3, 4, 5)),
+        "limited requests budget waited 2 s",
+    ]
+
+
+@pytest.mark.parametrize(("distance", "spot"), [(None, 1), (1, None), (None, None), (1, 1)])
+def test_margin_is_shown_where_the_distance_and_the_price_are_known(monkeypatch, distance, spot):
+    desk = HandDesk(Scripted())
+    if spot:
+        desk.quote(0, 49_999.0, 50_001.0)
+    known = None if distance is None else MarginDistance(D("0.25"), -0.5, None)
+    monkeypatch.setattr(desk.engine.desk, "margin_distance", lambda: known)
+    shown = status.status(HEADER, runner_of(desk))["margin"]
+    if distance is None or spot is None:
+        assert shown is None
+    else:
+        assert shown == {
+            "maintenance_fraction": 0.25,
+            "liquidation_fall": -0.5,
+            "liquidation_rise": None,
+            "text": known.text(50_000.0),
+        }
+
+
+def test_why_names_the_decision_by_its_number_or_the_latest():
+    desk, _ = trading_desk()
+    runner = runner_of(desk)
+    for what in (None, "1", "t-000001"):
+        assert status.why(runner, what) == {"error": "nothing has been decided yet"}
+    runner.core.decisions.extend([decided(3), decided(4, taken=False), decided(5)])
+    assert status.why(runner, None)["number"] == 5
+    assert status.why(runner, "4") == {
+        "number": 4,
+        "time": "1970-01-01T00:00:04+00:00",
+        "kind": "hedge",
+        "taken": False,
+        "reasons": ["why", "and"],
+        "facts": {"n": 4},
+        "orders": [],
+    }
+    for absent in ("2", "6"):
+        error = f"decision {absent} is not among the latest 3"
+        assert status.why(runner, absent) == {"error": error, "nearest": 5}
+
+
+def test_why_names_an_order_by_its_whole_id_or_its_tail_with_its_latest_decision():
+    desk, sent = trading_desk()
+    first, second = (order.client_order_id for order in sent)
+    runner = runner_of(desk, decisions=[decided(1, first), decided(2, second), decided(3, second)])
+    for what in (first, "000001", "01"):
+        found = status.why(runner, what)
+        assert (found["order"], found["decision"]["number"]) == (FIRST_ORDER, 1)
+    assert status.why(runner, second)["decision"]["number"] == 3
+    runner.core.decisions = deque([decided(4)])
+    assert list(status.why(runner, second)) == ["order"]
+    for what in ("nothing", "t-", "0"):
+        assert status.why(runner, what)["error"] == f"no order, or more than one, goes by {what}"
+    names = [first, second]
+    orders = desk.engine.desk.orders
+    for name in ("x", "y", "z", "longer-t-000001", "w"):
+        orders.orders[name] = orders.orders[first]
+        names.append(name)
+    assert status.why(runner, first)["order"]["id"] == first  # the whole id goes before another's tail
+    assert status.why(runner, "000001") == {
+        "error": "no order, or more than one, goes by 000001",
+        "orders": names[-5:],
+    }

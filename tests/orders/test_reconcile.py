@@ -9,20 +9,37 @@ from hypothesis import strategies as st
 
 from fakes.desk import Scripted, build_engine
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import DividendEvent, OrderAccepted, OrderFilled, OrderStatusUnknown
+from scalpdesk.core.events import (
+    DividendEvent,
+    FillBusted,
+    OrderAccepted,
+    OrderFilled,
+    OrderStatusUnknown,
+    PositionChanged,
+)
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
-from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new_york
+from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, session_on, to_new_york
 from scalpdesk.live.reconciliation import desk_picture
+from scalpdesk.orders import reconcile as reconcile_
 from scalpdesk.orders.reconcile import (
     AccountChange,
     AccountPicture,
     BookedFill,
+    Explained,
     ForeignFill,
     OpenOrder,
     Reconciliation,
     Tolerance,
+    busted,
+    cash_bookings,
+    cash_cause,
+    cash_only_bookings,
+    ended,
+    matching_bookings,
+    of_change,
+    of_fill,
     reconcile,
     side_by_side,
 )
@@ -440,3 +457,326 @@ def test_the_earlier_of_two_equal_fills_is_found_busted_in_up_to_three_instrumen
     busted = [one.event.client_order_id for one in found.explained if one.cause == "bust"]
     assert busted == ([f"{number}-5" for number in numbers] if is_found else [])
     assert bool(found.unexplained) is not is_found
+
+
+# where each explanation begins and ends ----------------------------------------
+
+
+def moved(quantity, cash="0", name="m", *, number=SHARE, cause=ChangeCause.MANUAL_TRADE):
+    """A booking of units, or of cash alone."""
+    event = PositionChanged(number, 1, 1, cause, D(quantity), D(0), D(cash), name)
+    return Explained(cause, name, event), event
+
+
+@pytest.mark.parametrize(
+    ("quantities", "change", "chosen"),
+    [
+        ([5], 0, []),
+        ([5], 5, [0]),
+        ([3, 5], 5, [1]),
+        ([3, 5], 8, [0, 1]),
+        ([5, 3], 5, [0]),  # no tail gives it: what leads towards it
+        ([5, -5, 3], 3, [2]),
+        ([9, 4, -2, 4], 5, [1]),
+        ([4, 4, 4], 6, [0]),
+        ([-4, 9, -3], -7, [0, 2]),
+        ([4, -9], -9, [1]),
+        ([6], 5, []),
+        ([-5], 5, []),
+        ([2, 2, 7], 4, [0, 1]),
+    ],
+)
+def test_a_change_is_the_latest_bookings_that_give_it_or_those_that_lead_towards_it(
+    quantities, change, chosen
+):
+    bookings = [moved(quantity, name=str(n)) for n, quantity in enumerate(quantities)]
+    assert list(matching_bookings(bookings, D(change))) == [bookings[n] for n in chosen]
+
+
+@pytest.mark.parametrize(
+    ("payments", "cash", "equity", "count"),
+    [
+        ([], "5", 0, 0),
+        (["5"], "5", 0, 1),
+        (["5"], "5.01", 0, 1),
+        (["5"], "5.02", 0, 0),
+        (["5"], "6", 2_000, 1),  # five hundredths of a percent may be interest
+        (["5"], "6.01", 2_000, 0),
+        (["5"], "6", -2_000, 1),
+        (["-1", "5"], "5", 0, 1),
+        (["-1", "5"], "4", 0, 2),
+        (["5", "-10", "10"], "5", 100_000, 3),
+        (["7", "5"], "5.5", 100_000, 1),
+        (["9"], "2", 100_000, 0),  # it leaves more than there was
+        (["4"], "2", 100_000, 0),  # and this as much
+    ],
+)
+def test_payments_are_the_latest_that_leave_least(payments, cash, equity, count):
+    bookings = [moved(0, paid, str(n)) for n, paid in enumerate(payments)]
+    found = cash_bookings(bookings, D(cash), Tolerance(equity=D(equity)))
+    assert list(found) == (bookings[-count:] if count else [])
+
+
+def test_cash_is_explained_by_the_fewest_bookings_that_leave_no_units():
+    trip = [moved(1, "-500", "in"), moved(-1, "503", "out")]
+    call = [moved(1, "-5", "buy", number=CALL), moved(-1, "9", "sell", number=CALL)]
+    fee, gift = moved(0, "-1", "fee"), moved(0, "3", "gift")
+    within = Tolerance()
+
+    def names(bookings, cash, found=()):
+        return [event.reference for _, event in cash_only_bookings(bookings, found, D(cash), within)]
+
+    assert names([*trip, *call, fee], "3") == ["in", "out"]
+    assert names([*trip, *call], "7") == ["in", "out", "buy", "sell"]
+    assert names([*trip, fee], "2") == ["fee", "in", "out"]
+    assert names([*trip, gift], "3") == ["gift"]  # one booking rather than two
+    assert names([gift, *trip], "3.01") == ["gift"]
+    assert names([gift, *trip], "3.02") == []
+    assert names([*trip, gift], "3", [gift[0]]) == ["in", "out"]
+    assert names([trip[0]], "-500") == []  # units would be left over
+    assert names([], "3") == []
+
+
+def test_no_more_sets_of_bookings_are_tried_than_can_be_tried_at_once(monkeypatch):
+    payments = [moved(0, "1", str(n)) for n in range(5)]
+    assert len(cash_only_bookings(payments, (), D(5), Tolerance())) == 5
+    monkeypatch.setattr(reconcile_, "MOST_SETS", 5)  # none, one, two, three, four
+    assert cash_only_bookings(payments, (), D(5), Tolerance()) == ()
+    assert len(cash_only_bookings(payments, (), D(4), Tolerance())) == 4
+    assert reconcile_.MOST_SETS == 5
+
+
+@pytest.mark.parametrize(
+    ("number", "before_ns", "cause"),
+    [
+        (CALL, -1, "manual_trade"),
+        (CALL, 0, "auto_liquidation"),
+        (CALL, 3_600 * 10**9, "auto_liquidation"),
+        (CALL, 3_600 * 10**9 + 1, "manual_trade"),
+        (SHARE, 0, "manual_trade"),
+    ],
+)
+@pytest.mark.parametrize("side", Side)
+def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(number, before_ns, cause, side):
+    at_ns = last_trading_ns(BOOK[CALL]) - before_ns
+    fill = ForeignFill("x7", number, side, D(3), D("2.5"), at_ns, D("0.65"))
+    why, event = of_fill(fill, BOOK, at_ns - 5)
+    signed = 3 * side.sign
+    units = 1 if number == SHARE else 100
+    assert (why.cause, why.event) == (cause, event) == (event.cause, why.event)
+    assert why.detail == f"{cause}: {signed:+d} {BOOK[number].symbol} at 2.5"
+    assert (event.quantity_change, event.price, event.reference) == (signed, D("2.5"), "foreign-x7")
+    assert event.cash_change == -signed * units * D("2.5") - D("0.65")
+    assert (event.ts_event_ns, event.ts_recv_ns) == (at_ns, at_ns)
+    assert of_fill(fill, BOOK, at_ns + 5)[1].ts_recv_ns == at_ns + 5
+
+
+@pytest.mark.parametrize("number", [None, CALL])
+@pytest.mark.parametrize(("now_ns", "heard_ns"), [(NOON_NS - 1, NOON_NS), (NOON_NS + 1, NOON_NS + 1)])
+def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(number, now_ns, heard_ns):
+    told = change("interest", number=number, cash="1.5")
+    why, event = of_change(told, PUT, now_ns)
+    assert event == PositionChanged(
+        PUT if number is None else number,
+        NOON_NS,
+        heard_ns,
+        ChangeCause.INTEREST,
+        D(0),
+        D(0),
+        D("1.5"),
+        "a1",
+    )
+    assert (why.detail, why.cause) == ("interest: as told", "interest")
+
+
+@pytest.mark.parametrize(
+    ("number", "held", "change", "shares", "cash", "at_ns", "explained"),
+    [
+        # a share for each option that is gone, of the right sign, and as many as came or more
+        (CALL, 1, -1, 100, 0, EXPIRY_NS, [("exercise", -1), ("delivery", 100)]),
+        (CALL, 1, -1, 150, 0, EXPIRY_NS, [("exercise", -1), ("delivery", 100)]),
+        (CALL, 1, -1, 99, 0, EXPIRY_NS, [("expired_worthless", -1)]),
+        (CALL, 1, -1, -100, 0, EXPIRY_NS, [("expired_worthless", -1)]),
+        (CALL, 1, -1, 100, 0, EXPIRY_NS - 1, []),  # a person exercises early, not the desk
+        (CALL, -1, 1, -100, 0, EXPIRY_NS - 1, [("assignment", 1), ("delivery", -100)]),
+        (CALL, -3, 2, -200, 0, NOON_NS, [("assignment", 2), ("delivery", -200)]),
+        (PUT, -1, 1, 100, 0, NOON_NS, [("assignment", 1), ("delivery", 100)]),
+        (PUT, 2, -2, -200, 0, EXPIRY_NS, [("exercise", -2), ("delivery", -200)]),
+        (CALL, 1, -1, 0, 0, EXPIRY_NS - 1, []),
+        (CALL, 1, -1, 0, 0, EXPIRY_NS, [("expired_worthless", -1)]),
+        # more came, or more is gone than was held
+        (CALL, 1, 1, 0, 0, EXPIRY_NS, []),
+        (CALL, 1, -2, 200, 0, EXPIRY_NS, []),
+        (CALL, 0, -1, 100, 0, EXPIRY_NS, []),
+        (CALL, 1, 0, 100, 0, EXPIRY_NS, []),
+        (SHARE, 1, -1, 0, 0, EXPIRY_NS, []),
+        # in cash, of the right sign
+        (INDEX_CALL, 2, -2, 0, 2_500, AFTER_NS, [("cash_settlement", -2)]),
+        (INDEX_CALL, -2, 2, 0, -2_500, AFTER_NS, [("cash_settlement", 2)]),
+        (INDEX_CALL, -2, 2, 0, 2_500, AFTER_NS, [("expired_worthless", 2)]),
+        (INDEX_CALL, 2, -2, 0, 0, AFTER_NS, [("expired_worthless", -2)]),
+        (INDEX_CALL, 2, -2, 0, 2_500, NOON_NS, []),
+        (CALL, 2, -2, 0, 2_500, AFTER_NS, [("expired_worthless", -2)]),  # it would have brought shares
+    ],
+)
+def test_an_option_that_shrank_without_a_trade(number, held, change, shares, cash, at_ns, explained):
+    wanted = {number: D(change), **({SHARE: D(shares)} if shares else {})}
+    found = ended(number, D(held), wanted, D(cash), BOOK, at_ns)
+    assert [(one.cause, one.event.quantity_change) for one in found] == explained
+    assert {(one.event.ts_event_ns, one.event.ts_recv_ns) for one in found} <= {(at_ns, at_ns)}
+
+
+def test_what_ended_is_named_by_contract_day_and_size_and_booked_at_its_strike():
+    wanted = {CALL: D(2), SHARE: D(-300)}
+    lapse, delivery = ended(CALL, D(-3), wanted, D(0), BOOK, NOON_NS)
+    label = "SPY240304C00500000-20240304--2-of--3"
+    assert (lapse.event.reference, delivery.event.reference) == (f"assignment-{label}", f"delivery-{label}")
+    assert lapse.detail == delivery.detail == "assignment of -2 SPY240304C00500000: -200 SPY"
+    assert (lapse.event.instrument_id, delivery.event.instrument_id) == (CALL, SHARE)
+    assert (lapse.event.price, lapse.event.cash_change) == (0, 0)
+    assert (delivery.event.price, delivery.event.cash_change) == (500, 100_000)
+    (settled,) = ended(INDEX_CALL, D(2), {INDEX_CALL: D(-2)}, D(2_500), BOOK, AFTER_NS)
+    assert (settled.event.price, settled.event.cash_change) == (D("12.5"), 2_500)
+    assert settled.event.reference == "settled-SPXW240304C05000000-20240304-2-of-2"
+    assert settled.detail == "cash settlement of +2 SPXW240304C05000000 at 12.5"
+    (lost,) = ended(PUT, D(2), {PUT: D(-1)}, D(0), BOOK, AFTER_NS)
+    assert lost.event.reference == "expired-SPY240304P00500000-20240304-1-of-2"
+    assert lost.detail == "+1 SPY240304P00500000 expired worthless"
+    assert (lost.event.price, lost.event.cash_change) == (0, 0)
+
+
+@pytest.mark.parametrize(("count", "found"), [(8, "f0"), (9, None)])
+def test_a_bust_is_looked_for_among_the_latest_eight_of_its_size(count, found):
+    fills = tuple(
+        BookedFill(f"f{n}", f"x{n}", SHARE, D(1), D(5 if n == 0 else 8), D("0.1")) for n in range(count)
+    )
+    ours = AccountPicture(NOON_NS, D(0), {SHARE: D(9)}, fills=fills)
+    explained, paid = busted(ours, {SHARE: D(-1)}, D("5.1"), BOOK, Tolerance(), 7)
+    if found is None:
+        assert (explained, paid) == ([], 0)
+        return
+    (one,) = explained
+    assert one.event == FillBusted(found, 7, 7, "x0", "not at the venue any more")
+    assert (one.cause, one.detail, paid) == ("bust", "bust of +1 SPY at 5", D("5.1"))
+
+
+@pytest.mark.parametrize(
+    ("cash", "is_found"), [("5.10", True), ("5.11", True), ("5.12", False), ("5.09", True), ("5.08", False)]
+)
+def test_a_bust_gives_the_cash_to_the_cent(cash, is_found):
+    fills = (BookedFill("f", "x", SHARE, D(1), D(5), D("0.1")), BookedFill("g", "y", SHARE, D(2), D(1)))
+    ours = AccountPicture(NOON_NS, D(0), {SHARE: D(9)}, fills=fills)
+    assert bool(busted(ours, {SHARE: D(-1)}, D(cash), BOOK, Tolerance(), 7)[0]) is is_found
+    assert busted(ours, {SHARE: D(1)}, D(-5), BOOK, Tolerance(), 7) == ([], 0)  # nothing of this size
+    assert busted(ours, {}, D(0), BOOK, Tolerance(), 7) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("held", "ex_ns", "cash", "is_booked", "cause"),
+    [
+        (10, 0, "15", False, "dividend"),
+        (10, 0, "15.01", False, "dividend"),
+        (10, 0, "15.02", False, "interest"),
+        (10, 1, "15", False, "interest"),  # tomorrow's
+        (10, -1, "15", False, "dividend"),
+        (10, 0, "15", True, "interest"),
+        (-10, 0, "-15", False, "dividend"),
+        (0, 0, "0.05", False, "interest"),
+        (10, 0, "50", False, "interest"),
+        (10, 0, "50.01", False, None),
+        (10, 0, "-50", False, "interest"),
+        (10, 0, "-50.01", False, None),
+    ],
+)
+def test_cash_alone_is_a_dividend_that_was_due_or_small(held, ex_ns, cash, is_booked, cause):
+    dividend = DividendEvent(SHARE, 1, 1, NOON_NS + ex_ns, D("1.50"))
+    reference = "dividend-0-2024-03-04"
+    ours = picture("0", {LATER: 1, SHARE: held})
+    within = Tolerance(equity=D(100_000))
+    found = cash_cause(D(cash), ours, [dividend], {reference} if is_booked else (), within, NOON_NS)
+    if cause is None:
+        assert found is None
+        return
+    assert found.cause == cause
+    event = found.event
+    assert (event.cash_change, event.instrument_id, event.quantity_change) == (D(cash), SHARE, 0)
+    assert (event.price, event.ts_event_ns, event.ts_recv_ns) == (0, NOON_NS, NOON_NS)
+    if cause == "dividend":
+        assert (event.reference, found.detail) == (reference, f"dividend of 1.50 on {held}")
+    else:
+        assert event.reference == f"cash-{NOON_NS}-{cash}"
+        assert found.detail == f"interest, fees or rounding of {D(cash):+.2f}"
+
+
+DAY_NS = 24 * HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("days", "passes"),
+    [
+        ([], True),
+        ([0], False),
+        ([1], True),
+        ([1, 2], False),
+        ([1, 6], False),
+        ([1, 7], True),
+        ([6, 7, 8], True),
+        ([1, 1], True),
+        ([-1, -2], True),
+    ],
+)
+def test_cash_passes_for_interest_once_a_day_and_on_two_days_of_seven(days, passes):
+    earlier = {f"cash-{NOON_NS - day * DAY_NS + n}-0.05" for n, day in enumerate(days)}
+    other = {f"dividend-0-{NOON_NS}", f"foreign-{NOON_NS}"}
+    found = cash_cause(D("0.05"), picture("0"), (), earlier | other, Tolerance(equity=D(1_000)), NOON_NS)
+    assert (found is not None) is passes
+
+
+@pytest.mark.parametrize(("cash", "is_reported"), [("1000.01", False), ("1000.02", True), ("999.98", True)])
+def test_a_cent_is_no_difference(cash, is_reported):
+    found = reconcile(picture("1000"), picture(cash), BOOK)
+    assert [str(one) for one in found.unexplained] == (
+        [f"cash: desk 1000.00, venue {cash}"] if is_reported else []
+    )
+    assert found.explained == ()
+
+
+def test_units_that_nothing_explains_are_told_with_both_sides():
+    found = reconcile(picture("0", {SHARE: "3.50", PUT: 1}), picture("0", {SHARE: "1.0", PUT: 1}), BOOK)
+    assert [str(one) for one in found.unexplained] == ["SPY: desk 3.5, venue 1"]
+    found = reconcile(picture("0", {SHARE: 100}), picture("0"), BOOK)
+    assert [str(one) for one in found.unexplained] == ["SPY: desk 100, venue 0"]
+
+
+def test_bookings_are_taken_in_the_order_in_which_they_happened_and_each_once():
+    told = [change("manual_trade", 5, name="b", ts_ns=NOON_NS + 2), change("manual_trade", 3, name="a")]
+    theirs = picture("1000", {SHARE: 8})
+    found = reconcile(picture("1000"), theirs, BOOK, changes=told)
+    assert [one.event.reference for one in found.explained] == ["a", "b"]
+    found = reconcile(picture("1000"), theirs, BOOK, changes=told, booked={"a"})
+    assert [one.event.reference for one in found.explained] == ["b"]
+    assert [str(one) for one in found.unexplained] == ["SPY: desk 0, venue 8"]
+
+
+def test_an_order_of_the_venue_without_the_desks_id_goes_by_the_venues():
+    theirs = picture("1", {}, OpenOrder("other", "v1", "SPY", D(0)), OpenOrder("", "v2", "QQQ", D(0)))
+    found = reconcile(picture("1"), theirs, BOOK)
+    assert [str(one) for one in found.unexplained] == [
+        "order other: desk never sent by this desk, venue open, SPY",
+        "order v2: desk never sent by this desk, venue open, QQQ",
+    ]
+
+
+def test_both_views_leave_out_what_neither_holds_and_show_orders_of_either():
+    table = side_by_side(
+        picture("1", {SHARE: 0, CALL: 2}, OpenOrder("a", "v", "SPY", D("1.50"))),
+        picture("2", {SHARE: 0}, OpenOrder("b", "w", "SPY", D(0))),
+        BOOK,
+    )
+    assert table.splitlines() == [
+        "                                  desk               venue",
+        "cash                              1.00                2.00",
+        "SPY240304C00500000                   2                   0",
+        "order a               open, filled 1.5                none",
+        "order b                           none      open, filled 0",
+    ]
