@@ -12,8 +12,10 @@ from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     AccountLimits,
     AccountSnapshot,
+    FillBusted,
     HeldPosition,
     ImpliedVolEvent,
+    OrderFilled,
     PositionChanged,
     TradingHalt,
 )
@@ -619,3 +621,42 @@ def test_holdings_are_adopted_by_the_strategy_that_adopts_and_by_their_own_under
         desk.adopt({0: (7, "490"), 1: (3, "390")})
     books = inner.by_underlying.books
     assert [books[name].quantity(number) for name in ("SPY", "QQQ") for number in (0, 1)] == [7, 0, 0, 3]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_perpetual_is_booked_in_coin_and_a_bust_takes_coin_and_fee_back(side):
+    desk = HandDesk(Scripted(), Instruments([SWAP]))
+    desk.quote(0, 49_999.0, 50_001.0)
+    desk.adopt({}, cash=D(3))
+    desk.open()
+    inner = desk.engine.desk
+    sent = inner.orders.submit(OrderIntent(0, side, D(5_000), Purpose.HEDGE, "t"), desk.now_ns)
+    fill = OrderFilled(sent.client_order_id, 1, desk.now_ns, "x", D(5_000), D(50_000), D("0.0005"))
+    desk.handle(fill)
+    assert inner.account.cash == 3 + side.sign * 1 - D("0.0005")  # 50,000 dollars for a coin
+    assert inner.attribution.current_nav() == D("2.9995")
+    desk.timer("mark")
+    totals = inner.attribution.totals
+    assert (totals["fees"], totals["spread"] + totals["residual"]) == (D("-0.0005"), 0)
+    desk.handle(FillBusted(sent.client_order_id, 1, desk.now_ns, "x", "error"))
+    assert (inner.account.cash, desk.positions) == (3, {})
+    desk.timer("mark")
+    assert inner.attribution.nav == 3
+    assert {part: total for part, total in inner.attribution.totals.items() if total} == {}
+
+
+def test_a_busted_share_is_paid_back_with_its_fee_to_account_and_strategy():
+    both = DeskOfTwo().open()
+    inner = both.desk.engine.desk
+    both.a.want(order(BUY, 10))
+    (sent,) = orders(both.tick())
+    name = sent.client_order_id
+    both.desk.handle(OrderFilled(name, 1, both.desk.now_ns, "x", D(10), D("500.25"), D("0.35")))
+    assert inner.account.cash == D(100_000) - D("5002.85")
+    both.check_sums()
+    assert inner.gate.closed_trades.losses_in_a_row == 0
+    both.desk.handle(FillBusted(name, 1, both.desk.now_ns, "x", "error"))
+    assert (inner.account.cash, both.held("a")) == (100_000, 0)
+    both.check_sums()
+    assert both.books.of("a").account.cash == 50_000
+    assert inner.gate.closed_trades.losses_in_a_row == 0

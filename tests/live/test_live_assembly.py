@@ -16,15 +16,18 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ConfigError, JournalError, ScalpdeskError
 from scalpdesk.core.events import OperatorEvent, RateEvent
+from scalpdesk.core.intents import AskFolder, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import NEVER_NS
+from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.recovery import Start
+from scalpdesk.live.recovery import Rebuilt, Start
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
 
@@ -400,3 +403,314 @@ def test_a_run_that_was_set_aside_or_is_damaged_hides_no_other(tmp_path):
     (aside / "set-aside").touch()
     segment_path(damaged, 1).write_bytes(b"")
     assert assembly.unfinished_run(plan) == own
+
+
+def test_a_run_made_in_the_same_instant_as_another_is_the_later_by_its_name(tmp_path):
+    plan = plan_in(tmp_path)
+    first, second = run_of(plan, 1), run_of(plan, 1)
+    assert (second.name, assembly.unfinished_run(plan)) == (f"{first.name}+2", second)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_orders_for_real_money_cost_the_brokers_fees(tmp_path, monkeypatch, live):
+    built = []
+    spec = SimpleNamespace(build=built.append)
+    monkeypatch.setattr(assembly, "find_venue", lambda name: spec)
+    monkeypatch.setattr(assembly, "_live_token", lambda plan: "token" if plan.live else None)
+    environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
+    settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
+    assembly.venue_gateway(LivePlan(settings, venue="alpaca", live=live), Instruments([]), ManualClock(5))
+    (setup,) = built
+    assert setup.fees == (ALPACA_FEES if live else NO_FEES)
+    assert setup.live_token == ("token" if live else None)
+
+
+# a run that is resumed ----------------------------------------
+
+
+def rebuilding(monkeypatch, rebuilt):
+    """Let a journal give back what the test says; keep what is written and closed of it."""
+    steps = []
+
+    class Journal:
+        recovered = rebuilt.truncated
+
+        def __getattr__(self, name):
+            return lambda *how: steps.append((name, *how))
+
+    monkeypatch.setattr(
+        assembly.JournalWriter, "reopen", lambda folder, started_ns: steps.append(started_ns) or Journal()
+    )
+    return steps
+
+
+def rebuilt_with(events=3, unwritten=(), truncated=None, last_operator=None):
+    return Rebuilt(Timers(), tuple(unwritten), events, last_operator, truncated)
+
+
+def test_outputs_that_never_reached_the_journal_are_written_before_anything_else(tmp_path, monkeypatch):
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    timer = SetTimer("mine", 5)
+    known = rebuilt_with(unwritten=[timer], truncated="half a record")
+    asks = [AskFolder(1, ()), AskFolder(2, ())]
+    order = SubmitOrder("a", 0, Side.BUY, Decimal(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE)
+    steps = rebuilding(monkeypatch, known)
+
+    def rebuild(reader, engine, watch):
+        assert reader.run_dir == folder
+        watch("event", (asks[0], order, timer))
+        watch("event", (asks[1],))
+        return known
+
+    monkeypatch.setattr(assembly, "rebuild", rebuild)
+    said, tally = [], Tally()
+    found = assembly._resume(plan, ManualClock(2_000), tally, lambda *words: said.append(words))
+    assert steps == [2_000, ("add_outputs", (timer,))]
+    assert (found.asked, found.events, found.truncated) == (asks, 3, "half a record")
+    assert found.timers is known.timers
+    assert tally.orders == 1
+    assert said == [("info", f"resumed {folder.name}: 3 events replayed; half a record")]
+    rebuilding(monkeypatch, rebuilt_with())
+    monkeypatch.setattr(assembly, "rebuild", lambda *_how, **_named: rebuilt_with())
+    steps.clear()
+    assert assembly._resume(plan, ManualClock(2_000), tally, lambda *_: None).truncated is None
+    assert steps == []
+
+
+@pytest.mark.parametrize("failure", [JournalError("no"), KeyboardInterrupt()])
+def test_a_journal_whose_replay_fails_is_let_go(tmp_path, monkeypatch, failure):
+    plan, _ = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    steps = rebuilding(monkeypatch, rebuilt_with())
+
+    def rebuild(*_how, **_named):
+        raise failure
+
+    monkeypatch.setattr(assembly, "rebuild", rebuild)
+    with pytest.raises(type(failure)):
+        resumed(plan)
+    assert steps == [2_000, ("abandon",)]
+
+
+# a run that is begun ----------------------------------------
+
+
+def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, monkeypatch):
+    plan = plan_in(tmp_path, url="http://127.0.0.1:1")
+    asked = []
+
+    async def first_market(*how):
+        asked.append(how)
+        how[2].add(Equity("SPY"))
+        return dict(DATA), ("opening",)
+
+    monkeypatch.setattr(assembly, "first_market", first_market)
+    gateway = SimpleNamespace(takes_combos=True)
+    facts = SimpleNamespace(account_id="a7", cash=Decimal(4_321))
+    book, clock = Instruments(), ManualClock(3_000)
+    run = asyncio.run(assembly._new_run(plan, clock, gateway, facts, book))
+    assert asked == [(plan, gateway, book, clock)]
+    data = run.header.data
+    assert (data["account_id"], data["url"], data["takes_combos"]) == ("a7", plan.url, True)
+    assert (run.header.started_ns, run.header.instruments) == (3_000, (Equity("SPY"),))
+    assert run.engine.desk.account.cash == 4_321
+    assert run.run_dir == plan.runs_dir / run.header.run_id
+    assert run.start == Start(("opening",))
+    assert (run.events, run.truncated, run.asked, run.timers.due_ns) == (0, None, [], NEVER_NS)
+    run.journal.close()
+    assert JournalReader(run.run_dir).sealed
+
+
+@pytest.mark.parametrize(("venue", "in_step"), [("simulated", True), ("alpaca", False)])
+def test_a_strategy_folder_answers_in_step_with_a_tape_and_says_from_what_it_is_not_kept(
+    tmp_path, monkeypatch, venue, in_step
+):
+    plan, said = plan_in(tmp_path, venue=venue), []
+    answerer = SimpleNamespace(missing=["the network", "files"])
+    monkeypatch.setattr(assembly, "start_folder", lambda *how: answerer)
+    monkeypatch.setattr(assembly, "FolderChannel", lambda *how, in_step: (*how, in_step))
+    found = assembly._folder_channel(plan, "clock", lambda *words: said.append(words))
+    assert found == (answerer, "clock", in_step)
+    assert said == [
+        ("warning", "the strategy folder is not kept from the network"),
+        ("warning", "the strategy folder is not kept from files"),
+    ]
+    monkeypatch.setattr(assembly, "start_folder", lambda *how: None)
+    assert assembly._folder_channel(plan, "clock", said.append) is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_fresh_folder_is_shown_what_the_one_before_saw_and_other_code_is_told(tmp_path, monkeypatch, same):
+    class Asks:
+        def __init__(self, number):
+            self.open_request = number
+
+        def folder_summary(self):
+            return {}
+
+    plan, said, recalled = plan_in(tmp_path), [], []
+    members = [Asks(3), object(), Asks(None), Asks(0)]
+    monkeypatch.setattr(assembly, "members_of", lambda strategy: members)
+    monkeypatch.setattr(assembly, "folder_facts", lambda *how: {"folder_sha256": "c0de"})
+    header = SimpleNamespace(strategy="mine", data={"folder_sha256": "c0de" if same else "other"})
+    run = SimpleNamespace(header=header, asked=["a"], engine=SimpleNamespace(strategy="it"))
+    folder = SimpleNamespace(recall=lambda *how: recalled.append(how))
+    assembly._recall(plan, run, folder, lambda *words: said.append(words))
+    assert recalled == [(["a"], [3, 0])]
+    other = "the strategy folder's code is not the one that this run began with"
+    assert said == ([] if same else [("warning", other)])
+
+
+class Opening:
+    """Stands for what a desk is opened with, and writes down what is opened, closed and begun."""
+
+    def __init__(self, monkeypatch, *, is_resumed=False, has_folder=True, fails=""):
+        self.steps, self.fails = [], fails
+        self.run = SimpleNamespace(
+            header=SimpleNamespace(instruments=(Equity("SPY"),)),
+            run_dir="there",
+            engine=SimpleNamespace(desk="desk"),
+            journal=SimpleNamespace(abandon=self.step("journal let go")),
+            start="start",
+            timers="timers",
+            events=17,
+            truncated="half a record",
+        )
+        self.gateway = SimpleNamespace(
+            connect=self.later("connect", "facts"), close=self.later("gateway closed")
+        )
+        self.folder = SimpleNamespace(
+            close=self.step("folder closed"), see="folder sees", deliver_to=self.step("delivers")
+        )
+        lock = SimpleNamespace(release=self.step("account released"))
+        put_in = {
+            "_resume": self.step("resume", self.run if is_resumed else None),
+            "build_gateway": self.step("build", self.gateway),
+            "_folder_channel": self.step("folder", self.folder if has_folder else None),
+            "_take_account": self.step("take", lock),
+            "_new_run": self.later("new run", self.run),
+            "implied_vol_recorders": self.step("recorders", ("recorder",)),
+            "known_orders": self.step("known", "orders"),
+            "LiveCore": self.step("core", SimpleNamespace(engine=self.run.engine, events=0)),
+            "LiveRunner": self.step("runner"),
+            "_recall": self.step("recall"),
+        }
+        for name, stub in put_in.items():
+            monkeypatch.setattr(assembly, name, stub)
+        make, self.runner = assembly.LiveRunner, SimpleNamespace(put="put")
+        monkeypatch.setattr(
+            assembly,
+            "LiveRunner",
+            lambda *how, **named: make(*how, **named) or setattr(self.runner, "core", how[0]) or self.runner,
+        )
+
+    def step(self, name, result=None):
+        def do(*how, **named):
+            self.steps.append((name, how, named))
+            if name == self.fails:
+                raise RuntimeError(name)
+            return result
+
+        return do
+
+    def later(self, name, result=None):
+        do = self.step(name, result)
+
+        async def soon(*how, **named):
+            return do(*how, **named)
+
+        return soon
+
+    def open(self, plan, **how):
+        return asyncio.run(assembly.open_desk(plan, "clock", notify="notify", watchdog="dog", **how))
+
+    def names(self):
+        return [name for name, _, _ in self.steps]
+
+    def named(self, name):
+        ((_, how, named),) = [step for step in self.steps if step[0] == name]
+        return how, named
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize("has_folder", [False, True])
+@pytest.mark.parametrize("venue", ["alpaca", "sandbox", "simulated"])
+def test_a_desk_is_opened_in_one_order(tmp_path, monkeypatch, venue, has_folder, is_resumed):
+    opening = Opening(monkeypatch, is_resumed=is_resumed, has_folder=has_folder)
+    plan = plan_in(tmp_path, venue=venue)
+    desk = opening.open(plan)
+    expected = [
+        "resume",
+        "build",
+        "folder",
+        "known",
+        "connect",
+        "take",
+        "new run",
+        "recorders",
+        "core",
+        "runner",
+    ]
+    if has_folder:
+        expected += ["delivers", "recall"]
+    left_out = {"new run"} if is_resumed else {"known", "recall"}
+    if venue != "alpaca":
+        left_out.add("take")  # an account of the desk's own
+    assert opening.names() == [name for name in expected if name not in left_out]
+    assert opening.named("connect")[0] == (("orders",) if is_resumed else ((),))
+    assert opening.named("build")[0][3] is (opening.run.engine if is_resumed else None)
+    assert list(opening.named("build")[0][1]) == ([Equity("SPY")] if is_resumed else [])
+    source = plan.data if venue == "simulated" else venue
+    assert opening.named("recorders") == (
+        (plan.settings, "desk", plan.underlyings, source),
+        {"is_live": venue != "simulated", "say": "notify"},
+    )
+    core, _ = opening.named("core")
+    assert core[:3] == (opening.run.engine, opening.run.journal, "timers")
+    assert core[3][1:] == (*(["folder sees"] * has_folder), "recorder")
+    assert core[3][0] == desk.tally.see
+    how, named = opening.named("runner")
+    assert how == (desk.runner.core, opening.gateway, "clock", plan.runner)
+    assert desk.runner.core.events == 17
+    update = named.pop("daily_update")
+    assert named == {"notify": "notify", "watchdog": "dog"}
+    if venue == "simulated":
+        assert update is None
+    else:
+        assert update.args == (plan, opening.gateway, opening.named("build")[0][1], "clock")
+    if has_folder:
+        assert opening.named("delivers")[0] == ("put",)
+    assert (desk.header, desk.run_dir, desk.gateway) == (opening.run.header, "there", opening.gateway)
+    assert (desk.journal, desk.start, desk.recovered) == (opening.run.journal, "start", "half a record")
+    assert desk.folder is (opening.folder if has_folder else None)
+    assert (desk.lock is not None) is (venue == "alpaca")
+    assert desk.engine is opening.run.engine
+
+
+def test_a_gateway_that_is_given_is_used(tmp_path, monkeypatch):
+    opening = Opening(monkeypatch)
+    assert opening.open(plan_in(tmp_path, venue="alpaca"), gateway=opening.gateway).gateway is opening.gateway
+    assert "build" not in opening.names()
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize(
+    ("fails", "opened"),
+    [
+        ("build", []),
+        ("folder", ["gateway closed"]),
+        ("connect", ["folder closed", "gateway closed"]),
+        ("take", ["folder closed", "gateway closed"]),
+        ("recorders", ["account released", "folder closed", "gateway closed"]),
+        ("delivers", ["account released", "folder closed", "gateway closed"]),
+    ],
+)
+def test_a_desk_that_cannot_be_opened_closes_what_was_opened(
+    tmp_path, monkeypatch, is_resumed, fails, opened
+):
+    opening = Opening(monkeypatch, is_resumed=is_resumed, fails=fails)
+    with pytest.raises(RuntimeError, match=fails):
+        opening.open(plan_in(tmp_path, venue="alpaca"))
+    closed = opening.names()[opening.names().index(fails) + 1 :]
+    assert closed == opened + ["journal let go"] * is_resumed
+    if "gateway closed" in opened:
+        assert opening.named("gateway closed") == ((), {"graceful": False})

@@ -258,7 +258,7 @@ def unfinished_run(plan: LivePlan) -> Path | None:
             continue
         found = (venue_name(header.venue), header.mode, header.strategy, header.data.get("url"))
         wanted = (plan.venue, plan.trading, plan.settings.strategy, plan.url)
-        if found == wanted and (newest is None or header.started_ns > newest[0]):
+        if found == wanted and (newest is None or header.started_ns >= newest[0]):
             newest = header.started_ns, folder
     if unreadable and (newest is None or unreadable[-1].name > newest[1].name):
         return unreadable[-1]
