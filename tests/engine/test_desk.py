@@ -660,3 +660,32 @@ def test_a_busted_share_is_paid_back_with_its_fee_to_account_and_strategy():
     both.check_sums()
     assert both.books.of("a").account.cash == 50_000
     assert inner.gate.closed_trades.losses_in_a_row == 0
+
+
+@pytest.mark.parametrize(
+    ("quantity", "cash", "fall", "rise"),
+    [
+        (-10_000, "-0.397", None, 3.98727),  # two coins at 50,000 are 0.4 at five times that
+        (-10_000, "-0.395", None, None),
+        (10_000, "40.4", -0.9499, None),  # and forty at a twentieth
+        (10_000, "40.6", None, None),
+    ],
+)
+def test_liquidation_is_looked_for_down_to_a_twentieth_of_the_price_and_up_to_five_times_it(
+    quantity, cash, fall, rise
+):
+    distance = coin_desk({0: (quantity, "50000")}, cash=cash).margin_distance()
+    assert (distance.fall, distance.rise) == pytest.approx((fall, rise), abs=1e-4)
+
+
+def test_an_option_whose_quote_is_lost_is_worth_what_the_model_says():
+    desk = HandDesk(Scripted())
+    desk.adopt({1: (1, "12")})
+    desk.open()
+    desk.go_to("10:00").market(500.0)
+    desk.timer("mark")
+    inner = desk.engine.desk
+    quoted = inner.market.mark(1)
+    desk.wait(1_000_000).quote(0, 519.99, 520.01)
+    model = inner.delta_engine.for_marks().model_price(1)
+    assert inner.market.mark(1) == model > quoted + 5.0
