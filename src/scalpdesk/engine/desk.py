@@ -111,7 +111,6 @@ class Desk:
         """The last answer of :meth:`prices_without_loss`."""
         self._safe_of: tuple[Decimal, Sequence[Position], int, float] = (ZERO, (), -1, 0.0)
         """Cash, holdings, instrument and least net asset value that it is for."""
-        gate.closed_trades.start_cash = cash
         self.started = False
         self.takes_combos = False
         """Whether the venue takes several legs as one order; a backtest's is asked by setting only."""
