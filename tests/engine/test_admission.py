@@ -606,3 +606,19 @@ def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(des
         [],
     )
     assert (none, len(refusals)) == ((), 1)
+
+
+@pytest.mark.parametrize(("count", "goes_as_one"), [(2, True), (4, True), (5, False)])
+def test_no_more_than_four_legs_go_as_one(desk, count, goes_as_one):
+    one = HandDesk(Scripted(), straddle_book(490, 500, 510))
+    legs = tuple(intent(number, 1, Purpose.OPEN) for number in range(1, count + 1))
+    assert one.engine._admission.may_combine(legs, LegOrders.COMBO) is goes_as_one
+
+
+def test_in_a_trade_that_buys_first_what_it_sells_is_cut_all_the_same(desk):
+    uncapped = ("net_delta", "bought_delta", "gamma", "bought_gamma", "vega", "theta")
+    one = desk(held={0: (6, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
+    told(one, shortable=())
+    trade = (intent(1, 10, Purpose.HEDGE, limit="12"), intent(0, 10, side=Side.SELL, limit="499"))
+    found = one.engine._admission._cut(trade, (), one.now_ns, [], [])
+    assert [order.quantity for order in found] == [6, 6]

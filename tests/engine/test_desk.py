@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import HandDesk, Scripted, orders
+from fakes.desk import HandDesk, Scripted, marks, orders
 from fakes.desk_of_two import BUY, DeskOfTwo, order
 from fakes.instruments import DAY, option, share
 from scalpdesk.core.enums import ChangeCause, Mode
@@ -17,6 +17,7 @@ from scalpdesk.core.events import (
     ImpliedVolEvent,
     OrderFilled,
     PositionChanged,
+    TradeEvent,
     TradingHalt,
 )
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
@@ -689,3 +690,36 @@ def test_an_option_whose_quote_is_lost_is_worth_what_the_model_says():
     desk.wait(1_000_000).quote(0, 519.99, 520.01)
     model = inner.delta_engine.for_marks().model_price(1)
     assert inner.market.mark(1) == model > quoted + 5.0
+
+
+def test_a_session_counts_its_volumes_losses_and_gains_from_its_open():
+    desk = HandDesk(Scripted())
+    desk.open()
+    inner = desk.engine.desk
+    desk.handle(TradeEvent(0, desk.now_ns, desk.now_ns, 500.0, 7))
+    inner.gate.closed_trades.note(D(-1))
+    assert inner.market.volume_today(0) == 7
+    desk.close()
+    desk.open(next_session(DAY))
+    assert inner.market.volume_today(0) is None
+    assert inner.gate.closed_trades.losses_in_a_row == 0
+    assert inner.view.session == next_session(DAY)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_what_a_price_moves_between_close_and_open_is_the_nights(closes):
+    desk = HandDesk(Scripted())
+    desk.adopt({0: (100, "500")}, cash=D(5_000))
+    desk.open()
+    desk.quote(0, 499.99, 500.01)
+    desk.wait(1).quote(0, 500.99, 501.01)
+    desk.timer("mark")
+    night = desk.engine.desk.attribution.overnight
+    before = night["delta"]
+    if closes:
+        desk.close()
+        desk.open(next_session(DAY))
+    desk.wait(1).quote(0, 502.99, 503.01)
+    (mark,) = marks(desk.timer("mark"))
+    assert mark.nav_change == 200
+    assert night["delta"] - before == (200 if closes else 0)
