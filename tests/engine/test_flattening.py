@@ -1,5 +1,6 @@
 from collections import defaultdict
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
-from scalpdesk.engine.flattening import ClosingLine, Flattener
+from scalpdesk.engine.flattening import ClosingLine, Flattener, closing_lines
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
@@ -421,3 +422,191 @@ def test_shares_are_unwound_at_a_limit_only_at_a_price_above_zero(held, bid, ask
     limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
     step = Flattener(straddle_book(500)).step(NOW, lines, (), quotes, limits)
     assert [(one.side.value, one.limit_price) for one in step.orders] == sent
+
+
+# one step at its boundaries ----------------------------------------
+
+
+def at_work(
+    name, number=0, side=Side.SELL, size=10, purpose=Purpose.UNWIND_HEDGE, *, owner="", age=0.0, **order
+):
+    sent = SubmitOrder(name, number, side, D(size), OrderType.MARKET, None, TimeInForce.DAY, purpose, owner)
+    return Order(sent, NOW - int(age * S), **order)
+
+
+def quoted(**bids):
+    """Quotes of the share, a call and a put, each 0.02 wide; nothing is bid for where None is given."""
+    prices = {0: 500.0, 1: 5.0, 2: 6.0} | {int(name[1:]): bid for name, bid in bids.items()}
+    return {
+        number: quote(number, NOW, 0.0, 0.05) if bid is None else quote(number, NOW, bid, bid + 0.02)
+        for number, bid in prices.items()
+    }
+
+
+def step(lines=(), working=(), flattener=None, quotes=None, now_ns=NOW, **limits):
+    held = [ClosingLine("", number, D(size)) for number, size in lines]
+    return (flattener or Flattener(straddle_book(500), "run")).step(
+        now_ns, held, working, quotes or quoted(), RiskLimits(**limits)
+    )
+
+
+def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
+    assert step() == ((), (), (), None)
+    assert step(working=[at_work("a", state=OrderState.UNKNOWN)]) == ((), (), (), 2.0)
+    assert step(working=[at_work("a", age=14.9)]).again_in_seconds == 2.0
+    (cancel,) = step(working=[at_work("a", age=15.0)]).cancels
+    assert (cancel.client_order_id, cancel.reason) == ("a", "flattening")
+    found = step(working=[at_work("a", age=16.0)])
+    assert found.reasons == ("flattening: still held: nothing", "take orders off the book")
+    assert found.again_in_seconds == 2.0
+
+
+@pytest.mark.parametrize(
+    ("purpose", "lines", "is_cancelled"),
+    [
+        (Purpose.OPEN, [(1, 1)], True),
+        (Purpose.OPEN, [], True),
+        (Purpose.HEDGE, [(1, 1)], False),
+        (Purpose.HEDGE, [(0, 5)], True),  # nothing is left to be hedged
+        (Purpose.CLOSE, [(1, 1)], False),
+        (Purpose.UNWIND_HEDGE, [(0, 5)], False),
+    ],
+)
+@pytest.mark.parametrize("state", [OrderState.WORKING, OrderState.PENDING_CANCEL, OrderState.UNKNOWN])
+def test_orders_that_add_to_the_book_are_taken_off_it_before_anything_is_sold(
+    purpose, lines, is_cancelled, state
+):
+    found = step(lines, [at_work("a", 2, Side.BUY, purpose=purpose, state=state)])
+    is_cancelled = is_cancelled and state is OrderState.WORKING  # the others are on their way out
+    assert [one.client_order_id for one in found.cancels] == ["a"] * is_cancelled
+    assert bool(found.orders) is (bool(lines) and not is_cancelled)
+
+
+@pytest.mark.parametrize(
+    ("order", "sent"),
+    [
+        (at_work("a", size=4), [6]),
+        (at_work("a", size=10), []),
+        (at_work("a", size=12), []),  # more is on its way out than is held
+        (at_work("a", side=Side.BUY, size=4), [14]),
+        (at_work("a", owner="other"), [10]),
+        (at_work("a", number=1), [10]),
+        (at_work("a", purpose=Purpose.HEDGE, state=OrderState.UNKNOWN), []),
+        (at_work("a", size=10, filled=D(3)), [3]),
+    ],
+)
+def test_what_works_already_is_not_sent_a_second_time(order, sent):
+    found = step([(0, 10)], [order])
+    assert [int(one.quantity) for one in found.orders] == sent
+    short = step([(0, -14)], [at_work("b", side=Side.BUY, size=4)])
+    assert [(one.side, one.quantity) for one in short.orders] == [(Side.BUY, 10)]
+
+
+@pytest.mark.parametrize(
+    ("line", "sent"),
+    [
+        ((0, 70), ("sell", 70)),
+        ((0, 71), ("sell", 70)),
+        ((0, -71), ("buy", 70)),
+        ((1, 9), ("sell", 9)),
+        ((1, 10), ("sell", 9)),
+        ((2, -10), ("buy", 9)),
+    ],
+)
+def test_a_part_at_a_time_leaves_of_what_is_larger_than_one_order(line, sent):
+    (found,) = step([line], max_order_shares=70, max_order_contracts=9).orders
+    assert (found.side.value, found.quantity) == sent
+    purpose = Purpose.CLOSE if line[0] else Purpose.UNWIND_HEDGE
+    assert (found.purpose, found.order_type, found.limit_price) == (purpose, OrderType.MARKET, None)
+    assert (found.reason, found.owner) == ("flattening", "")
+
+
+def test_the_same_orders_are_sent_again_at_growing_intervals_and_others_at_once():
+    flattener = Flattener(straddle_book(500))
+    pauses = [step([(0, 10)], flattener=flattener).again_in_seconds for _ in range(6)]
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert step([(0, 9)], flattener=flattener).again_in_seconds == 2.0
+    assert step([(0, 9)], flattener=flattener).again_in_seconds == 4.0
+    busy = [at_work("a", size=9)]
+    assert step([(0, 9)], busy, flattener=flattener).again_in_seconds == 2.0  # only waited for
+    assert step([(0, 9)], flattener=flattener).again_in_seconds == 8.0
+    flattener.begin()
+    assert step([(0, 9)], flattener=flattener).again_in_seconds == 2.0
+
+
+def test_what_nobody_bids_for_is_offered_ever_more_seldom_and_at_once_when_it_is_bid_for():
+    flattener, now_ns, offers = Flattener(straddle_book(500)), NOW, []
+    nobody = quoted(_1=None)
+    for _ in range(10_000):
+        if step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).orders:
+            offers.append((now_ns - NOW) // S)
+        now_ns += S
+    pauses = [later - earlier for earlier, later in zip(offers, offers[1:], strict=False)]
+    assert pauses[:12] == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_800, 1_800]
+    assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).again_in_seconds == 2.0
+    (sale,) = step([(1, 2)], flattener=flattener, now_ns=now_ns).orders
+    assert sale.order_type is OrderType.MARKET
+    for seconds in (0, 1, 2):  # and the pauses begin anew
+        offered = step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + seconds * S).orders
+        assert bool(offered) is (seconds != 1)
+    flattener.begin()
+    assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + 3 * S).orders
+
+
+@pytest.mark.parametrize(
+    ("side", "number", "limit", "is_left"),
+    [
+        (Side.SELL, 1, "0.01", True),
+        (Side.SELL, 1, "0.50", False),
+        (Side.SELL, 1, None, False),
+        (Side.BUY, 1, "0.01", False),
+        (Side.SELL, 2, "0.01", False),  # it is bid for
+    ],
+)
+def test_the_least_offer_of_what_nobody_bids_for_rests(side, number, limit, is_left):
+    sent = SubmitOrder(
+        *("a", number, side, D(2), OrderType.LIMIT, None if limit is None else D(limit)),
+        *(TimeInForce.DAY, Purpose.CLOSE),
+    )
+    found = step([(number, 2)], [Order(sent, NOW - 20 * S, OrderState.WORKING)], quotes=quoted(_1=None))
+    assert bool(found.cancels) is not is_left
+
+
+def test_ids_count_the_attempts_at_each_instrument():
+    flattener = Flattener(straddle_book(500), "run")
+    found = step([(1, 2), (2, 3)], flattener=flattener).orders
+    first = flattener.name_orders(found)
+    second = flattener.name_orders(found[:1])
+    assert [order.client_order_id for order in (*first, *second)] == [
+        "run-flat-SPY240419C00500000-1",
+        "run-flat-SPY240419P00500000-1",
+        "run-flat-SPY240419C00500000-2",
+    ]
+    assert [(order.instrument_id, order.side, order.quantity) for order in first] == [
+        (1, Side.SELL, 2),
+        (2, Side.SELL, 3),
+    ]
+    assert (first[0].purpose, first[0].time_in_force) == (Purpose.CLOSE, found[0].time_in_force)
+
+
+@pytest.mark.parametrize(
+    ("account", "a", "b", "lines"),
+    [
+        (10, 4, 6, [("a", 4), ("b", 6)]),
+        (4, 10, -6, [("a", 4)]),  # what two hold against each other is not at the venue
+        (-6, 4, -10, [("b", -6)]),
+        (5, 3, 9, [("a", 3), ("b", 2)]),
+        (3, 3, 9, [("a", 3)]),
+        (0, 4, -4, []),
+        (-5, -3, -9, [("a", -3), ("b", -2)]),
+    ],
+)
+def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
+    def book(units):
+        held = [SimpleNamespace(instrument_id=0, quantity=D(units))] if units else []
+        return SimpleNamespace(held=lambda: held)
+
+    found = closing_lines(book(account), {"a": book(a), "b": book(b)})
+    assert found == [ClosingLine(owner, 0, D(units)) for owner, units in lines]
+    alone = closing_lines(book(account), None)
+    assert alone == ([ClosingLine("", 0, D(account))] if account else [])
