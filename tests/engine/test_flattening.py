@@ -1,5 +1,6 @@
 from collections import defaultdict
 from decimal import Decimal
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -541,7 +542,7 @@ def test_what_nobody_bids_for_is_offered_ever_more_seldom_and_at_once_when_it_is
         if step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).orders:
             offers.append((now_ns - NOW) // S)
         now_ns += S
-    pauses = [later - earlier for earlier, later in zip(offers, offers[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(offers)]
     assert pauses[:12] == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_800, 1_800]
     assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).again_in_seconds == 2.0
     (sale,) = step([(1, 2)], flattener=flattener, now_ns=now_ns).orders

@@ -155,3 +155,97 @@ def test_the_end_of_the_events_is_an_item_and_a_full_queue_stops_the_reading():
         assert isinstance(desk.items[4], Ended)
 
     run(body)
+
+
+def test_after_so_many_items_others_have_a_turn_and_commands_begin_the_count_anew():
+    async def body():
+        desk, turns = Handled(), []
+        desk.answers[quote(ITEMS_A_TURN - 1)] = ["command"]
+
+        async def other():
+            while True:
+                turns.append(len(desk.items))
+                await asyncio.sleep(0)
+
+        count = 3 * ITEMS_A_TURN
+        for ns in range(count):
+            desk.queue.put(quote(ns))
+        beside = asyncio.create_task(other())
+        await desk.consumer.consume(lambda: len(desk.items) == count)
+        beside.cancel()
+        # a command left with the 64th item, and the item that led to it counts as the first
+        assert turns[0] == ITEMS_A_TURN
+        assert turns[1] == 2 * ITEMS_A_TURN - 1
+        assert desk.left == ["command"]
+
+    run(body)
+
+
+def test_the_first_failure_is_raised_and_none_without_one():
+    queue = ItemQueue(5)
+    queue.raise_failure()
+    first = ValueError("first")
+    queue.fail(first)
+    queue.fail(ValueError("second"))
+    with pytest.raises(ValueError, match="first"):
+        queue.raise_failure()
+
+
+@pytest.mark.parametrize(("left", "is_read"), [(0, True), (1, True), (2, False), (3, False)])
+def test_the_gateway_is_read_again_once_less_than_too_much_waits(left, is_read):
+    async def body():
+        queue = ItemQueue(2)
+
+        async def events():
+            yield quote(0)
+            yield quote(1)
+            yield quote(2)
+
+        reading = asyncio.create_task(queue.follow(events()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(queue.items) == 2
+        queue.items.clear()
+        queue.items.extend(quote(ns) for ns in range(10, 10 + left))
+        queue.make_room()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (quote(2) in queue.items) is is_read
+        reading.cancel()
+
+    run(body)
+
+
+def test_a_quote_that_leads_to_a_command_wakes_the_consumer_and_one_that_does_not_lets_it_sleep():
+    async def body():
+        desk, idle = Handled(), []
+        desk.consumer._when_idle = lambda: idle.append(len(desk.items)) or []
+        desk.answers[quote(2)] = ["command"]
+        task = await desk.start()
+        assert idle == [0]
+        assert desk.consumer.take_at_once(quote(1))
+        await asyncio.sleep(0)
+        assert idle == [0]
+        assert desk.consumer.take_at_once(quote(2))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert idle == [0, 2]
+        assert desk.left == ["command"]
+        await ended(task)
+
+    run(body)
+
+
+def test_what_is_due_while_nothing_waits_is_handed_over():
+    async def body():
+        desk, due = Handled(), [["first"], ["second"], []]
+        desk.consumer._when_idle = lambda: due.pop(0)
+        task = await desk.start(until=lambda: not due)
+        for _ in range(2):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            desk.queue.wake()
+        await asyncio.wait_for(task, 60.0)
+        assert desk.left == ["first", "second"]
+
+    run(body)

@@ -341,27 +341,31 @@ def test_at_the_worst_every_order_is_cancelled_though_one_cancel_fails(runner):
 # figures -------------------------------------------------------------------------------------------------
 
 
-def test_a_runner_that_is_told_nothing_takes_these_times():
-    assert RunnerOptions() == RunnerOptions(
-        reconcile_seconds=60.0,
-        confirm_seconds=1.0,
-        resolve_seconds=1.0,
-        absent_after_seconds=10.0,
-        silent_seconds=60.0,
-        flush_seconds=1.0,
-        tick_seconds=0.05,
-        deadline_margin_seconds=300.0,
-        flatten_seconds=120.0,
-        most_waiting=2_000,
-        rolls=False,
-        sessions=None,
-        stop=StopMode.HOLD,
+def test_a_runner_that_is_told_nothing_takes_these_times(lived):
+    made = LiveRunner(lived.core, SimpleNamespace(), lived.gateway._clock)
+    assert (
+        made.options
+        == RunnerOptions()
+        == RunnerOptions(
+            reconcile_seconds=60.0,
+            confirm_seconds=1.0,
+            resolve_seconds=1.0,
+            absent_after_seconds=10.0,
+            silent_seconds=60.0,
+            flush_seconds=1.0,
+            tick_seconds=0.05,
+            deadline_margin_seconds=300.0,
+            flatten_seconds=120.0,
+            most_waiting=2_000,
+            rolls=False,
+            sessions=None,
+            stop=StopMode.HOLD,
+        )
     )
 
 
 def test_a_new_runner_has_counted_nothing_and_keeps_the_latest_fifty_notices(lived):
     made = LiveRunner(lived.core, SimpleNamespace(), lived.gateway._clock)
-    assert made.options == RunnerOptions()
     state = made.state
     assert (state.reason, state.closes, state.recovered_seconds, state.counters) == ("", 0, None, {})
     state.notices.extend(notice("gap", name=str(number)) for number in range(51))

@@ -21,9 +21,11 @@ from scalpdesk.live.supervision import (
     RESTART_TWICE,
     LogThrottle,
     Policy,
+    StaleStreamMonitor,
     Supervisor,
+    describe,
 )
-from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.contract import Health, NoticeKind
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 
@@ -347,3 +349,61 @@ def test_work_that_is_done_is_no_longer_kept_and_work_that_runs_is_ended():
     assert ended == [3.0]
     assert len(watched.messages) == 1
     assert watched.supervisor.counters == {"internal_fault": 1}
+
+
+@pytest.mark.parametrize(("lives_seconds", "is_steady"), [(59.9, False), (60.1, True)])
+def test_work_is_steady_from_a_minute_on(lives_seconds, is_steady):
+    watched, began = Watched(), []
+    work = failing(began, ValueError("broken"), lives_seconds=lives_seconds)
+    watched.run(400.0, lambda: watched.supervisor.start("the pump", work, RESTART_TWICE))
+    assert bool(watched.halts) is not is_steady
+    assert len(began) == (7 if is_steady else 3)
+    pauses = [after - before - lives_seconds for before, after in itertools.pairwise(began)]
+    assert pauses == pytest.approx([0.1] * 6 if is_steady else [0.1, 0.2], abs=2e-3)
+
+
+def test_a_halt_names_the_work_and_a_restart_is_told_to_whoever_asked():
+    watched, began, told = Watched(), [], []
+    error = ValueError("broken")
+    work = failing(began, error)
+    watched.run(
+        1.0, lambda: watched.supervisor.start("the pump", work, RESTART_TWICE, on_restart=told.append)
+    )
+    assert told == [error, error]
+    (halt,) = watched.halts
+    assert halt.where == "the pump"
+    assert halt.what.startswith("the pump failed: ValueError: broken at ")
+    ends = [text.rpartition("; ")[2] for _, text in watched.messages]
+    assert ends == ["it is started again in 0.1 s", "it is started again in 0.2 s", "the desk halts"]
+
+
+def test_work_that_returns_is_not_started_again():
+    watched, began = Watched(), []
+
+    async def work():
+        began.append(1)
+
+    watched.run(100.0, lambda: watched.supervisor.start("the pump", work, RESTART))
+    assert (began, watched.messages, watched.halts) == ([1], [], [])
+
+
+def test_a_long_error_is_cut_and_one_that_was_never_raised_has_no_place():
+    assert describe(ValueError("x" * 400)) == f"ValueError: {'x' * 288}"
+    assert describe(ValueError("no")) == "ValueError: no"
+
+
+@pytest.mark.parametrize(("silent_seconds", "is_due"), [(59.9, False), (60.0, False), (60.1, True)])
+def test_a_stream_is_silent_beyond_its_time_and_looked_at_once_a_second(silent_seconds, is_due):
+    class Gateway:
+        looks = 0
+
+        def health(self):
+            self.looks += 1
+            streams = {"stocks": True, "orders": True}
+            return Health(streams, dict.fromkeys(streams, silent_seconds), 0, (), 1, {})
+
+    gateway = Gateway()
+    monitor = StaleStreamMonitor(gateway, 60.0)
+    found = [bool(list(monitor.due(now, is_open=True))) for now in (0.0, 0.9, 1.0, 1.9, 2.1, 3.0)]
+    assert gateway.looks == 3
+    assert found == [is_due, False, is_due, False, is_due, False]
