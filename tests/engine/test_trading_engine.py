@@ -119,8 +119,9 @@ def test_outside_a_session_nobody_thinks():
 
 def test_bars_timers_and_prints(desk):
     one = desk()
-    one.handle(BarEvent(0, one.now_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))
     one.handle(BarEvent(1, one.now_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))  # no trigger on it
+    assert one.strategy.wakes == [Wake.SESSION]
+    one.handle(BarEvent(0, one.now_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))
     one.handle(TimerEvent(one.now_ns, one.now_ns, "mine"))
     one.handle(TradeEvent(0, one.now_ns, one.now_ns, 500.0, 7))
     assert one.strategy.wakes == [Wake.SESSION, Wake.BAR, Wake.TIMER]

@@ -1,16 +1,19 @@
 """The section ``[venue]`` and what the command line lays over it."""
 
 from dataclasses import replace
+from datetime import date
+from pathlib import Path
 
 import pytest
 
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.assembly import build_gateway
-from scalpdesk.live.plan import plan_of
+from scalpdesk.live.plan import LivePlan, plan_of, trades_options
 from scalpdesk.live.run import _next_day
+from scalpdesk.live.runner import RunnerOptions
 
 URL = "http://127.0.0.1:7"
 CANARY = "canary-secret-58d1"
@@ -113,3 +116,70 @@ def test_contradictions_are_refused_and_no_key_is_shown(tmp_path):
 def test_the_simulated_venue_has_no_address(tmp_path):
     plan = plan_of(settings(tmp_path, f"venue.url={URL}", "venue.exchange_time=true"), "simulated", pace=60.0)
     assert (plan.url, plan.follows_venue, plan.runner.rolls) == (None, False, False)
+
+
+def test_a_plan_that_says_nothing_plays_a_simulated_session_for_no_money(tmp_path):
+    plan = LivePlan(settings(tmp_path))
+    assert (plan.venue, plan.live, plan.resume, plan.set_aside) == ("simulated", False, False, False)
+    assert (plan.url, plan.contracts, plan.runner) == (None, 200, RunnerOptions())
+    assert (plan.session, plan.data, plan.pace, plan.state) == (None, "embedded", None, None)
+    assert plan.follows_venue is False
+    assert (plan.trading, plan.underlyings) == ("simulated", ("SPY",))
+    assert plan.runs_dir == Path(plan.settings.config.desk.runs_dir)
+
+
+@pytest.mark.parametrize(
+    ("venue", "live", "follows", "trading", "clock"),
+    [
+        ("simulated", False, False, "simulated", FollowingClock),
+        ("simulated", True, False, "simulated", FollowingClock),
+        ("alpaca", False, False, "paper", SystemClock),
+        ("alpaca", True, False, "live", SystemClock),
+        ("alpaca", False, True, "paper", FollowingClock),
+        ("sandbox", False, False, "paper", SystemClock),
+    ],
+)
+def test_a_plan_names_the_money_and_the_clock(tmp_path, venue, live, follows, trading, clock):
+    plan = LivePlan(settings(tmp_path), venue, live=live, follows_venue=follows)
+    assert (plan.trading, type(plan.clock)) == (trading, clock)
+
+
+@pytest.mark.parametrize(
+    ("venue", "pace", "most_waiting"),
+    [("simulated", None, 1), ("simulated", 60.0, 2_000), ("alpaca", None, 2_000), ("alpaca", 60.0, 2_000)],
+)
+def test_only_a_simulated_market_without_a_pace_is_kept_in_step(tmp_path, venue, pace, most_waiting):
+    plan = plan_of(settings(tmp_path), venue, pace=pace)
+    assert (plan.runner.most_waiting, plan.pace) == (most_waiting, pace)
+
+
+def test_what_the_command_line_says_is_in_the_plan(tmp_path):
+    said = plan_of(settings(tmp_path), "paper")
+    assert said.venue == "sandbox"  # its former name
+    assert (said.live, said.resume, said.set_aside) == (False, False, False)
+    assert (said.runner.sessions, said.session, said.data) == (None, None, "embedded")
+    other = plan_of(
+        settings(tmp_path),
+        "alpaca",
+        live=True,
+        resume=True,
+        new_run=True,
+        sessions=3,
+        session=date(2018, 2, 6),
+        data="mine",
+    )
+    assert (other.live, other.resume, other.set_aside, other.runner.sessions) == (True, True, True, 3)
+    assert (other.session, other.data) == (date(2018, 2, 6), "mine")
+
+
+def test_the_times_of_the_section_reach_the_runner(tmp_path):
+    names = ("confirm", "resolve", "absent_after", "silent", "deadline_margin", "flatten", "reconcile")
+    given = [f"venue.{name}_seconds={10 * count}" for count, name in enumerate(names, start=1)]
+    runner = plan_of(settings(tmp_path, *given), "alpaca", url=URL).runner
+    assert [getattr(runner, f"{name}_seconds") for name in names] == [10.0 * n for n in range(1, 8)]
+    assert plan_of(settings(tmp_path), "alpaca", url=URL).runner.reconcile_seconds == 60.0
+
+
+@pytest.mark.parametrize(("strategy", "trades"), [("gamma-scalper", True), ("st0cka", False)])
+def test_whether_a_strategy_needs_options_is_known_before_it_runs(tmp_path, strategy, trades):
+    assert trades_options(load_settings(strategy, environ={}, cwd=tmp_path)) is trades
