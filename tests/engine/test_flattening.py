@@ -611,3 +611,37 @@ def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
     assert found == [ClosingLine(owner, 0, D(units)) for owner, units in lines]
     alone = closing_lines(book(account), None)
     assert alone == ([ClosingLine("", 0, D(account))] if account else [])
+
+
+@pytest.mark.parametrize(
+    ("working", "bids", "limits"),
+    [
+        ([at_work("a", 1, size=2, purpose=Purpose.HEDGE, state=OrderState.UNKNOWN)], {}, {}),
+        ([at_work("a", 1, size=2, purpose=Purpose.CLOSE)], {}, {}),  # all of it works
+        ([], {"_1": NAN}, {"allowed_order_types": (OrderType.LIMIT,)}),  # no price for its limit
+    ],
+)
+def test_what_cannot_be_sold_now_holds_up_nothing_else(working, bids, limits):
+    quotes = quoted(**bids)
+    if bids:
+        quotes[0] = quote(0, NOW, NAN, NAN)  # nor a spot: nobody knows what it would pay
+    found = step([(1, 2), (2, 3)], working, quotes=quotes, **limits)
+    assert [(one.instrument_id, one.quantity) for one in found.orders] == [(2, 3)]
+
+
+def test_an_offer_that_waits_and_an_option_without_a_quote_hold_up_nothing_else():
+    flattener, nobody = Flattener(straddle_book(500)), quoted(_1=None)
+    assert len(step([(1, 2), (2, 3)], flattener=flattener, quotes=nobody).orders) == 2
+    found = step([(1, 2), (2, 3)], flattener=flattener, quotes=nobody, now_ns=NOW + S)
+    assert [one.instrument_id for one in found.orders] == [2]
+    unseen = quoted() | {1: None}
+    assert [one.instrument_id for one in step([(1, 2), (2, 3)], quotes=unseen).orders] == [2]
+
+
+@pytest.mark.parametrize(
+    ("spot", "kind"), [(0.5, OrderType.LIMIT), (0.02, OrderType.LIMIT), (0.0, OrderType.MARKET)]
+)
+def test_the_share_of_an_unsold_option_may_be_worth_cents(spot, kind):
+    quotes = quoted(_1=None) | {0: quote(0, NOW, spot, spot)}
+    (sale,) = step([(1, 2)], quotes=quotes).orders
+    assert sale.order_type is kind

@@ -1171,3 +1171,17 @@ def test_an_unknown_kind_of_proposal_is_refused_with_those_that_there_are(desk):
     assert refused.value.fix == f"use one of {', '.join(kind.value for kind in DecisionKind)}"
     wish = Proposal("exit", ("because",), {})
     assert decisions(one.timer("mine"))[0].kind is DecisionKind.EXIT
+
+
+def test_the_close_begins_a_new_interval_of_the_explanation_and_a_mark_does_not(desk, monkeypatch):
+    one = desk(Scripted())
+    marked = []
+    monkeypatch.setattr(
+        one.engine.desk.attribution,
+        "mark",
+        lambda now_ns, *, is_anchor: marked.append((now_ns, is_anchor)),
+    )
+    one.timer("mark")
+    began_ns = one.now_ns
+    one.close()
+    assert marked == [(began_ns, False), (one.now_ns, True)]

@@ -16,7 +16,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.orders.order import OrderState
-from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.orders.order_manager import OrderManager, net_limit
 
 D = Decimal
 S = OrderState
@@ -211,3 +211,99 @@ def test_the_legs_of_a_combo_are_cancelled_and_left_at_work_together():
     assert {manager.order(name).state for name in legs} == {OrderState.PENDING_CANCEL}
     manager.apply(CancelRejected(legs[1], 7, 7, "too late"))
     assert [manager.order(name).state for name in legs] == [OrderState.WORKING, OrderState.PENDING_NEW]
+
+
+def leg(number, side=Side.BUY, limit=None, quantity=2):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    price = None if limit is None else D(limit)
+    return OrderIntent(number, side, D(quantity), Purpose.OPEN, "entry", kind, price, TimeInForce.IOC)
+
+
+@pytest.mark.parametrize(
+    ("legs", "paid"),
+    [
+        ([], 0),
+        ([leg(1, limit="2.5")], D("2.5")),
+        ([leg(1, limit="2.5"), leg(2, Side.SELL, "1.25")], D("1.25")),
+        ([leg(1, Side.SELL, "2.5"), leg(2, Side.SELL, "1")], D("-3.5")),
+        ([leg(1, limit="2.5"), leg(2)], None),
+        ([leg(1), leg(2, limit="2.5")], None),
+    ],
+)
+def test_a_set_of_legs_costs_what_is_bought_less_what_is_sold_or_the_market(legs, paid):
+    assert net_limit(legs) == paid
+
+
+def test_a_combo_and_its_legs_have_ids_of_their_own_in_one_count():
+    manager = OrderManager("r")
+    combo = manager.submit_combo([leg(1, limit="2"), leg(2, limit="3")], D(5), 7)
+    single = manager.submit(leg(3), 8)
+    assert combo.client_order_id == "r-000001"
+    assert [one.client_order_id for one in combo.legs] == ["r-000002", "r-000003"]
+    assert single.client_order_id == "r-000004"
+    assert (combo.net_limit_price, combo.time_in_force) == (5, TimeInForce.IOC)
+    assert [manager.order(one.client_order_id).parent_id for one in combo.legs] == ["r-000001"] * 2
+    assert manager.order("r-000004").parent_id == ""
+    assert manager.live_ids() == ("r-000002", "r-000003", "r-000004")
+    assert {order.created_ns for order in manager.orders.values()} == {7, 8}
+    again = OrderManager("r")
+    restored = again.restore(combo, 7)
+    assert [order.submitted for order in restored] == list(combo.legs)
+    assert [order.parent_id for order in restored] == ["r-000001"] * 2
+    assert again.cancel("r-000003") == CancelOrder("r-000003")
+    assert {order.state for order in restored} == {S.PENDING_CANCEL}
+    (alone,) = again.restore(single, 9)
+    assert (alone.parent_id, alone.created_ns, again.legs_with(alone)) == ("", 9, (alone,))
+    assert again.live_ids() == ("r-000002", "r-000003", "r-000004")
+    assert list(again.orders) == ["r-000002", "r-000003", "r-000004"]
+
+
+def test_a_cancel_of_a_leg_leaves_doubted_and_ended_legs_where_they_are():
+    manager = OrderManager("r")
+    names = [one.client_order_id for one in manager.submit_combo([leg(n) for n in (1, 2, 3)], None, 1).legs]
+    manager.apply(OrderStatusUnknown(names[0], 2, 2, "time-out"))
+    manager.apply(OrderRejected(names[2], 2, 2, "no"))
+    assert manager.cancel(names[1]) == CancelOrder(names[1])
+    assert [manager.order(name).state for name in names] == [S.UNKNOWN, S.PENDING_CANCEL, S.REJECTED]
+    assert manager.cancel(names[0]) == CancelOrder(names[0])
+    assert manager.cancel(names[2]) is None
+
+
+def test_after_a_refused_cancel_of_a_leg_its_combo_is_left_alone():
+    manager = OrderManager("r")
+    names = [one.client_order_id for one in manager.submit_combo([leg(1), leg(2)], None, 1).legs]
+    other = manager.submit(leg(3), 1).client_order_id
+    manager.cancel(names[0])
+    manager.apply(CancelRejected(names[0], 5, 5, "too late"))
+    for name in names:
+        assert not manager.may_cancel(name, 10**9 + 4)
+        assert manager.may_cancel(name, 10**9 + 5)
+    assert manager.may_cancel(other, 6)
+    manager.cancel(names[1])
+    manager.apply(CancelRejected(names[1], 10**9 + 5, 10**9 + 5, "too late"))  # it is the same cancel
+    assert not manager.may_cancel(names[0], 3 * 10**9 + 4)
+    assert manager.may_cancel(names[0], 3 * 10**9 + 5)
+
+
+def test_a_refused_cancel_keeps_its_reason_and_moves_nothing_that_is_not_being_cancelled(manager):
+    manager.apply(ACCEPTED)
+    assert manager.apply(NOT_CANCELLED).reason == ""
+    manager.cancel(ID)
+    assert manager.apply(NOT_CANCELLED).reason == "too late"
+
+
+@pytest.mark.parametrize(("quantity", "is_live"), [(9, True), (10, False)])
+def test_an_execution_applied_to_an_order_ends_it_when_it_is_full(manager, quantity, is_live):
+    order = manager.order(ID)
+    manager.fill(order, filled("x1", quantity))
+    assert (ID in manager.live, order.filled, order.is_live) == (is_live, quantity, is_live)
+
+
+def test_the_acceptance_of_an_order_that_is_being_cancelled_is_kept_for_the_refusal_alone(manager):
+    manager.cancel(ID)
+    order = manager.apply(ACCEPTED)
+    assert (order.state, order.resumes_as, order.venue_order_id) == (S.PENDING_CANCEL, S.WORKING, "v-9")
+    manager.apply(filled())
+    assert order.resumes_as is S.PARTIALLY_FILLED
+    manager.apply(OrderAccepted(ID, 3, 3, "v-9"))
+    assert order.resumes_as is S.PARTIALLY_FILLED

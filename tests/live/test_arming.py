@@ -1,0 +1,214 @@
+"""Real money is armed by a person, for one account and one configuration; one desk holds an account."""
+
+import asyncio
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.live import arming
+from scalpdesk.live.arming import (
+    AccountLock,
+    DeskHolder,
+    account_file,
+    arm,
+    armed,
+    disarm,
+    live_account,
+    state_dir,
+    token_for,
+)
+from scalpdesk.venues.contract import LiveToken
+
+HASH = "0123456789abcdef"
+TOKEN = LiveToken("A-1", HASH, 1, "me")
+HOLDER = DeskHolder(4_321, "run r1", "/runs", 1_709_564_400_000_000_000)
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"XDG_STATE_HOME": "/state", "HOME": "/home/me"}, "/state/scalpdesk"),
+        ({"XDG_STATE_HOME": "", "HOME": "/home/me"}, "/home/me/.local/state/scalpdesk"),
+        ({"HOME": "/home/me"}, "/home/me/.local/state/scalpdesk"),
+        ({}, "/tmp/.local/state/scalpdesk"),
+    ],
+)
+def test_locks_and_armings_lie_in_the_users_own_state(environ, folder):
+    assert state_dir(environ) == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("account", "name"), [("A-1_b", "A-1_b"), ("../../x", "______x"), ("a b/c", "a_b_c")]
+)
+def test_an_accounts_file_lies_in_the_folder_whatever_its_id_is(tmp_path, account, name):
+    assert account_file(tmp_path, "alpaca", account, ".lock") == tmp_path / f"alpaca-{name}.lock"
+
+
+# the lock of an account ----------------------------------------
+
+
+def test_an_account_is_held_by_one_desk_which_is_named_to_the_second_one(tmp_path):
+    folder = tmp_path / "state"
+    lock = AccountLock(folder, "alpaca", "A-1", HOLDER)
+    assert (mode_of(folder), mode_of(lock.path)) == (0o700, 0o600)
+    files = open_files()
+    with pytest.raises(StopError, match="another desk trades this account; nothing was sent") as refused:
+        AccountLock(folder, "alpaca", "A-1", HOLDER)
+    assert refused.value.where == "alpaca account A-1"
+    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 15:00:00 UTC"
+    assert open_files() == files  # the one that was refused keeps nothing open
+    AccountLock(folder, "alpaca", "A-2", HOLDER).release()
+    lock.release()
+    lock.release()
+    again = AccountLock(folder, "alpaca", "A-1", msgspec.structs.replace(HOLDER, pid=1, run_dir="/"))
+    assert (
+        msgspec.json.decode(again.path.read_bytes(), type=DeskHolder).pid == 1
+    )  # nothing of the longer text
+    again.release()
+    assert again.path.exists()
+
+
+def test_a_desk_that_has_not_yet_written_its_name_is_just_starting(tmp_path):
+    lock = AccountLock(tmp_path, "alpaca", "A-1", HOLDER)
+    lock.path.write_bytes(b"")
+    with pytest.raises(StopError) as refused:
+        AccountLock(tmp_path, "alpaca", "A-1", HOLDER)
+    assert refused.value.value == "a desk that is just starting"
+    lock.release()
+
+
+# arming ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("account", "typed", "is_armed"),
+    [
+        ("A-1", HASH[:8], True),
+        (" A-1\n", f" {HASH[:8].upper()} ", True),
+        ("A-1", HASH, True),
+        ("A-1", HASH[:7], False),
+        ("A-1", "", False),
+        ("A-1", HASH[1:9], False),
+        ("A-1", f"{HASH}0", False),
+        ("A-2", HASH[:8], False),
+        ("", HASH[:8], False),
+    ],
+)
+def test_account_and_configuration_are_typed_back_as_shown(tmp_path, account, typed, is_armed):
+    folder = tmp_path / "state"
+    if not is_armed:
+        with pytest.raises(ConfigError, match="what was typed is not") as refused:
+            arm(folder, "alpaca", TOKEN, typed_account=account, typed_hash=typed)
+        assert (refused.value.where, folder.exists()) == ("arm", False)
+        return
+    path = arm(folder, "alpaca", TOKEN, typed_account=account, typed_hash=typed)
+    assert path == folder / "alpaca-A-1.armed.json"
+    assert (mode_of(folder), mode_of(path)) == (0o700, 0o600)
+    assert armed(folder, "alpaca") == [TOKEN]
+    assert token_for(folder, "alpaca", HASH) == TOKEN
+
+
+def test_armed_again_the_file_is_its_owners_alone_and_holds_the_new_token(tmp_path):
+    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path.write_text("x" * 500)
+    path.chmod(0o666)
+    files = open_files()
+    arm(tmp_path, "alpaca", TOKEN, typed_account="A-1", typed_hash=HASH)
+    assert (mode_of(path), armed(tmp_path, "alpaca")) == (0o600, [TOKEN])
+    assert open_files() == files
+
+
+def armed_in(folder, *tokens, venue="alpaca"):
+    for token in tokens:
+        arm(folder, venue, token, typed_account=token.account_id, typed_hash=token.config_hash)
+
+
+OTHER = LiveToken("B-2", "fedcba9876543210", 2, "you")
+
+
+def test_an_arming_is_found_by_its_configuration_and_a_lapsed_one_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="live trading is not armed; nothing was sent") as refused:
+        token_for(tmp_path, "alpaca", HASH)
+    assert refused.value.where == "--live"
+    armed_in(tmp_path, OTHER, TOKEN)
+    armed_in(tmp_path, LiveToken("C-3", "c" * 16, 3, "me"), venue="deribit")
+    assert armed(tmp_path, "alpaca") == [TOKEN, OTHER]
+    assert token_for(tmp_path, "alpaca", HASH) == TOKEN
+    assert token_for(tmp_path, "alpaca", OTHER.config_hash) == OTHER
+    with pytest.raises(ConfigError, match="armed for another configuration") as refused:
+        token_for(tmp_path, "alpaca", "c" * 16)
+    error = refused.value
+    assert (error.where, error.value, error.nearest) == ("configuration hash", "c" * 8, "01234567, fedcba98")
+
+
+@pytest.mark.parametrize("mode", [0o601, 0o602, 0o604, 0o610, 0o620, 0o640, 0o666])
+def test_an_arming_that_others_may_read_or_write_is_refused(tmp_path, mode):
+    armed_in(tmp_path, TOKEN)
+    (path,) = tmp_path.iterdir()
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="the arming can be read or written by others") as refused:
+        armed(tmp_path, "alpaca")
+    assert (refused.value.where, refused.value.value) == (str(path), f"mode {mode:o}")
+
+
+def test_a_partial_file_arms_nothing_and_hides_no_other(tmp_path):
+    armed_in(tmp_path, TOKEN, OTHER)
+    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path.write_bytes(b'{"account_id"')
+    assert armed(tmp_path, "alpaca") == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("account", "gone", "left"),
+    [("A-1", ["A-1"], [OTHER]), ("X", [], [TOKEN, OTHER]), (None, ["A-1", "B-2"], [])],
+)
+def test_one_account_or_all_of_a_venue_are_disarmed(tmp_path, account, gone, left):
+    armed_in(tmp_path, TOKEN, OTHER)
+    armed_in(tmp_path, TOKEN, venue="deribit")
+    assert disarm(tmp_path, "alpaca", account) == gone
+    assert armed(tmp_path, "alpaca") == left
+    assert armed(tmp_path, "deribit") == [TOKEN]
+    assert disarm(tmp_path, "alpaca", account) == []
+
+
+@pytest.mark.parametrize(
+    ("has_real_money", "keys", "paper", "what"),
+    [
+        (False, ("k", "s"), False, "no real money to arm"),
+        (True, None, False, "needs the live account's key and secret"),
+        (True, ("k", "s"), True, "the configuration is one for paper"),
+        (True, ("k", "s"), False, None),
+    ],
+)
+def test_the_live_account_is_asked_for_with_the_configured_keys(
+    monkeypatch, has_real_money, keys, paper, what
+):
+    asked = []
+
+    async def ask(*given):
+        asked.append(given)
+        return "facts"
+
+    spec = SimpleNamespace(live_account=ask if has_real_money else None)
+    monkeypatch.setattr(arming, "find_venue", lambda name: spec)
+    desk = SimpleNamespace(paper=paper)
+    settings = SimpleNamespace(venue_keys=lambda: keys, config=SimpleNamespace(desk=desk))
+    if what is None:
+        assert asyncio.run(live_account(settings, "alpaca")) == "facts"
+        assert asked == [("k", "s")]
+    else:
+        with pytest.raises(ConfigError, match=what):
+            asyncio.run(live_account(settings, "alpaca"))
+        assert asked == []
