@@ -600,6 +600,9 @@ def test_ids_count_the_attempts_at_each_instrument():
         (3, 3, 9, [("a", 3)]),
         (0, 4, -4, []),
         (-5, -3, -9, [("a", -3), ("b", -2)]),
+        (1, 4, -3, [("a", 1)]),
+        (4, 1, 3, [("a", 1), ("b", 3)]),
+        (-1, -4, 3, [("a", -1)]),
     ],
 )
 def test_strategies_close_together_what_the_account_holds(account, a, b, lines):

@@ -33,6 +33,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     Side,
 )
+from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
@@ -1185,3 +1186,10 @@ def test_the_close_begins_a_new_interval_of_the_explanation_and_a_mark_does_not(
     began_ns = one.now_ns
     one.close()
     assert marked == [(began_ns, False), (one.now_ns, True)]
+
+
+def test_the_book_is_marked_each_minute_unless_told_otherwise():
+    one = HandDesk(Scripted())
+    one.engine = TradingEngine(one.engine.desk, one.strategy)
+    one.open()
+    assert one.outputs == [SetTimer("mark", one.now_ns + 60 * SECOND)]
