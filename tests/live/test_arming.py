@@ -1,6 +1,7 @@
 """Real money is armed by a person, for one account and one configuration; one desk holds an account."""
 
 import asyncio
+import os
 import stat
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,3 +213,10 @@ def test_the_live_account_is_asked_for_with_the_configured_keys(
         with pytest.raises(ConfigError, match=what):
             asyncio.run(live_account(settings, "alpaca"))
         assert asked == []
+
+
+def test_an_arming_is_on_disk_when_the_operator_is_told_so(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    arm(tmp_path, "alpaca", TOKEN, typed_account="A-1", typed_hash=HASH)
+    assert synced == [len(msgspec.json.encode(TOKEN))]

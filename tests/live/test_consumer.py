@@ -249,3 +249,22 @@ def test_what_is_due_while_nothing_waits_is_handed_over():
         assert desk.left == ["first", "second"]
 
     run(body)
+
+
+def test_what_came_in_while_commands_left_is_not_slept_over():
+    async def body():
+        desk, due = Handled(), [["first"]]
+
+        def hand_over(commands):
+            desk.left.extend(commands)
+            desk.queue.put(quote(7))
+
+        desk.consumer._hand_over = hand_over
+        desk.consumer._when_idle = lambda: due.pop() if due else []
+        task = await desk.start()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (desk.left, desk.items) == (["first"], [quote(7)])
+        await ended(task)
+
+    run(body)

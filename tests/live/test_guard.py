@@ -1,5 +1,6 @@
 """A watchdog that dies or hangs is replaced, and the new one knows what the old one knew."""
 
+import os
 import sys
 import threading
 import time
@@ -293,3 +294,17 @@ def test_the_start_up_heartbeat_ends_with_an_alarm_after_five_minutes(monkeypatc
         assert over.wait(120.0)
     assert len(beats) == 3  # at 0, 100 and 200 s
     assert said == [("alarm", "the desk has not started within 300 s: its heartbeat ends")]
+
+
+def test_what_has_the_number_of_a_killed_watchdogs_pipe_is_not_written_to(tmp_path):
+    killed = channel(tmp_path, "ready\n", more="sys.stdin.read()")
+    killed.kill()
+    path = tmp_path / "another file"
+    with path.open("wb") as other:
+        if other.fileno() != killed._pipe:
+            os.dup2(other.fileno(), killed._pipe)
+        killed.send(DeskMessage("beat"))
+        killed.end(clean=True)
+        if other.fileno() != killed._pipe:
+            os.close(killed._pipe)
+    assert path.read_bytes() == b""

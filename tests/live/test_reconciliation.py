@@ -520,3 +520,16 @@ def test_each_order_waits_for_itself_and_is_forgotten_with_its_end():
     for name in "abc":
         unknown.settle(name)
     assert list(unknown.due(99.0)) == ["a"]
+
+
+def test_executions_of_the_latest_two_hundred_orders_may_be_found_busted():
+    orders = {f"o{n}": SimpleNamespace(executions={"x": None, "y": None}) for n in range(201)}
+    known = {f"o{n}/x": (0, Decimal(n + 1), Decimal(5), Decimal(0)) for n in range(201)}
+    desk = SimpleNamespace(
+        account=SimpleNamespace(cash=Decimal(1)),
+        positions=SimpleNamespace(held=list, booking=known.get),
+        orders=SimpleNamespace(live={}, orders=orders),
+    )
+    picture = desk_picture(SimpleNamespace(desk=desk, now_ns=7))
+    assert [fill.client_order_id for fill in picture.fills] == [f"o{n}" for n in range(1, 201)]
+    assert {fill.execution_id for fill in picture.fills} == {"x"}  # the other was never booked

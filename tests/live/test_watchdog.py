@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,10 +15,12 @@ from fakes.killing import BUSY, Exchange, plan_for, warm_up
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.live import watchdog_program
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
+from scalpdesk_testing.virtual_time import VirtualLoop
 
 
 def order(name):
@@ -273,3 +276,164 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
     assert said == logged
     assert capsys.readouterr().out == "ready\n"
     assert (plans[0].venue, plans[0].live, str(plans[0].state)) == ("alpaca", False, "armings")
+
+
+# what it does ----------------------------------------
+
+
+def waited(messages, *, stall_seconds=3.0, end=True, **how):
+    """Watch these lines in virtual time, then their end or silence; return the verdict and its time."""
+    loop, watched = VirtualLoop(), Watched()
+
+    async def play():
+        reader = asyncio.StreamReader()
+        for message in messages:
+            line = message if isinstance(message, bytes) else msgspec.json.encode(message) + b"\n"
+            reader.feed_data(line)
+        if end:
+            reader.feed_eof()
+        return await watchdog_program.watch(reader, stall_seconds, watched, **how)
+
+    try:
+        return loop.run_until_complete(play()), loop.time()
+    finally:
+        loop.close()
+
+
+BEGIN, STARTED = DeskMessage("begin", run_dir="r"), DeskMessage("started")
+
+
+@pytest.mark.parametrize(
+    ("messages", "how", "seconds"),
+    [
+        ([], {}, 300.0),  # imports and connection of the desk itself
+        ([STARTED], {}, 300.0),
+        ([BEGIN], {}, 60.0),
+        ([BEGIN], {"stall_seconds": 90.0}, 90.0),
+        ([BEGIN], {"start_stall_seconds": 7.0}, 7.0),
+        ([BEGIN], {"start_stall_seconds": 2.0}, 3.0),
+        ([BEGIN, STARTED], {}, 3.0),
+        ([BEGIN, STARTED], {"stall_seconds": 90.0}, 90.0),
+        ([BEGIN, STARTED, BEGIN], {}, 60.0),
+    ],
+)
+def test_a_desk_hangs_after_a_time_that_depends_on_how_far_it_has_come(messages, how, seconds):
+    verdict_, took = waited(messages, end=False, **how)
+    assert verdict_ == f"no heartbeat for {seconds:g} s: the desk hangs"
+    assert took == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("messages", "verdict_"),
+    [
+        ([], "the desk died"),
+        ([BEGIN, STARTED], "the desk died"),
+        ([BEGIN, b"rubbish\n", b"{}\n"], "the desk died"),
+        ([BEGIN, DeskMessage("end", clean=False)], "the desk died"),
+        ([BEGIN, DeskMessage("end", clean=True)], None),
+        ([BEGIN, b"rubbish\n", DeskMessage("end", clean=True), b"never read\n"], None),
+    ],
+)
+def test_the_end_of_the_pipe_is_the_desks_death_unless_it_said_goodbye(messages, verdict_):
+    assert waited(messages) == (verdict_, 0.0)
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_a_desk_that_ended_well_is_not_waited_for(end):
+    assert waited([BEGIN, DeskMessage("end", clean=True)], end=end) == (None, 0.0)
+
+
+def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
+    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1)
+    assert (settings.config_file, settings.overrides, settings.url, settings.keys) == (None, (), None, {})
+    assert (settings.stall_seconds, settings.flatten, settings.leaves_foreign) == (3.0, False, False)
+    assert settings.state == ""
+    fresh = Watched()
+    assert (fresh.run_dir, fresh.has_begun, fresh.has_started, fresh.has_ended) == ("", False, False, False)
+    assert (fresh.live, fresh.parents) == ({}, {})
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("leaves_foreign", [True, False])
+@pytest.mark.parametrize("flatten", [True, False])
+def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
+    tmp_path, monkeypatch, flatten, leaves_foreign, done
+):
+    loop, steps, made = VirtualLoop(), [], {}
+
+    class Trader:
+        def __init__(self, **how):
+            made.update(how)
+
+        async def clear(self, orders, **how):
+            steps.append(("clear", list(orders), how))
+            made["log"]("two orders")
+            await asyncio.sleep(1.25)
+            return done
+
+    header = SimpleNamespace(instruments=(Equity("SPY"),), data={"order_prefix": "sd1"})
+    monkeypatch.setattr(watchdog_program, "peek_header", lambda folder: steps.append(folder) or header)
+    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Trader)
+    monkeypatch.setattr(watchdog_program, "Flattener", lambda *how: how)
+    monkeypatch.setattr(watchdog_program, "fence", lambda pid, log: steps.append(("fence", pid)))
+    monkeypatch.setattr(watchdog_program, "log", steps.append)
+    settings = WatchdogSettings(
+        "gamma-scalper", "alpaca", live=False, desk_pid=77, flatten=flatten, leaves_foreign=leaves_foreign
+    )
+    watched, book = Watched(str(tmp_path), has_begun=True), Instruments()
+    watched.live["a"], watched.parents["a"] = order("a"), "combo"
+    act = watchdog_program._act("gateway", book, "limits", settings, watched, "the desk died")
+    assert loop.run_until_complete(act) == (3 if done else 4)
+    loop.close()
+    outcome = f"{'done' if done else 'NOT DONE: act by hand'} after 1.25 s"
+    assert steps == [
+        "ALARM: the desk died; cancelling all orders",
+        ("fence", 77),
+        tmp_path,
+        ("clear", [watched.live["a"]], {"flatten": flatten, "parents": {"a": "combo"}}),
+        "two orders",
+        outcome,
+    ]
+    assert list(book) == [Equity("SPY")]
+    assert made["flattener"] == (book, "sd1-77")  # the ids of each life are its own
+    assert (made["gateway"], made["instruments"], made["limits"]) == ("gateway", book, "limits")
+    assert made["only_ids"] == ("sd1" if leaves_foreign else None)
+    written = (tmp_path / ACTED_FILE).read_text(encoding="utf-8").splitlines()
+    assert written == ["ALARM: the desk died; cancelling all orders", "two orders", outcome]
+
+
+def test_the_watchdog_acts_though_the_runs_folder_takes_no_file(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(watchdog_program, "log", said.append)
+
+    def gone(folder):
+        raise ValueError("no header")
+
+    monkeypatch.setattr(watchdog_program, "peek_header", gone)
+    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=0)
+    watched = Watched(str(tmp_path / "gone"))
+    with pytest.raises(ValueError, match="no header"):
+        asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
+    assert said == ["ALARM: why; cancelling all orders"]
+
+
+def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capsys):
+    async def refuse():
+        raise ConfigError("no key", where="here", fix="do this")
+
+    monkeypatch.setattr(watchdog_program, "_main", refuse)
+    assert watchdog_program.main() == 2
+    shown = capsys.readouterr()
+    assert msgspec.json.decode(shown.out) == {
+        "what": "no key",
+        "where": "here",
+        "fix": "do this",
+        "exit_code": 2,
+    }
+    assert " watchdog: " in shown.err
+
+    async def well():
+        return 3
+
+    monkeypatch.setattr(watchdog_program, "_main", well)
+    assert watchdog_program.main() == 3
