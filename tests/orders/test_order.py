@@ -153,3 +153,77 @@ def test_a_bust_before_its_fill_is_remembered():
     assert one.leaves == 10
     assert not one.fill("x1", D(10), D(10))
     assert (one.state, one.filled, one.leaves) == (S.CANCELLED, D(0), D(0))
+
+
+def test_a_corrected_execution_is_not_gone_another_takes_its_place():
+    one = order(state=S.WORKING)
+    one.fill("x1", D(4), D(10))
+    assert one.bust("x1", is_corrected=True) == (D(4), D(10))
+    assert (one.filled, one.leaves, one.busted, one.was_filled) == (D(0), D(10), {"x1": D(0)}, True)
+    assert one.fill("x2", D(10), D("9.5"))
+    assert (one.state, one.average_price) == (S.FILLED, D("9.5"))
+
+
+def test_the_average_price_after_a_bust_is_that_of_what_is_left():
+    one = order()
+    for name, quantity, price in (("a", 2, 10), ("b", 3, 20), ("c", 1, 40)):
+        one.fill(name, D(quantity), D(price))
+    one.bust("b")
+    assert (one.filled, one.average_price, one.state) == (3, 20, S.PARTIALLY_FILLED)
+    assert list(one.executions) == ["a", "c"]
+    one.fill("d", D(3), D(8))
+    assert (one.filled, one.average_price) == (6, 14)
+
+
+def test_an_order_whose_busts_come_before_their_executions_is_over_once_they_use_it_up():
+    one = order(state=S.WORKING)
+    for name in ("a", "b"):
+        assert one.bust(name) is None
+        assert one.bust(name) is None
+    assert one.busted == {"a": 0, "b": 0}
+    assert not one.fill("a", D(4), D(10))
+    assert (one.state, one.leaves) == (S.WORKING, D(6))
+    assert not one.fill("b", D(8), D(10))  # more than is left: what is left is never below zero
+    assert (one.state, one.leaves, one.filled) == (S.CANCELLED, D(0), D(0))
+
+
+def test_an_order_that_was_busted_in_part_is_over_once_the_rest_is_filled():
+    one = order(state=S.WORKING)
+    one.fill("a", D(4), D(10))
+    one.bust("a")
+    one.fill("b", D(5), D(10))
+    assert (one.state, one.leaves) == (S.PARTIALLY_FILLED, D(1))
+    one.fill("c", D(1), D(10))
+    assert (one.state, one.reason, one.leaves) == (S.CANCELLED, "execution busted", D(0))
+
+
+@pytest.mark.parametrize("state", [S.CANCELLED, S.EXPIRED])
+def test_a_bust_of_an_order_that_is_over_changes_what_was_filled_alone(state):
+    one = order(state=S.WORKING)
+    one.fill("a", D(4), D(10))
+    one.move(state, "why")
+    one.bust("a")
+    assert (one.state, one.reason, one.filled, one.leaves) == (state, "why", 0, 0)
+
+
+def test_a_new_order_has_no_history_and_each_its_own():
+    one, other = order(), order()
+    assert (one.state, one.filled, one.average_price, one.venue_order_id) == (S.PENDING_NEW, 0, 0, "")
+    assert (one.reason, one.parent_id, one.resumes_as) == ("", "", S.WORKING)
+    assert (len(one.executions), len(one.busted), one.was_filled) == (0, 0, False)
+    one.fill("a", D(1), D(1))
+    one.bust("b")
+    assert (len(other.executions), len(other.busted)) == (0, 0)
+    assert (one.is_live, one.was_filled) == (True, True)
+
+
+def test_a_forbidden_move_names_the_order_and_the_reason_where_there_is_one():
+    one = order(state=S.FILLED)
+    for reason, value in (("why", "why"), ("", None)):
+        with pytest.raises(InvariantError) as refused:
+            one.move(S.WORKING, reason)
+        assert (refused.value.where, refused.value.value) == ("order t-1", value)
+    live = order(state=S.WORKING)
+    live.move(S.UNKNOWN, "time-out")
+    live.move(S.WORKING)
+    assert live.reason == "time-out"  # a reason stands until another comes
