@@ -1,3 +1,4 @@
+from collections import deque
 from dataclasses import replace
 from decimal import Decimal
 
@@ -1193,3 +1194,15 @@ def test_the_book_is_marked_each_minute_unless_told_otherwise():
     one.engine = TradingEngine(one.engine.desk, one.strategy)
     one.open()
     assert one.outputs == [SetTimer("mark", one.now_ns + 60 * SECOND)]
+
+
+def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
+    one = desk(Scripted(triggers=[EveryQuote(0), EveryQuote(1)]))
+    kept = one.engine.desk.market.recent[1] = deque(maxlen=3)
+    one.quote(0, 499.99, 500.01)
+    assert not kept
+    for bid in (5.0, 5.1, 5.2, 5.3):
+        one.wait(1).quote(1, bid, bid + 0.1)
+        one.wait(1).quote(2, bid, bid + 0.1)
+    assert [one.bid for one in kept] == [5.1, 5.2, 5.3]
+    assert kept[-1] is one.engine.desk.market.quotes[1]
