@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.desk_of_two import DeskOfTwo
-from fakes.instruments import DAY, straddle_book
+from fakes.instruments import DAY, share, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
@@ -622,3 +623,18 @@ def test_in_a_trade_that_buys_first_what_it_sells_is_cut_all_the_same(desk):
     trade = (intent(1, 10, Purpose.HEDGE, limit="12"), intent(0, 10, side=Side.SELL, limit="499"))
     found = one.engine._admission._cut(trade, (), one.now_ns, [], [])
     assert [order.quantity for order in found] == [6, 6]
+
+
+def test_of_two_shares_the_one_that_cannot_be_borrowed_is_cut_after_one_that_can():
+    uncapped = ("net_delta", "bought_delta", "gamma", "bought_gamma", "vega", "theta")
+    limits = RiskLimits(**{f"max_{cap}_fraction": None for cap in uncapped})
+    one = HandDesk(Scripted(), Instruments([share(), share("QQQ")]), limits=limits)
+    one.adopt({0: (5, "500"), 1: (2, "400")})
+    one.open()
+    for number in (0, 1):
+        one.quote(number, 499.99, 500.01)
+    told(one, shortable=(0,))
+    trade = tuple(intent(number, side=Side.SELL) for number in (0, 1))
+    found = one.engine._admission._cut(trade, (), one.now_ns, [], notes := [])
+    assert [order.quantity for order in found] == [2, 2]
+    assert notes[0].endswith(": QQQ cannot be borrowed: 8 shares stay unhedged")

@@ -308,3 +308,22 @@ def test_what_has_the_number_of_a_killed_watchdogs_pipe_is_not_written_to(tmp_pa
         if other.fileno() != killed._pipe:
             os.close(killed._pipe)
     assert path.read_bytes() == b""
+
+
+def test_a_watchdog_that_no_longer_reads_is_not_alive_and_holds_nothing_up(tmp_path):
+    line = HeartbeatChannel.__new__(HeartbeatChannel)
+    line._failed = line._has_ended = False
+    line._process = SimpleNamespace(poll=lambda: None)
+    read, line._pipe = os.pipe()
+    os.set_blocking(line._pipe, False)
+    try:
+        line.send(DeskMessage("beat"))
+        assert line.is_alive
+        while line.is_alive:
+            line.send(DeskMessage("begin", run_dir="x" * 1_000))
+        assert os.read(read, 17) == b'{"kind":"beat"}\n{'
+    finally:
+        os.close(read)
+        os.close(line._pipe)
+    line._failed, line._process.poll = False, lambda: 0
+    assert not line.is_alive
