@@ -364,3 +364,13 @@ def test_open_orders_from_elsewhere_are_left_and_named_once():
     left = "open orders from elsewhere are left (--foreign-orders leave): SPY by-hand"
     assert venue.log.count(left) == 1
     assert "no order is open" not in venue.log
+
+
+def test_nothing_is_closed_where_an_order_of_the_desk_may_still_be_on_its_way():
+    venue = Venue(SPY=10, SPY240419C00500000=2)
+    venue.loop.call_later(50.0, lambda: venue.tell(OrderRejected("a", 0, 0, "no")))
+    assert venue.clear(desk_order("a", 4, Side.SELL), flatten=True) is True
+    option_sale, share_sale = venue.orders()
+    assert option_sale == (0.2, "sell", 2, "wd-flat-SPY240419C00500000-1")
+    assert share_sale[1:] == ("sell", 10, "wd-flat-SPY-1")
+    assert share_sale[0] > 50.0
