@@ -13,12 +13,19 @@ from scalpdesk.core.events import (
     AccountLimits,
     BarEvent,
     CancelRejected,
+    DividendEvent,
     FillBusted,
     FolderAnswered,
+    ForecastEvent,
+    GammaExposureEvent,
+    ImpliedVolEvent,
+    OpenInterestEvent,
     OrderAccepted,
     OrderFilled,
     OrderStatusUnknown,
     PositionChanged,
+    RateEvent,
+    SessionBarsEvent,
     TimerEvent,
     TradeEvent,
     TradingHalt,
@@ -640,8 +647,9 @@ def test_a_proposal_of_an_unknown_kind_is_refused_before_an_order_leaves(desk):
 
 def test_the_days_loss_is_judged_at_the_marks_of_now_whether_or_not_the_strategy_is_woken(desk):
     limits = RiskLimits(max_daily_loss=D(300), max_daily_loss_fraction=1.0)
-    one = desk(wanting(buy()), limits=limits, mark_seconds=1e6)
-    one.strategy.triggers[0] = PriceMove(0, 1e6, 1e6)
+    strategy = wanting(buy())
+    strategy.triggers = [PriceMove(0, 1e6, 1e6)]
+    one = desk(strategy, limits=limits, mark_seconds=1e6)
     (order,) = orders(one.quote(0, 499.99, 500.01))
     one.fill(order)
     for step in range(1, 60):
@@ -653,6 +661,7 @@ def test_the_days_loss_is_judged_at_the_marks_of_now_whether_or_not_the_strategy
         if told:
             why = f"daily loss: {-loss:.2f} at the limit of -300.00"
             assert told[0].reasons == (f"ACTIVE to FLATTENING: {why}",)
+            assert strategy.wakes.count(Wake.PRICE) == 1  # to buy
             return
     pytest.fail("the limit never struck")
 
@@ -1206,3 +1215,29 @@ def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
         one.wait(1).quote(2, bid, bid + 0.1)
     assert [one.bid for one in kept] == [5.1, 5.2, 5.3]
     assert kept[-1] is one.engine.desk.market.quotes[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "event"),
+    [
+        ("apply_open_interest", lambda at_ns: OpenInterestEvent(1, at_ns, at_ns, 1_000)),
+        ("apply_rates", lambda at_ns: RateEvent(at_ns, at_ns, (1.0,), (0.05,))),
+        ("apply_dividend", lambda at_ns: DividendEvent(0, at_ns, at_ns, at_ns, D("1.5"))),
+        (
+            "apply_forecast",
+            lambda at_ns: ForecastEvent(0, at_ns, at_ns, "har", 5, 0.2, 0.2, 0.2, 0.01, ""),
+        ),
+        ("apply_gamma_exposure", lambda at_ns: GammaExposureEvent("SPY", at_ns, at_ns, 1e9, "web")),
+        ("apply_session_bars", lambda at_ns: SessionBarsEvent(0, at_ns, at_ns, "d", 1, 2, 60, *[()] * 6)),
+        ("apply_implied_vol", lambda at_ns: ImpliedVolEvent(0, at_ns, at_ns, 0.2, (), "VIX")),
+        ("apply_trade", lambda at_ns: TradeEvent(0, at_ns, at_ns, 500.0, 7)),
+        ("apply_bar", lambda at_ns: BarEvent(1, at_ns, at_ns, 60, 1, 2, 0.5, 1.5, 9)),
+    ],
+)
+def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch, method, event):
+    one = desk(Scripted())
+    applied, told = [], event(one.now_ns)
+    monkeypatch.setattr(one.engine.desk.market, method, applied.append)
+    assert one.handle(told) == ()
+    assert applied == [told]
+    assert one.strategy.wakes == [Wake.SESSION]

@@ -347,3 +347,21 @@ def test_a_played_session_gives_its_own_instruments_open_interest_and_forecast()
     assert {(event.ts_event_ns, event.ts_recv_ns) for event in interest} == {(OPEN_NS, OPEN_NS)}
     assert len(events_of(events, ForecastEvent)) == 1
     assert datetime.fromtimestamp(OPEN_NS / S, UTC).date() == DAY
+
+
+@pytest.mark.parametrize(("contracts", "each"), [(4, 2), (5, 2), (6, 3)])
+def test_several_underlyings_share_the_contracts_that_a_run_may_know(begin, contracts, each):
+    class ByUnderlying(Venue):
+        async def discover(self, symbol, near, far):
+            found = await super().discover(symbol, near, far)
+            return tuple(item for item in found if item.contract.underlying == symbol)
+
+    chain = [listed(0, strike, root=root) for root in ("SPY", "QQQ") for strike in (267, 269, 271, 273)]
+    data, _, symbols = begin(
+        ByUnderlying(*chain),
+        *("ema-scalper", "underlying=SPY,QQQ", "data.keep_implied_vols=never"),
+        contracts=contracts,
+    )
+    assert sorted(symbol[:3] for symbol in symbols) == ["QQQ"] * (1 + each) + ["SPY"] * (1 + each)
+    for name in ("SPY", "QQQ"):
+        assert f"{each} of 4 listed options on {name}, nearest to 270.0" in data["notes"]
