@@ -1,6 +1,7 @@
 from collections import deque
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -1241,3 +1242,11 @@ def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch,
     assert one.handle(told) == ()
     assert applied == [told]
     assert one.strategy.wakes == [Wake.SESSION]
+
+
+@pytest.mark.parametrize("trigger", [None, SimpleNamespace(quiet=lambda: None)])
+def test_where_no_quotes_are_declared_quiet_none_is_passed_over(desk, trigger):
+    one = desk(Scripted())
+    one.engine._quiet[0] = trigger
+    own = SimpleNamespace(number=0)  # has nothing that could be asked
+    assert one.engine.pass_over(None, own, 5, 9, one.now_ns) == 5

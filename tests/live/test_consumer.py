@@ -176,6 +176,7 @@ def test_after_so_many_items_others_have_a_turn_and_commands_begin_the_count_ane
         # a command left with the 64th item, and the item that led to it counts as the first
         assert turns[0] == ITEMS_A_TURN
         assert turns[1] == 2 * ITEMS_A_TURN - 1
+        assert turns[2] == 3 * ITEMS_A_TURN - 1
         assert desk.left == ["command"]
 
     run(body)

@@ -327,3 +327,20 @@ def test_a_watchdog_that_no_longer_reads_is_not_alive_and_holds_nothing_up(tmp_p
         os.close(line._pipe)
     line._failed, line._process.poll = False, lambda: 0
     assert not line.is_alive
+
+
+def test_each_word_of_the_run_goes_to_the_watchdog_that_runs(tmp_path):
+    line = StandIn()
+    guard = WatchdogSupervisor(lambda: line, lambda *_: None)
+    guard.begin(tmp_path)
+    guard.started()
+    guard.order_sent(
+        SubmitOrder("a", InstrumentId(0), Side.BUY, 1, OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN)
+    )
+    guard.order_ended("a")
+    guard.order_ended("never-sent")
+    guard.beat()
+    guard.end(clean=True)
+    assert line.told == ["begin", "started", "sent", "over", "over", "beat", ("end", True)]
+    guard.beat()
+    assert len(line.told) == 7  # the next one is due in a quarter of a second

@@ -12,6 +12,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
     ForecastEvent,
+    GammaExposureEvent,
     ImpliedVolEvent,
     OpenInterestEvent,
     QuoteEvent,
@@ -22,7 +23,14 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.assembly import simulated_gateway
-from scalpdesk.live.market import choose_contracts, columns_of, expiry_window, first_market, held_instruments
+from scalpdesk.live.market import (
+    ExposureWatch,
+    choose_contracts,
+    columns_of,
+    expiry_window,
+    first_market,
+    held_instruments,
+)
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import DailyBar, ListedContract, VenueMinute, VenuePosition
 from scalpdesk.venues.simulated import SimulatedGateway
@@ -363,5 +371,39 @@ def test_several_underlyings_share_the_contracts_that_a_run_may_know(begin, cont
         contracts=contracts,
     )
     assert sorted(symbol[:3] for symbol in symbols) == ["QQQ"] * (1 + each) + ["SPY"] * (1 + each)
+    assert (data["underlying"], data["others"]) == ("SPY", {"QQQ": 0.0})
     for name in ("SPY", "QQQ"):
         assert f"{each} of 4 listed options on {name}, nearest to 270.0" in data["notes"]
+
+
+def exposure(usd, at_ns, source="web", reason=""):
+    return GammaExposureEvent("SPX", at_ns, at_ns, usd, source, reason)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_posted"),
+    [
+        (exposure(1e9, 1), exposure(1e9, 1), False),
+        (exposure(1e9, 1), exposure(1e9, 2), True),
+        (exposure(1e9, 1), exposure(2e9, 1), True),
+        (exposure(1e9, 1), exposure(1e9, 1, "file"), True),
+        # a figure of the environment has no instant of its own
+        (exposure(1e9, 1, "environment"), exposure(1e9, 2, "environment"), False),
+        (exposure(1e9, 1, "environment"), exposure(2e9, 2, "environment"), True),
+        # while none can be had it is one piece of news, whatever was known last
+        (exposure(1e9, 1, reason="late"), exposure(2e9, 2, reason="late"), False),
+        (exposure(1e9, 1, reason="late"), exposure(1e9, 2), True),
+        (exposure(1e9, 1, "environment", "late"), exposure(2e9, 2, "environment", "gone"), False),
+        (exposure(1e9, 1), None, False),
+    ],
+)
+@pytest.mark.parametrize("is_over", [True, False])
+def test_an_exposure_is_posted_when_it_has_changed_until_the_end(first, second, is_posted, is_over):
+    posted, found = [], [first, second]
+    source = SimpleNamespace(look=lambda now_ns: found.pop(0))
+    watch = ExposureWatch(source, ManualClock(5), posted.append)
+    watch.look()
+    if is_over:
+        watch.stop()
+    watch.look()
+    assert posted == [first, second][: 1 + (is_posted and not is_over)]

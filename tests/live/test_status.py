@@ -449,3 +449,30 @@ def test_why_names_an_order_by_its_whole_id_or_its_tail_with_its_latest_decision
         "error": "no order, or more than one, goes by 000001",
         "orders": names[-5:],
     }
+
+
+def test_a_desk_is_not_waited_for_beyond_the_time_given(tmp_path, monkeypatch):
+    steps = []
+
+    class Socket:
+        def __init__(self, *how):
+            steps.append(how)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *how):
+            steps.append("closed")
+
+        def settimeout(self, seconds):
+            steps.append(seconds)
+
+        def connect(self, path):
+            steps.append(path)
+
+    before = open_files()
+    monkeypatch.setattr(socket, "socket", Socket)
+    with status._connected(tmp_path, 2.5):
+        path = str(tmp_path / SOCKET_NAME)
+        assert steps == [(socket.AF_UNIX, socket.SOCK_STREAM), 2.5, path if len(path) < 100 else steps[2]]
+    assert (steps[-1], open_files()) == ("closed", before)
