@@ -437,3 +437,21 @@ def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capsys)
 
     monkeypatch.setattr(watchdog_program, "_main", well)
     assert watchdog_program.main() == 3
+
+
+def test_the_first_line_of_the_pipe_holds_the_settings_however_long_and_the_rest_is_the_desks(monkeypatch):
+    heard = []
+
+    async def guard(settings, reader):
+        heard.append((settings, await reader.readline()))
+        return 5
+
+    settings = WatchdogSettings("gamma-scalper", "alpaca", live=True, desk_pid=7, overrides=("x" * 40_000,))
+    read, write = os.pipe()
+    os.write(write, msgspec.json.encode(settings) + b"\nthe first message\n")
+    os.close(write)
+    monkeypatch.setattr(watchdog_program, "guard", guard)
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr(watchdog_program.sys, "stdin", stdin)
+        assert asyncio.run(watchdog_program._main()) == 5
+    assert heard == [(settings, b"the first message\n")]

@@ -535,6 +535,8 @@ def test_cash_is_explained_by_the_fewest_bookings_that_leave_no_units():
     assert names([*trip, gift], "3", [gift[0]]) == ["in", "out"]
     assert names([trip[0]], "-500") == []  # units would be left over
     assert names([], "3") == []
+    as_much = [moved(1, "-5", "buy", number=CALL), moved(-1, "8", "sell", number=CALL)]
+    assert names([*trip, *as_much], "3") == ["buy", "sell"]  # always the same of two that are as short
 
 
 def test_no_more_sets_of_bookings_are_tried_than_can_be_tried_at_once(monkeypatch):
