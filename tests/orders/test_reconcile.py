@@ -782,3 +782,13 @@ def test_both_views_leave_out_what_neither_holds_and_show_orders_of_either():
         "order a               open, filled 1.5                none",
         "order b                           none      open, filled 0",
     ]
+
+
+@pytest.mark.parametrize(("cash", "causes"), [("1000.01", []), ("999.99", []), ("1000.02", ["interest"])])
+def test_a_cent_is_no_interest_and_explains_no_payment(cash, causes):
+    ours, theirs = picture("1000", {SHARE: 3}), picture(cash, {SHARE: 3})
+    within = Tolerance(equity=D(100_000))
+    told = [change("fee", cash=str(D(cash) - 1_000), name="f", number=None)] if not causes else []
+    found = reconcile(ours, theirs, BOOK, changes=told, tolerance=within)
+    assert [one.cause for one in found.explained] == causes
+    assert found.unexplained == ()
