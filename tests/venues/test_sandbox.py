@@ -17,12 +17,16 @@ from scalpdesk.core.events import (
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
+    OrderRejected,
     PositionChanged,
     QuoteEvent,
+    TradeEvent,
     TradingHalt,
 )
 from scalpdesk.core.intents import (
     CancelOrder,
+    MultiLegOrder,
     OrderType,
     Purpose,
     Side,
@@ -32,8 +36,9 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.hours import AlwaysOpen, ExchangeHours
-from scalpdesk.venues.contract import Gateway, KnownOrder, Notice, NoticeKind
+from scalpdesk.venues.contract import Gateway, Health, KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
+from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
@@ -271,3 +276,273 @@ def test_an_option_that_expired_while_nobody_was_here_is_settled_at_the_first_qu
     assert set(kinds(made.take_quote(quote(SHARE, later_ns + 5, 510.00, 510.02)))) == {PositionChanged}
     assert [(one.symbol, one.quantity) for one in made.record.positions()] == [("SPY", D(200))]
     assert made.take_quote(quote(SHARE, later_ns + 6, 510.00, 510.02)) == []
+
+
+# what it answers beside orders -----------------------------------------------------------------------
+
+
+def waiting(gateway):
+    """Return what the desk can take now, in order."""
+    return list(iter(gateway._queue.take, None))
+
+
+def test_orders_that_live_in_the_journal_ended_with_the_process_and_others_are_left_alone():
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        facts = await made.connect([KnownOrder(order("ended"), is_live=False), KnownOrder(order("lived"))])
+        came, streams = waiting(made), len(made._tasks)
+        made._data.health = lambda: HEALTH
+        shown = made.health()
+        await made.close()
+        return made, facts, came, streams, shown, made.health()
+
+    made, facts, (gone, notice), tasks, before, after = asyncio.run(scenario())
+    assert (gone.client_order_id, gone.ts_event_ns, gone.ts_recv_ns) == ("lived", OPEN_NS, OPEN_NS)
+    assert gone.reason == "the sandbox ended with its process"
+    assert (notice.kind, notice.stream, notice.name) == (NoticeKind.CONNECTED, "orders", "connected")
+    assert (facts, facts.account_id) == (made.record.facts(), "sandbox")
+    assert tasks == 2
+    assert (before.streams, after.streams) == (
+        {"stocks": True, "orders": True},
+        {"stocks": True, "orders": False},
+    )
+
+
+HEALTH = Health({"stocks": True, "orders": False}, {"stocks": 1.5}, 3, ("x",), 17, {"stale": 2})
+"""Of a data gateway, whose own order path is not used."""
+
+
+def test_its_health_is_that_of_the_data_with_its_own_order_path():
+    made = sandbox(OPEN_NS)
+    made._data.health = lambda: HEALTH
+    made._counters["passed_over"] = 5
+    shown = made.health()
+    assert (shown.streams, shown.silent_seconds) == ({"stocks": True, "orders": False}, {"stocks": 1.5})
+    assert (shown.in_flight, shown.unknown, shown.requests_left) == (0, (), 1_000_000)
+    assert shown.counters == {"stale": 2, "passed_over": 5}
+
+
+def test_an_order_that_is_asked_for_is_acknowledged_and_an_unknown_one_is_not_found():
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made.send(order("a", limit="400"))
+        made.send(order("late", CALL, limit="-1"))
+        sent = waiting(made)
+        answers = [await made.query_order(name) for name in ("a", "nobody's", "late")]
+        return sent, answers, waiting(made)
+
+    sent, answers, (known, unknown) = asyncio.run(scenario())
+    assert [(type(one), one.client_order_id) for one in sent] == [
+        (OrderAccepted, "a"),
+        (OrderRejected, "late"),
+    ]
+    assert answers == [True, True, True]
+    assert known == OrderAccepted("a", OPEN_NS, OPEN_NS, "sim-1")
+    assert unknown == OrderNotFound("nobody's", OPEN_NS, OPEN_NS)
+
+
+def test_a_leg_that_is_asked_for_is_known_by_its_combos_id():
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made.send(MultiLegOrder("s", (order("c", CALL, 1), order("p", PUT, 1)), D("1.00")))
+        waiting(made)
+        await made.query_order("c")
+        return made, waiting(made)
+
+    made, (known,) = asyncio.run(scenario())
+    parent = made.record.account.by_client_id["c"].parent
+    assert parent is not None
+    assert known == OrderAccepted("c", OPEN_NS, OPEN_NS, parent)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_snapshot_shows_the_exchanges_hours_and_the_account(is_open):
+    now_ns = OPEN_NS if is_open else session_on(DAY).close_ns
+    following, today = next_session(DAY), session_on(DAY)
+    made = sandbox(now_ns, positions={SHARE: (D(3), D(500))})
+
+    async def scenario():
+        return await made.snapshot(), await made.snapshot(fills_since_ns=0)
+
+    shown, with_fills = asyncio.run(scenario())
+    assert (shown.clock.now_ns, shown.clock.is_open) == (now_ns, is_open)
+    assert shown.clock.next_open_ns == following.open_ns
+    assert shown.clock.next_close_ns == (today if is_open else following).close_ns
+    assert shown == made.record.view(now_ns, shown.clock, None) == with_fills
+
+
+def test_questions_about_the_market_go_to_the_real_venue():
+    asked = []
+
+    class AskedData(NoData):
+        def __getattr__(self, name):
+            async def answer(*arguments):
+                asked.append((name, *arguments))
+                return name
+
+            return answer
+
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made._data = AskedData()
+        answers = [
+            await made.quotes([SHARE]),
+            await made.daily_bars(SHARE, DAY, EXPIRY),
+            await made.minute_bars(SHARE, DAY, EXPIRY),
+            await made.discover("SPY", DAY, EXPIRY),
+        ]
+        await made.subscribe([CALL])
+        await made.reconnect("stocks")
+        return answers
+
+    assert asyncio.run(scenario()) == ["quotes", "daily_bars", "minute_bars", "discover"]
+    assert asked == [
+        ("quotes", [SHARE]),
+        ("daily_bars", SHARE, DAY, EXPIRY),
+        ("minute_bars", SHARE, DAY, EXPIRY),
+        ("discover", "SPY", DAY, EXPIRY),
+        ("subscribe", [CALL]),
+        ("reconnect", "stocks"),
+    ]
+
+
+def test_quotes_are_offered_to_the_short_cut():
+    made, offered = sandbox(OPEN_NS), []
+
+    def take(quote):
+        offered.append(quote)
+        return True
+
+    made.shortcut(take)
+    one = quote(SHARE, OPEN_NS, 500.00, 500.02)
+    made._put([one])
+    assert (offered, waiting(made)) == ([one], [])
+
+
+def test_what_comes_late_from_the_data_is_received_when_it_is_reported():
+    made = sandbox(OPEN_NS)
+    first, late = (quote(SHARE, OPEN_NS + ns, 500.00, 500.02) for ns in (7, 6))
+    same = quote(PUT, OPEN_NS + 7, 8.00, 8.10)
+    made._put([first, late, same])
+    came = waiting(made)
+    assert [one.ts_recv_ns for one in came] == [OPEN_NS + 7] * 3
+    assert (came[0], came[1].ts_event_ns, came[2]) == (first, OPEN_NS + 6, same)
+
+
+def test_prints_and_bars_reach_the_desk_and_account_events_of_the_data_do_not():
+    trade = TradeEvent(SHARE, OPEN_NS, OPEN_NS, 500.0, 10.0)
+    foreign = OrderAccepted("theirs", OPEN_NS, OPEN_NS, "9")
+
+    class MixedData(NoData):
+        async def events(self):
+            yield foreign
+            yield trade
+
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made._data = MixedData()
+        await made._pump()
+        return made, waiting(made)
+
+    made, came = asyncio.run(scenario())
+    assert came == [trade]
+    assert made._counters == {"passed_over": 1}
+
+
+def test_a_quote_brings_what_is_due_before_it_and_what_it_fills():
+    made = sandbox(OPEN_NS)
+    made._connection._out_ns = made._connection._back_ns = 10
+    made.take_quote(quote(SHARE, OPEN_NS, 500.00, 500.02))
+    assert sent(made, order(), OPEN_NS) == []
+    came = made.take_quote(quote(SHARE, OPEN_NS + 20, 501.00, 501.02))
+    assert [(type(one), one.ts_recv_ns) for one in came] == [
+        (OrderAccepted, OPEN_NS + 20),
+        (OrderFilled, OPEN_NS + 20),
+    ]
+    assert came[1].price == D("500.02")
+
+
+def test_at_the_opening_the_broker_is_open_at_the_close_it_is_not():
+    opens_ns, closes_ns = OPEN_NS, session_on(DAY).close_ns
+    made = sandbox(opens_ns - 1)
+    assert (made._connection.broker.is_open, made._boundary_ns) == (False, opens_ns)
+    made.advance(opens_ns - 1)
+    assert made._connection.broker.is_open is False
+    made.advance(opens_ns)
+    assert (made._connection.broker.is_open, made._boundary_ns) == (True, closes_ns)
+    made.advance(closes_ns - 1)
+    assert made._connection.broker.is_open is True
+    made.advance(closes_ns)
+    assert (made._connection.broker.is_open, made._boundary_ns) == (False, next_session(DAY).open_ns)
+
+
+def test_without_quotes_time_goes_on_at_least_each_second_and_sooner_where_something_is_due():
+    loop, naps = VirtualLoop(), []
+
+    class LoopClock:
+        def now_ns(self):
+            return OPEN_NS - 2_500_000_000 + round(loop.time() * 1e9)
+
+    async def scenario():
+        hours = ExchangeHours()
+        connection = connect(straddle_book(500), hours=hours, is_open=False, latency_ns=250_000_000)
+        made = SandboxGateway(NoData(), connection, LoopClock(), hours)
+        advance = made.advance
+
+        def noted(now_ns):
+            naps.append(round((now_ns - OPEN_NS) / 1e9, 3))
+            return advance(now_ns)
+
+        made.advance = noted
+        await made.connect()
+        await asyncio.sleep(2.6)
+        made.send(order(limit="400"))
+        await asyncio.sleep(0.6)
+        await made.close()
+        return waiting(made)
+
+    try:
+        came = loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+    assert naps[:4] == [-2.5, -1.5, -0.5, 0.0]
+    assert naps[4:] == [0.1, 0.35, 0.6]
+    assert [type(one) for one in came[1:]] == [OrderAccepted]
+
+
+def test_what_ends_by_cancellation_is_no_fault():
+    async def scenario():
+        made = sandbox(OPEN_NS)
+
+        async def stands():
+            await asyncio.Event().wait()
+
+        async def ends():
+            return None
+
+        tasks = [asyncio.ensure_future(stands()), asyncio.ensure_future(ends())]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            made._failed(task)
+        return waiting(made)
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_of_a_faults_text_two_hundred_characters_are_kept():
+    async def scenario():
+        made = sandbox(OPEN_NS)
+
+        async def fails():
+            raise KeyError("x" * 500)
+
+        task = asyncio.ensure_future(fails())
+        await asyncio.wait([task])
+        made._failed(task)
+        return waiting(made)
+
+    (notice,) = asyncio.run(scenario())
+    assert (len(notice.detail), notice.stream) == (200, "orders")
+    assert notice.detail.startswith("KeyError('xxx")

@@ -17,6 +17,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, Stamper
 from scalpdesk.core.events import (
     BarEvent,
     Event,
+    FillBusted,
     GammaExposureEvent,
     OrderAccepted,
     OrderCancelled,
@@ -179,28 +180,34 @@ class AccountRecord:
             if order.instrument_id is not None
         )
 
-    def fills(self, since_ns: int) -> Iterable[VenueFill]:
-        """Yield the executions that the desk has been sent since an instant."""
+    def fills(self, since_ns: int) -> list[VenueFill]:
+        """Return the executions that the desk has been sent since an instant and that stand, oldest first."""
+        fills: list[VenueFill] = []
         for events in self.history.values():
+            taken_back = {event.execution_id for event in events if isinstance(event, FillBusted)}
             cumulative = ZERO
             for event in events:
-                if not isinstance(event, OrderFilled):
+                if not isinstance(event, OrderFilled) or event.execution_id in taken_back:
                     continue
                 cumulative += event.quantity
                 if event.ts_event_ns < since_ns:
                     continue
                 order = self.account.by_client_id[event.client_order_id]
                 assert order.instrument_id is not None
-                yield VenueFill(
-                    event.execution_id,
-                    order.order_id if order.parent is None else order.parent,
-                    self._symbol(order.instrument_id),
-                    order.side,
-                    event.quantity,
-                    cumulative,
-                    event.price,
-                    event.ts_event_ns,
+                fills.append(
+                    VenueFill(
+                        event.execution_id,
+                        order.order_id if order.parent is None else order.parent,
+                        self._symbol(order.instrument_id),
+                        order.side,
+                        event.quantity,
+                        cumulative,
+                        event.price,
+                        event.ts_event_ns,
+                        event.fee,
+                    )
                 )
+        return sorted(fills, key=lambda fill: fill.ts_event_ns)
 
 
 class PlayedSession:
