@@ -1,4 +1,4 @@
-"""An account of the simulated broker as a venue shows it: orders, executions, holdings, and what it missed."""
+"""An account of the simulated broker as a venue shows it: orders, executions, holdings, missed events."""
 
 from decimal import Decimal
 

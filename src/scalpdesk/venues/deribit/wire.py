@@ -534,8 +534,11 @@ def read_log(message: Message) -> VenueActivity | None:
         cause = ChangeCause.CASH_SETTLEMENT if price > 0 else ChangeCause.EXPIRED_WORTHLESS
     else:
         cause, quantity = LOGGED.get(kind, ChangeCause.FEE), ZERO
+    number = message.get("id")
+    if number is None:  # what has been booked is known by it
+        raise WireError(f"a line of the log without an id: {kind}")
     return VenueActivity(
-        str(message.get("id")),
+        str(number),
         kind,
         cause,
         str(message.get("instrument_name") or ""),
