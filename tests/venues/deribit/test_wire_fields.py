@@ -1,4 +1,4 @@
-"""Fields of Deribit's messages, one by one: what stands there, what is refused, and what its absence means."""
+"""Fields of Deribit's messages: what stands there, what is refused, and what its absence means."""
 
 import json
 import math
