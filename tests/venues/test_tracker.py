@@ -11,6 +11,7 @@ from scalpdesk.core.events import (
     FillBusted,
     OrderAccepted,
     OrderCancelled,
+    OrderExpired,
     OrderFilled,
     OrderNotFound,
     OrderRejected,
@@ -22,7 +23,7 @@ from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import KnownOrder
-from scalpdesk.venues.tracker import OrderReport, OrderTracker
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, Span
 
 BOOK = straddle_book(500)
 D = Decimal
@@ -242,3 +243,223 @@ def test_fees_come_from_the_schedule(side):
     one = tracker.track(submit(side=side), 0)
     (fill,) = fills(tracker.execution(one, "e1", D(12), D(500), D(12), 5, 9))
     assert fill.fee == ALPACA_FEES.fee(BOOK[InstrumentId(0)], side, D(12), D(500))
+
+
+# one order ------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_is_tracked_begins_with_nothing_known_of_it():
+    tracker = OrderTracker(BOOK)
+    one = tracker.track(submit(), 77, "whole")
+    assert (one.submitted, one.sent_ns, one.parent_id) == (submit(), 77, "whole")
+    assert (one.venue_order_id, one.accepted, one.ended, one.unknown) == ("", False, False, False)
+    assert (one.busted_ns, one.answered_ns, one.cover, one.value, one.executions) == (0, None, [], 0, {})
+    assert tracker.orders == {"sd-000001": one}
+    assert tracker.track(submit(name="b"), 1).parent_id == ""
+
+
+def test_an_order_is_found_by_either_id_and_a_stranger_is_not():
+    tracker, one = tracked()
+    assert tracker.find("sd-000001", "") is tracker.find("sd-000001", "v9") is one
+    assert tracker.find("", "v1") is tracker.find("other", "v1") is None
+    tracker.bind("sd-000001", "v1")
+    assert tracker.find("", "v1") is tracker.find("other", "v1") is one
+    assert tracker.find("", "") is None
+
+
+def span(start, end):
+    return Span(D(start), D(end))
+
+
+def test_holes_are_what_no_execution_covers_up_to_a_quantity():
+    _, one = tracked()
+    assert one.holes(D(0)) == []
+    assert one.holes(D(3)) == [span(0, 3)]
+    for name, covered in (("e2", span(8, 10)), ("e1", span(2, 5))):
+        one.add_execution(name, covered, D(100))
+    assert one.cover == [span(2, 5), span(8, 10)]
+    assert one.holes(D(12)) == [span(0, 2), span(5, 8), span(10, 12)]
+    assert one.holes(D(10)) == one.holes(D(9)) == [span(0, 2), span(5, 8)]
+    assert one.holes(D(8)) == [span(0, 2), span(5, 8)]
+    assert one.holes(D(7)) == [span(0, 2), span(5, 7)]
+    assert one.holes(D(2)) == [span(0, 2)]
+    assert one.holes(D(1)) == [span(0, 1)]
+    assert (one.covered, one.value) == (5, 500)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "free"),
+    [(0, 2, True), (0, 3, False), (5, 8, True), (4, 6, False), (5, 9, False), (3, 4, False), (10, 12, True)],
+)
+def test_a_span_is_uncovered_where_no_execution_reaches_into_it(start, end, free):
+    _, one = tracked()
+    one.add_execution("e1", span(2, 5), D(100))
+    one.add_execution("e2", span(8, 10), D(100))
+    assert one.is_uncovered(span(start, end)) is free
+
+
+def test_what_is_taken_back_moves_what_came_after_it_and_nothing_before():
+    _, one = tracked()
+    for name, covered, price in (("e1", span(0, 4), 100), ("e2", span(4, 7), 101), ("e3", span(7, 9), 102)):
+        one.add_execution(name, covered, D(price))
+    assert one.remove_execution("e2") == span(4, 7)
+    assert one.cover == [span(0, 4), span(4, 6)]
+    assert one.executions == {"e1": (span(0, 4), D(100)), "e3": (span(4, 6), D(102))}
+    assert one.value == 4 * 100 + 2 * 102
+    assert one.remove_execution("e2") is None
+    assert one.remove_execution("e3") == span(4, 6)
+    assert (one.cover, one.value, list(one.executions)) == ([span(0, 4)], 400, ["e1"])
+
+
+def test_an_execution_that_covers_nothing_any_more_is_not_taken_back_twice():
+    executions = {"e0": (D(0), D(100)), "e1": (D(3), D(100))}
+    _, one = tracked(filled=D(3), value=D(300), executions=executions)
+    assert one.remove_execution("e0") is None
+    assert (one.cover, one.value) == ([span(0, 3)], 300)
+
+
+# the orders of the journal --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "accepted"),
+    [({}, False), ({"venue_order_id": "v1"}, True), ({"filled": D("0.5")}, True), ({"filled": D(0)}, False)],
+)
+def test_an_order_of_the_journal_was_accepted_if_it_has_an_id_or_a_fill(known, accepted):
+    tracker = OrderTracker(BOOK)
+    tracker.restore([KnownOrder(submit(), parent_id="whole", **known)], lambda order: len(order.parent_id))
+    one = tracker.orders["sd-000001"]
+    assert (one.accepted, one.ended, one.unknown) == (accepted, False, False)
+    assert (one.sent_ns, one.parent_id, one.answered_ns) == (0, "whole", 5)
+    assert one.venue_order_id == known.get("venue_order_id", "")
+    assert tracker.find("", one.venue_order_id or "v1") is (one if one.venue_order_id else None)
+
+
+def test_an_order_of_the_journal_that_ended_stays_so_and_was_answered_long_ago():
+    tracker = OrderTracker(BOOK)
+    tracker.restore([KnownOrder(submit(), is_live=False)])
+    one = tracker.orders["sd-000001"]
+    assert (one.ended, one.answered_ns) == (True, 0)
+    assert tracker.mark_unknown(one, "x", 9) == tracker.reject(one, "x", 5, 9) == []
+
+
+def test_what_the_journal_booked_without_an_execution_is_covered_too():
+    executions = {"e1": (D(3), D(100)), "e2": (D(0), D(0)), "e3": (D(2), D(101))}
+    _, one = tracked(filled=D(8), value=D(805), executions=executions)
+    assert one.cover == [span(0, 3), span(3, 5), span(5, 8)]
+    assert one.executions["e2"] == (span(3, 3), D(0))
+    assert (one.covered, one.value) == (8, 805)
+    _, whole = tracked(filled=D(5), value=D(502), executions=executions)
+    assert whole.cover == [span(0, 3), span(3, 5)]
+
+
+# reports --------------------------------------------------------------------------------------------
+
+
+def test_a_rejection_brings_the_venues_id_unless_one_is_known():
+    tracker, one = tracked()
+    tracker.apply(one, said("rejected"), 9, infer=False)
+    assert (one.venue_order_id, tracker.find("", "v1")) == ("v1", one)
+    tracker, one = tracked()
+    tracker.bind("sd-000001", "v0")
+    assert tracker.apply(one, said("rejected"), 9, infer=False) == [
+        OrderRejected("sd-000001", 5, 9, "rejected by the venue")
+    ]
+    assert one.venue_order_id == "v0"
+    tracker, one = tracked()
+    tracker.apply(one, msgspec.structs.replace(said("rejected"), venue_order_id=""), 9, infer=False)
+    assert (one.venue_order_id, tracker.find("", "")) == ("", None)
+
+
+@pytest.mark.parametrize(("reason", "shown"), [("", "cancelled by the venue"), ("too old", "too old")])
+@pytest.mark.parametrize("outcome", ["cancelled", "rejected"])
+def test_a_cancellation_has_a_reason(outcome, reason, shown):
+    tracker, one = tracked(filled=D(1), value=D(100), venue_order_id="v1")
+    assert tracker.apply(one, said(outcome, 1, "100", reason), 9, infer=True) == [
+        OrderCancelled("sd-000001", 5, 9, shown)
+    ]
+    assert one.ended
+    assert tracker.apply(one, said(outcome, 1, "100", reason), 9, infer=True) == []
+
+
+def test_an_order_expires_once():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.mark_unknown(one, "no answer", 8)
+    events = tracker.apply(one, said("expired"), 9, infer=True)
+    assert events == [OrderAccepted("sd-000001", 5, 9, "v1"), OrderExpired("sd-000001", 5, 9)]
+    assert (one.ended, one.unknown) == (True, False)
+    assert tracker.apply(one, said("expired"), 9, infer=True) == []
+
+
+@pytest.mark.parametrize(("filled", "ends"), [(11, True), (12, False), (13, False)])
+def test_an_order_that_the_venue_ended_below_its_quantity_is_cancelled(filled, ends):
+    tracker, one = tracked(venue_order_id="v1")
+    events = tracker.apply(one, said("filled", filled, "100"), 9, infer=False)
+    assert events == (
+        [OrderCancelled("sd-000001", 5, 9, f"ended at the venue with {filled} of 12")] if ends else []
+    )
+    assert one.ended is ends
+
+
+def test_a_report_of_the_instant_of_a_bust_is_believed_and_one_before_it_is_not():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.execution(one, "e1", D(4), D(100), D(4), 3, 9)
+    tracker.bust(one, "e1", "erroneous", 5, 10)
+    tracker.bust(one, "unknown", "erroneous", 4, 10)
+    assert one.busted_ns == 5
+    early = msgspec.structs.replace(said("open", 4, "100"), ts_event_ns=4)
+    assert tracker.apply(one, early, 12, infer=True) == []
+    (fill,) = tracker.apply(one, said("open", 4, "100"), 12, infer=True)
+    assert (fill.execution_id, fill.quantity, fill.price) == ("v1/0-4", 4, 100)
+
+
+def test_a_bust_says_whether_a_corrected_execution_follows():
+    tracker, one = tracked(venue_order_id="v1")
+    (plain,) = tracker.bust(one, "e1", "erroneous", 5, 9)
+    (corrected,) = tracker.bust(one, "e1", "corrected", 6, 9, is_corrected=True)
+    assert (plain.is_corrected, corrected.is_corrected, one.busted_ns) == (False, True, 6)
+
+
+def test_a_missed_execution_that_was_free_costs_nothing():
+    tracker, one = tracked(filled=D(6), value=D(600), venue_order_id="v1")
+    (fill,) = tracker.apply(one, said("open", 12, "50"), 9, infer=True)
+    assert (fill.quantity, fill.price) == (6, 0)
+    tracker, one = tracked(filled=D(6), value=D(600), venue_order_id="v1")
+    (fill,) = tracker.apply(one, said("open", 12, "50.04"), 9, infer=True)
+    assert fill.price == D("0.08")
+
+
+def test_each_hole_is_filled_by_an_execution_of_its_own_at_the_mean_of_the_missing():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.execution(one, "e1", D(2), D(100), D(5), 4, 9)
+    first, second = tracker.apply(one, said("open", 8, "101.5"), 9, infer=True)
+    assert [(fill.execution_id, fill.quantity) for fill in (first, second)] == [("v1/0-3", 3), ("v1/5-8", 3)]
+    assert first.price == second.price == (D("101.5") * 8 - 200) / 6
+    assert (first.ts_event_ns, first.ts_recv_ns) == (5, 9)
+
+
+def test_more_than_was_ordered_is_never_inferred():
+    tracker, one = tracked(venue_order_id="v1")
+    (fill,) = tracker.apply(one, said("open", 20, "100"), 9, infer=True)
+    assert (fill.quantity, one.ended) == (12, True)
+
+
+def test_an_older_report_than_what_is_known_infers_nothing():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.execution(one, "e2", D(4), D(100), D(8), 4, 9)
+    assert tracker.apply(one, said("open", 7, "100"), 9, infer=True) == []
+    (fill,) = tracker.apply(one, said("open", 8, "100"), 9, infer=True)
+    assert fill.quantity == 4
+
+
+def test_an_execution_ends_the_order_when_nothing_is_left():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.execution(one, "e1", D(11), D(100), D(11), 4, 9)
+    assert not one.ended
+    tracker.mark_unknown(one, "no answer", 9)
+    events = tracker.execution(one, "e2", D(1), D(100), D(12), 4, 9, fee=D("0.5"))
+    assert events == [
+        OrderAccepted("sd-000001", 4, 9, "v1"),
+        OrderFilled("sd-000001", 4, 9, "e2", D(1), D(100), D("0.5")),
+    ]
+    assert (one.ended, one.unknown) == (True, False)
