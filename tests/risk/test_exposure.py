@@ -221,3 +221,118 @@ def test_both_underlyings_count_in_the_sum():
     spy = (1, CALL, 15.0)
     left = (room - 15 * 100 * 0.5 * 500.0) / per_call
     assert cut([spy]).sets == int(left) == 4
+
+
+# a hedge in shares ----------------------------------------------------------------------------------
+
+
+class Priced:
+    """Marks that count how often an option was valued."""
+
+    def __init__(self, mark=500.0, **greeks):
+        self.valued = 0
+        self._mark, self._greeks = mark, greeks
+
+    def marks(self):
+        def value(_):
+            self.valued += 1
+            return valued(**self._greeks)
+
+        return Marks(value, lambda _: self._mark)
+
+
+def hedged(quantity, book=(), *, side=Side.BUY, one=SHARE, priced=None, equity=100_000.0, **limits):
+    intent = OrderIntent(InstrumentId(0), side, Decimal(quantity), Purpose.HEDGE, "test")
+    priced = priced or Priced()
+    return cut_to_caps(list(book), [(intent, one)], RiskLimits(**limits), equity, priced.marks())
+
+
+def test_a_hedge_that_fits_with_every_unit_at_a_delta_of_one_prices_no_option():
+    priced = Priced()
+    book = [(1, CALL, 0.1), (2, PUT, -0.1), (0, SHARE, -10.0)]  # 10 and 10 and 10 shares, and 10 more: 20,000
+    assert hedged(10, book, priced=priced) is None
+    assert priced.valued == 0
+    assert hedged(11, book, priced=priced) is None  # 0.5 of a call less 0.5 of a put, and one share
+    assert priced.valued > 0
+
+
+def test_a_hedge_beyond_the_cap_is_cut_to_it():
+    assert hedged(40) is None  # 20 000 is a fifth of the equity
+    cut = hedged(41)
+    assert (cut.sets, cut.reason) == (
+        40,
+        "net delta would be 20500 (now 0), cap 20000 (risk.max_net_delta_fraction)",
+    )
+    assert hedged(41, side=Side.SELL).sets == 40
+    assert hedged(41, side=Side.SELL, book=[(0, SHARE, 1.0)]) is None
+    assert hedged(1_000, max_net_delta_fraction=None) is None
+    assert hedged(40, equity=99_999.0).sets == 39
+
+
+def test_a_hedge_beside_another_underlying_is_weighed_by_its_beta():
+    """30 shares of QQQ at a beta of 1.14 are 17,100: 5 of SPY fit, and 40 of SPY alone fill their share."""
+    priced = Priced()
+    other = (5, share("QQQ"), 30.0)
+    assert hedged(5, [other], priced=priced) is None
+    assert hedged(6, [other]).sets == 5
+    beta_of_one = hedged(11, [other], betas={"QQQ": 1.0})
+    assert beta_of_one.sets == 10
+    assert hedged(36, one=share("QQQ")).sets == 35  # 36 x 500 x 1.14 is more than 20 000
+    assert hedged(35, one=share("QQQ")) is None
+
+
+def test_a_hedge_of_what_was_never_quoted_does_not_go():
+    cut = hedged(1, priced=Priced(mark=None))
+    assert (cut.sets, cut.reason) == (0, "the exposure is not known: SPY was never quoted")
+    unknown = cut_to_caps(
+        [],
+        [(OrderIntent(InstrumentId(1), Side.BUY, Decimal(1), Purpose.OPEN, "test"), CALL)],
+        RiskLimits(),
+        100_000.0,
+        Marks(lambda _: None, lambda _: 500.0),
+    )
+    assert unknown.reason == f"the exposure is not known: the Greeks of {CALL.symbol} are not known"
+
+
+def test_an_option_of_another_underlying_is_priced_for_a_hedge():
+    priced = Priced(delta=-1.0)
+    held = (5, option("P", root="QQQ"), 1.0)  # -100 x 500 x 1.14 dollars: 40 shares of SPY lower that
+    assert hedged(40, [held], priced=priced) is None
+    assert priced.valued > 0
+
+
+def opened(intents, book=(), **limits):
+    trade = [
+        (OrderIntent(InstrumentId(number), side, Decimal(quantity), Purpose.OPEN, "test"), one)
+        for number, one, side, quantity in intents
+    ]
+    marks = Marks(lambda _: valued(gamma=0.0, theta=0.0, vega=0.0), lambda _: 500.0)
+    return cut_to_caps(list(book), trade, RiskLimits(**limits), 100_000.0, marks)
+
+
+def test_a_trade_that_only_buys_options_may_leave_the_wider_delta():
+    calls = [(1, CALL, Side.BUY, 4), (2, CALL, Side.BUY, 8)]  # 12 x 25 000 dollars of delta
+    assert opened(calls) is None
+    assert opened([(1, CALL, Side.BUY, 20)]) is None
+    assert opened([(1, CALL, Side.BUY, 21)]).sets == 20
+    assert opened([(1, CALL, Side.SELL, 1)]).sets == 0
+    assert opened([(1, CALL, Side.BUY, 4), (0, SHARE, Side.BUY, 1)]).sets == 0
+    assert opened([(1, CALL, Side.BUY, 4), (2, CALL, Side.SELL, 4)]) is None
+
+
+def test_the_legs_of_a_trade_are_cut_together():
+    cut = opened([(1, CALL, Side.BUY, 14), (2, CALL, Side.BUY, 28)])
+    assert cut.sets == 6  # of 14: each set has three calls, of 75 000 dollars
+
+
+def test_what_one_underlying_takes_may_be_less_than_all():
+    half = opened([(1, CALL, Side.BUY, 12)], max_underlying_fraction=0.5)
+    assert half.sets == 10
+    assert half.reason == (
+        "SPY alone: net delta would be 300000 (now 0), cap 250000 (risk.max_bought_delta_fraction)"
+        " (risk.max_underlying_fraction 0.5)"
+    )
+    both = opened([(1, CALL, Side.BUY, 24)], max_underlying_fraction=1.0)
+    assert (both.sets, both.reason.startswith("net delta")) == (20, True)
+    beside = opened([(1, CALL, Side.BUY, 24)], [(0, share("QQQ"), 1.0)])
+    assert (beside.sets, beside.reason.startswith("net delta")) == (19, True)
