@@ -18,6 +18,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import (
     CancelOrder,
+    MultiLegOrder,
     OrderType,
     Purpose,
     ReplaceOrder,
@@ -27,7 +28,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind, VenueSetup
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.gateway import build_gateway, exchange_urls, socket_url
@@ -100,12 +101,12 @@ def order(name="sd-1", quantity=100, purpose=Purpose.HEDGE, limit="90000.5"):
 class Venue:
     """Answers each method by what a test wrote down; a list is used up from its front."""
 
-    def __init__(self, answers=None, **setup):
+    def __init__(self, answers=None, *, options=(), **setup):
         self.answers, self.asked, self.is_up = dict(answers or {}), [], True
         self.loop = VirtualLoop()
         clock = ManualClock(NOW_MS * 10**6)
         made = VenueSetup(
-            instruments=Instruments([perpetual("BTC")]),
+            instruments=Instruments([perpetual("BTC"), *map(deribit_option, options)]),
             clock=clock,
             key=Key("k"),
             secret=Key("s"),
@@ -358,6 +359,217 @@ def test_changes_during_an_edit_are_applied_after_its_answer(at_venue):
     said = venue.send(NEW)
     assert kinds(said) == [OrderCancelled, OrderAccepted, OrderFilled]
     assert said[-1].client_order_id == "sd-2"
+
+
+# combos --------------------------------------------------------------------------------------------------
+
+CALL, PUT = "BTC-14MAR25-90000-C", "BTC-14MAR25-90000-P"
+COMBO = "BTC-STRD-14MAR25-90000"
+CREATE, SELL = "private/create_combo", "private/sell"
+MADE = {"id": COMBO, "legs": [{"instrument_name": CALL, "amount": 1}, {"instrument_name": PUT, "amount": 1}]}
+
+
+def straddle(name="whole", quantity="0.5", side=Side.BUY, purpose=Purpose.OPEN):
+    legs = tuple(
+        SubmitOrder(
+            f"{name}-{right}", number, side, D(quantity), OrderType.LIMIT, None, TimeInForce.GTC, purpose
+        )
+        for number, right in ((InstrumentId(1), "C"), (InstrumentId(2), "P"))
+    )
+    return MultiLegOrder(name, legs, D("0.05") * side.sign, TimeInForce.GTC)
+
+
+def combo_state(filled=0.0, name="whole", **changes):
+    amounts = {"amount": 0.5, "filled_amount": filled, "average_price": 0.05 if filled else None}
+    named = {"order_id": "BTC-7", "instrument_name": COMBO, "label": name, "price": 0.05}
+    return state() | amounts | named | changes
+
+
+def combo_trade(number=1, amount=0.5, **changes):
+    """Return a trade of the combo: its legs are what is booked."""
+    legs = []
+    for place, (name, price) in enumerate(((CALL, 0.03), (PUT, 0.02))):
+        leg = trade(10 * number + place) | {"instrument_name": name, "amount": amount, "price": price}
+        del leg["order_id"], leg["label"]
+        legs.append(leg)
+    return {"order_id": "BTC-7", "label": "whole", "instrument_name": COMBO, "legs": legs} | changes
+
+
+@pytest.fixture
+def with_options(at_venue):
+    """Build a venue that lists a straddle; ``working`` has sent it as the combo ``whole``, which rests."""
+
+    def build(answers=None, *, working=False, **setup):
+        venue = at_venue({CREATE: MADE} | (answers or {}), options=(CALL, PUT), **setup)
+        if working:
+            venue.answers.setdefault(BUY, {"order": combo_state(), "trades": []})
+            assert kinds(venue.send(straddle())) == [OrderAccepted] * 2
+            venue.asked.clear()
+        return venue
+
+    return build
+
+
+def test_a_straddle_is_named_once_and_then_sent_as_one_order(with_options):
+    rests = [{"order": combo_state(name=name), "trades": []} for name in ("whole", "more", "again")]
+    venue = with_options({BUY: rests, SELL: REFUSED})
+    said = venue.send(straddle())
+    assert [(type(one), one.client_order_id, one.venue_order_id) for one in said] == [
+        (OrderAccepted, "whole-C", f"BTC-7/{CALL}"),
+        (OrderAccepted, "whole-P", f"BTC-7/{PUT}"),
+    ]
+    legs = [{"instrument_name": name, "amount": D(1), "direction": "buy"} for name in (CALL, PUT)]
+    (made, named), (method, params) = venue.asked
+    assert (made, named, method) == (CREATE, {"trades": legs}, BUY)
+    assert (params["instrument_name"], params["amount"], params["price"]) == (COMBO, D("0.5"), D("0.05"))
+    assert (params["label"], params["valid_until"]) == ("whole", NOW_MS + 5_000)
+    tracked = venue.path.tracker.orders
+    assert {tracked[name].parent_id for name in ("whole-C", "whole-P")} == {"whole"}
+    assert {tracked[name].answered_ns for name in ("whole-C", "whole-P")} == {2 * 10**8}
+    venue.asked.clear()
+    assert kinds(venue.send(straddle("more"))) == [OrderAccepted] * 2
+    assert kinds(venue.send(straddle("out", side=Side.SELL))) == [OrderRejected] * 2
+    assert venue.methods() == [
+        BUY,
+        SELL,
+    ]
+    assert venue.asked[1][1]["price"] == D("0.05")  # of the combo, of which a sale gets what the desk asks
+    venue.asked.clear()
+    venue.send(straddle("again"))  # a refused combo may have ended: it is asked for anew
+    assert venue.methods() == [CREATE, BUY]
+
+
+def test_the_question_for_a_combo_counts_in_the_budget(with_options):
+    venue = with_options({BUY: {"order": combo_state(), "trades": []}})
+    before = venue.path.budget.left(0)
+    venue.send(straddle())
+    assert venue.path.budget.left(0) == before - 2
+    venue.send(straddle("more"))
+    assert venue.path.budget.left(0) < before - 2  # a little came back meanwhile
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "reason"),
+    [
+        (REFUSED, [OrderRejected] * 2, "not_enough_funds (10009)"),
+        ({"id": COMBO, "legs": MADE["legs"][:1]}, [OrderRejected] * 2, "other legs than were asked for"),
+        ({"id": ""}, [OrderRejected] * 2, "legs is no list of objects"),
+        (LOST, [OrderStatusUnknown, OrderNotFound] * 2, None),
+        (TimeoutError(), [OrderStatusUnknown, OrderNotFound] * 2, None),
+    ],
+)
+def test_a_combo_that_has_no_name_is_never_ordered(with_options, answer, expected, reason):
+    venue = with_options({CREATE: answer})
+    said = venue.send(straddle())
+    assert kinds(said) == expected
+    assert venue.methods() == [CREATE]
+    assert venue.path._combos == {}
+    if reason is not None:
+        assert all(reason in one.reason for one in said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (REFUSED, [OrderRejected] * 2),
+        (BUSY, ["too_many_requests", OrderRejected, OrderRejected]),
+        (LOST, [OrderStatusUnknown] * 2),
+        (UNSENT, [OrderStatusUnknown, OrderNotFound] * 2),
+        ({}, ["malformed_answer", OrderStatusUnknown, OrderStatusUnknown]),
+        (
+            {"order": combo_state(0.5, order_state="filled"), "trades": [combo_trade()]},
+            [OrderAccepted, OrderFilled] * 2,
+        ),
+    ],
+)
+def test_what_becomes_of_a_combo_by_the_answer_to_it_becomes_of_each_leg(with_options, answer, expected):
+    venue = with_options({BUY: answer})
+    said = venue.send(straddle())
+    assert kinds(said) == expected
+    fills = [(one.client_order_id, one.quantity, one.price) for one in said if isinstance(one, OrderFilled)]
+    assert fills in ([], [("whole-C", D("0.5"), D("0.03")), ("whole-P", D("0.5"), D("0.02"))])
+
+
+def test_trades_of_a_combo_are_booked_leg_by_leg_and_once(with_options):
+    venue = with_options(working=True)
+    said = change(venue, [combo_trade(1, 0.2)], [combo_state(0.2)])
+    assert [(one.client_order_id, one.execution_id, one.quantity) for one in said] == [
+        ("whole-C", "t10", D("0.2")),
+        ("whole-P", "t11", D("0.2")),
+    ]
+    assert change(venue, [combo_trade(1, 0.2)], [combo_state(0.2)]) == []
+    other = combo_trade(2, label="by-hand", order_id="BTC-9")
+    (notice,) = change(venue, [other])
+    assert (notice.name, notice.detail) == ("foreign_execution", COMBO)
+    (half,) = change(venue, [combo_trade(3) | {"legs": [combo_trade(3)["legs"][1]]}])
+    assert half.client_order_id == "whole-P"
+
+
+def test_a_combo_that_counts_more_than_was_reported_asks_for_the_trades_of_its_order(with_options):
+    venue = with_options({TRADES_OF: [combo_trade(1, 0.2)]}, working=True)
+    said = change(venue, orders=[combo_state(0.2)])
+    assert sorted((one.client_order_id, one.quantity) for one in said) == [
+        ("whole-C", D("0.2")),
+        ("whole-P", D("0.2")),
+    ]
+    assert venue.asked == [(TRADES_OF, {"order_id": "BTC-7", "sorting": "asc"})] * 2
+
+
+def test_a_leg_is_cancelled_with_its_combo(with_options):
+    venue = with_options({CANCEL: combo_state(order_state="cancelled")}, working=True)
+    assert kinds(venue.send(CancelOrder("whole-P"))) == [OrderCancelled] * 2
+    assert venue.asked == [(CANCEL, {"order_id": "BTC-7"})]
+
+
+def test_a_leg_whose_combo_has_no_id_is_cancelled_by_the_label_of_the_whole(with_options):
+    venue = with_options({BUY: LOST, "private/cancel_by_label": 1, BY_LABEL: []})
+    venue.send(straddle())
+    venue.asked.clear()
+    assert venue.send(CancelOrder("whole-P")) == []
+    assert venue.asked == [
+        ("private/cancel_by_label", {"label": "whole", "currency": "BTC"}),
+        (BY_LABEL, {"currency": "BTC", "label": "whole"}),
+    ]
+
+
+def test_a_cancel_of_a_leg_without_an_answer_leaves_both_legs_in_doubt(with_options):
+    venue = with_options({CANCEL: TimeoutError("slow")}, working=True)
+    said = venue.send(CancelOrder("whole-C"))
+    assert [(type(one), one.client_order_id, one.reason) for one in said] == [
+        (OrderStatusUnknown, "whole-C", "cancel: slow"),
+        (OrderStatusUnknown, "whole-P", "cancel: slow"),
+    ]
+
+
+def test_a_leg_is_never_edited_by_itself(with_options):
+    venue = with_options(working=True)
+    wanted = straddle("new").legs[0]
+    said = venue.send(ReplaceOrder("whole-C", wanted))
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
+    assert venue.asked == []
+
+
+def test_the_absence_of_a_combo_is_that_of_both_legs(with_options):
+    venue = with_options({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
+    assert kinds(venue.send(straddle())) == [OrderStatusUnknown] * 2
+    venue.run(lambda: asyncio.sleep(20.0))
+    assert venue.run(lambda: venue.path.query_order("whole-P")) is True
+    assert kinds(venue.said()) == [OrderNotFound] * 2
+    assert venue.asked[-1] == (BY_LABEL, {"currency": "BTC", "label": "whole"})
+
+
+def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues(with_options):
+    venue = with_options({TRADES_OF: [], "public/get_combo_details": MADE | {"id": "other"}}, working=True)
+    by_hand = combo_state(name="by-hand", instrument_name="BTC-STRD-14MAR25-95000", order_id="BTC-8")
+    venue.answers[OPEN_ORDERS] = [combo_state(), by_hand, by_hand]
+    shown = venue.run(venue.path.open_orders)
+    assert [(one.client_order_id, one.instrument_id, one.venue_order_id) for one in shown] == [
+        ("whole-C", 1, f"BTC-7/{CALL}"),
+        ("whole-P", 2, f"BTC-7/{PUT}"),
+        *[(f"by-hand/{CALL}", 1, f"BTC-8/{CALL}"), (f"by-hand/{PUT}", 2, f"BTC-8/{PUT}")] * 2,
+    ]
+    assert venue.methods() == [OPEN_ORDERS, TRADES_OF, TRADES_OF, "public/get_combo_details"]
+    assert venue.asked[-1][1] == {"combo_id": "BTC-STRD-14MAR25-95000"}
 
 
 # questions -----------------------------------------------------------------------------------------------
