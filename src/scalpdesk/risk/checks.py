@@ -411,7 +411,7 @@ def position_within_limits(context: OrderContext) -> str | None:
             return None
         return f"position would be {size} shares, limit {most} (risk.max_position_shares)"
     short = context.limits.max_short_contracts
-    if worst < 0 and side is Side.SELL and size > short:
+    if side is Side.SELL and -worst > short:
         return f"position would be {size} contracts short, limit {short} (risk.max_short_contracts)"
     most = resolved.option_contracts
     if size > most:
