@@ -274,3 +274,251 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     trade(books, "b", SHARE, 20)
     books.book_change(change("corporate_action", SHARE, units))
     assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
+
+
+# starts, sizes and signs ----------------------------------------------------------------------------
+
+
+def adopted(adopts, **owners):
+    """Return books that began with ten shares of the account, bought at 490, in the book of ``adopts``."""
+    book = straddle_book()
+    state = MarketState(book)
+    state.apply_quote(quote(0, 1, 499.99, 500.01))
+    fractions = {"a": D("0.5"), "b": D("0.3")}
+    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, fractions, adopts=adopts)
+    books.adopt(SHARE, D(10), D(490), "start", **owners)
+    books.begin(1, D(95_000))
+    return books
+
+
+@pytest.mark.parametrize(
+    ("adopts", "owners", "holder"),
+    [
+        ("b", {}, "b"),
+        (None, {}, UNASSIGNED),
+        ("b", {"owner": "a"}, "a"),
+        ("b", {"owner": "gone"}, UNASSIGNED),
+    ],
+)
+def test_what_the_account_holds_at_the_start_belongs_to_who_adopts_it(adopts, owners, holder):
+    """5,000 of the equity of 100,000 are shares: their holder has so much less of it in cash."""
+    books = adopted(adopts, **owners)
+    assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 0} | {holder: 10}
+    expected = {"a": D(50_000), "b": D(30_000), UNASSIGNED: D(20_000)}
+    expected[holder] -= 5_000
+    assert cash(books) == expected
+    assert {name: books.nav(name) for name in books.books} == {"a": 50_000, "b": 30_000, UNASSIGNED: 20_000}
+    assert books.of(holder).positions.positions[SHARE].average_price == 490
+    assert books.of("a").closed_trades.start_cash == 50_000
+    assert books.opened_value(holder) == 0  # what was there before uses no budget
+
+
+def test_each_book_has_its_name_and_strangers_the_unassigned_one():
+    books = make()
+    assert [book.name for book in books.books.values()] == ["a", "b", UNASSIGNED]
+    assert books.of("stranger") is books.of(UNASSIGNED) is books.books[UNASSIGNED]
+    assert (books.most_losses_in_a_row, books.largest_order_shares, books.largest_order_contracts) == (
+        None,
+        None,
+        None,
+    )
+    assert books.fractions == {"a": D("0.5"), "b": D("0.3")}
+
+
+def test_all_of_the_equity_may_be_given_away_to_the_cent():
+    books = make(a="0.333333", b="0.666667")
+    assert cash(books) == {"a": D("33333.30"), "b": D("66666.70"), UNASSIGNED: 0}
+    with pytest.raises(ArgumentError, match="budgets"):
+        make(a="0.333334", b="0.666667")
+
+
+@pytest.mark.parametrize(
+    ("trades", "opened"),
+    [
+        ([(10, OPEN)], 10),
+        ([(10, OPEN), (5, OPEN)], 15),
+        ([(10, OPEN), (-4, CLOSE)], 6),
+        ([(10, OPEN), (-10, CLOSE)], 0),
+        ([(10, OPEN), (-14, CLOSE)], 0),
+        ([(10, OPEN), (3, CLOSE)], 10),
+        ([(-10, OPEN), (4, CLOSE)], -6),
+        ([(-10, OPEN), (14, CLOSE)], 0),
+        ([(10, OPEN), (-4, HEDGE)], 10),
+        ([(7, HEDGE)], 0),
+        ([(7, CLOSE)], 0),
+    ],
+)
+def test_the_budget_is_used_by_what_was_opened_and_not_closed(trades, opened):
+    books = make()
+    for signed, purpose in trades:
+        trade(books, "a", SHARE, signed, purpose)
+    assert books.of("a").opened.get(SHARE, 0) == opened
+    assert books.opened_value("a") == abs(opened) * 500
+
+
+def test_the_value_of_what_was_opened_counts_contracts_at_their_mark():
+    books = make()
+    trade(books, "a", CALL, -2)
+    trade(books, "a", SHARE, 3)
+    assert books.opened_value("a") == 2 * 100 * 10 + 3 * 500
+    assert books.nav("a") == 50_000
+
+
+def test_a_fee_is_the_owners_cost_and_given_back_with_a_bust():
+    books = make()
+    books.book_fill("a", CALL, D(2), D(10), D("1.30"), "y1", OPEN, 2)
+    book = books.of("a")
+    book.mark(3)
+    assert (book.account.cash, book.attribution.totals["fees"]) == (D("47998.70"), D("-1.30"))
+    books.book_bust("a", "y1", OPEN, 4)
+    book.mark(5)
+    assert (book.account.cash, book.attribution.totals["fees"], book.opened[CALL]) == (50_000, 0, 0)
+    assert book.attribution.nav_change == 0
+    assert sum(book.attribution.totals.values()) == 0
+
+
+def test_a_bust_of_a_hedge_leaves_the_budget_as_it_is():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    trade(books, "a", SHARE, -4, HEDGE)
+    books.book_bust("a", "x1", HEDGE, 4)
+    assert (books.of("a").opened[SHARE], held(books, SHARE)["a"]) == (10, 10)
+
+
+@pytest.mark.parametrize("quantity", [0, -1])
+def test_a_cross_needs_units(quantity):
+    books = make()
+    with pytest.raises(ArgumentError, match="above zero") as refused:
+        books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(quantity), D(500), "c", 3)
+    assert refused.value.value == f"{quantity} from 'a' to 'b'"
+
+
+def test_both_sides_of_a_cross_are_booked_under_their_own_reference():
+    books = make()
+    books.cross(("b", OPEN), ("a", OPEN), SHARE, D(4), D(501), "c1", 3)
+    assert held(books, SHARE) == {"a": -4, "b": 4, UNASSIGNED: 0}
+    assert cash(books) == {"a": D(52_004), "b": D(27_996), UNASSIGNED: D(20_000)}
+    assert books.of("a").positions.already_applied("c1/a")
+    assert books.of("b").positions.already_applied("c1/b")
+
+
+# changes of the account -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trades", "units", "left"),
+    [
+        ({"a": 10, "b": 5}, 3, {"a": 10, "b": 5, UNASSIGNED: 3}),  # more of the same side
+        ({"a": -10, "b": -5}, -3, {"a": -10, "b": -5, UNASSIGNED: -3}),
+        ({"a": -10, "b": -5}, 12, {"a": 0, "b": -3, UNASSIGNED: 0}),
+        ({"a": 10, "b": -10}, 4, {"a": 10, "b": -10, UNASSIGNED: 4}),  # flat together
+        ({"a": 10, "b": -4}, -6, {"a": 0, "b": 0, UNASSIGNED: 0}),  # the end of the whole holding
+        ({"a": 10, "b": -4}, -3, {"a": 7, "b": -4, UNASSIGNED: 0}),
+        ({}, -3, {"a": 0, "b": 0, UNASSIGNED: -3}),
+    ],
+)
+def test_a_hand_trade_is_taken_from_the_holders_of_the_other_side(trades, units, left):
+    books = make()
+    for owner, signed in trades.items():
+        trade(books, owner, SHARE, signed)
+    books.book_change(change("manual_trade", SHARE, units, str(-500 * units), "500"))
+    assert held(books, SHARE) == left
+    assert sum(cash(books).values()) + 500 * sum(left.values()) == 100_000
+
+
+def test_cash_of_a_change_is_divided_to_a_millionth_and_the_last_gets_the_rest():
+    books = make(a="0.3", b="0.3", c="0.3")
+    for owner in "abc":
+        trade(books, owner, SHARE, 1)
+    before = cash(books)
+    books.book_change(change("dividend", SHARE, 0, "1"))
+    paid = {name: one - before[name] for name, one in cash(books).items()}
+    assert paid == {"a": D("0.333333"), "b": D("0.333333"), "c": D("0.333334"), UNASSIGNED: 0}
+
+
+def test_a_dividend_on_nothing_and_on_a_flat_account_is_nobodys():
+    books = make()
+    books.book_change(change("dividend", SHARE, 0, "7", reference="d1"))
+    trade(books, "a", SHARE, 10)
+    trade(books, "b", SHARE, -10)
+    books.book_change(change("dividend", SHARE, 0, "3", reference="d2"))
+    assert cash(books)[UNASSIGNED] == 20_010
+    assert (cash(books)["a"], cash(books)["b"]) == (45_000, 35_000)
+
+
+def test_shares_that_the_owner_brings_are_no_gain_and_move_no_round_trip():
+    books = make()
+    books.book_change(change("transfer", SHARE, 4, "0", "500"))
+    unassigned = books.of(UNASSIGNED)
+    assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 4}
+    assert (unassigned.attribution.nav_change, unassigned.attribution.nav) == (0, 22_000)
+    books.book_change(change("transfer", SHARE, 0, "1000", reference="t2"))
+    assert unassigned.closed_trades.start_cash == 21_000
+    assert unassigned.closed_trades.losses_in_a_row == 0
+
+
+def test_a_dividend_is_carry_and_a_hand_trade_is_not():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    books.book_change(change("dividend", SHARE, 0, "5"))
+    books.book_change(change("manual_trade", SHARE, -10, "5000", "500"))
+    totals = books.of("a").attribution.totals
+    assert (totals["carry"], books.of("a").attribution.nav_change) == (5, 5)
+    assert books.of("a").closed_trades.losses_in_a_row == 0
+    assert books.of("a").closed_trades.start_cash == 50_005  # a round trip ended
+
+
+def test_a_split_changes_the_opened_units_alike():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    trade(books, "a", SHARE, 10, HEDGE)
+    books.book_change(change("corporate_action", SHARE, 20))
+    assert (held(books, SHARE)["a"], books.of("a").opened[SHARE]) == (40, 20)
+
+
+def test_an_exercise_of_a_part_lowers_what_was_opened_and_no_further_than_to_nothing():
+    books = make()
+    trade(books, "a", CALL, 3)
+    trade(books, "a", CALL, 2, HEDGE)
+    books.book_change(change("exercise", CALL, -1))
+    assert (held(books, CALL)["a"], books.of("a").opened[CALL]) == (4, 2)
+    books.book_change(change("exercise", CALL, -3, reference="e2"))
+    assert (held(books, CALL)["a"], books.of("a").opened[CALL]) == (1, 0)
+
+
+def test_the_shares_of_a_put_are_sold_and_those_of_a_call_bought_by_the_holder_of_the_option():
+    books = make()
+    trade(books, "a", PUT, 1)
+    trade(books, "b", CALL, 1)
+    for one in (
+        change("exercise", PUT, -1, reference="e1"),
+        change("exercise", CALL, -1, reference="e2"),
+        change("delivery", SHARE, 100, "-50000", "500", "d1"),
+        change("delivery", SHARE, -100, "50000", "500", "d2"),
+    ):
+        books.book_change(one)
+    assert held(books, SHARE) == {"a": -100, "b": 100, UNASSIGNED: 0}
+
+
+def test_a_delivery_without_an_exercise_is_nobodys():
+    books = make()
+    books.book_change(change("delivery", SHARE, 100, "-50000", "500"))
+    assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 100}
+
+
+# totals ---------------------------------------------------------------------------------------------
+
+
+def test_what_rounding_leaves_goes_to_the_unassigned_book_only_if_that_changed():
+    books = make()
+    trade(books, "a", SHARE, 1)
+    books.book_fill("a", SHARE, D(-1), D("502"), D(0), "y1", CLOSE, 3)
+    books.mark(4)
+    plain = books.explained(D("2.01"))
+    assert (plain["a"]["total"], plain["b"]["total"], plain[UNASSIGNED]["total"]) == (D("2.01"), 0, 0)
+    assert plain["a"]["residual"] == D("0.01")
+    books.book_change(change("interest", SHARE, 0, "5"))
+    books.mark(5)
+    changed = books.explained(D("7.01"))
+    assert (changed["a"]["total"], changed[UNASSIGNED]["total"]) == (2, D("5.01"))
+    assert changed[UNASSIGNED]["residual"] == D("0.01")
