@@ -1,0 +1,346 @@
+"""What an account at the broker holds, reserves and has free, and what the ledger writes down."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import quote
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import AlwaysOpen
+from scalpdesk.simulation.ledger import counted_ids, uuid_ids
+from scalpdesk.simulation.orders import OrderRequest, Status, Structure
+
+D = Decimal
+T = session_on(DAY).open_ns
+SHARE, CALL, PUT = 0, 1, 2
+SYMBOLS = [one.symbol for one in straddle_book(500)]
+FEES = FeeSchedule(per_share=D("0.01"), per_contract=D("0.50"))
+
+
+class Desk:
+    """A broker that keeps the account's history and has seen SPY at 500 and its options at 9 and 8."""
+
+    def __init__(self, positions=None, book=None, fees=FEES, **terms):
+        self.broker = Broker(
+            straddle_book(500) if book is None else book,
+            AlwaysOpen(),
+            fill_model("cross"),
+            fill_model("cross"),
+            fees=fees,
+            keeps_history=True,
+        )
+        self.ledger = self.broker.ledger
+        held = {number: (D(units), D(cost)) for number, (units, cost) in (positions or {}).items()}
+        self.account = self.broker.open_account(AccountTerms(cash=D(100_000), positions=held, **terms))
+        self.broker.open_session(T - 10, NEVER_NS)
+        for number, mid in enumerate((500, 9, 8)[: len(self.ledger.instruments)]):
+            self.broker.on_quote(quote(number, T, mid - 0.5, mid + 0.5))
+
+    def order(self, number, quantity, limit=None, **more):
+        side = Side.BUY if quantity > 0 else Side.SELL
+        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+        price = None if limit is None else D(str(limit))
+        request = OrderRequest(
+            SYMBOLS[number], side, kind, quantity=abs(D(str(quantity))), limit_price=price, **more
+        )
+        return self.broker.submit(self.account.name, request)
+
+
+# terms and bookings ---------------------------------------------------------------------------------
+
+
+def test_an_account_begins_with_its_terms():
+    account = Desk({CALL: (2, 9)}, options_level=2, multiplier=2, shorting_enabled=False).account
+    assert (account.name, account.currency, account.balances) == ("account", "USD", {"USD": D(100_000)})
+    assert (account.options_level, account.multiplier, account.unsettled) == (2, 2, 0)
+    assert (account.trading_blocked, account.day_trades_blocked) == (False, False)
+    assert (account.last_equity, account.quantity(CALL), account.quantity(SHARE)) == (100_000, 2, 0)
+    assert account.holdings[CALL].average_price == 9
+    plain = AccountTerms()
+    assert (plain.cash, plain.positions, plain.options_level, plain.multiplier) == (0, {}, 3, 4)
+    assert (plain.shorting_enabled, plain.shortable, plain.currency) == (True, None, "USD")
+
+
+def test_what_a_cash_account_sells_is_unsettled_and_what_it_buys_is_not():
+    account = Desk(multiplier=1).account
+    assert account.book(SHARE, D(4), D(500), D(-2_000)) == 4
+    assert account.unsettled == 0
+    assert account.book(SHARE, D(-1), D(500), D(500)) == 3
+    assert account.unsettled == 500
+    assert account.book(SHARE, D(0), D(0), D(7)) == 3
+    assert (account.unsettled, account.cash) == (500, 98_507)
+    assert account.book(SHARE, D(-3), D(500), D(1_500)) == 0
+    assert (account.holdings, account.unsettled) == ({}, 2_000)
+    margin = Desk(multiplier=2).account
+    margin.book(SHARE, D(-1), D(500), D(500))
+    assert margin.unsettled == 0
+
+
+def test_a_trade_that_is_taken_back_leaves_the_holding_as_it_was():
+    account = Desk().account
+    account.book(SHARE, D(4), D(500), D(-2_000))
+    account.book(SHARE, D(2), D(510), D(-1_020))
+    account.take_back(SHARE, D(4), D(500), D(2_000))
+    assert (account.quantity(SHARE), account.cash) == (2, 98_980)
+    assert account.holdings[SHARE].average_price == 510
+    account.take_back(SHARE, D(2), D(510), D(1_020))
+    assert (account.holdings, account.cash) == ({}, 100_000)
+    account.take_back(SHARE, D(3), D(500), D(1_500))  # closed since: the opposite is held now
+    assert (account.quantity(SHARE), account.cash) == (-3, 101_500)
+
+
+def changed(number, cause, units, price=0, cash=0, **more):
+    return PositionChanged(number, T, T, cause, D(units), D(str(price)), D(str(cash)), "c", **more)
+
+
+def test_a_change_without_an_order_is_booked_at_its_price():
+    account = Desk({SHARE: (10, 100)}).account
+    account.change(changed(SHARE, ChangeCause.DELIVERY, 5, 400, -2_000))
+    assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (15, 200)
+    assert account.cash == 98_000
+    account.change(changed(SHARE, ChangeCause.CORPORATE_ACTION, 15))
+    assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (30, 100)
+    account.change(changed(SHARE, ChangeCause.DELIVERY, -30, 100, 3_000))
+    assert (account.holdings, account.cash) == ({}, 101_000)
+
+
+def test_a_conversion_moves_units_and_cost_and_pays_the_rest_in_cash():
+    book = Instruments([Equity("OLD"), Equity("NEW")])
+    account = Desk({0: (10, 100)}, book=book).account
+    account.change(
+        changed(1, ChangeCause.CORPORATE_ACTION, 5, 0, 7, source=0, source_change=D(-10), cost_fraction=D(1))
+    )
+    assert list(account.holdings) == [1]
+    assert (account.quantity(1), account.holdings[1].average_price, account.cash) == (5, 200, 100_007)
+
+
+# what is free ---------------------------------------------------------------------------------------
+
+
+def test_units_are_held_for_open_orders_against_the_holding():
+    desk = Desk({SHARE: (100, 490)})
+    account = desk.account
+    assert account.held_for_orders(SHARE) == account.held_for_orders(CALL) == 0
+    desk.order(SHARE, -30, 510)
+    desk.order(SHARE, 20, 490)
+    desk.order(CALL, 1, 5)
+    desk.order(SHARE, -10, 511)
+    assert account.held_for_orders(SHARE) == 40
+    assert account.held_for_orders(PUT) == 0
+    exits = {"take_profit_limit": D(520), "stop_loss_stop": D(480)}
+    desk.order(SHARE, -5, 520, structure=Structure.OCO, **exits)
+    assert account.held_for_orders(SHARE) == 45  # of two exits one can trade
+
+
+def test_what_is_sold_short_is_held_for_orders_that_buy():
+    desk = Desk({SHARE: (-100, 490)})
+    desk.order(SHARE, 30, 490)
+    desk.order(SHARE, -20, 510)
+    assert desk.account.held_for_orders(SHARE) == 30
+
+
+def test_shares_are_free_that_neither_orders_nor_sold_calls_need():
+    desk = Desk({SHARE: (500, 490), CALL: (-1, 9), PUT: (-1, 8)})
+    account = desk.account
+    assert account.free_shares("SPY") == 400
+    assert account.free_shares("QQQ") == 0
+    desk.order(SHARE, -50, 510)
+    desk.order(PUT, 1, 5)
+    assert account.free_shares("SPY") == 350
+    desk.order(CALL, -1, 12)
+    assert account.free_shares("SPY") == 250
+    bought = Desk({SHARE: (100, 490), CALL: (3, 9)}).account
+    assert bought.free_shares("SPY") == 100
+    assert Desk({SHARE: (-100, 490)}).account.free_shares("SPY") == 0
+
+
+def test_the_quick_bound_counts_cash_less_what_is_sold_and_reserved():
+    assert Desk().account.free_bound() == 100_000
+    assert Desk({SHARE: (100, 490), CALL: (2, 9)}).account.free_bound() == 100_000
+    assert Desk({SHARE: (-100, 490)}).account.free_bound() == 100_000 - 100 * (500 + 250)
+    assert Desk({CALL: (-1, 9)}).account.free_bound() is None
+    desk = Desk()
+    desk.order(SHARE, 10, 490)
+    desk.order(CALL, 2, 5)
+    assert desk.account.free_bound() == 100_000 - 4_900 - 1_000
+
+
+def test_open_orders_reserve_what_they_may_still_use():
+    desk = Desk({SHARE: (100, 490)})
+    account = desk.account
+    assert account.reserved() == (0, 0)
+    desk.order(SHARE, 10, 490)
+    assert account.reserved() == (4_900, 0)
+    desk.order(SHARE, -60, 510)  # lowers the holding
+    assert account.reserved() == (4_900, 0)
+    desk.order(CALL, 2, 5)
+    assert account.reserved() == (4_900, 1_000)
+    desk.order(SHARE, 20, 480)
+    assert account.reserved() == (4_900 + 9_600, 1_000)
+
+
+def test_an_order_through_flat_reserves_what_lies_beyond():
+    desk = Desk({SHARE: (-25, 490)})
+    desk.order(SHARE, 25, 400)
+    assert desk.account.reserved() == (0, 0)
+    desk.account.book(SHARE, D(15), D(500), D(-7_500))
+    assert desk.account.reserved() == (15 * 400, 0)
+
+
+def test_the_values_of_an_account_are_at_its_marks():
+    account = Desk({SHARE: (100, 490), CALL: (2, 9), PUT: (-1, 7)}, shortable=frozenset({"SPY"})).account
+    assert account.long_shares() == 50_000
+    assert Desk({SHARE: (-1, 490), CALL: (2, 9)}).account.long_shares() == 0
+    assert [(one.quantity, one.price) for one in account.valued()] == [(100, 500), (2, 9), (-1, 8)]
+    assert (account.spot("SPY"), account.spot("QQQ")) == (500, 0)
+    assert (account.quantity_of(SYMBOLS[PUT]), account.quantity_of("QQQ"), account.quantity_of("SPY")) == (
+        -1,
+        0,
+        100,
+    )
+    assert (account.may_short("SPY"), account.may_short("QQQ")) == (True, False)
+    assert Desk().account.may_short("QQQ") is True
+    assert Desk(shorting_enabled=False).account.may_short("SPY") is False
+
+
+def test_orders_that_ended_are_open_no_more():
+    desk = Desk()
+    first, second = desk.order(SHARE, 10, 490), desk.order(SHARE, 10, 480)
+    assert [one.order_id for one in desk.account.open_orders()] == [first.order_id, second.order_id]
+    desk.broker.cancel(desk.account.name, first.order_id)
+    assert desk.account.open_orders() == [second]
+    assert (first.status, first.canceled_ns, first.updated_ns) == (Status.CANCELED, T, T)
+    second.status = Status.EXPIRED
+    assert desk.account.open_orders() == []
+    assert desk.account.unended == {}
+
+
+# the ledger -----------------------------------------------------------------------------------------
+
+
+def test_a_trade_is_written_with_its_cash_and_its_fee():
+    desk = Desk()
+    desk.order(CALL, 2)
+    desk.order(SHARE, -10)
+    lines = [
+        (one.kind, one.symbol, one.quantity, one.price, one.net_amount) for one in desk.account.activities
+    ]
+    assert lines == [
+        ("FILL", SYMBOLS[CALL], 2, D("9.5"), -1_900),
+        ("FEE", SYMBOLS[CALL], 0, 0, -1),
+        ("FILL", "SPY", -10, D("499.5"), 4_995),
+        ("FEE", "SPY", 0, 0, D("-0.1")),
+    ]
+    assert desk.account.cash == 100_000 - 1_901 + D("4994.9")
+    call, share = desk.account.executions
+    assert (call.execution_id, call.quantity, call.cumulative, call.leaves) == ("x1", 2, 2, 0)
+    assert (share.execution_id, share.price, share.fee, share.ts_ns) == ("x2", D("499.5"), D("0.1"), T)
+    assert desk.account.activities[0].activity_id == f"{T // 10**6:017d}::a1"
+    free = Desk(fees=FeeSchedule())
+    free.order(CALL, 1)
+    assert [one.kind for one in free.account.activities] == ["FILL"]
+
+
+def test_parts_of_a_share_are_paid_to_the_millionth():
+    desk = Desk(fees=FeeSchedule())
+    desk.order(SHARE, D("0.1234567"))
+    assert desk.account.cash == 100_000 - D("61.790078")
+
+
+@pytest.mark.parametrize(
+    ("cause", "units", "price", "cash", "line"),
+    [
+        (ChangeCause.DIVIDEND, 0, 0, 50, ("DIV", 100, D("0.5"), 50)),
+        (ChangeCause.DELIVERY, 10, 400, -4_000, ("OPTRD", 10, 400, -4_000)),
+        (ChangeCause.EXERCISE, -1, 400, 0, ("OPEXC", -1, 0, 0)),
+        (ChangeCause.CORPORATE_ACTION, 100, 0, 0, ("REORG", 100, 0, 0)),
+    ],
+)
+def test_a_change_is_written_as_the_venue_would_show_it(cause, units, price, cash, line):
+    desk = Desk({SHARE: (100, 490)})
+    change = changed(SHARE, cause, units, price, cash)
+    desk.ledger.change(desk.account, [change])
+    (written,) = desk.account.activities
+    assert (written.kind, written.quantity, written.price, written.net_amount) == line
+    assert (written.symbol, written.account, written.ts_ns) == ("SPY", "account", T)
+    booked = desk.ledger.updates[-1]
+    assert (booked.account, booked.change) == ("account", change)
+
+
+def test_timers_run_in_their_order_and_move_the_clock_forward_only():
+    ledger = Desk().ledger
+    ran = []
+    for at_ns, name in ((T + 5, "b"), (T + 5, "c"), (T + 1, "a"), (T + 9, "d"), (T - 50, "late")):
+        ledger.at(at_ns, lambda name=name: ran.append((name, ledger.now_ns - T)))
+    ledger.run_timers(T + 8)
+    assert ran == [("late", 0), ("a", 1), ("b", 5), ("c", 5)]
+    assert (ledger.now_ns, len(ledger.timers)) == (T + 8, 1)
+    ledger.run_timers(T)
+    assert ledger.now_ns == T + 8
+    ledger.run_timers(T + 9)
+    assert ran[-1] == ("d", 9)
+
+
+def test_updates_are_numbered_and_keep_the_order_as_it_was():
+    desk = Desk()
+    order = desk.order(SHARE, 10, 490)
+    desk.broker.cancel(desk.account.name, order.order_id)
+    updates = [one for one in desk.ledger.updates if one.order.order_id == order.order_id]
+    assert [(one.event, one.order.status) for one in updates] == [
+        ("new", Status.NEW),
+        ("canceled", Status.CANCELED),
+    ]
+    assert [one.number for one in updates] == [1, 2]
+    assert updates[0].order is not order
+
+
+def test_ids_are_counted_or_follow_from_a_seed():
+    ids = counted_ids()
+    assert (ids.order(), ids.order(), ids.client(), ids.execution(), ids.activity()) == (
+        "sim-1",
+        "sim-2",
+        "client-1",
+        "x1",
+        "a1",
+    )
+    first, same, other = uuid_ids("s"), uuid_ids("s"), uuid_ids("t")
+    made = [first.order(), first.order(), first.execution()]
+    assert made == [same.order(), same.order(), same.execution()]
+    assert len({*made, other.order()}) == 4
+    assert {(len(one), one[14]) for one in made} == {(36, "4")}
+
+
+def test_an_option_is_worth_its_payoff_at_least_where_its_quote_lies_below():
+    desk = Desk()
+    ledger = desk.ledger
+    assert (ledger.mark(SHARE), ledger.mark(CALL)) == (500, 9)
+    desk.broker.on_quote(quote(SHARE, T + 1, 519.5, 520.5))
+    assert ledger.mark(CALL) == D("19.5")  # quoted at 9.5, and in the money by so much at the bid
+    desk.broker.on_quote(quote(CALL, T + 2, 20.5, 21.5))
+    assert ledger.mark(CALL) == 21
+    assert Desk(book=straddle_book(500)).ledger.latest(99) is None
+
+
+def test_an_option_that_was_not_quoted_since_the_open_is_valued_at_its_last_volatility():
+    desk = Desk({CALL: (1, 9)})
+    ledger = desk.ledger
+    ledger.keep_vols()
+    assert list(ledger.last_vols) == [CALL]
+    assert 0.1 < ledger.last_vols[CALL] < 0.5
+    ledger.session_open_ns = T + 5
+    assert ledger.mark(CALL) == 9  # nor was its underlying
+    desk.broker.on_quote(quote(SHARE, T + 6, 504.5, 505.5))
+    assert 11 < ledger.mark(CALL) < 13
+    ledger.last_vols.clear()
+    ledger.keep_vols()
+    assert ledger.last_vols == {}  # of a quote of the session before none is kept
