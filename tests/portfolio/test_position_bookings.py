@@ -194,6 +194,22 @@ def test_a_split_changes_units_and_lots_and_no_cost(two):
     assert two.scalps[0].realized == two.positions[0].realized == 200
 
 
+def test_shares_that_came_for_nothing_are_a_lot_of_their_own(two):
+    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.TRANSFER, D(10), D(0), D(0), "t"))
+    assert (two.quantity(0), two.positions[0].average_price, two.positions[0].income) == (20, 50, 0)
+    two.book(InstrumentId(0), D(-10), D(60), "b")
+    assert two.scalps[0].realized == -400  # the lot at 100 goes first
+    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.MANUAL_TRADE, D(-5), D(30), D(150), "m"))
+    assert two.scalps[0].realized == -250
+
+
+def test_a_split_of_shares_that_are_gone_leaves_no_lot(two):
+    two.book(InstrumentId(0), D(-10), D(100), "b")
+    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.CORPORATE_ACTION, D(4), D(0), D(0), "s"))
+    two.book(InstrumentId(0), D(-4), D(10), "c")
+    assert two.scalps[0].realized == 40
+
+
 def test_a_booking_is_known_by_its_reference_until_it_is_taken_back(two):
     assert two.booking("a") == (0, 10, 100, 0)
     assert two.applied("a") == {"a"}
