@@ -61,14 +61,14 @@ class TapeHours:
         for session in self._sessions:
             if session.open_ns > now_ns:
                 return session.open_ns
-        return next_session(to_new_york(now_ns).date()).open_ns
+        return ExchangeHours().next_open_ns(now_ns)
 
     def next_close_ns(self, now_ns: int) -> int:
-        """Return the next close."""
+        """Return the next close: of the tape, or of the calendar when the tape is over."""
         for session in self._sessions:
             if session.close_ns > now_ns:
                 return session.close_ns
-        return next_session(to_new_york(now_ns).date()).close_ns
+        return ExchangeHours().next_close_ns(now_ns)
 
     def next_boundary_ns(self, now_ns: int) -> int:
         """Return the next opening or close of the tape; never after its last session."""

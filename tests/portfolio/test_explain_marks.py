@@ -1,0 +1,265 @@
+"""The marks of the P&L explain: what each shows, what counts as overnight, and the lines under the parts."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import at, model_price, quote
+from scalpdesk.core.events import DividendEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, SATOSHI
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.instruments.sessions import next_session, session_on
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.explain import (
+    DETAILS,
+    PARTS,
+    PnlExplain,
+    explain_lines,
+    parts_in_cents,
+    unexplained,
+)
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.positions import Account, PositionManager
+
+D = Decimal
+NOON = at("12:00")
+S = NANOS_PER_SECOND
+SESSION = session_on(DAY)
+MORNING = next_session(SESSION.day).open_ns
+
+
+class Desk:
+    """A ledger, a market and its explain, by hand."""
+
+    def __init__(self, instruments=None, cash="100000"):
+        self.instruments = instruments or straddle_book()
+        self.state = MarketState(self.instruments)
+        self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), flat_rate=0.0)
+        self.account, self.positions = Account(D(cash)), PositionManager(self.instruments)
+        self.explain = PnlExplain(self.instruments, self.state, self.engine, self.account, self.positions, 0)
+        self.count = 0
+
+    def quote(self, number, mid, at_ns=NOON, half=0.01):
+        self.state.apply_quote(quote(number, at_ns, mid - half, mid + half))
+
+    def trade(self, number, quantity, price, at_ns=NOON, fee="0"):
+        self.explain.mark(at_ns)
+        self.count += 1
+        quantity, price, fee = D(quantity), D(str(price)), D(fee)
+        multiplier = self.instruments[number].multiplier
+        self.positions.book(number, quantity, price, f"x{self.count}", fee=fee)
+        self.account.pay_for(quantity, price, multiplier, fee)
+        self.explain.note_trade(self.state.quotes[number], quantity, multiplier, price, fee)
+        self.explain.rebase(at_ns)
+
+
+@pytest.fixture
+def desk():
+    """Return a desk that holds ten shares, bought at 500.01 with SPY at 500 and a fee of 50 cents."""
+    made = Desk()
+    made.quote(0, 500.0)
+    made.explain.begin(NOON)
+    made.trade(0, 10, 500.01, fee="0.5")
+    return made
+
+
+def changed(parts):
+    return {name: amount for name, amount in parts.items() if amount}
+
+
+def test_a_mark_shows_what_changed_since_the_last_one(desk):
+    mark = desk.explain.mark(NOON)
+    assert (mark.ts_ns, mark.nav, mark.nav_change) == (NOON, D("99999.40"), D("-0.60"))
+    assert changed(mark.parts) == {"spread": D("-0.10"), "fees": D("-0.5")}
+    assert set(mark.parts) == set(PARTS)
+    assert (mark.spot, mark.net_delta_shares) == (500.0, 10.0)
+    assert (mark.gamma_shares_per_usd, mark.theta_usd_per_day, mark.vega_usd_per_point) == (0, 0, 0)
+    assert (mark.implied_vol, mark.gamma_rent, mark.theta_paid) == (0, 0, 0)
+    desk.quote(0, 503.0, NOON + S)
+    later = desk.explain.mark(NOON + S)
+    assert (later.nav, later.nav_change, later.spot) == (D("100029.40"), 30, 503.0)
+    assert changed(later.parts) == {"delta": 30}
+    assert desk.explain.totals == dict.fromkeys(PARTS, D(0)) | {
+        "delta": D(30),
+        "spread": D("-0.10"),
+        "fees": D("-0.5"),
+    }
+    assert (desk.explain.nav, desk.explain.nav_change) == (D("100029.40"), D("29.40"))
+
+
+def test_a_second_mark_of_one_instant_is_none_unless_something_changed(desk):
+    assert desk.explain.mark(NOON) is not None
+    assert desk.explain.mark(NOON) is None
+    assert desk.explain.mark(NOON + 1).nav_change == 0
+    desk.explain.note_trade(None, D(1), 1, D(500), D("0.25"))
+    assert changed(desk.explain.mark(NOON + 1).parts) == {"fees": D("-0.25"), "residual": D("0.25")}
+    assert desk.explain.mark(NOON + 1) is None
+
+
+def test_from_the_close_to_the_first_mark_of_the_morning_counts_as_overnight(desk):
+    desk.explain.mark(SESSION.close_ns, is_anchor=True)
+    before = dict(desk.explain.totals)
+    assert set(desk.explain.overnight.values()) == {D(0)}
+    desk.explain.open_session()
+    desk.quote(0, 510.0, MORNING)
+    desk.explain.note_carry(D(7))
+    desk.account.cash += 7
+    desk.explain.mark(MORNING)
+    night = desk.explain.overnight
+    assert changed(night) == {"delta": 100, "carry": 7}
+    assert desk.explain.totals["delta"] - before["delta"] == 100
+    desk.quote(0, 511.0, MORNING + S)
+    desk.explain.mark(MORNING + S)
+    assert changed(night) == {"delta": 100, "carry": 7}
+    assert desk.explain.totals["delta"] == before["delta"] + 110
+    lines = explain_lines(desk.explain)
+    assert (lines["overnight"]["delta"], lines["intraday"]["delta"]) == ("100.00", "10.00")
+    assert (lines["overnight"]["carry"], lines["intraday"]["spread"]) == ("7.00", "-0.10")
+
+
+def test_a_night_without_a_holding_is_none():
+    desk = Desk()
+    desk.explain.begin(NOON)
+    desk.explain.open_session()
+    desk.account.cash += 5
+    desk.explain.mark(MORNING)
+    assert set(desk.explain.overnight.values()) == {D(0)}
+    assert desk.explain.totals["residual"] == 5
+
+
+def test_a_mark_before_the_first_quote_has_no_spot():
+    desk = Desk()
+    desk.explain.begin(NOON)
+    mark = desk.explain.mark(NOON + S)
+    assert (mark.spot, mark.nav, mark.net_delta_shares) == (0.0, 100_000, 0.0)
+    assert set(mark.parts.values()) == {D(0)}
+
+
+def test_the_greeks_of_a_mark_are_those_of_the_whole_book():
+    desk = Desk()
+    desk.quote(0, 500.0)
+    for number, vol in ((1, 0.20), (2, 0.30)):
+        desk.quote(number, round(model_price(desk.instruments[number], 500.0, vol, NOON), 2))
+    desk.explain.begin(NOON)
+    desk.trade(0, -30, 500)
+    desk.trade(1, 2, desk.state.mark(1))
+    desk.trade(2, -1, desk.state.mark(2))
+    mark = desk.explain.mark(NOON + 1)
+    call, put = (desk.engine.value(number, NOON + 1) for number in (1, 2))
+    ours = [(200.0, call.greeks), (-100.0, put.greeks)]
+    assert mark.net_delta_shares == pytest.approx(-30 + sum(n * one.delta for n, one in ours))
+    assert mark.gamma_shares_per_usd == pytest.approx(sum(n * one.gamma for n, one in ours))
+    assert mark.theta_usd_per_day == pytest.approx(sum(n * one.theta for n, one in ours) / 365.0)
+    assert mark.vega_usd_per_point == pytest.approx(sum(n * one.vega for n, one in ours) / 100.0)
+    assert mark.implied_vol == pytest.approx((2 * call.vol + put.vol) / 3.0)
+    assert mark.nav == desk.explain.current_nav() == pytest.approx(D(100_000), abs=D(1))
+
+
+def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
+    desk.explain.mark(NOON)
+    high = desk.explain.high_water
+    desk.account.cash += 1_000
+    desk.explain.note_transfer(D(1_000))
+    assert (desk.explain.nav_change, desk.explain.high_water) == (D("-0.60"), high + 1_000)
+    mark = desk.explain.mark(NOON + S)
+    assert (mark.nav_change, mark.nav) == (0, D("100999.40"))
+    desk.quote(0, 510.0, NOON + 2 * S)
+    desk.explain.mark(NOON + 2 * S)
+    assert desk.explain.high_water == desk.explain.nav == D("101099.40")
+    desk.quote(0, 400.0, NOON + 3 * S)
+    desk.explain.mark(NOON + 3 * S)
+    assert desk.explain.high_water == D("101099.40")
+
+
+def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
+    desk.state.apply_dividend(DividendEvent(0, NOON, NOON, NOON + S, D("0.5")))
+    desk.explain.rebase(NOON)
+    desk.explain.mark(NOON)
+    desk.quote(0, 499.5, NOON + S)
+    desk.explain.note_carry(D(5))
+    desk.account.cash += 5
+    mark = desk.explain.mark(NOON + S)
+    assert (mark.nav_change, changed(mark.parts)) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "spread", "slippage"),
+    [
+        (10, "500.10", "-1", "0"),
+        (10, "500.15", "-1", "-0.5"),
+        (10, "500.04", "-0.4", "0"),
+        (10, "500.00", "0", "0"),
+        (10, "499.95", "0", "0.5"),
+        (-10, "499.90", "-1", "0"),
+        (-10, "500.05", "0", "0.5"),
+    ],
+)
+def test_a_trade_costs_half_the_spread_and_beyond_it_slips(quantity, price, spread, slippage):
+    desk = Desk()
+    desk.quote(0, 500.0, half=0.1)
+    desk.explain.begin(NOON)
+    desk.trade(0, quantity, price)
+    parts = desk.explain.mark(NOON + S).parts
+    assert (parts["spread"], parts["slippage"], parts["residual"]) == (D(spread), D(slippage), 0)
+
+
+def test_the_parts_are_rounded_so_that_they_sum_to_the_total():
+    rounded = parts_in_cents({"delta": D("0.005"), "fees": D("-0.014"), "residual": D("0.009")}, D("0.004"))
+    assert rounded["total"] == 0
+    assert sum(amount for name, amount in rounded.items() if name != "total") == 0
+    assert rounded["fees"] == D("-0.01")
+    coin = parts_in_cents({"delta": D("0.000000016"), "residual": D(0)}, D("0.000000016"), SATOSHI)
+    assert (coin["total"], coin["delta"], coin["residual"]) == (D("0.00000002"), D("0.00000002"), 0)
+
+
+@pytest.mark.parametrize(("residual", "flagged"), [("5", False), ("6", True), ("-6", True), ("0", False)])
+def test_a_large_rest_is_flagged(desk, residual, flagged):
+    explain = desk.explain
+    explain.totals = dict.fromkeys(PARTS, D(0)) | {"delta": D(95), "residual": D(residual)}
+    left = unexplained(explain)
+    gross = 95 + abs(D(residual))
+    assert (left["amount"], left["gross"], left["flagged"]) == (f"{D(residual):.2f}", f"{gross:.2f}", flagged)
+    assert left["of_gross"] == round(float(abs(D(residual)) / gross), 6)
+    explain.details["three_way"] = 1.25
+    assert unexplained(explain, 3)["amount"] == f"{D(residual) + D('1.25'):.3f}"
+    explain.totals = dict.fromkeys(PARTS, D(0))
+    explain.details["three_way"] = 0.0
+    assert unexplained(explain) == {"amount": "0.00", "gross": "0.00", "of_gross": 0.0, "flagged": False}
+
+
+def test_the_lines_under_the_parts_are_texts_in_the_accounts_unit(desk):
+    desk.explain.realised_vs_implied = 12.25
+    lines = explain_lines(desk.explain)
+    assert list(lines["details"]) == list(DETAILS)
+    assert set(lines["details"].values()) == {"0.00"}
+    assert lines["realised_against_implied"]["total"] == "12.25"
+    assert set(lines["realised_against_implied"].values()) == {"12.25", 0.0, None}
+
+
+def test_an_account_in_coin_is_explained_to_the_satoshi():
+    desk = Desk(Instruments([perpetual("BTC")]), cash="2")
+    desk.quote(0, 50_000.0, half=0.5)
+    explain = desk.explain
+    assert (explain.unit, explain.nav, explain.high_water) == (SATOSHI, 2, 2)
+    explain.begin(NOON)
+    desk.positions.book(0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
+    desk.account.cash += D(10_000) / D(50_001) - D("0.00001")
+    explain.note_inverse_trade(desk.state.quotes[0], D(1_000), 10, D(50_001), D("0.00001"))
+    explain.rebase(NOON)
+    mark = explain.mark(NOON)
+    # half a dollar of ten thousand at 50,000 is spread, the other half slipped
+    assert float(mark.parts["spread"]) == pytest.approx(-10_000 * 0.5 / 50_000**2, rel=1e-4)
+    assert float(mark.parts["slippage"]) == pytest.approx(-10_000 * 0.5 / 50_000**2, rel=1e-4)
+    assert mark.parts["fees"] == D("-0.00001")
+    assert abs(mark.parts["residual"]) < D("1e-11")
+    assert mark.net_delta_shares == pytest.approx(0.2)
+    desk.quote(0, 50_500.0, NOON + S, half=0.5)
+    moved = explain.mark(NOON + S)
+    assert float(moved.nav_change) == pytest.approx(0.2 - 10_000 / 50_500)
+    bend = -10_000 * 500**2 / 50_000**3
+    assert float(moved.parts["gamma"]) == pytest.approx(bend, abs=1e-12)
+    assert float(moved.parts["delta"]) == pytest.approx(float(moved.nav_change) - bend, abs=1e-10)
+    assert moved.net_delta_shares == pytest.approx(10_000 / 50_500)
