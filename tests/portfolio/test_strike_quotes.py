@@ -120,6 +120,23 @@ def test_a_quote_too_wide_for_its_vega_is_no_measurement(chain, vega, measured):
     assert (chain.vols.value(option("C", 500), NOON) is not None) is measured
 
 
+def test_a_narrow_quote_is_a_measurement_at_any_vega(chain):
+    chain.vega = 0.2
+    chain.quote(0, 500.0, half=0.01)
+    chain.quote(chain.number(500), 20.0, half=0.005)
+    assert chain.vols.value(option("C", 500), NOON).deviation == pytest.approx(0.01 / math.sqrt(12.0) / 0.2)
+
+
+def test_an_option_that_is_not_listed_lends_no_quote_to_the_smile():
+    book = straddle_book(485, 490)
+    book.add(option("P", 510))
+    book.add(option("C", 480))
+    chain = Chain(book=book)
+    chain.all()
+    assert chain.smile().strikes == 2  # the puts below the money; of 510 the call is missing, of 480 the put
+    assert chain.legs.strike.tolist() == [485, 490]
+
+
 def test_an_older_quote_than_the_last_one_changes_nothing(chain):
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(500), 20.0, 5)

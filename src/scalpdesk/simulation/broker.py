@@ -343,7 +343,7 @@ class Broker:
         )
         return self.submit(account_name, request)
 
-    def force(self, account_name: str, request: OrderRequest) -> BrokerOrder:
+    def force(self, account_name: str, request: OrderRequest) -> None:
         """Send an order of the broker's own: none of the account's rules applies."""
         ledger = self.ledger
         number = ledger.instruments.id_of(request.symbol)
@@ -356,7 +356,6 @@ class Broker:
         )
         ledger.emit(order, "pending_new")
         self.activate(order)
-        return order
 
     # effects ----------------------------------------------------------------------------------------
 

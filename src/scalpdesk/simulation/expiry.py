@@ -17,7 +17,7 @@ from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, t
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.order_entry import BROAD_FUNDS
-from scalpdesk.simulation.orders import BrokerOrder, Cause, OrderRequest, Refused, Status
+from scalpdesk.simulation.orders import Cause, OrderRequest, Refused, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
 
@@ -140,7 +140,7 @@ class ExpiryProcessor:
     """
 
     def __init__(
-        self, ledger: Ledger, force: Callable[[str, OrderRequest], BrokerOrder], *, liquidates: bool
+        self, ledger: Ledger, force: Callable[[str, OrderRequest], None], *, liquidates: bool
     ) -> None:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
         self._ledger = ledger

@@ -103,14 +103,10 @@ class TrackedOrder:
         """Return what is not covered from zero to ``upto``, in order."""
         holes = []
         at = ZERO
-        for span in self.cover:
-            if span.start >= upto:
-                break
-            if span.start > at:
-                holes.append(Span(at, span.start))
-            at = max(at, span.end)
-        if at < upto:
-            holes.append(Span(at, upto))
+        for start, end in (*self.cover, Span(upto, upto)):
+            if at < min(start, upto):
+                holes.append(Span(at, min(start, upto)))
+            at = max(at, end)
         return holes
 
     def is_uncovered(self, span: Span) -> bool:
