@@ -327,6 +327,7 @@ def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_ve
     venue.run(lambda: venue.path.on_change(note))
     (fill,) = venue.said()
     assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+    assert change(venue, [trade(1, 40)]) == []  # booked under the order's first name
     venue.answers[OPEN_ORDERS] = [state(65, 100, price=90_001.0)]
     venue.answers[TRADES_OF] = []
     (shown,) = venue.run(venue.path.open_orders)
