@@ -438,3 +438,14 @@ def test_a_coin_account_pays_options_in_full_and_refuses_in_coin(coin_account):
     assert model.need(held, [Holding(CALL, D(-2), D("0.12"))]) == 0
     assert model.refusal(held, [Holding(CALL, D(-1), D("0.12"))]) is None
     assert model.refusal(held, [Holding(CALL, D(1), D("0.12"))]).facts["buying_power"] == "0.00000000"
+
+
+def test_open_orders_in_shares_take_a_quarter_by_day_and_half_overnight(order):
+    made = account()
+    made.connection.send(order(quantity=100, limit="400"), 2)
+    figures = MODEL.figures(made)
+    assert (figures.buying_power, figures.overnight_buying_power) == (4 * 90_000, 2 * 80_000)
+    assert figures.options_buying_power == 80_000
+    settled = account(multiplier=1)
+    settled.connection.send(order(quantity=100, limit="400"), 2)
+    assert MODEL.figures(settled).buying_power == 60_000
