@@ -640,6 +640,23 @@ def test_the_venues_own_count_of_requests_is_believed():
     assert made.gateway._budget.left(int(made.loop.time() * 1e9)) == 100
 
 
+def test_a_question_waits_until_the_budget_allows_it():
+    clock = {
+        "timestamp": samples.AT_TEXT,
+        "is_open": True,
+        "next_open": "2026-11-23T09:30:00-05:00",
+        "next_close": "2026-11-20T16:00:00-05:00",
+    }
+    made = talk({"GET /v2/clock": (200, clock)}, requests_per_minute=60)
+    while made.gateway._budget.take(Urgency.CANCEL, 0):
+        pass
+    waits = made.gateway._budget.wait_ns(Urgency.QUERY, 0) / 1e9
+    assert made.run(made.gateway._queries.clock).is_open
+    assert made.loop.time() == pytest.approx(waits, abs=0.5)
+    assert waits > 10.0
+    assert made.venue.count("GET /v2/clock") == 1
+
+
 # what closes -------------------------------------------------------------------------------------------
 
 
