@@ -640,6 +640,15 @@ def test_the_venues_own_count_of_requests_is_believed():
     assert made.gateway._budget.left(int(made.loop.time() * 1e9)) == 100
 
 
+def test_an_open_order_is_shown_with_its_number_where_the_run_knows_the_symbol():
+    made = talk({})
+    known = read_order(samples.as_json(samples.order()))
+    foreign = read_order(samples.as_json(samples.order(symbol="GME", id="v2", limit_price="5")))
+    (first,), (second,) = (tuple(made.gateway._reports.shown(one)) for one in (known, foreign))
+    assert (first.symbol, first.instrument_id, first.parent_id) == (samples.STOCK, SHARE, "")
+    assert (second.symbol, second.instrument_id, second.limit_price) == ("GME", None, 5)
+
+
 def test_a_question_waits_until_the_budget_allows_it():
     clock = {
         "timestamp": samples.AT_TEXT,

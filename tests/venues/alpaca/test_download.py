@@ -14,7 +14,7 @@ from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.datasets.manifests import read_manifest
-from scalpdesk.venues.alpaca.history import AlpacaHistory, _bars, _dividend
+from scalpdesk.venues.alpaca.history import AlpacaHistory, _answer, _bars, _dividend
 
 pytest.importorskip("alpaca")
 BAR = {"t": "2026-11-20T14:30:00Z", "o": 1.0, "h": 2.0, "l": 0.5, "c": 1.5, "v": 10}
@@ -127,3 +127,11 @@ def test_a_download_needs_keys_and_days_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRADING_API_SECRET", "s")
     assert main([*words, "--end", "2026-01-05"]) == 2
     assert "the last day lies before the first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("found", [[], None, "x"])
+def test_a_history_that_is_no_table_is_refused_with_its_kind(found):
+    assert _answer(dict) == {}
+    with pytest.raises(DataError, match="not of its form") as caught:
+        _answer(lambda: found)
+    assert caught.value.value == type(found).__name__
