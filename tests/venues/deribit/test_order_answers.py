@@ -7,6 +7,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.scripted_venue import Key
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -34,7 +35,7 @@ from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.gateway import build_gateway, exchange_urls, socket_url
 from scalpdesk.venues.deribit.orders import OrderPath
 from scalpdesk.venues.deribit.queries import AccountAndMarket
-from scalpdesk.venues.deribit.rpc import Disconnected
+from scalpdesk.venues.deribit.rpc import Disconnected, KeysRefused
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -831,3 +832,84 @@ def test_without_an_address_the_arming_decides_between_live_and_test():
     token = LiveToken("acc", "ab" * 32, 1, "me")
     assert socket_url(None, None) == "wss://test.deribit.com/ws/api/v2"
     assert socket_url(None, token) == "wss://www.deribit.com/ws/api/v2"
+
+
+# connecting ----------------------------------------------------------------------------------------------
+
+SUMMARY = {"currency": "BTC", "equity": 2.0, "available_funds": 2.0, "maintenance_margin": 0.0, "id": 5}
+
+
+class Answering(Line):
+    """A line that comes up, or does not, and answers by method."""
+
+    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None):
+        super().__init__(name, done)
+        self.fault, self.now_ms, self.subscribing = fault, now_ms, subscribing
+
+    async def start(self):
+        self.done.append(f"{self.name} started")
+        if self.fault is not None:
+            raise self.fault
+
+    async def subscribe(self, channels):
+        self.done.append(channels)
+        if self.subscribing is not None:
+            raise self.subscribing
+
+    async def request(self, method, params, timeout_seconds=None):
+        del params, timeout_seconds
+        answers = {"public/get_time": self.now_ms, "private/get_account_summary": SUMMARY}
+        return answers.get(method, [])
+
+
+def connecting(data_only=False, **how):
+    setup = VenueSetup(
+        instruments=Instruments([perpetual("BTC")]),
+        clock=ManualClock(NOW_MS * 10**6),
+        key=Key("k"),
+        secret=Key("s"),
+        currency="BTC",
+        data_only=data_only,
+    )
+    made, done = build_gateway(setup), []
+    made._orders, made._quotes = Answering("orders", done, **how), Line("quotes", done)
+    made._queries._connection = made._orders
+    return made, done
+
+
+@pytest.mark.parametrize("data_only", [False, True])
+def test_a_gateway_listens_to_the_account_unless_it_is_for_data_alone(data_only):
+    made, done = connecting(data_only)
+    known = KnownOrder(order("sd-1"), venue_order_id="BTC-1")
+    account = asyncio.run(made.connect([known]))
+    assert (account.account_id, account.equity) == ("5", 2)
+    assert done == ["orders started"] + ([] if data_only else [["user.changes.any.BTC.raw"]])
+    assert made._order_path.is_open is not data_only
+    assert list(made._order_path.tracker.orders) == ["sd-1"]
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "what"),
+    [
+        ({"fault": KeysRefused("invalid")}, ConfigError, "does not accept these keys"),
+        ({"fault": TimeoutError()}, RetryError, "the connection does not come up"),
+        ({"now_ms": NOW_MS + 1_001}, ConfigError, "the clock of this machine is off"),
+        ({"now_ms": NOW_MS - 1_001}, ConfigError, "the clock of this machine is off"),
+        ({"subscribing": TimeoutError()}, RetryError, "the account's channel does not come up"),
+    ],
+)
+def test_a_gateway_that_cannot_connect_says_why_and_closes_its_lines(how, error, what):
+    made, done = connecting(**how)
+    with pytest.raises(error, match=what) as caught:
+        asyncio.run(made.connect())
+    assert done[-2:] == ["quotes closed", "orders closed"]
+    assert made._order_path.is_open is False
+    if "now_ms" in how:
+        assert caught.value.value == f"{NOW_MS - how['now_ms']} ms from the venue's"
+
+
+@pytest.mark.parametrize("off_ms", [1_000, -1_000])
+def test_a_second_between_the_clocks_is_allowed_and_known(off_ms):
+    made, _ = connecting(now_ms=NOW_MS + off_ms)
+    asyncio.run(made.connect())
+    assert made._queries.ahead_ms == off_ms
