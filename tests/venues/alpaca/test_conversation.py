@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.venues.alpaca.account_messages import CLOCK
 from scalpdesk.venues.alpaca.order_messages import read_order
 from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
@@ -650,20 +651,22 @@ def test_an_open_order_is_shown_with_its_number_where_the_run_knows_the_symbol()
 
 
 def test_a_question_waits_until_the_budget_allows_it():
-    clock = {
-        "timestamp": samples.AT_TEXT,
-        "is_open": True,
-        "next_open": "2026-11-23T09:30:00-05:00",
-        "next_close": "2026-11-20T16:00:00-05:00",
-    }
-    made = talk({"GET /v2/clock": (200, clock)}, requests_per_minute=60)
+    made = talk({"GET /v2/clock": (200, {})}, requests_per_minute=60)
     while made.gateway._budget.take(Urgency.CANCEL, 0):
         pass
-    waits = made.gateway._budget.wait_ns(Urgency.QUERY, 0) / 1e9
-    assert made.run(made.gateway._queries.clock).is_open
+    client, naps = made.gateway._queries._trading, []
+    waits, pause = made.gateway._budget.wait_ns(Urgency.QUERY, 0) / 1e9, client.pause
+
+    async def counted(urgency):
+        naps.append(urgency)
+        await pause(urgency)
+
+    client.pause = counted
+    assert made.run(lambda: client.ask(CLOCK, Urgency.QUERY)).status == 200
     assert made.loop.time() == pytest.approx(waits, abs=0.5)
     assert waits > 10.0
-    assert made.venue.count("GET /v2/clock") == 1
+    assert set(naps) == {Urgency.QUERY}
+    assert len(naps) <= 3  # it sleeps, and does not turn round and round
 
 
 # what closes -------------------------------------------------------------------------------------------

@@ -508,3 +508,7 @@ def test_a_chain_that_cannot_be_followed_or_asked_is_noted_and_gone_on_with():
     found, _, made, _ = chains(times, subscribe_error=TimeoutError(), count=2)
     assert found == [[], []]
     assert made.notices == ["not subscribed: TimeoutError()", "no answer: gone"]
+
+
+def test_the_lengths_of_bars_have_the_venues_names_and_their_seconds():
+    assert history.RESOLUTIONS == {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}
