@@ -5,10 +5,12 @@
 """
 
 import asyncio
+import copy
 import json
 import threading
 import urllib.request
 from datetime import date, time
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -32,7 +34,14 @@ def start_ns() -> int:
 
 
 def generated(*symbols: str, step_ms: int = 1_000) -> GeneratedSource:
-    return GeneratedSource(symbols or ("SPY", "NVDA"), start_ns(), seed=3, step_ms=step_ms)
+    source = _listed(symbols or ("SPY", "NVDA"), step_ms)
+    # thousands of contracts, which nobody can change, are made and named once
+    return copy.deepcopy(source, {id(one): one for one in source.instruments})
+
+
+@cache
+def _listed(symbols: tuple[str, ...], step_ms: int) -> GeneratedSource:
+    return GeneratedSource(symbols, start_ns(), seed=3, step_ms=step_ms)
 
 
 class Bench:

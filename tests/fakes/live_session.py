@@ -1,8 +1,8 @@
 """One session traded by ``scalpdesk run`` at ``scalpdesk exchange``, and what to hold it against.
 
-Each is a process of its own. The exchange goes as fast as the desk reads; its admin tells the truth
-afterwards. The same market, cut to what the desk knew, then goes through a backtest of the same
-configuration.
+Each is a process of its own, forked from this one. The exchange goes as fast as the desk reads; its admin
+tells the truth afterwards. The same market, cut to what the desk knew, then goes through a backtest of the
+same configuration.
 """
 
 import json
@@ -25,6 +25,7 @@ import numpy as np
 
 from fakes.broker import connect
 from fakes.desk import orders as orders_of
+from fakes.forked import Command, ExchangeCommand
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.core.events import (
@@ -75,6 +76,8 @@ class Wanted:
     sessions: int = 1
     venue: str = "alpaca"
     config: Path | None = None
+    as_users_start_it: bool = False
+    """Start the desk in an interpreter of its own instead of a fork."""
 
     @property
     def cash(self) -> Decimal:
@@ -169,20 +172,23 @@ class Played:
         return {one["client_order_id"]: one["status"] for one in self.truth["orders"]}
 
 
+_Desk = Command | subprocess.Popen[bytes]
+
+
 class ExchangeProcess:
     """``scalpdesk exchange`` on the embedded market, standing still until told otherwise."""
 
     def __init__(self, wanted: Wanted) -> None:
         data = "embedded-btc" if wanted.venue == "deribit" else "embedded"
-        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", data]
-        command += ["--underlying", ",".join(wanted.underlyings)]
+        words = ["--data", data, "--underlying", ",".join(wanted.underlyings)]
         if wanted.sessions > 1:
-            command += ["--end", (wanted.day + timedelta(days=wanted.sessions - 1)).isoformat()]
-        command += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
-        command += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(wanted.cash)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
+            words += ["--end", (wanted.day + timedelta(days=wanted.sessions - 1)).isoformat()]
+        words += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
+        words += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(wanted.cash)]
+        if wanted.venue == "alpaca":
+            wanted.market()  # drawn once for this process and its fork
+        self.running = ExchangeCommand(words)
+        ready = self.running.ready
         self.url: str = ready["urls"]["admin"].removesuffix("/admin")
         self.key, self.secret = ready["keys"][wanted.venue]
 
@@ -196,16 +202,13 @@ class ExchangeProcess:
             return json.load(reply)
 
     def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.running.close()
 
 
 def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Played:
     """Trade a session; return when both sides are still."""
     exchange = ExchangeProcess(wanted)
-    desk: subprocess.Popen[bytes] | None = None
+    desk: _Desk | None = None
     try:
         desk = _start_desk(exchange, folder, wanted)
         give_up = time.monotonic() + 300.0
@@ -233,29 +236,30 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Pl
     return Played(wanted, truth, summary, next((folder / "runs").glob(f"*-{wanted.strategy}-*")), seconds)
 
 
-def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", wanted.strategy, "--venue", wanted.venue]
-    command += ["--url", exchange.url, "--exchange-time", "--sessions", str(wanted.sessions)]
+def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> _Desk:
+    words = ["run", wanted.strategy, "--venue", wanted.venue]
+    words += ["--url", exchange.url, "--exchange-time", "--sessions", str(wanted.sessions)]
     on_stop = "hold" if wanted.venue == "deribit" else "leave"  # Deribit cancels what a desk leaves
-    command += ["--on-stop", on_stop, "--no-watchdog", "--json"]
+    words += ["--on-stop", on_stop, "--no-watchdog", "--json"]
     if wanted.venue == "alpaca":
-        command += ["--contracts", str(wanted.contracts)]
+        words += ["--contracts", str(wanted.contracts)]
     if wanted.config is not None:
-        command += ["--config", str(wanted.config)]
+        words += ["--config", str(wanted.config)]
     for override in (*wanted.overrides, f"desk.runs_dir={folder / 'runs'}"):
-        command += ["--set", override]
+        words += ["--set", override]
     environ = os.environ | {
         "TRADING_API_KEY": exchange.key,
         "TRADING_API_SECRET": exchange.secret,
         "XDG_STATE_HOME": str(folder / "state"),
     }
     with (folder / "desk.json").open("wb") as told, (folder / "desk.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=told, stderr=log, env=environ, cwd=folder)
+        if wanted.as_users_start_it:
+            command = [sys.executable, "-m", "scalpdesk.cli.main", *words]
+            return subprocess.Popen(command, stdout=told, stderr=log, env=environ, cwd=folder)
+        return Command(words, stdout=told.fileno(), stderr=log.fileno(), environ=environ, folder=folder)
 
 
-def _until(
-    condition: Any, desk: "subprocess.Popen[bytes]", folder: Path, give_up: float, *, ends: bool = False
-) -> None:
+def _until(condition: Any, desk: _Desk, folder: Path, give_up: float, *, ends: bool = False) -> None:
     """Wait for a condition, or for the desk's end."""
     while not condition():
         if desk.poll() is not None:

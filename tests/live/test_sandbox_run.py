@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.killing import BUSY, Exchange, plan_for, warm_up
+from fakes.forked_exchange import Exchange
+from fakes.killing import BUSY, plan_for, warm_up
 from fakes.live import until
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock

@@ -35,7 +35,7 @@ EARLY = ("entry.not_before=09:31", "hedge.threshold_shares=2.0")
 @pytest.fixture(scope="module")
 def morning(tmp_path_factory):
     """Ten minutes of 5 February 2018: entry and hedges."""
-    wanted = Wanted(minutes=10.0, contracts=12)
+    wanted = Wanted(minutes=10.0, contracts=12, as_users_start_it=True)
     return play(tmp_path_factory.mktemp("morning"), replace(wanted, overrides=(*wanted.overrides, *EARLY)))
 
 

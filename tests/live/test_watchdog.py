@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from fakes.killing import BUSY, Exchange, plan_for, warm_up
+from fakes.forked_exchange import Exchange
+from fakes.killing import BUSY, plan_for, warm_up
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
