@@ -9,6 +9,7 @@ The builders under ``tests/fakes`` are importable as ``fakes``; the folder of te
 ``tests/datasets`` or ``tests/records`` must never be found by the name of an installed package.
 """
 
+import atexit
 import decimal
 import fcntl
 import gc
@@ -69,6 +70,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)
         gc.enable()
 
 
@@ -84,20 +86,27 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.chdir(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def frozen() -> Iterator[list[str]]:
+    """Note what a desk freezes until it lets go; what it lets go would be the collected tests, too."""
+    noted: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "freeze", lambda: noted.append("frozen"))
+        patch.setattr(gc, "unfreeze", noted.clear)
+        yield noted
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
+def nothing_left_behind(empty_folder: Path, frozen: list[str]) -> Iterator[None]:
     """Compare the surroundings after a test with those before it; take back where a command logged to."""
-    before, frozen = _environment(), gc.get_freeze_count()
+    before = _environment()
     with decimal.localcontext(decimal.DefaultContext):  # ccxt sets the rounding of its caller's thread
         yield
     logging.getLogger("scalpdesk").setLevel(logging.NOTSET)
     for handler in [one for one in logging.root.handlers if type(one) is logging.StreamHandler]:
         logging.root.removeHandler(handler)
     assert _environment() == before
-    assert gc.get_freeze_count() <= frozen  # one that was frozen and has ended is not counted any more
-    if gc.get_freeze_count() < frozen // 2:  # a desk that ended in this process let everything go
-        gc.collect()
-        gc.freeze()
+    assert frozen == []
     assert Path.cwd() == empty_folder
     assert list(empty_folder.iterdir()) == []
 

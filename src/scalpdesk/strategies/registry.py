@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -182,10 +184,11 @@ def _spec_of(plug: StrategySpec | StrategyClass) -> StrategySpec:
     return StrategySpec(name=plug.name, config=plug.Config, build=plug)
 
 
-def _own() -> dict[str, str]:
-    """Return the product's strategies: name and module."""
+@cache
+def _own() -> Mapping[str, str]:
+    """Return the product's strategies: name and module; reading settings asks a score of times."""
     modules = (module.name for module in iter_modules(scalpdesk.strategies.__path__))
-    return {_hyphened(module): module for module in modules if module not in NO_STRATEGIES}
+    return MappingProxyType({_hyphened(module): module for module in modules if module not in NO_STRATEGIES})
 
 
 def _aliases(own: Mapping[str, str]) -> dict[str, str]:
