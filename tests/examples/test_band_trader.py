@@ -7,8 +7,11 @@ import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
+
+from fakes.forked import Command
 
 PACKAGE = Path(__file__).resolve().parents[2] / "examples" / "band-trader"
 HALF_DAY = "2018-07-03"
@@ -31,17 +34,45 @@ def installed(tmp_path):
     return [str(site), str(PACKAGE / "src")]
 
 
+def surroundings(path):
+    """The environment of an installed desk with these folders on the path."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("SCALPDESK_", "PYTEST", "COV_"))}
+    env["PYTHONPATH"] = os.pathsep.join([*path, env.get("PYTHONPATH", "")])
+    return env
+
+
 @pytest.fixture
 def desk(tmp_path):
     """Run the command in an empty folder, with these folders on the path."""
 
     def run(path, *words):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("SCALPDESK_", "PYTEST", "COV_"))}
-        env["PYTHONPATH"] = os.pathsep.join([*path, env.get("PYTHONPATH", "")])
+        env = surroundings(path)
         command = [sys.executable, "-m", "scalpdesk.cli.main", *words, "--json"]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def forked_desk(tmp_path):
+    """The same in a fork, where it is a question of settings alone."""
+
+    def run(path, *words):
+        with TemporaryFile() as told, TemporaryFile() as log:
+            command = Command(
+                [*words, "--json"],
+                stdout=told.fileno(),
+                stderr=log.fileno(),
+                environ=surroundings(path),
+                folder=tmp_path,
+                path=tuple(path),
+            )
+            code = command.wait()
+            said, complaints = (stream.seek(0) or stream.read().decode() for stream in (told, log))
+        assert "Traceback" not in complaints, complaints
+        return code, json.loads(said)
 
     return run
 
@@ -65,9 +96,9 @@ def test_it_runs_in_backtest_demo_and_replay_with_the_same_decisions(installed, 
     assert verdict["identical"] is True
 
 
-def test_its_settings_are_a_section_of_the_configuration(installed, desk, tmp_path):
+def test_its_settings_are_a_section_of_the_configuration(installed, forked_desk, tmp_path):
     (tmp_path / "scalpdesk.toml").write_text("[strategies.band-trader]\nshares = 3\n")
-    code, document = desk(installed, "config", "show", "band-trader")
+    code, document = forked_desk(installed, "config", "show", "band-trader")
     assert code == 0
     own = {one["key"].rpartition(".")[2]: one for one in document["values"] if "band-trader" in one["key"]}
     assert (own["shares"]["value"], own["shares"]["source"]) == (3, "scalpdesk.toml:2")
@@ -81,8 +112,8 @@ def test_its_settings_are_a_section_of_the_configuration(installed, desk, tmp_pa
         ("shares=0", "strategies.band-trader.shares", None),
     ],
 )
-def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, desk, setting, where, nearest):
-    code, document = desk(
+def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, forked_desk, setting, where, nearest):
+    code, document = forked_desk(
         installed, "backtest", "band-trader", "--start", HALF_DAY, "--no-journal", "--set", setting
     )
     assert code == 2
@@ -90,7 +121,7 @@ def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, desk, setting,
     assert document["error"].get("nearest") == nearest
 
 
-def test_without_its_package_the_name_is_unknown(desk):
-    code, document = desk([], "backtest", "band-trader", "--start", HALF_DAY, "--no-journal")
+def test_without_its_package_the_name_is_unknown(forked_desk):
+    code, document = forked_desk([], "backtest", "band-trader", "--start", HALF_DAY, "--no-journal")
     assert code == 2
     assert document["error"]["value"] == "'band-trader'"

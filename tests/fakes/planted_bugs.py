@@ -71,6 +71,8 @@ class PlantedBug(NamedTuple):
     changes: Callable[[], list[Change]]
 
 
+LAW_SEEDS = range(40)
+"""Seeds that the tests of the trials run without a bug."""
 MOST_SEEDS = 1_000
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.planted_bugs import MOST_SEEDS, PLANTED_BUGS, planted, seed_that_notices
+from fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, seed_that_notices
 from scalpdesk_testing.schedule import draw_schedule
 from scalpdesk_testing.trial import run_trial
 
@@ -32,7 +32,9 @@ def test_planted_bug_is_caught_at_its_seed_and_nothing_of_it_stays(name):
 
 
 def test_the_seeds_of_the_table_are_clean_without_a_bug():
-    assert {seed for _, seed, _ in TABLE.values() if run_trial(draw_schedule(seed)).violations} == set()
+    others = {seed for _, seed, _ in TABLE.values()} - set(LAW_SEEDS)  # those have a test each
+    assert len(others) >= 10
+    assert {seed for seed in others if run_trial(draw_schedule(seed)).violations} == set()
 
 
 def test_bug_is_put_back_after_a_failure():
