@@ -22,6 +22,7 @@ from datetime import date
 from functools import lru_cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from hypothesis import configuration, settings
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.live import run
 from scalpdesk.marketdata.tape import MarketTape
 
 _KEPT = (
@@ -91,8 +93,10 @@ def frozen() -> Iterator[list[str]]:
     """Note what a desk freezes until it lets go; what it lets go would be the collected tests, too."""
     noted: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "freeze", lambda: noted.append("frozen"))
-        patch.setattr(gc, "unfreeze", noted.clear)
+        noting = SimpleNamespace(
+            collect=gc.collect, freeze=lambda: noted.append("frozen"), unfreeze=noted.clear
+        )
+        patch.setattr(run, "gc", noting)
         yield noted
 
 
