@@ -328,6 +328,13 @@ def test_margin_reduces_and_then_flattens(used, stage):
     assert inner.margin_stage() is None
 
 
+def test_margin_at_a_limit_that_no_float_holds_exactly_has_reached_it():
+    inner = coin_desk({})
+    for used, mode in (("0.6", Mode.REDUCING), ("0.7999", Mode.REDUCING), ("0.8", Mode.FLATTENING)):
+        told_margin(inner, used)
+        assert inner.margin_stage()[0] is mode
+
+
 def test_no_distance_is_known_while_an_option_has_no_price():
     assert coin_desk({1: (-1, "0.1")}, quoted=False).margin_distance() is None
     assert coin_desk({0: (10, "50000"), 2: (-1, "0.1")}, quoted=False).margin_distance() is None

@@ -290,7 +290,7 @@ class Desk:
             (Mode.FLATTENING, limits.flatten_margin_fraction),
             (Mode.REDUCING, limits.reduce_margin_fraction),
         ):
-            if most is not None and used >= most:
+            if most is not None and float(used) >= most:  # a Decimal of 0.8 lies below the float
                 return mode, f"maintenance margin is {used:.0%} of collateral, limit {most:.0%}"
         return None
 
