@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -18,18 +17,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fakes.forked import ExchangeCommand
 from fakes.live import until
 from fakes.live_session import status_of
-from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
-from scalpdesk.instruments.sessions import is_session, to_ns
+from scalpdesk.datasets.embedded import market
+from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import LiveDesk, unfinished_run
 from scalpdesk.live.plan import LivePlan
@@ -66,35 +65,20 @@ PATIENCE_SECONDS = 300.0
 COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
 
 
-def warm_up() -> None:
-    """Import and compile once what every life needs."""
-    for module in (
-        "aiohttp",
-        "scalpdesk.venues.alpaca.gateway",
-        "scalpdesk.venues.deribit.gateway",
-        "scalpdesk.assembly",
-        "scalpdesk.cli.operate",
-    ):
-        import_module(module)
-    is_session(date(2018, 2, 5))
-    pricing.warm_up()
-
-
 class Exchange:
-    """``scalpdesk exchange`` as a process, standing still until told otherwise."""
+    """``scalpdesk exchange`` in a fork of this process, standing still until told otherwise."""
 
     def __init__(
         self, session: str = "2018-02-05", seed: int = 1, *options: str, venue: str = "alpaca"
     ) -> None:
-        data = "embedded-btc" if venue == "deribit" else "embedded"
-        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", data]
-        command += ["--session", session, "--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
+        words = ["--data", "embedded-btc" if venue == "deribit" else "embedded", "--session", session]
+        words += ["--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
+        if venue == "alpaca":  # drawn once for all forks
+            market.reconstruct(date.fromisoformat(session), seed=seed, underlying="SPY")
+        self.running = ExchangeCommand(words)
         self.venue = venue
-        self.url: str = ready["urls"]["admin"].removesuffix("/admin")
-        self.key, self.secret = ready["keys"][venue]
+        self.url: str = self.running.ready["urls"]["admin"].removesuffix("/admin")
+        self.key, self.secret = self.running.ready["keys"][venue]
 
     def get(self, name: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=120) as reply:
@@ -109,8 +93,7 @@ class Exchange:
         self.post("speed", speed=seconds_a_second)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        self.running.close()
 
 
 def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) -> LivePlan:

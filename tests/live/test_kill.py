@@ -13,7 +13,6 @@ from fakes.killing import (
     journaled_names,
     live_and_die,
     plan_for,
-    warm_up,
 )
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.core.errors import JournalError
@@ -107,7 +106,6 @@ def check(exchange, plan, summary):
 
 
 def run(exchange, tmp_path, kills, seed, speed=SPEED):
-    warm_up()
     plan = plan_for(exchange, tmp_path, *(BUSY_IN_COIN if exchange.venue == "deribit" else BUSY))
     exchange.speed(speed)
     lives = live_and_die(plan, tmp_path, kills, np.random.default_rng(seed))

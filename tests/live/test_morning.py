@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakes.killing import plan_for, warm_up
+from fakes.forked import warm_up
+from fakes.killing import plan_for
 from fakes.live import until
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fakes.clock import ManualClock
-from fakes.forked_exchange import Exchange
-from fakes.killing import plan_for
+from fakes.killing import Exchange, plan_for
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock, SystemClock

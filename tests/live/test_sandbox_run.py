@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.forked_exchange import Exchange
-from fakes.killing import BUSY, plan_for, warm_up
+from fakes.killing import BUSY, Exchange, plan_for
 from fakes.live import until
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
@@ -57,7 +56,6 @@ def live(plan, exchange, meanwhile, *, speed=60):
 
 
 def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
-    warm_up()
     answers = {}
 
     async def asked(desk, request):
@@ -93,7 +91,6 @@ def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
 
 
 def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
-    warm_up()
     plan = sandbox_plan(exchange, tmp_path, "simulation.starting_cash=50000")
 
     async def enter(desk):
@@ -124,7 +121,6 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
 
 
 def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
-    warm_up()
     plan = sandbox_plan(exchange, tmp_path, "entry.gate=enforce")
     seen = []
 

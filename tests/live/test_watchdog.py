@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from fakes.forked_exchange import Exchange
-from fakes.killing import BUSY, plan_for, warm_up
+from fakes.killing import BUSY, Exchange, plan_for
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
@@ -131,7 +130,6 @@ RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=3600", "hedge.order_tt
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, watchdog_pid, how):
-    warm_up()
     # every order is filled by half and then rests
     exchange.post("faults", name="partial_fill", times=0, fraction=0.5, seconds=3_600)
     plan = plan_for(exchange, tmp_path, *RESTING)
@@ -153,7 +151,6 @@ def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, watc
 
 @pytest.mark.enable_socket
 def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path, watchdog_pid):
-    warm_up()
     plan = plan_for(exchange, tmp_path, *BUSY)
     pid = fork_guarded_desk(exchange, plan, tmp_path, watchdog_pid, BUSY, flatten=True)
     exchange.speed(60)
