@@ -45,6 +45,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from coverage import CoverageData
+from coverage.exceptions import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("orders", "portfolio", "risk", "simulation", "venues", "live", "engine")
@@ -310,7 +311,12 @@ def measure(folder: str, packages: Sequence[str], tree: Path) -> Measured:
     by_programs: dict[tuple[str, int], set[str]] = {}
     for written in (data_file, *tree.glob(f"{data_file.name}.programs.*")):
         data = CoverageData(str(written))
-        data.read()
+        try:
+            data.read()
+        except DataError:
+            if written == data_file:
+                raise
+            continue  # a program was killed while it wrote
         for path in data.measured_files():
             name = str(Path(path).relative_to(tree))
             for line, contexts in data.contexts_by_lineno(path).items():
