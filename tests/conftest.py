@@ -28,10 +28,11 @@ from typing import Any
 import pytest
 from hypothesis import configuration, settings
 
+os.environ.setdefault("PURE_PYTHON", "1")  # tests look inside, replace methods and count calls
+
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.live import run
 from scalpdesk.marketdata.tape import MarketTape
 
 _KEPT = (
@@ -43,7 +44,6 @@ _KEPT = (
 
 for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
     del os.environ[_name]
-os.environ.setdefault("PURE_PYTHON", "1")  # tests look inside, replace methods and count calls
 
 # an example that takes long says something of the machine, nothing of the law
 settings.register_profile("drawn", deadline=None)
@@ -96,7 +96,7 @@ def frozen() -> Iterator[list[str]]:
         noting = SimpleNamespace(
             collect=gc.collect, freeze=lambda: noted.append("frozen"), unfreeze=noted.clear
         )
-        patch.setattr(run, "gc", noting)
+        patch.setattr("scalpdesk.live.run.gc", noting)
         yield noted
 
 
