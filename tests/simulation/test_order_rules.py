@@ -192,3 +192,12 @@ def test_the_exchanges_hours_are_those_of_its_calendar():
         found = hours.session_at(now_ns), hours.next_open_ns(now_ns), hours.next_close_ns(now_ns)
         assert (*found, hours.next_boundary_ns(now_ns)) == wanted
     assert list(hours.calendar(thursday.day, monday.day)) == [thursday, monday]
+
+
+def test_both_exits_of_a_bracket_for_the_day_end_with_it(venue):
+    entry = submit(venue, **bracket(lifetime=TimeInForce.DAY))
+    ends_ns = max(order.expires_ns for order in entry.legs)
+    venue.broker.close_session(ends_ns - 1)
+    assert [order.is_open for order in entry.legs] == [True, True]
+    venue.broker.close_session(ends_ns)
+    assert [order.status.value for order in (entry, *entry.legs)] == ["filled", "expired", "expired"]
