@@ -115,6 +115,7 @@ class ForkedJudge:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Judge one mutant after the other instead of running the tests."""
+    gc.unfreeze()  # tests/conftest.py has frozen what was collected, and the collector does not list that
     judge = ForkedJudge(session)
     session.config.pluginmanager.register(judge)
     gc.collect()

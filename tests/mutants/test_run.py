@@ -74,13 +74,26 @@ def test_a_positive_number_has_the_sign_1():
 def test_fails_without_a_mutant_too():
     assert sign(2) == 2
 """
+FREEZES = """\
+import gc
+
+def pytest_collection_finish(session):
+    gc.freeze()
+"""
+"""As the conftest of the project's own tests."""
 
 
 def test_a_fork_kills_what_its_tests_see_and_leaves_constants_to_a_process_of_their_own(
     mutants, tmp_path, monkeypatch
 ):
     checkout, scratch = tmp_path / "checkout", tmp_path / "scratch"
-    for name, text in (("src/rules.py", MODULE), ("tests/test_rules.py", TESTS), ("pytest.ini", "[pytest]")):
+    files = {
+        "src/rules.py": MODULE,
+        "tests/test_rules.py": TESTS,
+        "tests/conftest.py": FREEZES,
+        "pytest.ini": "[pytest]",
+    }
+    for name, text in files.items():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(text, "utf-8")
     monkeypatch.setattr(mutants, "ROOT", checkout)
