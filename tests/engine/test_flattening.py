@@ -483,6 +483,19 @@ def test_orders_that_add_to_the_book_are_taken_off_it_before_anything_is_sold(
     assert bool(found.orders) is (bool(lines) and not is_cancelled)
 
 
+def test_an_order_on_its_way_out_holds_up_the_cancel_of_no_other():
+    leaving, doubted, opening = (
+        at_work(name, purpose=Purpose.OPEN, state=state)
+        for name, state in (
+            ("a", OrderState.PENDING_CANCEL),
+            ("b", OrderState.UNKNOWN),
+            ("c", OrderState.WORKING),
+        )
+    )
+    found = step([(1, 1)], [leaving, doubted, opening])
+    assert [cancel.client_order_id for cancel in found.cancels] == ["c"]
+
+
 @pytest.mark.parametrize(
     ("order", "sent"),
     [

@@ -157,6 +157,8 @@ def test_shares_are_free_that_neither_orders_nor_sold_calls_need():
     desk.order(SHARE, -50, 510)
     desk.order(PUT, 1, 5)
     assert account.free_shares("SPY") == 350
+    desk.order(PUT, -1, 12)
+    assert account.free_shares("SPY") == 350
     desk.order(CALL, -1, 12)
     assert account.free_shares("SPY") == 250
     bought = Desk({SHARE: (100, 490), CALL: (3, 9)}).account
