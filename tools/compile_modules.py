@@ -24,6 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements" / "compile.lock"
 LOOKUPS = ROOT / "tools" / "cached_lookups.h"
 """How the compiled modules look up attributes of what is not compiled, and globals."""
+BUILD = ROOT / "tools" / "build_with_mypyc.py"
+"""Generates and compiles, with the build tools."""
+RUN = ROOT / "tools" / "measured_run.py"
+"""Shows the compiler which of the code is executed often."""
 MODULES = [
     "backtesting.runner",
     "engine.admission",
@@ -73,7 +77,7 @@ def main() -> None:
     os.environ["PURE_PYTHON"] = ""
     from scalpdesk.core import compiled
 
-    parts = (Path(__file__), LOCK, LOOKUPS)
+    parts = (Path(__file__), LOCK, LOOKUPS, BUILD, RUN)
     recipe = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
     folder = compiled.compiled_folder()
     if compiled.MODULES.files and (folder / ".recipe").read_text(encoding="ascii") == recipe:
@@ -83,35 +87,39 @@ def main() -> None:
     if missing:
         print(f"no compiled modules: {missing}; the desk runs without")
         return
+    print(f"compiling {len(MODULES)} modules: two to four minutes", flush=True)
     began = time.monotonic()
     stamps = _stamps(compiled.SOURCES)
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch)
         try:
-            _build(made)
+            notes = _build(made)
         except subprocess.CalledProcessError as error:
             tail = "\n".join((error.stdout + error.stderr).splitlines()[-10:])
             print(f"no compiled modules, the desk runs without: {tail}")
             return
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(made / "out", folder)
-    suffix = EXTENSION_SUFFIXES[0]
-    modules = {
-        path.relative_to(folder).as_posix().removesuffix(suffix).replace("/", "."): path.relative_to(
-            folder
-        ).as_posix()
-        for path in folder.rglob(f"*{suffix}")
-    }
-    modules[f"scalpdesk.{STRUCT_BASES}"] = f"scalpdesk/{STRUCT_BASES}.py"
+    modules = modules_in(folder)
     manifest = {
         "sources": str(compiled.SOURCES),
-        "suffix": suffix,
+        "suffix": EXTENSION_SUFFIXES[0],
         "stamps": stamps,
         "modules": modules,
     }
     (folder / ".recipe").write_text(recipe, encoding="ascii")
     (folder / compiled.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    for note in notes:
+        print(note)
     print(f"{len(modules)} compiled modules in {time.monotonic() - began:.0f} s")
+
+
+def modules_in(folder: Path) -> dict[str, str]:
+    """Return the files of what was compiled, relative to its folder, by the name of the module."""
+    suffix = EXTENSION_SUFFIXES[0]
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{suffix}")]
+    modules = {file.removesuffix(suffix).replace("/", "."): file for file in files}
+    return modules | {f"scalpdesk.{STRUCT_BASES}": f"scalpdesk/{STRUCT_BASES}.py"}
 
 
 def _stamps(sources: Path) -> dict[str, list[int]]:
@@ -122,15 +130,21 @@ def _stamps(sources: Path) -> dict[str, list[int]]:
 
 def _missing() -> str:
     """Return what of a C compiler is not here."""
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    compiler = _compiler()
     if shutil.which(compiler) is None:
         return f"{compiler} is not installed"
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return "" if header.exists() else f"{header} is absent"
 
 
-def _build(scratch: Path) -> None:
-    """Compile a copy of the sources into the folder ``out``."""
+def _compiler() -> str:
+    """Return the name of the C compiler that Python was made with."""
+    compiler: str = sysconfig.get_config_var("CC") or "cc"
+    return compiler.split(maxsplit=1)[0]
+
+
+def _build(scratch: Path) -> list[str]:
+    """Compile a copy of the sources into the folder ``out``; return what is to be said of it."""
     shutil.copytree(
         ROOT / "src" / "scalpdesk", scratch / "scalpdesk", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -141,7 +155,7 @@ def _build(scratch: Path) -> None:
         text = _keep_struct_options(source.read_text(encoding="utf-8"), bases)
         source.write_text(_open_to_python(text), encoding="utf-8")
     made = "".join(f"class {name}(msgspec.Struct, {options}): ...\n" for options, name in bases.items())
-    for package in (scratch, scratch / "out"):
+    for package in (scratch, scratch / "measured", scratch / "out"):
         (package / "scalpdesk").mkdir(parents=True, exist_ok=True)
         file = package / "scalpdesk" / f"{STRUCT_BASES}.py"
         file.write_text(f"import msgspec\n\n{made}", encoding="utf-8")
@@ -153,28 +167,27 @@ def _build(scratch: Path) -> None:
         "--no-warn-unused-ignores",
     ]
     # the runtime of mypyc and of each module apart: two processors compile them
-    program = f"""
-import re
-from pathlib import Path
-from mypyc.build import mypycify
-from setuptools import setup
-files = {files}
-modules = mypycify(
-    {options} + files, only_compile_paths=files, opt_level="2", debug_level="0", multi_file=True
-)
-for source in Path("build").rglob("__native*.c"):
-    text = source.read_text(encoding="utf-8")
-    own = re.match(r'(#include .*\\n)+', text)[0]
-    source.write_text(text.replace(own, own + '#include "{LOOKUPS.name}"\\n', 1), encoding="utf-8")
-for module in modules:
-    module.include_dirs.append({str(LOOKUPS.parent)!r})
-setup(name="scalpdesk-compiled", packages=[], ext_modules=modules,
-      script_args=["build_ext", "--build-lib", "out", "-j", "2"])
-"""
+    plan = {
+        "files": files,
+        "options": options,
+        "lookups": str(LOOKUPS),
+        "folder": "out",
+        "measured": {
+            "folder": "measured",
+            "command": [sys.executable, str(RUN), "measured"] if _compiler_learns() else [],
+        },
+    }
+    (scratch / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     environment = {**os.environ, "MYPYPATH": str(scratch)}
-    subprocess.run(
-        [_tools(), "-c", program], cwd=scratch, env=environment, check=True, capture_output=True, text=True
-    )
+    command = [_tools(), BUILD, "plan.json"]
+    done = subprocess.run(command, cwd=scratch, env=environment, check=True, capture_output=True, text=True)
+    return [line for line in done.stdout.splitlines() if line.startswith("note: ")]
+
+
+def _compiler_learns() -> bool:
+    """Tell whether the compiler is gcc, whose flags for a measured run these are."""
+    done = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=False)
+    return "Free Software Foundation" in done.stdout
 
 
 def _keep_struct_options(source: str, bases: dict[str, str]) -> str:
