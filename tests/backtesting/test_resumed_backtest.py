@@ -10,7 +10,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runs import STATE_NAME, resume_backtest, run_backtest
+from scalpdesk.backtesting.runs import STATE_NAME, YOUNG_OBJECTS, resume_backtest, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import JournalError
 from scalpdesk.journal.reader import JournalReader, run_dirs
@@ -38,7 +38,7 @@ def test_a_run_that_fails_leaves_the_garbage_collector_as_it_found_it(settings, 
 
     with pytest.raises(RuntimeError):
         run_backtest(settings, tape, ManualClock(1), seed=1, observer=fail)
-    assert seen == [(*before[:2], 200)]
+    assert seen == [(YOUNG_OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
 
 

@@ -281,7 +281,7 @@ def _carried_on(
 ) -> dict[str, Any]:
     """Run the sessions that are left and close the journal; return the summary."""
     began = time.perf_counter() - seconds_before
-    with _few_full_collections():
+    with _few_collections():
         for now_ns in run.runner.steps():
             if observer is not None:
                 observer(run, now_ns)
@@ -295,20 +295,21 @@ def _carried_on(
     return summary
 
 
-YOUNG_BEFORE_FULL = 200
-"""Collections of younger garbage between two of all objects: some sixty sessions of a run."""
+YOUNG_OBJECTS = 20_000
+"""Objects made, less those gone, before the youngest are looked at; all are after a hundred times as many."""
 
 
 @contextmanager
-def _few_full_collections() -> Iterator[None]:
-    """Spare the garbage collector most of its passes over all objects.
+def _few_collections() -> Iterator[None]:
+    """Spare the garbage collector most of its passes over objects.
 
-    A run over years lists tens of thousands of contracts that stay, and leaves hardly a cycle behind: a
-    twentieth of its time went into looking for some. Nothing is frozen: what was frozen does not count as
-    old, and once it is thawed the collector passes over all of it again and again.
+    A run leaves hardly a cycle behind, and one over years lists tens of thousands of contracts that stay: a
+    twentieth of its time went into looking for some among all objects, and a thirtieth among the youngest.
+    Nothing is frozen: what was frozen does not count as old, and once it is thawed the collector passes over
+    all of it again and again.
     """
     young, middle, full = gc.get_threshold()
-    gc.set_threshold(young, middle, max(full, YOUNG_BEFORE_FULL))
+    gc.set_threshold(max(young, YOUNG_OBJECTS), middle, full)
     try:
         yield
     finally:
