@@ -247,6 +247,18 @@ def test_trades_from_flat_to_flat_count_their_losses_in_a_row():
     assert (trades.losses_in_a_row, trades.start_cash) == (0, 70)
 
 
+def test_a_second_bust_takes_no_later_loss_back():
+    trades = ClosedTrades(D(100))
+    trades.close(D(90))
+    trades.reopen()
+    trades.note(D(-5))
+    trades.note(D(0))
+    trades.reopen()
+    assert (trades.losses_in_a_row, trades.start_cash) == (1, 100)
+    trades.note(D("0.01"))
+    assert trades.losses_in_a_row == 0
+
+
 def test_earnings_are_taken_at_the_mark_and_counted_from_what_they_were():
     state = MarketState(straddle_book())
     state.apply_quote(quote(0, 0, 499.99, 500.01))

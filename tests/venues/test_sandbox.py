@@ -12,6 +12,7 @@ from fakes.clock import ManualClock
 from fakes.instruments import DAY, EXPIRY, straddle_book
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.events import (
+    BarEvent,
     CancelRejected,
     OrderAccepted,
     OrderCancelled,
@@ -208,6 +209,30 @@ def test_a_halt_of_the_data_stops_the_broker_until_it_is_over(halts, fills):
         return sent(made, order(), OPEN_NS)
 
     assert kinds(asyncio.run(scenario())) == [OrderAccepted] + [OrderFilled] * fills
+
+
+def test_a_halt_and_its_end_reach_the_desk_in_their_place_among_the_quotes():
+    items = [
+        TradingHalt(SHARE, OPEN_NS, OPEN_NS, is_halted=True),
+        quote(SHARE, OPEN_NS + 1, 500.00, 500.02),
+        TradingHalt(SHARE, OPEN_NS + 2, OPEN_NS + 2, is_halted=False),
+        BarEvent(SHARE, OPEN_NS + 3, OPEN_NS + 3, 60, 500.0, 500.5, 499.5, 500.2, 900.0),
+    ]
+
+    class HaltedData(NoData):
+        async def events(self):
+            for item in items:
+                yield item
+
+    async def scenario():
+        made = sandbox(OPEN_NS)
+        made._data = HaltedData()
+        await made._pump()
+        return made, waiting(made)
+
+    made, came = asyncio.run(scenario())
+    assert came == items
+    assert made._counters == {}
 
 
 def test_of_the_real_venues_notices_those_about_its_orders_stay_out():

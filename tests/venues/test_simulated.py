@@ -10,6 +10,8 @@ from fakes.broker import connect
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     GammaExposureEvent,
     OrderAccepted,
@@ -236,6 +238,30 @@ def test_options_that_expire_are_settled_before_the_orders_of_the_day_end():
     ended = [name for name, ns in steps(venue) if ns == SESSION.close_ns]
     assert (set(ended[:-1]), ended[-1]) == ({"PositionChanged"}, "OrderExpired")
     assert [(one.symbol, one.quantity) for one in venue.record.positions()] == [("SPY", 100)]
+
+
+def test_the_desk_hears_of_its_exercise_a_step_before_its_orders_of_the_day_end():
+    book = straddle_book(500, expiry=DAY)
+    tape = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", 510.0).build()
+    venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
+    venue.take(order(limit="400"))
+    while venue.now_ns < SESSION.close_ns:
+        came = venue.step()
+    exercise, delivery = came
+    assert (exercise.cause, exercise.quantity_change) == (ChangeCause.EXERCISE, -1)
+    assert (delivery.cause, delivery.quantity_change, delivery.price) == (ChangeCause.DELIVERY, 100, 500)
+    (ended,) = venue.step()
+    assert (type(ended), ended.client_order_id) == (OrderExpired, "a")
+
+
+def test_an_expiry_without_a_level_of_its_close_stops_the_session():
+    book = straddle_book(500, expiry=DAY)
+    tape = TapeBuilder(book).spot("10:00", 500.0).spot("15:44", 510.0).build()
+    venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
+    with pytest.raises(DataError) as stopped:
+        steps(venue)
+    assert venue.now_ns == SESSION.close_ns
+    assert stopped.value.value == "last known level: 510.00 of 2024-03-04 15:44"
 
 
 def test_what_is_sent_at_the_close_is_refused_at_once():

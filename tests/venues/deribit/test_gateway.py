@@ -1,6 +1,7 @@
 """The gateway against the simulated exchange, over its own wire."""
 
 import asyncio
+import json
 import math
 from datetime import date, timedelta
 from decimal import Decimal
@@ -525,6 +526,33 @@ def test_a_burst_stays_within_the_credits_of_the_venue(on_bench):
         await bench.until((OrderFilled, OrderNotFound, OrderRejected), 30)
         assert 15 <= len(bench.of(OrderFilled)) < 30
         assert not bench.of(OrderRejected)
+
+    on_bench(scenario)
+
+
+def test_a_snapshot_that_cannot_be_read_is_asked_for_again(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        true = bench.server.rpc.receive
+
+        def receive(session, text):
+            if '"private/get_positions"' in text:
+                number = json.loads(text)["id"]
+                session.send(
+                    json.dumps(
+                        {"jsonrpc": "2.0", "id": number, "result": [{"instrument_name": "X", "size": "much"}]}
+                    )
+                )
+            else:
+                true(session, text)
+
+        bench.server.rpc.receive = receive
+        with pytest.raises(RetryError, match="the venue's answer cannot be read") as refused:
+            await gateway.snapshot()
+        assert refused.value.where == "snapshot"
+        assert refused.value.value == "size is no number: 'much'"
+        bench.server.rpc.receive = true
+        assert (await gateway.snapshot()).account.cash == D(2)
 
     on_bench(scenario)
 

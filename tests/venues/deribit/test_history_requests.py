@@ -340,6 +340,16 @@ def test_trades_are_asked_page_by_page_from_the_last_ones_millisecond_on(monkeyp
     assert prints(monkeypatch, trades, 10, 21, page=100) == ([f"t{n}" for n in range(6)], [(10, 20)])
 
 
+@pytest.mark.parametrize(
+    ("length", "asked", "seconds"), [("minute", "1", 60), ("hour", "60", 3_600), ("day", "1D", 86_400)]
+)
+def test_a_bar_is_known_when_its_minute_hour_or_day_is_over(length, asked, seconds):
+    chart = {"ticks": [0]} | {name: [1.0] for name in ("open", "high", "low", "close", "volume")}
+    (row,), connection = ask(lambda *_: chart, lambda made: made.bars("BTC-PERPETUAL", 0, 1, length=length))
+    assert (row["bar_start"], row["ts"]) == (0, seconds * 10**9)
+    assert [params["resolution"] for params in params_of(connection)] == [asked]
+
+
 def test_bars_carry_the_end_of_their_length_and_only_those_that_begin_in_the_span():
     chart = {"ticks": [60_000, 120_000]} | {name: [1.0, 2.0] for name in ("open", "high", "low", "close")}
     chart["volume"] = [5.0, 6.0]
