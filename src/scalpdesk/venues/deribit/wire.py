@@ -187,11 +187,9 @@ def exact_field(message: Message, name: str, default: Decimal | None = None) -> 
     value = message.get(name)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise WireError(f"{name} is no number: {value!r}")
     try:
         found = Decimal(str(value))
-    except InvalidOperation:
+    except InvalidOperation:  # no object, array or boolean of a frame reads as one either
         raise WireError(f"{name} is no number: {value!r}") from None
     if not found.is_finite():
         raise WireError(f"{name} is not finite: {value!r}")
