@@ -295,6 +295,61 @@ def test_a_coin_options_sale_is_measured_from_the_volatility_it_was_held_at():
     assert float(parts["slippage"]) == pytest.approx(-0.0001, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "spread", "slippage"),
+    [
+        (49_990.0, 50_010.0, 10_000 / D(50_000) - 10_000 / D(50_010), 0),
+        # without one side it is marked by the other alone, and half a spread is not known
+        (50_010.0, float("nan"), 0, 0),
+        (49_000.0, float("nan"), 0, 10_000 / D(49_000) - 10_000 / D(50_010)),
+        (float("nan"), 100_000.0, 0, 10_000 / D(50_000) - 10_000 / D(50_010)),
+    ],
+)
+def test_what_a_bought_perpetual_cost_is_measured_from_the_mid_or_the_one_side_there_is(
+    bid, ask, spread, slippage
+):
+    desk = Desk()
+    desk.state.apply_quote(quote(0, desk.now_ns, bid, ask))
+    desk.explain.begin(desk.now_ns)
+    desk.trade(0, 1_000, "50010")
+    totals = desk.explain.mark(desk.now_ns + 1).parts
+    assert totals["spread"] == pytest.approx(-spread, abs=D("1e-8"))
+    assert totals["slippage"] == pytest.approx(-slippage, abs=D("1e-8"))
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "level"),
+    [
+        (1, 91_000.0, 91_500),
+        (1, 91_000.0, 90_600),
+        (2, 89_000.0, 89_300),
+        (2, 89_000.0, 88_000),
+        (1, 89_800.0, 89_500),  # ends worthless: the last mark stands, at most the strike
+        (1, 90_200.0, 89_500),
+        (2, 90_200.0, 90_500),
+        (2, 89_800.0, 90_500),
+    ],
+)
+def test_a_coin_option_alone_is_explained_to_the_price_that_settles_it(number, last, level):
+    desk, expiry_ns = Desk(), expiry_instant_ns(CALL)
+    desk.market(expiry_ns - HOUR, 90_000.0)
+    desk.trade(number, 1, str(desk.state.quotes[number].mid))
+    desk.explain.begin(desk.now_ns)
+    desk.market(expiry_ns - HOUR // 6, last)
+    desk.explain.mark(desk.now_ns)
+    ends = D(level)
+    payoff = max((ends - 90_000 if number == 1 else 90_000 - ends) / ends, D(0))
+    desk.explain.note_delivery(number, payoff)
+    cause = ChangeCause.CASH_SETTLEMENT
+    desk.positions.change(PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), payoff, payoff, "end"))
+    desk.account.cash += payoff
+    desk.explain.rebase(expiry_ns)
+    mark = desk.explain.mark(expiry_ns)
+    parts = {name: float(amount) for name, amount in mark.parts.items()}
+    assert sum(parts.values()) == pytest.approx(float(mark.nav_change), abs=1e-12)
+    assert abs(parts["residual"]) < 1e-6
+
+
 def test_a_delivery_is_a_last_step_to_the_price_that_settles():
     """The mean of the half hour before expiry is 300 dollars below the last mark of the perpetual."""
     desk, expiry_ns = Desk(), expiry_instant_ns(CALL)

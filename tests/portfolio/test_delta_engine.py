@@ -96,6 +96,31 @@ def test_what_needs_no_value_does_not_keep_the_rest_from_being_valued_together()
         assert market.pricer.solved == solved
 
 
+def test_a_value_that_was_asked_for_in_passing_is_worked_out_with_the_others(market):
+    """One asked for with ``fresh=False`` may stand on an older volatility."""
+    market.engine.value(CALL, NOON, fresh=False)
+    market.engine.value_together([CALL, PUT], NOON)
+    solved = market.pricer.solved
+    assert market.engine.value(CALL, NOON).vol == pytest.approx(0.20, abs=1e-9)
+    assert market.engine.value(CALL, NOON).vol_is_fresh
+    assert market.pricer.solved == solved
+
+
+def test_the_volatility_of_a_lost_quote_stays_when_the_spot_of_its_instant_is_no_longer_kept(market):
+    market.state.keep_quotes(0)
+    lost_ns = NOON + market.state.lost_ns[CALL] + 1
+    market.quote(500.0, now_ns=lost_ns, only={0})
+    first = market.engine.value(CALL, lost_ns)
+    assert first.is_modelled
+    for count in range(1, 1_100):
+        market.state.apply_quote(quote(0, lost_ns + count, 504.99, 505.01))
+    assert market.state.quote_in_force(0, NOON) is None
+    solved = market.pricer.solved
+    again = market.engine.value(CALL, lost_ns + count)
+    assert (again.vol, again.spot) == (pytest.approx(first.vol, rel=1e-9), 505.0)
+    assert market.pricer.solved == solved
+
+
 def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
     value = market.engine.value(CALL, NOON)
     assert value.vol == pytest.approx(0.20, abs=1e-9)

@@ -187,6 +187,22 @@ def test_a_merger_for_shares_moves_the_whole_cost(two):
     assert (two.scalps[0].realized, two.scalps[1].realized, new.realized) == (0, 20, 20)
 
 
+def test_lots_of_a_spin_off_are_sold_at_what_is_left_of_their_cost(two):
+    two.change(conversion(5, 0, "0.2"))
+    two.book(InstrumentId(0), D(-10), D(81), "b")
+    two.book(InstrumentId(1), D(-5), D(42), "c")
+    assert (two.scalps[0].realized, two.scalps[1].realized) == (10, 10)
+    assert (two.positions[0].realized, two.positions[1].realized) == (10, 10)
+
+
+def test_a_merger_leaves_no_lot_of_the_old_shares_to_sell(two):
+    two.change(conversion(20, -10, 1))
+    two.book(InstrumentId(0), D(-4), D(50), "b")
+    assert two.scalps[0].realized == 0
+    two.book(InstrumentId(0), D(4), D(47), "c")
+    assert two.scalps[0].realized == two.positions[0].realized == 12
+
+
 def test_a_split_changes_units_and_lots_and_no_cost(two):
     two.change(conversion(10, 0, 1, number=0))
     assert (two.quantity(0), two.positions[0].cost) == (20, 1_000)

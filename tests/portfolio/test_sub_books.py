@@ -415,6 +415,9 @@ def test_both_sides_of_a_cross_are_booked_under_their_own_reference():
         ({"a": 10, "b": -4}, -6, {"a": 0, "b": 0, UNASSIGNED: 0}),  # the end of the whole holding
         ({"a": 10, "b": -4}, -3, {"a": 7, "b": -4, UNASSIGNED: 0}),
         ({}, -3, {"a": 0, "b": 0, UNASSIGNED: -3}),
+        ({"a": 3, "b": -2}, -2, {"a": 1, "b": -2, UNASSIGNED: 0}),  # one share together
+        ({"a": -3}, 1, {"a": -2, "b": 0, UNASSIGNED: 0}),
+        ({"a": 1}, 1, {"a": 1, "b": 0, UNASSIGNED: 1}),
     ],
 )
 def test_a_hand_trade_is_taken_from_the_holders_of_the_other_side(trades, units, left):

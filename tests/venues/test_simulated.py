@@ -201,6 +201,16 @@ def test_after_the_last_quote_the_close_comes_next():
     assert (venue.now_ns, venue.is_over) == (SESSION.close_ns, True)
 
 
+def test_the_quotes_of_the_close_itself_are_played_and_settle():
+    book = straddle_book(500, expiry=DAY)
+    tape = TapeBuilder(book).spot("15:59", 499.0).quote(0, "16:00", 503.99, 504.01).build()
+    venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
+    seen = steps(venue)
+    at_close = [name for name, ns in seen if ns == SESSION.close_ns]
+    assert at_close == ["QuoteEvent", "PositionChanged", "PositionChanged"]
+    assert [(one.symbol, one.quantity) for one in venue.record.positions()] == [("SPY", 100)]
+
+
 def with_latency(latency_ns, *, last="10:02"):
     tape = TapeBuilder().spot("10:00", 500.0).spot(last, 502.0).build()
     return PlayedSession(tape, connect(tape.instruments, is_open=False, latency_ns=latency_ns))
