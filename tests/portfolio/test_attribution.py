@@ -254,6 +254,27 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     assert totals["residual"] == pytest.approx(0.0, abs=0.02)  # ends with the quote that made it
 
 
+def test_a_settlement_before_the_first_mark_ends_no_noise():
+    book = Book()
+    book.market(NOON, 500.0)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    book.attribution.note_delivery(1, D(3))
+    assert book.attribution.details["mark_noise"] == 0.0
+    assert not book.attribution.marks
+
+
+def test_a_share_that_is_quoted_for_the_first_time_moves_from_its_cost():
+    book = Book()
+    book.positions.book(0, D(10), D(500), "had")
+    book.attribution.begin(NOON)
+    assert book.attribution.nav == 105_000
+    book.quote(NOON + 2, 0, 502.0)
+    mark = book.attribution.mark(NOON + 2)
+    assert mark.nav_change == 20
+    assert {name: amount for name, amount in mark.parts.items() if amount} == {"delta": 20}
+
+
 def test_the_noise_of_the_last_mark_ends_with_the_settlement():
     """It stayed in the line when the residual had lost it: 19,000 USD of a hundred SPXW straddles."""
     book = Book()

@@ -293,6 +293,8 @@ def test_a_coin_options_sale_is_measured_from_the_volatility_it_was_held_at():
     parts = desk.explain.mark(desk.now_ns + 1).parts
     assert float(parts["spread"]) == pytest.approx(-0.0001, abs=1e-7)
     assert float(parts["slippage"]) == pytest.approx(-0.0001, abs=1e-7)
+    # the tick that the last mid was too low is no noise of a mark any more
+    assert desk.explain.details["mark_noise"] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

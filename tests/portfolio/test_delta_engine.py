@@ -106,6 +106,38 @@ def test_a_value_that_was_asked_for_in_passing_is_worked_out_with_the_others(mar
     assert market.pricer.solved == solved
 
 
+def test_a_lost_quote_is_not_valued_at_its_mid_with_the_others(market):
+    now_ns = NOON + market.state.lost_ns[CALL] + 1
+    market.state.keep_quotes(0)
+    market.quote(505.0, now_ns=now_ns, only={0, PUT})
+    market.engine.value_together([CALL, PUT], now_ns)
+    call, put = (market.engine.value(leg, now_ns) for leg in (CALL, PUT))
+    assert (call.is_modelled, put.is_modelled) == (True, False)
+    assert call.mark == pytest.approx(model_price(market.book[CALL], 505.0, 0.20, now_ns), rel=0.02)
+
+
+def test_at_the_expiry_nothing_is_solved_with_the_others(market):
+    expires_ns = expiry_instant_ns(market.book[CALL])
+    market.quote(500.0, now_ns=expires_ns - 1)
+    market.state.apply_quote(quote(0, expires_ns - 1, 503.99, 504.01))
+    market.engine.value_together([CALL, PUT], expires_ns)
+    value = market.engine.value(CALL, expires_ns)
+    assert (value.years, value.greeks.delta, value.greeks.gamma) == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("rate", "dividend_yield"), [(0.05, 0.0), (0.05, 0.02), (0.0, 0.03)])
+def test_the_smile_stands_on_the_forward_at_the_carry_of_its_expiry(rate, dividend_yield):
+    market = Market(flat_rate=rate, dividend_yield=dividend_yield, by_parity=False)
+    market.quote(500.0)
+    years = years_between(NOON, expiry_instant_ns(market.book[CALL]))
+    smile = market.engine.smile(CALL, NOON)
+    assert smile.forward == pytest.approx(500.0 * math.exp((rate - dividend_yield) * years), rel=1e-12)
+    assert smile.years == years
+    assert smile.variance_years == market.engine.variance_years(NOON, expiry_instant_ns(market.book[CALL]))
+    assert market.engine.smile(0, NOON) is None
+    assert market.engine.smile(CALL, expiry_instant_ns(market.book[CALL])) is None
+
+
 def test_the_volatility_of_a_lost_quote_stays_when_the_spot_of_its_instant_is_no_longer_kept(market):
     market.state.keep_quotes(0)
     lost_ns = NOON + market.state.lost_ns[CALL] + 1

@@ -275,6 +275,15 @@ def test_a_second_bust_takes_no_later_loss_back():
     assert trades.losses_in_a_row == 0
 
 
+@pytest.mark.parametrize(("multiplier", "cash"), [(1, "989.50"), (2, "979.50"), (100, "-0.50")])
+def test_a_purchase_costs_price_times_multiplier_and_the_fee(multiplier, cash):
+    account = Account(D(1_000))
+    account.pay_for(D(2), D(5), multiplier, D("0.50"))
+    assert account.cash == D(cash)
+    account.pay_for(D(-2), D(5), multiplier, D("0.50"))
+    assert account.cash == D(999)
+
+
 def test_earnings_are_taken_at_the_mark_and_counted_from_what_they_were():
     state = MarketState(straddle_book())
     state.apply_quote(quote(0, 0, 499.99, 500.01))

@@ -341,6 +341,12 @@ def test_all_of_the_equity_may_be_given_away_to_the_cent():
         ([(10, OPEN), (-10, CLOSE)], 0),
         ([(10, OPEN), (-14, CLOSE)], 0),
         ([(10, OPEN), (3, CLOSE)], 10),
+        ([(1, OPEN), (-1, CLOSE)], 0),
+        ([(1, OPEN), (1, CLOSE)], 1),
+        ([(3, OPEN), (-2, CLOSE)], 1),
+        ([(-3, OPEN), (1, CLOSE)], -2),
+        ([(-3, OPEN), (2, CLOSE)], -1),
+        ([(-1, OPEN), (2, CLOSE)], 0),
         ([(-10, OPEN), (4, CLOSE)], -6),
         ([(-10, OPEN), (14, CLOSE)], 0),
         ([(10, OPEN), (-4, HEDGE)], 10),
@@ -525,3 +531,48 @@ def test_what_rounding_leaves_goes_to_the_unassigned_book_only_if_that_changed()
     changed = books.explained(D("7.01"))
     assert (changed["a"]["total"], changed[UNASSIGNED]["total"]) == (2, D("5.01"))
     assert changed[UNASSIGNED]["residual"] == D("0.01")
+
+
+# what is explained from a booking on ------------------------------------------------------------------
+
+
+def moved(books: SubBooks, share: float, now_ns: int = 9) -> dict[str, Decimal]:
+    """Return the parts of the first book since its last mark, with the share at another price."""
+    books._state.apply_quote(quote(0, now_ns, share - 0.01, share + 0.01))
+    totals = dict(books.of("a").attribution.totals)
+    books.mark(now_ns)
+    return {
+        name: amount - totals[name]
+        for name, amount in books.of("a").attribution.totals.items()
+        if amount != totals[name]
+    }
+
+
+def test_shares_earn_from_their_execution_on():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    assert moved(books, 502.0) == {"delta": 20}
+    trade(books, "b", SHARE, 10)
+    assert moved(books, 503.0, 11) == {"delta": 10}
+
+
+def test_shares_that_a_bust_takes_away_earn_nothing_more():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    trade(books, "a", SHARE, 4)
+    books.book_bust("a", "x1", OPEN, 3)
+    assert moved(books, 502.0) == {"delta": 20}
+
+
+def test_shares_that_a_hand_trade_takes_away_earn_nothing_more():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    books.book_change(change("manual_trade", SHARE, -6, "3000", "500"))
+    assert moved(books, 502.0) == {"delta": 8}
+
+
+def test_shares_that_were_split_earn_on_their_new_number():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    books.book_change(change("corporate_action", SHARE, 10))
+    assert moved(books, 501.0) == {"delta": 20}
