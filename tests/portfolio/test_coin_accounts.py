@@ -352,6 +352,28 @@ def test_a_coin_option_alone_is_explained_to_the_price_that_settles_it(number, l
     assert abs(parts["residual"]) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("number", "last", "step"),
+    [(1, 89_800.0, 0), (1, 90_200.0, -1), (2, 90_200.0, 0), (2, 89_800.0, 1)],
+)
+def test_an_option_that_ends_worthless_takes_its_last_step_to_the_strike_or_none(number, last, step):
+    """Out of the money it stays where the last mark was; the price that settled it is beyond the strike."""
+    desk, expiry_ns = Desk(), expiry_instant_ns(CALL)
+    desk.market(expiry_ns - HOUR // 6, last)
+    desk.trade(number, 1, str(desk.state.quotes[number].mid))
+    desk.explain.begin(desk.now_ns)
+    premium, paid = D(str(desk.state.quotes[number].mid)), D(0)
+    desk.explain.note_delivery(number, paid)
+    cause = ChangeCause.EXPIRED_WORTHLESS
+    desk.positions.change(PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), paid, paid, "end"))
+    desk.explain.rebase(expiry_ns)
+    mark = desk.explain.mark(expiry_ns)
+    assert float(mark.nav_change) == pytest.approx(-float(premium), abs=1e-7)
+    delta = float(mark.parts["delta"])
+    assert (delta > 1e-4, delta < -1e-4) == (False, bool(step))
+    assert abs(float(mark.parts["gamma"])) < 1e-9 or step
+
+
 def test_a_delivery_is_a_last_step_to_the_price_that_settles():
     """The mean of the half hour before expiry is 300 dollars below the last mark of the perpetual."""
     desk, expiry_ns = Desk(), expiry_instant_ns(CALL)

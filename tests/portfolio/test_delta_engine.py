@@ -138,6 +138,24 @@ def test_the_smile_stands_on_the_forward_at_the_carry_of_its_expiry(rate, divide
     assert market.engine.smile(CALL, expiry_instant_ns(market.book[CALL])) is None
 
 
+def test_a_mid_is_carried_to_the_spot_of_now_at_the_volatility_of_its_quote(market):
+    market.state.keep_quotes(0)
+    assert market.engine.quoted_price(CALL, NOON) == pytest.approx(market.state.quotes[CALL].mid, abs=1e-6)
+    market.quote(504.0, now_ns=NOON + 1, only={0})
+    for leg in (CALL, PUT):
+        carried = market.engine.quoted_price(leg, NOON + 1)
+        assert carried == pytest.approx(model_price(market.book[leg], 504.0, 0.20, NOON + 1), abs=1e-6)
+
+
+def test_what_is_no_option_or_was_never_quoted_has_no_quoted_price(market):
+    fresh = Market()
+    assert fresh.engine.quoted_price(CALL, NOON) is None
+    assert fresh.engine.quoted_price(0, NOON) is None
+    assert market.engine.quoted_price(0, NOON) is None
+    fresh.state.apply_quote(quote(CALL, NOON, 9.0, 9.2))
+    assert fresh.engine.quoted_price(CALL, NOON) == pytest.approx(9.1)  # without a spot: the mid itself
+
+
 def test_the_volatility_of_a_lost_quote_stays_when_the_spot_of_its_instant_is_no_longer_kept(market):
     market.state.keep_quotes(0)
     lost_ns = NOON + market.state.lost_ns[CALL] + 1

@@ -170,7 +170,7 @@ def test_a_quote_is_inverted_at_the_spot_of_its_instant(chain):
     ],
 )
 def test_a_quote_is_too_wide_beyond_a_quarter_of_the_mid_and_a_few_ticks(bid, ask, wide):
-    assert _is_wide(quote(1, NOON, bid, ask), 0.0401) is wide
+    assert _is_wide(quote(1, NOON, bid, ask), 0.04) is wide
 
 
 # the forward ----------------------------------------------------------------------------------------

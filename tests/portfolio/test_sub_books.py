@@ -576,3 +576,16 @@ def test_shares_that_were_split_earn_on_their_new_number():
     trade(books, "a", SHARE, 10)
     books.book_change(change("corporate_action", SHARE, 10))
     assert moved(books, 501.0) == {"delta": 20}
+
+
+def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
+    books = make(a="0.3", b="0.3", c="0.3")
+    for owner, signed in (("a", 10), ("b", 20), ("c", 30)):
+        trade(books, owner, SHARE, signed)
+    books.book_change(change("corporate_action", SHARE, 60))
+    assert held(books, SHARE) == {"a": 20, "b": 40, "c": 60, UNASSIGNED: 0}
+    for owner, signed in (("a", 1), ("b", 2), ("c", 1)):
+        trade(books, owner, CALL, signed)
+    books.book_change(change("exercise", CALL, -4))
+    books.book_change(change("delivery", SHARE, 400, "-200000", "500"))
+    assert held(books, SHARE) == {"a": 120, "b": 240, "c": 160, UNASSIGNED: 0}

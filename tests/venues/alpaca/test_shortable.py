@@ -32,6 +32,12 @@ def test_a_share_is_sold_short_only_when_everything_speaks_for_it():
     assert account_messages.read_may_short(b'{"symbol": "SPY"}', "SPY") is False
 
 
+@pytest.mark.parametrize("left_out", ["status", "tradable", "shortable", "easy_to_borrow"])
+def test_a_share_of_which_the_venue_does_not_say_everything_is_not_sold_short(left_out):
+    shown = json.dumps({name: value for name, value in FINE.items() if name != left_out}).encode()
+    assert account_messages.read_may_short(shown, "SPY") is False
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b'{"symbol": 5}', answer(shortable="yes"), answer(symbol="SPX")])
 def test_an_answer_that_cannot_be_believed_is_none(raw):
     with pytest.raises(Malformed):

@@ -10,6 +10,7 @@ import pytest
 
 from fakes.live import until
 from scalpdesk.config.schema import Secret
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
@@ -575,6 +576,33 @@ def test_maintenance_refuses_by_name_and_ends(on_bench):
         await bench.until_notice("connected", 2)
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)
+
+    on_bench(scenario)
+
+
+def test_the_venue_cancels_orders_when_their_connection_is_lost_and_not_when_that_of_the_quotes_is(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        await gateway.subscribe([0])
+        await gateway._quotes.request("public/get_time", {})
+        bid = round(bench.world.ledger.quotes[0].bid)
+        gateway.send(bench.order(0, 100, limit=round(bid * 0.97)))
+        await bench.until(OrderAccepted)
+        sessions = bench.server.rpc._sessions
+        assert sorted(each.cancels_on_disconnect for each in sessions) == [False, True]
+        await gateway._quotes.drop()
+        await bench.until_notice("connection_lost")
+        (shown,) = (await gateway.snapshot()).open_orders
+        assert shown.is_open
+
+    on_bench(scenario)
+
+
+def test_a_clock_that_follows_the_venue_stands_at_its_time_once_connected(on_bench):
+    async def scenario(bench):
+        clock = FollowingClock()
+        await bench.gateway(clock=clock).connect()
+        assert clock.now_ns() // 10**6 == bench.world.now_ns // 10**6
 
     on_bench(scenario)
 
