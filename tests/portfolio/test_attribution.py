@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy.special import ndtr
 
-from fakes.instruments import EXPIRY, straddle_book
+from fakes.instruments import EXPIRY, option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import to_cents, years_between
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -252,6 +253,18 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     assert totals["vega"] == pytest.approx(0.0, abs=0.5)
     assert book.attribution.details["volga"] == pytest.approx(0.0, abs=0.01)
     assert totals["residual"] == pytest.approx(0.0, abs=0.02)  # ends with the quote that made it
+
+
+def test_a_deep_leg_without_the_other_leg_of_its_strike_goes_by_its_own_volatility():
+    book = Book(Instruments([share(), option("C")]))
+    book.market(NOON, 560.0, half=0.0)
+    book.positions.book(1, D(1), D(60), "had")
+    book.attribution.begin(NOON)
+    book.market(NOON + MINUTE, 565.0, half=0.0)
+    mark = book.attribution.mark(NOON + MINUTE)
+    assert mark.nav_change == 477  # a delta of 95 and a little gamma
+    assert float(mark.parts["delta"]) == pytest.approx(475, abs=4)
+    assert float(sum(mark.parts.values())) == pytest.approx(float(mark.nav_change), abs=1e-6)
 
 
 def test_a_settlement_before_the_first_mark_ends_no_noise():

@@ -352,6 +352,35 @@ def test_a_coin_option_alone_is_explained_to_the_price_that_settles_it(number, l
     assert abs(parts["residual"]) < 1e-6
 
 
+def test_a_coin_option_that_is_bought_before_the_perpetual_is_quoted_costs_half_its_spread():
+    desk = Desk()
+    desk.state.apply_quote(quote(1, desk.now_ns, 0.0500, 0.0520))
+    desk.explain.begin(desk.now_ns)
+    desk.trade(1, 2, "0.0520")
+    parts = desk.explain.mark(desk.now_ns + 1).parts
+    assert (parts["spread"], parts["slippage"]) == (D("-0.002"), 0)
+
+
+def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_its_edge():
+    desk = Desk()
+    within = desk.engine.vol_within_tick
+    assert within(CALL, 0.5) == 0.5  # without a quote
+    desk.state.apply_quote(quote(1, OPEN_NS - 1, 0.0499, 0.0501))
+    desk.state.apply_quote(quote(0, OPEN_NS, 89_999.75, 90_000.25))
+    assert within(CALL, 0.5) == 0.5  # quoted before any spot
+    desk.market(OPEN_NS, 90_000.0, vol=0.55)
+    years = desk.engine.years(CALL, OPEN_NS)
+
+    def price(vol):
+        return coin_greeks(90_000.0, 90_000.0, years, vol, True).price
+
+    mid, half_tick = desk.state.quotes[1].mid, 0.00025  # five ten-thousandths from 0.005 up
+    assert abs(price(0.5501) - mid) < half_tick
+    assert within(CALL, 0.5501) == 0.5501
+    for vol, side in ((0.60, 1), (0.50, -1)):
+        assert price(within(CALL, vol)) == pytest.approx(mid + side * half_tick, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("number", "last", "step"),
     [(1, 89_800.0, 0), (1, 90_200.0, -1), (2, 90_200.0, 0), (2, 89_800.0, 1)],

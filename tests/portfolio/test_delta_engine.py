@@ -316,6 +316,16 @@ def test_the_rate_is_the_curves_unless_one_is_given():
     assert flat.engine.rate(60 / 365) == 0.01
 
 
+def test_a_rate_is_asked_of_the_curve_in_force_for_each_maturity():
+    market = Market()
+    first, second = (RateCurve((30.0, 90.0), rates) for rates in ((0.04, 0.05), (0.01, 0.03)))
+    rates = []
+    for curve, days in ((first, 30), (first, 90), (first, 90), (second, 90), (second, 30), (first, 30)):
+        market.state.rate_curve = curve
+        rates.append(market.engine.rate(days / 365))
+    assert rates == pytest.approx([0.04, 0.05, 0.05, 0.03, 0.01, 0.04])
+
+
 def test_greeks_can_be_asked_at_another_volatility(market):
     low = market.engine.greeks_at(CALL, NOON, 0.10)
     expected = greeks(500.0, 500.0, market.engine.years(market.book[CALL], NOON), 0.10, True)

@@ -245,6 +245,18 @@ def test_an_unknown_fill_that_is_taken_back_is_turned_round_in_the_lots():
     assert lots.realized == 5 * 3 + 5 * 1
 
 
+@pytest.mark.parametrize("units", ["1", "0.5", "2"])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_lot_earns_what_the_price_moved_its_way(units, side):
+    lots = FifoLots()
+    lots.add(side * D(units), D(100))
+    assert lots.realized == 0
+    lots.add(-side * D(units), D(103))
+    assert lots.realized == side * 3 * D(units)
+    lots.add(-side * D(units), D(104))
+    assert lots.realized == side * 3 * D(units)
+
+
 def test_trades_from_flat_to_flat_count_their_losses_in_a_row():
     trades = ClosedTrades(D(100))
     counted = []

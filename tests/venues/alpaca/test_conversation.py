@@ -529,6 +529,39 @@ def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred
     assert first.quantity * first.price + second.quantity * second.price == 10 * D("185.14")
 
 
+def test_a_view_of_the_account_brings_the_executions_that_the_stream_has_missed():
+    row = {
+        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": samples.ORDER_ID,
+        "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
+        "transaction_time": samples.AT_TEXT,
+    }  # fmt: skip
+    answers = {
+        "GET /v2/orders": (200, []),
+        HISTORY: (200, [row]),
+        "GET /v2/account": (200, {"id": "mine", "status": "ACTIVE", "cash": "5"}),
+        "GET /v2/positions": (200, []),
+        "GET /v2/clock": (
+            200,
+            {
+                "timestamp": samples.AT_TEXT,
+                "is_open": True,
+                "next_open": "2026-11-23T09:30:00-05:00",
+                "next_close": "2026-11-20T16:00:00-05:00",
+            },
+        ),
+        "GET /v2/account/activities": (200, []),
+        f"GET /v2/assets/{samples.STOCK}": ABSENT,
+    }
+    made = in_the_market(answers)
+    assert made.run(made.gateway.snapshot).fills == ()
+    assert made.said() == []  # nobody asked for executions
+    view = made.run(lambda: made.gateway.snapshot(fills_since_ns=0))
+    (filled,) = made.said()
+    assert (filled.execution_id, filled.quantity, filled.price) == ("e1", 4, D(185))
+    assert [(fill.execution_id, fill.cumulative) for fill in view.fills] == [("e1", 4)]
+    assert view.account.cash == 5
+
+
 def test_the_end_of_an_order_is_named_after_what_the_venue_says():
     for status, expected in (("canceled", OrderCancelled), ("replaced", OrderCancelled)):
         made = in_the_market({BY_ID: (200, samples.order(status=status, replaced_by="v-2"))})

@@ -185,6 +185,14 @@ def test_the_question_for_contracts():
     assert asked["underlying_symbols"] == ["NVDA"]
 
 
+def test_a_latest_quote_without_sizes_offers_nothing():
+    body = {"quotes": {samples.STOCK: {"t": samples.AT_TEXT, "ap": 185.14, "bp": 185.1}}}
+    (quote,), refusals = account_messages.read_latest_quotes(
+        as_json(body), NUMBERS.get, lambda _: samples.AT_NS
+    )
+    assert (quote.bid_size, quote.ask_size, list(refusals)) == (0.0, 0.0, [])
+
+
 def test_latest_quotes():
     body = {
         "quotes": {
