@@ -285,6 +285,15 @@ def test_what_has_no_two_sides_no_volatility_or_is_too_wide_is_left_out(chain):
     assert chain.smile(1) is None
 
 
+@pytest.mark.parametrize(("ask", "fitted"), [(0.04, [505, 515]), (0.05, [505, 515]), (0.06, [505])])
+def test_a_cheap_option_may_be_quoted_four_ticks_wide(chain, ask, fitted):
+    chain.quote(0, 500.0, half=0.01)
+    chain.quote(chain.number(505), 9.0)
+    chain.state.apply_quote(quote(chain.number(515), NOON, 0.01, ask))
+    chain.smile()
+    assert chain.legs.strike.tolist() == fitted
+
+
 def test_quotes_from_before_the_first_spot_are_left_out(chain):
     chain.quote(chain.number(505), 9.0, -1)
     chain.quote(0, 500.0, 0, 0.01)
