@@ -1,9 +1,13 @@
-"""A simulated broker with one account, and a desk's connection to it."""
+"""A simulated broker with one account: driven itself, or over a desk's connection to it."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from fakes.tape import quote
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.simulation.accounts import AccountTerms
@@ -11,6 +15,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
+from scalpdesk.simulation.orders import Booking, BrokerOrder, LegRequest, OrderRequest, OrderUpdate, Structure
 
 FOREVER_NS = 2**62
 
@@ -44,3 +49,121 @@ def connect(
     if is_open:
         connection.open_session(0, FOREVER_NS)
     return connection
+
+
+class Market:
+    """A broker that trades at the far side, with one account, driven without a connection.
+
+    Parameters
+    ----------
+    instruments
+        What is traded.
+    positions, cash
+        Units held, each bought at 9, and currency.
+    opens_ns
+        When its session began; None leaves it closed.
+    broker
+        Further arguments of the broker.
+    terms
+        Further terms of the account.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        positions: Mapping[int, Any] | None = None,
+        *,
+        cash: Decimal | int = 100_000,
+        opens_ns: int | None = 0,
+        hours: Hours | None = None,
+        broker: Mapping[str, Any] | None = None,
+        **terms: Any,
+    ) -> None:
+        fills = fill_model("cross")
+        options = {"keeps_history": True} | dict(broker or {})
+        self.broker = Broker(instruments, AlwaysOpen() if hours is None else hours, fills, fills, **options)
+        self.ledger = self.broker.ledger
+        held = {
+            InstrumentId(number): (Decimal(units), Decimal(9)) for number, units in (positions or {}).items()
+        }
+        self.account = self.broker.open_account(AccountTerms(cash=Decimal(cash), positions=held, **terms))
+        if opens_ns is not None:
+            self.broker.open_session(opens_ns, FOREVER_NS)
+
+    def quote(
+        self,
+        number: int,
+        at_ns: int,
+        bid: float,
+        ask: float,
+        bid_size: float = 100.0,
+        ask_size: float = 100.0,
+    ) -> None:
+        """Let the broker see a quote."""
+        self.broker.on_quote(quote(number, at_ns, bid, ask, bid_size, ask_size))
+
+    def order(
+        self,
+        number: int,
+        quantity: Any,
+        limit: Any = None,
+        tif: TimeInForce = TimeInForce.DAY,
+        **more: Any,
+    ) -> BrokerOrder:
+        """Send an order: at a limit where there is one, else of ``kind``, at the market unless told."""
+        kind = more.pop("kind", OrderType.MARKET if limit is None else OrderType.LIMIT)
+        signed = Decimal(str(quantity))
+        request = OrderRequest(
+            self.ledger.instruments[InstrumentId(number)].symbol,
+            Side.BUY if signed > 0 else Side.SELL,
+            kind,
+            tif,
+            quantity=abs(signed),
+            limit_price=None if limit is None else Decimal(str(limit)),
+            **{name: Decimal(value) if type(value) in (int, str) else value for name, value in more.items()},
+        )
+        return self.broker.submit(self.account.name, request)
+
+    def combo(
+        self,
+        legs: Mapping[int, int],
+        limit: Any = None,
+        tif: TimeInForce = TimeInForce.DAY,
+        units: int = 1,
+    ) -> BrokerOrder:
+        """Send an order over several contracts; ``legs`` gives the signed ratio by instrument."""
+        made = tuple(
+            LegRequest(
+                self.ledger.instruments[InstrumentId(number)].symbol,
+                Decimal(abs(ratio)),
+                Side.BUY if ratio > 0 else Side.SELL,
+            )
+            for number, ratio in legs.items()
+        )
+        request = OrderRequest(
+            "",
+            None,
+            OrderType.MARKET if limit is None else OrderType.LIMIT,
+            tif,
+            quantity=Decimal(units),
+            limit_price=None if limit is None else Decimal(str(limit)),
+            structure=Structure.MLEG,
+            legs=made,
+        )
+        return self.broker.submit(self.account.name, request)
+
+    def reports(self) -> list[tuple[str, str]]:
+        """Return what was reported since the last time: the order's id and the event, in order."""
+        return [
+            (update.order.order_id, update.event)
+            for update in self.broker.drain()
+            if isinstance(update, OrderUpdate)
+        ]
+
+    def bookings(self) -> list[PositionChanged]:
+        """Return what was booked without an order since the last time."""
+        return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
+
+    def units(self) -> dict[int, Decimal]:
+        """Return the signed units held by instrument."""
+        return {number: held.quantity for number, held in self.account.holdings.items()}
