@@ -113,6 +113,9 @@ class Market:
         """Send an order: at a limit where there is one, else of ``kind``, at the market unless told."""
         kind = more.pop("kind", OrderType.MARKET if limit is None else OrderType.LIMIT)
         signed = Decimal(str(quantity))
+        converted: dict[str, Any] = {
+            name: Decimal(value) if type(value) in (int, str) else value for name, value in more.items()
+        }
         request = OrderRequest(
             self.ledger.instruments[InstrumentId(number)].symbol,
             Side.BUY if signed > 0 else Side.SELL,
@@ -120,7 +123,7 @@ class Market:
             tif,
             quantity=abs(signed),
             limit_price=None if limit is None else Decimal(str(limit)),
-            **{name: Decimal(value) if type(value) in (int, str) else value for name, value in more.items()},
+            **converted,
         )
         return self.broker.submit(self.account.name, request)
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.broker import connect
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
@@ -11,6 +12,7 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.simulation.accounts import AccountTerms
@@ -18,7 +20,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.ledger import counted_ids, uuid_ids
-from scalpdesk.simulation.orders import OrderRequest, Status, Structure
+from scalpdesk.simulation.orders import LegRequest, OrderRequest, Status, Structure
 
 D = Decimal
 T = session_on(DAY).open_ns
@@ -99,6 +101,21 @@ def test_a_trade_that_is_taken_back_leaves_the_holding_as_it_was():
     assert (account.quantity(SHARE), account.cash) == (-3, 101_500)
 
 
+def test_an_account_that_opens_while_the_broker_runs_begins_then_and_owes_nothing():
+    desk = Desk()
+    other = desk.broker.open_account(AccountTerms(name="other", cash=D(5), multiplier=1))
+    assert (other.created_ns, other.unsettled, desk.ledger.accounts["other"]) == (T, 0, other)
+    other.cash = D(7)
+    assert (other.balances, other.cash) == ({"USD": D(7)}, 7)
+
+
+def test_a_position_in_a_perpetual_knows_what_its_contract_is_in_dollars():
+    account = connect(
+        Instruments([perpetual("BTC")]), cash=1, currency="BTC", positions={0: (D(100), D(50_000))}
+    ).account
+    assert account.holdings[0].contract_usd == perpetual("BTC").contract_usd > 0
+
+
 def changed(number, cause, units, price=0, cash=0, **more):
     return PositionChanged(number, T, T, cause, D(units), D(str(price)), D(str(cash)), "c", **more)
 
@@ -110,7 +127,9 @@ def test_a_change_without_an_order_is_booked_at_its_price():
     assert account.cash == 98_000
     account.change(changed(SHARE, ChangeCause.CORPORATE_ACTION, 15))
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (30, 100)
-    account.change(changed(SHARE, ChangeCause.DELIVERY, -30, 100, 3_000))
+    account.change(changed(SHARE, ChangeCause.CORPORATE_ACTION, -20))  # its cost stays
+    assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (10, 300)
+    account.change(changed(SHARE, ChangeCause.DELIVERY, -10, 100, 3_000))
     assert (account.holdings, account.cash) == ({}, 101_000)
 
 
@@ -140,6 +159,26 @@ def test_units_are_held_for_open_orders_against_the_holding():
     exits = {"take_profit_limit": D(520), "stop_loss_stop": D(480)}
     desk.order(SHARE, -5, 520, structure=Structure.OCO, **exits)
     assert account.held_for_orders(SHARE) == 45  # of two exits one can trade
+    assert account.held_for_orders(CALL) == 0  # an order that opens holds nothing
+    desk.order(SHARE, -7, 512)
+    assert account.held_for_orders(SHARE) == 52
+
+
+@pytest.mark.parametrize("units", ["1", "0.5"])
+def test_a_single_share_or_a_part_of_one_is_held_for_the_order_that_sells_it(units):
+    desk = Desk({SHARE: (units, 490)})
+    assert desk.account.held_for_orders(SHARE) == 0
+    order = desk.order(SHARE, -D(units))
+    assert order.status is Status.FILLED
+    desk = Desk({SHARE: (units, 490)})
+    desk.ledger.halted.add(SHARE)
+    desk.order(SHARE, -D(units))
+    assert desk.account.held_for_orders(SHARE) == D(units)
+
+
+def test_a_part_of_a_share_counts_as_held_long():
+    account = Desk({SHARE: ("0.5", 490)}).account
+    assert (account.long_shares(), account.free_bound()) == (250, 100_000)
 
 
 def test_what_is_sold_short_is_held_for_orders_that_buy():
@@ -158,6 +197,11 @@ def test_shares_are_free_that_neither_orders_nor_sold_calls_need():
     desk.order(PUT, 1, 5)
     assert account.free_shares("SPY") == 350
     desk.order(PUT, -1, 12)
+    assert account.free_shares("SPY") == 350
+    bids = Desk({SHARE: (100, 490)})
+    bids.order(CALL, 1, 5)
+    assert bids.account.free_shares("SPY") == 100
+    desk.ledger.halted.add(PUT)
     assert account.free_shares("SPY") == 350
     desk.order(CALL, -1, 12)
     assert account.free_shares("SPY") == 250
@@ -189,6 +233,25 @@ def test_open_orders_reserve_what_they_may_still_use():
     assert account.reserved() == (4_900, 1_000)
     desk.order(SHARE, 20, 480)
     assert account.reserved() == (4_900 + 9_600, 1_000)
+
+
+def test_an_order_over_several_contracts_reserves_its_cost_for_each_unit_that_is_left():
+    desk = Desk()
+    legs = tuple(LegRequest(SYMBOLS[number], D(1), Side.BUY) for number in (CALL, PUT))
+    combo = OrderRequest(
+        "", None, OrderType.LIMIT, quantity=D(3), limit_price=D(15), structure=Structure.MLEG, legs=legs
+    )
+    order = desk.broker.submit(desk.account.name, combo)
+    assert (order.withholds, desk.account.reserved()) == (1_500, (0, 4_500))
+    desk.order(SHARE, 10, 490)
+    assert desk.account.reserved() == (4_900, 4_500)
+
+
+def test_orders_after_a_bracket_reserve_too():
+    desk = Desk()
+    desk.order(SHARE, 10, 490, structure=Structure.BRACKET, take_profit_limit=D(520), stop_loss_stop=D(480))
+    desk.order(SHARE, 1, 480)
+    assert desk.account.reserved() == (4_900 + 480, 0)
 
 
 def test_an_order_through_flat_reserves_what_lies_beyond():

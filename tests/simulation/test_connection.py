@@ -6,6 +6,7 @@ from fakes.broker import FOREVER_NS, connect
 from fakes.instruments import EXPIRY, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -23,6 +24,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
@@ -502,3 +504,87 @@ def test_a_fault_strikes_after_so_many_questions_and_so_many_times():
     struck = [plan.take("submit", "SPY") is not None for _ in range(6)]
     assert struck == [False, False, True, True, False, False]
     assert plan.hits == {"reject": 2}
+
+
+def test_a_connection_knows_what_the_broker_has_to_do_next():
+    broker, account = broker_of()
+    assert BrokerConnection(broker, account).due_ns == NEVER_NS
+    broker.ledger.at(T + 7, lambda: None)
+    assert BrokerConnection(broker, account).due_ns == T + 7
+
+
+def test_answers_that_need_no_time_are_there_when_the_command_arrives(order):
+    broker, account = broker_of()
+    venue = BrokerConnection(broker, account, out_ns=5)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    venue.send(order(limit="499"), T + 1)
+    assert venue.due_ns == T + 5
+    assert kinds(venue.take_due(T + 5)) == ["OrderAccepted", "OrderFilled"]
+    assert venue.due_ns == T + 6
+    assert kinds(venue.take_due(T + 6)) == ["OrderAccepted"]
+    assert venue.take_due(T + 7) == []
+    assert venue.due_ns == NEVER_NS
+
+
+def test_answers_come_in_the_order_of_their_commands(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(quantity=0), T)
+    venue.send(order(), T)
+    assert venue.due_ns == T
+    assert kinds(venue.take_due(T)) == ["OrderRejected", "OrderAccepted", "OrderFilled"]
+
+
+def test_an_expiry_without_a_closing_level_stops_the_run(exchange):
+    venue = exchange(positions={1: 1})
+    with pytest.raises(DataError, match="SPY240419C00500000 is held to its expiry on 2024-04-19"):
+        venue.expire(END_NS)
+
+
+def test_a_replacement_that_comes_too_late_leaves_both_names_answered(order):
+    broker, account = broker_of(effect_latency_ns=5 * MS)
+    venue = BrokerConnection(broker, account)
+    venue.on_quote(quote(0, T, 500.00, 500.02))
+    venue.send(order(limit="500"), T)
+    assert kinds(venue.take_due(T + 5 * MS)) == ["OrderAccepted"]
+    venue.send(ReplaceOrder("o-1", order(limit="499")), T + 5 * MS)
+    venue.on_quote(quote(0, T + 6 * MS, 499.98, 500.00))
+    at_ns, why = T + 10 * MS, "the order was at its end before the replacement reached it"
+    assert venue.take_due(at_ns) == [
+        OrderFilled("o-1", T + 6 * MS, T + 6 * MS, "x1", D(10), D(500), D(0)),
+        OrderRejected("o-2", at_ns, at_ns, why),
+        CancelRejected("o-1", at_ns, at_ns, why),
+    ]
+
+
+def test_a_name_of_a_replacement_that_was_refused_stands_for_no_order_any_more(exchange, order):
+    venue = exchange(cash=10_000)
+    wanted = order(quantity=10_000)
+    venue.send(ReplaceOrder("gone", wanted), T)
+    assert kinds(venue.take_due(T)) == ["OrderRejected", "CancelRejected"]
+    venue.send(wanted, T)
+    venue.on_quote(quote(0, T + 1, 499.99, 500.01, ask_size=0))
+    assert kinds(venue.take_due(T + 1)) == ["OrderAccepted", "OrderRejected"]
+    venue.send(order(limit="100", quantity=1), T + 1)
+    venue.take_due(T + 1)
+    again = order(quantity=10_000)
+    venue.send(ReplaceOrder("o-2", again), T + 1)  # no means for so many
+    assert kinds(venue.take_due(T + 1)) == ["OrderRejected", "CancelRejected"]
+    venue.broker.halt(0)
+    venue.broker.ledger.quotes.clear()
+    venue.send(again, T + 2)
+    venue.broker.resume(0)
+    venue.on_quote(quote(0, T + 3, 499.99, 500.01, ask_size=0))
+    assert kinds(venue.take_due(T + 3)) == ["OrderAccepted", "OrderRejected"]
+
+
+def test_a_sale_of_what_another_order_holds_is_refused_with_the_figures(exchange, order):
+    venue = exchange(positions={0: 10})
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(side=Side.SELL, quantity=4, limit="510"), T)
+    venue.send(order(side=Side.SELL, quantity=7), T)
+    _, rejected = venue.take_due(T)
+    assert rejected.reason == (
+        "insufficient quantity (symbol SPY, requested 7, available 6, existing_qty 10, held_for_orders 4)"
+    )
