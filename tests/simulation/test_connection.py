@@ -588,3 +588,25 @@ def test_a_sale_of_what_another_order_holds_is_refused_with_the_figures(exchange
     assert rejected.reason == (
         "insufficient quantity (symbol SPY, requested 7, available 6, existing_qty 10, held_for_orders 4)"
     )
+
+
+def test_after_a_quote_the_first_of_what_is_on_its_way_is_due(exchange, order):
+    venue = exchange(latency_ns=30 * MS)
+    venue.send(order(limit="400"), T)
+    venue.send(order(limit="401"), T + 10 * MS)
+    venue.on_quote(quote(0, T + 11 * MS, 499.99, 500.01))
+    assert venue.due_ns == T + 30 * MS
+    for after_ns in (20 * MS, 25 * MS):
+        venue.broker.ledger.at(T + after_ns, lambda: None)
+    venue.on_quote(quote(0, T + 12 * MS, 499.99, 500.01))
+    assert venue.due_ns == T + 20 * MS
+
+
+def test_what_the_close_ends_is_answered_at_the_close(exchange, order):
+    venue = exchange(latency_ns=30 * MS)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(limit="400"), T)
+    assert kinds(venue.take_due(T + 60 * MS)) == ["OrderAccepted"]
+    venue.close_session(FOREVER_NS)
+    assert venue.due_ns == FOREVER_NS
+    assert venue.take_due(FOREVER_NS) == [OrderExpired("o-1", FOREVER_NS, FOREVER_NS)]
