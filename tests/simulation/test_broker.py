@@ -91,6 +91,22 @@ def test_a_single_contract_is_closed_by_force_on_its_own_side(held, side, cash):
     assert resting.status is Status.NEW
 
 
+def test_a_holding_that_is_closed_by_force_leaves_no_order_behind():
+    """Neither the exits of a filled entry nor a combo with the instrument: both would open it anew."""
+    venue = market()
+    entry = venue.order(SHARE, 10, 501, structure=Structure.BRACKET, **exits())
+    assert [leg.status for leg in entry.legs] == [Status.NEW, Status.NEW]
+    venue.broker.drain()
+    venue.broker.expiry.force_close(venue.account, SHARE)
+    assert [event for _, event in venue.reports()] == ["canceled", "canceled", "pending_new", "new", "fill"]
+    assert (venue.units(), venue.account.open_orders(), venue.ledger.working) == ({}, [], {})
+    venue = market({CALL: 1})
+    combo, other = venue.combo({CALL: 1, PUT: 1}, 1), venue.order(PUT, 1, 1)
+    venue.broker.expiry.force_close(venue.account, CALL)
+    assert (combo.status, other.status) == (Status.CANCELED, Status.NEW)
+    assert (venue.units(), venue.ledger.working) == ({}, {PUT: [other]})
+
+
 # closing a holding ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.broker import connect
+from fakes.broker import Market, connect
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
@@ -17,10 +17,12 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OrderCancelled, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.orders import Structure
 
 D = Decimal
 TUESDAY = date(2024, 3, 5)
@@ -245,3 +247,137 @@ def test_orders_that_rest_are_cancelled_by_an_action_and_left_by_a_dividend():
         venue.open_session(OPEN, CLOSE)
         gone = [event for event in venue.take_due(OPEN) if isinstance(event, OrderCancelled)]
         assert (len(gone), len(venue.account.open_orders())) == ((0, 2) if is_left else (2, 0))
+
+
+# at the broker alone --------------------------------------------------------------------------------
+
+
+def market(positions=None, happens=(), *, cash=1_000_000):
+    """Return a broker, before the session of the ex-date, that has seen SPY at 500 and KID at 40."""
+    book = straddle_book(500)
+    book.add(share("KID"))
+    made = Market(book, positions, opens_ns=None, cash=cash)
+    for number, mid in ((0, 500), (1, 12), (2, 8), (3, 40)):
+        made.quote(number, OPEN - 1, mid - 0.5, mid + 0.5)
+    made.broker.actions.schedule = happens
+    return made
+
+
+@pytest.mark.parametrize(
+    ("happens", "bid", "ask"),
+    [
+        (action(ratio="4"), 124.875, 125.125),
+        (action(ratio="0.1"), 4_995.0, 5_005.0),
+        (action("spin_off", "0.1", into="KID", value_fraction=D("0.04")), 479.52, 480.48),
+        (action("special_dividend", cash=D(20)), 499.5, 500.5),
+        (action("merger", "2", into="KID"), 499.5, 500.5),
+    ],
+)
+def test_the_last_quote_is_of_the_share_as_it_is_after_the_action(happens, bid, ask):
+    venue = market({0: 100}, (happens,))
+    venue.broker.open_session(OPEN, CLOSE)
+    after = venue.ledger.latest(0)
+    assert (after.bid, after.ask) == (pytest.approx(bid), pytest.approx(ask))
+    assert venue.ledger.mark(3) == 40
+
+
+def test_a_split_before_any_quote_has_nothing_to_reprice():
+    venue = Market(straddle_book(500), {0: 100}, opens_ns=None)
+    venue.broker.actions.schedule = (action(ratio="4"),)
+    venue.broker.open_session(OPEN, CLOSE)
+    assert (venue.units(), venue.ledger.latest(0)) == ({0: 400}, None)
+
+
+def test_what_is_not_due_or_not_traded_keeps_nothing_that_is_due_waiting():
+    wednesday = CashDividend("SPY", date(2024, 3, 6), D(7))
+    monday = CashDividend("SPY", DAY, D(5))
+    other = CashDividend("QQQ", TUESDAY, D(3))
+    venue = market({0: 100}, (wednesday, monday, other, CashDividend("SPY", TUESDAY, D(1))))
+    venue.broker.open_session(OPEN, CLOSE)
+    assert [change.cash_change for change in venue.bookings()] == [100]
+    later = session_on(date(2024, 3, 7))
+    venue.broker.open_session(later.open_ns, later.close_ns)  # what went ex on a day without a session too
+    assert [change.cash_change for change in venue.bookings()] == [700]
+    venue.broker.open_session(later.open_ns + 1, later.close_ns)
+    assert venue.bookings() == []
+
+
+def test_the_largest_ordinary_dividend_is_paid_and_a_cent_more_is_refused():
+    largest = LARGEST_ORDINARY_DIVIDEND * 500
+    venue = market({0: 100}, (CashDividend("SPY", TUESDAY, largest),))
+    venue.broker.open_session(OPEN, CLOSE)
+    assert venue.account.cash == 1_000_000 + 100 * largest
+    more = CashDividend("SPY", TUESDAY, largest + D("0.01"))
+    for positions in ({0: 100}, {1: 1}, {2: -1}):
+        with pytest.raises(DataError, match="is no ordinary dividend of SPY"):
+            market(positions, (more,)).broker.open_session(OPEN, CLOSE)
+    for positions in ({3: 100}, {}):
+        venue = market(positions, (more,))
+        venue.broker.open_session(OPEN, CLOSE)
+        assert venue.bookings() == []
+
+
+def test_a_merger_for_shares_leaves_an_option_that_the_run_cannot_carry():
+    venue = market({1: 1}, (action("merger", "2", into="KID"),))
+    with pytest.raises(DataError, match="it then delivers 200 KID, and no model prices that"):
+        venue.broker.open_session(OPEN, CLOSE)
+
+
+def test_an_action_cancels_every_order_in_the_share_and_its_options_once():
+    """Exits of a filled entry rest at prices of before the split; orders in other shares stay."""
+    venue = market()
+    venue.broker.open_session(OPEN - 1, CLOSE)
+    venue.quote(0, OPEN - 1, 499.5, 500.5)
+    exits = {"take_profit_limit": D(510), "stop_loss_stop": D(490)}
+    entry = venue.order(0, 10, 501, structure=Structure.BRACKET, **exits)
+    waiting = venue.order(0, 10, 400, structure=Structure.BRACKET, **exits | {"stop_loss_stop": D(390)})
+    other = venue.order(3, 1, 10)
+    combo = venue.combo({1: 1, 2: 1}, 1)
+    option_order = venue.order(1, 1, 1)
+    venue.broker.drain()
+    venue.broker.actions.apply(action(ratio="2"))
+    assert venue.reports() == [
+        (order.order_id, "canceled") for order in (*entry.legs, waiting, *waiting.legs, combo, option_order)
+    ]
+    assert venue.account.open_orders() == [other]
+    assert venue.units() == {0: 20}
+
+
+def test_the_parts_of_one_action_are_told_as_belonging_together():
+    venue = market({0: 101}, (action("spin_off", "0.125", into="KID", value_fraction=D("0.04")),))
+    venue.broker.open_session(OPEN, CLOSE)
+    units, fraction = venue.bookings()
+    assert (units.more_follow, fraction.more_follow) == (True, False)
+    assert (units.instrument_id, units.source, units.quantity_change, units.source_change) == (
+        3,
+        0,
+        D("12.625"),
+        0,
+    )
+    assert units.cost_fraction == D("0.04")
+    assert (fraction.quantity_change, fraction.price) == (D("-0.625"), 500 * D("0.04") / D("0.125"))
+    assert fraction.cash_change == D("0.625") * 160
+    assert venue.units() == {0: 101, 3: 12}
+
+
+def test_a_merger_for_cash_pays_for_the_shares_that_its_options_deliver():
+    venue = market({0: 10, 1: 1}, (action("merger", "0", cash=D(510)),))
+    venue.broker.open_session(OPEN, CLOSE)
+    changes = venue.bookings()
+    assert [(one.instrument_id, one.cause, one.quantity_change, one.cash_change) for one in changes] == [
+        (1, "exercise", -1, 0),
+        (0, "delivery", 100, -50_000),
+        (0, "corporate_action", -110, 110 * 510),
+    ]
+    assert (venue.units(), venue.account.cash) == ({}, 1_000_000 - 50_000 + 56_100)
+
+
+def test_holders_are_paid_a_dividend_and_who_is_short_is_charged():
+    venue = market({0: 100})
+    short = venue.broker.open_account(AccountTerms(name="short", cash=D(0), positions={0: (D(-3), D(9))}))
+    flat = venue.broker.open_account(AccountTerms(name="flat", cash=D(0)))
+    venue.broker.actions.pay_dividend(0, D("0.5"))
+    assert (venue.account.cash, short.cash, flat.cash) == (1_000_050, D("-1.5"), 0)
+    assert [change.reference for change in venue.bookings()] == [f"dividend-0-{OPEN - 1}"] * 2
+    venue.broker.actions.pay_dividend(0, D("0.5"), "q1")
+    assert venue.bookings()[0].reference == "dividend-0-q1"

@@ -209,8 +209,7 @@ class Broker:
                 if order.is_open:
                     ledger.end(order, Status.CANCELED)
         for order in orders:
-            is_leg_of_combo = order.parent is not None and order.request.structure is Structure.MLEG
-            if order.is_open and order.expires_ns <= now_ns and not is_leg_of_combo:
+            if order.is_open and order.expires_ns <= now_ns and not order.is_combo_leg:
                 ledger.end(order, Status.EXPIRED)
         for account in ledger.accounts.values():
             account.last_equity = ledger.figures(account).equity

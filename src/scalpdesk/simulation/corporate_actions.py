@@ -123,7 +123,7 @@ class ActionProcessor:
     def _cancel_orders(self, account: BrokerAccount, symbol: str) -> None:
         ledger = self._ledger
         for order in account.open_orders():
-            if order.parent is not None:
+            if order.is_combo_leg:
                 continue
             for part in (order, *order.legs):
                 traded = part.instrument

@@ -176,7 +176,8 @@ class ExpiryProcessor:
         """Cancel the account's orders in an instrument and close its holding at the market."""
         ledger = self._ledger
         for order in account.open_orders():
-            if order.instrument_id == number and order.parent is None:
+            trades = order.instrument_id == number or any(leg.instrument_id == number for leg in order.legs)
+            if trades and not order.is_combo_leg:
                 ledger.end(order, Status.CANCELED)
         held = account.quantity(number)
         side = Side.SELL if held > 0 else Side.BUY

@@ -233,6 +233,11 @@ class BrokerOrder(msgspec.Struct, eq=False, gc=False):
         return self.status not in TERMINAL
 
     @property
+    def is_combo_leg(self) -> bool:
+        """Whether the order is a leg of an order over several contracts, and ends with that."""
+        return self.parent is not None and self.request.structure is Structure.MLEG
+
+    @property
     def waits_for_stop(self) -> bool:
         """Whether a stop price must come before it may trade."""
         return not (self.triggered or self.kind is OrderType.MARKET or self.kind is OrderType.LIMIT)
