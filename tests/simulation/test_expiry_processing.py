@@ -10,7 +10,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -319,3 +319,32 @@ def test_a_broker_opens_each_session_with_settled_cash():
     assert (venue.broker.is_open, venue.account.unsettled) == (True, 0)
     assert venue.broker.ledger.now_ns == CLOSE_NS + 5
     assert isinstance(venue.broker.ledger.instruments, Instruments)
+
+
+def test_a_contract_that_settles_at_the_close_misses_its_level_behind_one_of_the_opening():
+    book = Instruments([Equity("SPX"), us_option("SPX210115C03700000"), us_option("SPXW210115C03700000")])
+    venue = Venue({1: 1, 2: 1}, book=book)
+    venue.broker.advance(expiry_instant_ns(book[2]) + 1)
+    assert venue.bookings() == []
+    with pytest.raises(DataError, match="SPXW210115C03700000 is held to its expiry on 2021-01-15"):
+        venue.broker.expiry.check_levels()
+
+
+def test_a_share_is_assigned_by_nobody():
+    venue = Venue({SHARE: -5})
+    assert venue.broker.expiry.assign("account", SHARE, D(1)) is False
+    assert venue.account.quantity(SHARE) == -5
+
+
+def test_a_level_of_before_the_end_settles_at_the_end_and_not_later():
+    venue = Venue({CALL: 1})
+    venue.quote(SHARE, 510, ENDS_NS - MINUTE_NS)
+    venue.broker.expiry.settle(CALL, EXPIRING[CALL])
+    assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
+    venue = Venue({CALL: 1})
+    venue.quote(SHARE, 510, ENDS_NS - MINUTE_NS)
+    venue.broker.ledger.now_ns = ENDS_NS + 2
+    venue.broker.expiry.settle(CALL, EXPIRING[CALL])
+    assert venue.bookings() == []
+    venue.quote(SHARE, 511, ENDS_NS + 3)
+    assert [one.ts_recv_ns for one in venue.bookings()] == [ENDS_NS + 3] * 2

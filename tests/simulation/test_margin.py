@@ -216,3 +216,78 @@ def test_the_least_options_level(legs, shares, together, level):
 def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_for_puts():
     assert uncovered_risk(option("C", 400, -1, 1).instrument, D(275)) == D("27.5")
     assert uncovered_risk(option("P", 200, -1, 1).instrument, D(275)) == D(20)
+
+
+@pytest.mark.parametrize(
+    ("spot", "lines", "initial", "maintenance"),
+    [
+        # five sold, three of them covered five points away; 47.10 a share for the others
+        (275, [option("C", 285, -5, 2.1), option("C", 290, 3, 1)], 300 + 1_500 + 9_420, 1_500 + 9_420),
+        # the nearer strike is covered first
+        (
+            275,
+            [option("C", 285, -1, 2.1), option("C", 280, -1, 2.1), option("C", 282, 1, 3)],
+            300 + 200 + 4_710,
+            200 + 4_710,
+        ),
+        # puts: the higher strike first, by the cover next below it
+        (
+            275,
+            [option("P", 270, -2, 3), option("P", 265, 1, 2), option("P", 260, 1, 1)],
+            300 + 500 + 1_000,
+            500 + 1_000,
+        ),
+        # straddles: the greater side whole, of the other the premium
+        (45, [option("C", 47, -2, 2.1), option("P", 43, -1, 1.2)], 1_940, 1_940),
+        (45, [option("C", 47, -1, 2.1), option("P", 43, -3, 1.2)], 2_670, 2_670),
+        # one call beside two puts of less: one of them stands alone
+        (45, [option("C", 30, -1, 16), option("P", 36, -2, 0.4)], 2_940, 2_940),
+        # shares sold short cover a sold put
+        (275, [share(-100, 275), option("P", 265, -1, 4)], 13_750, 8_250),
+        # a call protects a hundred of the shares that are sold short
+        (283, [share(-150, 283), option("C", 275, 1, 9)], 900 + 21_225, 2_750 + 4_245),
+        # two puts fifteen points below protect two hundred shares
+        (290, [share(250, 290), option("P", 275, 2, 3)], 600 + 36_250, 8_500 + 3_625),
+        # far below, the plain margin is less
+        (290, [share(100, 290), option("P", 200, 1, 1)], 100 + 14_500, 7_250),
+        # an option of the share's own direction protects nothing
+        (290, [share(100, 290), option("C", 275, 1, 20)], 2_000 + 14_500, 7_250),
+    ],
+)
+def test_requirements_of_several_lots(spot, lines, initial, maintenance):
+    assert asked(spot, *lines) == (initial, maintenance)
+    assert asked(spot, *reversed(lines)) == (initial, maintenance)
+
+
+@pytest.mark.parametrize(
+    ("lines", "spot", "intrinsic"),
+    [
+        ([share(-100, 275), option("P", 265, -1, 4)], 255, 1_000),
+        ([share(-100, 275), option("P", 265, -1, 4)], 275, 0),
+        ([share(-250, 275), option("P", 265, -2, 4)], 260, 1_000),
+        ([share(300, 275), option("C", 255, -2, 22)], 275, 4_000),
+        ([share(99, 275), option("C", 255, -1, 22)], 275, 0),
+    ],
+)
+def test_what_covered_options_are_in_the_money_is_withheld(lines, spot, intrinsic):
+    assert Pairing(lines, D(spot)).intrinsic == intrinsic
+
+
+@pytest.mark.parametrize(("positions", "free"), [({0: 1}, 100_000), ({0: "0.5"}, 100_000), ({1: 1}, 100_000)])
+def test_a_cash_accounts_single_unit_takes_nothing_of_its_cash(positions, free):
+    connection = connect(straddle_book(), positions=positions, multiplier=1)
+    for number, mid in enumerate((500, 9, 8)):
+        connection.on_quote(quote(number, 1, mid - 0.5, mid + 0.5))
+    figures = RegulationT().figures(connection.account)
+    assert (figures.buying_power, figures.overnight_buying_power, figures.options_buying_power) == (free,) * 3
+
+
+@pytest.mark.parametrize(("held", "level"), [(1, None), (0, "uncovered_option")])
+def test_a_single_contract_that_is_held_may_be_sold_with_another_leg(held, level):
+    connection = connect(straddle_book(), positions={1: held} if held else {}, options_level=3)
+    for number, mid in enumerate((500, 9, 8)):
+        connection.on_quote(quote(number, 1, mid - 0.5, mid + 0.5))
+    book = connection.broker.ledger.instruments
+    legs = (Holding(book[1], D(-1), D(9)), Holding(book[2], D(1), D(8)))
+    refused = RegulationT().refusal(connection.account, legs)
+    assert (None if refused is None else refused.cause.value) == level

@@ -260,6 +260,8 @@ def test_what_frees_margin_is_never_refused():
     made = account({0: -300}, cash=1_000)  # far below its margin
     assert refusal(made, (0, 100, 500)) is None
     assert refusal(made, (0, -1, 500)).cause is Cause.BUYING_POWER
+    assert refusal(made, (1, 1, 0)) is None  # without a price it takes nothing yet
+    assert refusal(made, (1, 1, "0.01")).cause is Cause.BUYING_POWER
 
 
 def test_shares_are_sold_short_only_where_the_account_may():
