@@ -1,0 +1,440 @@
+"""What an order is made of, what it withholds, and which the market or the account's own orders forbid."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.broker import FOREVER_NS, Market
+from fakes.instruments import DAY, option, straddle_book
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.units import MINUTE_NS, NEVER_NS
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, next_session, session_on
+from scalpdesk.simulation.hours import ExchangeHours
+from scalpdesk.simulation.order_entry import (
+    ALPACA_RULES,
+    DERIBIT_RULES,
+    VenueRules,
+    check_available,
+    position_intent,
+)
+from scalpdesk.simulation.orders import (
+    Cause,
+    Changes,
+    OrderRequest,
+    PositionIntent,
+    Refused,
+    Status,
+    Structure,
+)
+
+D = Decimal
+SHARE, CALL, PUT = 0, 1, 2
+OPEN_NS, CLOSE_NS = session_on(DAY).open_ns, session_on(DAY).close_ns
+T = OPEN_NS + MINUTE_NS
+
+
+def market(positions=None, *, rules=None, book=None, **how):
+    """Return a broker that has seen SPY at 500 and its options at 9 and 8, half a point each side."""
+    made = Market(book or straddle_book(500), positions, opens_ns=OPEN_NS, broker={"rules": rules}, **how)
+    for number, mid in enumerate((500, 9, 8)):
+        made.quote(number, T, mid - 0.5, mid + 0.5)
+    return made
+
+
+def refused(cause, send):
+    with pytest.raises(Refused) as caught:
+        send()
+    assert caught.value.cause is cause
+    return caught.value
+
+
+# what an order is -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "quantity", "intent"),
+    [(0, 1, "buy_to_open"), (2, -1, "sell_to_close"), (-2, 1, "buy_to_close"), (0, -1, "sell_to_open")],
+)
+def test_an_order_opens_or_closes_by_what_is_held(held, quantity, intent):
+    venue = market({SHARE: held} if held else {})
+    order = venue.order(SHARE, quantity, 400 if quantity > 0 else 600)
+    assert (order.intent.value, order.created_ns, order.number) == (intent, T, 0)
+    assert position_intent(order.side, D(held)).value == intent
+    assert venue.account.orders == {order.order_id: order} == venue.ledger.orders
+    assert venue.account.by_client_id == {order.client_order_id: order}
+
+
+def test_orders_are_numbered_over_all_accounts_and_named_where_nobody_names_them():
+    venue = market()
+    first = venue.order(SHARE, 1, 400, client_order_id=None)
+    second = venue.order(SHARE, 1, 401)
+    assert (first.number, second.number) == (0, 1)
+    assert (first.client_order_id, second.client_order_id) == ("client-1", "client-2")
+    assert (first.order_id, second.order_id) == ("sim-1", "sim-2")
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "ends"),
+    [(TimeInForce.DAY, FOREVER_NS), (TimeInForce.GTC, NEVER_NS), (TimeInForce.IOC, FOREVER_NS)],
+)
+def test_an_order_of_an_open_session_ends_with_it(lifetime, ends):
+    assert market().order(SHARE, 1, 400, lifetime).expires_ns == ends
+
+
+def test_an_order_for_the_opening_lives_to_the_close_of_the_next_session():
+    venue = Market(straddle_book(500), hours=ExchangeHours(), opens_ns=OPEN_NS)
+    venue.quote(SHARE, T, 499.5, 500.5)
+    order = venue.order(SHARE, 1, 400, TimeInForce.OPG)
+    assert order.expires_ns == next_session(DAY).close_ns
+    closed = Market(straddle_book(500), hours=ExchangeHours(), opens_ns=None)
+    closed.ledger.now_ns = CLOSE_NS + 1
+    assert closed.order(SHARE, 1, 400).expires_ns == next_session(DAY).close_ns
+    assert closed.order(SHARE, 1, 400, TimeInForce.GTC).expires_ns == NEVER_NS
+
+
+def test_an_order_withholds_its_price_where_it_opens_an_option():
+    venue = market({PUT: 2})
+    assert venue.order(CALL, 2, 5).withholds == 500
+    assert venue.order(PUT, -1, 20).withholds == 0
+    assert venue.order(SHARE, 1, 400).withholds == 0
+    venue.broker.halt(CALL)
+    order = venue.order(CALL, 1)
+    assert (order.withholds, order.is_unpriced) == (950, False)  # at the ask
+    assert venue.order(CALL, 1, kind=OrderType.STOP, stop_price=12).withholds == 1_200
+
+
+def test_without_a_far_side_the_mark_is_what_an_order_costs():
+    venue = Market(straddle_book(500), opens_ns=OPEN_NS)
+    venue.quote(CALL, T, 8.0, 0.0)
+    order = venue.order(CALL, 1)
+    assert order.withholds == 100 * venue.ledger.mark(CALL)
+    assert order.is_unpriced is (venue.ledger.mark(CALL) == 0)
+
+
+# sizes ----------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_sizes_are_taken():
+    venue = market()
+    assert venue.order(SHARE, "0.123456789").status is Status.FILLED
+    assert refused(Cause.MALFORMED, lambda: venue.order(SHARE, "0.1234567891")).detail == (
+        "qty must have no more than 9 decimals"
+    )
+    words = refused(Cause.MALFORMED, lambda: venue.order(CALL, "1.5")).detail
+    assert words == "qty must be an integer for options orders"
+
+
+def test_parts_of_a_share_are_not_sold_short():
+    venue = market()
+    assert refused(Cause.SHORTING, lambda: venue.order(SHARE, "-0.5")).facts == {"symbol": "SPY"}
+    assert venue.order(SHARE, -1).status is Status.FILLED
+    held = market({SHARE: 1})
+    assert held.order(SHARE, "-0.5").status is Status.FILLED
+
+
+@pytest.mark.parametrize(("amount", "allowed"), [("2000", True), ("2000.01", False)])
+def test_an_amount_of_money_is_asked_for_its_means(amount, allowed):
+    venue = market(cash=1_000, multiplier=2)
+    request = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(amount))
+    if allowed:
+        assert venue.broker.submit("account", request).status is Status.FILLED
+    else:
+        refused(Cause.BUYING_POWER, lambda: venue.broker.submit("account", request))
+
+
+@pytest.mark.parametrize(("length", "allowed"), [(128, True), (129, False)])
+def test_a_clients_name_of_an_order_has_a_length(length, allowed):
+    venue = market()
+    if allowed:
+        assert venue.order(SHARE, 1, 400, client_order_id=Name("x" * length)).status is Status.NEW
+    else:
+        refused(Cause.MALFORMED, lambda: venue.order(SHARE, 1, 400, client_order_id=Name("x" * length)))
+
+
+class Name(str):
+    """A text that stays one where texts stand for numbers."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "quantity", "allowed"),
+    [
+        ("sell_to_close", -1, False),
+        ("buy_to_close", 1, False),
+        ("sell_to_open", -1, True),
+        ("buy_to_open", 1, True),
+    ],
+)
+def test_what_is_meant_to_close_needs_something_to_close(asked, quantity, allowed):
+    venue = market()
+    intent = PositionIntent(asked)
+    if allowed:
+        assert venue.order(SHARE, quantity, intent=intent).intent is intent
+        return
+    why = refused(Cause.INTENT, lambda: venue.order(SHARE, quantity, intent=intent))
+    side = "buy" if quantity > 0 else "sell"
+    assert why.facts == {"inferred": f"{side}_to_open", "specified": asked}
+
+
+# rules of a venue -----------------------------------------------------------------------------------
+
+
+def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_the_venue_does():
+    book = straddle_book(500, expiry=DAY)
+    cutoff_ns = expiry_instant_ns(book[CALL]) - 30 * MINUTE_NS
+    venue = market(book=book, rules=VenueRules(cutoff=True))
+    venue.broker.advance(cutoff_ns - 1)
+    assert venue.order(CALL, 1, 5).status is Status.NEW
+    venue.broker.advance(cutoff_ns)
+    assert refused(Cause.EXPIRING_CONTRACT, lambda: venue.order(CALL, 1, 5)).facts == {
+        "symbol": book[CALL].symbol
+    }
+    free = market(book=straddle_book(500, expiry=DAY))
+    last_ns = last_trading_ns(book[CALL])
+    free.broker.advance(last_ns - 1)
+    assert free.order(CALL, 1, 5).status is Status.NEW
+    free.broker.advance(last_ns)
+    assert refused(Cause.INACTIVE_ASSET, lambda: free.order(CALL, 1, 5)).facts == {
+        "symbol": book[CALL].symbol
+    }
+
+
+@pytest.mark.parametrize(
+    ("price", "allowed"),
+    [
+        ("1.00", True),
+        ("1.005", False),
+        ("0.9999", True),
+        ("0.99995", False),
+        ("500.01", True),
+        ("500.011", False),
+    ],
+)
+def test_prices_have_two_decimals_from_one_on_where_the_venue_asks_it(price, allowed):
+    venue = market(rules=VenueRules(penny_prices=True))
+    if allowed:
+        assert venue.order(SHARE, 1, price).limit_price == D(price)
+        return
+    why = refused(Cause.SUB_PENNY, lambda: venue.order(SHARE, 1, price))
+    assert why.facts == {"name": "limit_price", "price": price}
+    order = venue.order(SHARE, 1, 400)
+    refused(
+        Cause.SUB_PENNY,
+        lambda: venue.broker.replace("account", order.order_id, Changes(limit_price=D(price))),
+    )
+    assert market().order(SHARE, 1, price).limit_price == D(price)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "limit", "allowed"),
+    [
+        (TimeInForce.DAY, None, True),
+        (TimeInForce.DAY, 5, True),
+        (TimeInForce.GTC, 5, True),
+        (TimeInForce.GTC, None, False),
+        (TimeInForce.IOC, 5, False),
+    ],
+)
+def test_orders_in_options_live_for_the_day_or_with_a_limit_until_cancelled(lifetime, limit, allowed):
+    venue = market(rules=VenueRules(option_lifetimes=True))
+    if allowed:
+        assert venue.order(CALL, 1, limit, lifetime).lifetime is lifetime
+    else:
+        refused(Cause.MALFORMED, lambda: venue.order(CALL, 1, limit, lifetime))
+    assert market().order(CALL, 1, limit, lifetime).lifetime is lifetime
+
+
+def test_an_order_in_an_option_at_the_market_is_for_the_session():
+    venue = Market(straddle_book(500), opens_ns=None)
+    refused(Cause.OUTSIDE_HOURS, lambda: venue.order(CALL, 1))
+    assert venue.order(CALL, 1, 5).status is Status.ACCEPTED
+    assert venue.order(SHARE, 1).status is Status.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("resting", "sent", "kind"),
+    [
+        ((-1, 501), (1, 501), "limit"),
+        ((-1, 501), (1, 502), "limit"),
+        ((-1, 501), (1, 500), None),
+        ((-1, 501), (1, None), "limit"),
+        ((1, 499), (-1, 499), "limit"),
+        ((1, 499), (-1, 500), None),
+        ((1, 499), (1, 499), None),
+    ],
+)
+def test_an_order_that_could_trade_with_ones_own_is_refused_where_the_venue_does(resting, sent, kind):
+    """The account holds shares in the way that both orders are allowed by themselves."""
+    held = 10 if -1 in (resting[0], sent[0]) else 0
+    venue = market({SHARE: held} if held else {}, rules=VenueRules(wash_trades=True))
+    venue.quote(SHARE, T + 1, 490.0, 510.0)
+    first = venue.order(SHARE, *resting)
+    if kind is None:
+        assert venue.order(SHARE, *sent).order_id != first.order_id
+        return
+    why = refused(Cause.WASH_TRADE, lambda: venue.order(SHARE, *sent))
+    assert why.facts == {
+        "existing_order_id": first.order_id,
+        "reject_reason": f"opposite side {kind} order exists",
+    }
+    free = market({SHARE: held} if held else {})
+    free.order(SHARE, *resting)
+    assert free.order(SHARE, *sent).is_open in (True, False)
+
+
+def test_a_stop_counts_with_its_stop_price_and_an_order_in_another_instrument_not_at_all():
+    venue = market({SHARE: 10}, rules=VenueRules(wash_trades=True))
+    stop = venue.order(SHARE, -1, kind=OrderType.STOP, stop_price=480)
+    assert refused(Cause.WASH_TRADE, lambda: venue.order(SHARE, 1, 480)).facts == {
+        "existing_order_id": stop.order_id,
+        "reject_reason": "opposite side market/stop order exists",
+    }
+    assert venue.order(SHARE, 1, 479).status is Status.NEW
+    assert venue.order(CALL, 1, 5).status is Status.NEW
+
+
+def test_where_a_venue_turns_holdings_round_an_order_may_be_larger_than_one():
+    venue = market({SHARE: 10}, rules=DERIBIT_RULES)
+    closing = venue.order(SHARE, -10, 600)
+    turning = venue.order(SHARE, -11, 600)
+    assert (closing.intent.value, turning.intent.value) == ("sell_to_close", "sell_to_open")
+    refused(Cause.QUANTITY, lambda: market({SHARE: 10}).order(SHARE, -11, 600))
+
+
+def test_the_rules_of_the_venues():
+    assert (
+        VenueRules(
+            cutoff=True,
+            liquidation=True,
+            wash_trades=True,
+            penny_prices=True,
+            option_lifetimes=True,
+            turns=False,
+        )
+        == ALPACA_RULES
+    )
+    assert VenueRules(turns=True) == DERIBIT_RULES
+    plain = VenueRules()
+    assert not any(
+        (
+            plain.cutoff,
+            plain.liquidation,
+            plain.wash_trades,
+            plain.penny_prices,
+            plain.option_lifetimes,
+            plain.turns,
+        )
+    )
+
+
+# exits ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quantity", "profit", "loss", "allowed"),
+    [
+        (1, 510, 490, True),
+        (1, 490, 490, False),
+        (-1, 490, 510, True),
+        (-1, 490, 490, False),
+        (-1, 510, 490, False),
+    ],
+)
+def test_the_exits_of_a_bracket_lie_on_their_sides(quantity, profit, loss, allowed):
+    venue = market()
+    terms = {"structure": Structure.BRACKET, "take_profit_limit": profit, "stop_loss_stop": loss}
+    if allowed:
+        assert len(venue.order(SHARE, quantity, 500, **terms).legs) == 2
+        return
+    sign = ">" if quantity > 0 else "<"
+    assert refused(Cause.UNPROCESSABLE, lambda: venue.order(SHARE, quantity, 500, **terms)).detail == (
+        f"take_profit.limit_price must be {sign} stop_loss.stop_price"
+    )
+
+
+def test_two_exits_of_a_holding_lie_on_the_sides_of_its_exit():
+    venue = market({SHARE: 1})
+    terms = {"structure": Structure.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
+    assert refused(Cause.UNPROCESSABLE, lambda: venue.order(SHARE, -1, 510, **terms)).detail == (
+        "take_profit.limit_price must be > stop_loss.stop_price"
+    )
+    terms = {"structure": Structure.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
+    short = market({SHARE: -1}).order(SHARE, 1, 490, **terms)
+    assert (short.limit_price, short.legs[0].stop_price, short.legs[0].side) == (490, 510, Side.BUY)
+
+
+def test_one_exit_of_an_entry_takes_its_profit():
+    venue = market()
+    entry = venue.order(SHARE, 3, 501, structure=Structure.OTO, take_profit_limit=510)
+    (profit,) = entry.legs
+    assert (profit.kind, profit.limit_price, profit.stop_price, profit.quantity) == (
+        OrderType.LIMIT,
+        510,
+        None,
+        3,
+    )
+    assert (profit.parent, profit.status, profit.trail_price) == (entry.order_id, Status.NEW, None)
+
+
+# what is free ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "quantity", "closes"),
+    [
+        ("1", Side.SELL, "1", True),
+        ("0.5", Side.SELL, "0.5", True),
+        ("1", Side.BUY, "1", False),
+        ("-1", Side.BUY, "1", True),
+        ("-1", Side.SELL, "1", False),
+    ],
+)
+def test_an_order_closes_what_it_is_opposite_to(held, side, quantity, closes):
+    account = market({SHARE: held}).account
+    assert check_available(account, SHARE, "SPY", side, D(quantity)) is closes
+
+
+def test_more_than_is_free_of_a_holding_is_refused_with_the_figures():
+    venue = market({SHARE: -10})
+    venue.order(SHARE, 7, 400)
+    assert refused(Cause.QUANTITY, lambda: venue.order(SHARE, 4, 400)).facts == {
+        "symbol": "SPY",
+        "requested": "4",
+        "available": "3",
+        "existing_qty": "10",
+        "held_for_orders": "7",
+    }
+    assert venue.order(SHARE, 3, 400).status is Status.NEW
+
+
+def test_a_combo_is_judged_by_its_net_limit():
+    """The legs cost 18 at their far sides; the limit of 12 is what is asked for."""
+    venue = market(cash=1_200)
+    combo = venue.combo({CALL: 1, PUT: 1}, 12)
+    assert (combo.withholds, combo.side, combo.intent.value) == (1_200, Side.BUY, "buy_to_open")
+    assert [leg.ratio for leg in combo.legs] == [1, 1]
+    poor = market(cash=1_199)
+    why = refused(Cause.BUYING_POWER, lambda: poor.combo({CALL: 1, PUT: 1}, 12))
+    assert (why.facts["buying_power"], why.facts["cost_basis"]) == ("1199.00", "1200.00")
+    ratio = market(cash=100_000).combo({CALL: 2, PUT: 1}, 20, units=3)
+    assert (ratio.withholds, [leg.quantity for leg in ratio.legs]) == (2_000, [6, 3])
+
+
+def test_a_leg_closes_or_opens_by_what_is_held():
+    venue = market({CALL: 1})
+    combo = venue.combo({CALL: -1, PUT: 1}, 50)
+    assert [leg.intent.value for leg in combo.legs] == ["sell_to_close", "buy_to_open"]
+    assert [leg.side for leg in combo.legs] == [Side.SELL, Side.BUY]
+
+
+def test_an_option_of_another_underlying_is_watched_without_a_quote_of_it():
+    book = Instruments([Equity("SPY"), option("C", 500, root="QQQ")])
+    venue = Market(book, opens_ns=OPEN_NS)
+    venue.quote(1, T, 8.5, 9.5)
+    assert venue.order(1, 1).status is Status.FILLED
+    assert venue.ledger.mark(1) == 9
+    venue.broker.advance(expiry_instant_ns(book[1]) + 1)
+    assert (venue.bookings(), venue.units()) == ([], {1: 1})
+    venue.broker.expiry.check_levels()
