@@ -409,3 +409,70 @@ def test_an_option_that_was_not_quoted_since_the_open_is_valued_at_its_last_vola
     ledger.last_vols.clear()
     ledger.keep_vols()
     assert ledger.last_vols == {}  # of a quote of the session before none is kept
+
+
+def test_the_volatility_of_each_held_option_with_a_quote_is_kept():
+    """Held before it: a share, and an option that nobody has quoted."""
+    desk = Desk({SHARE: (1, 490), CALL: (1, 9)}, book=straddle_book(500, 510))
+    for number in (3, 4):
+        desk.account.book(number, D(1), D(1), D(-100))
+    desk.broker.on_quote(quote(4, T, 14.0, 14.5))
+    desk.ledger.keep_vols()
+    assert sorted(desk.ledger.last_vols) == [CALL, 4]
+
+
+def test_an_option_whose_ask_is_its_payoff_is_worth_its_mid():
+    desk = Desk()
+    desk.broker.on_quote(quote(SHARE, T + 1, 519.5, 520.5))
+    desk.broker.on_quote(quote(CALL, T + 1, 19.0, 19.5))
+    assert desk.ledger.mark(CALL) == D("19.25")
+
+
+def test_whole_shares_are_paid_to_the_last_decimal():
+    desk = Desk(fees=FeeSchedule())
+    desk.order(SHARE, 3)
+    (execution,) = desk.account.executions
+    desk.broker.staged.correct(execution, D("499.1234567"))
+    assert desk.account.cash == 100_000 - D("1497.3703701")
+
+
+def test_options_and_shares_may_meet_their_quotes_in_different_ways():
+    fills = fill_model("mid"), fill_model("cross")
+    broker = Broker(straddle_book(500), AlwaysOpen(), *fills)
+    account = broker.open_account(AccountTerms(cash=D(100_000)))
+    broker.open_session(T - 10, NEVER_NS)
+    for number, mid in ((SHARE, 500), (CALL, 9)):
+        broker.on_quote(quote(number, T, mid - 0.5, mid + 0.5))
+        broker.submit("account", OrderRequest(SYMBOLS[number], Side.BUY, OrderType.MARKET, quantity=D(1)))
+    assert [one.price for one in account.executions] == [D("500.5"), 9]
+
+
+def test_an_order_that_ended_or_filled_is_off_the_accounts_list_at_once():
+    desk = Desk()
+    resting, filled = desk.order(SHARE, 10, 490), desk.order(SHARE, 5)
+    assert list(desk.account.unended) == [resting.order_id]
+    assert filled.leaves == 0
+    desk.broker.cancel(desk.account.name, resting.order_id)
+    assert desk.account.unended == {}
+    part = desk.order(SHARE, 10, 490)
+    desk.broker.on_quote(quote(SHARE, T + 1, 489.0, 490.0, ask_size=4))
+    assert (part.filled, desk.account.open_orders()) == (4, [part])
+
+
+def test_the_legs_of_a_combo_end_with_it():
+    desk = Desk()
+    legs = tuple(LegRequest(SYMBOLS[number], D(1), Side.BUY) for number in (CALL, PUT))
+    combo = desk.broker.submit(
+        "account",
+        OrderRequest(
+            "", None, OrderType.LIMIT, quantity=D(1), limit_price=D(5), structure=Structure.MLEG, legs=legs
+        ),
+    )
+    assert desk.ledger.working == {CALL: [combo], PUT: [combo]}
+    other = desk.order(PUT, 1, 2)
+    desk.broker.advance(T + 7)
+    desk.broker.cancel("account", combo.order_id)
+    assert [(leg.status, leg.canceled_ns, leg.updated_ns) for leg in combo.legs] == [
+        (Status.CANCELED, T + 7, T + 7)
+    ] * 2
+    assert desk.ledger.working == {PUT: [other]}
