@@ -1,15 +1,21 @@
 """A broker's day: what each request changes, in which order, and what the accounts hold after it."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from fakes.broker import FOREVER_NS, Market
 from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
+from scalpdesk.marketdata.tape import FundingRate
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.orders import Cause, Changes, OrderRequest, Refused, Status, Structure
 
@@ -514,3 +520,89 @@ def test_an_order_of_the_broker_asks_no_rule_of_the_account():
     (order,) = venue.account.orders.values()
     assert (order.intent.value, order.status) == ("sell_to_close", Status.FILLED)
     assert [event for _, event in venue.reports()] == ["pending_new", "new", "fill"]
+
+
+# a tape ---------------------------------------------------------------------------------------------
+
+
+def test_a_broker_takes_levels_dividends_and_funding_from_its_tape():
+    book = straddle_book(500, expiry=DAY)
+    book.add(perpetual("BTC"))
+    builder = TapeBuilder(book).quote(SHARE, "10:00", 499.5, 500.5).dividend("0.5", DAY)
+    builder.settlement_prices = {("SPY", DAY): 503.00004}
+    rate = FundingRate("BTC-PERPETUAL", T, D("0.0008"), D(50_000), hours=D(8))
+    tape = replace(builder.build(), funding=(rate,))
+    venue = Market(book, {SHARE: 100, CALL: 1}, opens_ns=None)
+    venue.account.book(3, D(5_000), D(50_000), D(0))
+    venue.broker.play(tape)
+    assert venue.broker.due_ns == T
+    venue.broker.open_session(OPEN_NS, CLOSE_NS)
+    assert [(one.cause, one.cash_change) for one in venue.bookings()] == [("dividend", 50)]
+    venue.broker.advance(T)
+    paid = D(5_000) / D(50_000) * D("0.0008") * book[3].contract_usd
+    (funding,) = venue.bookings()
+    assert (funding.cause, funding.instrument_id, funding.cash_change) == ("funding", 3, -paid)
+    assert funding.reference == f"funding-BTC-PERPETUAL-{T}"
+    venue.broker.advance(ENDS_NS + 1)
+    exercised, delivered = venue.bookings()
+    assert (exercised.cause, delivered.cash_change) == ("exercise", -50_000)
+    level = venue.broker.expiry.settlement_of
+    assert (level("SPY", DAY), level("QQQ", DAY)) == (D("503.0000"), None)
+    assert str(level("SPY", DAY)) == "503.0000"
+
+
+def test_funding_below_the_smallest_coin_keeps_nobody_else_waiting():
+    book = Instruments([perpetual("BTC")])
+    venue = Market(book, {0: 1}, cash=1, currency="BTC")
+    other = venue.broker.open_account(
+        AccountTerms(name="other", cash=D(1), currency="BTC", positions={0: (D(5_000), D(50_000))})
+    )
+    flat = venue.broker.open_account(AccountTerms(name="flat", cash=D(1), currency="BTC"))
+    rate = FundingRate("BTC-PERPETUAL", T, D("0.0000001"), D(50_000), hours=D(8))
+    venue.broker.actions.pay_funding(rate)
+    assert [(one.quantity_change, one.price) for one in venue.bookings()] == [(0, 0)]
+    assert (venue.account.cash, flat.cash) == (1, 1)
+    assert other.cash == 1 - D(5_000) * book[0].contract_usd / D(50_000) * D("0.0000001")
+
+
+def test_what_was_reported_is_reported_once():
+    venue = market()
+    assert list(venue.broker.drain()) == []
+    venue.order(SHARE, 1, 400)
+    assert [one.event for one in venue.broker.drain()] == ["new"]
+    assert list(venue.broker.drain()) == []
+
+
+def test_the_close_settles_what_ends_with_it():
+    venue = market({CALL: 1}, expires_today=True)
+    venue.quote(SHARE, ENDS_NS, 509.5, 510.5)
+    venue.broker.close_session(ENDS_NS)
+    assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
+    assert venue.account.last_equity == 100_000 - 50_000 + 51_000
+
+
+def test_a_market_order_with_a_price_is_refused_unless_its_sender_knows_the_instrument():
+    venue = market()
+    wanted = OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=D(1), client_order_id="x" * 129)
+    with pytest.raises(Refused) as refused:
+        venue.broker.submit("account", wanted)
+    assert refused.value.cause is Cause.MALFORMED
+    limit = OrderRequest(
+        "SPY", Side.BUY, OrderType.LIMIT, quantity=D(1), limit_price=D(0), instrument_id=SHARE
+    )
+    with pytest.raises(Refused) as refused:
+        venue.broker.submit("account", limit)
+    assert refused.value.detail == "limit_price must be > 0"
+
+
+def test_an_exit_that_fills_in_part_while_its_order_is_acknowledged_leaves_the_other_the_rest():
+    venue = market({SHARE: 10})
+    venue.quote(SHARE, T + 1, 509.0, 510.0, bid_size=4)
+    order = venue.order(SHARE, -10, 509, structure=Structure.OCO, **exits(509))
+    (stop,) = order.legs
+    assert (order.filled, order.leaves, stop.leaves, stop.status) == (4, 6, 6, Status.NEW)
+    whole = market({SHARE: 10})
+    whole.quote(SHARE, T + 1, 509.0, 510.0)
+    order = whole.order(SHARE, -10, 509, structure=Structure.OCO, **exits(509))
+    assert (order.status, order.legs[0].status, whole.units()) == (Status.FILLED, Status.CANCELED, {})
+    assert whole.ledger.working == {}
