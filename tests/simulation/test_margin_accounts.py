@@ -187,6 +187,13 @@ def test_the_figures_of_a_day_traders_account():
     assert figures.buying_power == 4 * day
 
 
+@pytest.mark.parametrize(("units", "long_value", "short_value"), [("0.001", "0.5", 0), ("-0.001", 0, "-0.5")])
+def test_values_below_a_dollar_count_on_their_side(units, long_value, short_value):
+    figures = MODEL.figures(account({0: units}))
+    assert (figures.long_value, figures.short_value) == (D(long_value), D(short_value))
+    assert figures.equity == 100_000 + D(long_value) + D(short_value)
+
+
 def test_a_margin_account_without_day_trading_has_twice_its_free_funds():
     figures = MODEL.figures(account({0: 100}, multiplier=2))
     assert (figures.buying_power, figures.overnight_buying_power) == (250_000, 250_000)

@@ -201,6 +201,18 @@ def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_t
     }
 
 
+def test_each_leg_of_a_combo_meets_the_rules_of_its_market():
+    book = straddle_book(500, expiry=DAY)
+    venue = market(book=book)
+    venue.broker.advance(last_trading_ns(book[CALL]) - 1)
+    assert venue.combo({CALL: 1, PUT: 1}, 5).status is Status.NEW
+    venue.broker.advance(last_trading_ns(book[CALL]))
+    refused(Cause.INACTIVE_ASSET, lambda: venue.combo({CALL: 1, PUT: 1}, 5))
+    closed = Market(straddle_book(500), opens_ns=None)
+    refused(Cause.OUTSIDE_HOURS, lambda: closed.combo({CALL: 1, PUT: 1}))
+    assert closed.combo({CALL: 1, PUT: 1}, 5).status is Status.ACCEPTED
+
+
 @pytest.mark.parametrize(
     ("price", "allowed"),
     [

@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 
 from fakes.instruments import share
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts
@@ -15,6 +17,7 @@ from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.order_entry import ALPACA_RULES, DERIBIT_RULES, VenueRules
 from scalpdesk.simulation.orders import (
     Activity,
+    Booking,
     BrokerOrder,
     Cause,
     Changes,
@@ -160,3 +163,22 @@ def test_an_exposure_is_nothing_unless_it_is_said():
     assert LegParts() == NO_LEG_PARTS
     assert PositionGreeks(1.0, 2.0, 0.0, 0.0, 0.0).net_delta_shares == 3.0
     assert {getattr(NO_LEG_PARTS, name) for name in LegParts.__struct_fields__} == {0.0}
+
+
+def test_what_was_reported_stays_as_it_was_reported():
+    order = broker_order()
+    update = OrderUpdate("account", "new", 1, 1, order.snapshot(), EXECUTION)
+    line = Activity("a1", "account", "FILL", 1, "SPY", D(1), D(5), D(-5), EXECUTION)
+    change = PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(1), "d")
+    for value, name in (
+        (update, "event"),
+        (line, "net_amount"),
+        (EXECUTION, "price"),
+        (Booking("account", change), "change"),
+        (order.request, "quantity"),
+        (LegRequest("SPY", order.leaves, Side.BUY), "ratio"),
+        (Changes(quantity=order.leaves), "quantity"),
+    ):
+        with pytest.raises(AttributeError):
+            setattr(value, name, None)
+    assert (line.note, update.leg_executions, update.position_quantity) == ("", (), None)
