@@ -18,6 +18,7 @@ from scalpdesk.simulation.tape_reader import (
     opening_events,
     quote_events,
     session_quotes,
+    settlement_level,
 )
 
 
@@ -103,3 +104,64 @@ def test_bars_of_the_session_come_at_their_ends(has_bars):
         2.0,
         9.0,
     )
+
+
+def test_only_an_underlying_that_comes_too_early_moves_and_only_within_its_instant():
+    """Two instants: in the first the share stands between its options, in the second it is last already."""
+    first, second = at("10:00"), at("10:01")
+    builder = TapeBuilder()
+    for number, instant in ((1, first), (0, first), (2, first), (1, second), (2, second), (0, second)):
+        builder.quote(number, instant, 1.0 + number, 2.0 + number)
+    reader = TapeReader(builder.build())
+    assert reader.next_ns() == first
+    assert [(one.instrument_id, one.bid, one.ask) for one in reader.take_next()] == [
+        (1, 2.0, 3.0),
+        (2, 3.0, 4.0),
+        (0, 1.0, 2.0),
+    ]
+    assert reader.next_ns() == second
+    assert [one.instrument_id for one in reader.take_next()] == [1, 2, 0]
+    assert (reader.next_ns(), reader.take_next()) == (NEVER_NS, [])
+
+
+def test_options_of_one_instant_keep_the_order_of_their_numbers():
+    builder = TapeBuilder(straddle_book(490, 500))
+    for number in (4, 0, 2, 3, 1):
+        builder.quote(number, at("10:00"), 1.0, 2.0)
+    assert [one.instrument_id for one in TapeReader(builder.build()).take_next()] == [1, 2, 3, 4, 0]
+
+
+def test_bars_follow_the_quotes_of_their_instant():
+    tape = TapeBuilder().quote(0, at("09:31"), 1.0, 2.0).quote(0, at("09:33"), 1.0, 2.0).build()
+    ends = np.array([at("09:31"), at("09:32"), at("09:33")])
+    ones = np.ones(3)
+    bars = BarColumns(ends, np.zeros(3, np.int32), np.full(3, 60, np.int32), ones, ones, ones, ones, ones)
+    reader = TapeReader(replace(tape, bars=bars))
+    assert reader.barred == {0}
+    seen = []
+    while (now_ns := reader.next_ns()) < NEVER_NS:
+        seen.append((now_ns, [type(one).__name__ for one in reader.take_next()]))
+    assert seen == [
+        (at("09:31"), ["QuoteEvent", "BarEvent"]),
+        (at("09:32"), ["BarEvent"]),
+        (at("09:33"), ["QuoteEvent", "BarEvent"]),
+    ]
+    assert TapeReader(tape).barred == frozenset()
+
+
+def test_a_reader_of_one_session_plays_that_alone():
+    tape = TapeBuilder(days=(DAY, date(2024, 3, 5)))
+    tape.quote(0, "10:00", 1.0, 2.0).quote(0, at("10:00", date(2024, 3, 5)), 3.0, 4.0)
+    built = tape.build()
+    whole = TapeReader(built)
+    assert [whole.take_next()[0].bid for _ in range(2)] == [1.0, 3.0]
+    last = TapeReader(built, built.sessions[1])
+    assert (last.take_next()[0].bid, last.next_ns()) == (3.0, NEVER_NS)
+
+
+def test_a_level_of_the_tape_has_four_decimals():
+    tape = TapeBuilder()
+    tape.settlement_prices = {("SPY", DAY): 501.23456}
+    built = tape.build()
+    assert settlement_level(built, "SPY", DAY) == Decimal("501.2346")
+    assert settlement_level(built, "SPY", date(2024, 3, 5)) is None
