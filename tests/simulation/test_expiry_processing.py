@@ -348,3 +348,15 @@ def test_a_level_of_before_the_end_settles_at_the_end_and_not_later():
     assert venue.bookings() == []
     venue.quote(SHARE, 511, ENDS_NS + 3)
     assert [one.ts_recv_ns for one in venue.bookings()] == [ENDS_NS + 3] * 2
+
+
+def test_in_the_worst_case_an_order_pays_one_tick_beyond_the_worse_of_two_quotes():
+    venue = Venue({CALL: 1}, model="adverse")
+    for number, mid in ((SHARE, 500), (CALL, 9)):
+        venue.quote(number, mid)
+    bought, sold = venue.order(SHARE, 1), venue.order(CALL, -1)
+    assert (bought.filled, sold.filled, bought.resting.tries) == (0, 0, 1)
+    venue.quote(SHARE, 499, OPEN_NS + 1)
+    venue.quote(CALL, 9.5, OPEN_NS + 1)
+    tick = EXPIRING[CALL].tick_rule.tick_at(D("9.0"))
+    assert (bought.average, sold.average) == (D("500.51"), D("8.5") - tick)

@@ -450,3 +450,45 @@ def test_an_option_of_another_underlying_is_watched_without_a_quote_of_it():
     venue.broker.advance(expiry_instant_ns(book[1]) + 1)
     assert (venue.bookings(), venue.units()) == ([], {1: 1})
     venue.broker.expiry.check_levels()
+
+
+def test_a_replacement_withholds_as_its_order_did():
+    venue = market()
+    old = venue.order(CALL, 2, 5)
+    new = venue.broker.replace("account", old.order_id, Changes(limit_price=D(6)))
+    assert (new.withholds, new.is_unpriced, new.intent.value) == (old.withholds, False, "buy_to_open")
+    assert venue.account.reserved() == (0, 1_000)
+    unpriced = Market(straddle_book(500), opens_ns=OPEN_NS)
+    old = unpriced.order(CALL, 2)
+    new = unpriced.broker.replace("account", old.order_id, Changes(quantity=D(3)))
+    assert (old.is_unpriced, new.is_unpriced, new.withholds) == (True, True, 0)
+
+
+def test_a_replaced_entry_keeps_its_exits_and_a_replaced_exit_its_entry():
+    venue = market()
+    terms = {"structure": Structure.BRACKET, "take_profit_limit": 510, "stop_loss_stop": 490}
+    old = venue.order(SHARE, 10, 499, **terms)
+    entry = venue.broker.replace("account", old.order_id, Changes(limit_price=D(498)))
+    assert entry.legs == old.legs
+    assert [leg.status for leg in entry.legs] == [Status.HELD, Status.HELD]
+    venue.quote(SHARE, T + 1, 497.5, 498.0)
+    profit = entry.legs[0]
+    assert (entry.status, profit.status) == (Status.FILLED, Status.NEW)
+    moved = venue.broker.replace("account", profit.order_id, Changes(limit_price=D(520)))
+    assert (moved.parent, moved.limit_price, moved.quantity) == (profit.parent, 520, 10)
+    assert (moved.kind, moved.side) == (OrderType.LIMIT, Side.SELL)
+
+
+def test_a_trailing_order_takes_the_kind_of_trail_that_it_has():
+    venue = market({SHARE: 10})
+    amount = venue.order(SHARE, -1, kind=OrderType.TRAILING_STOP, trail_price=5)
+    percent = venue.order(SHARE, -1, kind=OrderType.TRAILING_STOP, trail_percent=2)
+    changed = [
+        venue.broker.replace("account", order.order_id, Changes(trail=D(3))) for order in (amount, percent)
+    ]
+    assert [(one.trail_price, one.trail_percent, one.high_water) for one in changed] == [
+        (3, None, 500),
+        (None, 3, 500),
+    ]
+    kept = venue.broker.replace("account", changed[0].order_id, Changes(quantity=D(2)))
+    assert (kept.trail_price, kept.trail_percent, kept.high_water, kept.quantity) == (3, None, 500, 2)
