@@ -606,3 +606,11 @@ def test_an_exit_that_fills_in_part_while_its_order_is_acknowledged_leaves_the_o
     order = whole.order(SHARE, -10, 509, structure=Structure.OCO, **exits(509))
     assert (order.status, order.legs[0].status, whole.units()) == (Status.FILLED, Status.CANCELED, {})
     assert whole.ledger.working == {}
+
+
+def test_a_broker_begins_at_no_time_with_nothing_due():
+    venue = Market(straddle_book(500), opens_ns=None)
+    ledger = venue.ledger
+    assert (ledger.now_ns, ledger.session_open_ns, ledger.timers, ledger.working) == (0, 0, [], {})
+    assert (venue.broker.is_open, venue.broker.entry.closes_ns, venue.broker.due_ns) == (False, 0, NEVER_NS)
+    assert (venue.account.created_ns, ledger.mark(SHARE)) == (0, 0)
