@@ -492,3 +492,14 @@ def test_a_trailing_order_takes_the_kind_of_trail_that_it_has():
     ]
     kept = venue.broker.replace("account", changed[0].order_id, Changes(quantity=D(2)))
     assert (kept.trail_price, kept.trail_percent, kept.high_water, kept.quantity) == (3, None, 500, 2)
+
+
+def test_what_open_orders_in_options_withhold_is_free_for_nothing_else():
+    venue = market()
+    venue.order(CALL, 2, 5)
+    figures = venue.ledger.figures(venue.account)
+    assert (figures.options_buying_power, figures.overnight_buying_power, figures.buying_power) == (
+        99_000,
+        198_000,
+        396_000,
+    )
