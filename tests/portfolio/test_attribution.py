@@ -305,6 +305,21 @@ def test_the_noise_of_the_last_mark_ends_with_the_settlement():
     assert details["mark_noise"] == pytest.approx(0.0, abs=0.01)
 
 
+def test_the_noise_is_that_of_the_last_quote_however_often_it_is_marked():
+    book = Book()
+    book.market(NOON, 500.0, half=0.0)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    expired = expiry_instant_ns(book.instruments[1])
+    book.quote(expired, 0, 502.0)
+    for seconds, price, noise in ((0, 3.0, 100.0), (2, 2.0, 0.0), (4, 3.5, 150.0), (6, 2.0, 0.0)):
+        now_ns = expired + seconds * 10**9
+        book.quote(now_ns, 1, price)
+        book.attribution.mark(now_ns)
+        assert book.attribution.details["mark_noise"] == pytest.approx(noise, abs=0.01)
+        assert float(book.attribution.totals["residual"]) == pytest.approx(noise, abs=0.01)
+
+
 def test_a_dividend_is_no_move_of_the_spot():
     book = Book()
     book.market(NOON, 500.0)
