@@ -16,6 +16,8 @@ from types import ModuleType
 from measuring import HERE, ROOT, BenchmarkError, Context, Result
 from report import machine, write_json, write_page
 
+from scalpdesk.core.compiled import MODULES
+
 
 def case_names() -> list[str]:
     """Names of all cases, in the order of their files."""
@@ -46,6 +48,8 @@ def main() -> int:
     arguments = _arguments()
     names = arguments.case or case_names()
     complete = not arguments.case
+    if not (MODULES.files or arguments.smoke):
+        print(f"every run is one of the sources (compiled modules: {MODULES.why_not}); make compiled")
     facts = machine()
     results: list[Result] = []
     sections: list[tuple[str, str, list[Result]]] = []
