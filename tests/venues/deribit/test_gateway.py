@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -25,6 +25,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import ReplaceOrder, TimeInForce
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract, cash_flow
+from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Status
 from scalpdesk.venues.contract import KnownOrder, NoticeKind
@@ -603,6 +604,17 @@ def test_a_clock_that_follows_the_venue_stands_at_its_time_once_connected(on_ben
         clock = FollowingClock()
         await bench.gateway(clock=clock).connect()
         assert clock.now_ns() // 10**6 == bench.world.now_ns // 10**6
+
+    on_bench(scenario)
+
+
+def test_the_day_of_account_lasts_from_eight_o_clock_utc_to_the_next(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        clock = (await gateway.snapshot()).clock
+        assert clock.is_open
+        assert from_ns(clock.now_ns).hour == 8
+        assert from_ns(clock.next_close_ns) == datetime(2025, 3, 6, 8, tzinfo=UTC)
 
     on_bench(scenario)
 
