@@ -35,6 +35,7 @@ SIZES = {"wide": (1440, 1003), "tablet": (820, 1100), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def browser():
+    playwright.expect.set_options(timeout=20_000)  # 5 s are not enough beside other programs
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
@@ -229,7 +230,7 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
     try:
         with opened(browser, url) as shown:
             banner = shown.locator("#banner")
-            playwright.expect(shown.locator("main")).to_contain_text("281 call", timeout=30_000)
+            playwright.expect(shown.locator("main")).to_contain_text("281 call", timeout=60_000)
             desk.kill()
             playwright.expect(shown.locator("#mode b")).to_have_text("NOT RUNNING")
             playwright.expect(banner).to_contain_text("is not closed. Held at its")
