@@ -68,6 +68,14 @@ def test_an_alarm_goes_at_once_and_takes_what_waits_with_it():
     )
 
 
+def test_the_page_lists_the_gravest_first_and_those_of_one_level_as_they_came():
+    book = AlertBook(AlertSettings())
+    other = Alert("quote 3", Level.WARNING, "No quote.")
+    book.update([SLOW], [], NOON_NS)
+    book.update([SLOW, other, HALT], [], NOON_NS + SECOND_NS)
+    assert [row["key"] for row in book.document()["open"]] == ["mode HALTED", "residual", "quote 3"]
+
+
 def test_warnings_of_ten_seconds_are_one_message_and_a_condition_that_lasts_is_sent_once():
     book = AlertBook(AlertSettings())
     other = Alert("quote 3", Level.WARNING, "No quote.")

@@ -187,7 +187,11 @@ class AlertBook:
         return found
 
     def document(self) -> dict[str, Any]:
-        """Return open alerts and the latest messages, for the page and for ``scalpdesk alerts ls``."""
+        """Return open alerts, the gravest first, and the latest messages.
+
+        For the page and for ``scalpdesk alerts ls``.
+        """
+        gravest_first = sorted(self.open.items(), key=lambda item: -RANK[item[1].alert.level])
         return {
             "open": [
                 {
@@ -199,7 +203,7 @@ class AlertBook:
                     "since_ns": each.since_ns,
                     "acknowledged": each.acknowledged or None,
                 }
-                for key, each in self.open.items()
+                for key, each in gravest_first
             ],
             "sent": list(self.sent),
         }

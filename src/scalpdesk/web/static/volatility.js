@@ -15,7 +15,7 @@ export function create(main) {
     h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, figures),
     card("w6", "Realised and implied today, %", timePlot),
     card("w6", "Term structure at the money, %", termPlot),
-    ...smiles.map(({ title, plot }) => h("section", { class: "card w6" }, title, plot)),
+    ...smiles.map(({ title, plot }) => h("section", { class: "card w6", hidden: true }, title, plot)),
     card("w6", "Implied volatility by expiry and strike", heat),
     h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Dealer gamma by strike, USD of delta per 1 %"), gexNote), gex),
   );
