@@ -7,9 +7,11 @@ import os
 import signal
 import threading
 import urllib.request
+from contextlib import aclosing
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,8 +203,10 @@ def test_recorded_chains_are_the_tape_that_the_exchange_played(own, tape, tmp_pa
 
     async def recorded():
         found = []
-        async with DeribitHistory(*addresses(own)) as history:
-            chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
+        async with (
+            DeribitHistory(*addresses(own)) as history,
+            aclosing(history.chains("BTC", asyncio.Event(), every_seconds=0.001)) as chains,
+        ):
             for _ in range(15):
                 found += await anext(chains)
                 await asyncio.to_thread(own.advance, 60)
@@ -393,8 +397,10 @@ def test_requests_stay_within_the_venues_credits(monkeypatch):
         async def request(self, method, params):
             return method, params
 
-    monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.get_running_loop", lambda: loop)
-    monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio.sleep", sleep)
+    own_loop = SimpleNamespace(
+        get_running_loop=lambda: loop, sleep=sleep
+    )  # the exchange's thread keeps its own
+    monkeypatch.setattr("scalpdesk.venues.deribit.history.asyncio", own_loop)
     history = DeribitHistory("ws://nowhere", "http://nowhere")
     history._connection = Connection()
 

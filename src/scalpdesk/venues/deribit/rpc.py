@@ -182,6 +182,8 @@ class RpcConnection(ReconnectingConnection):
                     self._stand()
                     await self._watch(reader)
                 finally:
+                    # read on meanwhile: behind unread messages the venue's end of the connection is not seen
+                    await socket.close()
                     reader.cancel()
                     await asyncio.gather(reader, return_exceptions=True)
         except RpcError as error:
