@@ -52,9 +52,13 @@ MODULES = [
     "risk.checks",
     "risk.counters",
     "risk.gate",
+    "simulation.accounts",
     "simulation.broker",
     "simulation.connection",
+    "simulation.fills.base",
+    "simulation.fills.cross",
     "simulation.ledger",
+    "simulation.margin",
     "simulation.matching",
     "simulation.order_entry",
     "strategies.gamma_scalper.edge",
@@ -68,7 +72,7 @@ None has a struct that is read from settings or messages: mypyc does not keep th
 
 STRUCT_BASES = "struct_bases"
 """Module beside the compiled ones: structs with options, which a compiled struct inherits."""
-INHERITED = {"frozen", "gc", "cache_hash"}
+INHERITED = {"eq", "frozen", "gc", "cache_hash"}
 """Options that a struct has from its base (msgspec 0.22)."""
 
 

@@ -63,8 +63,11 @@ class InstrumentRows:
     ) -> None:
         self.number = number
         self.rows = rows
-        self._columns = ts_ns, bid, ask
-        self._fields: tuple[Any, Any, Any] = (ts_ns.data, bid.data, ask.data)
+        self._ts_ns, self._bid, self._ask = ts_ns, bid, ask
+        # a number out of a memoryview costs a third of one out of an array
+        self._stamps: Any = ts_ns.data
+        self._bids: Any = bid.data
+        self._asks: Any = ask.data
         self._averages = [NO_AVERAGES]
         """Of so many filters: average (NaN before the first quote), bound of what is learnt, and tick."""
 
@@ -73,14 +76,13 @@ class InstrumentRows:
 
     def ts_ns(self, at: int) -> int:
         """Return when a quote is known, UTC nanoseconds."""
-        stamp: int = self._fields[0][at]
+        stamp: int = self._stamps[at]
         return stamp
 
     def mid(self, at: int) -> float:
         """Return the mid of a quote, currency per unit."""
-        _, bids, asks = self._fields
-        bid: float = bids[at]
-        ask: float = asks[at]
+        bid: float = self._bids[at]
+        ask: float = self._asks[at]
         return 0.5 * (bid + ask)
 
     def pass_over(
@@ -119,11 +121,10 @@ class InstrumentRows:
                 average = math.nan if item.average is None else item.average
                 averages[place] = average, item.learn_below, item.tick
         until_ns = until_ns if until_ns <= quiet.until_ns else quiet.until_ns  # noqa: FURB136 - a call less
-        (ts_ns, bid, ask), (safe_low, safe_high) = self._columns, safe
         found: tuple[int, int, float, float, int] = first_to_see(
-            ts_ns,
-            bid,
-            ask,
+            self._ts_ns,
+            self._bid,
+            self._ask,
             first,
             last,
             until_ns,
@@ -132,8 +133,8 @@ class InstrumentRows:
             averages,
             loss_due_ns,
             loss_every_ns,
-            safe_low,
-            safe_high,
+            safe[0],
+            safe[1],
         )
         if filters:
             for place, item in enumerate(filters):
@@ -178,8 +179,7 @@ class SessionRows:
         self._is_quoted = np.zeros(instruments, np.bool_)
         self._is_quoted[self.quoted] = True
         self._bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
-        # a number out of a memoryview costs a third of one out of an array
-        self._fields: tuple[Any, ...] = tuple(
+        self._fields: tuple[Any, ...] = tuple(  # memoryviews, as of an instrument
             np.ascontiguousarray(column).data
             for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
         )

@@ -567,8 +567,11 @@ class PnlExplain:
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
         booked, form = self._carry, self._form
-        parts = {"spread": spread, "fees": fees, "slippage": slippage}
-        explained = NO_AMOUNT + booked + spread + fees + slippage
+        parts, explained = NO_PARTS.copy(), NO_AMOUNT
+        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
+        for cost in (booked, spread, fees, slippage):
+            if cost:
+                explained += cost
         if delta:
             parts["delta"] = amount = Decimal(form % delta)
             explained += amount
@@ -579,7 +582,7 @@ class PnlExplain:
                     parts[name] = amount = Decimal(form % value)
                     explained += amount
         if booked or carry:
-            parts["carry"] = parts.get("carry", NO_AMOUNT) + booked  # a sum has no negative zero
+            parts["carry"] += booked  # a sum has no negative zero
         parts["residual"] = change - explained
         totals, night = self.totals, self.overnight if self._is_overnight else None
         for name, amount in parts.items():
@@ -603,7 +606,7 @@ class PnlExplain:
             now_ns,
             nav,
             change,
-            NO_PARTS | parts,
+            parts,
             spot,
             greeks.delta + greeks.shares,
             greeks.gamma,

@@ -25,7 +25,7 @@ class MarkSource(Protocol):
         ...
 
 
-class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
+class AccountTerms(msgspec.Struct, frozen=True):
     """Terms on which an account is opened."""
 
     name: str = "account"
