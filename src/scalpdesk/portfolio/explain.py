@@ -535,37 +535,7 @@ class PnlExplain:
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        theta = delta = gamma = vega = higher_order = carry = 0.0
-        details = self.details
-        legs: Iterable[_Leg] = self._legs.values()
-        if self._ended:
-            legs, self._ended = (*legs, *self._ended), []
-        for leg in legs:
-            before = leg.shown
-            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
-            delta += running.delta - before.delta
-            gamma += running.gamma - before.gamma
-            if leg.state is None:
-                carry += running.dividend - before.dividend
-                continue
-            theta += running.theta - before.theta
-            vega += running.vega - before.vega
-            higher = (
-                running.spot_higher - before.spot_higher,
-                running.volga - before.volga,
-                running.vanna - before.vanna,
-                running.charm - before.charm,
-                running.veta - before.veta,
-                running.three_way - before.three_way,
-            )
-            for name, moved in zip(HIGHER, higher, strict=True):
-                details[name] += moved
-                higher_order += moved
-            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
-            carry += dividend + rate
-            details["dividend"] += dividend
-            details["rate"] += rate
-            details["mark_noise"] += running.mark_noise - before.mark_noise
+        theta, delta, gamma, vega, higher_order, carry = self._moved(now_ns, marks)
         booked, form = self._carry, self._form
         parts, explained = NO_PARTS.copy(), NO_AMOUNT
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
@@ -616,6 +586,46 @@ class PnlExplain:
             gamma + theta,
             theta,
         )
+
+    def _moved(
+        self, now_ns: int, marks: Mapping[InstrumentId, Marked]
+    ) -> tuple[float, float, float, float, float, float]:
+        """Return what has moved the legs since the last mark, currency; the lines under it go to the details.
+
+        Theta, delta, gamma, vega, higher order and carry.
+        """
+        theta = delta = gamma = vega = higher_order = carry = 0.0
+        details = self.details
+        legs: Iterable[_Leg] = self._legs.values()
+        if self._ended:
+            legs, self._ended = (*legs, *self._ended), []
+        for leg in legs:
+            before = leg.shown
+            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
+            delta += running.delta - before.delta
+            gamma += running.gamma - before.gamma
+            if leg.state is None:
+                carry += running.dividend - before.dividend
+                continue
+            theta += running.theta - before.theta
+            vega += running.vega - before.vega
+            higher = (
+                running.spot_higher - before.spot_higher,
+                running.volga - before.volga,
+                running.vanna - before.vanna,
+                running.charm - before.charm,
+                running.veta - before.veta,
+                running.three_way - before.three_way,
+            )
+            for name, moved in zip(HIGHER, higher, strict=True):
+                details[name] += moved
+                higher_order += moved
+            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
+            carry += dividend + rate
+            details["dividend"] += dividend
+            details["rate"] += rate
+            details["mark_noise"] += running.mark_noise - before.mark_noise
+        return theta, delta, gamma, vega, higher_order, carry
 
     def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
