@@ -41,7 +41,13 @@ class Session:
 
     def clock_ns(self, text: str) -> int:
         """Return the instant of a New York time (``HH:MM``) on the session's day, UTC nanoseconds."""
-        return new_york_ns(self.day, time.fromisoformat(text))
+        return _clock_ns(self.day, text)
+
+
+@lru_cache(maxsize=1024)
+def _clock_ns(day: date, text: str) -> int:
+    """Work out an instant that a strategy asks for at each quote, once."""
+    return new_york_ns(day, time.fromisoformat(text))
 
 
 def to_ns(moment: datetime) -> int:
