@@ -54,6 +54,17 @@ def test_a_day_is_the_same_in_every_span_and_another_with_another_seed(tape):
     assert alone.settlement_prices.items() <= tape.settlement_prices.items()
 
 
+@pytest.mark.parametrize("days", [0, 1, 31, 32, 33, 64, 65, 700])
+def test_a_day_opens_where_the_days_before_it_have_led(days):
+    """Whatever was asked before: the moves of all days since the first, added up."""
+    moved, first = 0.0, date(2023, 1, 1)
+    for count in range(days):
+        path = index_path(first + timedelta(days=count), 3, ETHER)
+        moved += np.log(path[-1] / path[0])
+    opened = index_path(first + timedelta(days=days), 3, ETHER)[0]
+    assert opened == pytest.approx(ETHER.start_price * np.exp(moved), rel=1e-12)
+
+
 def test_one_day_goes_on_where_the_other_ended(tape):
     quotes, mine = of(tape, 0)
     at_end = quotes.ts_ns[mine] == tape.sessions[0].close_ns - 1

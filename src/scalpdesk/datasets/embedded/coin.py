@@ -253,14 +253,23 @@ def _premium(day: date, seed: int, market: CoinMarket) -> Floats:
     return np.asarray(lfilter([1.0], [1.0, -pull], shocks)) + PREMIUM_MEAN
 
 
-@lru_cache(maxsize=2_048)
-def _open_price(day: date, seed: int, market: CoinMarket) -> float:
-    """Return the index at the open of a day, US dollars."""
-    total, at = 0.0, FIRST_HISTORY
+@lru_cache(maxsize=4_096)
+def _open_log(day: date, seed: int, market: CoinMarket) -> float:
+    """Return the log of the index at a day's open, over the first; 32 days at most are added up anew."""
+    since = (day - FIRST_HISTORY).days
+    if since <= 0:
+        return 0.0
+    at = day - timedelta(days=(since - 1) % 32 + 1)
+    total = _open_log(at, seed, market)
     while at < day:
         total += float(_draw(at, seed, market).log_path[-1])
         at += timedelta(days=1)
-    return market.start_price * float(np.exp(total))
+    return total
+
+
+def _open_price(day: date, seed: int, market: CoinMarket) -> float:
+    """Return the index at the open of a day, US dollars."""
+    return market.start_price * float(np.exp(_open_log(day, seed, market)))
 
 
 def index_path(day: date, seed: int, market: CoinMarket = BITCOIN) -> Floats:
