@@ -102,8 +102,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _sessions_end_with_the_test() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _sessions_end_with_these_tests() -> Iterator[None]:
     """The client never closes its HTTP sessions; let them go here and not in somebody else's test."""
     yield
     with warnings.catch_warnings():

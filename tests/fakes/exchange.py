@@ -5,8 +5,9 @@
 """
 
 import asyncio
-import copy
+import io
 import json
+import pickle
 import threading
 import urllib.request
 from datetime import date, time
@@ -23,7 +24,7 @@ from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import MarketSource
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
 
 DAY_TEXT = "2026-11-18"  # a Wednesday
@@ -34,14 +35,23 @@ def start_ns() -> int:
 
 
 def generated(*symbols: str, step_ms: int = 1_000) -> GeneratedSource:
-    source = _listed(symbols or ("SPY", "NVDA"), step_ms)
-    # thousands of contracts, which nobody can change, are made and named once
-    return copy.deepcopy(source, {id(one): one for one in source.instruments})
+    written, instruments = _listed(symbols or ("SPY", "NVDA"), step_ms)
+    copied = pickle.Unpickler(io.BytesIO(written))
+    copied.persistent_load = instruments.__getitem__
+    return copied.load()
 
 
 @cache
-def _listed(symbols: tuple[str, ...], step_ms: int) -> GeneratedSource:
-    return GeneratedSource(symbols, start_ns(), seed=3, step_ms=step_ms)
+def _listed(symbols: tuple[str, ...], step_ms: int) -> tuple[bytes, list[Instrument]]:
+    """A source as bytes; and its thousands of contracts, which nobody can change: made and named once."""
+    source = GeneratedSource(symbols, start_ns(), seed=3, step_ms=step_ms)
+    instruments = list(source.instruments)
+    places = {id(one): place for place, one in enumerate(instruments)}
+    written = io.BytesIO()
+    writer = pickle.Pickler(written, pickle.HIGHEST_PROTOCOL)
+    writer.persistent_id = lambda one: places.get(id(one))
+    writer.dump(source)
+    return written.getvalue(), instruments
 
 
 class Bench:
