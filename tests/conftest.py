@@ -81,6 +81,23 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+LONGEST = frozenset(
+    {
+        *(f"live/test_{name}.py" for name in ("kill", "watchdog", "session_against_exchange", "morning")),
+        *(f"live/test_{name}.py" for name in ("several_at_exchange", "coin_desk_at_exchange", "shares_only")),
+        *("live/test_account_activities.py", "live/test_sandbox_run.py", "web/test_browser.py"),
+        *("examples/test_band_trader.py", "determinism/test_decisions.py", "isolation/test_process.py"),
+    }
+)
+"""Modules with tests of five seconds, most of which they wait for other processes."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, whatever the order of the rest: begun last, one would keep others waiting."""
+    items.sort(key=lambda item: "/".join(item.path.parts[-2:]) not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Work in an empty folder of this session; keep armings, locks and drawn sessions in others."""
