@@ -30,7 +30,6 @@ from hypothesis import configuration, settings
 
 os.environ.setdefault("PURE_PYTHON", "1")  # tests look inside, replace methods and count calls
 
-from scalpdesk.backtesting.runs import YOUNG_OBJECTS
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
@@ -65,6 +64,10 @@ if "fakes" not in sys.modules:
     _spec.loader.exec_module(sys.modules["fakes"])
 
 
+YOUNG_OBJECTS = 10_000
+"""Objects made, less those gone, before the collector looks: fewer than in a backtest, which a test holds."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep the collected tests, which live to the end, from the sight of the garbage collector.
@@ -77,7 +80,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         atexit.register(gc.unfreeze)
-        gc.set_threshold(YOUNG_OBJECTS // 2, *gc.get_threshold()[1:])
+        gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
         gc.enable()
 
 

@@ -38,6 +38,7 @@ def test_a_run_that_fails_leaves_the_garbage_collector_as_it_found_it(settings, 
 
     with pytest.raises(RuntimeError):
         run_backtest(settings, tape, ManualClock(1), seed=1, observer=fail)
+    assert before[0] < YOUNG_OBJECTS
     assert seen == [(YOUNG_OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
 
