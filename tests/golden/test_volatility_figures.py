@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arch.data import sp500
 
 from scalpdesk.volatility import realized_vol
 from scalpdesk.volatility.forecast import ewma_variance
@@ -75,6 +74,8 @@ def _windows():
 
 @pytest.mark.parametrize("row", _windows(), ids=lambda row: row["last_day"])
 def test_sp500_windows(row):
+    from arch.data import sp500  # its import takes more than half a second
+
     days = sp500.load()
     last = days.index.get_loc(row["last_day"])
     seen = days.iloc[last - 22 : last + 1]
