@@ -88,7 +88,7 @@ LONGEST = frozenset(
     {
         *(f"live/test_{name}.py" for name in ("kill", "watchdog", "session_against_exchange", "morning")),
         *(f"live/test_{name}.py" for name in ("several_at_exchange", "coin_desk_at_exchange", "shares_only")),
-        *("live/test_account_activities.py", "live/test_sandbox_run.py", "web/test_browser.py"),
+        *("live/test_account_activities.py", "live/test_sandbox_run.py"),
         *("examples/test_band_trader.py", "determinism/test_decisions.py", "isolation/test_process.py"),
     }
 )
