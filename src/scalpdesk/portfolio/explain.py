@@ -535,65 +535,6 @@ class PnlExplain:
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        theta, delta, gamma, vega, higher_order, carry = self._moved(now_ns, marks)
-        booked, form = self._carry, self._form
-        parts, explained = NO_PARTS.copy(), NO_AMOUNT
-        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
-        for cost in (booked, spread, fees, slippage):
-            if cost:
-                explained += cost
-        if delta:
-            parts["delta"] = amount = Decimal(form % delta)
-            explained += amount
-        if gamma or theta or vega or higher_order or carry:
-            values = (gamma, theta, vega, higher_order, carry)
-            for name, value in zip(MODEL_PARTS, values, strict=True):
-                if value:
-                    parts[name] = amount = Decimal(form % value)
-                    explained += amount
-        if booked or carry:
-            parts["carry"] += booked  # a sum has no negative zero
-        parts["residual"] = change - explained
-        totals, night = self.totals, self.overnight if self._is_overnight else None
-        for name, amount in parts.items():
-            if amount:
-                totals[name] += amount
-                if night is not None:
-                    night[name] += amount
-        self.realised_vs_implied += gamma + theta
-        self.theta_paid += theta
-        if nav > self.high_water:  # noqa: PLR1730 - a call less
-            self.high_water = nav
-        self._last_ns, self.nav = now_ns, nav
-        self._spread = self._fees = self._slippage = self._carry = ZERO
-        step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
-        if is_anchor or now_ns // step != self._anchor_ns // step or night is not None or self._is_found:
-            self._is_found = False
-            self.rebase(now_ns, marks)
-        self._is_overnight = False
-        spot = (marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0
-        return Mark(  # by position: names take twice as long
-            now_ns,
-            nav,
-            change,
-            parts,
-            spot,
-            greeks.delta + greeks.shares,
-            greeks.gamma,
-            greeks.theta / DAYS_PER_YEAR,
-            greeks.vega / 100.0,
-            vol,
-            gamma + theta,
-            theta,
-        )
-
-    def _moved(
-        self, now_ns: int, marks: Mapping[InstrumentId, Marked]
-    ) -> tuple[float, float, float, float, float, float]:
-        """Return what has moved the legs since the last mark, currency; the lines under it go to the details.
-
-        Theta, delta, gamma, vega, higher order and carry.
-        """
         theta = delta = gamma = vega = higher_order = carry = 0.0
         details = self.details
         legs: Iterable[_Leg] = self._legs.values()
@@ -625,7 +566,53 @@ class PnlExplain:
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
-        return theta, delta, gamma, vega, higher_order, carry
+        booked, form = self._carry, self._form
+        parts = {"spread": spread, "fees": fees, "slippage": slippage}
+        explained = NO_AMOUNT + booked + spread + fees + slippage
+        if delta:
+            parts["delta"] = amount = Decimal(form % delta)
+            explained += amount
+        if gamma or theta or vega or higher_order or carry:
+            values = (gamma, theta, vega, higher_order, carry)
+            for name, value in zip(MODEL_PARTS, values, strict=True):
+                if value:
+                    parts[name] = amount = Decimal(form % value)
+                    explained += amount
+        if booked or carry:
+            parts["carry"] = parts.get("carry", NO_AMOUNT) + booked  # a sum has no negative zero
+        parts["residual"] = change - explained
+        totals, night = self.totals, self.overnight if self._is_overnight else None
+        for name, amount in parts.items():
+            if amount:
+                totals[name] += amount
+                if night is not None:
+                    night[name] += amount
+        self.realised_vs_implied += gamma + theta
+        self.theta_paid += theta
+        if nav > self.high_water:  # noqa: PLR1730 - a call less
+            self.high_water = nav
+        self._last_ns, self.nav = now_ns, nav
+        self._spread = self._fees = self._slippage = self._carry = ZERO
+        step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
+        if is_anchor or now_ns // step != self._anchor_ns // step or night is not None or self._is_found:
+            self._is_found = False
+            self.rebase(now_ns, marks)
+        self._is_overnight = False
+        spot = (marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0
+        return Mark(  # by position: names take twice as long
+            now_ns,
+            nav,
+            change,
+            NO_PARTS | parts,
+            spot,
+            greeks.delta + greeks.shares,
+            greeks.gamma,
+            greeks.theta / DAYS_PER_YEAR,
+            greeks.vega / 100.0,
+            vol,
+            gamma + theta,
+            theta,
+        )
 
     def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.

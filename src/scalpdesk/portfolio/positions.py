@@ -37,14 +37,13 @@ class Position:
         "_cost",
         "_earned",
         "_earned_at",
-        "_float",
-        "_float_of",
         "_priced",
         "_realized",
         "_trades",
         "_trades_priced",
         "contract_usd",
         "fees",
+        "float_quantity",
         "income",
         "instrument_id",
         "multiplier",
@@ -63,8 +62,8 @@ class Position:
         self.multiplier = multiplier
         self.contract_usd = contract_usd
         self.quantity = quantity
-        self._float_of, self._float = ZERO, 0.0
-        """A quantity, and the same as a float."""
+        self.float_quantity = float(quantity)
+        """The quantity, read at each mark: made at each booking, since it costs as much as two exact sums."""
         self.fees = ZERO
         self.income = ZERO
         """Cash that it paid beyond its trades (dividends), in currency."""
@@ -82,6 +81,7 @@ class Position:
     def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Book a trade at a price (currency per unit)."""
         self.quantity += signed_quantity
+        self.float_quantity = float(self.quantity)
         self._trades.append((signed_quantity, price))
 
     def adjust(self, units: Decimal, cost: Decimal = ZERO) -> None:
@@ -92,6 +92,7 @@ class Position:
         self._priced += units
         self._cost += cost / self.multiplier
         self.quantity += units
+        self.float_quantity = float(self.quantity)
         self._base = (self._priced, self._cost, self._realized)
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
@@ -104,17 +105,11 @@ class Position:
             if trades[index] == (signed_quantity, price):
                 del trades[index]
                 self.quantity -= signed_quantity
+                self.float_quantity = float(self.quantity)
                 self._trades_priced = 0
                 self._priced, self._cost, self._realized = self._base
                 return
         self.apply(-signed_quantity, price)
-
-    @property
-    def float_quantity(self) -> float:
-        """The quantity as a float: made once for each, since it costs as much as two exact sums."""
-        if self._float_of is not self.quantity:
-            self._float_of, self._float = self.quantity, float(self.quantity)
-        return self._float
 
     @property
     def average_price(self) -> Decimal:
