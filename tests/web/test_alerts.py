@@ -225,7 +225,8 @@ def test_residual_and_margin_are_held_against_the_limits(desk):
     below = structs.replace(CALM, residual_fraction=left / gross + 1e-5)
     above = structs.replace(CALM, residual_fraction=left / gross - 1e-5)
     assert keys_after(desk, 1, below) == {}
-    assert f"{left / gross:.1%}".replace("%", " %") in keys_after(desk, 1, above)["residual"].what
+    assert keys_after(desk, 59, above) == {}  # of a small P&L the noise of one quote is a large share
+    assert f"{left / gross:.1%}".replace("%", " %") in keys_after(desk, 60, above)["residual"].what
     limits = AccountLimits(0, 0, True, True, 3, Decimal(4_000), Decimal(9_000))
     desk.desk.gate.venue_limits = limits
     found = keys_after(desk, 1, structs.replace(CALM, margin_fraction=0.1))

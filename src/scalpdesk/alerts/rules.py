@@ -235,7 +235,9 @@ class DeskRules:
         in_usd = gross * (
             desk.market.mark(desk.view.underlying) or 0.0 if follower.price_places != 2 else 1.0
         )
-        if in_usd >= LEAST_GROSS_USD and share > settings.residual_fraction:
+        is_large = in_usd >= LEAST_GROSS_USD and share > settings.residual_fraction
+        # of a small P&L the noise of one quote is a large share
+        if is_large and self._lasts("residual", now_ns, settings.residual_seconds) is not None:
             yield Alert(
                 "residual",
                 Level.WARNING,
