@@ -228,6 +228,19 @@ def test_a_start_is_refused_by_what_it_could_neither_value_nor_hedge(held, refus
     assert (error.value.where, error.value.value) == ("account", str(held))
 
 
+@pytest.mark.parametrize("adopts", [None, "gamma-scalper", "st0cka"])
+def test_of_several_the_one_that_adopts_must_hedge_what_is_held(adopts):
+    overrides = [] if adopts is None else [f"budgets.adopts={adopts}"]
+    plan = LivePlan(load_settings("st0cka+gamma-scalper", overrides=overrides), venue="alpaca")
+    held = position(us_option("SPY180216C00270000"))
+    view = asyncio.run(Venue(held=(held,)).snapshot())
+    if adopts != "st0cka":  # nobody's, or of one that hedges it
+        assert held_instruments(plan, view, Instruments()) == [held.instrument]
+        return
+    with pytest.raises(ConfigError, match="st0cka neither hedges nor closes SPY180216C00270000"):
+        held_instruments(plan, view, Instruments())
+
+
 def test_what_the_run_knows_already_is_held_as_the_run_knows_it():
     book = Instruments([Equity("SPY")])
     view = asyncio.run(Venue(held=(position(None, 5, SPY),)).snapshot())

@@ -556,6 +556,20 @@ def test_shares_earn_from_their_execution_on():
     assert moved(books, 503.0, 11) == {"delta": 10}
 
 
+def test_what_was_held_has_earned_until_an_execution_and_until_a_bust():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    books._state.apply_quote(quote(0, 5, 500.99, 501.01))
+    books.book_fill("a", SHARE, D(4), D(501), D(0), "later", HEDGE, 5)
+    assert books.of("a").attribution.totals["delta"] == 10
+    books._state.apply_quote(quote(0, 6, 502.99, 503.01))
+    books.book_bust("a", "later", HEDGE, 6)
+    assert books.of("a").attribution.totals["delta"] == 10 + 14 * 2
+    assert books.of("a").attribution.totals["residual"] == 0
+    # what four had earned goes with them
+    assert moved(books, 504.0) == {"delta": 10, "slippage": D("-7.96"), "spread": D("-0.04")}
+
+
 def test_shares_that_a_bust_takes_away_earn_nothing_more():
     books = make()
     trade(books, "a", SHARE, 10)

@@ -48,6 +48,14 @@ def test_a_trade_in_a_put_that_pays_20_is_at_a_price_of_this_spot(bid, ask, opti
     )
 
 
+def test_an_ask_at_the_payoff_to_the_last_digit_is_a_price_of_this_spot():
+    spot = quote(SHARE, "10:00", 498.75, 499.0)
+    assert least_value(BOOK[PUT], spot) == 1.0
+    quoted, below = quote(PUT, "10:00", 0.875, 1.0), quote(PUT, "10:00", 0.875, 0.9375)
+    assert credible_price(BOOK[PUT], quoted, spot, D("0.90"), -1) == D("0.90")
+    assert credible_price(BOOK[PUT], below, spot, D("0.90"), -1) is None
+
+
 def test_without_a_price_of_the_underlying_no_trade_is_judged_and_nothing_is_worth_anything():
     quoted, one_sided = quote(PUT, "10:00", 8.00, 8.10), quote(SHARE, "10:00", float("nan"), float("nan"))
     assert credible_price(BOOK[PUT], quoted, None, D("8.00"), -1) == 8
