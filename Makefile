@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test wou
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: compiled  ## make .venv, install all that running needs, and compile the order path (two to three minutes; needs gcc)
+setup: compiled  ## make .venv, install all that running needs, and compile the order path (two to four minutes; needs gcc)
 
 setup-dev: $(VENV)/.dev-ready
 
