@@ -288,14 +288,20 @@ def test_a_share_that_is_quoted_for_the_first_time_moves_from_its_cost():
     assert {name: amount for name, amount in mark.parts.items() if amount} == {"delta": 20}
 
 
-def test_the_noise_of_the_last_mark_ends_with_the_settlement():
-    """It stayed in the line when the residual had lost it: 19,000 USD of a hundred SPXW straddles."""
+def call_at_its_expiry():
+    """Return a book that has held a call since noon, with the share at its expiry, and when that is."""
     book = Book()
     book.market(NOON, 500.0, half=0.0)
     book.positions.book(1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     expired = expiry_instant_ns(book.instruments[1])
     book.quote(expired, 0, 502.0)
+    return book, expired
+
+
+def test_the_noise_of_the_last_mark_ends_with_the_settlement():
+    """It stayed in the line when the residual had lost it: 19,000 USD of a hundred SPXW straddles."""
+    book, expired = call_at_its_expiry()
     book.quote(expired, 1, 3.0)
     book.attribution.mark(expired)
     details = book.attribution.details
@@ -306,12 +312,7 @@ def test_the_noise_of_the_last_mark_ends_with_the_settlement():
 
 
 def test_the_noise_is_that_of_the_last_quote_however_often_it_is_marked():
-    book = Book()
-    book.market(NOON, 500.0, half=0.0)
-    book.positions.book(1, D(1), D(10), "had")
-    book.attribution.begin(NOON)
-    expired = expiry_instant_ns(book.instruments[1])
-    book.quote(expired, 0, 502.0)
+    book, expired = call_at_its_expiry()
     for seconds, price, noise in ((0, 3.0, 100.0), (2, 2.0, 0.0), (4, 3.5, 150.0), (6, 2.0, 0.0)):
         now_ns = expired + seconds * 10**9
         book.quote(now_ns, 1, price)

@@ -211,6 +211,21 @@ def test_a_halt_of_the_data_stops_the_broker_until_it_is_over(halts, fills):
     assert kinds(asyncio.run(scenario())) == [OrderAccepted] + [OrderFilled] * fills
 
 
+async def passed_on(items):
+    """Return a sandbox after the real venue has sent these, and what the desk gets of them."""
+
+    class Sent(NoData):
+        async def events(self):
+            for item in items:
+                yield item
+
+    made = sandbox(OPEN_NS)
+    made._data = Sent()
+    await made._pump()
+    await made.close()
+    return made, [item async for item in made.events()]
+
+
 def test_a_halt_and_its_end_reach_the_desk_in_their_place_among_the_quotes():
     items = [
         TradingHalt(SHARE, OPEN_NS, OPEN_NS, is_halted=True),
@@ -219,18 +234,7 @@ def test_a_halt_and_its_end_reach_the_desk_in_their_place_among_the_quotes():
         BarEvent(SHARE, OPEN_NS + 3, OPEN_NS + 3, 60, 500.0, 500.5, 499.5, 500.2, 900.0),
     ]
 
-    class HaltedData(NoData):
-        async def events(self):
-            for item in items:
-                yield item
-
-    async def scenario():
-        made = sandbox(OPEN_NS)
-        made._data = HaltedData()
-        await made._pump()
-        return made, waiting(made)
-
-    made, came = asyncio.run(scenario())
+    made, came = asyncio.run(passed_on(items))
     assert came == items
     assert made._counters == {}
 
@@ -239,19 +243,7 @@ def test_of_the_real_venues_notices_those_about_its_orders_stay_out():
     streams = ("orders", "options", "orders")
     told = [Notice(NoticeKind.DISCONNECTED, OPEN_NS, stream, "half_open") for stream in streams]
 
-    class NoticedData(NoData):
-        async def events(self):
-            for notice in told:
-                yield notice
-
-    async def scenario():
-        made = sandbox(OPEN_NS)
-        made._data = NoticedData()
-        await made._pump()
-        await made.close()
-        return made, [item async for item in made.events()]
-
-    made, came = asyncio.run(scenario())
+    made, came = asyncio.run(passed_on(told))
     assert came == [told[1]]
     assert made._counters["passed_over"] == 2
 

@@ -515,13 +515,16 @@ def test_the_answer_about_another_order_is_no_proof():
     assert made.run(lambda: made.gateway.query_order("nobody")) is False
 
 
+MISSED = {
+    "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": samples.ORDER_ID,
+    "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
+    "transaction_time": samples.AT_TEXT,
+}  # fmt: skip
+"""A part of the order, as the account's history has it."""
+
+
 def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred():
-    row = {
-        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": samples.ORDER_ID,
-        "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
-        "transaction_time": samples.AT_TEXT,
-    }  # fmt: skip
-    made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row])})
+    made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [MISSED])})
     assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     first, second = (one for one in made.said() if isinstance(one, OrderFilled))
     assert (first.execution_id, first.quantity, first.price) == ("e1", 4, D("185.00"))
@@ -530,14 +533,9 @@ def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred
 
 
 def test_a_view_of_the_account_brings_the_executions_that_the_stream_has_missed():
-    row = {
-        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": samples.ORDER_ID,
-        "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
-        "transaction_time": samples.AT_TEXT,
-    }  # fmt: skip
     answers = {
         "GET /v2/orders": (200, []),
-        HISTORY: (200, [row]),
+        HISTORY: (200, [MISSED]),
         "GET /v2/account": (200, {"id": "mine", "status": "ACTIVE", "cash": "5"}),
         "GET /v2/positions": (200, []),
         "GET /v2/clock": (
