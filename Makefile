@@ -1,6 +1,6 @@
 # Two commands matter to a newcomer: `make run` and `make test`. Both set up everything they need.
-# python3, or the system's own of that version: a distribution builds it by profile, and all goes a sixth faster than
-# on one that was compiled here without (pyenv's default). In an environment that is active it is the environment's.
+# python3, or the system's own of that version: a distribution builds it by profile, and an order takes a sixth less
+# time than on one that was compiled here without (pyenv's default). In an environment that is active it is the environment's.
 SYSTEM_PYTHON := /usr/bin/$(shell python3 -c 'import sys; print("python3.%d" % sys.version_info[1])')
 CAN_BUILD = -c 'import ensurepip, os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null
 PYTHON := $(or $(PYTHON),$(if $(VIRTUAL_ENV)$(CONDA_PREFIX),,$(shell $(SYSTEM_PYTHON) $(CAN_BUILD) && echo $(SYSTEM_PYTHON))),python3)

@@ -170,7 +170,6 @@ def _build(scratch: Path) -> list[str]:
         "--ignore-missing-imports",
         "--no-warn-unused-ignores",
     ]
-    # the runtime of mypyc and of each module apart: two processors compile them
     plan = {
         "files": files,
         "options": options,

@@ -273,7 +273,7 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     residual_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """A larger share of the P&L that the model does not explain is an alert."""
     residual_seconds: NonNegative = 60.0
-    """Once it has been so for so long."""
+    """It is one once the share has been as large for so long."""
     margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Less buying power than this share of the equity is an alarm."""
     telegram_operators: tuple[int, ...] = ()

@@ -179,7 +179,7 @@ class SessionRows:
         self._is_quoted = np.zeros(instruments, np.bool_)
         self._is_quoted[self.quoted] = True
         self._bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
-        self._fields: tuple[Any, ...] = tuple(  # memoryviews, as of an instrument
+        self._fields: tuple[Any, ...] = tuple(  # memoryviews: see InstrumentRows
             np.ascontiguousarray(column).data
             for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
         )
