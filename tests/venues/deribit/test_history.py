@@ -237,6 +237,24 @@ def test_recorded_chains_are_the_tape_that_the_exchange_played(own, tape, tmp_pa
     assert vega > 0.0
 
 
+def test_a_connection_with_messages_coming_in_closes_without_its_time_limit(own):
+    async def recorded():
+        history = DeribitHistory(*addresses(own))
+        target = history._connection._target
+
+        def patient(url, **terms):
+            return target.connect(url, **terms | {"close_timeout": None})
+
+        history._connection._target = replace(target, connect=patient)
+        async with history, aclosing(history.chains("BTC", asyncio.Event(), every_seconds=0.001)) as chains:
+            for _ in range(15):
+                await anext(chains)
+                await asyncio.to_thread(own.advance, 60)
+        return history._connection.is_up
+
+    assert asyncio.run(asyncio.wait_for(recorded(), 120)) is False
+
+
 def columns_of(tape, until=2**62):
     quotes = tape.quotes.between(tape.sessions[0].open_ns, until)
     names = ("ts_ns", "instrument_id", "bid", "ask", "bid_size", "ask_size")

@@ -182,10 +182,12 @@ class RpcConnection(ReconnectingConnection):
                     self._stand()
                     await self._watch(reader)
                 finally:
-                    # read on meanwhile: behind unread messages the venue's end of the connection is not seen
-                    await socket.close()
-                    reader.cancel()
-                    await asyncio.gather(reader, return_exceptions=True)
+                    try:
+                        # read on: behind unread messages the venue's end of the connection is not seen
+                        await socket.close()
+                    finally:
+                        reader.cancel()
+                        await asyncio.gather(reader, return_exceptions=True)
         except RpcError as error:
             # a token may end behind its login; only refused keys end all attempts
             is_final = refusal_of(error) is ErrorMeaning.KEYS and error.code != TOKEN_ENDED
