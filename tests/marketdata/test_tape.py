@@ -1,4 +1,5 @@
 from dataclasses import replace
+from hashlib import blake2b, sha256
 
 import numpy as np
 import pytest
@@ -16,6 +17,27 @@ def test_a_tape_out_of_order_is_refused_and_names_the_row():
     with pytest.raises(DataError, match="sorted") as caught:
         replace(tape, quotes=backwards)
     assert caught.value.where == "by-hand: quotes row 3"
+
+
+def test_rows_are_known_by_their_digest_and_by_that_of_a_journal_of_before():
+    quotes = TapeBuilder().spot("09:40", 500.0).spot("09:41", 501.0).build().quotes
+    columns = (
+        quotes.ts_ns,
+        quotes.instrument_id,
+        quotes.bid,
+        quotes.ask,
+        quotes.bid_size,
+        quotes.ask_size,
+    )
+    content = b"".join(column.tobytes() for column in columns)
+    assert quotes.digest() == sha256(content).hexdigest()
+    digests = quotes.digest(), blake2b(content, digest_size=16).hexdigest()
+    assert [quotes.has_digest(digest) for digest in digests] == [True, True]
+    for column in ("ts_ns", "instrument_id", "bid", "ask", "bid_size", "ask_size"):
+        changed = getattr(quotes, column).copy()
+        changed[-1] += 1
+        other = replace(quotes, **{column: changed})
+        assert [other.has_digest(digest) for digest in digests] == [False, False]
 
 
 def test_bars_out_of_order_are_refused_too():

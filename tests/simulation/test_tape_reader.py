@@ -1,9 +1,12 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
@@ -32,6 +35,23 @@ def test_at_one_instant_the_options_come_before_the_underlying():
     seen = [(one.ts_recv_ns, one.instrument_id) for one in quotes(tape)]
     first, second = at("10:00"), at("10:01")
     assert seen == [(first, n) for n in (1, 2, 3, 4, 0)] + [(second, n) for n in (1, 2, 3, 4, 0)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=30))
+def test_each_instant_is_in_order_and_equal_quotes_stay_as_they_came(rows):
+    builder, start = TapeBuilder(straddle_book(490)), at("10:00")
+    for place, (second, number) in enumerate(sorted(rows, key=itemgetter(0))):
+        builder.quote(number % 3, start + second * 10**9, 1.0 + place, 100.0)  # the bid shows the place
+    tape = builder.build()
+    recorded = [
+        (int(ts_ns), int(number), float(bid))
+        for ts_ns, number, bid in zip(
+            tape.quotes.ts_ns, tape.quotes.instrument_id, tape.quotes.bid, strict=True
+        )
+    ]
+    wanted = sorted(recorded, key=lambda row: (row[0], row[1] or 99))  # the underlying (0) last
+    assert [(one.ts_recv_ns, one.instrument_id, one.bid) for one in quotes(tape)] == wanted
+    assert [float(bid) for bid in tape.quotes.bid] == [bid for _, _, bid in recorded]  # the tape stays
 
 
 def test_every_quote_comes_once_whatever_the_size_of_a_chunk(monkeypatch):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Self
+from hashlib import blake2b, sha256
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,13 @@ class Columns:
     def take(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Self:
         """Return the rows picked, in the order given."""
         return type(self)(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def with_rows(self, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Self:
+        """Return the rows with some places taken by others, as they are now."""
+        columns = [getattr(self, column.name).copy() for column in fields(self)]
+        for column in columns:
+            column[places] = column[rows]
+        return type(self)(*columns)
 
     def between(self, from_ns: int, to_ns: int) -> Self:
         """Return the rows known from one instant to another, both included; rows are in order of time."""
@@ -74,11 +81,18 @@ class QuoteColumns(Columns):
         return self.between(int(self.ts_ns[0]) if len(self) else 0, now_ns)
 
     def digest(self) -> str:
-        """Return the BLAKE2b-128 of all rows, 32 hexadecimal digits."""
-        hasher = blake2b(digest_size=16)
+        """Return the SHA-256 of all rows, 64 hexadecimal digits; processors have instructions for it."""
+        return self._hashed(sha256())
+
+    def has_digest(self, digest: str) -> bool:
+        """Return whether these are the rows of a digest; one of 32 digits is BLAKE2b-128, of a run before."""
+        return digest == (self._hashed(blake2b(digest_size=16)) if len(digest) == 32 else self.digest())
+
+    def _hashed(self, hasher: Any) -> str:
         for column in fields(self):
             hasher.update(np.ascontiguousarray(getattr(self, column.name)).data)
-        return hasher.hexdigest()
+        found: str = hasher.hexdigest()
+        return found
 
     def without_sizes(self) -> "QuoteColumns":
         """Return the quotes with unknown displayed sizes."""

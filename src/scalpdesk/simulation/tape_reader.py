@@ -70,15 +70,16 @@ def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
     ids, stamps, count = columns.instrument_id, columns.ts_ns, len(tape.instruments)
     is_last = np.zeros(count, np.int64)
     is_last[list(tape.underlying_ids)] = count
-    same = np.flatnonzero(stamps[1:] == stamps[:-1])  # at the instant of the next row
-    first, second = ids[same], ids[same + 1]
-    if not np.any(second + is_last[second] < first + is_last[first]):
+    rank, is_later = ids + is_last[ids], stamps[1:] != stamps[:-1]
+    is_wrong = (rank[1:] < rank[:-1]) & ~is_later
+    if not is_wrong.any():
         return columns  # as most tapes are made
-    rank = ids + is_last[ids]
-    # one key, nearly sorted: an eighth of the time of np.lexsort
-    instant = np.concatenate(([0], np.cumsum(stamps[1:] != stamps[:-1])))
-    order = np.argsort(instant * (2 * count) + rank, kind="stable")
-    return columns.take(order)
+    # of the few instants out of order alone: a tenth of the time of sorting all rows
+    instant = np.concatenate(([0], np.cumsum(is_later)))
+    has_wrong = np.zeros(instant[-1] + 1, np.bool_)
+    has_wrong[instant[1:][is_wrong]] = True
+    places = np.flatnonzero(has_wrong[instant])
+    return columns.with_rows(places, places[np.lexsort((rank[places], instant[places]))])
 
 
 def quote_events(columns: QuoteColumns, rows: slice | NDArray[np.int64]) -> list[QuoteEvent]:

@@ -470,7 +470,8 @@ def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | N
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
         stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * NANOS_PER_MS
-        bid = np.where(kept["bid_cents"] < 0, np.nan, kept["bid_cents"] / 100.0)
+        bid_cents = kept["bid_cents"]  # each is read from the file when it is asked for
+        bid = np.where(bid_cents < 0, np.nan, bid_cents / 100.0)
         sizes = (kept[name].astype(np.float64) for name in ("bid_size", "ask_size"))
         ids = kept["instrument_id"].astype(np.int32)
         bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
