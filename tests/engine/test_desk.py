@@ -308,6 +308,17 @@ def test_a_desk_whose_book_may_hold_coin_is_margined_and_another_where_the_venue
     assert inner.is_margined
 
 
+def test_coin_that_is_listed_during_a_session_makes_the_next_one_margined():
+    desk = HandDesk(Scripted(), Instruments([share()]))
+    desk.open()
+    inner = desk.engine.desk
+    inner.instruments.add(COIN_CALL)
+    assert not inner.is_margined
+    desk.close()
+    desk.open(next_session(DAY))
+    assert inner.is_margined
+
+
 @pytest.mark.parametrize(
     ("used", "stage"),
     [

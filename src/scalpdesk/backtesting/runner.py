@@ -350,7 +350,7 @@ class BacktestRunner:
         self._at_broker.hand_over(whole)
 
     def _know(self, upto: int) -> None:
-        """Let the engine and the broker see the rows before ``upto``."""
+        """Let the engine and the broker see the rows before ``upto``, and count the imperfect among them."""
         self._rows.advance(upto, self._is_chosen, self._engine.desk.market.oddities)
 
     def _note_rows(self) -> None:
@@ -368,7 +368,7 @@ class BacktestRunner:
         while self._due_ns <= now_ns and self._broker.working.keys() == self._working:
             row = max(rows.first_at(self._due_ns), rows.upto)
             is_skipped = row < limit
-            self._know(row if is_skipped else limit)
+            self._rows.upto = row if is_skipped else limit
             self._advance(int(rows.columns.ts_ns[row]) if is_skipped else now_ns)
 
     def _open(self, session: Session) -> None:

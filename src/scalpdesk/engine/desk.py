@@ -100,6 +100,8 @@ class Desk:
         self.session_equity = cash
         self.is_margined = False
         """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
+        self._instruments_seen = 0
+        """Instruments that the last session's open knew: a listing of years has tens of thousands."""
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
         self._near_loss_nav = 0.0
@@ -332,7 +334,9 @@ class Desk:
         if not self._has_begun:  # an adopted account has begun already; what came since is explained
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
-        self.is_margined |= any(_is_in_coin(instrument) for instrument in self.instruments)
+        listed = self.instruments.by_id
+        self.is_margined |= any(_is_in_coin(instrument) for instrument in listed[self._instruments_seen :])
+        self._instruments_seen = len(listed)
         self.gate.new_session()
         self.market.open_session()
         if self.books is not None:

@@ -288,7 +288,8 @@ class DeltaEngine:
         curve = self._state.rate_curve
         known_curve, known_years, known_rate = self._last_rate
         if known_years != years or known_curve is not curve:  # the legs of an expiry ask one after the other
-            known_rate = curve.rate_at(years * DAYS_PER_YEAR)
+            flat = len(curve.rates) == 1
+            known_rate = curve.rates[0] if flat else curve.rate_at(years * DAYS_PER_YEAR)
             self._last_rate = curve, years, known_rate
         return known_rate
 

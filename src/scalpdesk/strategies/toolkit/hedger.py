@@ -152,7 +152,7 @@ class DeltaHedger:
         One that is rejected, refused, expires or is filled in part leaves the clock where it was: what it
         should have hedged is still open. After one that is taken back the next is due at once.
         """
-        order = view.order_of(event)
+        order = None if type(event) is QuoteEvent else view.order_of(event)  # most often it is one
         if (
             order is None
             or order.submitted.instrument_id != view.underlying
