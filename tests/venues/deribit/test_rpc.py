@@ -381,6 +381,31 @@ def test_an_answer_that_comes_too_late_is_for_nobody(venue, given, seconds):
     assert made.said[1:] == []
 
 
+def test_what_is_asked_while_a_task_is_being_cancelled_ends_in_a_time_out(venue):
+    made = venue(key=False, timeout_seconds=3.0)
+    made.answers["x"] = None
+    took = []
+
+    async def clean_up():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(2):  # it goes on after the first
+                began = made.now()
+                found = await outcome(made.connection.request("x", {}))
+                took.append((type(found), made.now() - began))
+
+    async def cancelled():
+        task = asyncio.ensure_future(clean_up())
+        await asyncio.sleep(1.0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert made.run(cancelled) == [True]
+    assert took == [(TimeoutError, 3.0)] * 2
+
+
 def test_requests_are_told_apart_by_their_ids(venue):
     made = venue(key=False)
     made.answers.update(x=None, y=None)

@@ -84,6 +84,11 @@ class RpcEvents:
     """With a name and a text for what cannot be read."""
 
 
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
 class RpcConnection(ReconnectingConnection):
     """Keeps one connection open until it is closed or its keys are refused.
 
@@ -263,15 +268,20 @@ class RpcConnection(ReconnectingConnection):
         socket = self._socket
         if socket is None:
             raise Disconnected("not connected", was_sent=False)
-        request_id = next(self._ids)
-        answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        request_id, loop = next(self._ids), asyncio.get_running_loop()
+        answer = self._waiting[request_id] = loop.create_future()
         try:
             try:
                 await socket.send(encode_request(request_id, method, params))
             except websockets.ConnectionClosed as lost:
                 raise Disconnected(f"lost while sending: {lost}", was_sent=True) from None
-            async with asyncio.timeout(timeout_seconds or self._target.timeout_seconds):
+            # asyncio.timeout before Python 3.11.3: in a task that is cleaning up after its own
+            # cancellation a time-out is raised as another cancellation, and the clean-up ends there
+            limit = loop.call_later(timeout_seconds or self._target.timeout_seconds, _give_up, answer)
+            try:
                 return await answer
+            finally:
+                limit.cancel()
         finally:
             self._waiting.pop(request_id, None)
 
