@@ -281,6 +281,21 @@ def test_positions_that_lack_an_execution_are_believed_after_ten_seconds(lag_sec
     assert all(10.0 <= at < 12.5 for at, *_ in others[:1])
 
 
+def test_a_closing_order_that_is_filled_in_parts_leaves_positions_that_are_believed_at_once():
+    venue = Venue(SPY=100)
+
+    def in_parts(order):
+        for part in (60, 30, 10):
+            venue.fill(order, part, event=False)
+            name = order.client_order_id
+            venue.tell(OrderFilled(name, 0, 0, f"{name}-{part}", D(part), D("500.25"), D(0)))
+
+    venue.on_send = in_parts
+    assert venue.clear(flatten=True) is True
+    assert [quantity for _, _, quantity, _ in venue.orders()] == [100]
+    assert venue.looks[-1] - venue.orders()[0][0] < 1.0  # not the ten seconds of positions that lag
+
+
 def test_refused_closing_orders_are_sent_again_at_growing_intervals():
     venue = Venue(SPY=100)
     venue.on_send = lambda order: venue.tell(OrderRejected(order.client_order_id, 0, 0, "closed"))

@@ -1,6 +1,7 @@
 """What the order path makes of each answer that the venue may give, request by request, in virtual time."""
 
 import asyncio
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -30,6 +31,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind, VenueSetup
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.gateway import build_gateway, exchange_urls, socket_url
@@ -333,6 +335,18 @@ def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_ve
     venue.answers[TRADES_OF] = []
     (shown,) = venue.run(venue.path.open_orders)
     assert (shown.client_order_id, shown.quantity, shown.filled) == ("sd-2", 60, 25)
+
+
+@pytest.mark.parametrize(("mean", "inferred"), [(90_010.0, [("sd-2", 25, D("90025.2"))]), (None, [])])
+def test_what_an_edited_order_has_filled_unlisted_is_inferred_at_its_own_mean(at_venue, mean, inferred):
+    at_limit = {"price": 90_001.0}
+    edited = {"order": state(40, **at_limit), "trades": []}
+    venue = at_venue({EDIT: edited, TRADES_OF: []}, working=True)
+    change(venue, [trade(1, 40)])
+    venue.send(NEW)
+    # the venue's mean is that of all 65: of them 40 went at 90,000.5 under the first name
+    said = change(venue, orders=[state(65, average_price=mean, **at_limit)])
+    assert [(fill.client_order_id, fill.quantity, fill.price) for fill in said] == inferred
 
 
 def test_a_replacement_of_what_is_not_at_the_venue_or_being_edited_never_leaves(at_venue):
@@ -692,6 +706,14 @@ def test_executions_of_others_ask_for_a_look_at_the_account(at_venue):
     assert [one.quantity for one in change(venue, [trade(3, 60), trade(3, 60)])] == [60]
 
 
+def test_an_order_is_known_by_the_venues_id_from_its_first_execution_on(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL: []})
+    assert kinds(venue.send(order())) == [OrderStatusUnknown]
+    first, second = trade(1, 60), trade(2, 40, label="")
+    assert [one.quantity for one in change(venue, [first]) if isinstance(one, OrderFilled)] == [60]
+    assert [one.quantity for one in change(venue, [second]) if isinstance(one, OrderFilled)] == [40]
+
+
 def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_venue):
     venue = at_venue({TRADES_OF: [trade(1, 30)]}, working=True)
     said = change(venue, orders=[state(30)])
@@ -913,3 +935,12 @@ def test_a_second_between_the_clocks_is_allowed_and_known(off_ms):
     made, _ = connecting(now_ms=NOW_MS + off_ms)
     asyncio.run(made.connect())
     assert made._queries.ahead_ms == off_ms
+
+
+@pytest.mark.parametrize(("asked", "closes"), [("07:59", "05T08:00"), ("08:00", "06T08:00")])
+def test_a_day_of_account_ends_at_the_next_eight_o_clock_utc(asked, closes):
+    now_ms = to_ns(datetime.fromisoformat(f"2025-03-05T{asked}:00+00:00")) // 10**6
+    made, _ = connecting(data_only=True, now_ms=now_ms)
+    clock = asyncio.run(made.snapshot()).clock
+    assert clock.now_ns == now_ms * 10**6
+    assert clock.next_close_ns == to_ns(datetime.fromisoformat(f"2025-03-{closes}:00+00:00"))
