@@ -17,6 +17,7 @@ from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.venues.alpaca.history import AlpacaHistory, _answer, _bars, _dividend
 
 pytest.importorskip("alpaca")
+requests = pytest.importorskip("requests")
 BAR = {"t": "2026-11-20T14:30:00Z", "o": 1.0, "h": 2.0, "l": 0.5, "c": 1.5, "v": 10}
 
 
@@ -69,6 +70,17 @@ def test_wrong_keys_are_said_without_showing_them(socket_enabled):
     now = datetime.now(UTC)
     with served() as bench, pytest.raises(RetryError, match="does not give its history") as caught:
         list(history(bench, "canary-77aa").stock_bars(["SPY"], now - timedelta(hours=1), now))
+    assert "canary-77aa" not in str(caught.value)
+    assert caught.value.value == "HTTP 401"
+
+
+def test_a_venue_that_cannot_be_reached_is_said_by_its_kind_alone():
+    def ask():
+        raise requests.ConnectionError("headers: canary-77aa")
+
+    with pytest.raises(RetryError, match="does not give its history") as caught:
+        _answer(ask)
+    assert caught.value.value == "ConnectionError"
     assert "canary-77aa" not in str(caught.value)
 
 
