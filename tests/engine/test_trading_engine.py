@@ -513,6 +513,16 @@ def test_a_mark_timer_after_the_close_is_not_set_again(desk):
     assert [type(output) for output in one.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))] == []
 
 
+@pytest.mark.parametrize(("before_ns", "is_set"), [(1, True), (0, False)])
+def test_no_mark_timer_is_set_at_the_close_itself(desk, before_ns, is_set):
+    one = desk(mark_seconds=60.0)
+    now_ns = one.session.close_ns - before_ns  # the timer may come before the session's own event
+    timers = [
+        output for output in one.handle(TimerEvent(now_ns, now_ns, "mark")) if isinstance(output, SetTimer)
+    ]
+    assert timers == ([SetTimer("mark", now_ns + 60 * 10**9)] if is_set else [])
+
+
 def test_a_new_session_starts_its_tallies_afresh(desk):
     one = desk(wanting(buy(), times=9), limits=RiskLimits(max_orders_per_minute=1))
     one.adopt({0: (100, "500")})

@@ -113,10 +113,10 @@ def test_a_flood_of_quotes_lets_others_have_a_turn():
     async def body():
         desk = Handled()
         task = await desk.start()
-        taken = [desk.consumer.take_at_once(quote(ns)) for ns in range(ITEMS_A_TURN + 1)]
-        assert taken == [True] * ITEMS_A_TURN + [False]
-        await asyncio.sleep(0)
-        assert desk.consumer.take_at_once(quote(ITEMS_A_TURN + 1))
+        for _ in range(2):  # a turn of the consumer begins the count anew
+            taken = [desk.consumer.take_at_once(quote(ns)) for ns in range(ITEMS_A_TURN + 1)]
+            assert taken == [True] * ITEMS_A_TURN + [False]
+            await asyncio.sleep(0)
         await ended(task)
 
     run(body)

@@ -111,6 +111,24 @@ def test_an_answer_is_read_to_its_line_its_end_its_length_or_its_time(monkeypatc
     assert line.asked == [65_536] * reads
 
 
+@pytest.mark.parametrize(("parts", "is_read"), [(257, True), (258, False)])
+def test_an_answer_holds_sixteen_megabytes(monkeypatch, parts, is_read):
+    part = 65_536
+    whole = b'{"a":"' + b"x" * (parts * part - 9) + b'"}\n'
+    line = Line([whole[start : start + part] for start in range(0, len(whole), part)])
+
+    @contextmanager
+    def connect(*_):
+        yield line
+
+    monkeypatch.setattr(status, "_connected", connect)
+    if is_read:  # more than 16 MiB by the part that was read last
+        assert len(ask(Path("run"), {"do": "x"}, timeout_seconds=600.0)["a"]) == 16 * 1024**2 + part - 9
+    else:
+        with pytest.raises(RetryError, match="the desk does not answer"):
+            ask(Path("run"), {"do": "x"}, timeout_seconds=600.0)
+
+
 def test_desks_that_listen_are_listed_newest_last(tmp_path, monkeypatch):
     for name in ("c", "a", "b"):
         (tmp_path / name).mkdir()

@@ -484,6 +484,8 @@ def moved(quantity, cash="0", name="m", *, number=SHARE, cause=ChangeCause.MANUA
         ([6], 5, []),
         ([-5], 5, []),
         ([2, 2, 7], 4, [0, 1]),
+        ([1, 2], 5, [0, 1]),  # the last booking counts once
+        ([3, 5, -1], 4, [1, 2]),
     ],
 )
 def test_a_change_is_the_latest_bookings_that_give_it_or_those_that_lead_towards_it(

@@ -143,6 +143,18 @@ def test_an_amount_of_money_is_asked_for_its_means(amount, allowed):
         refused(Cause.BUYING_POWER, lambda: venue.broker.submit("account", request))
 
 
+@pytest.mark.parametrize(("amount", "allowed"), [("-1", False), ("0", False), ("0.01", True), ("1", True)])
+def test_an_amount_of_money_is_more_than_nothing(amount, allowed):
+    venue = market()
+    request = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(amount))
+    if allowed:
+        assert venue.broker.submit("account", request).status is Status.FILLED
+        assert float(venue.account.holdings[SHARE].quantity) == pytest.approx(float(amount) / 500.5, abs=1e-9)
+    else:
+        words = refused(Cause.MALFORMED, lambda: venue.broker.submit("account", request)).detail
+        assert words == "notional must be > 0"
+
+
 @pytest.mark.parametrize(("length", "allowed"), [(128, True), (129, False)])
 def test_a_clients_name_of_an_order_has_a_length(length, allowed):
     venue = market()
