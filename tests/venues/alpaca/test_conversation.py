@@ -598,6 +598,17 @@ def test_a_contract_that_cannot_be_read_is_left_out_and_named():
     assert kinds(made.said()) == ["malformed_contract"]
 
 
+@pytest.mark.parametrize(("number", "kind"), [(SHARE, "/v2/stocks"), (CALL, "/v1beta1/options")])
+def test_a_latest_quote_that_cannot_be_read_is_counted_and_named_as_an_answer(number, kind):
+    symbol = book()[number].symbol
+    made = talk({f"GET {kind}/quotes/latest": (200, {"quotes": {symbol: {"t": None}}})})
+    assert made.run(lambda: made.gateway.quotes([number])) == ()
+    assert [(one.kind, one.stream, one.name) for one in made.said()] == [
+        (NoticeKind.REFUSED, "requests", "malformed_quote")
+    ]
+    assert made.health().counters["malformed_quote"] == 1
+
+
 def test_open_orders_are_asked_page_by_page_and_each_comes_once():
     def page(asked):
         after = asked.query.get("after")

@@ -256,7 +256,7 @@ class Queries:
                     reply,
                 )
                 found += quotes
-                self._refuse(refusals, "stocks")
+                self._refuse(refusals, "requests")
         return tuple(found)
 
     async def _pages(
