@@ -734,6 +734,19 @@ def test_closing_waits_for_answers_under_way_and_leaves_no_task_behind():
     assert kinds(said) == [OrderAccepted]
 
 
+def test_closing_at_once_ends_what_it_does_not_wait_for():
+    made = talk({"POST /v2/orders": (200, WORKING)})
+
+    async def scenario():
+        before = asyncio.all_tasks()
+        made.gateway.send(order())
+        in_flight = made.gateway.health().in_flight
+        await made.gateway._orders.settle(0.0)
+        return in_flight, made.gateway.health().in_flight, asyncio.all_tasks() - before
+
+    assert made.run(scenario) == (1, 0, set())
+
+
 def test_idle_order_connections_are_used_every_25_seconds_and_a_failure_is_counted():
     made = talk({"GET /v2/clock": [(200, {}), None, None, (200, {})]}, order_connections=1)
 
