@@ -147,6 +147,18 @@ def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_o
     assert asked == [NOON, NOON + 60 * NANOS_PER_SECOND]
 
 
+@pytest.mark.parametrize("spot_ratio", [1.0, 1.03, 0.96])
+def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(market, spot_ratio):
+    svi = SviSmile(0.0004, 0.02, -0.45, 0.01, 0.02)  # bends within two percent of the money
+    market.engine.smile = lambda *_: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))
+    market.share(market.strike * spot_ratio)
+    y = -np.log(spot_ratio) - svi.m  # no rates: the forward is the spot
+    variance = svi.a + svi.b * (svi.rho * y + np.sqrt(y * y + svi.s * svi.s))
+    slope = svi.b * (svi.rho + y / np.sqrt(y * y + svi.s * svi.s)) / (2.0 * np.sqrt(variance * 0.1))
+    assert abs(slope) > 0.03
+    assert market.engine.skew(CALL, NOON) == pytest.approx(slope, rel=2e-3)
+
+
 def test_a_contract_lies_at_the_logarithm_of_its_strike_over_the_forward(market):
     smile = ExpirySmile(market.strike / 1.1, 0.1, 0.1, None, 5, (-0.1, 0.1))
     assert smile.log_moneyness(market.book[CALL]) == pytest.approx(np.log(1.1), rel=1e-12)
