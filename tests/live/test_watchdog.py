@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from fakes.killing import BUSY, Exchange, plan_for
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
@@ -274,6 +275,25 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
     assert said == logged
     assert capsys.readouterr().out == "ready\n"
     assert (plans[0].venue, plans[0].live, str(plans[0].state)) == ("alpaca", False, "armings")
+
+
+@pytest.mark.parametrize(("url", "kind"), [(None, SystemClock), ("http://127.0.0.1:9", FollowingClock)])
+def test_the_watchdogs_clock_is_that_of_a_simulated_exchange_where_it_watches_one(monkeypatch, url, kind):
+    clocks = []
+
+    def gateway(plan, instruments, clock):
+        clocks.append(clock)
+        raise StopError("no line")
+
+    monkeypatch.setattr(watchdog_program, "venue_gateway", gateway)
+    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, url=url, state="armings")
+
+    async def play():
+        await watchdog_program.guard(settings, asyncio.StreamReader())
+
+    with pytest.raises(StopError, match="no line"):
+        asyncio.run(play())
+    assert [type(clock) for clock in clocks] == [kind]
 
 
 # what it does ----------------------------------------
