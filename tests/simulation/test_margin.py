@@ -242,6 +242,18 @@ def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_
         (45, [option("C", 47, -1, 2.1), option("P", 43, -3, 1.2)], 2_670, 2_670),
         # one call beside two puts of less: one of them stands alone
         (45, [option("C", 30, -1, 16), option("P", 36, -2, 0.4)], 2_940, 2_940),
+        # a call of 9.10 beside three puts of 4.50: two of them stand alone, whichever side is more in all
+        (45, [option("C", 47, -1, 2.1), option("P", 40, -3, 0.5)], 910 + 50 + 900, 910 + 50 + 900),
+        # the dearest are paired: 9.10 with 8.20, the put of 4.50 stands alone
+        (
+            45,
+            [option("C", 47, -1, 2.1), option("P", 40, -1, 0.5), option("P", 43, -1, 1.2)],
+            910 + 120 + 450,
+            910 + 120 + 450,
+        ),
+        # 9.10 on either side: the greater of both premiums is added, be it the call's or the put's
+        (45, [option("C", 47, -1, 2.1), option("P", 45, -1, 0.1)], 910 + 210, 910 + 210),
+        (45, [option("C", 45, -1, 0.1), option("P", 43, -1, 2.1)], 910 + 210, 910 + 210),
         # shares sold short cover a sold put
         (275, [share(-100, 275), option("P", 265, -1, 4)], 13_750, 8_250),
         # a call protects a hundred of the shares that are sold short

@@ -287,21 +287,29 @@ class Pairing:
             self.maintenance += share_requirement(sign * left, price).maintenance
 
     def _straddles(self) -> None:
-        """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side."""
-        sides = [
-            [holding for holding in self.uncovered if holding.contract.is_call is right]
-            for right in (True, False)
-        ]
-        amounts = [
-            sum((s.quantity * s.contract.multiplier * (s.price + s.risk) for s in side), ZERO)
-            for side in sides
-        ]
-        premiums = [sum((s.quantity * s.contract.multiplier * s.price for s in side), ZERO) for side in sides]
-        greater = 0 if amounts[0] >= amounts[1] else 1
-        units = [sum((s.quantity * s.contract.multiplier for s in side), ZERO) for side in sides]
-        other = 1 - greater
-        paired = min(ONE, units[greater] / units[other]) if units[other] else ONE
-        need = amounts[greater] + paired * premiums[other] + (1 - paired) * amounts[other]
+        """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side.
+
+        Of each such pair the greater side's margin and the other's premium, the dearest paired first. Where
+        both need as much the rule names no side: the one with the greater risk is asked, which is more.
+        """
+        need, sides = ZERO, list[list[list[Decimal]]]()
+        for right in (True, False):
+            lots = [
+                [sold.price + sold.risk, sold.risk, sold.quantity * sold.contract.multiplier]
+                for sold in self.uncovered
+                if sold.contract.is_call is right
+            ]
+            need += sum((amount * units for amount, _, units in lots), ZERO)
+            sides.append(sorted(lots))
+        calls, puts = sides
+        while calls and puts:
+            lesser = min(calls[-1][:2], puts[-1][:2])
+            paired = min(calls[-1][2], puts[-1][2])
+            need -= paired * lesser[1]
+            for side in sides:
+                side[-1][2] -= paired
+                if not side[-1][2]:
+                    side.pop()
         self.initial += need
         self.maintenance += need
 
