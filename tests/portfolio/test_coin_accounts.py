@@ -297,6 +297,22 @@ def test_a_coin_options_sale_is_measured_from_the_volatility_it_was_held_at():
     assert desk.explain.details["mark_noise"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_coin_options_sale_that_is_heard_of_at_its_expiry_is_measured_from_its_quote():
+    """The settlement is another price: what it differs from the last mid is neither spread nor slippage."""
+    desk, expiry_ns = Desk(), expiry_instant_ns(CALL)
+    desk.market(expiry_ns - HOUR, 90_000.0)
+    desk.trade(1, 1, str(desk.state.quotes[1].mid))
+    desk.explain.begin(desk.now_ns)
+    desk.market(expiry_ns - HOUR // 120, 91_000.0)
+    bid = desk.state.quotes[1].bid
+    desk.now_ns = expiry_ns
+    desk.state.apply_quote(quote(0, expiry_ns, 91_999.75, 92_000.25))
+    desk.trade(1, -1, str(bid))
+    parts = desk.explain.mark(expiry_ns + 1).parts
+    assert float(parts["spread"]) == pytest.approx(-0.0001, abs=1e-8)
+    assert float(parts["slippage"]) == pytest.approx(0.0, abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("bid", "ask", "spread", "slippage"),
     [
