@@ -657,7 +657,7 @@ class PnlExplain:
         if mark is None:
             return leg.shown
         start, valuation = leg.state, leg.valuation
-        if start is None or valuation is None:
+        if start is None or valuation is None or now is None:
             if type(self._instruments.by_id[instrument_id]) is OptionContract:
                 return leg.shown  # what no model values is residual
             contract_usd = self._instruments.by_id[instrument_id].contract_usd
@@ -670,16 +670,13 @@ class PnlExplain:
                 return LegParts(0.0, units * (mark - leg.mark))
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns)
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
-        terms, end, deep = self._terms[instrument_id], None, None
-        if now is not None:
-            contract = self._instruments.by_id[instrument_id]
-            assert type(contract) is OptionContract
-            if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
-                start = self._restate(leg, start, contract, valuation, now)
-            deep = self._deep(terms, now, now_ns, leg)
-            end = self._priced_state(contract, terms, now, now_ns, start.vol, deep)
-        if end is None or now is None:
-            return leg.shown
+        terms, contract = self._terms[instrument_id], self._instruments.by_id[instrument_id]
+        assert type(contract) is OptionContract
+        if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
+            start = self._restate(leg, start, contract, valuation, now)
+        deep = self._deep(terms, now, now_ns, leg)
+        end = self._priced_state(contract, terms, now, now_ns, start.vol, deep)
+        assert end is not None  # where no volatility is found that of the anchor stands
         if leg.is_lost and not (deep or now).is_modelled:  # what was not seen is no move of this interval
             end = end._replace(vol=start.vol)
             self._is_found = True
