@@ -8,6 +8,7 @@ import pytest
 from fakes import alpaca_wire as samples
 from fakes.clock import ManualClock
 from fakes.scripted_venue import Conversation, Key
+from scalpdesk.config.settings import VenueSettings
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -16,6 +17,7 @@ from scalpdesk.venues.alpaca import gateway as module
 from scalpdesk.venues.alpaca.gateway import build_gateway
 from scalpdesk.venues.alpaca.queries import StartChecks
 from scalpdesk.venues.alpaca.stream import StreamRefused
+from scalpdesk.venues.alpaca.transport import GatewayOptions
 from scalpdesk.venues.contract import AccountFacts, KnownOrder, LiveToken, VenueClock, VenueSetup
 
 S = 10**9
@@ -302,6 +304,13 @@ def test_what_is_set_up_reaches_the_gateway():
     assert made._budget.per_minute == 13
     assert build_gateway(setup())._options.requests_per_minute == module.REQUESTS_PER_MINUTE
     assert (module.KEEP_WARM_SECONDS, module.QUERY_CONNECTIONS, module.QUERY_TIMEOUTS) == (25.0, 4, 4)
+
+
+def test_a_gateway_without_options_has_those_of_a_plain_configuration():
+    given, section = setup(), VenueSettings()
+    assert build_gateway(given)._options == GatewayOptions()
+    for name in ("timeout_seconds", "data_requests_per_minute", "heartbeat_seconds"):
+        assert getattr(given, name) == getattr(section, name)
 
 
 class LiveHost:
