@@ -43,7 +43,7 @@ from scalpdesk.core.intents import (
     Side,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.sessions import next_session
+from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -486,6 +486,21 @@ def test_an_exercise_wakes_the_strategy_only_once_the_shares_are_there(desk):
     assert one.strategy.wakes[woken:] == [Wake.ACCOUNT]
     totals = one.engine.desk.attribution.totals
     assert sum(totals.values()) == one.engine.desk.attribution.nav_change
+
+
+def test_the_noise_of_an_options_last_mark_ends_with_its_settlement(desk):
+    one = desk()
+    one.market(500.0)
+    one.adopt({1: (1, "10")})
+    one.now_ns = expiry_instant_ns(one.book[1])
+    one.quote(0, 501.99, 502.01)
+    one.quote(1, 2.95, 3.05)
+    one.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
+    details = one.engine.desk.attribution.details
+    assert details["mark_noise"] == pytest.approx(100.0, abs=0.01)  # 3.00 where 2.00 is paid
+    one.handle(change(one, "cash_settlement", -1, 2, 200, number=1))
+    assert details["mark_noise"] == pytest.approx(0.0, abs=0.01)
+    assert one.positions == {}
 
 
 # session and marks ---------------------------------------------------------------------------------
