@@ -231,6 +231,36 @@ def test_the_noise_of_a_deep_legs_quotes_is_in_what_its_sale_cost_and_in_no_othe
     assert abs(clean["residual"]) < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("depths", "goes_by_its_own"),
+    [((0.0, 0.45), True), ((0.0, 0.55), False), ((0.55, 0.3), False), ((0.55, 0.2), True)],
+)
+def test_a_leg_goes_by_its_strikes_other_leg_from_half_a_deviation_in_the_money_to_a_quarter(
+    depths, goes_by_its_own
+):
+    """A move of its own quote alone is then noise of its mark and no vega."""
+    book = Book()
+    book.market(NOON, 500.0, half=0.0)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    expires_ns, noise = expiry_instant_ns(book.instruments[1]), 0.0
+    for minute, depth in enumerate(depths, 1):  # each mark is an anchor: the next one knows the choice
+        now_ns = NOON + minute * MINUTE
+        spot = 500.0 * math.exp(depth * 0.20 * math.sqrt(years_between(now_ns, expires_ns)))
+        put, call = (model_price(book.instruments[number], spot, 0.20, now_ns) for number in (2, 1))
+        noise = 0.3 if minute == len(depths) else 0.0
+        for number, mid in enumerate((spot, call + noise, put)):
+            book.quote(now_ns, number, mid)
+        book.attribution.mark(now_ns, is_anchor=True)
+    vega, mark_noise = float(book.attribution.totals["vega"]), book.attribution.details["mark_noise"]
+    if goes_by_its_own:
+        assert vega > 25.0
+        assert mark_noise == pytest.approx(0.0, abs=0.01)
+    else:
+        assert abs(vega) < 0.2
+        assert mark_noise == pytest.approx(100 * noise, abs=0.01)
+
+
 @pytest.mark.parametrize("noise", [-0.4, 0.4])
 def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     """At its own last quote it went to and fro, by 7,100 of vega in eleven weeks of 2018."""

@@ -313,6 +313,26 @@ def test_a_coin_options_sale_that_is_heard_of_at_its_expiry_is_measured_from_its
     assert float(parts["slippage"]) == pytest.approx(0.0, abs=1e-8)
 
 
+def test_the_rounding_of_a_mid_at_the_start_of_an_interval_is_none_of_its_greeks():
+    """Less than half a tick moves the volatility that is solved from it, and with it the delta."""
+    deltas = []
+    for rounding in (0.0, 0.00004):
+        desk = Desk()
+        desk.market(OPEN_NS, 90_000.0)
+        desk.trade(1, 1, str(desk.state.quotes[1].mid))
+        desk.explain.begin(OPEN_NS)
+        desk.market(OPEN_NS + HOUR, 90_000.0)
+        mid = desk.state.quotes[1].mid + rounding
+        desk.state.apply_quote(quote(1, desk.now_ns, mid - 0.0001, mid + 0.0001))
+        desk.explain.mark(desk.now_ns, is_anchor=True)
+        before = desk.explain.totals["delta"]
+        desk.market(OPEN_NS + 2 * HOUR, 91_000.0)
+        desk.explain.mark(desk.now_ns)
+        deltas.append(float(desk.explain.totals["delta"] - before))
+    assert deltas[0] > 0.003
+    assert deltas[1] == pytest.approx(deltas[0], abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("bid", "ask", "spread", "slippage"),
     [
