@@ -104,6 +104,25 @@ def test_a_wide_quote_is_no_measurement(market, half):
     assert abs(after.vol - before.vol) < 0.01
 
 
+@pytest.mark.parametrize(("deviation", "is_measured"), [(0.019, True), (0.021, False)])
+def test_a_quote_that_knows_its_volatility_to_no_better_than_two_points_is_no_measurement(
+    market, deviation, is_measured
+):
+    """At a high volatility a spread of less than a quarter of the mid may be as wide."""
+    market.share(market.strike)
+    market.option(CALL, market.strike, vol=0.6)
+    now_ns = NOON + 60 * NANOS_PER_SECOND
+    mid, up, down = (
+        model_price(market.book[CALL], market.strike, vol, now_ns) for vol in (0.62, 0.6201, 0.6199)
+    )
+    half = deviation * np.sqrt(12.0) * (up - down) / 2e-4 / 2.0
+    assert 2.0 * half < 0.25 * mid
+    assert market.vol == pytest.approx(0.6, abs=1e-6)
+    market.share(market.strike, 60)
+    market.option(CALL, market.strike, 60, vol=0.62, half=half)
+    assert bool(market.vol > 0.6 + 1e-6) is is_measured
+
+
 @pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.05), (5.05, 5.0)])
 def test_a_quote_without_two_sides_is_no_measurement(market, bid, ask):
     market.share(market.strike)
@@ -157,6 +176,21 @@ def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(marke
     slope = svi.b * (svi.rho + y / np.sqrt(y * y + svi.s * svi.s)) / (2.0 * np.sqrt(variance * 0.1))
     assert abs(slope) > 0.03
     assert market.engine.skew(CALL, NOON) == pytest.approx(slope, rel=2e-3)
+
+
+def test_wide_quotes_do_not_draw_a_smile_away_from_tight_ones():
+    strikes = range(480, 521, 4)
+    book = straddle_book(*strikes)
+    state = MarketState(book)
+    state.apply_quote(quote(SHARE, NOON, 499.99, 500.01))
+    for number in range(1, len(book)):
+        off = {492: 0.04, 508: -0.03}.get(int(book[number].strike), 0.0)
+        mid, half = model_price(book[number], 500.0, VOL + off, NOON), 0.4 if off else 0.01
+        state.apply_quote(quote(number, NOON, mid - half, mid + half))
+    smile = DeltaEngine(book, state, ContractPricer()).smile(CALL, NOON)
+    by_calendar = np.sqrt(smile.variance_years / smile.years)
+    assert smile.strikes == len(strikes)
+    assert smile.vols(np.log(np.array(strikes) / 500.0)) * by_calendar == pytest.approx(VOL, abs=2e-4)
 
 
 def test_a_contract_lies_at_the_logarithm_of_its_strike_over_the_forward(market):
