@@ -357,6 +357,18 @@ def test_a_cancel_of_an_order_that_nobody_sent_is_answered():
     assert said[1].client_order_id == "nobody"
 
 
+def test_a_cancel_right_behind_its_order_waits_for_the_acknowledgement_and_asks_nothing():
+    made = talk({"POST /v2/orders": (200, WORKING), f"DELETE {ORDER}": (204, None)})
+
+    async def scenario():
+        made.gateway.send(order())
+        made.gateway.send(CancelOrder("sd-1"))
+
+    made.run(scenario)
+    assert kinds(made.said()) == [OrderAccepted]
+    assert [asked.line for asked in made.venue.asked] == ["POST /v2/orders", f"DELETE {ORDER}"]
+
+
 def test_a_cancel_of_an_order_that_the_venue_does_not_know_yet_asks_twice_a_second_apart():
     made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=60.0)
     assert kinds(made.send(order())) == [OrderStatusUnknown]
