@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (45, 47)
-STRADDLE = (177, 158)
+STRADDLE = (175, 156)
 WHOLE_TRIP = (68, 62)
-STRADDLE_DECISION = (107, 114)
+STRADDLE_DECISION = (106, 113)
 """Python calls and C calls."""
 
 
