@@ -139,6 +139,25 @@ def test_orders_one_by_one_see_those_before_them(desk):
     assert reasons(outputs)[0].startswith("buy 25 SPY cut to buy 10 SPY: net delta would be")
 
 
+def test_an_entry_sees_the_entry_before_it_in_the_same_proposal(desk):
+    """20,000 dollars of net delta at 500 a share: of the second 25 only 10 are left."""
+    one = desk(max_daily_loss=D(90_000), max_position_fraction=1.0)
+    both = [intent(quantity=quantity, purpose=Purpose.OPEN) for quantity in (30, 25)]
+    assert [int(order.quantity) for order in orders(propose(one, *both, all_or_none=False))] == [30, 10]
+
+
+def test_an_entry_finds_no_room_in_an_exit_before_it_in_the_same_proposal(desk):
+    """A call of 26,500 dollars of delta beside shares of 20,000, and an order that may sell them."""
+    far = {"max_daily_loss": D(90_000), "max_bought_delta_fraction": 0.4}
+    one = desk({0: (40, "500")}, D(80_000), **far)
+    call = intent(1, 1, Purpose.OPEN)
+    outputs = propose(one, intent(0, 40, Purpose.CLOSE, Side.SELL), call, all_or_none=False)
+    assert [(order.instrument_id, order.quantity) for order in orders(outputs)] == [(0, 40)]
+    assert "net delta would be" in reasons(outputs)[0]
+    one.fill(orders(outputs)[0])
+    assert len(orders(propose(one, call))) == 1
+
+
 def test_working_orders_count_as_filled(desk):
     one = desk()
     assert len(orders(propose(one, intent(quantity=40, limit="500")))) == 1

@@ -349,6 +349,21 @@ def test_a_bust_reverses_exactly_what_it_names(desk, repeats):
     assert one.engine.desk.attribution.current_nav() == D(100_000) - D("0.04")
 
 
+def test_what_a_busted_execution_moved_until_its_bust_is_delta(desk):
+    """Ten shares went from 500 to 503; the bust of six then costs 18 dollars of these 30."""
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.fill(order, 4, 500.0)
+    one.fill(order, 6, 500.0)
+    one.wait(5).quote(0, 502.99, 503.01)
+    bust = FillBusted(order.client_order_id, one.now_ns, one.now_ns, "x2", "error")
+    (mark,) = marks(one.handle(bust))
+    assert (mark.parts["delta"], mark.parts["residual"], mark.nav_change) == (30, 0, 30)
+    one.wait(1).timer("mark")
+    totals = one.engine.desk.attribution.totals
+    assert (totals["delta"], totals["spread"] + totals["slippage"], totals["residual"]) == (30, -18, 0)
+
+
 def test_of_several_busts_of_one_look_the_strategy_hears_with_the_last(desk):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]

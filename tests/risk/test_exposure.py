@@ -1,4 +1,5 @@
 import math
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from fakes.instruments import option, share
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import CENT_TICK, Future
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
@@ -78,6 +80,12 @@ def test_an_account_in_coin_counts_coins():
     assert found.gamma_usd_per_percent == pytest.approx(2 * 5e-6 * 900.0)
     assert found.vega_usd_per_point == pytest.approx(2 * 0.001)
     assert found.theta_usd_per_day == pytest.approx(-2 * 0.4 / 365)
+
+
+def test_a_future_counts_its_currency_a_point():
+    """Two contracts at 50 dollars a point move by 500,000 dollars times what the index does, at 5,000."""
+    future = Future("ESH4", "ES", date(2024, 3, 15), CENT_TICK, multiplier=50)
+    assert exposure([(0, future, 2.0)], mark=5_000.0).delta_usd == 2 * 50 * 5_000.0
 
 
 @pytest.mark.parametrize(
