@@ -285,6 +285,22 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     assert totals["residual"] == pytest.approx(0.0, abs=0.02)  # ends with the quote that made it
 
 
+@pytest.mark.parametrize(("spot", "is_deep"), [(515.0, False), (525.0, True)])
+def test_how_deep_a_leg_is_counts_from_the_forward(spot, is_deep):
+    """A rate and a yield of 4 % leave the forward at the spot: 0.42 deviations in the money, or 0.69."""
+    book = Book(rate=0.04, dividend_yield=0.04)
+    book.market(NOON, spot, half=0.0)
+    book.positions.book(1, D(1), D(20), "had")
+    book.attribution.begin(NOON)
+    book.market(NOON + MINUTE, spot, half=0.0)
+    book.market(NOON + MINUTE, spot, vol=0.21, half=0.0, numbers=[1])  # the call alone, a point higher
+    mark = book.attribution.mark(NOON + MINUTE)
+    deviation = 0.20 * math.sqrt(years_between(NOON, expiry_instant_ns(book.instruments[1])))
+    d1 = math.log(spot / 500.0) / deviation + 0.5 * deviation
+    a_point = 100 * 0.01 * spot * math.exp(-0.5 * d1**2) / math.sqrt(2.0 * math.pi) * deviation / 0.20
+    assert float(mark.parts["vega"]) == pytest.approx(0.0 if is_deep else a_point, abs=0.25 * a_point)
+
+
 def test_a_deep_leg_without_the_other_leg_of_its_strike_goes_by_its_own_volatility():
     book = Book(Instruments([share(), option("C")]))
     book.market(NOON, 560.0, half=0.0)

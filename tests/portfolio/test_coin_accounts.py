@@ -263,6 +263,22 @@ def test_an_hour_of_a_hedged_straddle_is_what_numpy_makes_of_it():
     assert abs(float(parts["higher_order"])) < 0.05 * wanted["gamma"] + half_ticks
 
 
+def test_the_meter_of_a_coin_straddle_reads_its_dollar_gamma_over_the_price():
+    """Gamma and theta of Black 1976 in dollars, over the spot in coin: an hour and 450 dollars at 55 %."""
+    desk, spot, vol = Desk(), 90_000.0, 0.55
+    desk.market(OPEN_NS, spot, vol)
+    for number, coins in ((1, 2), (2, 1)):
+        desk.trade(number, coins, str(desk.state.quotes[number].mid))
+    desk.explain.begin(OPEN_NS)
+    desk.market(OPEN_NS + HOUR, spot + 450.0, vol)
+    desk.explain.mark(desk.now_ns)
+    deviation = vol * np.sqrt(desk.engine.years(CALL, OPEN_NS))
+    dollar_gamma = 3 * norm.pdf(0.5 * deviation) / (spot * deviation)  # at the money, of either right
+    meter = desk.explain.meter
+    assert meter.gamma == pytest.approx(0.5 * dollar_gamma * 450.0**2 / spot, rel=1e-3)
+    assert meter.theta == pytest.approx(-0.5 * dollar_gamma * spot * vol**2 / (24.0 * 365.0), rel=1e-3)
+
+
 def test_a_runs_rate_is_no_part_of_what_coin_options_earn():
     desk = Desk()
     desk.engine = DeltaEngine(
@@ -395,6 +411,18 @@ def test_a_coin_option_that_is_bought_before_the_perpetual_is_quoted_costs_half_
     desk.trade(1, 2, "0.0520")
     parts = desk.explain.mark(desk.now_ns + 1).parts
     assert (parts["spread"], parts["slippage"]) == (D("-0.002"), 0)
+
+
+def test_a_coin_option_that_no_volatility_prices_costs_half_its_spread_from_its_own_mid():
+    """Its payoff at 95,000 is 0.0526: a mid below that has no volatility, and the payoff is no mark of it."""
+    desk = Desk()
+    desk.state.apply_quote(quote(0, desk.now_ns, 94_999.75, 95_000.25))
+    desk.state.apply_quote(quote(1, desk.now_ns, 0.0500, 0.0520))
+    desk.explain.begin(desk.now_ns)
+    desk.trade(1, 2, "0.0520")
+    parts = desk.explain.mark(desk.now_ns + 1).parts
+    assert (parts["spread"], parts["slippage"]) == (D("-0.002"), 0)
+    assert desk.explain.details["mark_noise"] == 0.0
 
 
 def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_its_edge():

@@ -81,6 +81,20 @@ def test_valued_together_or_each_alone_is_the_same(market):
     assert together.value(0, NOON) is None
 
 
+def test_what_was_valued_at_an_earlier_instant_is_valued_again_with_the_others(market):
+    """At the money a price is one of volatility times root time: an hour later the same mid is more of it."""
+    market.engine.value_together([CALL, PUT], NOON)
+    later = at("13:00")
+    ends_ns = expiry_instant_ns(market.book[CALL])
+    vol = 0.20 * math.sqrt(years_between(NOON, ends_ns) / years_between(later, ends_ns))
+    market.engine.value_together([CALL, PUT], later)
+    solved = market.pricer.solved
+    for leg in (CALL, PUT):
+        assert market.engine.value(leg, later, fresh=False).vol == pytest.approx(vol, rel=1e-6)
+        assert market.engine.value(leg, later).vol == pytest.approx(vol, rel=1e-6)
+    assert market.pricer.solved == solved
+
+
 def test_what_needs_no_value_does_not_keep_the_rest_from_being_valued_together():
     """Before the put come a share and a call: one that was never quoted, then one that is valued already."""
     market = Market()

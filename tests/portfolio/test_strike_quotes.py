@@ -332,3 +332,20 @@ def test_no_expiry_is_known_to_be_silent_while_quotes_may_still_come(chain):
     first = chain.smile()
     assert chain.vols.is_silent(contract) is False
     assert chain.smile() is first
+
+
+def test_a_quote_that_leaves_its_volatility_open_is_uncertain_by_nine_tenths_of_it():
+    """Beyond that a smaller vega changes nothing: the volatility of its bid stays above zero."""
+    vols = np.array([0.215, 0.21, 0.205, 0.20, 0.205, 0.21, 0.35])  # the last is far off the others
+
+    def at_the_last(uncertainty):
+        chain = Chain()
+        vega = np.full(len(vols), 0.05 / 0.02)
+        vega[-1] = 0.05 / (uncertainty * vols[-1])
+        chain.vols = StrikeVols(chain.book, chain.state, chain._vol, lambda *_: (vols, vega))
+        chain.all()
+        return chain.smile().vol(math.log(STRIKES[-1] / 500.0))
+
+    widest = at_the_last(0.9)
+    assert at_the_last(0.5) > at_the_last(0.85) > widest + 1e-5
+    assert [at_the_last(more) for more in (0.95, 1.5, 40.0)] == [pytest.approx(widest, abs=1e-9)] * 3

@@ -191,6 +191,19 @@ def test_a_bust_of_the_closing_execution_counts_the_trade_once_and_gives_its_fee
     assert (trades.losses_in_a_row, cash(books)["a"]) == (1, D("49989.50"))
 
 
+def test_a_bust_that_leaves_a_book_flat_ends_its_round_trip():
+    """Five of ten were sold for 50 dollars less, and the bust says that the other five were never bought."""
+    books = make()
+    trade(books, "a", SHARE, 5)
+    trade(books, "a", SHARE, 5)
+    books.book_fill("a", SHARE, D(-5), D(490), D(0), "y1", CLOSE, 3)
+    trades = books.of("a").closed_trades
+    assert trades.losses_in_a_row == 0  # it is still on
+    books.book_bust("a", "x1", OPEN, 4)
+    assert (held(books, SHARE)["a"], trades.losses_in_a_row) == (0, 1)
+    assert (trades.start_cash, cash(books)["a"]) == (49_950, 49_950)
+
+
 def test_losing_round_trips_are_counted_one_by_one():
     books = make()
     trade(books, "a", SHARE, 10)
