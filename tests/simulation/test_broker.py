@@ -377,6 +377,26 @@ def test_what_fills_on_the_way_of_a_replacement_is_taken_off_it():
     )
 
 
+@pytest.mark.parametrize(("filled", "left"), [(3, 0), (4, 0), (2, 1)])
+def test_a_replacement_whose_quantity_fills_on_its_way_is_rejected_and_its_order_works_on(filled, left):
+    """No order is for nothing: three were wanted, and three or four have been bought before it arrives."""
+    venue = late(market())
+    old = venue.order(SHARE, 10, 499)
+    venue.broker.advance(T + 5 * MS)
+    new = venue.broker.replace("account", old.order_id, Changes(quantity=D(3)))
+    venue.quote(SHARE, T + 6 * MS, 498.5, 499.0, ask_size=filled)
+    venue.quote(SHARE, T + 7 * MS, 499.5, 500.5)
+    venue.broker.advance(T + 10 * MS)
+    assert venue.units() == {SHARE: filled}
+    if left:
+        assert (old.status, new.status, new.leaves) == (Status.REPLACED, Status.NEW, left)
+        return
+    assert (new.status, new.reject_reason) == (Status.REJECTED, "qty must be greater than filled qty")
+    assert (old.status, old.replaced_by, old.leaves) == (Status.PARTIALLY_FILLED, None, 10 - filled)
+    venue.quote(SHARE, T + 11 * MS, 498.5, 499.0)
+    assert (old.status, venue.units()) == (Status.FILLED, {SHARE: 10})
+
+
 def test_a_replacement_that_finds_its_order_filled_is_rejected():
     venue = late(market())
     old = venue.order(SHARE, 10, 499)

@@ -139,6 +139,27 @@ def test_a_fill_after_the_cancel_counts():
     assert (order.status, order.filled_ns, venue.units()) == (Status.FILLED, T + 2 * SECOND, {SHARE: 2})
 
 
+def test_two_cancels_on_their_way_let_the_late_fill_come_once():
+    fault = Fault("late_fill_after_cancel", seconds=2)
+    plan = FaultPlan([fault, fault])
+    venue = Market(straddle_book(500), broker={"faults": plan, "effect_latency_ns": SECOND})
+    venue.quote(SHARE, T, 499.5, 500.5)
+    order = venue.order(SHARE, 2, 400)
+    venue.broker.advance(T + SECOND)
+    for _ in range(2):
+        venue.broker.cancel("account", order.order_id)
+    venue.broker.advance(T + 2 * SECOND)
+    assert events(venue)[-2:] == ["canceled", "order_cancel_rejected"]
+    venue.broker.advance(T + 4 * SECOND)
+    assert events(venue) == ["fill"]
+    assert (order.status, order.filled, venue.units(), venue.account.cash) == (
+        Status.FILLED,
+        2,
+        {SHARE: 2},
+        99_200,
+    )
+
+
 def test_a_stop_that_is_cancelled_too_late_fills_at_the_mark():
     venue = market(Fault("cancel_too_late"), positions={SHARE: 3})
     order = venue.order(SHARE, -3, kind=OrderType.STOP, stop_price=490)
