@@ -114,8 +114,7 @@ class _Leg(msgspec.Struct, gc=False):
     instrument_id: InstrumentId
     units: float
     mark: float
-    is_quoted: bool
-    """False when the mark is the average price, as there was no quote."""
+    """The average price where there was no quote."""
     ts_ns: int
     valuation: Valuation | None
     state: PricedState | None
@@ -403,7 +402,7 @@ class PnlExplain:
         contract = self._instruments.by_id[instrument_id]
         mark, valuation = marked
         if mark is not None and type(contract) is not OptionContract:
-            return _Leg(instrument_id, units, mark, True, now_ns, None, None)
+            return _Leg(instrument_id, units, mark, now_ns, None, None)
         state = deep = None
         if valuation is not None:
             assert type(contract) is OptionContract
@@ -422,7 +421,7 @@ class PnlExplain:
                 )
         if mark is None:
             price = float(position.average_price)
-            return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
+            return _Leg(instrument_id, units, price, now_ns, valuation, state)
         seen, source = valuation, instrument_id
         if deep is not None:
             other = self._terms[instrument_id].other_leg
@@ -430,7 +429,7 @@ class PnlExplain:
         is_lost = seen is not None and seen.is_modelled and self._is_long_lost(source, now_ns)
         assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
         is_deep = deep is not None
-        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost, assumed, is_deep)
+        return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed, is_deep)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
