@@ -160,18 +160,17 @@ def test_the_greeks_of_a_mark_are_those_of_the_whole_book():
 
 def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
     desk.explain.mark(NOON)
-    high = desk.explain.high_water
     desk.account.cash += 1_000
     desk.explain.note_transfer(D(1_000))
-    assert (desk.explain.nav_change, desk.explain.high_water) == (D("-0.60"), high + 1_000)
+    assert (desk.explain.nav_change, desk.explain.nav) == (D("-0.60"), D("100999.40"))
     mark = desk.explain.mark(NOON + S)
     assert (mark.nav_change, mark.nav) == (0, D("100999.40"))
     desk.quote(0, 510.0, NOON + 2 * S)
     desk.explain.mark(NOON + 2 * S)
-    assert desk.explain.high_water == desk.explain.nav == D("101099.40")
+    assert (desk.explain.nav_change, desk.explain.nav) == (D("99.40"), D("101099.40"))
     desk.quote(0, 400.0, NOON + 3 * S)
     desk.explain.mark(NOON + 3 * S)
-    assert desk.explain.high_water == D("101099.40")
+    assert desk.explain.nav_change == D("-1000.60")
 
 
 def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
@@ -243,7 +242,7 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     desk = Desk(Instruments([perpetual("BTC")]), cash="2")
     desk.quote(0, 50_000.0, half=0.5)
     explain = desk.explain
-    assert (explain.unit, explain.nav, explain.high_water) == (SATOSHI, 2, 2)
+    assert (explain.unit, explain.nav) == (SATOSHI, 2)
     explain.begin(NOON)
     desk.positions.book(0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
     desk.account.cash += D(10_000) / D(50_001) - D("0.00001")

@@ -189,7 +189,6 @@ class PnlExplain:
         """Variance time to an expiry instant, with when it was asked for."""
         self.marks = NO_MARKS
         """Of what was held at the last mark."""
-        self.high_water = account.cash
         self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
 
@@ -205,7 +204,7 @@ class PnlExplain:
     def begin(self, now_ns: int) -> None:
         """Start the explain from the current positions."""
         self._last_ns = now_ns
-        self.nav = self._start_nav = self.high_water = self.current_nav()
+        self.nav = self._start_nav = self.current_nav()
         self.rebase(now_ns)
 
     def note_trade(
@@ -334,7 +333,6 @@ class PnlExplain:
         """Shift the reference levels of gains by a deposit (negative: withdrawal) of the owner."""
         self.nav += worth
         self._start_nav += worth
-        self.high_water += worth
 
     def open_session(self) -> None:
         """Count the interval up to the next mark as overnight."""
@@ -588,8 +586,6 @@ class PnlExplain:
                     night[name] += amount
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
-        if nav > self.high_water:  # noqa: PLR1730 - a call less
-            self.high_water = nav
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
         step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
