@@ -109,8 +109,10 @@ class OrderEntry:
         quantity = request.quantity if request.quantity is not None else ZERO
         if quantity <= ZERO and request.notional is None:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
-        if isinstance(instrument, OptionContract) or quantity % ONE:
-            self._check_market(request, number, instrument)
+        if isinstance(instrument, OptionContract):
+            self._check_option(request, number, instrument)
+        elif quantity % ONE:
+            _check_fraction(request, quantity)
         if self._rules.turns:
             held = account.quantity(number)
             closes = held * side.sign < 0 and quantity <= abs(held)
@@ -208,7 +210,7 @@ class OrderEntry:
             contract = instruments[number]
             if not isinstance(contract, OptionContract):
                 raise Refused(Cause.MALFORMED, "mleg orders are for option contracts only")
-            self._check_market(request, number, contract)
+            self._check_option(request, number, contract)
             price = self._far_price(number, leg.side)
             found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
         if request.limit_price is not None:
@@ -347,21 +349,11 @@ class OrderEntry:
         new.filled_before = old.filled
         return new
 
-    def _check_market(self, request: OrderRequest, number: InstrumentId, instrument: Instrument) -> None:
-        """Refuse what the instrument's own rules forbid at this instant."""
-        quantity = request.quantity
-        if not isinstance(instrument, OptionContract):
-            if quantity is not None and quantity % 1:
-                if request.structure is not Structure.SIMPLE:
-                    raise Refused(Cause.UNPROCESSABLE, "fractional orders must be simple orders")
-                if request.lifetime is not TimeInForce.DAY:
-                    raise Refused(Cause.MALFORMED, "fractional orders must be DAY orders")
-                if quantity != round(quantity, 9):
-                    raise Refused(Cause.MALFORMED, "qty must have no more than 9 decimals")
-            return
-        if quantity is None:
+    def _check_option(self, request: OrderRequest, number: InstrumentId, instrument: OptionContract) -> None:
+        """Refuse what an option's own rules forbid at this instant."""
+        if request.quantity is None:
             raise Refused(Cause.MALFORMED, "notional is not supported for options orders")
-        if quantity % quantity_step(instrument):
+        if request.quantity % quantity_step(instrument):
             raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
         if request.extended_hours:
             raise Refused(Cause.EXTENDED_HOURS)
@@ -459,6 +451,16 @@ def _check_sizes(request: OrderRequest) -> None:
         raise Refused(Cause.MALFORMED, "notional must be > 0")
     if request.kind is not OrderType.MARKET or request.lifetime is not TimeInForce.DAY:
         raise Refused(Cause.MALFORMED, "notional orders must be DAY market orders")
+
+
+def _check_fraction(request: OrderRequest, quantity: Decimal) -> None:
+    """Refuse what the rules for parts of a share forbid."""
+    if request.structure is not Structure.SIMPLE:
+        raise Refused(Cause.UNPROCESSABLE, "fractional orders must be simple orders")
+    if request.lifetime is not TimeInForce.DAY:
+        raise Refused(Cause.MALFORMED, "fractional orders must be DAY orders")
+    if quantity != round(quantity, 9):
+        raise Refused(Cause.MALFORMED, "qty must have no more than 9 decimals")
 
 
 def _check_legs(request: OrderRequest) -> None:
