@@ -286,6 +286,14 @@ def test_dropping_a_connection_brings_another_and_closing_does_not(venue):
     assert (len(made.connects), made.connection.is_up) == (2, False)
 
 
+@pytest.mark.parametrize(("stood", "pause"), [(9.5, 0.4), (10.5, 0.1)])
+def test_pauses_double_until_a_connection_has_stood_for_ten_seconds(venue, stood, pause):
+    made = venue(key=False)
+    drop = made.connection.drop
+    made.run(drop, 0.15, drop, 0.2 + stood, drop, 1.0)
+    assert [at for at, _, _ in made.connects] == pytest.approx([0.0, 0.1, 0.35, 0.35 + stood + pause])
+
+
 # tokens ----------------------------------------------------------------------------------------------------
 
 
