@@ -34,13 +34,11 @@ MODULES = [
     "engine.desk",
     "engine.timers",
     "engine.trading_engine",
-    "hedging.bands.whalley_wilmott",
     "hedging.delta_models",
     "marketdata.latest_quotes",
     "marketdata.quotes",
     "marketdata.state",
     "marketdata.triggers",
-    "marketdata.vol_filter",
     "orders.order",
     "orders.order_manager",
     "portfolio.delta_engine",
@@ -67,8 +65,6 @@ MODULES = [
     "strategies.gamma_scalper.edge",
     "strategies.gamma_scalper.strategy",
     "strategies.toolkit.hedger",
-    "strategies.toolkit.order_life",
-    "strategies.toolkit.resume",
 ]
 """Modules of the order path, and of the valuing, hedging and explaining of a straddle.
 

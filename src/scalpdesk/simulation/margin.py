@@ -192,6 +192,10 @@ class Sold(NamedTuple):
     risk: Decimal
 
 
+_Lot = tuple[Decimal, Decimal, Decimal]
+"""Margin and risk of what nothing covers, currency per unit, and how many units."""
+
+
 class Pairing:
     """Margin of one underlying's shares and options, offsetting positions paired.
 
@@ -292,24 +296,22 @@ class Pairing:
         Of each such pair the greater side's margin and the other's premium, the dearest paired first. Where
         both need as much the rule names no side: the one with the greater risk is asked, which is more.
         """
-        need, sides = ZERO, list[list[list[Decimal]]]()
-        for right in (True, False):
-            lots = [
-                [sold.price + sold.risk, sold.risk, sold.quantity * sold.contract.multiplier]
-                for sold in self.uncovered
-                if sold.contract.is_call is right
-            ]
-            need += sum((amount * units for amount, _, units in lots), ZERO)
-            sides.append(sorted(lots))
-        calls, puts = sides
+        need, calls, puts = ZERO, list[_Lot](), list[_Lot]()
+        for sold in self.uncovered:
+            amount, units = sold.price + sold.risk, sold.quantity * sold.contract.multiplier
+            need += amount * units
+            (calls if sold.contract.is_call else puts).append((amount, sold.risk, units))
+        calls.sort()
+        puts.sort()
         while calls and puts:
-            lesser = min(calls[-1][:2], puts[-1][:2])
-            paired = min(calls[-1][2], puts[-1][2])
-            need -= paired * lesser[1]
-            for side in sides:
-                side[-1][2] -= paired
-                if not side[-1][2]:
-                    side.pop()
+            (call, call_risk, call_units), (put, put_risk, put_units) = calls.pop(), puts.pop()
+            _, lesser_risk = min((call, call_risk), (put, put_risk))
+            paired = min(call_units, put_units)
+            need -= paired * lesser_risk
+            if call_units > paired:
+                calls.append((call, call_risk, call_units - paired))
+            if put_units > paired:
+                puts.append((put, put_risk, put_units - paired))
         self.initial += need
         self.maintenance += need
 
