@@ -151,9 +151,8 @@ class Position:
             self._price_trades()
         if self.contract_usd:
             unrealized = self.value(mark) - self._cost * self.multiplier
-        else:
-            average = self._cost / self._priced if self._priced else ZERO
-            unrealized = quantity * (mark - average) * self.multiplier
+        else:  # by the cost, not by the average: that one is rounded, and its digits cost time
+            unrealized = (quantity * mark - self._cost) * self.multiplier
         self._earned = self._realized + unrealized + self.income - self.fees
         self._earned_at = mark, quantity, self.fees, self.income
         return self._earned
