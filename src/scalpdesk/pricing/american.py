@@ -73,14 +73,28 @@ def tables_for(
 
 
 def _tables_of(keys: Floats, futures: bool, slots: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    tables, bounds = [], []
-    for index, (phi, rate, dividend_yield, power, band) in enumerate(keys.tolist()):
+    tables, bounds, missing = _stacked(keys.tobytes(), futures)
+    for index in missing:
+        slots[slots == index] = GRID
+    return tables, bounds
+
+
+@lru_cache(maxsize=32)
+def _stacked(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[int, ...]]:
+    """Return tables by their keys' rows, their bounds, and the places of those that did not converge.
+
+    The prices of a forward's few strikes ask for the same ones again and again.
+    """
+    tables, bounds, missing = [], [], []
+    for index, (phi, rate, dividend_yield, power, band) in enumerate(
+        np.frombuffer(keys).reshape(-1, 5).tolist()
+    ):
         table = boundary_table(phi, rate, dividend_yield, int(power), int(band), futures)
         if table is None:
-            slots[slots == index] = GRID
+            missing.append(index)
         tables.append(_NO_TABLE if table is None else table)
         bounds.append((2.0**power, 4.0**band))
-    return np.array(tables or [_NO_TABLE]), np.array(bounds).reshape(-1, 2)
+    return np.array(tables or [_NO_TABLE]), np.array(bounds).reshape(-1, 2), tuple(missing)
 
 
 def premiums_at_yields(
