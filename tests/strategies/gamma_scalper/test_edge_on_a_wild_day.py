@@ -2,6 +2,7 @@
 
 from datetime import date, time
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,8 @@ from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
 from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 
 DAY = date(2018, 2, 5)
 STRIKES = Decimal(275), Decimal(282)
@@ -105,7 +108,7 @@ def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(
     assert engine.desk.attribution.nav_change == Decimal(pnl)
 
 
-def test_far_from_an_edge_the_market_is_measured_every_five_minutes_and_a_new_forecast_is_seen_at_once():
+def test_far_from_an_edge_the_market_is_measured_after_a_pause_and_a_new_forecast_is_seen_at_once():
     run = run_until("10:30")
     engine = run.engine
     strategy, view = engine.strategy, engine.desk.view
@@ -115,3 +118,24 @@ def test_far_from_an_edge_the_market_is_measured_every_five_minutes_and_a_new_fo
     risen = ForecastEvent(number, view.now_ns, view.now_ns, "har", 5, 0.9, 0.9, 0.9, 0.0, "")
     view.market.apply_forecast(risen)
     assert not strategy._edge.is_far(view)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "far_for_seconds"),
+    [
+        (0.2001, 0),
+        (0.2 * 0.9**0.5, 75),
+        (0.2 * 0.9, 300),
+        (0.2 * 0.9**1.5, 675),
+        (0.2 * 0.9**2, 1_200),
+        (0.2 * 0.9**3, 1_800),
+        (0.02, 1_800),
+    ],
+)
+def test_the_pause_grows_with_the_square_of_how_far_the_market_has_to_fall(forecast, far_for_seconds):
+    """It lasts half an hour at most; an edge took a forecast of 20 % when the market was measured."""
+    edge = StraddleEdge(EntryConfig(gate="enforce", forecast_vol=forecast), straddles=1)
+    edge._measured_ns, edge._least_vol = 10**15, 0.20
+    seconds = [each + 0.5 for each in range(3_600)]
+    far = [edge.is_far(SimpleNamespace(now_ns=10**15 + int(each * 1e9))) for each in seconds]
+    assert far == [each < far_for_seconds for each in seconds]
