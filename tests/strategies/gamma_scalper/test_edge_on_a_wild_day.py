@@ -12,12 +12,22 @@ from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
+from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 
 DAY = date(2018, 2, 5)
 STRIKES = Decimal(275), Decimal(282)
+AT_NS = 10**18
+
+
+def edge_of_a_straddle(forecast):
+    """Return an edge that judged a straddle at ``AT_NS``, which took a forecast of 20 %."""
+    edge = StraddleEdge(EntryConfig(gate="enforce", forecast_vol=forecast), straddles=1)
+    edge._judged = AT_NS, StraddlePair(call_id=1, put_id=2, strike=Decimal(275), expiry=DAY)
+    edge._measured_ns, edge._least_vol = AT_NS, 0.20
+    return edge
 
 
 def run_until(clock_time, *settings):
@@ -108,7 +118,7 @@ def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(
     assert engine.desk.attribution.nav_change == Decimal(pnl)
 
 
-def test_far_from_an_edge_the_market_is_measured_after_a_pause_and_a_new_forecast_is_seen_at_once():
+def test_far_from_an_edge_the_market_is_measured_now_and_then_and_a_new_forecast_is_seen_at_once():
     run = run_until("10:30")
     engine = run.engine
     strategy, view = engine.strategy, engine.desk.view
@@ -121,21 +131,25 @@ def test_far_from_an_edge_the_market_is_measured_after_a_pause_and_a_new_forecas
 
 
 @pytest.mark.parametrize(
-    ("forecast", "far_for_seconds"),
-    [
-        (0.2001, 0),
-        (0.2 * 0.9**0.5, 75),
-        (0.2 * 0.9, 300),
-        (0.2 * 0.9**1.5, 675),
-        (0.2 * 0.9**2, 1_200),
-        (0.2 * 0.9**3, 1_800),
-        (0.02, 1_800),
-    ],
+    ("forecast", "pause"),
+    [(0.2 * 0.9**0.5, 75), (0.2 * 0.9, 300), (0.2 * 0.9**1.5, 675), (0.2 * 0.9**2, 1_200), (0.02, 1_800)],
 )
-def test_the_pause_grows_with_the_square_of_how_far_the_market_has_to_fall(forecast, far_for_seconds):
-    """It lasts half an hour at most; an edge took a forecast of 20 % when the market was measured."""
-    edge = StraddleEdge(EntryConfig(gate="enforce", forecast_vol=forecast), straddles=1)
-    edge._measured_ns, edge._least_vol = 10**15, 0.20
-    seconds = [each + 0.5 for each in range(3_600)]
-    far = [edge.is_far(SimpleNamespace(now_ns=10**15 + int(each * 1e9))) for each in seconds]
-    assert far == [each < far_for_seconds for each in seconds]
+def test_the_market_is_measured_the_less_often_the_further_it_has_to_fall(forecast, pause):
+    """With the square of the distance; after half an hour another straddle is chosen in any case."""
+    edge = edge_of_a_straddle(forecast)
+    measured = []
+    edge._level = lambda pair, view: measured.append(view.now_ns) or 0.20 / 1.05
+    for second in range(1_800):
+        assert edge.is_far(SimpleNamespace(now_ns=AT_NS + second * 10**9 + 1))
+    assert not edge.is_far(SimpleNamespace(now_ns=AT_NS + 1_800 * 10**9))
+    assert [(at_ns - AT_NS) // 10**9 for at_ns in measured] == list(range(pause, 1_800, pause))
+
+
+def test_a_market_that_fell_or_cannot_be_measured_and_a_forecast_that_rose_are_looked_at_whole():
+    later = SimpleNamespace(now_ns=AT_NS + 301 * 10**9)
+    for level in (0.17, None):
+        edge = edge_of_a_straddle(0.18)
+        edge._level = lambda pair, view, level=level: level
+        assert not edge.is_far(later)
+    assert not edge_of_a_straddle(0.2001).is_far(later)
+    assert edge_of_a_straddle(0.05).is_far(later)

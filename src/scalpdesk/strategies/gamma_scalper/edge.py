@@ -46,7 +46,8 @@ FALL, FALL_NS = math.log(0.9), 300 * NANOS_PER_SECOND
 """Fall of the logarithm of the market's level that five minutes do not reach, nor k of them in k² times as
 long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minutes, 0.12 in 10, 0.15 in 30.
 """
-LONGEST_PAUSE_NS = 1_800 * NANOS_PER_SECOND
+SELECTED_NS = 1_800 * NANOS_PER_SECOND
+"""For so long the level is measured on the expiry that was chosen last."""
 LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
@@ -88,6 +89,8 @@ class StraddleEdge:
         self._realised: RealisedSoFar | None = None
         self._expiries: list[tuple[str, int, InstrumentId]] = []
         """Root, expiry instant and one option of each expiry, by instant."""
+        self._judged: tuple[int, StraddlePair | None] = 0, None
+        """The straddle that was judged last, and when."""
         self._measured_ns, self._least_vol = 0, 0.0
         """When the market was measured last, and the forecast from which on there was an edge then."""
         self._band_shares = 0.0
@@ -175,20 +178,46 @@ class StraddleEdge:
         return forecast.vol if forecast.known else None
 
     def is_far(self, view: DeskView) -> bool:
-        """Return whether the forecast is so far below the market, as last measured, that no strike can pass.
+        """Return whether the forecast is below the market by so much that no strike can pass.
 
-        Spares most of the work on a day without an edge. The market is measured anew once it may have fallen
-        to the forecast: its logarithm moves with the root of time, so that the pause grows with the square of
-        the distance.
+        Spares most of the work on a day without an edge: the market's level alone is measured, and only once
+        it may have fallen to the forecast. Its logarithm moves with the root of time, so that this takes the
+        square of the distance.
         """
-        since_ns = view.now_ns - self._measured_ns
-        if self._config.gate != "enforce" or since_ns >= LONGEST_PAUSE_NS:
+        judged_ns, pair = self._judged
+        if self._config.gate != "enforce" or pair is None or view.now_ns - judged_ns >= SELECTED_NS:
             return False
         vol = self.forecast(view).vol
         if not 0.0 < vol < self._least_vol:
             return False
         falls = math.log(vol / self._least_vol) / FALL
-        return since_ns < falls * falls * FALL_NS
+        if view.now_ns - self._measured_ns >= falls * falls * FALL_NS:
+            level = self._level(pair, view)
+            if level is None:
+                return False
+            self._note_level(level, view.now_ns)
+        return vol < self._least_vol
+
+    def _note_level(self, level: float, now_ns: int) -> None:
+        self._measured_ns, self._least_vol = now_ns, self._config.min_vol_ratio * level
+
+    def _level(self, pair: StraddlePair, view: DeskView) -> float | None:
+        """Return the market's level to the horizon, from the smile of a straddle's expiry; None without."""
+        smile, call = view.delta_engine.smile(pair.call_id, view.now_ns), view.instruments[pair.call_id]
+        if smile is None or smile.variance_years <= 0.0:
+            return None
+        assert isinstance(call, OptionContract)
+        horizon = self._horizon_years(view)
+        if horizon < smile.variance_years:
+            implied = self._implied_to_horizon(call, smile, horizon, view)
+            if implied is not None:
+                return implied
+        return self._expiry_level(smile)
+
+    def _expiry_level(self, smile: ExpirySmile) -> float:
+        """Return the market's level to a smile's own expiry."""
+        vols = SviVols(smile.svi, smile.variance_years)
+        return level_of(vols, smile.variance_years, self._config.level)
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
@@ -199,8 +228,8 @@ class StraddleEdge:
         inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
-            self._measured_ns = view.now_ns
-            self._least_vol = self._config.min_vol_ratio * verdict.edge.implied_level
+            self._judged = view.now_ns, best.pair
+            self._note_level(verdict.edge.implied_level, view.now_ns)
         facts: Facts = {"forecast_model": forecast.model}
         if forecast.known:
             facts |= {"forecast_vol": forecast.vol, "forecast_stderr": forecast.stderr}
@@ -348,15 +377,13 @@ class StraddleEdge:
             self._ratios[expires_ns] = view.now_ns, ratio
         if ratio is None:
             return None
-        return ratio * level_of(
-            SviVols(smile.svi, smile.variance_years), smile.variance_years, self._config.level
-        )
+        return ratio * self._expiry_level(smile)
 
     def _measured_ratio(
         self, contract: OptionContract, smile: ExpirySmile, horizon_years: float, view: DeskView
     ) -> float | None:
         level = self._config.level
-        own = level_of(SviVols(smile.svi, smile.variance_years), smile.variance_years, level)
+        own = self._expiry_level(smile)
         before, after = (0.0, 0.0), (smile.variance_years, own**2 * smile.variance_years)
         # of a listing of years only the weeks up to the straddle's expiry
         start, end = (
