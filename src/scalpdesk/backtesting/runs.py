@@ -6,7 +6,7 @@ import html
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from functools import cache
@@ -196,11 +196,17 @@ def run_backtest(
         When the journal cannot be written; records written before it remain.
     """
     started_ns = clock.now_ns()
-    run_id = _free_run_id(settings, started_ns, runs_dir)
-    header, engine = build_backtest(
-        settings, tape, run_id=run_id, mode=mode, started_ns=started_ns, seed=seed
-    )
+    run_id = _claimed_run_id(settings, started_ns, runs_dir)
     run_dir = None if runs_dir is None else runs_dir / run_id
+    try:
+        header, engine = build_backtest(
+            settings, tape, run_id=run_id, mode=mode, started_ns=started_ns, seed=seed
+        )
+    except BaseException:
+        if run_dir is not None:
+            with suppress(OSError):
+                run_dir.rmdir()
+        raise
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
     run: Assembled | None = None
     try:
@@ -576,11 +582,21 @@ def _first_difference(event_number: int, journaled: Iterable[Output], produced: 
     return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
 
 
-def _free_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:
-    """Return a run id of time, strategy and configuration hash, numbered if the folder exists."""
+def _claimed_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:
+    """Return a run id of time, strategy and configuration hash, numbered if the folder exists.
+
+    The folder is made at once: of runs that start in the same second each gets its own.
+    """
     base = f"{from_ns(started_ns):%Y%m%d-%H%M%S}-{settings.strategy}-{settings.config_hash[:6]}"
     run_id, count = base, 1
-    while runs_dir is not None and (runs_dir / run_id).exists():
-        count += 1
-        run_id = f"{base}-{count}"
+    while runs_dir is not None:
+        try:
+            (runs_dir / run_id).mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            count += 1
+            run_id = f"{base}-{count}"
+        except OSError:  # the journal, which writes there first, says what the disk refuses
+            break
+        else:
+            break
     return run_id
