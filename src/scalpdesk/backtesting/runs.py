@@ -67,8 +67,8 @@ class Assembled:
 
 
 STATE_NAME = "state.bin"
-SAVE_SECONDS = 60.0
-"""Between two savings of a run's state, which take about a second in a run over years."""
+SAVE_SECONDS, SAVE_SHARE = 60.0, 0.02
+"""Between two savings of a run's state, and the share of its time that they take at most."""
 
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
@@ -352,7 +352,8 @@ class _Saver:
             }
             _StateWriter(file, apart).dump((self._run, self._journal.end, now - began))
         unfinished.replace(path)
-        self._next = time.perf_counter() + self._seconds
+        done = time.perf_counter()
+        self._next = done + max(self._seconds, (done - now) / SAVE_SHARE)
 
 
 class _StateWriter(pickle.Pickler):
