@@ -6,7 +6,7 @@ import html
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from functools import cache
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 
 from scalpdesk.assembly import (
@@ -196,17 +197,10 @@ def run_backtest(
         When the journal cannot be written; records written before it remain.
     """
     started_ns = clock.now_ns()
-    run_id = _claimed_run_id(settings, started_ns, runs_dir)
-    run_dir = None if runs_dir is None else runs_dir / run_id
-    try:
-        header, engine = build_backtest(
-            settings, tape, run_id=run_id, mode=mode, started_ns=started_ns, seed=seed
-        )
-    except BaseException:
-        if run_dir is not None:
-            with suppress(OSError):
-                run_dir.rmdir()
-        raise
+    header, engine = build_backtest(settings, tape, run_id="", mode=mode, started_ns=started_ns, seed=seed)
+    # what is refused until here leaves no folder
+    header = msgspec.structs.replace(header, run_id=_claimed_run_id(settings, started_ns, runs_dir))
+    run_dir = None if runs_dir is None else runs_dir / header.run_id
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
     run: Assembled | None = None
     try:
