@@ -262,3 +262,25 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     assert float(moved.parts["gamma"]) == pytest.approx(bend, abs=1e-12)
     assert float(moved.parts["delta"]) == pytest.approx(float(moved.nav_change) - bend, abs=1e-10)
     assert moved.net_delta_shares == pytest.approx(10_000 / 50_500)
+
+
+@pytest.mark.parametrize(
+    ("move", "shown"),
+    [
+        (0.0025, "0.250000"),
+        (-0.0025, "-0.250000"),
+        (4e-9, "0.000000"),
+        (-4e-9, "-0.000000"),
+        (1.6e-8, "0.000002"),
+    ],
+)
+def test_a_part_is_an_amount_to_a_millionth_with_its_sign(desk, move, shown):
+    desk.quote(0, 500.0)
+    desk.trade(0, 90, 500.0)  # 100 shares are held then
+    desk.quote(0, 500.0 + move)
+    assert str(desk.explain.mark(NOON + S).parts["delta"]) == shown
+
+
+@pytest.mark.parametrize("value", [1e15, -1e15, 2.5e20])
+def test_an_amount_too_large_for_a_millionth_is_kept_as_it_is(desk, value):
+    assert desk.explain._amount(value) == D(value)

@@ -160,7 +160,8 @@ class PnlExplain:
         self.unit = SATOSHI if is_coin else CENT
         """Smallest amount of the account."""
         self._decimals = COIN_DECIMALS if is_coin else 6
-        self._form = f"%.{self._decimals}f"
+        self._scale, self._least = 10.0**self._decimals, Decimal(1).scaleb(-self._decimals)
+        """How many of the smallest amount of a part make one, and that amount."""
         if is_coin:  # from the start, so that no mark changes what a strategy finds
             state.keep_quotes(underlying)
         self._last_ns = 0
@@ -563,33 +564,33 @@ class PnlExplain:
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
-        booked, form = self._carry, self._form
-        parts = {"spread": spread, "fees": fees, "slippage": slippage}
-        explained = NO_AMOUNT + booked + spread + fees + slippage
+        booked = self._carry
+        parts = NO_PARTS.copy()
+        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
+        explained = NO_AMOUNT + spread + slippage
+        if fees:
+            explained += fees
+        if booked is not ZERO:
+            explained += booked
         if delta:
-            parts["delta"] = amount = Decimal(form % delta)
+            parts["delta"] = amount = self._amount(delta)
             explained += amount
         if gamma or theta or vega or higher_order or carry:
             values = (gamma, theta, vega, higher_order, carry)
             for name, value in zip(MODEL_PARTS, values, strict=True):
                 if value:
-                    parts[name] = amount = Decimal(form % value)
+                    parts[name] = amount = self._amount(value)
                     explained += amount
-        if booked or carry:
-            parts["carry"] = parts.get("carry", NO_AMOUNT) + booked  # a sum has no negative zero
+        if booked is not ZERO or carry:
+            parts["carry"] += booked  # a sum has no negative zero
         parts["residual"] = change - explained
-        totals, night = self.totals, self.overnight if self._is_overnight else None
-        for name, amount in parts.items():
-            if amount:
-                totals[name] += amount
-                if night is not None:
-                    night[name] += amount
+        self._total(parts)
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
         step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
-        if is_anchor or now_ns // step != self._anchor_ns // step or night is not None or self._is_found:
+        if is_anchor or now_ns // step != self._anchor_ns // step or self._is_overnight or self._is_found:
             self._is_found = False
             self.rebase(now_ns, marks)
         self._is_overnight = False
@@ -598,7 +599,7 @@ class PnlExplain:
             now_ns,
             nav,
             change,
-            NO_PARTS | parts,
+            parts,
             spot,
             greeks.delta + greeks.shares,
             greeks.gamma,
@@ -608,6 +609,23 @@ class PnlExplain:
             gamma + theta,
             theta,
         )
+
+    def _total(self, parts: dict[str, Decimal]) -> None:
+        """Add the parts of an interval to the totals."""
+        totals, night = self.totals, self.overnight if self._is_overnight else None
+        for name, amount in parts.items():
+            if amount:
+                totals[name] += amount
+                if night is not None:
+                    night[name] += amount
+
+    def _amount(self, value: float) -> Decimal:
+        """Return a part as an amount: by whole numbers, in a fourth of the time of a text."""
+        if -1e15 < value < 1e15:
+            whole = round(value * self._scale)
+            # what rounds to zero keeps its sign, as it does in a text: the hash of a run's outputs has it
+            return whole * self._least if whole or value > 0.0 else -self._least * 0
+        return Decimal(value)
 
     def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
