@@ -26,7 +26,9 @@ PRICES = [
     (1.0, INF),
     (-1.0, 1),
 ]
-ROWS = st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(PRICES)), min_size=1, max_size=40)
+SEVERAL = st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(PRICES)), min_size=1, max_size=40)
+ALONE = st.lists(st.tuples(st.just(1), st.sampled_from(PRICES)), min_size=1, max_size=40)
+ROWS = SEVERAL | ALONE
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.frozensets(st.integers(0, COUNT - 1))), max_size=20)
 
 
@@ -111,3 +113,14 @@ def test_rows_are_known_by_their_time():
     seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), COUNT)
     assert [seen.first_at(now_ns) for now_ns in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 3]
     assert seen.quote(2) == QuoteEvent(0, 3, 3, 1.0, 1.1, 3.0, 4.0)
+
+
+def test_the_rows_of_one_instrument_alone_are_all_of_them_but_the_bad_ones():
+    seen = SessionRows(columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), COUNT)
+    assert (seen.quoted, [*seen.rows_of(1, valid=False)], [*seen.rows_of(1, valid=True)]) == (
+        [1],
+        [0, 1, 2],
+        [0, 2],
+    )
+    assert [*seen.rows_of(0, valid=False)] == []
+    assert [seen.only(1).row(at) for at in range(3)] == [0, 1, 2]

@@ -251,7 +251,7 @@ class BacktestRunner:
                     if now_ns >= self._next_yield_ns:
                         self._next_yield_ns = now_ns + self._step_ns
                         yield now_ns
-                    if working.keys() != self._working:
+                    if (working or self._working) and working.keys() != self._working:
                         break
                     attention_ns = min(self._due_ns, self._next_yield_ns)
             else:
@@ -303,9 +303,9 @@ class BacktestRunner:
             stop, until_ns = stops[done], min(self._due_ns, self._next_yield_ns)
             at = engine.pass_over(rows, own, at, stop, until_ns)
             if at < stop:
-                row = places[at]
+                row = own.row(at)
                 at += 1
-                self._shown_upto = places[at] if at < count else len(rows)
+                self._shown_upto = own.row(at) if at < count else len(rows)
                 yield rows.quote(row), row + 1
             elif done < len(others):
                 done += 1

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,14 @@ class InstrumentRows:
     def __init__(
         self,
         number: InstrumentId,
-        rows: memoryview,
+        rows: Sequence[int],
         ts_ns: NDArray[np.int64],
         bid: Floats,
         ask: Floats,
     ) -> None:
         self.number = number
         self.rows = rows
+        self._are_all = type(rows) is range
         self._ts_ns, self._bid, self._ask = ts_ns, bid, ask
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data
@@ -73,6 +74,10 @@ class InstrumentRows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def row(self, at: int) -> int:
+        """Return the row of a quote among the session's."""
+        return at if self._are_all else self.rows[at]
 
     def ts_ns(self, at: int) -> int:
         """Return when a quote is known, UTC nanoseconds."""
@@ -171,9 +176,13 @@ class SessionRows:
         self._latest_upto = 0
         # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
         numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
-        self._by_instrument = np.argsort(numbers, kind="stable")
-        numbers = numbers[self._by_instrument]
-        ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
+        self._by_instrument: NDArray[np.intp] | None = None
+        """Rows in the order of their instruments; None where they are all of one."""
+        ends = [len(numbers)]
+        if len(numbers) and (numbers != numbers[0]).any():
+            self._by_instrument = np.argsort(numbers, kind="stable")
+            numbers = numbers[self._by_instrument]
+            ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), *ends]
         starts = [0, *ends[:-1]] if len(numbers) else []
         self.quoted: list[int] = numbers[starts].tolist()
         self._is_quoted = np.zeros(instruments, np.bool_)
@@ -196,13 +205,16 @@ class SessionRows:
         """Return whether any of some instruments has a row in the session."""
         return bool(self._is_quoted[numbers].any())
 
-    def rows_of(self, number: InstrumentId, *, valid: bool) -> memoryview:
+    def rows_of(self, number: InstrumentId, *, valid: bool) -> Sequence[int]:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
         low, high = self._bounds.get(number, (0, 0))
-        rows = self._by_instrument[low:high]
-        if valid and len(self._invalid):
+        leaves_out = valid and len(self._invalid) > 0
+        if self._by_instrument is None and not leaves_out:
+            return range(low, high)
+        rows = np.arange(low, high) if self._by_instrument is None else self._by_instrument[low:high]
+        if leaves_out:
             rows = rows[~np.isin(rows, self._invalid)]
-        return rows.data
+        return cast("Sequence[int]", rows.data)
 
     def latest_rows(self) -> NDArray[np.int64]:
         """Return the last known row of each instrument that a desk keeps; -1 where there is none."""
@@ -295,7 +307,7 @@ class LatestQuotes:
         self._kept = kept
         self._count = instruments
         self._valid = valid
-        self._rows_of: list[memoryview | None] = [None] * instruments
+        self._rows_of: list[Sequence[int] | None] = [None] * instruments
         self._kept_from = [-1] * instruments
         """Row that what was set replaces; later rows replace it."""
         self._latest: list[QuoteEvent | None] = [None] * instruments
@@ -309,13 +321,11 @@ class LatestQuotes:
         self._handed_over: Collection[int] = frozenset()
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
-        if number in self._handed_over:
-            return self._kept.get(number)
         rows = self._rows
-        if rows is None or not rows.upto:
-            return self._kept.get(number)
-        if rows.upto <= self._until[number]:
+        if rows is not None and rows.upto <= self._until[number]:
             return self._latest[number]
+        if number in self._handed_over or rows is None or not rows.upto:
+            return self._kept.get(number)
         known = self._rows_of[number]
         if known is None:
             known = self._rows_of[number] = rows.rows_of(number, valid=self._valid)

@@ -220,7 +220,7 @@ class MarketState:
         return [self._kept_quote(tail[place]) if place >= 0 else None for place in places]
 
     def pass_over(
-        self, instrument_id: InstrumentId, rows: SessionRows, passed: memoryview, locked: int
+        self, instrument_id: InstrumentId, rows: SessionRows, passed: Sequence[int], locked: int
     ) -> None:
         """Take in good quotes of a session by their rows; so many of them are locked."""
         if locked:
