@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (45, 47)
-STRADDLE = (175, 156)
-WHOLE_TRIP = (68, 62)
-STRADDLE_DECISION = (106, 113)
+SHARES = (52, 52)
+STRADDLE = (193, 166)
+WHOLE_TRIP = (78, 68)
+STRADDLE_DECISION = (112, 113)
 """Python calls and C calls."""
 
 

@@ -13,6 +13,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.positions import (
+    MOST_PRICES,
     Account,
     ClosedTrades,
     FifoLots,
@@ -318,3 +319,10 @@ def test_net_asset_value_counts_an_inverse_position_against_the_coin():
 )
 def test_a_price_below_one_keeps_eight_decimals_where_four_are_too_few(value, exact):
     assert str(exact_price(value)) == exact
+
+
+def test_prices_are_exact_beyond_what_is_kept_of_them():
+    cents = range(100_000, 100_000 + 2 * MOST_PRICES)
+    assert [exact_price(cent / 100.0) for cent in (*cents, *cents)] == [
+        D(cent) / 100 for cent in (*cents, *cents)
+    ]

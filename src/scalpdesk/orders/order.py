@@ -145,12 +145,14 @@ class Order(msgspec.Struct, gc=False):
             self.busted = {**self.busted, execution_id: quantity}
             self._end_when_used_up()
             return False
-        filled = self.filled + quantity
-        if filled > self.submitted.quantity:
+        wanted = self.submitted.quantity
+        filled = quantity if self.filled is ZERO else self.filled + quantity
+        is_whole = filled is wanted  # as most are: no sum, and nothing to compare
+        if not is_whole and filled > wanted:
             raise InvariantError(
                 "an order would be filled beyond its quantity",
                 where=f"order {self.client_order_id}",
-                value=f"{filled} of {self.submitted.quantity}",
+                value=f"{filled} of {wanted}",
             )
         execution = {execution_id: (quantity, price)}
         self.executions = {**self.executions, **execution} if self.executions else execution
@@ -159,7 +161,7 @@ class Order(msgspec.Struct, gc=False):
         else:
             self.average_price = price
         self.filled = filled
-        if filled == self.submitted.quantity:
+        if is_whole or filled == wanted:
             self.move(FILLED)
         elif self.state in (OrderState.PENDING_NEW, OrderState.WORKING, OrderState.UNKNOWN):
             self.move(OrderState.PARTIALLY_FILLED)

@@ -3,8 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
@@ -37,13 +36,14 @@ class Position:
         "_cost",
         "_earned",
         "_earned_at",
+        "_float",
+        "_float_of",
         "_priced",
         "_realized",
         "_trades",
         "_trades_priced",
         "contract_usd",
         "fees",
-        "float_quantity",
         "income",
         "instrument_id",
         "multiplier",
@@ -62,8 +62,9 @@ class Position:
         self.multiplier = multiplier
         self.contract_usd = contract_usd
         self.quantity = quantity
-        self.float_quantity = float(quantity)
-        """The quantity, read at each mark: made at each booking, since it costs as much as two exact sums."""
+        self._float = 0.0
+        self._float_of = ZERO
+        """Quantity that ``_float`` was made of."""
         self.fees = ZERO
         self.income = ZERO
         """Cash that it paid beyond its trades (dividends), in currency."""
@@ -78,10 +79,16 @@ class Position:
         """Mark, quantity, fees and income that ``_earned`` was worked out at."""
         self._earned = ZERO
 
+    @property
+    def float_quantity(self) -> float:
+        """The quantity, read at each mark: made once for each, since it costs as much as two exact sums."""
+        if self._float_of is not self.quantity:
+            self._float_of, self._float = self.quantity, float(self.quantity)
+        return self._float
+
     def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Book a trade at a price (currency per unit)."""
         self.quantity += signed_quantity
-        self.float_quantity = float(self.quantity)
         self._trades.append((signed_quantity, price))
 
     def adjust(self, units: Decimal, cost: Decimal = ZERO) -> None:
@@ -92,7 +99,6 @@ class Position:
         self._priced += units
         self._cost += cost / self.multiplier
         self.quantity += units
-        self.float_quantity = float(self.quantity)
         self._base = (self._priced, self._cost, self._realized)
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
@@ -105,7 +111,6 @@ class Position:
             if trades[index] == (signed_quantity, price):
                 del trades[index]
                 self.quantity -= signed_quantity
-                self.float_quantity = float(self.quantity)
                 self._trades_priced = 0
                 self._priced, self._cost, self._realized = self._base
                 return
@@ -495,15 +500,25 @@ OFF_GRID = 1e-9
 COIN_DECIMALS = 8
 
 
-@lru_cache(maxsize=8_192)
+MOST_PRICES = 8_192
+_prices: Final[dict[float, Decimal]] = {}
+"""What :func:`exact_price` was asked for, emptied when it is full: half the time of an ``lru_cache``."""
+
+
 def exact_price(value: float) -> Decimal:
     """Return a price exactly, from a cache: quotes lie on a grid, so a day has few distinct prices.
 
     Below 1 the half of a tick may lie beyond four decimals, as premiums in coin do: it then has eight.
     """
+    known = _prices.get(value)
+    if known is not None:
+        return known
     price = exact(value)
     if value < 1.0 and abs(float(price) - value) > OFF_GRID:
-        return exact(value, COIN_DECIMALS)
+        price = exact(value, COIN_DECIMALS)
+    if len(_prices) >= MOST_PRICES:
+        _prices.clear()
+    _prices[value] = price
     return price
 
 

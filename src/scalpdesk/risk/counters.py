@@ -95,7 +95,9 @@ class OrderCounters:
         oldest_ns = now_ns - MINUTE_NS
         last = self._same_side.get(instrument_id)
         if last is None or last[0] is not side:
-            last = self._same_side[instrument_id] = (side, deque())
+            executions: deque[int] = deque() if last is None else last[1]
+            executions.clear()
+            last = self._same_side[instrument_id] = (side, executions)
         repeats = last[1]
         repeats.append(now_ns)
         while repeats[0] <= oldest_ns:

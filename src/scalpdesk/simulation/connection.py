@@ -6,6 +6,7 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -251,13 +252,15 @@ class BrokerConnection:
         """Turn what the broker reports into events; they arrive after the latency, or ``at_once``."""
         arrived, ledger = self._arrived, self._ledger
         updates, ledger.updates = ledger.updates, []
-        reply = self._reply if self._back_ns and not at_once else arrived.append
+        back_ns = self._back_ns
+        reply = self._reply if back_ns and not at_once else arrived.append
         for update in updates:
             if type(update) is Booking:
                 arrived.append(update.change)
                 continue
-            order, ts_ns, trade = update.order, update.ts_ns, update.execution
-            recv_ns = now_ns if at_once else ts_ns + self._back_ns
+            ts_ns: Any = update.ts_ns  # one object, not one for each use
+            recv_ns: Any = now_ns if at_once else ts_ns + back_ns if back_ns else ts_ns
+            order, trade = update.order, update.execution
             if trade is not None and update.event in FILLS:
                 for part in update.leg_executions or (trade,):
                     name, execution = part.client_order_id, part.execution_id

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from scalpdesk.core.enums import ChangeCause
@@ -70,10 +70,22 @@ _ENDS: dict[Status, str] = {
 }
 
 
+class _Counted:
+    """Ids of one kind, counted from 1."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._count = 0
+
+    def next(self) -> str:
+        """Return the next one."""
+        self._count += 1
+        return self._kind + str(self._count)
+
+
 def counted_ids() -> Ids:
     """Return ids from counters: ``sim-1``, ``x1`` ..."""
-    forms = ("sim-{}", "client-{}", "x{}", "a{}")
-    return Ids(*(map(form.format, count(1)).__next__ for form in forms))
+    return Ids(*(_Counted(kind).next for kind in ("sim-", "client-", "x", "a")))
 
 
 def uuid_ids(seed: str) -> Ids:
@@ -233,7 +245,8 @@ class Ledger:
         leg_executions: tuple[Execution, ...] = (),
     ) -> None:
         """Report something to the holder of an order."""
-        now_ns = order.updated_ns = self.now_ns
+        now_ns: Any = self.now_ns  # one object, not one for each use
+        order.updated_ns = now_ns
         self._update_count += 1
         self.updates.append(
             OrderUpdate(
@@ -305,9 +318,13 @@ class Ledger:
         if quantity % ONE and instrument.currency == "USD":
             cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
         account.book(number, signed, price, cash - fee)
-        filled = order.filled = order.filled + quantity
-        order.value += value
-        left = order.quantity - filled
+        if order.filled is ZERO:  # most orders are filled whole, and at once
+            filled = order.filled = quantity
+            order.value = value
+        else:
+            filled = order.filled = order.filled + quantity
+            order.value += value
+        left = ZERO if filled is order.quantity else order.quantity - filled
         if order.busted:
             left -= order.busted
         if not left:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from msgspec import structs
 
@@ -82,7 +83,7 @@ class OrderEntry:
 
     def __init__(self, ledger: Ledger, hours: Hours, rules: VenueRules) -> None:
         self.is_open = False
-        self.closes_ns = 0
+        self.closes_ns: Any = 0  # an int, one object for all orders of a session
         """End of the session that is open, UTC nanoseconds."""
         self._ledger = ledger
         self._hours = hours
@@ -260,7 +261,7 @@ class OrderEntry:
     ) -> BrokerOrder:
         """Make one order and file it; nothing is checked here."""
         ledger = self._ledger
-        now_ns = ledger.now_ns
+        now_ns: Any = ledger.now_ns  # one object, not one for each use
         mine = client_order_id or (request.client_order_id if parent is None else None)
         order = BrokerOrder(
             ledger.ids.order(),
@@ -296,7 +297,7 @@ class OrderEntry:
         if lifetime is TimeInForce.GTC:
             return NEVER_NS
         if self.is_open and lifetime is not TimeInForce.OPG:
-            return self.closes_ns
+            return int(self.closes_ns)
         now_ns, hours = self._ledger.now_ns, self._hours
         return hours.next_close_ns(hours.next_open_ns(now_ns) if lifetime is TimeInForce.OPG else now_ns)
 
