@@ -63,7 +63,7 @@ class InstrumentRows:
     ) -> None:
         self.number = number
         self.rows = rows
-        self._are_all = type(rows) is range
+        self._are_all = type(rows) is range  # the session quotes nothing else
         self._ts_ns, self._bid, self._ask = ts_ns, bid, ask
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data

@@ -498,8 +498,6 @@ class PositionManager:
 
 OFF_GRID = 1e-9
 COIN_DECIMALS = 8
-
-
 MOST_PRICES = 8_192
 _prices: Final[dict[float, Decimal]] = {}
 """What :func:`exact_price` was asked for, emptied when it is full: half the time of an ``lru_cache``."""

@@ -259,7 +259,7 @@ class BrokerConnection:
                 arrived.append(update.change)
                 continue
             ts_ns: Any = update.ts_ns  # one object, not one for each use
-            recv_ns: Any = now_ns if at_once else ts_ns + back_ns if back_ns else ts_ns
+            recv_ns: Any = now_ns if at_once else (ts_ns + back_ns if back_ns else ts_ns)
             order, trade = update.order, update.execution
             if trade is not None and update.event in FILLS:
                 for part in update.leg_executions or (trade,):
