@@ -251,6 +251,13 @@ def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_
             910 + 120 + 450,
             910 + 120 + 450,
         ),
+        # the put that the 9.10 leaves is paired with one of the two calls of 7.00, the other stands alone
+        (
+            45,
+            [option("C", 47, -1, 2.1), option("C", 48, -2, 1), option("P", 43, -2, 1.2)],
+            910 + 120 + 820 + 100 + 700,
+            910 + 120 + 820 + 100 + 700,
+        ),
         # 9.10 on either side: the greater of both premiums is added, be it the call's or the put's
         (45, [option("C", 47, -1, 2.1), option("P", 45, -1, 0.1)], 910 + 210, 910 + 210),
         (45, [option("C", 45, -1, 0.1), option("P", 43, -1, 2.1)], 910 + 210, 910 + 210),

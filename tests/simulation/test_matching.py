@@ -169,9 +169,10 @@ def test_a_pending_cancel_that_fills_in_part_stays_pending():
     assert (order.status, order.filled) == (Status.PENDING_CANCEL, 4)
 
 
-def test_an_amount_of_money_waits_for_a_far_side():
+@pytest.mark.parametrize("ask", [NAN, 0.0])
+def test_an_amount_of_money_waits_for_a_far_side(ask):
     venue = Market(straddle_book(500))
-    venue.quote(SHARE, T, 499.5, NAN)
+    venue.quote(SHARE, T, 499.5, ask)
     order = venue.broker.submit("account", OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(100)))
     assert (order.quantity, order.status) == (0, Status.NEW)
     venue.quote(SHARE, T + 1, 499.5, 300.0, ask_size=0)
@@ -180,6 +181,15 @@ def test_an_amount_of_money_waits_for_a_far_side():
     venue.quote(SHARE, T + 2, 400.0, 401.0)
     sale = venue.broker.submit("account", OrderRequest("SPY", Side.SELL, OrderType.MARKET, notional=D(100)))
     assert sale.quantity == D("0.25")
+
+
+def test_an_amount_of_money_is_turned_into_shares_once():
+    venue = Market(straddle_book(500))
+    venue.quote(SHARE, T, 99.0, 100.0, ask_size=4)
+    order = venue.broker.submit("account", OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(1_000)))
+    assert (order.quantity, order.filled) == (10, 4)
+    venue.quote(SHARE, T + 1, 199.0, 200.0)
+    assert (order.quantity, order.filled, order.value) == (10, 10, 4 * 100 + 6 * 200)
 
 
 def test_a_bought_stop_wakes_above():
