@@ -57,7 +57,7 @@ def measure(context: Context) -> list[Result]:
 
     mine = per_order("scalpdesk")
     results = [
-        alone("order_round_trip", "us_per_order", mine, target=40.0),
+        alone("order_round_trip", "us_per_order", mine, target=20.0),
         alone("order_round_trip_sources", "us_per_order", per_order("not compiled")),
     ]
     if not context.smoke:
