@@ -27,6 +27,7 @@ from fakes.live import until
 from fakes.live_session import status_of
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.journal.reader import JournalReader
@@ -199,6 +200,8 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
     report.unlink(missing_ok=True)
     pid = fork_desk(plan, report)
     give_up = time.monotonic() + PATIENCE_SECONDS
+    # the perpetual is quoted each half minute, and hedged by the quote before
+    slow, quotes_ns = (30, 31 * NANOS_PER_SECOND) if exchange.venue == "deribit" else (1, 0)
 
     def wait_until(is_so: Callable[[], Any], pause_seconds: float) -> None:
         while not is_so():
@@ -209,25 +212,27 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
     try:
         wait_until(lambda: report.exists() and report.stat().st_size, 0.01)
         wait_until(lambda: len(exchange.get("fills")) >= wanted, 0.1)
-        exchange.speed(1)  # on a busy machine the market would outrun the last hedges
+        exchange.speed(slow)  # on a busy machine the market would outrun the last hedges
         slowed_ns, seen = exchange.get("clock")["now_ns"], [wanted]
 
         def is_quiet() -> bool:
-            """Return whether the desk, having seen all of the fast market, trades no more."""
-            seen.append(len(exchange.get("fills")))
+            """Return whether the desk saw all of the fast market, and a quote since its last fill."""
+            fills = exchange.get("fills")
+            seen.append(len(fills))
             desk = status_of(folder)
             if desk is None or desk["orders"] or seen[-1] != seen[-2]:
                 return False
-            return to_ns(datetime.fromisoformat(desk["now"])) > slowed_ns
+            quoted_ns = max(one["ts_ns"] for one in fills) + quotes_ns
+            return to_ns(datetime.fromisoformat(desk["now"])) > max(slowed_ns, quoted_ns)
 
         while True:
-            wait_until(is_quiet, 1.0)
+            wait_until(is_quiet, 1.0 if slow == 1 else 0.2)
             exchange.speed(0)
             wait_until(lambda: _agree_on_cash(exchange, folder), 0.1)  # answers under way have arrived
             time.sleep(1.5)  # a last round of reconciliation
             if is_quiet():
                 break
-            exchange.speed(1)  # the last quote called for a hedge: a market that stands still fills none
+            exchange.speed(slow)  # the last quote called for a hedge: a market that stands still fills none
         os.kill(pid, signal.SIGTERM)
     except BaseException:
         with suppress(ProcessLookupError):

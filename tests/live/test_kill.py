@@ -24,8 +24,8 @@ SPEED = 60.0
 COIN_SPEED = 900.0
 """Its options are quoted each minute."""
 BAND_SHARES = 0.6
-MOST_COINS = 0.01
-"""Of a straddle: its band of 0.002, and what the spot moves between two quotes at such speed."""
+MOST_COINS = 0.003
+"""Of a straddle: its band of 0.002, and a step of the perpetual."""
 SATOSHI = Decimal("1e-8")
 
 
@@ -59,18 +59,21 @@ def desk_of(plan):
     return run_dir, engine
 
 
-def hedged_delta_shares(engine):
-    """Return the net delta as a hedge sees it: each leg at its strike's volatility.
+def net_delta(engine):
+    """Return the net delta as a hedge sees it, in shares or coins: each leg at its strike's volatility.
 
-    A mark inverts the leg's quote at the present spot, which on this day moves a dollar before the next one.
+    A mark inverts the leg's quote at the present spot, which at such speed moves before the next one.
     """
     desk, total = engine.desk, 0.0
     for position in desk.positions.held():
-        number, shares = position.instrument_id, position.float_quantity * position.multiplier
+        number, units = position.instrument_id, position.float_quantity * position.multiplier
         at_strike = desk.delta_engine.strike_vol(number, engine.now_ns)
+        contract_usd = desk.instruments[number].contract_usd
         if at_strike is not None:
-            shares *= desk.delta_engine.greeks_at(number, engine.now_ns, at_strike.vol).delta
-        total += shares
+            units *= desk.delta_engine.greeks_at(number, engine.now_ns, at_strike.vol).delta
+        elif contract_usd:
+            units *= contract_usd / desk.market.quotes[number].mid
+        total += units
     return total
 
 
@@ -96,13 +99,10 @@ def check(exchange, plan, summary):
     assert len(fills) >= 10
     assert len(held) == 3
     if in_coin:
-        greeks = desk.delta_engine.position_greeks(desk.positions.held(), engine.now_ns)
-        spot, contract_usd = desk.market.quotes[0].mid, desk.instruments[0].contract_usd
-        coins = float(held["BTC-PERPETUAL"]) * contract_usd / spot
         straddles = max(float(quantity) for name, quantity in held.items() if name != "BTC-PERPETUAL")
-        assert abs(greeks.option_delta_shares + coins) <= MOST_COINS * straddles
+        assert abs(net_delta(engine)) <= MOST_COINS * straddles
     else:
-        assert abs(hedged_delta_shares(engine)) <= BAND_SHARES + 1.0
+        assert abs(net_delta(engine)) <= BAND_SHARES + 1.0
 
 
 def run(exchange, tmp_path, kills, seed, speed=SPEED):
