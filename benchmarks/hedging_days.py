@@ -41,14 +41,14 @@ def aversion(per_usd):
 
 
 LEGS = "hedge.delta_vol=implied"
-NEVER, ALWAYS, BEFORE, DEFAULT = "no hedge", "each look", "fixed 2, legs", "aversion 0.02"
+NEVER, ALWAYS, BEFORE, DEFAULT = "no hedge", "each look", "fixed 2, legs", "aversion 0.25"
 WAYS = {
     NEVER: fixed(100),
     ALWAYS: fixed(0),
     BEFORE: fixed(2, LEGS),
     "fixed 4, legs": fixed(4, LEGS),
     **{f"fixed {shares}": fixed(shares) for shares in (2, 4)},
-    **{f"aversion {per_usd}": aversion(per_usd) for per_usd in (0.001, 0.005, 0.02, 0.05, 0.15, 0.5)},
+    **{f"aversion {per_usd}": aversion(per_usd) for per_usd in (0.001, 0.005, 0.02, 0.05, 0.15, 0.25, 0.5)},
 }
 
 

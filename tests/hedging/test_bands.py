@@ -126,10 +126,11 @@ class TestFixed:
 
 class TestFormulaBands:
     def test_widths_are_those_of_the_position(self):
-        width = WhalleyWilmottBand().judge(POSITION).half_width_shares
+        averse = AversionConfig(risk_aversion=0.02)
+        width = WhalleyWilmottBand(averse).judge(POSITION).half_width_shares
         assert width == whalley_wilmott_band(2.0, 500.0, 30 / 365, 1e-5, 0.02, rate=0.04)
         dearer = _with(own_cost_fraction=1e-4)  # at the default cost the floor is wider
-        width = ZakamoulineBand().judge(dearer).half_width_shares
+        width = ZakamoulineBand(averse).judge(dearer).half_width_shares
         assert width == zakamouline_band(2.0, 500.0, 30 / 365, 0.18, 1e-4, 0.02, rate=0.04) > 0.5
 
     def test_go_to_the_edge_unless_told_otherwise(self):
@@ -175,7 +176,8 @@ class TestFormulaBands:
         flat = _with(gamma_shares_per_usd=0.0, straddles=2)
         assert WhalleyWilmottBand().judge(flat).half_width_shares == 1.0
         costly = _with(gamma_shares_per_usd=0.0, own_cost_fraction=0.1)
-        assert ZakamoulineBand().judge(costly).half_width_shares == zakamouline_band(
+        averse = AversionConfig(risk_aversion=0.02)
+        assert ZakamoulineBand(averse).judge(costly).half_width_shares == zakamouline_band(
             0.0, 500.0, 30 / 365, 0.18, 0.1, 0.02, rate=0.04
         )
 

@@ -289,9 +289,9 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
 class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a band that follows from an aversion to risk."""
 
-    risk_aversion: float = 0.02
-    """Absolute risk aversion, 1/USD; smaller means wider. 0.02 gives some one share for one SPY straddle
-    (gamma 2 shares/USD) at a cost of 0.1 basis point, 0.001 some three.
+    risk_aversion: float = 0.25
+    """Absolute risk aversion, 1/USD; smaller means wider. 0.25 gives some half a share for one SPY straddle
+    (gamma 2 shares/USD) at a cost of 0.1 basis point, 0.001 some three; docs/explain.md compares them.
     """
     rehedge_to: RehedgeTo = "edge"
     """``edge`` (the theory) or ``zero``."""

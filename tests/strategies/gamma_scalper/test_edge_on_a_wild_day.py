@@ -102,9 +102,9 @@ def test_the_forecast_follows_what_the_session_realises():
 @pytest.mark.parametrize(
     ("settings", "sold_at", "pnl"),
     [
-        (("entry.nowcast=false",), "09:52:15", "23.40"),
-        (("entry.nowcast=true",), "10:13:56", "114.19"),
-        (("exits.edge_gone=false",), None, "643.26"),
+        (("entry.nowcast=false",), "09:52:15", "20.89"),
+        (("entry.nowcast=true",), "10:12:51", "88.31"),
+        (("exits.edge_gone=false",), None, "642.94"),
     ],
 )
 def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):

@@ -72,6 +72,19 @@ def test_a_band_to_the_edge_leaves_part_of_the_delta():
     assert 4.5 <= greeks.net_delta_shares <= 5.5
 
 
+@pytest.mark.parametrize(("part", "hedges"), [(0.0, 1), (0.25, 1), (0.5, 0), (1.0, 0)])
+def test_a_hedge_of_a_small_part_of_the_band_waits_until_there_is_more(part, hedges):
+    desk = holding(threshold_shares=10.0, band_settings={"rehedge_to": "edge"}, least_fraction=part)
+    found = orders(desk.wait(6).market(504.8))
+    inner = desk.engine.desk
+    net = inner.delta_engine.position_greeks(inner.positions.held(), desk.now_ns).net_delta_shares
+    assert 13.0 < net < 14.0  # three to four shares beyond the edge
+    assert [(order.side, order.quantity) for order in found] == [(Side.SELL, round(net - 10.0))] * hedges
+    for order in found:
+        desk.fill(order)
+    assert len(orders(desk.wait(6).market(510.0))) == 1  # more than a half width beyond, or another
+
+
 def test_a_hedge_of_less_than_half_a_share_is_none():
     desk = holding(threshold_shares=0.0)
     assert orders(desk.wait(6).market(500.0)) == []

@@ -250,8 +250,8 @@ def test_a_flattening_desk_sells_all_of_it_in_the_middle_of_an_addition(holding)
 @pytest.mark.parametrize(
     ("day", "forecast", "until", "straddles", "instant", "why"),
     [
-        (date(2018, 2, 5), 0.25, "10:19", 1, "10:18:21", "scale out from 2 to 1 straddles"),
-        (date(2018, 2, 6), 0.50, "10:07", 3, "10:05:46", "scale in from 2 to 3 straddles"),
+        (date(2018, 2, 5), 0.25, "10:16", 1, "10:15:18", "scale out from 2 to 1 straddles"),
+        (date(2018, 2, 6), 0.50, "10:16", 3, "10:15:03", "scale in from 2 to 3 straddles"),
     ],
 )
 def test_a_reconstructed_day_is_scaled_by_its_edge(day, forecast, until, straddles, instant, why):

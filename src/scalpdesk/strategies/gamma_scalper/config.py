@@ -112,6 +112,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 HEDGE_BOUNDS = {
     "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
     "fixed_vol": VOL,
+    "least_fraction": Bound(0, 1, "a part of the band's half width: 0.5 is half", may_equal_low=True),
     "order_ttl_seconds": SECONDS,
     "passive_seconds": SECONDS,
 }
@@ -129,6 +130,10 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     """Settings of the chosen band's own ``Config``."""
+    least_fraction: float = 0.35
+    """A hedge of less than this part of the band's half width is not sent: a delta that drifts along the edge
+    is not brought back a share at a time. 0 sends every one.
+    """
     delta_vol: DeltaVol = "smile"
     """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
     delta_model: Dynamics = "sticky_strike"

@@ -115,6 +115,7 @@ class GammaScalper:
         self.hedger = DeltaHedger(
             hedge.make_band(),
             DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
+            least_fraction=hedge.least_fraction,
             order_ttl_seconds=hedge.order_ttl_seconds,
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self._edge.forecast_vol,

@@ -75,6 +75,8 @@ class DeltaHedger:
         Volatility of the delta.
     order_ttl_seconds
         Age at which a hedge order that is not filled is cancelled and sized anew.
+    least_fraction
+        A hedge of less than this part of the band's half width is not sent.
     passive_seconds
         A hedge rests for so long as a limit at the near side, then crosses; at once where the delta has left
         twice the band meanwhile. None crosses from the start.
@@ -91,6 +93,7 @@ class DeltaHedger:
         delta_model: DeltaModel,
         *,
         order_ttl_seconds: float,
+        least_fraction: float = 0.0,
         passive_seconds: float | None = None,
         forecast_vol: Callable[[DeskView], float | None] = lambda _: None,
         strict_quotes: bool = False,
@@ -100,6 +103,7 @@ class DeltaHedger:
         """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
+        self._least_fraction = least_fraction
         self._passive_seconds = passive_seconds
         self._crosses = passive_seconds is None
         """Whether the next hedge goes to the far side."""
@@ -221,7 +225,10 @@ class DeltaHedger:
         if size:  # deltas are in coins, the hedge in contracts of so many dollars
             net_usd = inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
-        if -exposure.least_shares < quantity < exposure.least_shares:
+        beyond, least = inputs.net_delta_shares - target, self._least_fraction * judged.half_width_shares
+        if unfinished is not None:
+            least = 0.0
+        if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
             return []
         owned = int(view.positions.quantity(number))
         # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
