@@ -75,7 +75,7 @@ mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests 
 	$(BIN)/python tests/mutants/run.py --seed $(or $(SEED),1)
 
 docs: setup-dev  ## rewrite the generated pages
-	$(BIN)/python docs/generate.py
+	PURE_PYTHON=1 $(BIN)/python docs/generate.py  # it reads the source of what it documents
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes

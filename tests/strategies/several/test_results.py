@@ -19,7 +19,7 @@ from scalpdesk.journal.reader import JournalReader
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
 SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")
 NAKED_SHARES = 20.0
-"""Beyond the hedge's band of two to four, far below the fifty of a leg without the other or its hedge."""
+"""Far beyond the hedge's band, and below the fifty of a leg without the other or its hedge."""
 BOTH = "st0cka+gamma-scalper"
 
 
