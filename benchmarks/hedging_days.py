@@ -2,7 +2,7 @@
 
 200 lone sessions of the embedded market, evenly over 2014–2018: one straddle from the open to ten minutes
 before the close, the same path hedged in every one of :data:`WAYS`. Days that FILE (JSON lines) does not have
-yet are run, at most MORE of them; then the table over the days that it has is printed. A day takes eight
+yet are run, at most MORE of them; then the table over the days that it has is printed. A day takes five
 seconds of processor time.
 
 The error of a way is the P&L of its shares less that of a hedge at every look of the desk, the limit in which

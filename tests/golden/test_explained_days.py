@@ -145,6 +145,6 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
     explain = engine.desk.attribution
     assert (vega, volga, vanna) == pytest.approx((569.8, 11.7, -47.5), abs=0.1)
     assert float(explain.totals["vega"]) == pytest.approx(vega, rel=0.02)
-    assert explain.details["volga"] == pytest.approx(volga, abs=15.0)
-    assert explain.details["vanna"] == pytest.approx(vanna, abs=30.0)
+    assert explain.details["volga"] == pytest.approx(volga, abs=14.0)
+    assert explain.details["vanna"] == pytest.approx(vanna, abs=27.0)
     assert float(explain.totals["residual"]) == pytest.approx(0.0, abs=0.01)

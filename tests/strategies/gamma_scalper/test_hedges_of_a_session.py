@@ -40,7 +40,7 @@ def hedges(day, *overrides):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("day", "settings", "most"),
-    [("2014-06-24", ONE_DAY, 150), ("2018-02-05", (*FREE, "exits.flat_minutes_before_close=10"), 350)],
+    [("2014-06-24", ONE_DAY, 150), ("2018-02-05", (*FREE, "exits.flat_minutes_before_close=10"), 320)],
 )
 def test_a_session_is_hedged_seldom_and_not_back_and_forth(day, settings, most):
     """With a fixed band of two shares and each leg's own volatility: 897 and 179."""
