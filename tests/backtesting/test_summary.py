@@ -1,12 +1,16 @@
+import errno
 from decimal import Decimal
+from io import BytesIO
+from tempfile import gettempdir
 
 import pytest
 
 from fakes.desk import Scripted, run_tape
 from fakes.tape import TapeBuilder
-from scalpdesk.backtesting.summary import Tally, run_summary, verdict
+from scalpdesk.backtesting.summary import PACKED_MARKS, MarkLog, Tally, run_summary, verdict
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.errors import StopError
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.portfolio.explain import PARTS
@@ -128,3 +132,40 @@ def test_the_hash_depends_on_what_was_decided_and_in_which_order():
     one, two = decision(reasons=("a",)), decision(reasons=("b",))
     assert hashed(one, two) == hashed(one, two)
     assert len({hashed(), hashed(one), hashed(two), hashed(one, two), hashed(two, one)}) == 5
+
+
+def mark(number):
+    parts = {name: D(number) / 100 for name in PARTS}
+    return Mark(
+        number, D(100_000 + number), D("0.01"), parts, 500.0 + number, 1.5, 0.5, -3.0, 9.0, 0.2, 0.1, -0.1
+    )
+
+
+@pytest.mark.parametrize("count", [0, 3, PACKED_MARKS, 3 * PACKED_MARKS + 5])
+def test_marks_are_read_as_they_were_written(count, monkeypatch):
+    monkeypatch.setattr("scalpdesk.backtesting.summary.PACKED_BYTES", 1_000)
+    log, marks = MarkLog(), [mark(number) for number in range(count)]
+    for number, each in enumerate(marks):
+        log.append(each)
+        if number == PACKED_MARKS:
+            assert list(log) == marks[: number + 1]  # while it grows
+    assert len(log) == count
+    assert list(log) == list(log) == marks
+    assert log[1:3] == marks[1:3]
+    first, second = iter(log), iter(log)
+    assert list(zip(first, second, strict=True)) == list(zip(marks, marks, strict=True))
+
+
+def test_a_full_disk_stops_the_run_and_says_where(monkeypatch):
+    class Full(BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("scalpdesk.backtesting.summary.SpooledTemporaryFile", lambda max_size: Full())
+    log = MarkLog()
+    for number in range(PACKED_MARKS - 1):
+        log.append(mark(number))
+    with pytest.raises(StopError, match="marks of the run cannot be kept: No space left") as stopped:
+        log.append(mark(PACKED_MARKS))
+    assert (stopped.value.where, stopped.value.value) == (gettempdir(), errno.ENOSPC)
+    assert "TMPDIR" in stopped.value.fix

@@ -208,7 +208,7 @@ def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
     )
 
 
-def realised_path(marks: Sequence[MarkRow], minutes: float = 30.0) -> list[float | None]:
+def realised_path(marks: Iterable[MarkRow], minutes: float = 30.0) -> list[float | None]:
     """Return at each mark the volatility that the underlying realised over the time before it.
 
     A fraction a year of the sessions' variance clock, from the marks' spots; None where a session, or what is

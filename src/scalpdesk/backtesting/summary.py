@@ -1,14 +1,17 @@
 """Run summary: the document that every command shows, as text or as JSON."""
 
 import logging
+import weakref
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, overload
 
 import msgspec
 
+from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
 from scalpdesk.core.units import CENT, to_cents
@@ -21,32 +24,60 @@ from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 
 LOG = logging.getLogger(__name__)
-PACKED_MARKS = 1_024
+PACKED_MARKS, PACKED_BYTES = 1_024, 1 << 20
+"""Marks in a pack, and bytes of packs that are kept in memory."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Mark])
 
 
 class MarkLog(Sequence[Mark]):
-    """Marks of a run in order, packed: a run of years has half a million of them."""
+    """Marks of a run in order: a run of years has half a million of them.
+
+    They are packed, and from a few sessions on in a temporary file that ends with the log.
+    """
 
     def __init__(self) -> None:
-        self._packed: list[bytes] = []
+        self._file = SpooledTemporaryFile(max_size=PACKED_BYTES)  # noqa: SIM115 - open as long as the log lives
+        weakref.finalize(self, self._file.close)
+        self._sizes: list[int] = []
+        """Bytes of each pack, one after the other."""
         self._last: list[Mark] = []
 
     def append(self, mark: Mark) -> None:
-        """Add a mark."""
+        """Add a mark.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses the temporary file.
+        """
         self._last.append(mark)
-        if len(self._last) == PACKED_MARKS:
-            self._packed.append(zlib.compress(_ENCODER.encode(self._last), level=1))
-            self._last = []
+        if len(self._last) < PACKED_MARKS:
+            return
+        packed = zlib.compress(_ENCODER.encode(self._last), level=1)
+        try:
+            self._file.seek(sum(self._sizes))
+            self._file.write(packed)
+        except OSError as error:
+            raise StopError(
+                f"the marks of the run cannot be kept: {error.strerror}",
+                where=gettempdir(),
+                value=error.errno,
+                fix="free disk space, or name a folder that has some in TMPDIR",
+            ) from error
+        self._sizes.append(len(packed))
+        self._last = []
 
     def __iter__(self) -> Iterator[Mark]:
-        for packed in self._packed:
-            yield from _DECODER.decode(zlib.decompress(packed))
+        start = 0
+        for size in self._sizes:
+            self._file.seek(start)
+            yield from _DECODER.decode(zlib.decompress(self._file.read(size)))
+            start += size
         yield from self._last
 
     def __len__(self) -> int:
-        return PACKED_MARKS * len(self._packed) + len(self._last)
+        return PACKED_MARKS * len(self._sizes) + len(self._last)
 
     @overload
     def __getitem__(self, at: int) -> Mark: ...

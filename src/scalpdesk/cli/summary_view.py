@@ -1,7 +1,8 @@
 """The run summary as a trader reads it, and the screen or progress bar while a run goes on."""
 
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +35,8 @@ LABELS = {
     "residual": "residual",
 }
 SPARKS = "▁▂▃▄▅▆▇█"
+CHARTED = {"ts_ns": "q", "nav": "d", "spot": "d", "net_delta_shares": "d", "implied_vol": "d"}
+"""Fields of the marks that are drawn, with the type of the array that takes each: a run of years has many."""
 LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
 
@@ -77,8 +80,7 @@ def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> lis
 
 def show_summary(out: "Console", summary: dict[str, Any], marks: Sequence["Mark"]) -> None:
     """Show a run that has just ended."""
-    names = ("ts_ns", "nav", "spot", "net_delta_shares", "implied_vol")
-    _show(out, summary, [{name: getattr(mark, name) for name in names} for mark in marks])
+    _show(out, summary, ({name: getattr(mark, name) for name in CHARTED} for mark in marks))
 
 
 def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
@@ -86,13 +88,15 @@ def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence
     _show(out, summary, marks)
 
 
-def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
-    spots = [mark["spot"] for mark in marks if mark["spot"]]  # nothing was quoted yet at the first mark
-    navs = [float(mark["nav"]) for mark in marks]
-
+def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, Any]]) -> None:
     if "pnl" not in summary:
         out.print(f"run {summary['run_id']}: {summary['verdict']}")
         return
+    series: dict[str, array[Any]] = {name: array(kind) for name, kind in CHARTED.items()}
+    for mark in marks:
+        for name, values in series.items():
+            values.append(mark[name] if name == "ts_ns" else float(mark[name] or 0.0))
+    spots = [spot for spot in series["spot"] if spot]  # nothing was quoted yet at the first mark
     data = summary["data"]
     traded = ", ".join((data["underlying"], *data.get("others", ())))
     out.print(
@@ -115,10 +119,10 @@ def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     if len(spots) > 1:
-        nav = f"\nNAV  {area_chart(navs)[0]}" if any(pnl.values()) else ""
+        nav = f"\nNAV  {area_chart(series['nav'])[0]}" if any(pnl.values()) else ""
         out.print(f"spot {area_chart(spots)[0]}{nav}")
-    if any(mark["implied_vol"] for mark in marks):
-        _show_held(out, marks, data["underlying"])
+    if any(series["implied_vol"]):
+        _show_held(out, series, data["underlying"])
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
@@ -127,14 +131,15 @@ def _show(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any
     )
 
 
-def _show_held(out: "Console", marks: Sequence[dict[str, Any]], underlying: str) -> None:
+def _show_held(out: "Console", series: Mapping[str, "array[Any]"], underlying: str) -> None:
     """Show net delta, implied volatility and that realised by the half hours, while options were held."""
     from scalpdesk.backtesting.session_tables import realised_path
 
-    held = [place for place, mark in enumerate(marks) if mark["implied_vol"]]
-    realised = realised_path(marks)
-    deltas = [marks[place]["net_delta_shares"] for place in held]
-    vols = [100.0 * marks[place]["implied_vol"] for place in held]
+    held = [place for place, vol in enumerate(series["implied_vol"]) if vol]
+    looks = zip(series["ts_ns"], series["spot"], strict=True)
+    realised = realised_path({"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in looks)
+    deltas = [series["net_delta_shares"][place] for place in held]
+    vols = [100.0 * series["implied_vol"][place] for place in held]
     came = [100.0 * vol for place in held if (vol := realised[place]) is not None]
     shown = (("Δ   ", deltas, delta_unit(underlying)), ("IV  ", vols, ("%", 1)), ("RV  ", came, ("%", 1)))
     for name, values, (unit, n) in shown:
