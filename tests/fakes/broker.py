@@ -13,6 +13,7 @@ from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 from scalpdesk.simulation.orders import Booking, BrokerOrder, LegRequest, OrderRequest, OrderUpdate, Structure
@@ -29,6 +30,7 @@ def connect(
     hours: Hours | None = None,
     latency_ns: int = 0,
     fees: FeeSchedule = NO_FEES,
+    faults: FaultPlan | None = None,
     is_open: bool = True,
     **terms: Any,
 ) -> BrokerConnection:
@@ -39,6 +41,7 @@ def connect(
         fill_model(model),
         fill_model(model),
         fees=fees,
+        faults=faults,
     )
     held = {
         number: value if isinstance(value, tuple) else (Decimal(value), Decimal(0))

@@ -41,6 +41,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.margin import UNCOVERED
 from scalpdesk.strategies.contract import Action, DeskView, Strategy
@@ -293,6 +294,7 @@ def run_tape(
     positions: dict[int, int] | None = None,
     known_at_open: tuple[Event, ...] = (),
     every_quote: bool = True,
+    faults: FaultPlan | None = None,
     **engine: Any,
 ) -> TapeRun:
     """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
@@ -308,6 +310,7 @@ def run_tape(
         latency_ns=int(latency_ms * 1_000_000),
         is_open=False,
         options_level=UNCOVERED,
+        faults=faults,
     )
     tally = Tally()
     run = TapeRun(made, broker, None, tally)  # type: ignore[arg-type]

@@ -307,3 +307,40 @@ def test_the_acceptance_of_an_order_that_is_being_cancelled_is_kept_for_the_refu
     assert order.resumes_as is S.PARTIALLY_FILLED
     manager.apply(OrderAccepted(ID, 3, 3, "v-9"))
     assert order.resumes_as is S.PARTIALLY_FILLED
+
+
+def test_orders_that_are_over_are_forgotten_and_counted():
+    """One filled, one filled in part and cancelled, one rejected, one at work, and one sent later."""
+    manager = OrderManager("r")
+    names = [manager.submit(leg(number % 2, quantity=4), 5).client_order_id for number in range(4)]
+    names.append(manager.submit(leg(0, quantity=4), 6).client_order_id)
+    for name in (names[0], names[4]):
+        manager.apply(OrderFilled(name, 6, 6, "x1", D(4), D(10), D(0)))
+    manager.apply(OrderFilled(names[1], 6, 6, "x1", D(1), D(10), D(0)))
+    manager.apply(OrderFilled(names[1], 6, 6, "x2", D(1), D(10), D(0)))
+    manager.cancel(names[1])
+    manager.apply(CancelRejected(names[1], 7, 7, "too late"))
+    manager.apply(OrderCancelled(names[1], 8, 8, "asked"))
+    manager.apply(OrderRejected(names[2], 6, 6, "no"))
+    before = manager.counts()
+    assert before == {("", 0): (3, 2), ("", 1): (2, 2)}
+    assert manager.forget(5) == []
+    assert [order.client_order_id for order in manager.forget(6)] == names[:2]
+    assert list(manager.orders) == names[2:]
+    assert list(manager.live) == [names[3]]
+    assert manager.may_cancel(names[1], 8)
+    assert manager.counts() == before
+    manager.forget(7)
+    assert list(manager.orders) == names[2:4]
+    assert manager.counts() == before
+    assert manager.submit(leg(0), 9).client_order_id == "r-000006"
+
+
+def test_a_combo_is_forgotten_once_none_of_its_legs_may_fill_any_more():
+    manager = OrderManager("r")
+    names = [one.client_order_id for one in manager.submit_combo([leg(1), leg(2)], None, 1).legs]
+    manager.apply(OrderFilled(names[0], 2, 2, "x1", D(2), D(10), D(0)))
+    assert manager.forget(9) == []
+    assert len(manager.legs_with(manager.order(names[1]))) == 2
+    manager.apply(OrderFilled(names[1], 2, 2, "x1", D(2), D(10), D(0)))
+    assert [order.client_order_id for order in manager.forget(9)] == names

@@ -94,6 +94,18 @@ def test_a_quote_is_measured_once(market):
     assert market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns) == first
 
 
+def test_what_is_forgotten_is_measured_anew(market):
+    market.share(market.strike)
+    market.option(CALL, market.strike)
+    assert market.vol == pytest.approx(VOL, abs=1e-6)
+    market.state.quotes[CALL] = None
+    market.engine.forget([CALL, PUT])
+    assert market.vol is None
+    assert market.engine.value(CALL, NOON) is None
+    market.option(CALL, market.strike, 60, vol=0.25)
+    assert market.vol == pytest.approx(0.25, abs=1e-6)  # no filter draws it towards the first
+
+
 @pytest.mark.parametrize("half", [1.5, 0.5])
 def test_a_wide_quote_is_no_measurement(market, half):
     market.share(market.strike)

@@ -473,6 +473,27 @@ def test_the_exits_of_a_bracket_are_held_until_its_entry_fills():
     assert venue.reports() == [(profit.order_id, "fill"), (loss.order_id, "canceled")]
 
 
+def test_a_family_of_orders_is_forgotten_whole_and_the_numbers_go_on():
+    venue = market()
+    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    other = venue.order(SHARE, 1, 400)
+    profit, loss = entry.legs
+    venue.quote(SHARE, T + 1, 498.5, 499.0)
+    venue.ledger.forget(T + 9)  # the entry is over, and its exits are not
+    assert list(venue.account.orders.values()) == [entry, profit, loss, other]
+    assert venue.account.executions == []
+    venue.quote(SHARE, T + 2, 510.0, 510.5)
+    (execution,) = venue.account.executions
+    venue.ledger.forget(T + 2)
+    assert len(venue.ledger.orders) == 4
+    assert venue.account.executions == [execution]
+    venue.ledger.forget(T + 3)
+    assert venue.account.orders == venue.ledger.orders == {other.order_id: other}
+    assert venue.account.by_client_id == {other.client_order_id: other}
+    assert venue.account.executions == []
+    assert venue.order(SHARE, 1, 400).number == 4
+
+
 def test_the_exits_of_what_is_sold_short_buy():
     venue = market()
     entry = venue.order(SHARE, -10, 500, structure=Structure.BRACKET, **exits(490, 510))

@@ -19,6 +19,7 @@ from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows
@@ -136,6 +137,8 @@ class BacktestRunner:
         """The instrument whose quotes are passed over while they wake nobody."""
         self._shown_upto = self._next_yield_ns = 0
         self._day, self._digest, self._journaled = "", "", 0
+        self._expired: list[InstrumentId] = []
+        """Options that were quoted in the last session and expire before the next one."""
         self._answers: deque[Event] = deque()
         self._timers = Timers()
         self._due_ns = NEVER_NS
@@ -152,6 +155,7 @@ class BacktestRunner:
         for session in self.tape.sessions[self.sessions_done :]:
             yield from self._run_session(session, is_first=self.sessions_done == 0)
             self.sessions_done += 1
+            self._forget(session)
             yield session.close_ns
 
     def operate(self, event: OperatorEvent) -> None:
@@ -192,6 +196,26 @@ class BacktestRunner:
         self._advance(session.close_ns)
         self._close(session)
         self.events += len(columns) + len(others)
+
+    def _forget(self, session: Session) -> None:
+        """Let desk and broker forget what was over before a session that has closed.
+
+        A run over years stays as small as one over weeks. Where faults are planned the broker may come back
+        to an order, and all is kept.
+        """
+        ledger = self._broker.broker.ledger
+        if ledger.faults.is_quiet:
+            ledger.forget(session.open_ns)
+            self._engine.desk.forget(session.open_ns, self._expired)
+            self._in_market.forget(self._expired)
+            self._at_broker.forget(self._expired)
+        coming = self.tape.sessions[self.sessions_done :]
+        quoted = [(InstrumentId(number), self.tape.instruments.by_id[number]) for number in self._rows.quoted]
+        self._expired = [
+            number
+            for number, contract in quoted
+            if coming and isinstance(contract, OptionContract) and contract.expiry < coming[0].day
+        ]
 
     def _follow(self, columns: QuoteColumns) -> None:
         self._engine.desk.market.leave_rows()

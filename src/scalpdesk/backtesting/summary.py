@@ -150,7 +150,7 @@ def run_summary(
     unit = desk.attribution.unit
     decimals = -int(unit.as_tuple().exponent)
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
-    fills = sum(len(order.executions) for order in desk.orders.orders.values())
+    fills = sum(count for _, count in desk.orders.counts().values())
     summary = {
         "run_id": header.run_id,
         "strategy": header.strategy,

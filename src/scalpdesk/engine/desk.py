@@ -1,7 +1,7 @@
 """The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, NamedTuple
@@ -344,6 +344,24 @@ class Desk:
         self.attribution.open_session()
         self.session_equity = self.attribution.current_nav()
 
+    def forget(self, before_ns: int, contracts: Collection[InstrumentId]) -> None:
+        """Forget orders sent before an instant (UTC nanoseconds) that are over, and expired contracts.
+
+        What they have come to stays, their counts too; no trade can be taken back any more. For a run over
+        years, whose broker is to forget the same: on its own the desk keeps all, as a venue may speak of it.
+        """
+        gone = [
+            f"{order.client_order_id}/{execution_id}"
+            for order in self.orders.forget(before_ns)
+            for execution_id in (*order.executions, *order.busted)
+        ]
+        self.positions.forget(gone)
+        for division in (self.books, self.by_underlying):
+            for book in () if division is None else division.books.values():
+                book.positions.forget(gone)
+        self.delta_engine.forget(contracts)
+        self.delta_engine.for_marks().forget(contracts)
+
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
         """Book one execution: position, cash, its cost, and the count of closed trades."""
         instrument_id, price, fee = command.instrument_id, event.price, event.fee
@@ -486,24 +504,25 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
     ``nav`` and the parts of ``pnl`` are in the quote currency; the totals sum to the account's change
     of net asset value to the cent. What belongs to nobody has a row only when there is any of it.
     """
-    return None if desk.books is None else _rows(desk, desk.books, lambda command: command.owner)
+    return None if desk.books is None else _rows(desk, desk.books, lambda owner, _: owner)
 
 
 def by_underlying(desk: Desk) -> dict[str, dict[str, Any]] | None:
     """Return a row for each underlying as :func:`by_strategy` does, or None where there is one alone."""
     if desk.by_underlying is None:
         return None
-    rows = _rows(
-        desk, desk.by_underlying, lambda command: underlying_of(desk.instruments[command.instrument_id])
-    )
+    rows = _rows(desk, desk.by_underlying, lambda _, number: underlying_of(desk.instruments[number]))
     for row in rows.values():  # the cash is nobody's share
         del row["budget"], row["nav"]
     return rows
 
 
-def _rows(desk: Desk, books: SubBooks, name_of: Callable[[SubmitOrder], str]) -> dict[str, dict[str, Any]]:
+def _rows(
+    desk: Desk, books: SubBooks, name_of: Callable[[str, InstrumentId], str]
+) -> dict[str, dict[str, Any]]:
     explained = books.explained(desk.attribution.nav_change)
-    orders = desk.orders.orders.values()
+    counts = desk.orders.counts()
+    live = [(order.client_order_id, order.submitted) for order in desk.orders.live.values()]
     rows: dict[str, dict[str, Any]] = {}
     for name, book in books.books.items():
         positions = {
@@ -513,15 +532,15 @@ def _rows(desk: Desk, books: SubBooks, name_of: Callable[[SubmitOrder], str]) ->
         pnl = explained[name]
         if name == UNASSIGNED and not positions and not pnl["total"]:
             continue
-        own = [order for order in orders if name_of(order.submitted) == name]
+        own = [count for whose, count in counts.items() if name_of(*whose) == name]
         rows[name or REST] = {
             "budget": None if name == UNASSIGNED else str(books.fractions[name]),
             "nav": f"{book.attribution.nav:.2f}",
             "pnl": {part: str(amount) for part, amount in pnl.items()},
             "positions": positions,
-            "orders": len(own),
-            "live_orders": [order.client_order_id for order in own if order.is_live],
-            "fills": sum(len(order.executions) for order in own),
+            "orders": sum(sent for sent, _ in own),
+            "live_orders": [each for each, sent in live if name_of(sent.owner, sent.instrument_id) == name],
+            "fills": sum(fills for _, fills in own),
         }
     return rows
 

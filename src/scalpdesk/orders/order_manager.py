@@ -1,5 +1,6 @@
 """All orders of the desk: intents become commands, and the venue's events move their states."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, assert_never
@@ -83,6 +84,9 @@ class OrderManager:
         self.unmatched: list[UnmatchedOrderEvent] = []
         """Quarantine: order events that were recorded and not applied."""
         self._refused_cancels: dict[str, BackOff] = {}
+        self._forgotten: Counter[tuple[str, InstrumentId]] = Counter()
+        self._forgotten_fills: Counter[tuple[str, InstrumentId]] = Counter()
+        """Orders that were forgotten and their executions, by owner and instrument."""
 
     def submit_combo(
         self, intents: Sequence[OrderIntent], net_limit_price: Decimal | None, now_ns: int
@@ -228,6 +232,36 @@ class OrderManager:
         order.fill(event.execution_id, event.quantity, event.price)
         if order.state in TERMINAL:
             self.live.pop(event.client_order_id, None)
+
+    def forget(self, before_ns: int) -> list[Order]:
+        """Forget the orders sent before an instant (UTC nanoseconds) that are over; return them.
+
+        Rejected ones stay, for a strategy may ask whether the venue takes a combo; :meth:`counts` counts all.
+        """
+        over = [
+            order
+            for order in self.orders.values()
+            if order.created_ns < before_ns
+            and order.state is not OrderState.REJECTED
+            and not any(leg.is_live for leg in self.legs_with(order))
+        ]
+        for order in over:
+            name, whose = order.client_order_id, (order.submitted.owner, order.submitted.instrument_id)
+            del self.orders[name]
+            self._refused_cancels.pop(name, None)
+            self._combos.pop(order.parent_id, None)
+            self._forgotten[whose] += 1
+            self._forgotten_fills[whose] += len(order.executions)
+        return over
+
+    def counts(self) -> dict[tuple[str, InstrumentId], tuple[int, int]]:
+        """Return the number of orders sent and of executions that stand, by owner and instrument."""
+        sent, fills = self._forgotten.copy(), self._forgotten_fills.copy()
+        for order in self.orders.values():
+            whose = order.submitted.owner, order.submitted.instrument_id
+            sent[whose] += 1
+            fills[whose] += len(order.executions)
+        return {whose: (count, fills[whose]) for whose, count in sent.items()}
 
     def pending(self, instrument_id: InstrumentId) -> Decimal:
         """Signed quantity of an instrument that live orders may still fill, unknown ones included."""

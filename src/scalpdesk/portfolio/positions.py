@@ -93,12 +93,17 @@ class Position:
 
     def adjust(self, units: Decimal, cost: Decimal = ZERO) -> None:
         """Add signed units, and cost in currency, without a trade: the realised profit stays as it is."""
-        self._price_trades()
-        self._trades.clear()
-        self._trades_priced = 0
+        self.forget_trades()
         self._priced += units
         self._cost += cost / self.multiplier
         self.quantity += units
+        self._base = (self._priced, self._cost, self._realized)
+
+    def forget_trades(self) -> None:
+        """Keep of the trades so far what they come to; none of them can be undone any more."""
+        self._price_trades()
+        self._trades.clear()
+        self._trades_priced = 0
         self._base = (self._priced, self._cost, self._realized)
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
@@ -212,8 +217,13 @@ class FifoLots:
 
     def rescale(self, units: Decimal, prices: Decimal) -> None:
         """Multiply the units and the prices of the open lots: their realised profit stays as it is."""
-        realized = self.realized
+        self.forget_trades()
         self._lots = deque((quantity * units, price * prices) for quantity, price in self._lots if units)
+        self._base = (tuple(self._lots), self._realized)
+
+    def forget_trades(self) -> None:
+        """Keep of the fills so far the open lots and what was realised; none can be undone any more."""
+        realized = self.realized
         self._base = (tuple(self._lots), realized)
         self._trades.clear()
         self._trades_matched = 0
@@ -469,6 +479,15 @@ class PositionManager:
             lots.rescale(after / held, held / after)
         else:
             lots.add(units, change.price)
+
+    def forget(self, references: Iterable[str]) -> None:
+        """Forget bookings that cannot come again or be taken back any more, and the trades behind all."""
+        for reference in references:
+            self._bookings.pop(reference, None)
+        for position in self.positions.values():
+            position.forget_trades()
+        for lots in self.scalps.values():
+            lots.forget_trades()
 
     def booking(self, reference: str) -> BookedTrade | None:
         """Return a booking that stands, or None where there is none or it was taken back."""

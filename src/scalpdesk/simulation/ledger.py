@@ -162,6 +162,8 @@ class Ledger:
         self._is_free = fees == NO_FEES
         self.keeps_history = keeps_history
         self._update_count = 0
+        self.order_count = 0
+        """Orders that were ever made."""
         self.timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timer_count = 0
 
@@ -299,6 +301,24 @@ class Ledger:
                     setattr(leg, _ENDS[status], self.now_ns)
                     leg.updated_ns = self.now_ns
         self.emit(order, status.value)
+
+    def forget(self, before_ns: int) -> None:
+        """Forget the orders that were over before an instant (UTC nanoseconds), with all of their family.
+
+        The executions of before it go too. For a run whose broker nobody asks about earlier sessions.
+        """
+        for account in self.accounts.values():
+            over = [order for order in account.orders.values() if self._is_over(order, before_ns)]
+            for order in over:
+                del self.orders[order.order_id], account.orders[order.order_id]
+                del account.by_client_id[order.client_order_id]
+            account.executions[:] = [each for each in account.executions if each.ts_ns >= before_ns]
+
+    def _is_over(self, order: BrokerOrder, before_ns: int) -> bool:
+        """Return whether an order, its parent and all its legs were over before an instant."""
+        parent = order if order.parent is None else self.orders[order.parent]
+        family = (order, parent, *parent.legs)
+        return all(not each.is_open and each.updated_ns < before_ns for each in family)
 
     def trade(self, order: BrokerOrder, quantity: Decimal, price: Decimal) -> Execution:
         """Book one execution of a single order on its account; reports nothing yet."""

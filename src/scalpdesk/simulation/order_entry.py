@@ -267,7 +267,7 @@ class OrderEntry:
             ledger.ids.order(),
             mine or ledger.ids.client(),
             account.name,
-            len(ledger.orders),
+            ledger.order_count,
             request,
             number,
             None if number is None else ledger.instruments.by_id[number],
@@ -286,6 +286,7 @@ class OrderEntry:
             request.trail_price,
             request.trail_percent,
         )
+        ledger.order_count += 1
         ledger.orders[order.order_id] = account.orders[order.order_id] = order
         account.unended[order.order_id] = account.by_client_id[order.client_order_id] = order
         if parent is not None:

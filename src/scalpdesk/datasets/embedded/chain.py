@@ -245,7 +245,7 @@ def expiries_and_strikes(
     return listed
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2_048)
 def strike_pair(underlying: str, expiry: date, strike: int) -> StrikePair:
     """Return call and put of a strike."""
     call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)

@@ -298,7 +298,7 @@ def _morning(underlying: str, first: date, seed: int, session: Session) -> Morni
     return Morning(_rate_curve(session.day), held, declared)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2_048)
 def _open_interest_shocks(pair: StrikePair, seed: int) -> tuple[float, float]:
     """Return what sets the open interest of call and put apart from the usual, for their whole life."""
     stream = np.random.SeedSequence(

@@ -1,0 +1,97 @@
+"""A run over sessions keeps no order, trade, quote or valuation of what was over before its last session."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import Scripted, run_tape
+from fakes.instruments import DAY, option, straddle_book
+from fakes.tape import TapeBuilder
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.intents import OrderIntent, Purpose, Side, orders_of
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.strategies.contract import Proposal
+
+D = Decimal
+DAYS = tuple(DAY + timedelta(days=count) for count in range(4))
+MIDS = (500.0, 501.0, 503.0, 502.0)
+SHARE, CALL, EXPIRED = 0, 1, 3
+
+
+def trade(view, wake, event):
+    """Buy a share at one quote and sell it at the next, and ask what the options are worth."""
+    if wake is not Wake.PRICE:
+        return ()
+    for number in (CALL, EXPIRED):
+        view.delta_engine.value(number, view.now_ns)
+        view.delta_engine.strike_vol(number, view.now_ns)
+    side = Side.SELL if view.positions.quantity(SHARE) else Side.BUY
+    intent = OrderIntent(SHARE, side, D(1), Purpose.HEDGE, "")
+    return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
+
+
+def run(faults=None):
+    book = straddle_book()
+    book.add(option("C", 505, DAYS[0]))
+    builder = TapeBuilder(book, days=DAYS)
+    for day in DAYS:
+        for minute, mid in enumerate(MIDS):
+            if day > DAYS[0]:  # the third is not quoted any more
+                for number, (bid, ask) in enumerate(((mid - 0.01, mid + 0.01), (12.0, 12.1), (11.0, 11.1))):
+                    builder.quote(number, f"10:0{minute}", bid, ask, day=day)
+            else:
+                builder.spot(f"10:0{minute}", mid, day=day)
+    strategy = Scripted(trade, [EveryQuote(SHARE)])
+    return run_tape(builder.build(), strategy, every_quote=False, faults=faults)
+
+
+@pytest.fixture(scope="module")
+def done():
+    return run()
+
+
+def names(done):
+    return [order.client_order_id for output in done.outputs for order in orders_of(output)]
+
+
+def test_desk_and_broker_know_the_orders_of_the_last_session_alone(done):
+    sent, desk, broker = names(done), done.engine.desk, done.broker.broker.ledger
+    assert len(sent) == 16
+    assert list(desk.orders.orders) == sent[-4:]
+    (account,) = broker.accounts.values()
+    assert [order.client_order_id for order in account.orders.values()] == sent[-4:]
+    assert list(account.by_client_id) == sent[-4:]
+    assert list(broker.orders) == list(account.orders)
+    assert [execution.client_order_id for execution in account.executions] == sent[-4:]
+    assert [order.number for order in account.orders.values()] == [12, 13, 14, 15]
+    assert sorted(desk.positions.applied("")) == sorted(
+        f"{execution.client_order_id}/{execution.execution_id}" for execution in account.executions
+    )
+
+
+def test_what_they_came_to_stays(done):
+    """Bought at 500.01 and 503.01, sold at 500.99 and 501.99, on each of four days."""
+    desk, (account,) = done.engine.desk, done.broker.broker.ledger.accounts.values()
+    assert desk.orders.counts() == {("", SHARE): (16, 16)}
+    assert desk.positions.positions[SHARE].realized == D("-0.16")
+    assert desk.positions.scalps[SHARE].realized == D("-0.16")
+    assert account.cash == desk.account.cash == D("99999.84")
+
+
+def test_an_expired_option_leaves_neither_a_quote_nor_a_value(done):
+    desk, ledger, now_ns = done.engine.desk, done.broker.broker.ledger, done.runner.tape.sessions[-1].close_ns
+    for latest in (desk.market.quotes.__getitem__, ledger.latest):
+        assert latest(EXPIRED) is None
+        assert latest(CALL).bid == 12.0
+    assert [desk.delta_engine.value(number, now_ns) is None for number in (CALL, EXPIRED)] == [False, True]
+
+
+def test_where_faults_are_planned_the_broker_may_come_back_to_any_order_and_all_is_kept():
+    done = run(FaultPlan([Fault("reject", after=1_000)]))
+    (account,) = done.broker.broker.ledger.accounts.values()
+    assert list(done.engine.desk.orders.orders) == names(done)
+    assert [order.client_order_id for order in account.orders.values()] == names(done)
+    assert len(account.executions) == 16
+    assert done.engine.desk.market.quotes[EXPIRED] is not None
