@@ -155,7 +155,8 @@ class BacktestRunner:
         for session in self.tape.sessions[self.sessions_done :]:
             yield from self._run_session(session, is_first=self.sessions_done == 0)
             self.sessions_done += 1
-            self._forget(session)
+            if self.sessions_done < len(self.tape.sessions):
+                self._forget(session, self.tape.sessions[self.sessions_done])
             yield session.close_ns
 
     def operate(self, event: OperatorEvent) -> None:
@@ -197,24 +198,24 @@ class BacktestRunner:
         self._close(session)
         self.events += len(columns) + len(others)
 
-    def _forget(self, session: Session) -> None:
-        """Let desk and broker forget what was over before a session that has closed.
+    def _forget(self, session: Session, coming: Session) -> None:
+        """Let desk and broker forget, between two sessions, what was over before the first of them.
 
         A run over years stays as small as one over weeks. Where faults are planned the broker may come back
         to an order, and all is kept.
         """
         ledger = self._broker.broker.ledger
-        if ledger.faults.is_quiet:
-            ledger.forget(session.open_ns)
-            self._engine.desk.forget(session.open_ns, self._expired)
-            self._in_market.forget(self._expired)
-            self._at_broker.forget(self._expired)
-        coming = self.tape.sessions[self.sessions_done :]
+        if not ledger.faults.is_quiet:
+            return
+        ledger.forget(session.open_ns)
+        self._engine.desk.forget(session.open_ns, self._expired)
+        self._in_market.forget(self._expired)
+        self._at_broker.forget(self._expired)
         quoted = [(InstrumentId(number), self.tape.instruments.by_id[number]) for number in self._rows.quoted]
         self._expired = [
             number
             for number, contract in quoted
-            if coming and isinstance(contract, OptionContract) and contract.expiry < coming[0].day
+            if isinstance(contract, OptionContract) and contract.expiry < coming.day
         ]
 
     def _follow(self, columns: QuoteColumns) -> None:

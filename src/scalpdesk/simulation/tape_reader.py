@@ -66,8 +66,10 @@ def session_quotes(tape: MarketTape, session: Session) -> QuoteColumns:
 
 
 def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
-    columns = tape.quotes.between(from_ns, to_ns)
-    ids, stamps, count = columns.instrument_id, columns.ts_ns, len(tape.instruments)
+    columns, count = tape.quotes.between(from_ns, to_ns), len(tape.instruments)
+    if count == 1:
+        return columns
+    ids, stamps = columns.instrument_id, columns.ts_ns
     is_last = np.zeros(count, np.int64)
     is_last[list(tape.underlying_ids)] = count
     rank, is_later = ids + is_last[ids], stamps[1:] != stamps[:-1]
