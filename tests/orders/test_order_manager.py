@@ -343,4 +343,6 @@ def test_a_combo_is_forgotten_once_none_of_its_legs_may_fill_any_more():
     assert manager.forget(9) == []
     assert len(manager.legs_with(manager.order(names[1]))) == 2
     manager.apply(OrderFilled(names[1], 2, 2, "x1", D(2), D(10), D(0)))
-    assert [order.client_order_id for order in manager.forget(9)] == names
+    forgotten = manager.forget(9)
+    assert [order.client_order_id for order in forgotten] == names
+    assert manager.legs_with(forgotten[0]) == (forgotten[0],)

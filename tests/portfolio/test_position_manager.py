@@ -165,6 +165,20 @@ def test_an_execution_from_before_a_split_is_taken_back_by_the_opposite_trade(ma
     assert manager.scalps[0].realized == 50
 
 
+def test_what_is_forgotten_stays_in_the_sums_and_is_not_undone(manager):
+    manager.book(0, D(10), D(100), "a")
+    manager.book(0, D(10), D(110), "b")
+    manager.forget(["a", "never booked"])
+    assert [manager.already_applied(name) for name in "ab"] == [False, True]
+    position, lots = manager.positions[0], manager.scalps[0]
+    assert (position.quantity, position.average_price, position.realized, lots.realized) == (20, 105, 0, 0)
+    manager.book(0, D(5), D(120), "c")
+    manager.take_back("c")  # came after: as if it had never been
+    assert (position.quantity, position.average_price, position.realized, lots.realized) == (20, 105, 0, 0)
+    manager.take_back("b")  # no trade of its own any more: sold again at its price
+    assert (position.quantity, position.average_price, position.realized, lots.realized) == (10, 105, 50, 100)
+
+
 def test_what_is_held_comes_in_the_order_in_which_it_was_taken(manager):
     manager.book(2, D(1), D(5), "r1")
     manager.book(0, D(-7), D(500), "r2")

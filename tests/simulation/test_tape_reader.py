@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import DAY, straddle_book
+from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, session_bars
 from scalpdesk.simulation import tape_reader
@@ -35,6 +36,11 @@ def test_at_one_instant_the_options_come_before_the_underlying():
     seen = [(one.ts_recv_ns, one.instrument_id) for one in quotes(tape)]
     first, second = at("10:00"), at("10:01")
     assert seen == [(first, n) for n in (1, 2, 3, 4, 0)] + [(second, n) for n in (1, 2, 3, 4, 0)]
+
+
+def test_one_option_comes_before_its_underlying_too():
+    book = Instruments([share(), option("C")])
+    assert [one.instrument_id for one in quotes(TapeBuilder(book).spot("10:00", 500.0).build())] == [1, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=30))

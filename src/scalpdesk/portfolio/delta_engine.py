@@ -272,7 +272,6 @@ class DeltaEngine:
                 kept.pop(number, None)
             contract = self._instruments.by_id[number]
             if isinstance(contract, OptionContract):
-                self._expiries.pop((contract.root, contract.underlying, contract.expiry), None)
                 self._strike_vols.forget(contract)
 
     def years(self, contract: OptionContract, now_ns: int) -> float:

@@ -204,7 +204,6 @@ class StrikeVols:
         key = _key(contract)
         self._strikes[key].begin(self._half_life_seconds)
         self._smiles.pop(key[:3], None)
-        self._chains.pop(key[:3], None)
 
     def quoted(
         self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId

@@ -225,9 +225,8 @@ class DeltaHedger:
         if size:  # deltas are in coins, the hedge in contracts of so many dollars
             net_usd = inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
-        beyond, least = inputs.net_delta_shares - target, self._least_fraction * judged.half_width_shares
-        if unfinished is not None:
-            least = 0.0
+        beyond = inputs.net_delta_shares - target
+        least = self._least_fraction * judged.half_width_shares if unfinished is None else 0.0
         if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
             return []
         owned = int(view.positions.quantity(number))
