@@ -1,6 +1,4 @@
-"""The same store in PostgreSQL: give TEST_POSTGRES_URL, an empty database, to run this."""
-
-import os
+"""The same store in PostgreSQL: give TEST_POSTGRES_URL, a database, to run this."""
 
 import pytest
 from alembic import command
@@ -11,9 +9,6 @@ from sqlalchemy import select
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import alembic_config, open_store
 from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
-
-URL = os.environ.get("TEST_POSTGRES_URL")
-pytestmark = pytest.mark.skipif(URL is None, reason="TEST_POSTGRES_URL names no database")
 
 
 def all_rows(store):
@@ -26,8 +21,8 @@ def all_rows(store):
 
 
 @pytest.fixture
-def postgres():
-    store = open_store(URL)
+def postgres(postgres_url):
+    store = open_store(postgres_url)
     yield store
     config = alembic_config()
     with store.engine.begin() as connection:

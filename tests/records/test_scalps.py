@@ -1,6 +1,5 @@
 """Options scalps on record: rows of a journal, the migration, and the questions asked of them."""
 
-import os
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -20,7 +19,6 @@ from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performan
 from scalpdesk.records.store import alembic_config, delete_run, open_store
 from scalpdesk.records.tables import Base, OptionsScalpRecord, RunRow, ScalpOutcomeRow
 
-URL = os.environ.get("TEST_POSTGRES_URL")
 CALL = InstrumentId(1)
 SECOND = 10**9
 START_NS = 1_517_841_000_000_000_000
@@ -40,10 +38,10 @@ FACTS = {
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request, tmp_path):
-    """Open a store in each database; PostgreSQL where TEST_POSTGRES_URL names an empty one."""
-    if request.param == "postgresql" and URL is None:
-        pytest.skip("TEST_POSTGRES_URL names no database")
-    with open_store(URL if request.param == "postgresql" else f"sqlite:///{tmp_path / 'd.sqlite'}") as opened:
+    """Open a store in each database; PostgreSQL where TEST_POSTGRES_URL names one."""
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'd.sqlite'}" if is_sqlite else request.getfixturevalue("postgres_url")
+    with open_store(url) as opened:
         yield opened
         migrate(opened, command.downgrade, "base")
 
