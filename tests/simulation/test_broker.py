@@ -494,6 +494,23 @@ def test_a_family_of_orders_is_forgotten_whole_and_the_numbers_go_on():
     assert venue.order(SHARE, 1, 400).number == 4
 
 
+def test_a_parent_is_kept_for_the_exit_that_took_the_place_of_its_own():
+    venue = market()
+    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    profit, _ = entry.legs
+    venue.quote(SHARE, T + 1, 498.5, 499.0)
+    new = venue.broker.replace("account", profit.order_id, Changes(limit_price=D(520)))
+    for leg in entry.legs:
+        leg.status = Status.REPLACED  # the other one too: nothing of the first family is at work
+    for _ in range(2):
+        venue.ledger.forget(T + 9)
+    assert set(venue.account.orders) == {entry.order_id, new.order_id}
+    venue.quote(SHARE, T + 2, 520.0, 520.5)
+    assert (new.status, venue.units()) == (Status.FILLED, {})
+    venue.ledger.forget(T + 9)
+    assert venue.account.orders == venue.ledger.orders == {}
+
+
 def test_the_exits_of_what_is_sold_short_buy():
     venue = market()
     entry = venue.order(SHARE, -10, 500, structure=Structure.BRACKET, **exits(490, 510))

@@ -309,9 +309,13 @@ class Ledger:
         """
         for account in self.accounts.values():
             over = [order for order in account.orders.values() if self._is_over(order, before_ns)]
+            stays = account.orders.keys() - {order.order_id for order in over}
+            # an exit that took another's place is no leg of its parent, and asks for it all the same
+            asked_for = {account.orders[order_id].parent for order_id in stays}
             for order in over:
-                del self.orders[order.order_id], account.orders[order.order_id]
-                del account.by_client_id[order.client_order_id]
+                if order.order_id not in asked_for:
+                    del self.orders[order.order_id], account.orders[order.order_id]
+                    del account.by_client_id[order.client_order_id]
             account.executions[:] = [each for each in account.executions if each.ts_ns >= before_ns]
 
     def _is_over(self, order: BrokerOrder, before_ns: int) -> bool:
