@@ -7,7 +7,7 @@ from typing import Any
 from fakes.tape import quote
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.simulation.accounts import AccountTerms
@@ -18,7 +18,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 from scalpdesk.simulation.orders import Booking, BrokerOrder, LegRequest, OrderRequest, OrderUpdate, Structure
 
-FOREVER_NS = 2**62
+FOREVER_NS = NEVER_NS - 1
 
 
 def connect(

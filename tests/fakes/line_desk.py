@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
@@ -40,7 +40,6 @@ STRIKES = (90, 95, 100, 105, 110)
 KEY, SECRET, ACCOUNT = "PKLINEDESK0000000000", "line-desk-secret", "line"
 CASH = Decimal(1_000_000)
 SPOTS = {"SPY": 100.5, "QQQ": 60.25}
-NEVER_NS = 2**63 - 1
 
 
 def option(underlying: str, expiry: date, right: Right, strike: int) -> str:

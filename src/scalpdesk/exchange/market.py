@@ -12,7 +12,7 @@ from typing import Literal
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
@@ -210,7 +210,7 @@ class SimulatedMarket:
     def step(self) -> bool:
         """Advance to the next event; return whether there is one."""
         due_ns = self.next_ns
-        if due_ns >= 2**63 - 1:
+        if due_ns >= NEVER_NS:
             return False
         self.advance_to(due_ns)
         return True

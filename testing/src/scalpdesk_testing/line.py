@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
 from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
@@ -104,7 +105,7 @@ class Line:
         self.world.advance_to(self.clock.true_ns())
         self.world.settle()
         next_ns = self.world.next_ns
-        if next_ns > 2**62:
+        if next_ns >= NEVER_NS:
             return
         # whole microseconds, upwards: an instant that the clock cannot tell would come again for ever
         due = max(self.clock.loop_seconds(-(-next_ns // 1_000) * 1_000), self.loop.time())

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId, years_between
 from scalpdesk.exchange.source import Bar
 from scalpdesk.instruments.contract import (
     Equity,
@@ -24,7 +24,6 @@ from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.simulation.hours import Hours, TapeHours
 
-NEVER_NS = 2**63 - 1
 DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 """A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
 START_SPOT = 500.0

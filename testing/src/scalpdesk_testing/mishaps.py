@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -13,7 +13,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
-from scalpdesk_testing.market import CALL, NEVER_NS, OTHER, SHARE, SmallMarket
+from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
 from scalpdesk_testing.schedule import CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 

@@ -16,7 +16,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.market_data import PublicMethods
 from scalpdesk.exchange.deribit.orders import Orders
@@ -284,7 +284,7 @@ class DeribitApi:
             return
         account = self._keyring.account_of(key, secret)
         if account is not None:
-            session.account, session.token_expires_ns = account, 2**63
+            session.account, session.token_expires_ns = account, NEVER_NS
 
     def take_signature(self, session: RpcSession, head: str, method: str, uri: str, body: str) -> None:
         """Give a session the account whose secret signed a request (``deri-hmac-sha256``)."""
@@ -298,7 +298,7 @@ class DeribitApi:
                 continue
             wanted = hmac.new(known.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
             if hmac.compare_digest(wanted, signature):
-                session.account, session.token_expires_ns = known.account, 2**63
+                session.account, session.token_expires_ns = known.account, NEVER_NS
                 return True
         return False
 

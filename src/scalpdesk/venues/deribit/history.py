@@ -21,7 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from scalpdesk.core.errors import DataError, RetryError
-from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND
+from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
@@ -37,7 +37,6 @@ PAGE = 1_000
 MS_PER_HOUR = 3_600_000
 RESOLUTIONS = {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}
 """Lengths of bars that can be asked for: the venue's name and the seconds."""
-NEVER_NS = 2**62
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 Bars = list[tuple[int, tuple[float, float, float, float, float]]]
 
