@@ -22,6 +22,7 @@ from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 
 Floats = NDArray[np.float64]
 NO_AVERAGES: Floats = np.zeros((0, 3))
+BLOCK_ROWS = 16_384
 
 
 class QuoteTable(NamedTuple):
@@ -163,7 +164,7 @@ class SessionRows:
         self.columns = columns
         self.upto = 0
         bid, ask = columns.bid, columns.ask
-        odd = np.flatnonzero(~((bid > 0.0) & (bid < ask) & (ask < np.inf)))
+        odd = _odd_rows(bid, ask)
         self._odd_rows, self._odd_numbers = odd, columns.instrument_id[odd]
         self._odd_verdicts, self._odd_kinds = _verdicts(bid[odd], ask[odd])
         self._odd_at = 0
@@ -174,12 +175,13 @@ class SessionRows:
         self._latest = np.full(instruments, -1)
         """Last row by instrument of those before ``_latest_upto``, without the invalid ones."""
         self._latest_upto = 0
-        # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
-        numbers = columns.instrument_id.astype(np.uint16 if instruments <= 65_536 else np.int32)
+        numbers = columns.instrument_id
         self._by_instrument: NDArray[np.intp] | None = None
         """Rows in the order of their instruments; None where they are all of one."""
         ends = [len(numbers)]
-        if len(numbers) and (numbers != numbers[0]).any():
+        if len(numbers) and numbers.min() != numbers.max():
+            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+            numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
             self._by_instrument = np.argsort(numbers, kind="stable")
             numbers = numbers[self._by_instrument]
             ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), *ends]
@@ -231,9 +233,10 @@ class SessionRows:
     def quote(self, row: int) -> QuoteEvent:
         """Return a row as a quote."""
         numbers, stamps, bid, ask, bid_size, ask_size = self._fields
-        ts_ns = stamps[row]
+        at: Any = row  # one object for all columns
+        ts_ns = stamps[at]
         return QuoteEvent(
-            InstrumentId(numbers[row]), ts_ns, ts_ns, bid[row], ask[row], bid_size[row], ask_size[row]
+            InstrumentId(numbers[at]), ts_ns, ts_ns, bid[at], ask[at], bid_size[at], ask_size[at]
         )
 
     def ts_ns(self, row: int) -> int:
@@ -268,6 +271,20 @@ class SessionRows:
         for verdict, count in zip(self._odd_verdicts, np.bincount(kinds).tolist(), strict=False):
             if count:
                 oddities[verdict] += count
+
+
+def _odd_rows(bid: Floats, ask: Floats) -> NDArray[np.intp]:
+    """Return the rows without a bid above zero and below a finite ask.
+
+    A block at a time: new memory for columns of a million rows costs more than the comparisons.
+    """
+    odd = []
+    for first in range(0, len(bid), BLOCK_ROWS):
+        low, high = bid[first : first + BLOCK_ROWS], ask[first : first + BLOCK_ROWS]
+        is_good = (low > 0.0) & (low < high) & (high < np.inf)
+        if not is_good.all():
+            odd.append(first + np.flatnonzero(~is_good))
+    return np.concatenate(odd) if odd else np.zeros(0, np.intp)
 
 
 def _verdicts(bid: Floats, ask: Floats) -> tuple[list[QuoteVerdict], NDArray[np.intp]]:

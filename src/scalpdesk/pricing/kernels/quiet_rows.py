@@ -31,24 +31,28 @@ def first_to_see(
     has a row for each spread filter: average (NaN before the first quote), bound of what is learnt,
     and tick.
     """
-    lowest, highest, locked = math.inf, -math.inf, 0
-    at = first
-    while at < last and ts_ns[at] < until_ns:
-        mid = 0.5 * (bid[at] + ask[at])
-        if not (0.0 < bid[at] <= ask[at] < 1e300 and low < mid < high):
+    # from 0 on no index can be one from the end, and none is looked at for it
+    ts_ns, bid, ask = ts_ns[first:last], bid[first:last], ask[first:last]
+    lowest, highest, locked, upto = math.inf, -math.inf, 0, 0
+    stop_ns, learns = min(until_ns, loss_due_ns), len(averages) > 0
+    for at in range(len(ts_ns)):
+        best_bid, best_ask = bid[at], ask[at]
+        mid = 0.5 * (best_bid + best_ask)
+        if not (0.0 < best_bid <= best_ask < 1e300 and low < mid < high):
             break
-        if ts_ns[at] >= loss_due_ns:
-            if not safe_low < mid < safe_high:
+        if ts_ns[at] >= stop_ns:
+            if ts_ns[at] >= until_ns or not safe_low < mid < safe_high:
                 break
             loss_due_ns = ts_ns[at] + loss_every_ns
-        spread = ask[at] - bid[at]
-        for place in range(len(averages)):  # as SpreadFilter.accepts
-            if spread < averages[place, 1]:
-                average = averages[place, 0]
-                learnt = spread if math.isnan(average) else 0.9 * average + 0.1 * spread
-                averages[place, 0] = max(learnt, averages[place, 2])
+            stop_ns = min(until_ns, loss_due_ns)
+        if learns:
+            spread = best_ask - best_bid
+            for place in range(len(averages)):  # as SpreadFilter.accepts
+                if spread < averages[place, 1]:
+                    average = averages[place, 0]
+                    learnt = spread if math.isnan(average) else 0.9 * average + 0.1 * spread
+                    averages[place, 0] = max(learnt, averages[place, 2])
         lowest, highest = min(lowest, mid), max(highest, mid)
-        if bid[at] == ask[at]:
-            locked += 1
-        at += 1
-    return at, loss_due_ns, lowest, highest, locked
+        locked += best_bid == best_ask
+        upto = at + 1
+    return first + upto, loss_due_ns, lowest, highest, locked
