@@ -62,6 +62,7 @@ MODULES = [
     "simulation.margin",
     "simulation.matching",
     "simulation.order_entry",
+    "simulation.orders",
     "strategies.gamma_scalper.edge",
     "strategies.gamma_scalper.strategy",
     "strategies.toolkit.hedger",
