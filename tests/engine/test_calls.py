@@ -26,7 +26,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (52, 52)
-STRADDLE = (193, 166)
+STRADDLE = (193, 169)
 WHOLE_TRIP = (78, 67)
 STRADDLE_DECISION = (112, 113)
 """Python calls and C calls."""

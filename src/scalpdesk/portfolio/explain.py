@@ -65,8 +65,8 @@ NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 Marked = tuple[float | None, Valuation | None]
 """Mark of one unit, None where it was never quoted, and an option's valuation, None while it has none."""
 NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
-MODEL_PARTS = PARTS[1:6]
-"""Parts that revaluation gives beside delta; the others are booked."""
+MODEL_PARTS = PARTS[1:5]
+"""Parts that revaluation alone gives, beside delta."""
 DETAILS = (
     "spot_higher",
     "volga",
@@ -556,41 +556,42 @@ class PnlExplain:
                 running.veta - before.veta,
                 running.three_way - before.three_way,
             )
-            for name, moved in zip(HIGHER, higher, strict=True):
-                details[name] += moved
-                higher_order += moved
+            for name, step in zip(HIGHER, higher, strict=True):
+                details[name] += step
+                higher_order += step
             dividend, rate = running.dividend - before.dividend, running.rate - before.rate
             carry += dividend + rate
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
         booked = self._carry
-        parts = NO_PARTS.copy()
-        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
+        moved = [("spread", spread), ("fees", fees), ("slippage", slippage)]
         explained = NO_AMOUNT + spread + slippage
         if fees:
             explained += fees
         if booked is not ZERO:
             explained += booked
         if delta:
-            parts["delta"] = amount = self._amount(delta)
-            explained += amount
-        if gamma or theta or vega or higher_order or carry:
-            values = (gamma, theta, vega, higher_order, carry)
+            moved.append(("delta", self._amount(delta)))
+            explained += moved[-1][1]
+        if gamma or theta or vega or higher_order:
+            values = (gamma, theta, vega, higher_order)
             for name, value in zip(MODEL_PARTS, values, strict=True):
                 if value:
-                    parts[name] = amount = self._amount(value)
-                    explained += amount
+                    moved.append((name, self._amount(value)))
+                    explained += moved[-1][1]
         if booked is not ZERO or carry:
-            parts["carry"] += booked  # a sum has no negative zero
-        parts["residual"] = change - explained
-        self._total(parts)
+            amount = self._amount(carry) if carry else NO_AMOUNT
+            moved.append(("carry", amount + booked))  # a sum has no negative zero
+            explained += amount
+        moved.append(("residual", change - explained))
+        parts = self._total(moved)
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
-        step = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
-        if is_anchor or now_ns // step != self._anchor_ns // step or self._is_overnight or self._is_found:
+        grid = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
+        if is_anchor or now_ns // grid != self._anchor_ns // grid or self._is_overnight or self._is_found:
             self._is_found = False
             self.rebase(now_ns, marks)
         self._is_overnight = False
@@ -610,14 +611,16 @@ class PnlExplain:
             theta,
         )
 
-    def _total(self, parts: dict[str, Decimal]) -> None:
-        """Add the parts of an interval to the totals."""
-        totals, night = self.totals, self.overnight if self._is_overnight else None
-        for name, amount in parts.items():
+    def _total(self, moved: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+        """Add the parts that have moved to the totals; return all of the interval's."""
+        parts, totals = NO_PARTS.copy(), self.totals
+        for name, amount in moved:
+            parts[name] = amount
             if amount:
                 totals[name] += amount
-                if night is not None:
-                    night[name] += amount
+                if self._is_overnight:
+                    self.overnight[name] += amount
+        return parts
 
     def _amount(self, value: float) -> Decimal:
         """Return a part as an amount: by whole numbers, in a fourth of the time of a text."""

@@ -63,7 +63,8 @@ class Holding(msgspec.Struct, frozen=True, gc=False):
         """Signed value, currency."""
         if self.instrument.contract_usd:
             return -self.quantity * self.instrument.contract_usd / self.price if self.price else ZERO
-        return self.quantity * self.price * self.instrument.multiplier
+        value, multiplier = self.quantity * self.price, self.instrument.multiplier
+        return value if multiplier == 1 else value * multiplier
 
 
 class Requirement(NamedTuple):

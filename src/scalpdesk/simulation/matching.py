@@ -134,6 +134,7 @@ class Matcher:
             self._shrink_sibling(order)
             return
         order.status = FILLED
+        order.resting = None  # a run holds many that are over
         order.filled_ns = ledger.now_ns
         if order.instrument_id in ledger.working:
             ledger.leave(order)
