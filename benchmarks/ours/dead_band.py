@@ -33,6 +33,7 @@ from scalpdesk.strategies.contract import Proposal
 BLOCK = 1_000_000
 PRICE = Wake.PRICE
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
+DECISION, WHY = DecisionKind.HEDGE, "net delta left the band"
 
 
 class PriceBand:
@@ -101,12 +102,8 @@ class DeadBand:
     def hedge(self, mid):
         tenths = self.slope_tenths * (round(mid * 200.0) - self.pivot_half_ticks) + 10 * self.held
         side = SELL if tenths > 0 else BUY
-        intent = OrderIntent(
-            self.number, side, Decimal((abs(tenths) + 5) // 10), HEDGE, "net delta left the band"
-        )
-        return Proposal(
-            DecisionKind.HEDGE, ("net delta left the band",), {"net_delta_tenths": tenths}, (intent,)
-        )
+        intent = OrderIntent(self.number, side, Decimal((abs(tenths) + 5) // 10), HEDGE, WHY)
+        return Proposal(DECISION, (WHY,), {"net_delta_tenths": tenths}, (intent,))
 
 
 def main():
@@ -121,7 +118,7 @@ def main():
     bids, asks = quotes["bid_ticks"], quotes["ask_ticks"]
     displayed = sizes(count, quotes["displayed_shares"])
     columns = QuoteColumns(
-        quotes["ts_ns"], np.zeros(count, np.int32), bids / 100.0, asks / 100.0, displayed, displayed
+        quotes["ts_ns"], np.full(count, 0, np.int32), bids / 100.0, asks / 100.0, displayed, displayed
     )
     tape = make_tape([Equity("SPY")], columns)
     strategy = DeadBand(

@@ -32,7 +32,7 @@ def main():
     )
     bid, ask = quotes["bid_ticks"] / 100.0, quotes["ask_ticks"] / 100.0
     displayed = sizes(count, quotes["displayed_shares"])
-    columns = QuoteColumns(ts_ns, np.zeros(count, np.int32), bid, ask, displayed, displayed)
+    columns = QuoteColumns(ts_ns, np.full(count, 0, np.int32), bid, ask, displayed, displayed)
     tape = make_tape([Equity("SPY")], columns, sessions=sessions)
     strategy = DeadBand(
         int(quotes["pivot_half_ticks"]),
