@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,20 @@ class Context:
     def interleave(
         self, contenders: Mapping[str, Callable[[], dict[str, Any]]]
     ) -> dict[str, list[dict[str, Any]]]:
-        """Run every contender once a round; the order turns by one each round."""
+        """Run every contender once a round; the order turns by one each round.
+
+        A run of less than a second is the middle one of three: what else the machine does meanwhile would
+        make up much of it.
+        """
         names = list(contenders)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for turn in range(self.rounds):
             shift = turn % len(names)
             for name in names[shift:] + names[:shift]:
                 run = contenders[name]()
+                if 0.0 < run.get("seconds", 0.0) < 1.0 and not self.smoke:
+                    again = [run, contenders[name](), contenders[name]()]
+                    run = sorted(again, key=itemgetter("seconds"))[1]
                 runs[name].append(run)
                 if "version" in run:
                     self.versions[name.partition(",")[0]] = str(run["version"])
