@@ -65,6 +65,7 @@ def assembled(chosen, tape, *watchers):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(chosen, tape, header, engine, None)
     run.runner._watchers = (*run.runner._watchers, *watchers)
+    run.runner._broker.broker.ledger.keeps_filled = True  # the tests read its executions
     run.runner.run()
     return run
 

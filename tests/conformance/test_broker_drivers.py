@@ -147,7 +147,9 @@ def backtest(question: Question) -> tuple[Answer, list[str]]:
             client.events.append(event)
             return tuple(client.acts_after(event))
 
-    BacktestRunner(question.tape, Engine(), client.connection).run()
+    runner = BacktestRunner(question.tape, Engine(), client.connection)
+    client.connection.broker.ledger.keeps_filled = True  # the answer is what its account says
+    runner.run()
     return client.answer()
 
 

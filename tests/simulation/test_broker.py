@@ -511,6 +511,24 @@ def test_a_parent_is_kept_for_the_exit_that_took_the_place_of_its_own():
     assert venue.account.orders == venue.ledger.orders == {}
 
 
+def test_a_broker_that_keeps_no_filled_order_drops_it_at_its_last_trade_and_no_family():
+    venue = market()
+    venue.ledger.keeps_filled = False
+    order, rests = venue.order(SHARE, 10, 499), venue.order(SHARE, 1, 400)
+    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    venue.quote(SHARE, T + 1, 498.5, 499.0, ask_size=4)
+    assert (order.filled, order.order_id in venue.ledger.orders) == (4, True)
+    venue.quote(SHARE, T + 2, 498.5, 499.0)
+    left = [rests, entry, *entry.legs]
+    assert (order.status, entry.status) == (Status.FILLED, Status.FILLED)
+    assert list(venue.ledger.orders.values()) == list(venue.account.orders.values()) == left
+    assert list(venue.account.by_client_id.values()) == left
+    assert (venue.units(), venue.account.executions) == ({SHARE: 20}, [])
+    venue.quote(SHARE, T + 3, 510.0, 510.5)
+    assert [leg.status for leg in entry.legs] == [Status.FILLED, Status.CANCELED]
+    assert venue.units() == {SHARE: 10}
+
+
 def test_the_exits_of_what_is_sold_short_buy():
     venue = market()
     entry = venue.order(SHARE, -10, 500, structure=Structure.BRACKET, **exits(490, 510))

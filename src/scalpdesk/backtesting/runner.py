@@ -124,6 +124,7 @@ class BacktestRunner:
         self._in_market = LatestQuotes(kept, count, valid=True)
         engine.read_quotes(self._in_market, kept)
         ledger = broker.broker.ledger
+        ledger.keeps_filled = not ledger.faults.is_quiet  # a planned fault may come back to any order
         self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
         ledger.latest = self._at_broker.__getitem__
         self._shown = frozenset(tape.underlying_ids)
@@ -201,8 +202,8 @@ class BacktestRunner:
     def _forget(self, session: Session, coming: Session) -> None:
         """Let desk and broker forget, between two sessions, what was over before the first of them.
 
-        A run over years stays as small as one over weeks. Where faults are planned the broker may come back
-        to an order, and all is kept.
+        A run over years stays as small as one over weeks; the broker has dropped what was filled whole at
+        once. Where faults are planned it may come back to an order, and all is kept.
         """
         ledger = self._broker.broker.ledger
         if not ledger.faults.is_quiet:

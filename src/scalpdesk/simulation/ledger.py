@@ -161,6 +161,8 @@ class Ledger:
         self.fees = fees
         self._is_free = fees == NO_FEES
         self.keeps_history = keeps_history
+        self.keeps_filled = True
+        """Whether orders that were filled whole stay, and executions, for whoever asks for them later."""
         self._update_count = 0
         self.order_count = 0
         """Orders that were ever made."""
@@ -314,9 +316,14 @@ class Ledger:
             asked_for = {account.orders[order_id].parent for order_id in stays}
             for order in over:
                 if order.order_id not in asked_for:
-                    del self.orders[order.order_id], account.orders[order.order_id]
-                    del account.by_client_id[order.client_order_id]
+                    self.drop(order)
             account.executions[:] = [each for each in account.executions if each.ts_ns >= before_ns]
+
+    def drop(self, order: BrokerOrder) -> None:
+        """Forget one order."""
+        account = self.accounts[order.account]
+        del self.orders[order.order_id], account.orders[order.order_id]
+        del account.by_client_id[order.client_order_id]
 
     def _is_over(self, order: BrokerOrder, before_ns: int) -> bool:
         """Return whether an order, its parent and all its legs were over before an instant."""
@@ -367,7 +374,8 @@ class Ledger:
             filled,
             left,
         )
-        account.executions.append(execution)
+        if self.keeps_filled:
+            account.executions.append(execution)
         if order.resting is not None:
             order.resting.leaves = left
         if self.keeps_history:

@@ -141,6 +141,8 @@ class Matcher:
         ledger.emit(order, "fill", execution, held)
         if order.parent is not None or order.legs:
             self._after_fill(order)
+        elif not ledger.keeps_filled:
+            ledger.drop(order)
 
     def _wake(self, order: BrokerOrder, quote: QuoteEvent) -> bool:
         """Look whether a stop's price has come; a trailing stop follows the mid."""
