@@ -83,9 +83,10 @@ def write_page(
         "",
         "Written by `make bench`; edit the cases in `benchmarks/cases`, not this page.",
         "",
-        f"Medians of {rounds} rounds in which the contenders take turns. A ratio is the median of the ratios",
-        "within each round and says how many times better than the peer; the spread beside it is the lowest",
-        "and highest of them. Absolute times belong to the machine below.",
+        f"Medians of {rounds} rounds in which the contenders take turns; a run of less than a second is the",
+        "middle one of three. A ratio is the median of the ratios within each round and says how many times",
+        "better than the peer; the spread beside it is the lowest and highest of them. Absolute times belong",
+        "to the machine below.",
         "",
     ]
     for title, about, results in sections:

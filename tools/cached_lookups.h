@@ -42,17 +42,20 @@ static inline int is_constant_name(PyObject *name) {
     return PyUnicode_CheckExact(name) && PyUnicode_CHECK_INTERNED(name);
 }
 
-/* Offset of a slot in a class that nothing intercepts; 0 for any other attribute. */
-static Py_ssize_t slot_offset(PyTypeObject *type, PyObject *name) {
-    if (type->tp_getattro != PyObject_GenericGetAttr || !is_constant_name(name)) {
-        return 0;
-    }
+/* Offset of a slot without one of these flags; 0 for any other attribute. */
+static Py_ssize_t offset_without(PyTypeObject *type, PyObject *name, int flags) {
     PyObject *found = _PyType_Lookup(type, name);
     if (found == NULL || !Py_IS_TYPE(found, &PyMemberDescr_Type)) {
         return 0;
     }
     PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-    return member->type == T_OBJECT_EX && !(member->flags & READ_RESTRICTED) ? member->offset : 0;
+    return member->type == T_OBJECT_EX && !(member->flags & flags) ? member->offset : 0;
+}
+
+/* Offset of a slot in a class that nothing intercepts; 0 for any other attribute. */
+static Py_ssize_t slot_offset(PyTypeObject *type, PyObject *name) {
+    int is_plain = type->tp_getattro == PyObject_GenericGetAttr && is_constant_name(name);
+    return is_plain ? offset_without(type, name, READ_RESTRICTED) : 0;
 }
 
 static void keep_attribute(
@@ -146,16 +149,8 @@ static int is_plain_struct(PyTypeObject *type) {
 
 /* Offset of a slot that setting the attribute fills, and no more; 0 for any other. */
 static Py_ssize_t settable_offset(PyTypeObject *type, PyObject *name) {
-    if (!is_constant_name(name)
-        || (type->tp_setattro != PyObject_GenericSetAttr && !is_plain_struct(type))) {
-        return 0;
-    }
-    PyObject *found = _PyType_Lookup(type, name);
-    if (found == NULL || !Py_IS_TYPE(found, &PyMemberDescr_Type)) {
-        return 0;
-    }
-    PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-    return member->type == T_OBJECT_EX && !(member->flags & READONLY) ? member->offset : 0;
+    int is_plain = type->tp_setattro == PyObject_GenericSetAttr || is_plain_struct(type);
+    return is_plain && is_constant_name(name) ? offset_without(type, name, READONLY) : 0;
 }
 
 static int set_by_look_up(PyObject *object, PyObject *name, PyObject *value, struct kept_attribute *pair) {

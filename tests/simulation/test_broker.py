@@ -520,7 +520,7 @@ def test_a_broker_that_keeps_no_filled_order_drops_it_at_its_last_trade_and_no_f
     assert (order.filled, order.order_id in venue.ledger.orders) == (4, True)
     venue.quote(SHARE, T + 2, 498.5, 499.0)
     left = [rests, entry, *entry.legs]
-    assert (order.status, entry.status) == (Status.FILLED, Status.FILLED)
+    assert (order.status, order.resting, entry.status) == (Status.FILLED, None, Status.FILLED)
     assert list(venue.ledger.orders.values()) == list(venue.account.orders.values()) == left
     assert list(venue.account.by_client_id.values()) == left
     assert (venue.units(), venue.account.executions) == ({SHARE: 20}, [])

@@ -313,6 +313,25 @@ def test_only_a_venue_with_such_rules_refuses_parts_of_a_cent_and_an_order_again
     assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderAccepted", "OrderFilled"]
 
 
+@pytest.mark.parametrize("keeps_filled", [True, False])
+def test_what_comes_too_late_for_a_filled_order_is_answered_alike_whether_the_broker_keeps_it(
+    exchange, order, keeps_filled
+):
+    venue = exchange()
+    venue.broker.ledger.keeps_filled = keeps_filled
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    venue.take_due(T)
+    assert ("o-1" in venue.account.by_client_id) is keeps_filled
+    venue.send(CancelOrder("o-1"), T)
+    venue.send(ReplaceOrder("o-1", order(limit="498.00")), T)
+    assert venue.take_due(T) == [
+        CancelRejected("o-1", T, T, "no such working order"),
+        OrderRejected("o-2", T, T, "no such working order"),
+        CancelRejected("o-1", T, T, "no such working order"),
+    ]
+
+
 def test_a_replacement_takes_the_place_of_its_order_or_leaves_it(exchange, order):
     venue = exchange()
     venue.on_quote(quote(0, T, 499.99, 500.01))

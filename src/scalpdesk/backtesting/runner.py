@@ -206,7 +206,7 @@ class BacktestRunner:
         once. Where faults are planned it may come back to an order, and all is kept.
         """
         ledger = self._broker.broker.ledger
-        if not ledger.faults.is_quiet:
+        if ledger.keeps_filled:
             return
         ledger.forget(session.open_ns)
         self._engine.desk.forget(session.open_ns, self._expired)

@@ -23,6 +23,7 @@ from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 Floats = NDArray[np.float64]
 NO_AVERAGES: Floats = np.zeros((0, 3))
 BLOCK_ROWS = 16_384
+"""Rows of a session that are looked through for odd ones at a time."""
 
 
 class QuoteTable(NamedTuple):

@@ -31,7 +31,7 @@ def first_to_see(
     has a row for each spread filter: average (NaN before the first quote), bound of what is learnt,
     and tick.
     """
-    # from 0 on no index can be one from the end, and none is looked at for it
+    # an index that begins at 0 is never negative: the compiler leaves out counting from the end
     ts_ns, bid, ask = ts_ns[first:last], bid[first:last], ask[first:last]
     lowest, highest, locked, upto = math.inf, -math.inf, 0, 0
     stop_ns, learns = min(until_ns, loss_due_ns), len(averages) > 0
