@@ -125,16 +125,17 @@ class Context:
     versions: dict[str, str] = field(default_factory=dict)
 
     def interleave(
-        self, contenders: Mapping[str, Callable[[], dict[str, Any]]]
+        self, contenders: Mapping[str, Callable[[], dict[str, Any]]], *, rounds: int | None = None
     ) -> dict[str, list[dict[str, Any]]]:
-        """Run every contender once a round; the order turns by one each round.
+        """Run every contender once a round, ``rounds`` times in place of the run's; the order turns by one.
 
         A run of less than a second is the middle one of three: what else the machine does meanwhile would
         make up much of it.
         """
         names = list(contenders)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        for turn in range(self.rounds):
+        rounds = self.rounds if rounds is None else rounds
+        for turn in range(rounds):
             shift = turn % len(names)
             for name in names[shift:] + names[:shift]:
                 run = contenders[name]()
@@ -144,9 +145,7 @@ class Context:
                 runs[name].append(run)
                 if "version" in run:
                     self.versions[name.partition(",")[0]] = str(run["version"])
-                print(
-                    f"  round {turn + 1}/{self.rounds}  {name}: {run.get('seconds', 0.0):.3f} s", flush=True
-                )
+                print(f"  round {turn + 1}/{rounds}  {name}: {run.get('seconds', 0.0):.3f} s", flush=True)
         return runs
 
     def run_ours(self, script: str, *arguments: object, pure: bool = False) -> dict[str, Any]:
