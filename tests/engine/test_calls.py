@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (52, 52)
-STRADDLE = (193, 169)
-WHOLE_TRIP = (78, 67)
+SHARES = (52, 51)
+STRADDLE = (193, 168)
+WHOLE_TRIP = (78, 66)
 STRADDLE_DECISION = (112, 113)
 """Python calls and C calls."""
 

@@ -236,7 +236,8 @@ class PnlExplain:
             mark = exact_price(mark_price(quote))
             # NaN equals nothing
             half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
-            fair = self._fair(quote.instrument_id)
+            contract = self._instruments.by_id[quote.instrument_id]
+            fair = self._fair(quote.instrument_id, contract) if type(contract) is OptionContract else None
             if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
                 mark = fair
@@ -250,14 +251,14 @@ class PnlExplain:
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
 
-    def _fair(self, instrument_id: InstrumentId) -> Decimal | None:
+    def _fair(self, instrument_id: InstrumentId, contract: OptionContract) -> Decimal | None:
         """Return an inverse option's mark carried to the spot of now, a deep leg's value; else None.
 
         A trade's cost is measured from it: the quote is often older than the spot, and a deep leg's is wide.
         """
-        contract, leg = self._instruments.by_id[instrument_id], self._legs.get(instrument_id)
+        leg = self._legs.get(instrument_id)
         is_deep = leg is not None and leg.is_deep
-        if type(contract) is not OptionContract or not (is_deep or contract.is_inverse):
+        if not (is_deep or contract.is_inverse):
             return None
         valuation = self._delta_engine.value(instrument_id, self._last_ns)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0:
@@ -533,37 +534,7 @@ class PnlExplain:
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        theta = delta = gamma = vega = higher_order = carry = 0.0
-        details = self.details
-        legs: Iterable[_Leg] = self._legs.values()
-        if self._ended:
-            legs, self._ended = (*legs, *self._ended), []
-        for leg in legs:
-            before = leg.shown
-            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
-            delta += running.delta - before.delta
-            gamma += running.gamma - before.gamma
-            if leg.state is None:
-                carry += running.dividend - before.dividend
-                continue
-            theta += running.theta - before.theta
-            vega += running.vega - before.vega
-            higher = (
-                running.spot_higher - before.spot_higher,
-                running.volga - before.volga,
-                running.vanna - before.vanna,
-                running.charm - before.charm,
-                running.veta - before.veta,
-                running.three_way - before.three_way,
-            )
-            for name, step in zip(HIGHER, higher, strict=True):
-                details[name] += step
-                higher_order += step
-            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
-            carry += dividend + rate
-            details["dividend"] += dividend
-            details["rate"] += rate
-            details["mark_noise"] += running.mark_noise - before.mark_noise
+        delta, gamma, theta, vega, higher_order, carry = self._legs_moved(now_ns, marks)
         booked = self._carry
         moved = [("spread", spread), ("fees", fees), ("slippage", slippage)]
         explained = NO_AMOUNT + spread + slippage
@@ -610,6 +581,46 @@ class PnlExplain:
             gamma + theta,
             theta,
         )
+
+    def _legs_moved(
+        self, now_ns: int, marks: Mapping[InstrumentId, Marked]
+    ) -> tuple[float, float, float, float, float, float]:
+        """Bring the legs to the marks of now, and the lines under the parts with them.
+
+        Returns delta, gamma, theta, vega, higher order and carry of the interval since the last mark.
+        """
+        delta = gamma = theta = vega = higher_order = carry = 0.0
+        details = self.details
+        legs: Iterable[_Leg] = self._legs.values()
+        if self._ended:
+            legs, self._ended = (*legs, *self._ended), []
+        for leg in legs:
+            before = leg.shown
+            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
+            delta += running.delta - before.delta
+            gamma += running.gamma - before.gamma
+            if leg.state is None:
+                carry += running.dividend - before.dividend
+                continue
+            theta += running.theta - before.theta
+            vega += running.vega - before.vega
+            higher = (
+                running.spot_higher - before.spot_higher,
+                running.volga - before.volga,
+                running.vanna - before.vanna,
+                running.charm - before.charm,
+                running.veta - before.veta,
+                running.three_way - before.three_way,
+            )
+            for name, step in zip(HIGHER, higher, strict=True):
+                details[name] += step
+                higher_order += step
+            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
+            carry += dividend + rate
+            details["dividend"] += dividend
+            details["rate"] += rate
+            details["mark_noise"] += running.mark_noise - before.mark_noise
+        return delta, gamma, theta, vega, higher_order, carry
 
     def _total(self, moved: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
         """Add the parts that have moved to the totals; return all of the interval's."""
