@@ -150,7 +150,6 @@ def run_summary(
     unit = desk.attribution.unit
     decimals = -int(unit.as_tuple().exponent)
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
-    fills = sum(count for _, count in desk.orders.counts().values())
     summary = {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -159,7 +158,7 @@ def run_summary(
         "events": events,
         "decisions": tally.decisions,
         "orders": tally.orders,
-        "fills": fills,
+        "fills": desk.orders.fill_count(),
         "hedges": tally.taken["hedge"],
         "nav_change": f"{pnl['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in pnl.items()},
@@ -172,7 +171,7 @@ def run_summary(
         "seed": header.seed,
         "config_hash": header.config_hash,
         "decision_hash": tally.hash.hex(),
-        "verdict": verdict(tally, fills),
+        "verdict": verdict(tally, desk.orders.fill_count()),
         "wall_seconds": round(wall_seconds, 3),
         "events_per_second": round(events / wall_seconds) if wall_seconds > 0 else None,
         "evaluations": engine.evaluations,

@@ -263,6 +263,10 @@ class OrderManager:
             fills[whose] += len(order.executions)
         return {whose: (count, fills[whose]) for whose, count in sent.items()}
 
+    def fill_count(self) -> int:
+        """Return the number of executions that stand, of forgotten orders too."""
+        return sum(fills for _, fills in self.counts().values())
+
     def pending(self, instrument_id: InstrumentId) -> Decimal:
         """Signed quantity of an instrument that live orders may still fill, unknown ones included."""
         total = ZERO

@@ -144,7 +144,7 @@ class Projection:
             "events": self._events,
             "decisions": self._decisions.count,
             "orders": self._orders.count,
-            "fills": sum(len(order.executions) for order in self._manager.orders.values()),
+            "fills": self._manager.fill_count(),
             "hedges": self._kinds["hedge"],
             "nav_change": self._nav_change,
             **{f"pnl_{name}": self._parts[name] for name in PARTS},

@@ -284,7 +284,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
         "pnl_detail": explain_lines(desk.attribution),
-        "fills": sum(len(order.executions) for order in desk.orders.orders.values()),
+        "fills": desk.orders.fill_count(),
         "orders": len(desk.orders.orders),
         "hedges": follower.taken["hedge"],
         "decisions": follower.decision_count,
