@@ -26,7 +26,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (52, 51)
-STRADDLE = (193, 168)
+STRADDLE = (193, 165)
 WHOLE_TRIP = (78, 66)
 STRADDLE_DECISION = (112, 113)
 """Python calls and C calls."""

@@ -535,28 +535,28 @@ class PnlExplain:
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
         delta, gamma, theta, vega, higher_order, carry = self._legs_moved(now_ns, marks)
-        booked = self._carry
-        moved = [("spread", spread), ("fees", fees), ("slippage", slippage)]
+        parts, booked = NO_PARTS.copy(), self._carry
+        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         explained = NO_AMOUNT + spread + slippage
         if fees:
             explained += fees
         if booked is not ZERO:
             explained += booked
         if delta:
-            moved.append(("delta", self._amount(delta)))
-            explained += moved[-1][1]
+            parts["delta"] = amount = self._amount(delta)
+            explained += amount
         if gamma or theta or vega or higher_order:
             values = (gamma, theta, vega, higher_order)
             for name, value in zip(MODEL_PARTS, values, strict=True):
                 if value:
-                    moved.append((name, self._amount(value)))
-                    explained += moved[-1][1]
+                    parts[name] = amount = self._amount(value)
+                    explained += amount
         if booked is not ZERO or carry:
             amount = self._amount(carry) if carry else NO_AMOUNT
-            moved.append(("carry", amount + booked))  # a sum has no negative zero
+            parts["carry"] = amount + booked  # a sum has no negative zero
             explained += amount
-        moved.append(("residual", change - explained))
-        parts = self._total(moved)
+        parts["residual"] = change - explained
+        self._add_to_totals(parts)
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         self._last_ns, self.nav = now_ns, nav
@@ -622,16 +622,14 @@ class PnlExplain:
             details["mark_noise"] += running.mark_noise - before.mark_noise
         return delta, gamma, theta, vega, higher_order, carry
 
-    def _total(self, moved: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
-        """Add the parts that have moved to the totals; return all of the interval's."""
-        parts, totals = NO_PARTS.copy(), self.totals
-        for name, amount in moved:
-            parts[name] = amount
-            if amount:
+    def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
+        """Add the parts of an interval to the totals."""
+        totals = self.totals
+        for name, amount in parts.items():
+            if amount is not NO_AMOUNT and amount:
                 totals[name] += amount
                 if self._is_overnight:
                     self.overnight[name] += amount
-        return parts
 
     def _amount(self, value: float) -> Decimal:
         """Return a part as an amount: by whole numbers, in a fourth of the time of a text."""
