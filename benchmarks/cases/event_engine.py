@@ -10,8 +10,8 @@ from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, al
 BACKTRADER_EVENTS = 100_000
 NAUTILUS, SKIP_AHEAD = "nautilus_trader", "scalpdesk, skip-ahead"
 LEAN_BACKTRADER = "backtrader, observers off"
-SKIP_AHEAD_ROUNDS = 7
-"""Of skip-ahead beside its peer: three pairs of so short a run and so long a one scatter by a fourth."""
+SKIP_AHEAD_ROUNDS = 15
+"""Of skip-ahead beside its peer: single pairs of so short a run and so long a one scatter by a fourth."""
 
 TITLE = "Event engine: a million quotes, one dead band"
 
