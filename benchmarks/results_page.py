@@ -63,7 +63,7 @@ class Run:
 
     def _note(self, decision: Decision) -> None:
         facts, kind = decision.facts, str(decision.kind)
-        if kind.startswith("hedge") and decision.taken:
+        if kind == "hedge" and decision.taken:  # the second order of one that crosses zero is the same hedge
             self.hedges += 1
         if kind == "entry" and decision.taken and "strike" in facts:
             self.straddles.append({"facts": facts, "at": decision.ts_ns, "pnl": None, "why": ""})
