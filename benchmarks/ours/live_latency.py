@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -119,6 +120,8 @@ class Probes:
         self.turn_sync_ns = 0
         self.syncs_ns: list[int] = []
         self.sync_ns = 0
+        self.has_begun: Callable[[], bool] = lambda: False
+        """Whether what the desk does counts: the first orders are not the rule."""
 
     def put_in(self) -> None:
         """Wrap what is to be watched; the program ends before anybody else could mind."""
@@ -167,7 +170,7 @@ class Probes:
     def _left(self, name: str, at: int) -> None:
         """Note that an order has been written."""
         came, synced, began, ended = self.caused.pop(name, (0, 0, 0, 0))
-        if came:
+        if came and self.has_begun():
             self.answers_ns.append(at - came - synced)
             self.stages_ns["queue"].append(began - came)
             self.stages_ns["decide"].append(self.decided_ns)
@@ -241,7 +244,8 @@ class Probes:
             took = now() - began
             self.sync_ns += took
             self.turn_sync_ns += took
-            self.syncs_ns.append(took)
+            if self.has_begun():
+                self.syncs_ns.append(took)
 
         def add_outputs(journal: Any, outputs: Any) -> None:
             began = now()
@@ -371,18 +375,15 @@ async def trade(
     tasks = []
 
     async def lead(desk: LiveDesk) -> None:
+        probes.has_begun = lambda: bool(desk.engine.desk.positions.held())
         while (  # noqa: ASYNC110 - another process has no event
             desk.engine.desk.view.session is None
             or (await asyncio.to_thread(exchange.admin, "streams"))["ready"] < venue.streams
         ):
             await asyncio.sleep(0.05)
         await asyncio.to_thread(exchange.admin, "speed", speed="max")
-        while not desk.engine.desk.positions.held():  # noqa: ASYNC110 - the first orders are not the rule
+        while not probes.has_begun():  # noqa: ASYNC110 - nobody calls when a position opens
             await asyncio.sleep(0.05)
-        probes.answers_ns.clear()
-        probes.syncs_ns.clear()
-        for each in probes.stages_ns.values():
-            each.clear()
         probes.watch_loop()
         while desk.engine.now_ns < venue.opens_ns + int(minutes * 60e9):  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.05)
