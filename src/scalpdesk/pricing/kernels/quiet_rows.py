@@ -27,9 +27,9 @@ def first_to_see(
 ) -> tuple[int, int, float, float, int]:
     """Return the first quote that is not quiet and what the ones before it come to, the state after them.
 
-    Arguments and results as of :meth:`scalpdesk.marketdata.quiet_rows.InstrumentRows.pass_over`; ``averages``
-    has a row for each spread filter: average (NaN before the first quote), bound of what is learnt,
-    and tick.
+    Arguments and results as of :meth:`scalpdesk.marketdata.latest_quotes.InstrumentRows.pass_over`;
+    ``averages`` has a row for each spread filter: average (NaN before the first quote), bound of what is
+    learnt, and tick.
     """
     # an index that begins at 0 is never negative: the compiler leaves out counting from the end
     ts_ns, bid, ask = ts_ns[first:last], bid[first:last], ask[first:last]
