@@ -29,6 +29,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import NO_PARTS
 from scalpdesk.pricing import greeks
@@ -167,6 +168,112 @@ def test_a_run_is_replayed_byte_for_byte(tmp_path):
     )
     usd = {name: D(amount) for name, amount in summary["usd"].items()}
     assert usd["trading"] + usd["currency"] == usd["nav_change"] == usd["nav_end"] - usd["nav_start"]
+
+
+class Looks:
+    """What the strategy works out of a straddle at some quotes of a day, each with its market."""
+
+    def __init__(self, engine):
+        self.engine, self.moves, self.risks, self.entries, self.quotes = engine, [], [], [], 0
+
+    def __call__(self, event, outputs):
+        strategy, view = self.engine.strategy, self.engine.desk.view
+        self.entries += [
+            one.facts for one in outputs if isinstance(one, Decision) and "edge_usd" in one.facts
+        ]
+        if strategy._pair is None or not isinstance(event, QuoteEvent) or event.instrument_id:
+            return
+        self.quotes += 1
+        if self.quotes % 5 != 1:
+            return
+        found = strategy._edge.new_strike(strategy._pair, strategy._pairs, view)
+        if found is not None:
+            quotes = [view.market.quotes[leg] for leg in (*strategy._pair.legs, *found[0].legs)]
+            self.moves.append((strategy._pair, *found, self.market(strategy._pair), quotes))
+        spot = view.market.mark(view.underlying)
+        best = strategy._selector.select(
+            strategy._pairs, view.market, view.delta_engine, spot, view.now_ns
+        ).best
+        if best is not None:
+            self.risks.append((strategy._edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
+
+    def market(self, pair):
+        value = self.engine.desk.delta_engine.value
+        values = [value(leg, self.engine.now_ns, fresh=False) for leg in pair.legs]
+        vol = 0.5 * sum(each.vol for each in values)
+        return values[0].spot, values[0].years, vol, self.by_clock(pair)
+
+    def by_clock(self, pair):
+        """Years to expiry over those of the variance clock, on which the strategy counts."""
+        engine, now_ns = self.engine.desk.delta_engine, self.engine.now_ns
+        expires_ns = expiry_instant_ns(self.engine.desk.instruments[pair.call_id])
+        return engine.value(pair.call_id, now_ns).years / engine.variance_years(now_ns, expires_ns)
+
+
+def coins_of(spot, strike, years, vols):
+    """Value of a call and a put together, in coin."""
+    both = zip(vols, (True, False), strict=True)
+    return sum(float(greeks(spot, strike, years, vol, call, model="inverse").price) for vol, call in both)
+
+
+def hedged_gain(spot, strike, years, vol, variance):
+    """Coins that a straddle hedged with the perpetual earns of a variance beyond its own, by prices alone."""
+
+    def value(price):
+        return coins_of(price, strike, years, (vol, vol))
+
+    step = 1e-3
+    slope = (value(spot * (1 + step)) - value(spot * (1 - step))) / (2 * step * spot)
+    contracts = -slope * spot * spot  # of one dollar; each pays 1/spot less 1/price
+
+    def worth(price):
+        return value(price) - value(spot) + contracts * (1 / spot - 1 / price)
+
+    bend = (worth(spot * math.exp(step)) + worth(spot * math.exp(-step))) / step**2
+    return 0.5 * bend * variance
+
+
+@pytest.fixture(scope="module")
+def looks(tape):
+    dates = ("selection.min_expiration_days=2", "selection.max_expiration_days=9", "exits.min_dte=null")
+    more = (*dates, "entry.forecast_vol=0.9", "entry.horizon_days=1")
+    chosen = settings(*(f"strategies.gamma-scalper.{each}" for each in more))
+    header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    seen = Looks(engine)
+    run = assemble_backtest(chosen, tape, header, engine, None)
+    run.runner._watchers = (*run.runner._watchers, seen)
+    run.runner.run()
+    return seen
+
+
+def test_moving_to_another_strike_is_weighed_in_coin_with_its_fees(looks):
+    assert len(looks.moves) > 5
+    for held, new, found, (spot, years, vol, by_clock), quotes in looks.moves:
+        variance = (0.9**2 - vol**2 * by_clock) / 365
+        earned = hedged_gain(spot, float(held.strike), years, vol, variance)
+        assert found.earn_old == pytest.approx(earned, rel=0.005)
+        halves = 0.5 * sum(each.ask - each.bid for each in quotes)
+        fees = sum(min(0.0003, 0.125 * each.mid) for each in quotes)
+        assert found.earn_new - found.earn_old - found.gain == pytest.approx(halves + fees, abs=1e-12)
+        assert new.strike != held.strike
+
+
+def test_the_size_by_theta_is_what_a_day_of_the_straddle_costs_in_coin(looks):
+    assert len(looks.risks) > 5
+    hour = 1 / 365 / 24
+    for risk, best, by_clock in looks.risks:
+        spot, strike, vols = best.call.spot, float(best.pair.strike), (best.call.vol, best.put.vol)
+        sooner, later = (coins_of(spot, strike, best.call.years + d, vols) for d in (hour / 2, -hour / 2))
+        assert risk.theta == pytest.approx(24 * (later - sooner) * by_clock, rel=0.01)
+        assert 0.0 < risk.pnl_sd < risk.premium
+
+
+def test_the_gate_takes_the_fees_of_both_ways_off(looks):
+    assert looks.entries
+    for facts in looks.entries:
+        assert 0.0 < facts["edge_fees_usd"] <= 4 * 0.0003
+        parts = facts["edge_spread_usd"] + facts["edge_fees_usd"] + facts["edge_hedge_cost_usd"]
+        assert facts["edge_usd"] == pytest.approx(facts["edge_gross_usd"] - parts, abs=1e-12)
 
 
 def test_a_desk_that_counts_dollars_is_refused_on_a_market_that_settles_in_coin():

@@ -191,6 +191,14 @@ class TestFormulaBands:
         assert "capped from" in wide.reason
 
     @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
+    def test_are_in_proportion_to_what_a_contract_holds(self, plug):
+        coins = {"multiplier": 1, "gamma_shares_per_usd": 0.0, "net_delta_shares": 0.3, "straddles": 3}
+        held = plug(plug.Config(risk_aversion=1e6)).judge(_with(**coins))
+        assert held.target_delta_shares == held.half_width_shares == pytest.approx(0.015)
+        last = plug().judge(_with(**coins, years=0.5 * ONE_HOUR_YEARS))
+        assert (last.half_width_shares, last.target_delta_shares) == (pytest.approx(0.06), 0.0)
+
+    @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
     def test_give_way_to_the_fixed_band_in_the_last_hour(self, plug):
         band = plug(plug.Config(last_hour_shares_per_straddle=3.0))
         verdict = band.judge(_with(years=ONE_HOUR_YEARS * 0.999, straddles=2))
@@ -291,3 +299,15 @@ def test_settings_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(ConfigError) as refusal:
         wrong.make()
     assert refusal.value.where == wrong.where
+
+
+def test_lelands_interval_is_in_the_years_of_the_market():
+    band = LelandBand(LelandConfig(longest_seconds=1e6))
+    coin_year = 365.0 * 86_400.0
+    coin = _with(own_cost_fraction=5.04e-4, vol=0.45, multiplier=1, trading_year_seconds=coin_year)
+    seconds = band.interval_seconds(coin)
+    assert seconds == pytest.approx(8 / math.pi * (5.04e-4 / 0.045) ** 2 * coin_year)
+    assert leland_number(5.04e-4, 0.45, seconds / coin_year) == pytest.approx(0.1)
+    assert band.interval_seconds(_with(own_cost_fraction=5.04e-4, vol=0.45)) == pytest.approx(
+        seconds * 252 * 6.5 / (365 * 24)
+    )

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock, delta_speed
+from scalpdesk.hedging.base import HedgeInputs, make_band
+from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock, delta_speed, expected_cost
 
 
 def test_a_wider_band_hedges_less_often_and_costs_less():
@@ -50,6 +51,19 @@ def test_the_clock_size_is_the_mean_of_what_the_delta_moves():
     moves = np.random.default_rng(6).standard_normal(200_000) * delta_speed(2.0, 500.0, 0.2)
     expected = cost_of_clock(2.0, 500.0, 0.2, 5, 13, 0.01).shares_per_rehedge
     assert np.abs(moves * np.sqrt(1 / (252 * 13))).mean() == pytest.approx(expected, rel=0.01)
+
+
+def test_a_clock_that_never_stops_hedges_all_day():
+    """Five days of a coin hedged each half hour, against a delta that moves at random round the clock."""
+    gamma, spot, vol, cost, year = 3.1e-5, 57_775.0, 0.45, 5.04e-4, 365.0 * 86_400.0
+    held = HedgeInputs(0.0, gamma, spot, 30 / 365, vol, 0.0, 1, 1, 0.0, cost, trading_year_seconds=year)
+    band = make_band("time_based", {"interval_seconds": 1_800.0})
+    expected = expected_cost(band, held, vol, 5 / 365 * 252, cost)
+    moves = (
+        np.random.default_rng(1).standard_normal((4_000, 240)) * gamma * spot * vol * np.sqrt(1_800 / year)
+    )
+    assert expected.rehedges == pytest.approx(240)
+    assert expected.cost_usd == pytest.approx(np.abs(moves).sum(axis=1).mean() * cost, rel=0.005)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ class Edge(msgspec.Struct, frozen=True):
     gross_usd: float
     """Its value on the moved smile less the market's."""
     spread_usd: float
+    fees_usd: float
     hedge_cost_usd: float
-    """``spread_usd``, ``hedge_cost_usd``: What is taken off."""
+    """``spread_usd``, ``fees_usd``, ``hedge_cost_usd``: What is taken off."""
     net_usd: float
     """What is left."""
     stderr_usd: float
@@ -62,6 +63,8 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     """Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`."""
     multiplier: int
     """Units of the underlying in one contract."""
+    fees: float = 0.0
+    """Fees of the executions whose half spreads are paid, currency per unit."""
     currency: str = "USD"
     """Of all amounts."""
     horizon_years: float | None = None
@@ -78,8 +81,8 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
     """Return the edge of one straddle at a forecast volatility.
 
-    ``multiplier · (V(σ′) − mid − half spreads) − hedging`` with σ′ the strike's volatility once moved. For
-    a flat smile and a horizon short against the expiry the gross edge is to first order
+    ``multiplier · (V(σ′) − mid − half spreads − fees) − hedging`` with σ′ the strike's volatility once
+    moved. For a flat smile and a horizon short against the expiry the gross edge is to first order
     ``multiplier · ½ · Γ · S² · (σf² − σi²) · H``.
 
     Parameters
@@ -94,7 +97,7 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
     ArgumentError
         When a number is not finite or out of its range.
     """
-    for name in ("years", "half_spreads", "hedge_cost_usd"):
+    for name in ("years", "half_spreads", "fees", "hedge_cost_usd"):
         _refuse_bad(name, getattr(inputs, name), zero_allowed=name != "years")
     _refuse_bad("forecast_vol", forecast_vol, zero_allowed=False)
     years, level = inputs.years, inputs.level
@@ -124,12 +127,13 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
     to_target = forecast_vol * horizon / (target * years)
     mid = inputs.value(implied_vol) if inputs.mid is None else inputs.mid
     gross = inputs.multiplier * (inputs.value(shifted_vol) - mid)
-    spread = inputs.multiplier * inputs.half_spreads
+    spread, fees = inputs.multiplier * inputs.half_spreads, inputs.multiplier * inputs.fees
     return Edge(
         gross_usd=gross,
         spread_usd=spread,
+        fees_usd=fees,
         hedge_cost_usd=inputs.hedge_cost_usd,
-        net_usd=gross - spread - inputs.hedge_cost_usd,
+        net_usd=gross - spread - fees - inputs.hedge_cost_usd,
         stderr_usd=inputs.multiplier * abs(slope * to_target) * stderr,
         implied_level=market_level if implied is None or horizon >= years else implied,
         market_level=market_level,

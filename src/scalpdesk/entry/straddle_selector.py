@@ -28,6 +28,7 @@ from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
+from scalpdesk.portfolio.greeks import gamma_in_coin
 
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
@@ -341,8 +342,8 @@ class StraddleSelector:
             return None
         spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
         gamma = call.greeks.gamma + put.greeks.gamma
-        if market.instruments[pair.call_id].currency != "USD":  # in coin: a move squared pays Γ/S of it
-            gamma /= call.spot
+        if market.instruments[pair.call_id].currency != "USD":
+            gamma = gamma_in_coin(gamma, call.greeks.delta + put.greeks.delta, call.spot)
         score = straddle_score(
             (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
             gamma,

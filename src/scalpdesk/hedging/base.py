@@ -20,8 +20,10 @@ import numpy.typing as npt
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import SECONDS_PER_YEAR, exceeds
+from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 
+TRADING_YEAR_SECONDS = SESSIONS_PER_YEAR * 6.5 * 3600.0
+"""Of the sessions of a stock exchange."""
 RehedgeTo = Literal["edge", "zero"]
 """Where a delta outside the band is brought: to the nearer edge of the band, or to zero."""
 
@@ -55,6 +57,8 @@ class HedgeInputs(msgspec.Struct, frozen=True):
     """Its symbol."""
     dealer_gamma: Mapping[str, GammaExposureEvent] = {}
     """Latest dealer gamma exposure by symbol."""
+    trading_year_seconds: float = TRADING_YEAR_SECONDS
+    """Trading seconds of a year: of sessions, or of days that never stop."""
 
 
 class BandVerdict(msgspec.Struct, frozen=True):
@@ -241,7 +245,11 @@ ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
 
 
 class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits on a computed half width; the config of every formula band begins with them."""
+    """Limits on a computed half width; the config of every formula band begins with them.
+
+    Those in shares are of a straddle of a hundred shares, and in proportion of another: of one coin a
+    hundredth.
+    """
 
     floor_shares_per_straddle: float = 0.5
     """Never narrower: half a share is what rounding can still act on."""
@@ -265,7 +273,7 @@ class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
     """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
-    floor = limits.floor_shares_per_straddle * inputs.straddles
+    floor = _whole_position(limits.floor_shares_per_straddle, inputs)
     cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
     if half_width > cap:
         return cap, f", capped from {half_width:.2f}"
@@ -274,12 +282,16 @@ def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tupl
     return half_width, ""
 
 
+def _whole_position(shares_per_straddle: float, inputs: HedgeInputs) -> float:
+    return shares_per_straddle * inputs.straddles * (inputs.multiplier / 100.0)
+
+
 def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict | None:
     """Return the fixed band's verdict when less than one trading hour is left, else None."""
     if inputs.years >= ONE_HOUR_YEARS:
         return None
     seconds = inputs.years * SECONDS_PER_YEAR
-    width = limits.last_hour_shares_per_straddle * inputs.straddles
+    width = _whole_position(limits.last_hour_shares_per_straddle, inputs)
     rehedge_to: RehedgeTo = "zero"
     return verdict_of_width(
         inputs, width, rehedge_to, lambda: f"fixed band of the last hour, {seconds:.0f} s to expiry"

@@ -14,7 +14,6 @@ from scalpdesk.hedging.base import (
     refuse_below,
 )
 
-TRADING_SECONDS_PER_DAY = 6.5 * 3600.0
 SMALLEST_HALF_WIDTH_SHARES = 0.5
 """No band at all is a hedge at every wake: it is costed as one share at a time."""
 
@@ -159,7 +158,7 @@ def expected_cost(
     """
     gamma, spot = inputs.gamma_shares_per_usd, inputs.spot
     if isinstance(band, ClockBand):
-        a_day = TRADING_SECONDS_PER_DAY / band.interval_seconds(inputs)
+        a_day = inputs.trading_year_seconds / SESSIONS_PER_YEAR / band.interval_seconds(inputs)
         return cost_of_clock(gamma, spot, vol, horizon_days, a_day, cost_usd_per_share)
     width = max(band.judge(inputs).half_width_shares, smallest_half_width)
     rehedge_to = band.rehedge_to if isinstance(band, ChoosesTarget) else "zero"

@@ -39,7 +39,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
-from scalpdesk.portfolio.greeks import GreekSum
+from scalpdesk.portfolio.greeks import GreekSum, gamma_in_coin
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts, MoveMeter, in_coin, leg_parts
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
 from scalpdesk.pricing.scalar import PricedState, corner_prices
@@ -378,9 +378,8 @@ class PnlExplain:
             terms = self._terms[instrument_id]
             expires_ns, left = terms.expires_ns, leg.state.variance_years
             mine = leg.units * leg.valuation.greeks.gamma
-            if terms.is_inverse:  # with its hedge in the perpetual, in coin: the dollar gamma over the spot
-                start = leg.state.spot
-                mine = (mine + leg.units * leg.valuation.greeks.delta / start) / start
+            if terms.is_inverse:
+                mine = gamma_in_coin(mine, leg.units * leg.valuation.greeks.delta, leg.state.spot)
             gamma += mine
             size += abs(mine)
             variance += abs(mine) * leg.state.vol * leg.state.vol

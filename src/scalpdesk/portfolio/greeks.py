@@ -21,6 +21,22 @@ class PositionGreeks(msgspec.Struct, frozen=True, gc=False):
         return self.option_delta_shares + self.owned_shares
 
 
+def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
+    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin.
+
+    The hedge in the perpetual bends too, by the delta over the spot: together it is the gamma in US dollars
+    over the spot.
+
+    Parameters
+    ----------
+    gamma, delta
+        Of the options in coin: what the delta, net of the premium, gains a US dollar; in coins.
+    spot
+        US dollars a coin.
+    """
+    return (gamma + delta / spot) / spot
+
+
 class GreekSum(msgspec.Struct, gc=False):
     """Running sum of Greeks over options and shares."""
 

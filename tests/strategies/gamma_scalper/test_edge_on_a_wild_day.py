@@ -61,7 +61,7 @@ def edges(engine):
         quotes = [view.market.quotes[leg] for leg in (pair.call_id, pair.put_id)]
         spread = sum(quote.ask - quote.bid for quote in quotes)
         forecast = strategy._edge.forecast(view)
-        inputs = strategy._edge._inputs(pair, view, strategy.hedger, forecast, half_spreads=spread)
+        inputs = strategy._edge._inputs(pair, view, strategy.hedger, forecast, half_spreads=spread, fees=0.0)
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         step = 1e-3
         vega = inputs.value(edge.implied_vol + step) - inputs.value(edge.implied_vol - step)

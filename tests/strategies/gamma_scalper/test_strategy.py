@@ -1064,7 +1064,7 @@ def test_a_roll_before_the_entry_or_after_the_exit_is_refused_as_a_setting(days)
     [
         (560.0, "6.00", 0.0, True),  # the call: 6.00 to come, the put costs next to nothing
         (560.0, "6.00", 0.10, False),  # interest on 500 to the expiry is 6.26: paid later
-        (505.0, "6.00", 0.0, False),  # the put of the strike still costs more
+        (501.0, "6.00", 0.0, False),  # the put of the strike still costs more
         (560.0, None, 0.0, False),
         (430.0, None, 0.05, True),  # the put: 3.14 of interest, the call costs next to nothing
         (430.0, "6.00", 0.05, False),  # the dividend makes the put worth more

@@ -9,9 +9,6 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.hedging.bands.time_based import verdict_of_clock
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, refuse_below
 
-TRADING_SECONDS_PER_YEAR = 252.0 * 6.5 * 3600.0
-"""Leland's interval is in trading years, as the volatility is."""
-
 
 def leland_number(cost_fraction: float, vol: float, interval_years: float) -> float:
     """Leland number: the hedging cost of one interval as a part of its variance.
@@ -127,7 +124,8 @@ class LelandBand:
         if inputs.vol <= 0.0:
             return config.longest_seconds
         years = leland_interval_years(inputs.own_cost_fraction, inputs.vol, config.number)
-        return min(max(years * TRADING_SECONDS_PER_YEAR, config.shortest_seconds), config.longest_seconds)
+        seconds = years * inputs.trading_year_seconds  # trading years, as the volatility's
+        return min(max(seconds, config.shortest_seconds), config.longest_seconds)
 
     def delta_vol(self, inputs: HedgeInputs) -> float | None:
         """Volatility at which this band wants the delta computed; None when the interval is not valid.
@@ -137,7 +135,7 @@ class LelandBand:
         ArgumentError
             When the vol is not above zero.
         """
-        years = self.interval_seconds(inputs) / TRADING_SECONDS_PER_YEAR
+        years = self.interval_seconds(inputs) / inputs.trading_year_seconds
         long_gamma = inputs.gamma_shares_per_usd >= 0.0
         return leland_vol(inputs.own_cost_fraction, inputs.vol, years, long_gamma=long_gamma)
 

@@ -8,11 +8,13 @@ that the straddle is repriced on, are on the run's variance clock.
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId, exact
 from scalpdesk.entry.edge_gate import (
     Edge,
     EdgeGate,
@@ -29,12 +31,13 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
+from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
-from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, trading_year_seconds
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
@@ -225,7 +228,8 @@ class StraddleEdge:
             return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
         forecast = self.forecast(view)
         # sitting out the whole spread once in and once out is two half-spreads
-        inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread)
+        fees = 2.0 * _option_fees(view, best.pair.legs)
+        inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread, fees=fees)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
             self._judged = view.now_ns, best.pair
@@ -247,6 +251,8 @@ class StraddleEdge:
                 "edge_hedge_cost_usd": edge.hedge_cost_usd,
                 "hedge_band_shares": self._band_shares,
             }
+            if edge.fees_usd:
+                facts["edge_fees_usd"] = edge.fees_usd
         if verdict.passed or self._config.gate == "enforce":
             label = "entry gate: " if verdict.passed else "entry gate refuses: "
             reasons = tuple(label + why for why in verdict.reasons)
@@ -255,7 +261,7 @@ class StraddleEdge:
         return EntryVerdict(passed=True, reasons=advice, facts=facts)
 
     def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
-        """Return the edge left, with the spread of getting out only; None when unknown."""
+        """Return the edge left, with the spread and the fees of getting out only; None when unknown."""
         forecast = self.forecast(view)
         spread = 0.0
         for leg in pair.legs:
@@ -263,7 +269,8 @@ class StraddleEdge:
             if quote is None or not quote.ask > quote.bid > 0:
                 return None
             spread += quote.ask - quote.bid
-        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.5 * spread)
+        fees = _option_fees(view, pair.legs)
+        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.5 * spread, fees=fees)
         if inputs is None or not forecast.known:
             return None
         return shifted_edge(inputs, forecast.vol)
@@ -295,7 +302,7 @@ class StraddleEdge:
         if len(known) < len(legs) or left <= 0.0:
             return None
         by_clock = math.sqrt(known[0].years / left)
-        gammas = [held.multiplier * value.greeks.gamma for value in known]
+        gammas = [held.multiplier * _paid_gamma(view, value.greeks, value.spot) for value in known]
         vols = [by_clock * value.vol for value in known]
         half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
         found = recentring(
@@ -304,7 +311,7 @@ class StraddleEdge:
             (0.5 * (vols[0] + vols[1]), 0.5 * (vols[2] + vols[3])),
             forecast.vol,
             min(self._horizon_years(view), left),
-            held.multiplier * half,
+            held.multiplier * (half + _option_fees(view, legs)),
         )
         return new, found
 
@@ -316,6 +323,7 @@ class StraddleEdge:
         forecast: VolForecast,
         *,
         half_spreads: float,
+        fees: float,
     ) -> EdgeInputs | None:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
         engine, now_ns, legs = view.delta_engine, view.now_ns, pair.legs
@@ -349,6 +357,7 @@ class StraddleEdge:
             value=lambda vol: sum(each.price for each in greeks(vol)),
             mid=mid,
             half_spreads=max(half_spreads, 0.0),
+            fees=fees,
             hedge_cost_usd=self._hedge_cost_usd(
                 gamma, call.multiplier, smile, view, hedger, forecast, horizon
             ),
@@ -424,7 +433,8 @@ class StraddleEdge:
         quote = view.market.quotes[view.underlying]
         if quote is None or not gamma > 0.0:
             return 0.0
-        cost_per_share = max(0.5 * (quote.ask - quote.bid) + hedger.fee_per_share, 0.0)
+        cost_per_unit = hedger.cost_per_unit(view, quote)
+        size = view.instruments[view.underlying].contract_usd
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -435,18 +445,17 @@ class StraddleEdge:
             straddles=self._straddles,
             multiplier=multiplier,
             seconds_since_hedge=0.0,
-            own_cost_fraction=cost_per_share / quote.mid,
+            own_cost_fraction=cost_per_unit / quote.mid,
+            trading_year_seconds=trading_year_seconds(view),
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         band, vol = hedger.band, forecast.vol
-        days, size = horizon_years * SESSIONS_PER_YEAR, view.instruments[view.underlying].contract_usd
-        if not size:
-            cost = expected_cost(band, inputs, vol, days, cost_per_share)
-            self.rehedges = cost.rehedges
-            return cost.cost_usd / self._straddles
-        one_way = cost_per_share / quote.mid + float(DERIBIT_FEES.perpetual_taker)  # coins a coin
-        smallest = 0.5 * size / quote.mid
-        cost = expected_cost(band, inputs, vol, days, one_way, smallest_half_width=smallest)
+        days = horizon_years * SESSIONS_PER_YEAR
+        if size:  # in coin: coins a coin, and half of the smallest trade
+            one_way, smallest = cost_per_unit / quote.mid, 0.5 * size / quote.mid
+            cost = expected_cost(band, inputs, vol, days, one_way, smallest_half_width=smallest)
+        else:
+            cost = expected_cost(band, inputs, vol, days, cost_per_unit)
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 
@@ -457,12 +466,12 @@ class StraddleEdge:
         units, spot = contract.multiplier, best.call.spot
         asks = [view.market.quotes[leg] for leg in best.pair.legs]
         premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
-        gamma = units * (best.call.greeks.gamma + best.put.greeks.gamma)
+        gamma = units * sum(_paid_gamma(view, each.greeks, spot) for each in (best.call, best.put))
         vega = units * (best.call.greeks.vega + best.put.greeks.vega)
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
         by_clock = best.call.years / left if left > 0.0 else 1.0
         variance = (0.5 * (best.call.vol + best.put.vol)) ** 2 * by_clock
-        theta = -0.5 * gamma * spot * spot * variance / SESSIONS_PER_YEAR
+        theta = -0.5 * gamma * spot * spot * variance / _days_a_year(view)
         stderr = float(facts.get("edge_stderr_usd", 0.0))
         deviation = pnl_deviation(
             gamma, spot, math.sqrt(variance), self._horizon_years(view), self.rehedges, stderr
@@ -472,16 +481,42 @@ class StraddleEdge:
 
     def _horizon_years(self, view: DeskView) -> float:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop."""
-        is_coin = view.instruments[view.underlying].contract_usd
-        return self._config.horizon_days / (DAYS_PER_YEAR if is_coin else SESSIONS_PER_YEAR)
+        return self._config.horizon_days / _days_a_year(view)
+
+
+def _days_a_year(view: DeskView) -> float:
+    """Return the days of a year of the variance clock: sessions, or days that never stop."""
+    return DAYS_PER_YEAR if view.instruments[view.underlying].contract_usd else SESSIONS_PER_YEAR
+
+
+def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
+    """Return the gamma of a hedged option, of which ½ΓdS² is in the currency of its premium."""
+    if view.instruments[view.underlying].contract_usd:
+        return gamma_in_coin(greeks.gamma, greeks.delta, spot)
+    return greeks.gamma
+
+
+def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
+    """Return what one execution of each leg costs, currency per unit.
+
+    In coin alone: a straddle in US dollars pays cents, which its smallest edge stands far above.
+    """
+    if not view.instruments[view.underlying].contract_usd:
+        return 0.0
+    quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
+    return sum(
+        float(DERIBIT_FEES.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
+        for option, quote in quotes
+        if quote is not None and quote.mid > 0.0
+    )
 
 
 def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     """Return what exercising a leg at the close gains over holding it, in the session's last hour.
 
     Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
-    more than the put of its strike will cost without it and the interest on the strike; a put when the
-    interest is more than the call and the dividends (Merton 1973).
+    more than the put of its strike costs and the interest on the strike; a put when the interest is more
+    than the call and the dividends (Merton 1973). A dividend that has been announced is in the put already.
     """
     assert view.session is not None
     session = view.session
@@ -504,8 +539,7 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     ]
     tonight = sum(amount for at_ns, amount in coming if at_ns <= opens_ns)
     if spot > strike and tonight:
-        put = puts.mark - puts.greeks.delta * tonight + 0.5 * puts.greeks.gamma * tonight * tonight
-        gain = tonight - interest - put
+        gain = tonight - interest - puts.mark
     elif spot < strike:
         gain = interest - sum(amount for _, amount in coming) - calls.mark
     else:

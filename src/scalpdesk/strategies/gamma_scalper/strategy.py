@@ -464,9 +464,10 @@ class GammaScalper:
             return ()
         pair, figures = found
         old, new = (each.strike.normalize() for each in (self._pair, pair))
+        gain = money_text(figures.gain, view.instruments[pair.call_id].currency)
         why = (
             f"recentre from {old:f} to {new:f}: gamma is {figures.gamma_fraction:.0%} of the new strike's,"
-            f" moving earns {figures.gain:.2f} more than it costs"
+            f" moving earns {gain} more than it costs"
         )
         facts: Facts = {
             "gamma_fraction": figures.gamma_fraction,

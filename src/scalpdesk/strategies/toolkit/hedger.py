@@ -10,8 +10,8 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
+from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
     DeltaModel,
@@ -21,6 +21,7 @@ from scalpdesk.hedging.delta_models import (
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, QuoteVerdict
 from scalpdesk.orders.order import Order
@@ -37,6 +38,8 @@ UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NO
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 LARGEST = 1e15
+PERPETUAL_FEE = float(DERIBIT_FEES.perpetual_taker)
+"""Of a perpetual's notional, one way."""
 
 
 class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
@@ -114,9 +117,8 @@ class DeltaHedger:
         self._straddles: int | None = None
         self._last_hedge_ns: int | None = None
         self._sent_ns: int | None = None
-        self._fees_usd = self._shares_filled = 0.0
-        self.fee_per_share = 0.0
-        """Of the hedges so far, in the quote currency."""
+        self._fees_usd = self._shares_filled = self._fee_per_share = 0.0
+        """Of the hedges in shares so far."""
         self._session: Session | None = None
         self._unfinished: float | None = None
         """Net delta that a hedge across zero was meant to reach, until its second order is out."""
@@ -168,7 +170,7 @@ class DeltaHedger:
         if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].contract_usd:
             self._fees_usd += float(event.fee)
             self._shares_filled += float(event.quantity)
-            self.fee_per_share = self._fees_usd / self._shares_filled
+            self._fee_per_share = self._fees_usd / self._shares_filled
         if isinstance(event, FillBusted):
             self._last_hedge_ns = None
         elif isinstance(event, OrderFilled) and not order.is_live and self._unfinished is None:
@@ -332,11 +334,19 @@ class DeltaHedger:
             straddles=straddles,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
-            own_cost_fraction=max(0.5 * (quote.ask - quote.bid) + self.fee_per_share, 0.0) / quote.mid,
+            own_cost_fraction=self.cost_per_unit(view, quote) / quote.mid,
             now_ns=view.now_ns,
             underlying=view.instruments.by_id[view.underlying].symbol,
             dealer_gamma=view.market.gamma_exposures,
+            trading_year_seconds=trading_year_seconds(view),
         )
+
+    def cost_per_unit(self, view: DeskView, quote: QuoteEvent) -> float:
+        """Return what trading one share or coin of the hedge costs one way: half the spread and the fee."""
+        fee = self._fee_per_share
+        if view.instruments.by_id[view.underlying].contract_usd:
+            fee = quote.mid * PERPETUAL_FEE
+        return max(0.5 * (quote.ask - quote.bid) + fee, 0.0)
 
     def _seconds_since_hedge(self, view: DeskView) -> float:
         """Trading seconds since the last hedge: nights and weekends do not count."""
@@ -413,6 +423,12 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
+
+
+def trading_year_seconds(view: DeskView) -> float:
+    """Return the trading seconds of a year of what is hedged with: a coin's perpetual never stops."""
+    is_coin = view.instruments.by_id[view.underlying].contract_usd
+    return SECONDS_PER_YEAR if is_coin else TRADING_YEAR_SECONDS
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
