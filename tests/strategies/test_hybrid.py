@@ -123,6 +123,10 @@ class HybridDesk(HandDesk):
         self.go_to(clock_time)
         return self.market(spot)
 
+    def years(self, start_ns: int, end_ns: int) -> float:
+        """Years of the variance clock."""
+        return self.engine.desk.delta_engine.variance_years(start_ns, end_ns)
+
     def held(self, name: str) -> dict[int, int]:
         """What a strategy holds, by number."""
         book = self.engine.desk.books.of(name)
@@ -290,7 +294,9 @@ def test_bars_bring_the_forecast_up_to_date():
         closes.append(closes[-1] * (1.002 if minute % 2 else 1.001))
     fives = closes[::5]
     variance = sum(math.log(b / a) ** 2 for a, b in pairwise(fives))
-    expected = math.sqrt(252 * (variance + 0.16**2 / 252 * (1 - 15 / 390)))
+    share = 252 * desk.years(desk.session.open_ns, desk.now_ns)
+    assert 15 / 390 < share < 2 * 15 / 390  # the first half hour is the wildest
+    expected = math.sqrt(252 * (variance + 0.16**2 / 252 * (1 - share)))
     assert desk.hybrid.vol == pytest.approx(expected)
     assert desk.hybrid.vol > 0.16
 
@@ -308,5 +314,28 @@ def test_an_hour_of_bars_gives_the_realised_volatility(missed_minutes):
         assert desk.hybrid.vol is None
     desk.wait(1)
     desk.quote(0, 499.99, 500.01)
-    move = math.log(500.5 / 500.0) ** 2
-    assert desk.hybrid.vol == pytest.approx(math.sqrt(252 * 11 * move * 390 / 60))
+    move, an_hour = math.log(500.5 / 500.0) ** 2, 3_600 * 10**9
+    years = desk.years(opens_ns, opens_ns + an_hour)
+    assert desk.hybrid.vol == pytest.approx(math.sqrt(11 * move / years))
+
+
+def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day():
+    """A night that moves as much as the forecast has it leaves the forecast as it was."""
+    desk = began(0.16, source="nowcast")
+    before = desk.session
+    desk.now_ns = before.close_ns - 60 * 10**9
+    desk.quote(0, 499.99, 500.01)
+    desk.now_ns = before.close_ns
+    desk.close()
+    after = next_session(before.day)
+    desk.now_ns = after.open_ns
+    desk.forecast(0.16)
+    desk.open(after)
+    night = desk.years(before.close_ns, after.open_ns)
+    spot = 500.0 * math.exp(0.16 * math.sqrt(night))
+    for second in (1, 61, 62):
+        desk.now_ns = after.open_ns + second * 10**9
+        desk.quote(0, spot - 0.01, spot + 0.01)
+    desk.forecast(0.16)
+    assert night > 0.2 / 252
+    assert desk.hybrid.vol == pytest.approx(0.16, rel=1e-6)

@@ -409,6 +409,10 @@ class Timeframes:
         found = self._days[-1].range if self._days else None
         return found.close if found is not None else Absent("no earlier session was watched", 0, 1)
 
+    def prior_close_ns(self) -> int | None:
+        """Return the instant of :meth:`prior_close`, UTC nanoseconds; None where there is none."""
+        return self._days[-1].session.close_ns if self._days and self._days[-1].range is not None else None
+
     def session(self) -> Session | None:
         """Return the current session with its own open; None outside a session."""
         return None if self._day is None else self._day.session

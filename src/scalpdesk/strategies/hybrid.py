@@ -24,7 +24,6 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
-from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -191,7 +190,7 @@ class Hybrid(Several):
         forecast = view.market.forecasts.get(view.underlying)
         if watch.has_closed or forecast is not self._forecast:
             watch.has_closed, self._forecast = False, forecast
-            self.vol, self._vol_words = self._volatility(session, frames)
+            self.vol, self._vol_words = self._volatility(view, frames)
         if self.outgoing is not None:
             self._finish_handover(view, box)
             return
@@ -264,7 +263,7 @@ class Hybrid(Several):
 
     # volatility -------------------------------------------------------------------------------------
 
-    def _volatility(self, session: Session, frames: Timeframes) -> tuple[float | None, str]:
+    def _volatility(self, view: DeskView, frames: Timeframes) -> tuple[float | None, str]:
         """Return the day's volatility (fraction a year), None when not known, and where it is from."""
         if self.config.volatility is not None:
             return self.config.volatility, f"volatility {self.config.volatility:.1%} as configured"
@@ -276,39 +275,40 @@ class Hybrid(Several):
         if self.config.source == "forecast":
             assert event is not None
             return forecast, f"volatility {forecast:.1%} by {event.model}, bars before the session"
-        variance, bars = self._realized(frames)
-        whole = frames.session() or session
-        elapsed = min(bars * BAR_SECONDS * NANOS_PER_SECOND / (whole.close_ns - whole.open_ns), 1.0)
+        variance, covered, bars = self._realized(frames)
+        years = 0.0 if covered is None else view.delta_engine.variance_years(*covered)
         if self.config.source == "realized":
             if bars < LEAST_BARS:
                 return None, f"volatility not known: {bars} bars of five minutes closed, {LEAST_BARS} needed"
-            vol = math.sqrt(SESSIONS_PER_YEAR * variance / elapsed)
+            vol = math.sqrt(variance / years)
             return vol, f"volatility {vol:.1%}, realised in {bars} bars of five minutes"
         assert forecast is not None
-        now = nowcast(forecast, variance, elapsed).day_vol
+        now = nowcast(forecast, variance, min(SESSIONS_PER_YEAR * years, 1.0)).day_vol
         return (
             now,
             f"volatility {now:.1%}: {forecast:.1%} forecast, kept up to date by the open and {bars} bars",
         )
 
     @staticmethod
-    def _realized(frames: Timeframes) -> tuple[float, int]:
-        """Sum of squared log returns of the session's closed bars, and how many they are.
+    def _realized(frames: Timeframes) -> tuple[float, tuple[int, int] | None, int]:
+        """Sum of squared log returns of the session's closed bars, the instants it covers, and their number.
 
         The gap at the open counts where the session before was watched; what passed before the first
         bar of a session joined late is not known and counts for nothing.
         """
-        so_far = frames.session_range()
-        if isinstance(so_far, Absent):
-            return 0.0, 0
-        prior = frames.prior_close()
+        so_far, session = frames.session_range(), frames.session()
+        if isinstance(so_far, Absent) or session is None:
+            return 0.0, None, 0
+        prior, prior_ns = frames.prior_close(), frames.prior_close_ns()
         last = so_far.open if isinstance(prior, Absent) else prior
         variance = math.log(so_far.open / last) ** 2
         last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
         for bar in bars:
             variance += math.log(bar.close / last) ** 2
             last = bar.close
-        return variance, len(bars)
+        ends_ns = bars[-1].ts_event_ns if bars else session.open_ns
+        begins_ns = ends_ns - len(bars) * BAR_SECONDS * NANOS_PER_SECOND if prior_ns is None else prior_ns
+        return variance, (begins_ns, ends_ns), len(bars)
 
 
 PLUG = StrategySpec(
