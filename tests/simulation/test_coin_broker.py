@@ -183,7 +183,7 @@ def test_a_sold_option_is_margined_at_its_mark(venue):
 def test_a_perpetual_is_refused_beyond_fifty_times_the_coin(venue):
     venue.trade(0, 9_000 * 10)
     coins = D(900_000) / D(90_000)
-    assert venue.figures.initial_margin == perpetual_margin(coins).initial == coins * D("0.0205")
+    assert venue.figures.initial_margin == perpetual_margin("BTC", coins).initial == coins * D("0.0205")
     with pytest.raises(Refused):
         venue.trade(0, 9_000 * 90)
 

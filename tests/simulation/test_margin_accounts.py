@@ -403,6 +403,18 @@ def test_each_sold_option_asks_by_its_own_terms():
     unknown = coin_requirement([Holding(CALL, D(-1), D("0.12"))], lambda _: D(0))
     at_strike = coin_requirement([Holding(CALL, D(-1), D("0.12"))], lambda _: D(90_000))
     assert unknown == at_strike
+    beside_bought = coin_requirement(
+        [Holding(PUT, D(3), D("0.03")), Holding(CALL, D(-1), D("0.12"))], spot_of
+    )
+    assert beside_bought == one
+
+
+def test_ether_asks_by_its_own_growth_and_a_linear_option_in_dollars():
+    ether = coin_requirement([Holding(perpetual("ETH"), D(3_000_000), D(3_000))], lambda _: D(3_000))
+    assert (ether.initial, ether.maintenance) == (24, 14)  # 1,000 coins: 2.4 and 1.4 %
+    linear = deribit_option("BTC_USDC-25DEC26-110000-C")
+    asked = coin_requirement([Holding(linear, D(-1), D(2_000))], spot_of)
+    assert (asked.initial, asked.maintenance) == (12_000, 9_500)  # 10 and 7.5 % of 100,000, and the mark
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,14 @@ def test_the_stated_wait_is_long_enough(urgency, per_minute):
     assert 0 < wait_ns <= MINUTE_NS + 1
     assert not budget.take(urgency, wait_ns - 1_000)
     assert budget.take(urgency, wait_ns)
+
+
+def test_the_stated_wait_counts_what_has_come_back_meanwhile():
+    budget = RequestBudget(60)  # one a second
+    spend(budget, Urgency.CANCEL)
+    at_once = budget.wait_ns(Urgency.CANCEL, 0)
+    assert at_once == pytest.approx(10**9, abs=2)
+    assert budget.wait_ns(Urgency.CANCEL, 400_000_000) == pytest.approx(at_once - 400_000_000, abs=2)
 
 
 def test_the_venues_own_count_is_believed_where_it_is_lower():

@@ -33,8 +33,8 @@ CONTRACT_USD = {"BTC": 10, "ETH": 1}
 PERPETUAL_TICKS = {"BTC": Decimal("0.5"), "ETH": Decimal("0.05")}
 PERPETUAL_INITIAL, PERPETUAL_MAINTENANCE = Decimal("0.02"), Decimal("0.01")
 """Standard margin of a small perpetual, as fractions of its coins."""
-PERPETUAL_GROWTH = Decimal("0.00005")
-"""Added to both for each coin of size."""
+PERPETUAL_GROWTH = {"BTC": Decimal("0.00005"), "ETH": Decimal("0.000004")}
+"""Added to both for each coin of size. Source: Deribit, margin changes of 11 January 2022."""
 SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
 """Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
 PLACES = 8
@@ -232,7 +232,11 @@ def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Deci
     return MarginRates(max(initial, maintenance), maintenance)
 
 
-def perpetual_margin(coins: Decimal) -> MarginRates:
-    """Return the margin of a perpetual of so many coins (unsigned), in coin."""
-    growth = PERPETUAL_GROWTH * coins
+def perpetual_margin(coin: str, coins: Decimal) -> MarginRates:
+    """Return the margin of a perpetual of so many coins (unsigned), in coin.
+
+    >>> perpetual_margin("ETH", Decimal(1_000))
+    MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
+    """
+    growth = PERPETUAL_GROWTH[coin] * coins
     return MarginRates((PERPETUAL_INITIAL + growth) * coins, (PERPETUAL_MAINTENANCE + growth) * coins)

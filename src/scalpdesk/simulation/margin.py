@@ -667,7 +667,10 @@ def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
 
 
 def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decimal]) -> Requirement:
-    """Return the margin of all holdings, in coin; ``spot_of`` is the mark of an underlying, 0 without one."""
+    """Return the margin of all holdings, in coin, or of linear options in dollars.
+
+    ``spot_of`` is the mark of an underlying, 0 without one.
+    """
     initial = maintenance = ZERO
     for holding in holdings:
         instrument, quantity = holding.instrument, abs(holding.quantity)
@@ -675,12 +678,15 @@ def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decim
             if holding.quantity >= 0:
                 continue
             spot = spot_of(instrument.underlying) or instrument.strike
-            asked = short_option_margin(instrument.right, instrument.strike, spot, holding.price)
-            quantity *= instrument.multiplier
+            in_coin = Decimal(1) if instrument.is_inverse else spot
+            mark = holding.price / in_coin
+            asked = short_option_margin(instrument.right, instrument.strike, spot, mark)
+            quantity *= instrument.multiplier * in_coin
             initial += quantity * asked.initial
             maintenance += quantity * asked.maintenance
         elif instrument.contract_usd and holding.price:
-            asked = perpetual_margin(quantity * instrument.contract_usd / holding.price)
+            coins = quantity * instrument.contract_usd / holding.price
+            asked = perpetual_margin(instrument.currency, coins)
             initial += asked.initial
             maintenance += asked.maintenance
     return Requirement(initial, maintenance)

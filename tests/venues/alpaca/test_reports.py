@@ -239,6 +239,12 @@ def test_the_servers_error_on_the_order_stream_is_reported_in_its_own_words():
     ]
 
 
+def test_an_update_that_cannot_be_read_is_reported_and_nothing_is_booked():
+    (told,) = said_of({"stream": "trade_updates", "data": {"event": "fill", "qty": "many"}})
+    assert told.kind is NoticeKind.REFUSED
+    assert told.name.startswith("malformed")
+
+
 @pytest.mark.parametrize(("action", "is_final"), [("authenticate", True), ("listen", False)])
 def test_keys_that_are_refused_on_the_standing_stream_end_it_for_good(action, is_final):
     data = {"status": "unauthorized", "action": action}

@@ -115,6 +115,8 @@ def test_terms_of_an_option_are_in_the_coin_that_it_settles_in():
         "contract_size": 1.0,
     }
     assert listing_row(OPTION | {"settlement_currency": "USDC"})["currency"] == "USDC"
+    steps = [*OPTION["tick_size_steps"], {"tick_size": 0.001, "above_price": 0.05}]
+    assert listing_row(OPTION | {"tick_size_steps": steps}) == listing_row(OPTION)
 
 
 def test_a_perpetual_has_no_expiry_no_right_and_no_second_step():

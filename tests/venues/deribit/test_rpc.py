@@ -380,6 +380,7 @@ def test_an_answer_that_comes_too_late_is_for_nobody(venue, given, seconds):
         began = made.now()
         found = await outcome(made.connection.request("x", {}, given))
         took.append(made.now() - began)
+        assert not made.connection._waiting
         return type(found)
 
     late = {"id": 2, "result": "late"}
