@@ -90,6 +90,33 @@ def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape,
     assert not (run_dir / STATE_NAME).exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("zero-dte", ("entry.mode=straddle",)),
+        ("hybrid", ("volatility=0.3", "strategies.gamma-scalper.entry.gate=off")),
+        ("st0cka+gamma-scalper", ("strategies.gamma-scalper.entry.gate=off",)),
+    ],
+)
+def test_other_strategies_are_resumed_too(name, overrides, tmp_path):
+    settings = load_settings(name, overrides=overrides)
+    tape = load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=NEXT, seed=1)
+
+    def stop(run, now_ns):
+        if run.runner.sessions_done and now_ns > tape.sessions[1].open_ns:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_backtest(
+            settings, tape, ManualClock(1), seed=1, runs_dir=tmp_path, observer=stop, save_seconds=0.0
+        )
+    (run_dir,) = run_dirs(tmp_path)
+    resumed = resume_backtest(run_dir, ManualClock(2)).summary
+    whole = run_backtest(settings, tape, ManualClock(1), seed=1).summary
+    assert resumed["decision_hash"] == whole["decision_hash"]
+    assert resumed["fills"] == whole["fills"] > 2
+
+
 def test_a_state_of_other_code_is_refused(settings, tape, tmp_path):
     def stop(run, now_ns):
         if run.runner.sessions_done and now_ns > tape.sessions[1].open_ns:

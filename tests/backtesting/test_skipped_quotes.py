@@ -8,7 +8,7 @@ import pytest
 
 from fakes.desk import Scripted, run_tape
 from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
+from fakes.tape import TapeBuilder, at
 from scalpdesk import assembly
 from scalpdesk.backtesting import runner, runs
 from scalpdesk.backtesting.runner import Journal
@@ -17,7 +17,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, Side, SubmitOrder
+from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, SetTimer, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
@@ -146,6 +146,34 @@ def test_a_resting_order_meets_every_quote_of_its_contract():
     ]
     seen = [sum(type(event) is QuoteEvent for event in run.events) for run in ran]
     assert seen[0] < seen[1] == len(tape.quotes)
+
+
+def test_what_is_due_after_the_last_quote_that_is_waited_for_sees_no_later_quotes():
+    """The index is silent from 15:52 on, its option is quoted to the close: a timer sells at its minute."""
+    call = InstrumentId(1)
+    made = TapeBuilder(straddle_book(500)).path("15:50", 60.0, [500.0, 500.0, 500.0])
+    for minute in range(53, 60):
+        made.quote(1, f"15:{minute}:00", 10.0 + minute, 10.1 + minute)
+    tape = made.build()
+
+    def think(view, wake, event):
+        quantity = view.positions.quantity(call)
+        if wake is Wake.TIMER:
+            intent = OrderIntent(call, Side.SELL, quantity, Purpose.CLOSE, "x")
+            return (Proposal(DecisionKind.EXIT, ("x",), {}, (intent,)),)
+        if quantity or view.orders.live or wake is not Wake.PRICE:
+            return ()
+        intent = OrderIntent(call, Side.BUY, Decimal(1), Purpose.OPEN, "x")
+        return (Proposal(DecisionKind.ENTRY, ("x",), {}, (intent,)), SetTimer("sell", at("15:56:10")))
+
+    ran = [
+        run_tape(tape, Scripted(think, triggers=(EveryQuote(InstrumentId(0)),)), every_quote=every)
+        for every in (False, True)
+    ]
+    fills = [[event for event in run.events if isinstance(event, OrderFilled)] for run in ran]
+    assert ran[0].outputs == ran[1].outputs
+    assert fills[0] == fills[1]
+    assert fills[0][-1].price == Decimal(66)  # the bid of 15:56
 
 
 def test_a_replay_refuses_data_that_changed(tape, monkeypatch, tmp_path):

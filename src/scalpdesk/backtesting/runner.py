@@ -240,7 +240,7 @@ class BacktestRunner:
         low = done = 0
         size = FIRST_ROWS
         self._next_yield_ns = int(rows.columns.ts_ns[0]) + self._step_ns if last else 0
-        while low < last or done < len(others):
+        while low < last or done < len(others) or (low := self._waited_for_again(last)) < last:
             high = min(low + size, last) if self._skipped_in is None else last
             attention_ns = min(self._due_ns, self._next_yield_ns)
             for event, upto in self._window(low, high, others, before, done):
@@ -286,6 +286,18 @@ class BacktestRunner:
                 continue
             self._choose()
             low, size = rows.upto, FIRST_ROWS
+
+    def _waited_for_again(self, last: int) -> int:
+        """Let what is due among the last rows happen before they are known, for nobody waited for these.
+
+        Return the row from which on an order waits for them now; ``last`` where none does.
+        """
+        if last:
+            self._catch_up(int(self._rows.columns.ts_ns[-1]), last)
+            if self._broker.working.keys() != self._working:
+                self._choose()
+                return self._rows.upto
+        return last
 
     def _window(
         self, low: int, high: int, others: list[Event], before: list[int], done: int

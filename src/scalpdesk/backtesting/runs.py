@@ -53,6 +53,8 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
+from scalpdesk.strategies.contract import StrategySpec
+from scalpdesk.strategies.registry import find_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,9 +366,11 @@ class _StateWriter(pickle.Pickler):
         return self._apart.get(id(found))
 
     def reducer_override(self, found: Any) -> Any:
-        """Return how a read-only view of a dictionary, or a compiled frozen dataclass, is made again."""
+        """Return how a read-only dictionary, a compiled frozen dataclass or a spec is made again."""
         if type(found) is MappingProxyType:
             return _read_only, (gc.get_referents(found)[0],)
+        if type(found) is StrategySpec:  # a plug of functions: it is found again by its name
+            return find_strategy, (found.name,)
         if is_dataclass(found) and type(found).__module__ in MODULES.files:
             return type(found), tuple(getattr(found, part.name) for part in fields(found))
         return NotImplemented

@@ -67,6 +67,10 @@ class _LegGreeks(msgspec.Struct, frozen=True, gc=False):
     modelled: str = ""
 
 
+def no_forecast(_view: DeskView) -> None:
+    """Return the forecast of a strategy that has none."""
+
+
 class DeltaHedger:
     """Keeps the net delta of a position inside its band.
 
@@ -98,7 +102,7 @@ class DeltaHedger:
         order_ttl_seconds: float,
         least_fraction: float = 0.0,
         passive_seconds: float | None = None,
-        forecast_vol: Callable[[DeskView], float | None] = lambda _: None,
+        forecast_vol: Callable[[DeskView], float | None] = no_forecast,
         strict_quotes: bool = False,
     ) -> None:
         self.band = band
