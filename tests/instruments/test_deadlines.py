@@ -5,19 +5,16 @@ import pytest
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import (
-    BROAD_FUNDS,
     exit_deadline_ns,
+    order_cutoff_ns,
     venue_cutoff,
 )
 from scalpdesk.instruments.sessions import (
-    expiry_instant_ns,
     last_trading_ns,
     new_york_ns,
     session_on,
     to_new_york,
 )
-from scalpdesk.simulation.order_entry import BROAD_FUNDS as SIMULATED_FUNDS
-from scalpdesk.simulation.order_entry import order_cutoff_ns
 
 
 def deadline_ns(symbol, venue, **how):
@@ -74,9 +71,16 @@ def test_unknown_venue_names_the_nearest():
     assert refusal.value.nearest == "alpaca"
 
 
-@pytest.mark.parametrize("symbol", ["SPY251230C00690000", "NVDA251230C00190000", "GOOG151224C00750000"])
-def test_what_the_desk_believes_of_alpaca_is_what_the_simulated_one_does(symbol):
-    contract = us_option(symbol)
-    minutes = venue_cutoff("alpaca").of(contract.underlying)
-    assert expiry_instant_ns(contract) - int(minutes * 60e9) == order_cutoff_ns(contract)
-    assert BROAD_FUNDS == SIMULATED_FUNDS
+@pytest.mark.parametrize(
+    ("symbol", "venue", "day", "clock"),
+    [
+        ("SPY251230C00690000", "alpaca", date(2025, 12, 30), "15:30"),
+        ("NVDA251230C00190000", "alpaca", date(2025, 12, 30), "15:15"),
+        ("GOOG151224C00750000", "alpaca", date(2015, 12, 24), "12:15"),  # half day
+        ("SPY251230C00690000", "simulated", date(2025, 12, 30), "16:00"),
+        ("NVDA251230C00190000", "unheard of", date(2025, 12, 30), "15:15"),
+        ("SPX260320C06000000", "simulated", date(2026, 3, 19), "16:00"),  # settles at the next open
+    ],
+)
+def test_the_last_orders_are_those_of_the_last_trading_day(symbol, venue, day, clock):
+    assert order_cutoff_ns(us_option(symbol), venue) == new_york_ns(day, time.fromisoformat(clock))

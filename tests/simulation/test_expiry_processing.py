@@ -11,6 +11,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -18,7 +19,7 @@ from scalpdesk.simulation.expiry import delivery, liquidation_ns
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
-from scalpdesk.simulation.order_entry import VenueRules, order_cutoff_ns
+from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, Cause, OrderRequest, Refused, Status
 
 D = Decimal
@@ -157,8 +158,8 @@ def test_a_position_that_cannot_be_paid_for_is_closed_before_the_end():
     assert liquidation_ns(EXPIRING[CALL]) == ENDS_NS - 15 * MINUTE_NS
     single = option("C", 500, DAY, "AAPL")
     assert liquidation_ns(single) == expiry_instant_ns(single) - 30 * MINUTE_NS
-    assert order_cutoff_ns(single) == expiry_instant_ns(single) - 45 * MINUTE_NS
-    assert order_cutoff_ns(EXPIRING[CALL]) == ENDS_NS - 30 * MINUTE_NS
+    assert order_cutoff_ns(single, "alpaca") == expiry_instant_ns(single) - 45 * MINUTE_NS
+    assert order_cutoff_ns(EXPIRING[CALL], "alpaca") == ENDS_NS - 30 * MINUTE_NS
 
     def closed(cash, *, liquidation=True):
         venue = Venue({CALL: 1}, cash=cash, rules=VenueRules(liquidation=liquidation))

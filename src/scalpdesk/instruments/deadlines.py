@@ -84,6 +84,15 @@ def venue_cutoff(venue: str) -> VenueCutoff:
     return found
 
 
+def order_cutoff_ns(contract: OptionContract, venue: str) -> int:
+    """Return from when on a venue refuses orders in a contract on its last trading day, UTC nanoseconds.
+
+    A venue whose rule is not known counts as one that stops 45 minutes before the close.
+    """
+    minutes = VENUE_CUTOFFS.get(venue, CAUTIOUS).of(contract.underlying)
+    return last_trading_ns(contract) - int(minutes * MINUTE_NS)
+
+
 def exit_deadline_ns(
     close_ns: int,
     *,

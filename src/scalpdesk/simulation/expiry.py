@@ -11,12 +11,12 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import CENT, MINUTE_NS, SATOSHI, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.deadlines import BROAD_FUNDS
 from scalpdesk.instruments.deribit import PLACES
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.order_entry import BROAD_FUNDS
 from scalpdesk.simulation.orders import Cause, OrderRequest, Refused, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15

@@ -7,9 +7,10 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import MINUTE_NS, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
-from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns
+from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import Hours
@@ -36,9 +37,6 @@ COIN_STEP = Decimal("0.1")
 PENNY_PRICE = Decimal(1)
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
-BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
-"""Funds on broad indices: their expiring contracts may be traded a little longer."""
-CUTOFF_MINUTES, CUTOFF_MINUTES_FUNDS = 45, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class VenueRules:
     """Rules of one venue beside those of the market and the account."""
 
     cutoff: bool = False
-    """Orders in expiring contracts are refused in their last minutes."""
+    """Orders in expiring contracts are refused in their last minutes, as Alpaca does."""
     liquidation: bool = False
     """Expiring positions that an account cannot take delivery of are closed before the end."""
     wash_trades: bool = False
@@ -67,15 +65,6 @@ ALPACA_RULES = VenueRules(
 
 DERIBIT_RULES = VenueRules(turns=True)
 """What Deribit does beside the margin."""
-
-
-def order_cutoff_ns(contract: OptionContract) -> int:
-    """Return from when on orders in an expiring contract are refused, UTC nanoseconds.
-
-    45 minutes before its end, 30 for funds on broad indices.
-    """
-    minutes = CUTOFF_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else CUTOFF_MINUTES
-    return expiry_instant_ns(contract) - minutes * MINUTE_NS
 
 
 class OrderEntry:
@@ -375,7 +364,7 @@ class OrderEntry:
             ends_ns = self._ends[number] = last_trading_ns(instrument)
         if now_ns >= ends_ns:
             raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
-        if self._rules.cutoff and now_ns >= order_cutoff_ns(instrument):
+        if self._rules.cutoff and now_ns >= order_cutoff_ns(instrument, "alpaca"):
             raise Refused(Cause.EXPIRING_CONTRACT, symbol=instrument.symbol)
         if request.kind is OrderType.MARKET and not self.is_open:
             raise Refused(Cause.OUTSIDE_HOURS)

@@ -17,7 +17,7 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
@@ -262,7 +262,7 @@ def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
         contract = desk.instruments[position.instrument_id]
         if isinstance(contract, OptionContract):
             label = leg_label(contract)
-            found.append((contract_deadline_ns(contract, header.venue), f"{label}: last order"))
+            found.append((order_cutoff_ns(contract, header.venue), f"{label}: last order"))
             found.append((expiry_instant_ns(contract), f"{label}: expires"))
     rows = []
     for at_ns, what in sorted(found):
