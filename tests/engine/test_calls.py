@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (52, 51)
 STRADDLE = (193, 165)
 WHOLE_TRIP = (78, 66)
-STRADDLE_DECISION = (112, 113)
+STRADDLE_DECISION = (113, 113)
 """Python calls and C calls."""
 
 

@@ -51,7 +51,7 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
         "delta": 427,
         "gamma": 4023,
         "theta": -4344,
-        "vega": 1465,
+        "vega": 1466,
         "higher_order": -825,
         "residual": -10,
     }

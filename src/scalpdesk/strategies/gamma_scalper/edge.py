@@ -37,7 +37,7 @@ from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
-from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, trading_year_seconds
+from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
@@ -433,8 +433,8 @@ class StraddleEdge:
         quote = view.market.quotes[view.underlying]
         if quote is None or not gamma > 0.0:
             return 0.0
-        cost_per_unit = hedger.cost_per_unit(view, quote)
         size = view.instruments[view.underlying].contract_usd
+        cost_per_unit = hedger.cost_per_unit(quote, is_coin=size > 0)
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -446,7 +446,7 @@ class StraddleEdge:
             multiplier=multiplier,
             seconds_since_hedge=0.0,
             own_cost_fraction=cost_per_unit / quote.mid,
-            trading_year_seconds=trading_year_seconds(view),
+            trading_year_seconds=TRADING_YEARS[size > 0],
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         band, vol = hedger.band, forecast.vol

@@ -40,6 +40,8 @@ LONG_AGO_SECONDS = 1e9
 LARGEST = 1e15
 PERPETUAL_FEE = float(DERIBIT_FEES.perpetual_taker)
 """Of a perpetual's notional, one way."""
+TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
+"""Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
 
 
 class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
@@ -328,6 +330,8 @@ class DeltaHedger:
         straddles = self._straddles
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
+        underlying = view.instruments.by_id[view.underlying]
+        is_coin = underlying.contract_usd > 0
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -338,18 +342,16 @@ class DeltaHedger:
             straddles=straddles,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
-            own_cost_fraction=self.cost_per_unit(view, quote) / quote.mid,
+            own_cost_fraction=self.cost_per_unit(quote, is_coin=is_coin) / quote.mid,
             now_ns=view.now_ns,
-            underlying=view.instruments.by_id[view.underlying].symbol,
+            underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
-            trading_year_seconds=trading_year_seconds(view),
+            trading_year_seconds=TRADING_YEARS[is_coin],
         )
 
-    def cost_per_unit(self, view: DeskView, quote: QuoteEvent) -> float:
+    def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
         """Return what trading one share or coin of the hedge costs one way: half the spread and the fee."""
-        fee = self._fee_per_share
-        if view.instruments.by_id[view.underlying].contract_usd:
-            fee = quote.mid * PERPETUAL_FEE
+        fee = quote.mid * PERPETUAL_FEE if is_coin else self._fee_per_share
         return max(0.5 * (quote.ask - quote.bid) + fee, 0.0)
 
     def _seconds_since_hedge(self, view: DeskView) -> float:
@@ -427,12 +429,6 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
-
-
-def trading_year_seconds(view: DeskView) -> float:
-    """Return the trading seconds of a year of what is hedged with: a coin's perpetual never stops."""
-    is_coin = view.instruments.by_id[view.underlying].contract_usd
-    return SECONDS_PER_YEAR if is_coin else TRADING_YEAR_SECONDS
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
