@@ -1085,3 +1085,23 @@ def test_a_leg_worth_more_exercised_than_held_over_the_night_is_left(scalper, sp
     reasons = [reason for one in decisions(outputs) for reason in one.reasons]
     assert any(reason.startswith("early exercise") for reason in reasons) is leaves
     assert (desk.strategy.phase is ScalperPhase.LEAVING) is leaves
+
+
+def test_a_straddle_left_for_an_early_exercise_is_not_bought_again_the_same_evening(scalper):
+    exits = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
+    desk = scalper(
+        exits=exits,
+        entry={"again_after_exit": True},
+        selection=SelectionConfig(strike=D(500), min_open_interest=0),
+    )
+    desk.vol = 0.10
+    hold(desk)
+    desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, next_session(DAY).open_ns, D("6.00")))
+    fill_all(desk, desk.go_to("15:10").market(560.0))
+    fill_all(desk, desk.wait(6).market(560.1))
+    assert desk.strategy.phase is ScalperPhase.WAITING
+    outputs = [each for _ in range(5) for each in desk.wait(20).market(560.0)]
+    assert not orders(outputs)
+    why = decisions(desk.outputs)[-1].reasons[0]
+    assert why.startswith("a leg of the best is worth 5.9")
+    assert why.endswith("more exercised than held over the night")

@@ -290,9 +290,14 @@ class GammaScalper:
             self._passes.note(view.now_ns, passed=False)
             return ()
         selection = self._selector.select(self._pairs, view.market, view.delta_engine, spot, view.now_ns)
-        if selection.best is None:
+        why_none = "" if selection.best is not None else selection.why_none()
+        if selection.best is not None and self.config.exits.early_exercise:
+            gain = early_exercise_gain(view, selection.best.pair)
+            if gain is not None:  # the straddle would be left again at once
+                why_none = f"a leg of the best is worth {gain:.2f} more exercised than held over the night"
+        if selection.best is None or why_none:
             self._passes.note(view.now_ns, passed=False)
-            return self._refuse_entry(selection.why_none(), dict(selection.removed))
+            return self._refuse_entry(why_none, dict(selection.removed))
         best = selection.best
         verdict = self._edge.judge(best, view, self.hedger)
         facts = entry_facts(view, best, spot) | verdict.facts
