@@ -17,6 +17,7 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.datasets.daily_history import vix_closes_before
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.volatility.variance_time import clock_of
 
 COMMAND = (
     "scalpdesk backtest gamma-scalper --start 2014-01-03 --end 2018-12-31 --set entry.again_after_exit=true"
@@ -54,7 +55,7 @@ class Run:
         marks = [mark for mark in marks if mark["ts_ns"] <= last_ns]
         self.is_whole = len(whole) == len(reader.header.sessions)
         self.days = [each.day for each in whole]
-        self.rows = session_rows(marks, self.days, _vix_before)
+        self.rows = session_rows(marks, self.days, _vix_before, clock_of(reader.header.data))
         self.figures = performance(self.rows, float(marks[0]["nav"] - marks[0]["nav_change"]))
         self.parts = {name: sum(float(mark["parts"][name]) for mark in marks) for name in PARTS}
         self.realised_vs_implied = sum(mark["gamma_rent"] for mark in marks)

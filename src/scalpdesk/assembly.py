@@ -140,7 +140,7 @@ def build_engine(
 ) -> TradingEngine:
     """Put an engine together; ``data`` is the ``data`` of the run's journal header."""
     from scalpdesk.portfolio.option_pricer import ContractPricer
-    from scalpdesk.volatility.variance_time import US_SESSIONS, clock_named
+    from scalpdesk.volatility.variance_time import clock_of
 
     _check_currency(config, instruments, str(data["underlying"]))
     pace = float(data["quote_seconds"])
@@ -159,7 +159,7 @@ def build_engine(
         by_parity=config.rates.forward == "parity",
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
-        clock=clock_named(data.get("variance_clock", US_SESSIONS.name)),
+        clock=clock_of(data),
         vol_half_life_seconds=config.marketdata.vol_half_life_seconds,
     )
     desk = Desk(
@@ -251,12 +251,13 @@ def forecasts(
     seed: int = 1,
 ) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
-    from scalpdesk.volatility.variance_time import CALENDAR
+    from scalpdesk.volatility.variance_time import clock_named
 
     number = tape.instruments.id_of(tape.underlying)
     if tape.name in COIN_MARKETS and settings.config.data.daily_history is None:
         return _coin_forecasts(tape, number, seed)
     events: list[Event] = []
+    a_year = clock_named(tape.variance_clock).days_per_year
     for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True):
         history = None
         if tape.name != EMBEDDED or settings.config.data.daily_history is not None:
@@ -275,7 +276,6 @@ def forecasts(
                 bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS, symbol)
             else:
                 bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
-            a_year = 365 if tape.variance_clock == CALENDAR.name else 252
             events.append(forecast_event(number, bars, session.open_ns, periods_per_year=a_year))
     return tuple(events)
 

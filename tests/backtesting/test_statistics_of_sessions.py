@@ -1,7 +1,8 @@
 """What a run earned by session and period, from marks whose sums are known."""
 
 import math
-from datetime import UTC, date, datetime
+import statistics
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +18,9 @@ from scalpdesk.backtesting.session_tables import (
     session_rows,
     straddle_rows,
 )
-from scalpdesk.instruments.sessions import session_on
-from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk.core.units import DAYS_PER_YEAR
+from scalpdesk.instruments.sessions import coin_session, session_on
+from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
 
 SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
 VIX = {SESSIONS[0]: 12.99, SESSIONS[1]: 13.0, SESSIONS[2]: 21.9, SESSIONS[3]: 37.3}
@@ -44,7 +46,7 @@ MARKS = [
 
 
 def rows() -> list[dict[str, Any]]:
-    return session_rows(MARKS, SESSIONS, VIX.get)
+    return session_rows(MARKS, SESSIONS, VIX.get, US_SESSIONS)
 
 
 def test_sessions_carry_every_cent_once() -> None:
@@ -59,7 +61,7 @@ def test_sessions_carry_every_cent_once() -> None:
 
 def test_a_coin_desks_net_delta_keeps_its_digits() -> None:
     marks = [mark(datetime(2018, 2, 1, 15, tzinfo=UTC), "0", -0.00213456)]
-    assert session_rows(marks, SESSIONS, VIX.get, 8)[0]["largest_net_delta_shares"] == 0.00213456
+    assert session_rows(marks, SESSIONS, VIX.get, US_SESSIONS, 8)[0]["largest_net_delta_shares"] == 0.00213456
 
 
 def test_groups_by_period_and_by_the_vix_of_the_day_before() -> None:
@@ -92,7 +94,81 @@ def test_performance_of_the_sessions() -> None:
 
 def test_few_sessions_give_no_ratio() -> None:
     assert "sharpe" not in performance(rows()[:4], 1_000.0)
-    assert "sharpe" not in performance(session_rows([], SESSIONS, VIX.get), 1_000.0)
+    assert "sharpe" not in performance(session_rows([], SESSIONS, VIX.get, US_SESSIONS), 1_000.0)
+
+
+def coin_rows() -> list[dict[str, Any]]:
+    """A week of account from 08:00 UTC: amounts on both sides of each New York midnight and at each close."""
+    days = [date(2025, 3, 5) + timedelta(days=n) for n in range(7)]
+    marks = [mark(datetime(2025, 3, 5, 8, tzinfo=UTC), "0.00000500")]  # the first opening
+    for n in range(7):
+        for hour, change in ((1, "-0.00100000"), (20, "0.00030000"), (22, "-0.00005000"), (24, "0.00001000")):
+            at = datetime(2025, 3, 5 + n, 8, tzinfo=UTC) + timedelta(hours=hour)
+            marks.append(mark(at, f"{Decimal(change) * (n + 1):f}"))
+    return session_rows(marks, days, VIX.get, CALENDAR, 8)
+
+
+def test_a_market_that_never_closes_has_a_session_for_each_day_of_account() -> None:
+    found = coin_rows()
+    assert [row["session"] for row in found] == [f"2025-03-{day:02d}" for day in range(5, 12)]
+    # 1 h, 20 h (00:00 in New York), 22 h and 24 h after 08:00 UTC: -0.00074 a day, times its number
+    assert [row["pnl"] for row in found] == [
+        f"{Decimal('-0.00074') * n + (Decimal('0.000005') if n == 1 else 0):.8f}" for n in range(1, 8)
+    ]
+    # of the US the same instants belong to New York's dates, of which there are eight
+    stamps = [
+        coin_session(date(2025, 3, 5 + n)).open_ns + hour * 3_600 * 10**9
+        for n in range(7)
+        for hour in (1, 22)
+    ]
+    marks = [{"ts_ns": at, "nav_change": "1", "parts": {}, "net_delta_shares": 0.0} for at in stamps]
+    assert len(session_rows(marks, [], VIX.get, US_SESSIONS)) == 8
+    assert len(session_rows(marks, [], VIX.get, CALENDAR)) == 7
+
+
+def test_ratios_of_a_market_that_never_closes_are_of_365_days() -> None:
+    found = coin_rows()
+    pnl = [float(row["pnl"]) for row in found]
+    facts, by_sessions = performance(found, 2.0, DAYS_PER_YEAR), performance(found, 2.0)
+    mean, root = statistics.mean(pnl), math.sqrt(365.0)
+    assert facts["sharpe"] == pytest.approx(mean / statistics.stdev(pnl) * root)
+    downside = math.sqrt(statistics.mean(min(amount, 0.0) ** 2 for amount in pnl))
+    assert facts["sortino"] == pytest.approx(mean / downside * root)
+    for end, other in zip(facts["sharpe_interval"], by_sessions["sharpe_interval"], strict=True):
+        assert end == pytest.approx(other * math.sqrt(365.0 / 252.0))
+
+
+@pytest.mark.parametrize("clock", [CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS])
+def test_what_was_realised_counts_by_the_runs_clock_and_while_options_were_held(clock: VarianceClock) -> None:
+    session = session_on(date(2018, 2, 5))
+    stamps = [session.open_ns + n * 600 * 10**9 for n in range(40)]
+    moves = [1.0, *(1.05 if n % 2 else 1.0 / 1.05 for n in range(9)), *(1.0 + 0.001 * n for n in range(30))]
+    spots = np.cumprod(moves) * 100.0
+    marks = [
+        {"ts_ns": ts, "nav_change": "0", "spot": spot, "parts": {}}
+        for ts, spot in zip(stamps, spots, strict=True)
+    ]
+    option = {"symbol": "C", "quantity": Decimal(1), "price": Decimal(2), "purpose": "open", "busted": False}
+    # bought after the wild hour and a half, sold before the last two moves
+    fills = [
+        {**option, "ts_recv_ns": stamps[10], "side": "buy"},
+        {**option, "ts_recv_ns": stamps[37], "side": "sell"},
+    ]
+    (row,) = straddle_rows(fills, marks, [], {"C": (session.close_ns + 1, 100)}, clock)
+    years = (stamps[37] - stamps[10]) / 365 / 86_400e9
+    if clock is EMBEDDED_SESSIONS:  # from 11:10 to 15:40, of 360 sessions a year
+        years = (sum((0.143818 * 5 / 6, 0.118703, 0.108861, 0.108999)) + 0.162572 * 2 / 3) / 360
+    elif clock is US_SESSIONS:
+        years = (sum((0.130 * 5 / 6, 0.089, 0.094, 0.148)) + 0.197 * 2 / 3) / US_YEAR
+    expected = math.sqrt(sum(math.log(move) ** 2 for move in moves[11:38]) / years)
+    assert row["realised_vol"] == pytest.approx(expected)
+    path = realised_path(marks, clock)
+    in_half_an_hour = math.sqrt(sum(math.log(move) ** 2 for move in moves[37:40]))
+    assert path[39] == pytest.approx(in_half_an_hour / math.sqrt(clock.years(stamps[36], stamps[39])))
+
+
+US_YEAR = 252 + 197 * 0.46 + 46 * 0.65 + 9 * 0.76 + 8 * 0.80
+"""Variances of a regular session in a year of the US clock."""
 
 
 def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -> None:
@@ -113,7 +189,7 @@ def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -
         {"ts_ns": stamps[0], "kind": "entry", "taken": True, "facts": {"implied_vol": 0.12, "edge_usd": 7.5}},
         {"ts_ns": stamps[5], "kind": "entry", "taken": False, "facts": {"implied_vol": 0.15}},
     ]
-    (row,) = straddle_rows(fills, marks, decisions, {"C": (session.close_ns + 1, 100)})
+    (row,) = straddle_rows(fills, marks, decisions, {"C": (session.close_ns + 1, 100)}, US_SESSIONS)
     assert row["implied_vol"] == 0.12
     # 39 moves of a tenth of a percent over the session's share of a year
     years = US_SESSIONS.years(session.open_ns, session.close_ns)
@@ -126,7 +202,8 @@ def test_the_edge_of_two_straddles_is_twice_that_of_one() -> None:
     bought = {"symbol": "C", "quantity": Decimal(2), "price": Decimal(2), "purpose": "open", "busted": False}
     facts = {"implied_vol": 0.12, "edge_usd": 7.5, "edge_stderr_usd": 3.0}
     decisions = [{"ts_ns": 0, "kind": "entry", "taken": True, "facts": facts}]
-    (row,) = straddle_rows([{**bought, "ts_recv_ns": 0, "side": "buy"}], [], decisions, {"C": (1, 100)})
+    fills = [{**bought, "ts_recv_ns": 0, "side": "buy"}]
+    (row,) = straddle_rows(fills, [], decisions, {"C": (1, 100)}, US_SESSIONS)
     assert (row["edge_usd"], row["edge_stderr_usd"]) == (15.0, 6.0)
 
 
@@ -176,7 +253,7 @@ def test_the_realised_path_looks_back_half_an_hour_and_over_no_night() -> None:
     spots = [100.0 * (1.0 + 0.001 * (n % 2)) for n in range(61)]
     spots += [120.0 * (1.0 + 0.002 * (n % 2)) for n in range(61)]  # gapped, and twice as wild
     marks = [{"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in zip(stamps, spots, strict=True)]
-    path = realised_path(marks)
+    path = realised_path(marks, US_SESSIONS)
     assert path[:15] == [None] * 15
     assert path[61:76] == [None] * 15
     for at, step in ((60, 1.001), (121, 1.002)):

@@ -1,5 +1,7 @@
 import json
+import math
 import sys
+from datetime import date
 from io import StringIO
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from scalpdesk.cli.summary_view import (
     show_summary,
 )
 from scalpdesk.config.settings import load_settings
+from scalpdesk.instruments.sessions import session_on
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
 
 RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
 
@@ -122,6 +126,34 @@ def test_net_delta_is_shown_in_what_the_desk_hedges_with(underlying, deltas, sho
     )
     low, unit = shown.partition(" ")[0], shown.rpartition(" ")[2]
     assert f"largest net delta {low} {unit}" in " ".join(out.file.getvalue().split())
+
+
+def test_the_realised_volatility_shown_is_by_the_runs_clock():
+    moves = [*[1.0, 1.002] * 15, 1.0]
+    marks = [
+        {
+            "ts_ns": session_on(date(2018, 2, 5)).open_ns + place * 60 * 10**9,
+            "nav": 1.0,
+            "spot": 100.0 * move,
+            "net_delta_shares": 0.0,
+            "implied_vol": 0.5,
+        }
+        for place, move in enumerate(moves)
+    ]
+    shown = {}
+    for name in (CALENDAR.name, EMBEDDED_SESSIONS.name):
+        out = Console(file=StringIO(), width=100)
+        found = summary(2, "1.00")
+        found["data"]["variance_clock"] = name
+        show_stored_summary(out, found, marks)
+        (line,) = [line for line in out.file.getvalue().splitlines() if line.startswith("RV ")]
+        shown[name] = float(line.split()[-2])
+    minute = math.log(1.002) ** 2
+    assert shown[CALENDAR.name] == pytest.approx(100 * math.sqrt(minute * 365 * 1_440), abs=0.06)
+    # the first half hour has 0.151089 of a session's variance, and a year 360 of those
+    assert shown[EMBEDDED_SESSIONS.name] == pytest.approx(
+        100 * math.sqrt(minute * 30 / 0.151089 * 360), abs=0.06
+    )
 
 
 def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):

@@ -11,7 +11,6 @@ from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.coin_data import (
     Downloaded,
-    account_day,
     add_rows,
     finish,
     import_coin_table,
@@ -24,7 +23,7 @@ from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import connect
 from scalpdesk.datasets.verify import option_rows, parity_findings
-from scalpdesk.instruments.sessions import coin_session
+from scalpdesk.instruments.sessions import account_day, coin_session
 from scalpdesk.marketdata.chain_surface import chain_quotes_at
 
 DAY = date(2025, 3, 5)

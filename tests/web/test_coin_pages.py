@@ -2,16 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, mean, stdev
 
 import pytest
 
 from scalpdesk.alerts.rules import status_text
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.cli import history
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
@@ -207,3 +210,21 @@ def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison
     assert f"{Decimal(total):+.8f}" in capsys.readouterr().out
     assert main(["runs", *words]) == 0
     assert f"{Decimal(total):+.8f} BTC" in capsys.readouterr().out
+
+
+def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, monkeypatch):
+    words = ["report", coin.run_dir.name, "--json", f"--set=desk.runs_dir={coin.run_dir.parent}"]
+    stored = history.read_stored(coin.run_dir)
+    (straddle,), (session,) = stored.straddles, stored.sessions
+    assert session["session"] == DAY.isoformat()
+    looks = [(mark["ts_ns"], mark["spot"]) for mark in stored.marks if mark["ts_ns"] >= straddle["opened_ns"]]
+    squares = sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(looks))
+    years = (looks[-1][0] - looks[0][0]) / (365 * 86_400e9)
+    assert straddle["realised_vol"] == pytest.approx(math.sqrt(squares / years))
+    pnl = [-0.00662898, -0.00649052, 0.0, 0.0, 0.0, 0.0, 0.0]
+    rows = [session | {"session": f"2025-03-{5 + n:02d}", "pnl": f"{each:.8f}"} for n, each in enumerate(pnl)]
+    monkeypatch.setattr(history, "read_stored", lambda _folder: replace(stored, sessions=rows))
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["performance"]
+    assert found["sharpe"] == pytest.approx(mean(pnl) / stdev(pnl) * math.sqrt(365))
+    assert found["sharpe"] == pytest.approx(-11.1859, abs=1e-4)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from datetime import date
 from decimal import Decimal
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.session_tables import straddle_rows
+from scalpdesk.backtesting.session_tables import realised_path, straddle_rows
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.store import connect, write_rows
 from scalpdesk.notebook import backtest
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS, US_SESSIONS
 
 DAY = date(2017, 7, 3)
 
@@ -52,7 +54,7 @@ def test_each_time_options_are_held_is_a_row_and_the_rows_are_the_run():
         {"ts_ns": 19, "reasons": ["clock: 15:45"], **taken},
         {"ts_ns": 45, "reasons": ["late"], **taken},
     ]
-    first, second, third = straddle_rows(fills, marks, decisions, options)
+    first, second, third = straddle_rows(fills, marks, decisions, options, US_SESSIONS)
     assert (first["opened_ns"], first["closed_ns"]) == (10, 21)
     assert first["legs"] == {"C": "2", "P": "2"}
     assert (first["paid"], first["received"]) == (Decimal(500), Decimal(500))
@@ -150,6 +152,9 @@ def test_a_run_in_a_notebook_shows_its_summary_and_draws(result):
     implied, realised = (line.get_ydata() for line in vols.lines)
     assert np.nanmax(implied) == pytest.approx(100.0 * frame["implied_vol"].max())
     assert 1.0 < np.nanmin(realised) < np.nanmax(realised) < 40.0
+    looks = [{"ts_ns": at.value, "spot": spot} for at, spot in frame["spot"].items()]
+    known = [math.nan if vol is None else 100.0 * vol for vol in realised_path(looks, EMBEDDED_SESSIONS)]
+    assert realised == pytest.approx(np.array(known), nan_ok=True)
 
 
 def test_a_stored_run_is_drawn_into_a_file_and_shown_in_the_terminal(tmp_path, monkeypatch, capsys):

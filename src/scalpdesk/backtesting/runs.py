@@ -55,6 +55,7 @@ from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
 from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.volatility.variance_time import clock_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ class RunResult:
             (decay, "vega_usd_per_point", "vega"),
         ):
             panel.plot(frame.index, frame[name], linewidth=1, label=label)
-        realised = realised_path([{"ts_ns": mark.ts_ns, "spot": mark.spot} for mark in self.marks])
+        looks = [{"ts_ns": mark.ts_ns, "spot": mark.spot} for mark in self.marks]
+        realised = realised_path(looks, clock_of(self.summary["data"]))
         percent = [None if vol is None else 100.0 * vol for vol in realised]
         implied = 100.0 * frame["implied_vol"].where(frame["implied_vol"] > 0.0)
         vols.plot(frame.index, implied, linewidth=1, label="implied, % a year")

@@ -1,10 +1,12 @@
 """Tables of a run: what it earned by session, straddle and period, its exposure, and the entry gate's record.
 
-Sessions are read from the marks of a run. A mark belongs to the New York date of its instant; what a night
-moved belongs to the session after it. A session without a position is a day of zero.
+Sessions are read from the marks of a run. A mark belongs to the New York date of its instant, or to its day
+of account in a market that never closes; what a night moved belongs to the session after it. A session
+without a position is a day of zero.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
@@ -23,8 +25,8 @@ from scalpdesk.backtesting.statistics import (
     sortino_ratio,
     trade_figures,
 )
-from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
 """Edges in points between calm and stress; the last bucket is open."""
@@ -38,6 +40,7 @@ def session_rows(
     marks: Iterable[MarkRow],
     sessions: Sequence[date],
     vix_before: Callable[[date], float | None],
+    clock: VarianceClock,
     decimals: int = 2,
 ) -> list[dict[str, Any]]:
     """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
@@ -52,6 +55,8 @@ def session_rows(
         Every session of the run, so that days without a mark count too.
     vix_before
         Last close of the VIX that was known on a day, in points.
+    clock
+        Of the run: it says whether its market ever closes.
     decimals
         Of the amounts and the net delta.
     """
@@ -59,7 +64,9 @@ def session_rows(
     parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     largest: dict[date, float] = defaultdict(float)
     for mark in marks:
-        day = to_new_york(mark["ts_ns"]).date()
+        day = clock.session_day(mark["ts_ns"])
+        if sessions:  # the instant of the first opening is also the end of the day of account before it
+            day = max(day, sessions[0])
         pnl[day] = pnl.get(day, Decimal(0)) + Decimal(mark["nav_change"])
         for name, amount in mark["parts"].items():
             parts[day][name] += Decimal(amount)
@@ -81,12 +88,13 @@ def straddle_rows(
     marks: Sequence[MarkRow],
     decisions: Iterable[Mapping[str, Any]],
     options: Mapping[str, tuple[int, int]],
+    clock: VarianceClock,
 ) -> list[dict[str, Any]]:
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
 
     A row's P&L reaches to the opening of the next, so that all rows together are the run. ``implied_vol`` is
     what was paid, as the entry's decision has it; ``realised_vol`` what the underlying moved while it was
-    held, by its marks and per year of the sessions' variance clock, on which a night is less than a day.
+    held, by its marks and per year of the run's variance clock, as the P&L explain has it.
     ``costs`` are spread, fees and slippage. ``edge_usd`` is what the entry's gate promised for all of it,
     with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as it saw them.
 
@@ -96,6 +104,8 @@ def straddle_rows(
         Of the run, in order.
     options
         By symbol: when the contract expires (UTC nanoseconds), and its multiplier.
+    clock
+        Of the run.
     """
     held: dict[str, Decimal] = {}
     rows: list[dict[str, Any]] = []
@@ -131,6 +141,7 @@ def straddle_rows(
     decisions = list(decisions)
     entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
+    stamps = [mark["ts_ns"] for mark in marks]
     for row, following in zip_longest(rows, rows[1:]):
         end_ns = following["opened_ns"] if following else last_ns
         until_ns = row["closed_ns"] or end_ns
@@ -138,7 +149,7 @@ def straddle_rows(
         row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
         row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
         start_ns = row["opened_ns"] if row["number"] > 1 else -1
-        mine = [mark for mark in marks if start_ns < mark["ts_ns"] <= end_ns]
+        mine = marks[bisect_right(stamps, start_ns) : bisect_right(stamps, end_ns)]
         names = mine[0]["parts"] if mine else ()
         seen = [facts for ts_ns, facts in entries if ts_ns <= row["opened_ns"]]
         facts = seen[-1] if seen else {}
@@ -146,7 +157,8 @@ def straddle_rows(
         size = max(abs(Decimal(amount)) for amount in row["legs"].values())
         for name in ("edge_usd", "edge_stderr_usd"):
             row[name] = float(size) * facts[name] if name in facts else None
-        row["realised_vol"] = _realised_vol([mark for mark in mine if mark["ts_ns"] <= until_ns])
+        first, last = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
+        row["realised_vol"] = _realised_vol(marks[first:last], clock)
         row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
         row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
         row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
@@ -197,10 +209,10 @@ def _is_entry(decision: Mapping[str, Any]) -> bool:
     return bool(decision["kind"] == "entry" and decision["taken"] and "implied_vol" in decision["facts"])
 
 
-def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
+def _realised_vol(marks: Sequence[MarkRow], clock: VarianceClock) -> float | None:
     """Return the volatility of the marks' spots, a fraction a year; None where too little is known."""
     known = [(mark["ts_ns"], mark["spot"]) for mark in marks if (mark.get("spot") or 0.0) > 0.0]
-    years = US_SESSIONS.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
+    years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
     if not years > 0.0:
         return None
     return math.sqrt(
@@ -208,16 +220,20 @@ def _realised_vol(marks: Sequence[MarkRow]) -> float | None:
     )
 
 
-def realised_path(marks: Iterable[MarkRow], minutes: float = 30.0) -> list[float | None]:
+def realised_path(
+    marks: Iterable[MarkRow], clock: VarianceClock, minutes: float = 30.0
+) -> list[float | None]:
     """Return at each mark the volatility that the underlying realised over the time before it.
 
-    A fraction a year of the sessions' variance clock, from the marks' spots; None where a session, or what is
+    A fraction a year of the run's variance clock, from the marks' spots; None where a session, or what is
     known of it, is shorter than half of that time.
 
     Parameters
     ----------
     marks
         Of a run, in order: ``ts_ns`` and ``spot``.
+    clock
+        Of the run.
     minutes
         Length of the time looked back on.
     """
@@ -236,7 +252,7 @@ def realised_path(marks: Iterable[MarkRow], minutes: float = 30.0) -> list[float
         while moves and moves[0][0] < now_ns - span_ns:
             moves.popleft()
         enough = moves and now_ns - moves[0][0] >= span_ns // 2
-        years = US_SESSIONS.years(moves[0][0], moves[-1][1]) if enough else 0.0
+        years = clock.years(moves[0][0], moves[-1][1]) if enough else 0.0
         found.append(math.sqrt(sum(move for *_, move in moves) / years) if years > 0.0 else None)
     return found
 
@@ -334,11 +350,9 @@ def grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, 
     }
 
 
-def _annual_sharpe(sample: Floats) -> float:
-    return sharpe_ratio(sample, lags=0).annual_independent if sample.std() > 0 else np.nan
-
-
-def performance(rows: Sequence[Mapping[str, Any]], starting_nav: float) -> dict[str, Any]:
+def performance(
+    rows: Sequence[Mapping[str, Any]], starting_nav: float, days_per_year: float = SESSIONS_PER_YEAR
+) -> dict[str, Any]:
     """Return the statistics of sessions: ratios with their 95 % intervals, drawdown, hit rate, exposure.
 
     Parameters
@@ -347,7 +361,14 @@ def performance(rows: Sequence[Mapping[str, Any]], starting_nav: float) -> dict[
         From `session_rows`.
     starting_nav
         Value of the book before the first session (USD), for the drawdown's fraction.
+    days_per_year
+        Sessions of a year, by which ratios are annualised: 365 where the market never closes.
     """
+
+    def annual_sharpe(sample: Floats) -> float:
+        ratio = sharpe_ratio(sample, days_per_year, lags=0) if sample.std() > 0 else None
+        return np.nan if ratio is None else ratio.annual_independent
+
     pnl = [float(row["pnl"]) for row in rows]
     figures = trade_figures(pnl)
     curve = list(accumulate(pnl, initial=starting_nav))
@@ -372,14 +393,14 @@ def performance(rows: Sequence[Mapping[str, Any]], starting_nav: float) -> dict[
     }
     if len(pnl) >= ENOUGH_SESSIONS and len(set(pnl)) > 1:
         mean = bootstrap_interval(pnl, np.mean)
-        interval = bootstrap_interval(pnl, _annual_sharpe)
-        ratio = sharpe_ratio(pnl)
+        interval = bootstrap_interval(pnl, annual_sharpe)
+        ratio = sharpe_ratio(pnl, days_per_year)
         facts |= {
             "mean_pnl_interval": [mean.low, mean.high],
             "mean_pnl_error": error_of_mean(pnl),
             "sharpe": ratio.annual_independent,
             "sharpe_for_correlated_days": ratio.annual,
             "sharpe_interval": [interval.low, interval.high],
-            "sortino": sortino_ratio(pnl),
+            "sortino": sortino_ratio(pnl, days_per_year),
         }
     return facts

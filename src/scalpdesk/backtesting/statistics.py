@@ -105,7 +105,7 @@ def _autocovariance(deviations: Floats, lag: int) -> float:
 
 
 def sharpe_ratio(
-    pnl: Amounts, periods: int = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
+    pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
 ) -> SharpeRatio:
     """Return the Sharpe ratio of amounts per period, annual for correlated ones too (Lo 2002).
 
@@ -149,7 +149,7 @@ def sharpe_ratio(
     )
 
 
-def sortino_ratio(pnl: Amounts, periods: int = SESSIONS_PER_YEAR) -> float | None:
+def sortino_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR) -> float | None:
     """Return the annual mean over the downside deviation from 0; None without a loss."""
     amounts = _amounts(pnl, 1, "Sortino ratio")
     downside = math.sqrt(float((np.minimum(amounts, 0.0) ** 2).mean()))

@@ -154,7 +154,8 @@ def run_summary(
         "run_id": header.run_id,
         "strategy": header.strategy,
         "venue": header.venue,
-        "data": {key: header.data.get(key) for key in DATA_KEYS if key != "others" or key in header.data},
+        "data": {key: header.data.get(key) for key in DATA_KEYS}
+        | {key: header.data[key] for key in DATA_KEYS_IF_NAMED if key in header.data},
         "events": events,
         "decisions": tally.decisions,
         "orders": tally.orders,
@@ -200,7 +201,8 @@ def run_summary(
     return summary
 
 
-DATA_KEYS = ("name", "kind", "session", "underlying", "others", "open", "high", "low", "close", "notes")
+DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
+DATA_KEYS_IF_NAMED = ("others", "variance_clock")
 
 
 NEVER_ASKED = "no trade: the strategy never asked for one"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError
 from scalpdesk.core.units import money_decimals
+
+if TYPE_CHECKING:
+    from scalpdesk.volatility.variance_time import VarianceClock
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
@@ -144,7 +147,7 @@ def report(
     explained = hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
-    statistics = performance(rows, starting_nav) if rows else {}
+    statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
     if rows:
         statistics |= exposure(marks, stored.decisions, stored.straddles, stored.spans_ns)
     if as_json:
@@ -188,6 +191,8 @@ class StoredRun:
     straddles: list[dict[str, Any]]
     spans_ns: list[tuple[int, int]]
     """Open and close of each session, UTC nanoseconds."""
+    clock: "VarianceClock"
+    """The run's variance clock."""
 
     @property
     def currency(self) -> str:
@@ -214,12 +219,14 @@ def read_stored(run_dir: Path) -> StoredRun:
     from scalpdesk.journal.reader import JournalReader
     from scalpdesk.records.projection import project_journal
     from scalpdesk.records.store import load_run, load_tables, open_store, store_url
+    from scalpdesk.volatility.variance_time import clock_of
 
     with open_store(store_url(run_dir.parent)) as store:
         run_id = project_journal(run_dir, store)
         row = load_run(store, run_id).as_dict()
         tables = load_tables(store, run_id)
     header = JournalReader(run_dir).header
+    clock = clock_of(header.data)
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
@@ -238,10 +245,12 @@ def read_stored(run_dir: Path) -> StoredRun:
             tables["marks"],
             [session.day for session in header.sessions],
             vix_before,
+            clock,
             money_decimals(currency_of(row)),
         ),
-        straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options),
+        straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options, clock),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
+        clock=clock,
     )
 
 

@@ -122,7 +122,7 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
         nav = f"\nNAV  {area_chart(series['nav'])[0]}" if any(pnl.values()) else ""
         out.print(f"spot {area_chart(spots)[0]}{nav}")
     if any(series["implied_vol"]):
-        _show_held(out, series, data["underlying"])
+        _show_held(out, series, data)
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
@@ -131,17 +131,19 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     )
 
 
-def _show_held(out: "Console", series: Mapping[str, "array[Any]"], underlying: str) -> None:
+def _show_held(out: "Console", series: Mapping[str, "array[Any]"], data: Mapping[str, Any]) -> None:
     """Show net delta, implied volatility and that realised by the half hours, while options were held."""
     from scalpdesk.backtesting.session_tables import realised_path
+    from scalpdesk.volatility.variance_time import clock_of
 
     held = [place for place, vol in enumerate(series["implied_vol"]) if vol]
     looks = zip(series["ts_ns"], series["spot"], strict=True)
-    realised = realised_path({"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in looks)
+    realised = realised_path(({"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in looks), clock_of(data))
     deltas = [series["net_delta_shares"][place] for place in held]
     vols = [100.0 * series["implied_vol"][place] for place in held]
     came = [100.0 * vol for place in held if (vol := realised[place]) is not None]
-    shown = (("Δ   ", deltas, delta_unit(underlying)), ("IV  ", vols, ("%", 1)), ("RV  ", came, ("%", 1)))
+    unit_of_delta = delta_unit(data["underlying"])
+    shown = (("Δ   ", deltas, unit_of_delta), ("IV  ", vols, ("%", 1)), ("RV  ", came, ("%", 1)))
     for name, values, (unit, n) in shown:
         if len(values) > 1:
             low, high = min(values), max(values)

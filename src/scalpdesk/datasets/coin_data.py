@@ -35,7 +35,7 @@ from scalpdesk.datasets.store import (
 )
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual
-from scalpdesk.instruments.sessions import Session, coin_session, from_ns
+from scalpdesk.instruments.sessions import Session, account_day, coin_session, from_ns
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import FundingRate, MarketTape, QuoteColumns
 from scalpdesk.volatility.realised import realized_vol
@@ -48,15 +48,6 @@ SAMPLE_NS = 5 * MINUTE_NS
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
 """Days that a trailing realised volatility is taken over."""
-
-
-def account_day(ts_ns: int) -> date:
-    """Return the day of account that an instant belongs to: an end at 08:00 UTC belongs to the day it ends.
-
-    >>> account_day(coin_session(date(2025, 3, 5)).open_ns)
-    datetime.date(2025, 3, 4)
-    """
-    return from_ns(ts_ns - 1 - coin_session(date(1970, 1, 1)).open_ns).date()
 
 
 # rows ---------------------------------------------------------------------------------------------------

@@ -132,6 +132,15 @@ def coin_session(day: date) -> Session:
     return Session(day, to_ns(opens), to_ns(closes))
 
 
+def account_day(ts_ns: int) -> date:
+    """Return the day of account that an instant belongs to: an end at 08:00 UTC belongs to the day it ends.
+
+    >>> account_day(coin_session(date(2025, 3, 5)).open_ns)
+    datetime.date(2025, 3, 4)
+    """
+    return from_ns(ts_ns - 1 - coin_session(date(1970, 1, 1)).open_ns).date()
+
+
 def whole_session(session: Session) -> Session:
     """Return the exchange's full session for one that a desk joined late (same close, later open).
 

@@ -29,21 +29,31 @@ after it, 0.22 more in the second, less before it; 0.80 more in all, split here 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import DAY_NS, HOUR_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR
+from scalpdesk.core.units import (
+    DAY_NS,
+    DAYS_PER_YEAR,
+    HOUR_NS,
+    NANOS_PER_SECOND,
+    SECONDS_PER_YEAR,
+    SESSIONS_PER_YEAR,
+)
 from scalpdesk.instruments.events import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
 from scalpdesk.instruments.sessions import (
     Session,
+    account_day,
     from_ns,
     new_york_ns,
     sessions_between,
+    to_new_york,
 )
 
 FIRST_YEAR, LAST_YEAR = 1996, 2029
@@ -104,6 +114,18 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
     """Of the US session; None for the calendar clock."""
     announcements_ns: tuple[int, ...] = ()
     """Scheduled announcements, UTC nanoseconds; each adds ``weights.announcement``."""
+
+    @property
+    def days_per_year(self) -> float:
+        """Trading days of a year: 365 where the market never closes, which counts by the calendar clock."""
+        return DAYS_PER_YEAR if self.weights is None else SESSIONS_PER_YEAR
+
+    def session_day(self, ts_ns: int) -> date:
+        """Return the day of the session that an instant (UTC nanoseconds) belongs to.
+
+        The New York date, or the day of account of a market that never closes.
+        """
+        return account_day(ts_ns) if self.weights is None else to_new_york(ts_ns).date()
 
     def years(self, start_ns: int, end_ns: int) -> float:
         """Years of variance from one instant to another; negative when the second is the earlier.
@@ -274,6 +296,11 @@ def clock_named(name: str) -> VarianceClock:
             "unknown variance clock", where="clock", value=name, fix=f"use {' or '.join(CLOCKS)}"
         )
     return CLOCKS[name]
+
+
+def clock_of(data: Mapping[str, Any]) -> VarianceClock:
+    """Return the clock of a run by the ``data`` of its header or summary; US sessions where it names none."""
+    return clock_named(data.get("variance_clock", US_SESSIONS.name))
 
 
 def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int, end_ns: int) -> float:
