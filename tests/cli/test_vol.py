@@ -1,17 +1,23 @@
 import contextlib
 import io
 import json
+import math
 import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
+from scalpdesk.cli import vol
 from scalpdesk.cli.main import main
 from scalpdesk.datasets.daily_history import find_history, packaged_history
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 REPORT = ["vol", "spy", "--session", "2018-02-05"]
 
@@ -86,8 +92,50 @@ def test_what_the_session_itself_realised_stands_apart(document):
         assert came[name] == pytest.approx(0.396, rel=0.2)
 
 
+def test_a_coin_is_reported_by_years_of_365_days(capsys, somewhere_else):
+    history = csv_of(somewhere_else / "coin.csv")
+    words = ["--data", "embedded-btc", "--session", "2025-03-05", "--history", str(history), "--keep"]
+    assert main(["vol", "BTC-PERPETUAL", *words, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    closes = np.loadtxt(history, delimiter=",", skiprows=1, usecols=4)
+    moves = np.diff(np.log(closes))
+    realised = {row["estimator"]: row["vol"] for row in made["realised"]}
+    assert realised["close_to_close"] == pytest.approx(np.std(moves[-20:], ddof=1) * math.sqrt(365))
+    variance = np.mean(moves[:20] ** 2)
+    for move in moves[20:]:
+        variance = 0.94 * variance + 0.06 * move**2
+    forecasts = {row["model"]: row["vol"] for row in made["forecasts"]}
+    assert forecasts["ewma"] == pytest.approx(math.sqrt(365 * variance))
+    kept = [json.loads(line) for line in Path("runs/forecasts.jsonl").read_text("ascii").splitlines()]
+    assert {row["periods_per_year"] for row in kept} == {365.0}
+    # the day of account in 288 steps of five minutes, 365 of them a year
+    tape = reconstruct_coin(date(2025, 3, 5), date(2025, 3, 5))
+    quotes, session = tape.quotes.whole(), tape.sessions[0]
+    mine = quotes.instrument_id == tape.instruments.id_of("BTC-PERPETUAL")
+    at, mids = quotes.ts_ns[mine], 0.5 * (quotes.bid + quotes.ask)[mine]
+    prices = [mids[at <= session.open_ns + n * 300 * 10**9][-1:] for n in range(289)]
+    prices[0] = prices[0] if len(prices[0]) else mids[:1]
+    squares = np.diff(np.log(np.concatenate(prices))) ** 2
+    assert made["session_itself"]["five_minutes"] == pytest.approx(math.sqrt(365 * squares.sum()))
+    axes = MagicMock()
+    vol._draw_past(axes, made, find_history(somewhere_else, "embedded-btc", "BTC-PERPETUAL", str(history)))
+    (drawn,) = (
+        call.args[1] for call in axes.plot.call_args_list if call.kwargs["label"].startswith("close to close")
+    )
+    assert drawn[-1] == pytest.approx(100 * realised["close_to_close"])
+
+
+def test_implied_volatility_is_converted_to_the_markets_own_clock(document):
+    implied = document["implied"]
+    session = session_on(date(2018, 2, 5))
+    start, end = session.open_ns + 300 * 10**9, session.open_ns + 300 * 10**9 + 30 * 86_400 * 10**9
+    years = EMBEDDED_SESSIONS.years(start, end)
+    assert implied["days"] == pytest.approx(30.0)
+    assert implied["vol_by_session_clock"] == pytest.approx(implied["vol"] * math.sqrt(30 / 365 / years))
+    assert document["days_per_year"] == 252
+
+
 def test_without_daily_bars_the_report_says_what_is_missing(capsys, monkeypatch):
-    from scalpdesk.cli import vol
     from scalpdesk.datasets.daily_history import NO_HISTORY
 
     monkeypatch.setattr(vol, "_history", lambda *_: NO_HISTORY)

@@ -209,14 +209,16 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
     Returns
     -------
     dict
-        Volatilities are fractions a year. What is not known is null, with a reason beside it.
+        Volatilities are fractions a year of ``days_per_year`` trading days, 365 where the market never
+        closes. What is not known is null, with a reason beside it.
     """
     from scalpdesk.volatility.forecast import DESK_DEFAULT
     from scalpdesk.volatility.realised import ESTIMATORS
     from scalpdesk.volatility.regime import regime_of, variance_premium
+    from scalpdesk.volatility.variance_time import clock_named
 
-    day = tape.sessions[0].day
-    forecasts = [_forecast(history, model, horizon) for model in REPORTED_MODELS]
+    day, a_year = tape.sessions[0].day, clock_named(tape.variance_clock).days_per_year
+    forecasts = [_forecast(history, model, horizon, a_year) for model in REPORTED_MODELS]
     expected = next(made["vol"] for made in forecasts if made["model"] == DESK_DEFAULT)
     implied = implied_at_the_money(tape)
     premium = None
@@ -233,9 +235,10 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
             "first": str(history.days[0]) if history.days else None,
             "last": str(history.days[-1]) if history.days else None,
         },
+        "days_per_year": a_year,
         "window": window,
         "horizon_days": horizon,
-        "realised": [_realised(history, estimator, window) for estimator in ESTIMATORS],
+        "realised": [_realised(history, estimator, window, a_year) for estimator in ESTIMATORS],
         "forecasts": forecasts,
         "desk_default": DESK_DEFAULT,
         "implied": implied,
@@ -247,10 +250,10 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
     }
 
 
-def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, Any]:
+def _realised(history: DailyHistory, estimator: str, window: int, a_year: float) -> dict[str, Any]:
     from scalpdesk.volatility.realised import realized_vol
 
-    got = realized_vol(history.bars, estimator, window)
+    got = realized_vol(history.bars, estimator, window, a_year)
     return {
         "estimator": estimator,
         "vol": finite(got.vol),
@@ -259,10 +262,10 @@ def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, A
     }
 
 
-def _forecast(history: DailyHistory, model: str, horizon: int) -> dict[str, Any]:
+def _forecast(history: DailyHistory, model: str, horizon: int, a_year: float) -> dict[str, Any]:
     from scalpdesk.volatility.forecast import forecast_vol
 
-    got = forecast_vol(history.bars, model, horizon)
+    got = forecast_vol(history.bars, model, horizon, periods_per_year=a_year)
     return {
         "model": got.requested,
         "made_by": got.model,
@@ -285,7 +288,7 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     from scalpdesk.cli.chain import chain_document
     from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.volatility.variance_time import CALENDAR, US_SESSIONS, convert_vol
+    from scalpdesk.volatility.variance_time import CALENDAR, clock_named, convert_vol
 
     now_ns = tape.sessions[0].open_ns + 5 * MINUTE_NS
     ends = {
@@ -315,13 +318,14 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
     vol = math.sqrt(total / years)
     end_ns = now_ns + round(years * SECONDS_PER_YEAR) * NANOS_PER_SECOND
+    own = clock_named(tape.variance_clock)
     return {
         "vol": vol,
         "reason": None,
         "expiries": [expiry for _, _, expiry in points],
         "days": years * DAYS_PER_YEAR,
         "clock": CALENDAR.name,
-        "vol_by_session_clock": convert_vol(vol, CALENDAR, US_SESSIONS, now_ns, end_ns),
+        "vol_by_session_clock": convert_vol(vol, CALENDAR, own, now_ns, end_ns),
     }
 
 
@@ -329,13 +333,15 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     """Return what the session realised from open to close, from its mids: known only after it.
 
     ``five_minutes`` is the sum of squared 5-minute returns, ``bipower`` leaves jumps out, ``kernel`` reads
-    1-minute returns through the Parzen kernel. Fractions a year of 252 sessions, nights left out.
+    1-minute returns through the Parzen kernel. Fractions a year of as many sessions as the market has, 252 of
+    the US; nights left out.
     """
     import numpy as np
 
     from scalpdesk.volatility.realised import realized_vol
+    from scalpdesk.volatility.variance_time import clock_named
 
-    session = tape.sessions[0]
+    session, a_year = tape.sessions[0], clock_named(tape.variance_clock).days_per_year
     quotes = tape.quotes.whole()
     mine = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
     bids, asks, at = quotes.bid[mine], quotes.ask[mine], quotes.ts_ns[mine]
@@ -349,7 +355,7 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
         ends = np.arange(session.open_ns, session.close_ns + 1, step)
         # before the first quote of the session its mid stands in: a return of zero
         closes = mids[np.maximum(np.searchsorted(at, ends, side="right") - 1, 0)]
-        per_year = 252.0 * (len(ends) - 1)
+        per_year = a_year * (len(ends) - 1)
         for name in names:
             estimator = {"five_minutes": "close_to_close", "kernel": "realized_kernel"}.get(name, name)
             zero_mean = estimator == "close_to_close"
@@ -431,7 +437,7 @@ def _keep(document: dict[str, Any], path: Path) -> None:
     made = [
         KeptForecast(
             document["symbol"], date.fromisoformat(document["session"]), row["model"], row["horizon_days"],
-            row["vol"], row["low"], row["high"], row["confidence"],
+            row["vol"], row["low"], row["high"], row["confidence"], document["days_per_year"],
         )
         for row in document["forecasts"]
         if row["vol"] is not None and row["made_by"] == row["model"]
@@ -591,7 +597,7 @@ def _draw_past(axes: Any, document: dict[str, Any], history: DailyHistory) -> No
     days = history.days[-DAYS_SHOWN:]
     window = document["window"]
     for estimator in ("yang_zhang", "close_to_close"):
-        series = realized_vol(history.bars, estimator, window).series[-DAYS_SHOWN:]
+        series = realized_vol(history.bars, estimator, window, document["days_per_year"]).series[-DAYS_SHOWN:]
         axes.plot(days, 100.0 * series, label=f"{estimator.replace('_', ' ')}, {window} days")
     implied = document["implied"]["vol"]
     if implied is not None:
