@@ -9,8 +9,8 @@ from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import RateEvent
 from scalpdesk.core.units import years_between
-from scalpdesk.instruments.contract import Style
-from scalpdesk.instruments.deribit import deribit_option
+from scalpdesk.instruments.contract import Instruments, Style
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
@@ -409,6 +409,18 @@ def test_an_option_that_was_never_quoted_adds_nothing_and_is_no_share():
     market.quote(500.0, only={0})
     total = market.engine.position_greeks([Position(CALL, 100, D(1)), Position(0, 1, D(5))], NOON)
     assert (total.option_delta_shares, total.owned_shares) == (0.0, 5.0)
+
+
+def test_an_inverse_perpetual_counts_in_coin_at_its_mark():
+    instruments = Instruments([perpetual("BTC"), perpetual("ETH")])
+    state = MarketState(instruments)
+    state.apply_quote(quote(0, NOON, 59_990.0, 60_010.0))
+    engine = DeltaEngine(instruments, state, ContractPricer())
+    held = [Position(0, 1, D(-3_000), contract_usd=10), Position(1, 1, D(5), contract_usd=1)]
+    # 30,000 dollars sold at 60,000; of ether no price is known yet
+    assert engine.position_greeks(held, NOON).net_delta_shares == pytest.approx(-0.5)
+    state.apply_quote(quote(1, NOON, 2_499.0, 2_501.0))
+    assert engine.position_greeks(held, NOON).net_delta_shares == pytest.approx(-0.5 + 5 / 2_500)
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,20 @@ import math
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist, mean, stdev
 
 import pytest
+from rich.console import Console
 
 from scalpdesk.alerts.rules import status_text
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli import history
 from scalpdesk.cli.main import main
+from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
@@ -210,6 +213,28 @@ def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison
     assert f"{Decimal(total):+.8f}" in capsys.readouterr().out
     assert main(["runs", *words]) == 0
     assert f"{Decimal(total):+.8f} BTC" in capsys.readouterr().out
+
+
+def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
+    held, now_ns = coin.desk.positions.held(), coin.now_ns
+    options = [position for position in held if not position.contract_usd]
+    (swap,) = (position for position in held if position.contract_usd)
+    valuer = coin.desk.delta_engine.observer()
+    delta = sum(float(leg.quantity) * valuer.value(leg.instrument_id, now_ns).greeks.delta for leg in options)
+    coins = float(swap.quantity) * 10 / coin.desk.market.mark(swap.instrument_id)
+    assert abs(float(swap.quantity)) > 10.0
+    assert abs(delta + coins) < 1.0
+    out = Console(width=150, height=40, file=StringIO(), force_terminal=True, color_system=None)
+    view = LiveView(coin.header.sessions, "BTC-PERPETUAL", "reconstructed", out)
+    view.draw(coin.engine, "gamma-scalper", 0, None)
+    lines = out.render_lines(view._live.get_renderable(), out.options.update(height=None))
+    (line,) = (text for each in lines if "net delta" in (text := "".join(part.text for part in each)))
+    assert f"net delta  {delta + coins:+.4f} BTC" in line
+    assert coin.greeks().owned_shares == pytest.approx(coins)
+    # a second frame asks the observer of the first: what it has learnt of a volatility is kept
+    valued = view._valued
+    view.draw(coin.engine, "gamma-scalper", 0, None)
+    assert view._valued is valued
 
 
 def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, monkeypatch):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.portfolio.delta_engine import OptionValuer
 
 LABELS = {
     "delta": "delta (direction)",
@@ -408,6 +409,8 @@ class LiveView:
         self._footer = footer
         self._next_frame = 0.0
         self._history: list[tuple[float, float, float]] = []
+        self._valued: tuple[TradingEngine, OptionValuer] | None = None
+        """The engine shown, with the observer that values its positions from frame to frame."""
         self._live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
@@ -443,8 +446,10 @@ class LiveView:
         desk, now_ns = engine.desk, engine.now_ns
         attribution = desk.attribution
         decimals = -int(attribution.unit.as_tuple().exponent)
-        # an observer: whoever watches must not change what the desk decides
-        greeks = desk.delta_engine.observer().position_greeks(desk.positions.held(), now_ns)
+        if self._valued is None or self._valued[0] is not engine:
+            # an observer: whoever watches must not change what the desk decides
+            self._valued = engine, desk.delta_engine.observer()
+        greeks = self._valued[1].position_greeks(desk.positions.held(), now_ns)
         spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
         if spot is not None:
             self.remember(spot, nav, nav - float(desk.session_equity))

@@ -727,13 +727,20 @@ class DeltaEngine:
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
     ) -> PositionGreeks:
-        """Sum the Greeks of positions, per option contracts times multiplier, and the shares."""
+        """Sum the Greeks of positions, per option contracts times multiplier, and the shares.
+
+        An inverse contract counts in coin at its mark, and not at all before its first quote.
+        """
         total = GreekSum()
         for position in held:
             units = position.float_quantity * position.multiplier
             valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
+            instrument = self._instruments[position.instrument_id]
             if valuation is not None:
                 total.add(units, valuation.greeks)
-            elif not isinstance(self._instruments[position.instrument_id], OptionContract):
+            elif instrument.contract_usd:
+                mark = self._state.mark(position.instrument_id)
+                total.shares += units * instrument.contract_usd / mark if mark else 0.0
+            elif not isinstance(instrument, OptionContract):
                 total.shares += units
         return total.total()

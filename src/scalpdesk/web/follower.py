@@ -13,8 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.core.enums import Mode, SessionPhase
@@ -189,16 +187,7 @@ class RunFollower:
 
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
-        desk, coins, counted = self.desk, 0.0, []
-        for position in desk.positions.held():
-            dollars = desk.instruments[position.instrument_id].contract_usd
-            mark = desk.market.mark(position.instrument_id) if dollars else None
-            if not dollars:
-                counted.append(position)
-            elif mark:
-                coins += float(position.quantity) * dollars / mark
-        total = self._observer.position_greeks(counted, self.now_ns)
-        return structs.replace(total, owned_shares=total.owned_shares + coins) if coins else total
+        return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
 
     def advance(self, most_records: int = 8) -> int:
         """Take in what the journal holds beyond what was read; return how many records were new."""
