@@ -246,6 +246,21 @@ def coin_desk(held, *, cash="2", quoted=True, **limits):
     return desk.engine.desk
 
 
+def test_the_fee_of_a_delivery_is_in_the_trade_and_in_the_carry_once():
+    """A call bought at 0.1 ends at 55,556: what it pays is 2e-5 of a coin above its cost, its fee 0.00015."""
+    inner = coin_desk({1: (1, "0.1")})
+    trade, nav, payoff, fee = inner.view.begin_trade([1]), inner.attribution.nav, D("0.10002"), D("0.00015")
+    carry = inner.attribution.totals["carry"]
+    end = PositionChanged(1, 1, 1, ChangeCause.CASH_SETTLEMENT, D(-1), payoff, payoff - fee, "end")
+    inner.book_change(end)
+    inner.attribution.rebase(inner.view.now_ns)
+    mark = inner.attribution.mark(inner.view.now_ns)
+    assert inner.view.trade_pnl(trade) == D("0.00002") - fee
+    assert mark.nav - nav == D("0.00002") - fee
+    assert inner.attribution.totals["carry"] - carry == -fee
+    assert inner.gate.closed_trades.losses_in_a_row == 1  # before its fee it had won
+
+
 def told_margin(inner, fraction):
     now_ns = inner.view.now_ns
     inner.gate.venue_limits = AccountLimits(

@@ -14,7 +14,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, cash_flow
-from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -23,6 +23,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, net_asset_value
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.scalar import coin_greeks
+from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.volatility.variance_time import CALENDAR
 
 D = Decimal
@@ -61,6 +62,19 @@ def test_units_that_come_for_their_worth_in_coin_are_no_income():
     (position,) = book.held()
     assert abs(worth) == D(500) / 40_000
     assert close(position.income, D(0))
+
+
+def test_what_a_trade_has_earned_holds_the_fee_of_its_delivery():
+    """Five calls bought at 0.02 for 0.0015, delivered at 100,000: a tenth of a coin each less 0.00015."""
+    book = PositionManager(Instruments([SWAP, CALL]))
+    book.book(1, D(5), D("0.02"), "bought", fee=D("0.0015"))
+    cash = -D(5) * D("0.02") - D("0.0015")
+    for change in settle_option(CALL, 1, 0, D(5), D(100_000), 99, fees=DERIBIT_FEES):
+        book.change(change)
+        cash += change.cash_change
+    assert not book.held()
+    assert close(book.positions[1].profit(D("0.1")), cash)
+    assert cash == D("0.5") - D("0.1") - D("0.0015") - D("0.00075")
 
 
 @given(TRADES, st.integers(20_000, 90_000).map(D))

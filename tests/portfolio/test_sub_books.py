@@ -289,6 +289,20 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
 
 
+def test_the_fee_of_a_delivery_follows_the_holdings():
+    """Three calls bought at 10.00 pay 12.00 each, less 0.90 for all of them."""
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", CALL, 1)
+    books.book_change(change("cash_settlement", CALL, -3, "3599.10", "12"))
+    for name, fee in (("a", D("-0.6")), ("b", D("-0.3"))):
+        book = books.of(name)
+        units = fee / D("-0.3")
+        assert book.positions.positions[CALL].profit(D(12)) == 200 * units + fee
+        assert book.attribution.totals["carry"] == fee
+    assert books.of(UNASSIGNED).attribution.totals["carry"] == 0
+
+
 # starts, sizes and signs ----------------------------------------------------------------------------
 
 

@@ -18,7 +18,13 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import Account, Position, PositionManager, mark_decimal
+from scalpdesk.portfolio.positions import (
+    Account,
+    Position,
+    PositionManager,
+    mark_decimal,
+    settlement_charge,
+)
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.risk.gate import RiskGate
@@ -418,6 +424,9 @@ class Desk:
             self.attribution.note_carry(self.attribution.current_nav() - worth)
         elif event.cause in ENDED:
             self.attribution.note_delivery(event.instrument_id, event.price)
+            charge = settlement_charge(event, self.instruments[event.instrument_id].multiplier)
+            if charge:
+                self.attribution.note_carry(charge)
         elif event.cause in CARRY:
             self.attribution.note_carry(event.cash_change)
         elif event.cause is ChangeCause.TRANSFER:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.core.units import SATOSHI, ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
 
@@ -358,6 +358,16 @@ def apply_change(change: PositionChanged, target: Position, source: Position | N
         cost = source.cost * change.cost_fraction
         source.adjust(change.source_change, -cost)
         target.adjust(change.quantity_change, cost)
+
+
+def settlement_charge(change: PositionChanged, multiplier: int) -> Decimal:
+    """Return the cash that a settlement brought beyond its payoff, in currency: less than zero for a fee.
+
+    Zero where the payoff is not stated. Rounded to what a venue's ledger keeps.
+    """
+    if not change.price:
+        return ZERO
+    return to_cents(change.cash_change + change.quantity_change * change.price * multiplier, SATOSHI)
 
 
 class PositionManager:

@@ -25,6 +25,7 @@ from scalpdesk.portfolio.positions import (
     PositionManager,
     mark_decimal,
     net_asset_value,
+    settlement_charge,
 )
 
 UNASSIGNED = ""
@@ -290,6 +291,10 @@ class SubBooks:
                 book.attribution.note_carry(book.attribution.current_nav() - worth)
             elif event.cause in ENDED:
                 book.attribution.note_delivery(instrument_id, event.price)
+                part = msgspec.structs.replace(event, quantity_change=quantity, cash_change=cash)
+                charge = settlement_charge(part, self._instruments[instrument_id].multiplier)
+                if charge:
+                    book.attribution.note_carry(charge)
             elif event.cause in CARRY:
                 book.attribution.note_carry(cash)
             elif event.cause is ChangeCause.TRANSFER:

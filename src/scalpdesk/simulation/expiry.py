@@ -100,16 +100,13 @@ def settle_option(
         ]
     if contract.settlement is not Settlement.PHYSICAL:
         cash = round(held * contract.multiplier * intrinsic, PLACES)
-        paid = PositionChanged(
-            option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
-        )
-        fee = round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
-        if not fee:
-            return [paid]
-        charged = PositionChanged(
-            option_id, at_ns, known_ns, ChangeCause.FEE, ZERO, ZERO, -fee, f"{label}-fee"
-        )
-        return [paid, charged]
+        # in one change, as the venue's log has it: whoever counts what a trade came to does so when it ends
+        cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
+        return [
+            PositionChanged(
+                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
+            )
+        ]
     return delivery(contract, option_id, share_id, held, at_ns, known_ns)
 
 
