@@ -20,7 +20,7 @@ SAMPLE_SECONDS = 300
 
 
 class Nowcast(NamedTuple):
-    """Volatilities of one day, fractions a year of 252 sessions."""
+    """Volatilities of one day, fractions a year."""
 
     day_vol: float
     """Of the whole day: realised so far, and the rest as forecast."""
@@ -31,7 +31,12 @@ class Nowcast(NamedTuple):
 
 
 def nowcast(
-    forecast_vol: float, realized_variance: float, share_elapsed: float, *, reaction: float = REACTION
+    forecast_vol: float,
+    realized_variance: float,
+    share_elapsed: float,
+    *,
+    reaction: float = REACTION,
+    days_per_year: float = SESSIONS_PER_YEAR,
 ) -> Nowcast:
     """Return a day's volatility from a forecast and what the day has shown so far.
 
@@ -45,6 +50,8 @@ def nowcast(
         Share of the day's variance that they cover on the session's variance clock, 0 to 1.
     reaction
         Elapsed share at which half of the surprise is expected to go on.
+    days_per_year
+        Trading days of the forecast's year: 365 where the market never closes.
 
     Notes
     -----
@@ -57,8 +64,8 @@ def nowcast(
     >>> round(nowcast(0.157, 0.00024, 0.45).rest_vol, 6)
     0.276833
     """
-    a_day = forecast_vol**2 / SESSIONS_PER_YEAR
-    day_vol = math.sqrt(SESSIONS_PER_YEAR * (realized_variance + a_day * (1.0 - share_elapsed)))
+    a_day = forecast_vol**2 / days_per_year
+    day_vol = math.sqrt(days_per_year * (realized_variance + a_day * (1.0 - share_elapsed)))
     expected = a_day * share_elapsed
     if expected <= 0.0:
         return Nowcast(day_vol, 0.0, forecast_vol)
@@ -102,11 +109,13 @@ def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, ho
 class RealisedSoFar:
     """Sums a day's squared log returns over five minutes, the gap from the last price before it among them.
 
-    ``years`` gives the years of the variance clock between two instants.
+    ``years`` gives the years of the variance clock between two instants, ``days_per_year`` the trading days
+    of such a year: 365 where the market never closes.
     """
 
-    def __init__(self, years: Callable[[int, int], float]) -> None:
+    def __init__(self, years: Callable[[int, int], float], days_per_year: float = SESSIONS_PER_YEAR) -> None:
         self._years = years
+        self._days_per_year = days_per_year
         self._start_ns: int | None = None
         self._last_ns = 0
         self._last_price = math.nan
@@ -118,7 +127,7 @@ class RealisedSoFar:
         """Of a day's variance, as the clock has it, what the sum covers; 1 is close to close."""
         if self._start_ns is None:
             return 0.0
-        return SESSIONS_PER_YEAR * self._years(self._start_ns, self._last_ns)
+        return self._days_per_year * self._years(self._start_ns, self._last_ns)
 
     def open_session(self, last: tuple[int, float] | None, paid: float = 0.0) -> None:
         """Begin a day.
