@@ -98,7 +98,7 @@ def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, ho
     --------
     >>> now = nowcast(0.157, 0.00024, 0.45)
     >>> round(forecast_to_horizon(0.157, now, 0.55 / 252, 5 / 252), 4)
-    0.2113
+    0.2104
     """
     today = min(rest_years, horizon_years)
     multiple = (now.rest_vol / forecast_vol) ** 2
