@@ -103,7 +103,7 @@ class StraddleEdge:
 
     def learn(self, pairs: Sequence[StraddlePair], view: DeskView) -> None:
         """Note the expiries of the chain, and begin to keep what their smiles are measured with."""
-        self._realised = RealisedSoFar(view.delta_engine.variance_years)
+        self._realised = RealisedSoFar(view.delta_engine.variance_years, _days_a_year(view))
         seen: dict[tuple[str, int], InstrumentId] = {}
         for pair in pairs:
             contract = view.instruments[pair.call_id]
@@ -145,7 +145,8 @@ class StraddleEdge:
         vol = event.vol
         realised, session = self._realised, view.session
         if self._config.nowcast and realised is not None and session is not None and vol > 0.0:
-            now = nowcast(vol, realised.variance, min(realised.share, 1.0))
+            share = min(realised.share, 1.0)
+            now = nowcast(vol, realised.variance, share, days_per_year=_days_a_year(view))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
             vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view))
         if self._config.event_sessions and session is not None and vol > 0.0:
