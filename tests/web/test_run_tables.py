@@ -59,11 +59,11 @@ def test_each_time_options_are_held_is_a_row_and_the_rows_are_the_run():
     assert first["legs"] == {"C": "2", "P": "2"}
     assert (first["paid"], first["received"]) == (Decimal(500), Decimal(500))
     assert (first["hedges"], first["why"]) == (1, "clock: 15:45")
-    assert first["pnl"] == 31  # what came before it, and until the next one opens
+    assert first["pnl"] == 15  # what came before it, and until the next one opens
     assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (40, 50, {"D": "1"})  # it expired
-    assert second["pnl"] == 32
-    assert (third["closed_ns"], third["why"], third["pnl"]) == (None, None, 64)
-    assert third["parts"] == {"gamma": Decimal(64), "spread": Decimal(0)}
+    assert second["pnl"] == 16  # with what its own entry cost
+    assert (third["closed_ns"], third["why"], third["pnl"]) == (None, None, 96)
+    assert third["parts"] == {"gamma": Decimal(96), "spread": Decimal(0)}
 
 
 def test_rows_in_parquet_keep_their_types_and_what_is_unknown(tmp_path):

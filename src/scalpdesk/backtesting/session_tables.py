@@ -92,9 +92,9 @@ def straddle_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
 
-    A row's P&L reaches to the opening of the next, so that all rows together are the run. ``implied_vol`` is
-    what was paid, as the entry's decision has it; ``realised_vol`` what the underlying moved while it was
-    held, by its marks and per year of the run's variance clock, as the P&L explain has it.
+    A row's P&L reaches from its opening to the next one's, so that all rows together are the run.
+    ``implied_vol`` is what was paid, as the entry's decision has it; ``realised_vol`` what the underlying
+    moved while it was held, by its marks and per year of the run's variance clock, as the P&L explain has it.
     ``costs`` are spread, fees and slippage. ``edge_usd`` is what the entry's gate promised for all of it,
     with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as it saw them.
 
@@ -148,8 +148,9 @@ def straddle_rows(
         reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
         row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
         row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
-        start_ns = row["opened_ns"] if row["number"] > 1 else -1
-        mine = marks[bisect_right(stamps, start_ns) : bisect_right(stamps, end_ns)]
+        # the marks of an opening's instant hold what the entry cost: they are the new straddle's
+        first = bisect_left(stamps, row["opened_ns"]) if row["number"] > 1 else 0
+        mine = marks[first : bisect_left(stamps, end_ns) if following else None]
         names = mine[0]["parts"] if mine else ()
         seen = [facts for ts_ns, facts in entries if ts_ns <= row["opened_ns"]]
         facts = seen[-1] if seen else {}
