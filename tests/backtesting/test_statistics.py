@@ -8,19 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.backtesting.statistics import (
-    best_of_trials,
-    bootstrap_error_of_mean,
     bootstrap_interval,
     drawdown,
     error_of_mean,
     mean_block_length,
-    probabilistic_sharpe,
     quantile_interval,
     sharpe_ratio,
     sortino_ratio,
-    stationary_indices,
+    stationary_positions,
     trade_figures,
 )
+from scalpdesk_testing.field_formulas import best_of_trials, bootstrap_error_of_mean, probabilistic_sharpe
 
 PNL = [12.4, -8.1, -3.3, 25.0, -14.2, 3.1, -6.6, -2.0, 41.5, -9.9, -12.3, 7.7, 0.0, -5.1, 18.2, -20.4, 4.4]
 amounts = st.lists(st.floats(-1e4, 1e4).map(lambda x: round(x, 2)), min_size=2, max_size=60)
@@ -80,10 +78,11 @@ def test_error_of_the_mean_is_the_textbook_one_without_lags() -> None:
 
 
 def test_exact_bootstrap_error_is_met_by_sampling() -> None:
-    series, block, draws = np.asarray(PNL), 4.0, 40_000
-    generator = np.random.default_rng(7)
-    uniforms = generator.random((draws, 2 * len(series) - 1))
-    means = [series[stationary_indices(len(series), block, row)].mean() for row in uniforms[:4_000]]
+    series, block, draws = np.asarray(PNL), 4.0, 4_000
+    generator, number = np.random.default_rng(7), len(series)
+    starts = generator.integers(number, size=draws)
+    steps = ((generator.integers(number, size=draws), generator.random(draws)) for _ in range(number - 1))
+    means = series[stationary_positions(starts, steps, number, block)].mean(axis=1)
     exact = bootstrap_error_of_mean(PNL, block)
     assert np.std(means) == pytest.approx(exact, rel=0.04)  # standard error of a deviation: 1.1 %
     # blocks of one are the ordinary bootstrap

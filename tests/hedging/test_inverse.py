@@ -1,8 +1,8 @@
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.hedging.sizing import perpetual_target_usd, perpetual_trade_usd
-from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
+from scalpdesk.hedging.sizing import perpetual_trade_usd
+from scalpdesk_testing.field_formulas import expiry_payoff_coin, perpetual_pnl_coin, perpetual_target_usd
 
 
 @pytest.mark.parametrize(

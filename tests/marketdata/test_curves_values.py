@@ -1,7 +1,7 @@
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.marketdata.curves import interpolate_par_yields
+from scalpdesk_testing.field_formulas import interpolate_par_yields
 
 PAR = {30: 5.30, 60: 5.25, 90: 5.20}
 

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from scalpdesk.marketdata.vol_filter import VolFilter, quoted_vol
+from scalpdesk.marketdata.vol_filter import VolFilter
 from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk_testing.field_formulas import quoted_vol
 
 MINUTE = 1.0 / 252 / 390
 

@@ -12,10 +12,10 @@ from scalpdesk.pricing.smile_level import (
     horizon_level,
     level_of,
     shifted_smile,
-    swap_variance_of_quotes,
     swap_vol,
 )
 from scalpdesk.pricing.svi import SviSmile
+from scalpdesk_testing.field_formulas import swap_variance_of_quotes
 
 YEARS = 28.7 / 252
 AT_MONEY = 0.1541

@@ -19,11 +19,10 @@ from scalpdesk.simulation.margin import (
     RegulationT,
     buying_power,
     cash_requirement,
-    day_trade_rule,
     least_options_level,
-    requirement,
     uncovered_risk,
 )
+from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 
 D = Decimal
 SHARE = Equity("XYZ")

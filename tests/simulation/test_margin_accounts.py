@@ -23,17 +23,16 @@ from scalpdesk.simulation.margin import (
     Requirement,
     by_underlying,
     coin_requirement,
-    day_trade_rule,
     least_options_level,
     merged,
     out_of_the_money,
     plain,
-    requirement,
     share_requirement,
     short_share_bound,
     uncovered_risk,
 )
 from scalpdesk.simulation.orders import Cause
+from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 
 D = Decimal
 SHARE = Equity("XYZ")

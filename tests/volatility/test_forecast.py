@@ -8,9 +8,8 @@ from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility import forecast_vol
 from scalpdesk.volatility.base import ratios_of
-from scalpdesk.volatility.forecast import ewma_variance
+from scalpdesk.volatility.forecast import ewma_path
 from scalpdesk.volatility.garch import egarch_path, garch_long_run, garch_path
-from scalpdesk.volatility.har import har_value
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 FITTED = ("garch", "gjr", "egarch")
@@ -210,14 +209,7 @@ def test_ratios_hold_every_start_whose_horizon_has_passed():
 
 def test_ewma_forgets_by_its_decay():
     quiet = np.zeros(10)
-    assert ewma_variance(quiet, 1e-4, decay=0.9) == pytest.approx(1e-4 * 0.9**10)
-    with pytest.raises(ArgumentError, match="decay"):
-        ewma_variance(quiet, 1e-4, decay=1.0)
-
-
-def test_har_value_needs_as_many_regressors_as_slopes():
-    with pytest.raises(ValueError, match="zip"):
-        har_value((0.1, 0.2), (1.0, 2.0))
+    assert ewma_path(quiet, 1e-4, decay=0.9)[-1] == pytest.approx(1e-4 * 0.9**10)
 
 
 def test_a_fit_that_does_not_converge_is_not_used(monkeypatch, bars):

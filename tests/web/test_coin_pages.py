@@ -22,11 +22,11 @@ from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
-from scalpdesk.pricing.european import expiry_payoff_coin
 from scalpdesk.web import documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
+from scalpdesk_testing.field_formulas import expiry_payoff_coin
 
 PARAMS = Path(__file__).parents[2] / "examples" / "btc-gamma-scalper" / "params.yaml"
 DAY = date(2025, 3, 5)

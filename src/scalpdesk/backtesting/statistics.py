@@ -9,14 +9,11 @@ Politis, D. and Romano, J. (1994), "The Stationary Bootstrap", JASA 89.
 Patton, A., Politis, D. and White, H. (2009), correction to "Automatic Block-Length Selection for the
 Dependent Bootstrap", Econometric Reviews 28(4).
 Newey, W. and West, K. (1987), Econometrica 55(3).
-Bailey, D. and López de Prado, M. (2012, 2014), "The Sharpe Ratio Efficient Frontier" and "The Deflated
-Sharpe Ratio".
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +21,11 @@ import numpy.typing as npt
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Amounts = Sequence[float] | Floats
 
 DRAWS = 2_000
 """Bootstrap samples behind an interval."""
-
-_NORMAL = NormalDist()
-_EULER_MASCHERONI = 0.5772156649015329
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,29 +187,29 @@ def trade_figures(pnl: Amounts) -> TradeFigures:
     )
 
 
-def stationary_indices(number: int, mean_block: float, uniforms: Amounts) -> npt.NDArray[np.int64]:
-    """Return one sample's positions under the stationary bootstrap (Politis and Romano 1994).
+def stationary_positions(
+    starts: Ints, steps: Iterable[tuple[Ints, Floats]], number: int, mean_block: float
+) -> Ints:
+    """Return the positions of samples under the stationary bootstrap (Politis and Romano 1994).
 
     Parameters
     ----------
+    starts
+        First position of each sample; a sample is a row of the result.
+    steps
+        For each of the ``number - 1`` further positions: where a new block of each sample would start, and a
+        number in [0, 1) below ``1 / mean_block`` where it does.
     number
-        Observations, each a position from 0.
+        Observations, each a position from 0; a sample has as many.
     mean_block
         Mean length of a block, 1 or more.
-    uniforms
-        Numbers in [0, 1): the start, then for each further step whether a new block begins (below
-        ``1 / mean_block``) and where; ``2 * number - 1`` of them.
     """
-    draws = np.asarray(uniforms, dtype=np.float64)
-    if len(draws) != 2 * number - 1:
-        raise ValueError(f"{number} positions need {2 * number - 1} uniforms, not {len(draws)}")
-    positions = np.empty(number, np.int64)
-    positions[0] = int(draws[0] * number)
-    for step in range(1, number):
-        switch, start = draws[2 * step - 1], draws[2 * step]
-        positions[step] = (
-            int(start * number) if switch < 1 / mean_block else (positions[step - 1] + 1) % number
-        )
+    # all samples step together: a step of 2,000 samples costs what a step of one does
+    positions = np.empty((len(starts), number), np.int64)
+    positions[:, 0] = starts
+    for step, (fresh, uniforms) in enumerate(steps, 1):
+        follow = (positions[:, step - 1] + 1) % number
+        positions[:, step] = np.where(uniforms < 1 / mean_block, fresh, follow)
     return positions
 
 
@@ -265,27 +260,11 @@ def bootstrap_interval(
     """
     amounts = _amounts(pnl, 2, "bootstrap")
     block, generator, number = mean_block_length(amounts), np.random.default_rng(seed), len(amounts)
-    # all samples step together: a step of 2,000 samples costs what a step of one does
-    positions = np.empty((draws, number), np.int64)
-    positions[:, 0] = generator.integers(number, size=draws)
-    for step in range(1, number):
-        fresh = generator.integers(number, size=draws)
-        follow = (positions[:, step - 1] + 1) % number
-        positions[:, step] = np.where(generator.random(draws) < 1 / block, fresh, follow)
+    starts = generator.integers(number, size=draws)
+    steps = ((generator.integers(number, size=draws), generator.random(draws)) for _ in range(number - 1))
+    positions = stationary_positions(starts, steps, number, block)
     values = np.array([statistic(sample) for sample in amounts[positions]])
     return quantile_interval(values[np.isfinite(values)], level)
-
-
-def bootstrap_error_of_mean(pnl: Amounts, mean_block: float) -> float:
-    """Return the exact standard error of the mean under the stationary bootstrap (USD)."""
-    amounts = _amounts(pnl, 2, "bootstrap")
-    number, stay = len(amounts), 1 - 1 / mean_block
-    centred = amounts - amounts.mean()
-    variance = _autocovariance(centred, 0)
-    for lag in range(1, number):
-        weight = (1 - lag / number) * stay**lag + lag / number * stay ** (number - lag)
-        variance += 2 * weight * _autocovariance(centred, lag)
-    return math.sqrt(max(variance, 0.0) / number)
 
 
 def error_of_mean(pnl: Amounts, lags: int | None = None) -> float:
@@ -298,41 +277,3 @@ def error_of_mean(pnl: Amounts, lags: int | None = None) -> float:
     for lag in range(1, min(used, number - 1) + 1):
         variance += 2 * (1 - lag / (used + 1)) * _autocovariance(centred, lag)
     return math.sqrt(variance / number)
-
-
-def probabilistic_sharpe(
-    per_period: float, number: int, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
-) -> float:
-    """Return the probability that the true Sharpe ratio per period is above `benchmark`.
-
-    Parameters
-    ----------
-    per_period
-        Measured ratio per period, from `number` periods.
-    number
-        Periods, two or more.
-    skew, kurtosis
-        Of the amounts; 0 and 3 for normal ones.
-    benchmark
-        Ratio per period to beat.
-    """
-    spread = 1 - skew * per_period + (kurtosis - 1) / 4 * per_period**2
-    return _NORMAL.cdf((per_period - benchmark) * math.sqrt(number - 1) / math.sqrt(spread))
-
-
-def best_of_trials(trials: int, deviation: float) -> float:
-    """Return the highest Sharpe ratio per period to expect of `trials` without any skill.
-
-    Parameters
-    ----------
-    trials
-        Independent variants tried, 1 or more.
-    deviation
-        Standard deviation of their ratios per period.
-    """
-    if trials == 1:
-        return 0.0
-    return deviation * (
-        (1 - _EULER_MASCHERONI) * _NORMAL.inv_cdf(1 - 1 / trials)
-        + _EULER_MASCHERONI * _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
-    )

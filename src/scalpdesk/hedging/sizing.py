@@ -80,17 +80,6 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
     return (quantity,)
 
 
-def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: float) -> float:
-    """USD amount of the perpetual that makes the coin value of ``options`` (signed coins) flat.
-
-    Examples
-    --------
-    >>> round(perpetual_target_usd(5.0, 0.478779315628, 100_000.0), 2)
-    -239389.66
-    """
-    return -options * premium_adjusted_delta * spot
-
-
 def perpetual_trade_usd(target_usd: float, held_usd: float, contract_usd: int = 10) -> int:
     """Signed USD amount to trade: what is missing to the target, in whole contracts, ties away from zero.
 

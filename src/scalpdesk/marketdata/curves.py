@@ -1,48 +1,11 @@
 """Interpolated par yields, and forwards implied by put-call parity."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scalpdesk.core.errors import ArgumentError
-
-
-def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
-    """Interpolate the par yield for ``days`` to maturity: linear between points, flat outside, not rounded.
-
-    Parameters
-    ----------
-    yields
-        Days to maturity to yield, in any one unit (fractions or per cent).
-    days
-        Days to maturity.
-
-    Returns
-    -------
-    float
-        In the unit of ``yields``.
-
-    Raises
-    ------
-    ArgumentError
-        When there is no point, or one is not finite or not after day 0.
-
-    Examples
-    --------
-    >>> round(interpolate_par_yields({30: 0.0530, 60: 0.0525, 90: 0.0520}, 45), 6)
-    0.05275
-    """
-    points = sorted((float(day), float(rate)) for day, rate in yields.items())
-    if not points:
-        raise ArgumentError("a curve needs at least one point", where="yields", value=dict(yields))
-    for day, rate in points:
-        if not (np.isfinite(day) and np.isfinite(rate) and day > 0.0):
-            raise ArgumentError(
-                "a point of a curve is a finite rate at a day above 0", where=f"yields[{day:g}]", value=rate
-            )
-    return float(np.interp(days, [day for day, _ in points], [rate for _, rate in points]))
 
 
 def parity_implied_forward(

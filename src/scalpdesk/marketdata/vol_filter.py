@@ -6,10 +6,6 @@ a wide one hardly. It is deterministic in the order of the quotes.
 """
 
 import math
-from typing import NamedTuple
-
-from scalpdesk.pricing.kernels.black_iv import OK, european_iv
-from scalpdesk.pricing.kernels.european import european_greeks
 
 VOL_OF_VOL = 1.0
 """Log volatility's standard deviation per root year of the clock (S&P 500: 1 to 1.5)."""
@@ -17,42 +13,6 @@ GATE = 5.0
 """Standard deviations of an innovation beyond which a quote is passed over."""
 REPEATS = 3
 """Quotes beyond the gate in a row of which the last starts the state anew."""
-
-
-class QuotedVol(NamedTuple):
-    """Volatilities (fractions a year) of a quote on the out-of-the-money side; None where there is none."""
-
-    bid: float | None
-    mid: float | None
-    ask: float | None
-    """``bid``, ``mid``, ``ask``: Of the three prices."""
-    vega: float | None
-    """At the mid, currency per 1.00 of volatility and unit of the underlying."""
-    deviation: float | None
-    """Standard deviation of the mid's volatility: the spread over 2·√3·vega."""
-
-
-def quoted_vol(
-    forward: float, strike: float, is_call: bool, bid: float, ask: float, years: float, discount: float = 1.0
-) -> QuotedVol:
-    """Return the volatilities of a European quote; an in-the-money one is turned over by parity first.
-
-    Prices are currency per unit; ``years`` runs to expiry on the clock of the volatility.
-    """
-    over = discount * (forward - strike) * (1.0 if is_call else -1.0)
-    if over > 0.0:
-        bid, ask, is_call = bid - over, ask - over, not is_call
-    phi = 1.0 if is_call else -1.0
-
-    def implied(price: float) -> float | None:
-        vol, status = european_iv(price / discount, phi, forward, strike, years, 0.0, 0.0)
-        return vol if status == OK and price > 0.0 else None
-
-    mid = implied(0.5 * (bid + ask))
-    if mid is None:
-        return QuotedVol(implied(bid), None, implied(ask), None, None)
-    vega = discount * european_greeks(phi, forward, strike, years, mid, 0.0, 0.0)[4]
-    return QuotedVol(implied(bid), mid, implied(ask), vega, (ask - bid) / (2.0 * math.sqrt(3.0) * vega))
 
 
 class VolFilter:

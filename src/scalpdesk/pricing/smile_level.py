@@ -5,7 +5,7 @@ a fair forecast compared with it shows an edge that is not there.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -39,36 +39,6 @@ class SviVols:
         """Return volatilities, fractions a year."""
         variance = self.svi.total_variance(log_moneyness / self.factor)
         return self.factor * np.sqrt(np.maximum(variance, 1e-16) / self.years)
-
-
-def swap_variance_of_quotes(
-    forward: float, years: float, rate: float, quotes: Sequence[tuple[float, float]]
-) -> float:
-    """Return the annual variance of a variance swap from out-of-the-money mids (Carr–Madan 1998; Cboe VIX).
-
-    Parameters
-    ----------
-    forward
-        Forward of the expiry, currency per unit.
-    years
-        To expiry, on the clock of the wanted variance.
-    rate
-        Continuous, a fraction a year of the same clock.
-    quotes
-        Strike and mid of the out-of-the-money option, ascending strikes; at the last strike up to the
-        forward the mean of call and put.
-
-    Examples
-    --------
-    >>> swap_variance_of_quotes(100.0, 1.0, 0.0, [(90.0, 0.0), (100.0, 2.0), (110.0, 0.0)])
-    0.004
-    """
-    strikes = np.array([strike for strike, _ in quotes])
-    mids = np.array([mid for _, mid in quotes])
-    widths = np.gradient(strikes)
-    nearest = float(strikes[strikes <= forward].max())
-    total = 2.0 * math.exp(rate * years) * float((widths / strikes**2 * mids).sum())
-    return (total - (forward / nearest - 1.0) ** 2) / years
 
 
 def swap_vol(smile: Smile, years: float) -> float:

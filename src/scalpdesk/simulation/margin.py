@@ -5,20 +5,18 @@ fits it. :class:`RegulationT` answers for cash and margin accounts, :class:`Coin
 a portfolio margin is another class.
 
 Sources: 12 CFR 220 (initial: shares 50 %), FINRA rule 4210(c) and (f)(2) (maintenance, options, spreads,
-straddles), Cboe Margin Manual (2000), 91 FR 20731 (end of the pattern-day-trader rule on 2026-06-04).
+straddles), Cboe Margin Manual (2000).
 
 Where brokers and tables differ from the rule's text:
 
 - A covered call: the rule values the shares at no more than the strike, many tables do not. Here the
-  account's figures withhold the call's intrinsic value; :func:`requirement` is the table's.
+  account's figures withhold the call's intrinsic value.
 - A bought option of more than nine months may be lent 25 % of its value; no loan is given here.
 - A spread is asked for its largest loss. The rule lets that never exceed what the sold option needs alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -36,9 +34,6 @@ LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
 BROAD_INDICES = frozenset(holding.underlying for holding in INDEX_CLASSES.values()) - {"VIX"}
-DAY_TRADE_EQUITY = Decimal(25_000)
-DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")
-DAY_RULE_ENDED, DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
 
 COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
 """Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""
@@ -330,23 +325,6 @@ def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
     return groups
 
 
-def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> Requirement:
-    """Return the margin of a margin account's holdings.
-
-    Parameters
-    ----------
-    holdings
-        Valued at present prices.
-    spot
-        Price of an underlying by its symbol, currency per unit.
-    """
-    pairs = [Pairing(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
-    return Requirement(
-        sum((holding.initial for holding in pairs), ZERO),
-        sum((holding.maintenance for holding in pairs), ZERO),
-    )
-
-
 def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
     """Return the cash that a cash account's holdings take, currency; None where it may not hold them.
 
@@ -404,56 +382,6 @@ def buying_power(
     free = max(equity - initial, ZERO)
     within_day = max(equity - maintenance, ZERO)
     return BuyingPower(multiplier * (within_day if multiplier > 2 else free), free)
-
-
-class DayTradeRegime(StrEnum):
-    """Which rule of day trading applies."""
-
-    PATTERN_DAY_TRADER = "pattern_day_trader"
-    INTRADAY_MARGIN = "intraday_margin"
-
-
-class DayTradeVerdict(NamedTuple):
-    """Verdict of the day-trade rule on an account."""
-
-    regime: DayTradeRegime
-    flagged: bool
-    blocked: bool
-
-
-def day_trade_rule(
-    day: date,
-    *,
-    day_trades: int,
-    trades: int,
-    equity: Decimal,
-    required: Decimal = ZERO,
-    adopted: bool = True,
-) -> DayTradeVerdict:
-    """Judge an account by the day-trade rule of a day.
-
-    Until 2026-06-03 four day trades within five days that are more than 6 % of all trades flag a pattern day
-    trader, who must hold 25,000; a firm may keep that rule until 2027-10-20. After it, only an intraday
-    margin deficit blocks.
-
-    Parameters
-    ----------
-    day
-        Of the question.
-    day_trades, trades
-        Round trips within a day and all trades, over five sessions.
-    equity, required
-        Of the account, and its margin within the day; currency.
-    adopted
-        Whether the firm has taken the new rule.
-    """
-    is_old = day < DAY_RULE_ENDED or (not adopted and day <= DAY_RULE_KEPT_UNTIL)
-    if not is_old:
-        return DayTradeVerdict(DayTradeRegime.INTRADAY_MARGIN, flagged=False, blocked=required > equity)
-    flagged = day_trades >= DAY_TRADES_FLAGGED and day_trades > DAY_TRADE_SHARE * trades
-    return DayTradeVerdict(
-        DayTradeRegime.PATTERN_DAY_TRADER, flagged=flagged, blocked=flagged and equity < DAY_TRADE_EQUITY
-    )
 
 
 def least_options_level(

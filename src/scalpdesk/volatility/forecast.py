@@ -211,15 +211,11 @@ def _combine(bars: Ohlc, horizon: int) -> VarianceFit | str:
     return VarianceFit(variance, error, ratios, har.observations, fitted)
 
 
-def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> float:
-    """Exponentially weighted variance per period: ``v ← λ·v + (1 − λ)·r²``.
+def ewma_path(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> list[float]:
+    """Exponentially weighted variance per period before each return and after the last.
 
-    Of decimal returns, oldest first; ``start_variance`` is v before the first, ``decay`` λ in (0, 1).
-
-    Raises
-    ------
-    ArgumentError
-        When the decay is not in (0, 1).
+    ``v ← λ·v + (1 − λ)·r²`` of decimal returns, oldest first; ``start_variance`` is v before the first,
+    ``decay`` λ in (0, 1).
 
     References
     ----------
@@ -227,16 +223,9 @@ def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DEC
 
     Examples
     --------
-    >>> round((252 * ewma_variance(np.array([0.01, -0.02, 0.005]), 1e-4)) ** 0.5, 6)
+    >>> round((252 * ewma_path(np.array([0.01, -0.02, 0.005]), 1e-4)[-1]) ** 0.5, 6)
     0.168315
     """
-    if not 0.0 < decay < 1.0:
-        raise ArgumentError("a decay lies between 0 and 1", where="decay", value=decay)
-    return ewma_path(returns, start_variance, decay)[-1]
-
-
-def ewma_path(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> list[float]:
-    """Return the variance before each return and after the last; arguments as for :func:`ewma_variance`."""
     squares = np.square(returns).tolist()
     return list(accumulate(squares, lambda v, r2: decay * v + (1.0 - decay) * r2, initial=start_variance))
 

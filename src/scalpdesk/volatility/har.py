@@ -5,7 +5,6 @@ horizon after it; the last row used is the last whose horizon has fully passed.
 """
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -20,23 +19,6 @@ LEAST_ROWS = 250
 WEEK, MONTH = 5, 22
 """Trading days in the longer averages."""
 _NAMES = ("constant", "day", "week", "month", "fall_day", "fall_week")
-
-
-def har_value(coefficients: Sequence[float], regressors: Sequence[float]) -> float:
-    """Linear HAR value: constant plus coefficients times (day, week, month, ...).
-
-    References
-    ----------
-    Corsi, F. (2009), A simple approximate long-memory model of realized volatility, Journal of
-    Financial Econometrics 7(2), 174-196.
-
-    Examples
-    --------
-    >>> round(har_value((0.01, 0.35, 0.35, 0.22), (0.15, 0.18, 0.16)), 6)
-    0.1607
-    """
-    constant, *slopes = coefficients
-    return constant + math.fsum(b * x for b, x in zip(slopes, regressors, strict=True))
 
 
 class HarRegression(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """Worked cases: a function's name in the case file, and the desk's own function that answers it.
 
-Each adapter only renames arguments and results; the numbers come from the product. Names and units
-are those of the case file: theta per day or year as its note says, a contract is 100 shares.
+Each adapter only renames arguments and results; the numbers come from the product, or from
+:mod:`scalpdesk_testing.field_formulas` where the product has no such function. Names and units are
+those of the case file: theta per day or year as its note says, a contract is 100 shares.
 """
 
 import math
@@ -23,7 +24,6 @@ from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
 from scalpdesk.hedging.sizing import (
-    perpetual_target_usd,
     perpetual_trade_usd,
     quantity_to_target,
     split_at_zero,
@@ -39,21 +39,18 @@ from scalpdesk.instruments.deribit import (
 )
 from scalpdesk.instruments.events import fomc_blocked
 from scalpdesk.instruments.sessions import to_ns
-from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.portfolio.leg_parts import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
 from scalpdesk.pricing.kernels.grid import CashTerms, dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.risk.checks import loss_rule
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.volatility.forecast import ewma_variance
+from scalpdesk.volatility.forecast import ewma_path
 from scalpdesk.volatility.garch import garch_long_run, garch_path
-from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
 from scalpdesk_testing import (
@@ -63,6 +60,13 @@ from scalpdesk_testing import (
     worked_cases_statistics,
     worked_cases_strategies,
     worked_cases_trade,
+)
+from scalpdesk_testing.field_formulas import (
+    expiry_payoff_coin,
+    har_value,
+    interpolate_par_yields,
+    perpetual_pnl_coin,
+    perpetual_target_usd,
 )
 
 Answer = dict[str, Any]
@@ -317,7 +321,7 @@ def _yz(b: Sequence[Mapping[str, float]], pc: float) -> Answer:
 
 
 def _ewma(r: Sequence[float], lam: float, v0: float) -> Answer:
-    return {"result": math.sqrt(ewma_variance(np.asarray(r), v0, lam) * PERIODS)}
+    return {"result": math.sqrt(ewma_path(np.asarray(r), v0, lam)[-1] * PERIODS)}
 
 
 def _garch(w: float, a: float, b: float, v: float, h: int) -> Answer:

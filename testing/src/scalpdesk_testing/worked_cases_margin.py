@@ -17,6 +17,7 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.simulation import margin
 from scalpdesk.simulation.margin import Holding
+from scalpdesk_testing import field_formulas
 
 Answer = dict[str, Any]
 
@@ -94,7 +95,7 @@ def _margin(
         if need is None:
             return {"initial": None, "maintenance": None, "cash_needed": None}
         return {"initial": need, "maintenance": need, "cash_needed": need - proceeds}
-    asked = margin.requirement(lines, lambda _symbol: _exact(S))
+    asked = field_formulas.requirement(lines, lambda _symbol: _exact(S))
     return {
         "initial": asked.initial,
         "maintenance": asked.maintenance,
@@ -105,7 +106,7 @@ def _margin(
 def _day_trades(
     day: str, day_trades: int, trades: int, equity: float, required: float = 0.0, *, adopted: bool = True
 ) -> Answer:
-    verdict = margin.day_trade_rule(
+    verdict = field_formulas.day_trade_rule(
         date.fromisoformat(day),
         day_trades=day_trades,
         trades=trades,

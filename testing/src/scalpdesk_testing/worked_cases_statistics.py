@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from scalpdesk.backtesting import statistics
+from scalpdesk_testing import field_formulas
 
 Answer = dict[str, Any]
 
@@ -39,12 +42,20 @@ def _trades(pnl: Sequence[float]) -> Answer:
 
 
 def _indices(n: int, mean_block: float, uniforms: Sequence[float]) -> Answer:
-    return {"result": statistics.stationary_indices(n, mean_block, uniforms).tolist()}
+    """One sample: `uniforms` are its start, then for each step whether a new block begins, and where."""
+    first, *rest = uniforms
+    draws = np.array(rest).reshape(n - 1, 2)
+    steps = ((np.array([int(start * n)]), np.array([switch])) for switch, start in draws)
+    return {
+        "result": statistics.stationary_positions(np.array([int(first * n)]), steps, n, mean_block)[
+            0
+        ].tolist()
+    }
 
 
 def _bootstrap(returns: Sequence[float], mean_block: float) -> Answer:
     mean = sum(returns) / len(returns)
-    return {"mean": mean, "se": statistics.bootstrap_error_of_mean(returns, mean_block)}
+    return {"mean": mean, "se": field_formulas.bootstrap_error_of_mean(returns, mean_block)}
 
 
 def _interval(values: Sequence[float], level: float) -> Answer:
@@ -58,10 +69,10 @@ def _mean(returns: Sequence[float], lags: int) -> Answer:
 
 
 def _deflated(sr: float, n: int, skew: float, kurt: float, trials: int, trials_sd: float) -> Answer:
-    benchmark = statistics.best_of_trials(trials, trials_sd)
+    benchmark = field_formulas.best_of_trials(trials, trials_sd)
     return {
         "benchmark": benchmark,
-        "result": statistics.probabilistic_sharpe(sr, n, skew, kurt, benchmark),
+        "result": field_formulas.probabilistic_sharpe(sr, n, skew, kurt, benchmark),
     }
 
 
@@ -74,7 +85,7 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "bootstrap_se": _bootstrap,
     "quantile_ci": _interval,
     "mean_hac": _mean,
-    "psr": lambda sr, n, skew, kurt: {"result": statistics.probabilistic_sharpe(sr, n, skew, kurt)},
+    "psr": lambda sr, n, skew, kurt: {"result": field_formulas.probabilistic_sharpe(sr, n, skew, kurt)},
     "deflated_sharpe": _deflated,
 }
 """Function of the case file to the adapter that answers it."""

@@ -21,7 +21,7 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.expected_cost import cost_of_band
-from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter, quoted_vol
+from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.kernels.normal import weighted_median
 from scalpdesk.pricing.scalar import option_greeks
@@ -32,7 +32,6 @@ from scalpdesk.pricing.smile_level import (
     horizon_level,
     level_of,
     shifted_smile,
-    swap_variance_of_quotes,
     swap_vol,
 )
 from scalpdesk.strategies.toolkit.sizing import (
@@ -44,6 +43,7 @@ from scalpdesk.strategies.toolkit.sizing import (
 )
 from scalpdesk.volatility.nowcast import nowcast
 from scalpdesk.volatility.variance_time import event_forecast, event_from_two_after, event_variance
+from scalpdesk_testing.field_formulas import quoted_vol, swap_variance_of_quotes
 
 Answer = dict[str, Any]
 
