@@ -187,10 +187,8 @@ def test_what_comes_late_or_outside_the_session_is_left_out():
     assert frames.add_bar(bar(day.open_ns + MINUTE, 1.0)) == ()  # no session yet
     fed_minutes(frames, day, [1.0, 1.0])
     assert frames.add_bar(bar(day.open_ns + 2 * MINUTE, 5.0)) == ()
-    assert frames.late == 1
     assert frames.add_bar(bar(day.close_ns + MINUTE, 5.0)) == ()
     assert frames.add_bar(bar(day.open_ns, 5.0)) == ()
-    assert frames.late == 1
     with pytest.raises(ArgumentError, match="another instrument"):
         frames.add_bar(BarEvent(1, 0, 0, 60, 1.0, 1.0, 1.0, 1.0, 1.0))
 
@@ -281,28 +279,6 @@ def test_a_minute_that_was_not_watched_is_no_silent_minute():
     assert frames.volume_ratio(1) == 1.0
     frames.add_bar(bar(session(1).open_ns + 4 * MINUTE, 5.0, 10.0))
     assert frames.volume_ratio(1) == Absent("no volume in minute 3 of the earlier sessions")
-
-
-def test_a_silent_market_still_closes_its_bars_by_the_clock():
-    day = session()
-    frames = Timeframes(0, (60, 300))
-    frames.open_session(day)
-    frames.add_quote(quote(day.open_ns + S, 10.0))
-    assert frames.advance(day.open_ns + MINUTE) == ()  # a quote may still come at this instant
-    closed = frames.advance(day.open_ns + MINUTE + 1)
-    assert [one.bar_seconds for one in closed] == [60]
-    assert [one.bar_seconds for one in frames.advance(day.open_ns + 5 * MINUTE + 1)] == [300]
-
-
-def test_a_bar_of_bars_waits_for_its_last_piece():
-    day = session()
-    frames = Timeframes(0, (60,))
-    frames.open_session(day)
-    frames.add_bar(bar(day.open_ns + 58 * S, 10.0, 1.0, seconds=1))
-    assert frames.advance(day.open_ns + MINUTE + S) == ()
-    assert len(frames.advance(day.open_ns + MINUTE + S + 1)) == 1
-    assert frames.add_bar(bar(day.open_ns + MINUTE, 10.0, 1.0, seconds=1)) == ()
-    assert frames.late == 1
 
 
 def test_the_last_bar_of_a_half_day_is_short():

@@ -181,8 +181,6 @@ class Timeframes:
             if value < 1:
                 raise ArgumentError("a length or a count must be positive", where=name, value=value)
         self.instrument_id = instrument_id
-        self.late = 0
-        """Number of bars dropped because a later one had arrived."""
         self._opening_minutes = opening_minutes
         self._kept_bars = kept_bars
         self._growing = {seconds: GrowingBar(seconds, kept_bars) for seconds in lengths}
@@ -278,31 +276,8 @@ class Timeframes:
         if bar.bar_seconds < self._source_seconds:
             day = self._rebuild_from(day, bar.bar_seconds)
         if bar.ts_event_ns <= self._last_end_ns:
-            self.late += 1
-            return NOTHING
+            return NOTHING  # a later one has arrived
         return tuple(self._add(bar, day))
-
-    def advance(self, now_ns: int) -> tuple[BarEvent, ...]:
-        """Close bars that ended before ``now_ns`` without later data; called by a timer.
-
-        A bar built from bars waits one source bar longer, because its last piece may arrive late.
-        """
-        day = self._day
-        if day is None:
-            return NOTHING
-        closed = []
-        wait_ns = 0
-        if self._source_seconds == inf:
-            if self._quoted.end_ns and self._quoted.end_ns < now_ns:
-                closed = self._close_quoted(day)
-        else:
-            wait_ns = int(self._source_seconds) * NANOS_PER_SECOND
-        for growing in self._growing.values():
-            is_over = growing.end_ns and growing.end_ns + wait_ns < now_ns
-            if is_over and growing.seconds != DAY_SECONDS:
-                self._last_end_ns = max(self._last_end_ns, growing.end_ns)
-                closed.append(growing.finish(self.instrument_id))
-        return tuple(closed)
 
     def _add(self, piece: BarEvent, day: SessionStatistics) -> list[BarEvent]:
         self._last_end_ns = piece.ts_event_ns
