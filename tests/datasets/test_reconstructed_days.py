@@ -5,7 +5,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded import days as figures
-from scalpdesk.datasets.embedded.days import available_sessions, is_available, market_day
+from scalpdesk.datasets.embedded.days import available_sessions, market_day
 from scalpdesk.instruments.sessions import sessions_between
 from scalpdesk.risk.caps import BETAS
 
@@ -42,7 +42,7 @@ def test_garman_klass_of_a_hand_computed_day():
     ],
 )
 def test_another_day_is_refused_with_range_and_neighbours(day, near):
-    assert not is_available(day)
+    assert day not in available_sessions()
     with pytest.raises(DataError) as caught:
         market_day(day)
     message = str(caught.value)

@@ -8,7 +8,7 @@ from fakes.exchange import Bench, generated
 from scalpdesk.exchange.alpaca.streams import Frame
 
 BENCH = Bench(generated("SPY"), trading_limit=0, data_limit=0, accounts=2)
-PATHS = BENCH.api.paths
+PATHS = sorted({resource.canonical for resource in BENCH.api._router.resources()})
 NAMES = [
     "symbols", "limit", "page_token", "start", "end", "timeframe", "status", "after", "until", "direction",
     "nested",

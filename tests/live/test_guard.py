@@ -92,7 +92,7 @@ def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     assert told[2].order.client_order_id == "b"
     assert [level for level, _ in bench.said] == ["warning"]
     bench.guard.end(clean=True)
-    assert bench.guard.wait(120.0) == 0
+    assert bench.guard.line.wait(120.0) == 0
     assert kinds(bench.told(2))[-1] == "end"
 
 
@@ -116,7 +116,7 @@ def test_refusals_are_said_and_tried_again(bench):
 
 def test_nothing_is_started_any_more_after_the_end(bench):
     bench.guard.end(clean=True)
-    assert bench.guard.wait(120.0) == 0
+    assert bench.guard.line.wait(120.0) == 0
     for _ in range(3):
         bench.guard.beat()
     assert (bench.guard.restarts, bench.started) == (0, 1)

@@ -293,7 +293,7 @@ def test_the_carry_is_measured_again_after_fifteen_minutes_and_after_one_where_n
         if asked_through == "value":
             found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
         else:
-            found.append(engine.dividend_yield(contract, NOON + after_ns))
+            found.append(engine._yield_of(engine._expiry(contract), contract, NOON + after_ns))
     first = -math.log(501.0 / 500.0) / engine.years(contract, NOON)
     last = -math.log(502.0 / 500.0) / engine.years(contract, NOON + 16 * minute)
     assert found == pytest.approx([first] * 4 + [last], rel=1e-12)

@@ -266,10 +266,6 @@ class WatchdogSupervisor:
                 self._take_over()
         self.line.end(clean=clean)
 
-    def wait(self, timeout_seconds: float) -> int | None:
-        """Wait for the watchdog's end; return its exit code, None when it still runs."""
-        return self.line.wait(timeout_seconds)
-
     def _replace(self) -> None:
         """Start another one, or take it over once it is ready."""
         if self._starting is None:

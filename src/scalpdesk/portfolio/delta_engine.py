@@ -318,16 +318,13 @@ class DeltaEngine:
             found = self._expiries[key] = _Expiry()
         return found
 
-    def dividend_yield(self, contract: OptionContract, now_ns: int) -> float:
+    def _yield_of(self, expiry: _Expiry, contract: OptionContract, now_ns: int) -> float:
         """Return the continuous yield that carries the spot to the forward of an option's expiry.
 
         A fraction a year: the configured one of the underlying, as far as the quotes of calls and puts leave
         room for it. Where they fit another forward (dividends to come, a share that is dear to borrow, other
         rates), the nearest yield that fits them. Measured every fifteen minutes.
         """
-        return self._yield_of(self._expiry(contract), contract, now_ns)
-
-    def _yield_of(self, expiry: _Expiry, contract: OptionContract, now_ns: int) -> float:
         until_ns = expiry.carry_until_ns
         if until_ns is not None and now_ns < until_ns:
             return expiry.dividend_yield

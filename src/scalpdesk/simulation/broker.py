@@ -104,7 +104,6 @@ class Broker:
             keeps_history=keeps_history,
         )
         rules = rules or VenueRules()
-        self.hours = hours
         self.working = self.ledger.working
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)

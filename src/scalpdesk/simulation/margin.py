@@ -29,7 +29,7 @@ from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionCont
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
 from scalpdesk.simulation.orders import Cause, Refused
 
-HALF, ONE = Decimal("0.5"), Decimal(1)
+HALF = Decimal("0.5")
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")

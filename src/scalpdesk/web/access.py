@@ -140,7 +140,6 @@ class Access:
         self._tokens = tokens
         self._clock = clock
         self.is_loopback = host in LOOPBACK
-        self.port = port
         shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, host)}
         self.hosts = frozenset(shown | set(names) | ({host} if port == 80 else set()))
         self.cookie = f"scalpdesk_{port}"

@@ -225,6 +225,7 @@ class RpcSocket:
         name, params = frame["method"], frame.get("params") or {}
         if name in ("private/buy", "private/sell"):
             side = Side(name.rpartition("/")[2])
+            combo = self._line.rpc.names.combos.get(params["instrument_name"], {})
             order = {
                 "client_order_id": params["label"],
                 "symbol": params["instrument_name"],
@@ -237,7 +238,7 @@ class RpcSocket:
                         "side": "buy" if leg["amount"] * side.sign > 0 else "sell",
                         "ratio_qty": str(abs(leg["amount"])),
                     }
-                    for leg in self._line.rpc.names.legs_of(params["instrument_name"])
+                    for leg in combo.get("legs", ())
                 ],
             }
             return "POST", ORDERS_PATH, msgspec.json.encode(order)

@@ -76,11 +76,6 @@ def available_sessions() -> tuple[date, ...]:
     return tuple(_days())
 
 
-def is_available(session: date) -> bool:
-    """Return whether ``session`` can be reconstructed."""
-    return session in _days()
-
-
 def index_share(symbol: str) -> IndexShare:
     """Return a share of the embedded market.
 

@@ -48,7 +48,6 @@ from scalpdesk.datasets.embedded.days import (
     available_sessions,
     index_rows,
     index_share,
-    is_available,
     market_day,
     us_date,
 )
@@ -72,7 +71,6 @@ from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 __all__ = [
     "SessionOhlc",
     "available_sessions",
-    "is_available",
     "reconstruct",
     "reconstruct_bars",
     "reconstruct_span",

@@ -222,11 +222,6 @@ class AlpacaApi:
 
     # endpoints --------------------------------------------------------------------------------------
 
-    @property
-    def paths(self) -> list[str]:
-        """Paths of all endpoints, their variable parts in braces."""
-        return sorted({resource.canonical for resource in self._router.resources()})
-
     def _find(self, method: str, path: str) -> tuple[Handler | None, str]:
         """Return what answers a request, and the variable part of its path."""
         # method and URL are all that the router reads of a request

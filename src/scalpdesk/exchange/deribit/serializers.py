@@ -68,10 +68,6 @@ class OrderNames:
         self.combo_trades: dict[str, list[dict[str, Any]]] = {}
         """Trades of combos with those of their legs, by order id."""
 
-    def legs_of(self, name: str) -> list[dict[str, Any]]:
-        """Return the legs of a combo; none of what is no combo."""
-        return list(self.combos.get(name, {}).get("legs", ()))
-
     def shown_id(self, order_id: str) -> str:
         """Return the id under which the venue shows an order: the first one."""
         return self.edited.get(order_id, order_id)
