@@ -9,6 +9,7 @@ from scalpdesk.core.units import (
     exact,
     exceeds,
     floor_to,
+    number_text,
     round_half_away,
     round_to_tick,
     to_cents,
@@ -84,3 +85,20 @@ def test_years_are_act_365_and_never_negative():
     assert years_between(0, 365 * 86_400 * 1_000_000_000) == 1.0
     assert years_between(0, 86_400 * 1_000_000_000) == pytest.approx(1 / 365, rel=1e-15)
     assert years_between(5, 4) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("-0.00", "0"),
+        ("-2.50", "-2.5"),
+        ("10.50", "10.5"),
+        ("1E+2", "100"),
+        ("0.00", "0"),
+        ("100", "100"),
+        ("1E-7", "0.0000001"),
+        ("5.0", "5"),
+    ],
+)
+def test_an_exact_number_is_written_without_exponent_and_needless_zeros(value, shown):
+    assert number_text(Decimal(value)) == shown

@@ -14,7 +14,8 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.exchange import Bench, generated
-from scalpdesk.exchange.alpaca.serializers import event_id, number_text
+from scalpdesk.core.units import number_text
+from scalpdesk.exchange.alpaca.serializers import event_id
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import Pace
 from scalpdesk.simulation.faults import Fault

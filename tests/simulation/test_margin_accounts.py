@@ -26,7 +26,6 @@ from scalpdesk.simulation.margin import (
     least_options_level,
     merged,
     out_of_the_money,
-    plain,
     share_requirement,
     short_share_bound,
     uncovered_risk,
@@ -164,7 +163,6 @@ def test_an_order_is_netted_with_what_is_held():
         ("XYZ261218C00100000", 1, 3),
         ("XYZ261218P00100000", 2, 5),
     ]
-    assert (plain(D("1E+2")), plain(D("2.50"))) == ("100", "2.5")
 
 
 # figures --------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def frozen_ones(module):
         (fields, 1, lambda: fields.side_of("buy")),
         (history, 2, lambda: history.HistoricalBar),
         (market_data, 5, lambda: market_data.market_auth("k", "s", is_msgpack=False)),
-        (order_messages, 8, lambda: order_messages.plain(D(1))),
+        (order_messages, 8, order_messages.open_orders_request),
         (stream, 1, lambda: stream.StreamRefused("x", is_final=True)),
         (transport, 4, transport.Endpoints.paper),
         (rpc, 2, lambda: rpc.RpcTarget),

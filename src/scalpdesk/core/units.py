@@ -84,6 +84,20 @@ def money_text(amount: float, currency: str) -> str:
     return f"{amount:.{2 if money_decimals(currency) == 2 else 5}f} {currency}"
 
 
+def number_text(value: Decimal) -> str:
+    """Return an exact number as text, without exponent and needless zeros.
+
+    >>> number_text(Decimal("10.50")), number_text(Decimal("1E+2")), number_text(Decimal("-0.00"))
+    ('10.5', '100', '0')
+    """
+    text = str(value)  # half the time of a format
+    if "E" in text:
+        text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
 def round_half_away(value: float | Decimal) -> int:
     """Round to the nearest whole number, ties away from zero.
 

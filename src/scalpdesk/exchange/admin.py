@@ -7,13 +7,12 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import InstrumentId, number_text
 from scalpdesk.exchange.alpaca.serializers import (
     account_id,
     activity_json,
     instant,
     leaders,
-    number_text,
     order_json,
     price_text,
 )

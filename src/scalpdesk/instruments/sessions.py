@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -48,6 +48,16 @@ class Session:
 def _clock_ns(day: date, text: str) -> int:
     """Work out an instant that a strategy asks for at each quote, once."""
     return new_york_ns(day, time.fromisoformat(text))
+
+
+def rfc3339(ts_ns: int) -> str:
+    """Return UTC nanoseconds as RFC 3339 with nine decimals and a ``Z``.
+
+    >>> rfc3339(1795185000123456789)
+    '2026-11-20T14:30:00.123456789Z'
+    """
+    seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{nanos:09d}Z"
 
 
 def to_ns(moment: datetime) -> int:

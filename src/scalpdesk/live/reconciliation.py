@@ -18,7 +18,7 @@ from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId, number_text
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
@@ -219,7 +219,7 @@ class Reconciler:
             tolerance=Tolerance(cash=desk.attribution.unit, equity=view.account.equity),
         )
         strangers = tuple(
-            Difference(position.symbol, "not in this run's market", f"{position.quantity.normalize():f}")
+            Difference(position.symbol, "not in this run's market", number_text(position.quantity))
             for position in view.positions
             if position.instrument_id is None and position.quantity
         )

@@ -16,7 +16,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId
+from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement, cash_flow
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
 
@@ -256,7 +256,7 @@ def ended(
         return []
     ended = -change  # signed contracts that are gone
     has_expired = now_ns >= expiry_instant_ns(contract)
-    label = f"{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{ended.normalize():f}-of-{held.normalize():f}"
+    label = f"{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{number_text(ended)}-of-{number_text(held)}"
     if contract.settlement is Settlement.PHYSICAL and contract.underlying in instruments:
         share_id = instruments.id_of(contract.underlying)
         delivered = ended * contract.multiplier * (1 if contract.right is Right.CALL else -1)
@@ -499,8 +499,8 @@ def reconcile(
     unexplained = [
         Difference(
             instruments[instrument_id].symbol,
-            f"{desk.holdings.get(instrument_id, ZERO).normalize():f}",
-            f"{venue.holdings.get(instrument_id, ZERO).normalize():f}",
+            number_text(desk.holdings.get(instrument_id, ZERO)),
+            number_text(venue.holdings.get(instrument_id, ZERO)),
         )
         for instrument_id in left.wanted
     ]
@@ -532,9 +532,7 @@ def side_by_side(desk: AccountPicture, venue: AccountPicture, instruments: Instr
     for instrument_id in sorted({*desk.holdings, *venue.holdings}):
         ours, theirs = desk.holdings.get(instrument_id, ZERO), venue.holdings.get(instrument_id, ZERO)
         if ours or theirs:
-            rows.append(
-                (instruments[instrument_id].symbol, f"{ours.normalize():f}", f"{theirs.normalize():f}")
-            )
+            rows.append((instruments[instrument_id].symbol, number_text(ours), number_text(theirs)))
     ours_open = {order.client_order_id: order for order in desk.open_orders}
     theirs_open = {order.client_order_id: order for order in venue.open_orders}
     rows += [
@@ -546,7 +544,7 @@ def side_by_side(desk: AccountPicture, venue: AccountPicture, instruments: Instr
 
 
 def _shown(order: OpenOrder | None) -> str:
-    return "none" if order is None else f"open, filled {order.filled.normalize():f}"
+    return "none" if order is None else f"open, filled {number_text(order.filled)}"
 
 
 def _orders(

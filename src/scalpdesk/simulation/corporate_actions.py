@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.corporate_actions import (
     LARGEST_ORDINARY_DIVIDEND,
@@ -194,7 +194,7 @@ class ActionProcessor:
         after = adjusted_option(contract, action)
         known = after.contract.symbol in ledger.instruments
         if not after.is_standard:
-            goods = " and ".join(f"{units.normalize():f} {name}" for name, units in after.delivers)
+            goods = " and ".join(f"{number_text(units)} {name}" for name, units in after.delivers)
             raise self._cannot_carry(
                 contract, action, f"it then delivers {goods or 'cash'}, and no model prices that"
             )

@@ -24,7 +24,7 @@ import msgspec
 from msgspec.structs import replace
 
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import ZERO
+from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
 from scalpdesk.simulation.orders import Cause, Refused
@@ -568,15 +568,10 @@ class RegulationT:
         return Refused(
             Cause.UNCOVERED_CALL,
             symbol=contract.symbol,
-            required_qty=plain(legs[0][2] * contract.multiplier),
-            available_qty=plain(max(shares, ZERO)),
+            required_qty=number_text(legs[0][2] * contract.multiplier),
+            available_qty=number_text(max(shares, ZERO)),
             underlying=contract.underlying,
         )
-
-
-def plain(value: Decimal) -> str:
-    """Return an exact number as text without needless zeros."""
-    return f"{value.normalize():f}"
 
 
 def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
+from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import last_trading_ns
@@ -15,7 +15,7 @@ from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import ONE, Ledger
-from scalpdesk.simulation.margin import Holding, plain
+from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.orders import (
     BrokerOrder,
     Cause,
@@ -423,7 +423,7 @@ class OrderEntry:
         """Refuse more than two decimals from 1 on, more than four below, where the venue does."""
         decimals = 2 if abs(price) >= PENNY_PRICE else 4
         if self._rules.penny_prices and price != round(price, decimals):
-            raise Refused(Cause.SUB_PENNY, name=name, price=plain(price))
+            raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
 
 
 def quantity_step(contract: OptionContract) -> Decimal:
@@ -521,10 +521,10 @@ def check_available(
         raise Refused(
             Cause.QUANTITY,
             symbol=symbol,
-            requested=plain(quantity),
-            available=plain(max(available, ZERO)),
-            existing_qty=plain(held),
-            held_for_orders=plain(reserved),
+            requested=number_text(quantity),
+            available=number_text(max(available, ZERO)),
+            existing_qty=number_text(held),
+            held_for_orders=number_text(reserved),
         )
     return True
 

@@ -1,9 +1,10 @@
 """Request budget of a venue: a token bucket that keeps a share for cancels and exits."""
 
+import asyncio
 from enum import IntEnum
 
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 
 ROUNDING = 1e-9
 """Of a request; a wait that is long enough must not fail by the last bit."""
@@ -34,6 +35,11 @@ SHARE_KEPT = {
 def urgency_of(purpose: Purpose) -> Urgency:
     """Return how urgent an order of this purpose is."""
     return Urgency.OPEN if purpose is Purpose.OPEN else Urgency.HEDGE
+
+
+def loop_ns() -> int:
+    """Nanoseconds of the event loop's own clock, which never runs backwards."""
+    return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
 
 
 def kept_of(per_minute: int) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
 )
 from scalpdesk.core.intents import SubmitOrder
-from scalpdesk.core.units import ZERO
+from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import KnownOrder
@@ -339,7 +339,7 @@ class OrderTracker:
             price = report.average_price
         events: list[OrderEvent] = []
         for hole in holes:
-            name = f"{report.venue_order_id}/{hole.start.normalize():f}-{hole.end.normalize():f}"
+            name = f"{report.venue_order_id}/{number_text(hole.start)}-{number_text(hole.end)}"
             quantity = hole.end - hole.start
             events += self.execution(order, name, quantity, price, hole.end, report.ts_event_ns, now_ns)
         return events

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.intents import Decision, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.orders.order import Order, OrderState
@@ -54,7 +54,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict
         side = sides.pop()
         way = "up" if side is Side.BUY else "down"
         quantity = sum((order.submitted.quantity for order in orders), ZERO)
-        what = f"{'▲ buy' if side is Side.BUY else '▼ sell'} {quantity.normalize():f}"
+        what = f"{'▲ buy' if side is Side.BUY else '▼ sell'} {number_text(quantity)}"
     elif not decision.taken:
         what = f"no {what}"
     spot = decision.facts.get("spot")
@@ -111,7 +111,7 @@ def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]
         "label": leg_label(contract),
         "symbol": contract.symbol,
         "way": "up" if sent.side is Side.BUY else "down",
-        "what": f"{'▲ buy' if sent.side is Side.BUY else '▼ sell'} {sent.quantity.normalize():f}",
+        "what": f"{'▲ buy' if sent.side is Side.BUY else '▼ sell'} {number_text(sent.quantity)}",
         "side": sent.side.value,
         "quantity": str(sent.quantity),
         "filled": str(order.filled),
@@ -225,7 +225,7 @@ def fills_document(follower: RunFollower) -> dict[str, Any]:
         rows["side"].append(1 if is_buy else -1)
         rows["hedge"].append(not isinstance(contract, OptionContract))
         rows["text"].append(
-            f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {quantity.normalize():f}"
+            f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(quantity)}"
             f" {leg_label(contract)} at {plain(price)}"
         )
     return {"run": follower.run_dir.name, "from": 0, "columns": rows}

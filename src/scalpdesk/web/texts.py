@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import SATOSHI
+from scalpdesk.core.units import SATOSHI, number_text
 from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 
@@ -82,7 +82,7 @@ def leg_label(instrument: Any) -> str:
     if not isinstance(instrument, OptionContract):
         return f"{instrument.symbol} shares" if isinstance(instrument, Equity) else str(instrument.symbol)
     return (
-        f"{instrument.underlying} {instrument.strike.normalize():f} {'call' if instrument.is_call else 'put'}"
+        f"{instrument.underlying} {number_text(instrument.strike)} {'call' if instrument.is_call else 'put'}"
     )
 
 

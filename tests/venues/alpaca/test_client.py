@@ -16,8 +16,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.stream import loop_ns
 from scalpdesk.venues.alpaca.transport import LIVE_HOST, ApiKeys, Endpoints, GatewayOptions
+from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
 from scalpdesk.core.intents import Side
+from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.alpaca.fields import (
     LATEST_NS,
     BadMessage,
@@ -24,7 +25,6 @@ from scalpdesk.venues.alpaca.fields import (
     read_each,
     side_of,
     text,
-    text_of_ns,
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @given(st.integers(0, LATEST_NS - 1))
 def test_a_text_made_of_an_instant_is_read_back_to_the_nanosecond(ns):
-    assert ns_of_text(text_of_ns(ns)) == ns
+    assert ns_of_text(rfc3339(ns)) == ns
 
 
 @given(st.integers(0, LATEST_NS - 1))
@@ -217,8 +217,8 @@ def test_an_extension_of_another_kind_or_length_is_named():
 
 
 def test_an_instant_is_written_with_its_time_of_day():
-    assert text_of_ns(0) == "1970-01-01T00:00:00.000000000Z"
-    assert text_of_ns((86_400 + 23 * 3_600 + 59 * 60 + 58) * S + 7) == "1970-01-02T23:59:58.000000007Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00.000000000Z"
+    assert rfc3339((86_400 + 23 * 3_600 + 59 * 60 + 58) * S + 7) == "1970-01-02T23:59:58.000000007Z"
 
 
 def test_a_short_sale_is_a_sale_and_anything_else_no_side():

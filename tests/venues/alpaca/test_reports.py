@@ -25,9 +25,9 @@ from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.order_messages import read_order
 from scalpdesk.venues.alpaca.orders import ends
-from scalpdesk.venues.alpaca.stream import StreamRefused, loop_ns
+from scalpdesk.venues.alpaca.stream import StreamRefused
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
-from scalpdesk.venues.budget import Urgency
+from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.tracker import TrackedOrder
 

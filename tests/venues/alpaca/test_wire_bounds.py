@@ -508,14 +508,6 @@ def test_what_a_hedge_in_options_does_is_left_to_the_venue(purpose):
     assert order_messages.position_intent(order(CALL, "1", purpose=purpose)) is None
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [("10.50", "10.5"), ("1E+2", "100"), ("0.00", "0"), ("100", "100"), ("1E-7", "0.0000001"), ("5.0", "5")],
-)
-def test_an_amount_is_written_plainly(value, shown):
-    assert order_messages.plain(D(value)) == shown
-
-
 def test_the_stream_is_told_keys_and_names():
     auth, listen = order_messages.stream_auth("K", "S"), order_messages.stream_listen(("trade_updates",))
     assert json.loads(auth) == {"action": "auth", "key": "K", "secret": "S"}

@@ -16,7 +16,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import InstrumentId, number_text
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.venues.alpaca import order_messages
 
@@ -139,7 +139,7 @@ def test_ids_cannot_leave_their_place_in_an_address():
 
 @given(st.decimals(min_value="-1e9", max_value="1e9", allow_nan=False, places=6))
 def test_an_amount_is_written_whole_and_without_exponent(value):
-    written = order_messages.plain(value)
+    written = number_text(value)
     assert Decimal(written) == value
     assert "E" not in written
     assert not written.endswith(".")

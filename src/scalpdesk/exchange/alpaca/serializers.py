@@ -5,17 +5,17 @@ Money and quantities are strings, instants RFC 3339.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from scalpdesk.core.intents import OrderType
-from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId, to_cents
+from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId, number_text, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
-from scalpdesk.instruments.sessions import next_session, to_new_york
+from scalpdesk.instruments.sessions import next_session, rfc3339, to_new_york
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.margin import AccountFigures
@@ -35,16 +35,6 @@ NO_ASSET = str(UUID(int=0))
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def number_text(value: Decimal) -> str:
-    """Return an exact number without needless zeros: 2, not 2.0.
-
-    >>> number_text(Decimal("2.00")), number_text(Decimal("1E+2"))
-    ('2', '100')
-    """
-    text = f"{value.normalize():f}"
-    return "0" if text == "-0" else text
-
-
 def price_text(value: Decimal | None) -> str | None:
     """Return a price of up to six decimals, or None."""
     return None if value is None else number_text(round(value, 6))
@@ -60,16 +50,8 @@ def money_text(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-@lru_cache(maxsize=65_536)
-def instant(ts_ns: int) -> str:
-    """Return UTC nanoseconds as RFC 3339 with nine decimals and Z.
-
-    >>> instant(1_500_000_000)
-    '1970-01-01T00:00:01.500000000Z'
-    """
-    seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+instant = lru_cache(maxsize=65_536)(rfc3339)
+"""RFC 3339 text of UTC nanoseconds; an order's instants are shown many times."""
 
 
 def instant_or_none(ts_ns: int) -> str | None:

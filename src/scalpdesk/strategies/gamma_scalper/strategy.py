@@ -19,7 +19,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_text, number_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
@@ -318,7 +318,7 @@ class GammaScalper:
         self._straddles = size.straddles
         self._entry = self._new_entry(best.pair, size.straddles)
         self.phase = ScalperPhase.ENTERING
-        strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
+        strike = f"{best.pair.expiry} {number_text(best.pair.strike)}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
         return self._entry.begin(
             view, Proposal(DecisionKind.ENTRY, (chosen, *size.reasons, *verdict.reasons), facts)
@@ -498,7 +498,7 @@ class GammaScalper:
             return self._refuse_entry("roll: " + "; ".join(verdict.reasons), facts)
         self._had_edge = verdict.has_edge
         pair = selection.best.pair
-        why = f"roll from {self._pair.expiry} to {pair.expiry}, strike {pair.strike.normalize():f}"
+        why = f"roll from {self._pair.expiry} to {pair.expiry}, strike {number_text(pair.strike)}"
         return self._sell_and_buy(view, pair, why, facts)
 
     def _sell_and_buy(self, view: DeskView, pair: StraddlePair, why: str, facts: Facts) -> Sequence[Action]:

@@ -18,7 +18,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, number_text
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel
@@ -438,7 +438,7 @@ class ZeroDteScalper:
             "call": view.instruments[self._pair.call_id].symbol,
             "put": view.instruments[self._pair.put_id].symbol,
         }
-        chosen = f"straddle {self._pair.strike.normalize():f}, at the money of {len(good)}"
+        chosen = f"straddle {number_text(self._pair.strike)}, at the money of {len(good)}"
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen,), facts))
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:

@@ -183,18 +183,6 @@ def ns_of(stamp: str | Ext | None) -> int:
     raise Malformed("no_timestamp")
 
 
-def text_of_ns(ts_ns: int) -> str:
-    """Return the RFC 3339 text of UTC nanoseconds, nine decimals and a ``Z``.
-
-    >>> text_of_ns(1795185000123456789)
-    '2026-11-20T14:30:00.123456789Z'
-    """
-    seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
-    days, left = divmod(seconds, 86_400)
-    day = date.fromordinal(date(1970, 1, 1).toordinal() + days)
-    return f"{day}T{left // 3600:02d}:{left % 3600 // 60:02d}:{left % 60:02d}.{nanos:09d}Z"
-
-
 def side_of(value: str | None) -> Side:
     """Return the side of an order or execution; a short sale is a sale."""
     if value == "buy":

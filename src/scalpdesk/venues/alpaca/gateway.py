@@ -16,7 +16,7 @@ from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
 from scalpdesk.venues.alpaca.order_sender import OrderSender
 from scalpdesk.venues.alpaca.orders import OrderReports, OrderStream
 from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
-from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget, loop_ns
+from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget
 from scalpdesk.venues.alpaca.transport import (
     LIVE_HOST,
     PAPER_KEY,
@@ -27,7 +27,7 @@ from scalpdesk.venues.alpaca.transport import (
     Network,
     RestClient,
 )
-from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,

@@ -16,7 +16,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
-from scalpdesk.core.units import ZERO
+from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.venues.alpaca.fields import (
     LONGEST_SHOWN,
@@ -325,7 +325,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     is_option = isinstance(instrument, OptionContract)
     body: dict[str, object] = {
         "symbol": instrument.symbol,
-        "qty": plain(_whole(command, is_option=is_option)),
+        "qty": number_text(_whole(command, is_option=is_option)),
         "side": command.side,  # the encoder writes an enum's value; asking for it costs three calls
         "type": command.order_type,
         "time_in_force": command.time_in_force,
@@ -334,7 +334,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     if command.order_type is OrderType.LIMIT:
         if command.limit_price is None:
             raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
-        body["limit_price"] = plain(command.limit_price)
+        body["limit_price"] = number_text(command.limit_price)
     if is_option:
         intent = position_intent(command)
         if intent is not None:
@@ -377,7 +377,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
         ],
     }
     if command.net_limit_price is not None:
-        body["limit_price"] = plain(command.net_limit_price)
+        body["limit_price"] = number_text(command.net_limit_price)
     return RestRequest("POST", "/v2/orders", _encode_json(body), command.client_order_id)
 
 
@@ -388,12 +388,12 @@ def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: 
     """
     new = command.replacement
     body: dict[str, object] = {
-        "qty": plain(new.quantity + already_filled),
+        "qty": number_text(new.quantity + already_filled),
         "time_in_force": new.time_in_force.value,
         "client_order_id": new.client_order_id,
     }
     if new.limit_price is not None:
-        body["limit_price"] = plain(new.limit_price)
+        body["limit_price"] = number_text(new.limit_price)
     path = f"/v2/orders/{quote(venue_order_id, safe='')}"
     return RestRequest("PATCH", path, _encode_json(body), new.client_order_id)
 
@@ -424,20 +424,6 @@ def position_intent(command: SubmitOrder) -> str | None:
     if command.purpose is Purpose.CLOSE:
         return f"{command.side.value}_to_close"
     return None
-
-
-def plain(value: Decimal) -> str:
-    """Return an amount without exponent and trailing zeros.
-
-    >>> plain(Decimal("10.50")), plain(Decimal("1E+2")), plain(Decimal("0.00"))
-    ('10.5', '100', '0')
-    """
-    shown = str(value)  # half the time of a format
-    if "E" in shown:
-        shown = format(value, "f")
-    if "." in shown:
-        shown = shown.rstrip("0").rstrip(".")
-    return shown
 
 
 def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:

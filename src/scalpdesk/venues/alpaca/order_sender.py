@@ -11,9 +11,8 @@ from scalpdesk.venues.alpaca.fields import Malformed
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, read_order
 from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.alpaca.queries import BudgetedClient
-from scalpdesk.venues.alpaca.stream import loop_ns
 from scalpdesk.venues.alpaca.transport import Reply
-from scalpdesk.venues.budget import Urgency, urgency_of
+from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.tracker import TrackedOrder
 

@@ -9,9 +9,10 @@ from scalpdesk.core.errors import RetryError
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.alpaca import order_messages
 from scalpdesk.venues.alpaca.account_messages import fills_request, read_fills
-from scalpdesk.venues.alpaca.fields import BadMessage, Malformed, text_of_ns
+from scalpdesk.venues.alpaca.fields import BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import (
     Authorized,
     Listening,
@@ -24,9 +25,9 @@ from scalpdesk.venues.alpaca.order_messages import (
     read_update,
 )
 from scalpdesk.venues.alpaca.queries import BudgetedClient
-from scalpdesk.venues.alpaca.stream import Receive, Send, StreamRefused, loop_ns
+from scalpdesk.venues.alpaca.stream import Receive, Send, StreamRefused
 from scalpdesk.venues.alpaca.transport import ApiKeys
-from scalpdesk.venues.budget import Urgency
+from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
@@ -205,7 +206,7 @@ class OrderReports:
         """
         fills: list[VenueFill] = []
         token: str | None = None
-        after = text_of_ns(max(since_ns, 0))
+        after = rfc3339(max(since_ns, 0))
         for _ in range(MOST_HISTORY_PAGES):
             found = await self._client.outcome(self._client.start(fills_request(after, token)))
             if found.verdict is not ReplyVerdict.DONE:

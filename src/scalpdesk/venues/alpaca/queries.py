@@ -10,6 +10,7 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
+from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.alpaca import market_data, order_messages
 from scalpdesk.venues.alpaca.account_messages import (
     ACCOUNT,
@@ -28,7 +29,7 @@ from scalpdesk.venues.alpaca.account_messages import (
     read_may_short,
     read_positions,
 )
-from scalpdesk.venues.alpaca.fields import BadMessage, Malformed, text_of_ns
+from scalpdesk.venues.alpaca.fields import BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import (
     JudgedReply,
     ReplyVerdict,
@@ -37,7 +38,6 @@ from scalpdesk.venues.alpaca.order_messages import (
     rate_limit,
     read_orders,
 )
-from scalpdesk.venues.alpaca.stream import loop_ns
 from scalpdesk.venues.alpaca.transport import (
     Endpoints,
     GatewayOptions,
@@ -47,7 +47,7 @@ from scalpdesk.venues.alpaca.transport import (
     RestClient,
     RestRequest,
 )
-from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -234,7 +234,7 @@ class Queries:
             if len(page) < OPEN_ORDERS_PER_PAGE or not fresh:
                 break
             # a microsecond earlier: orders of one instant may lie on both sides of the page's end
-            after = text_of_ns(page[-1].submitted_ns - MICROSECOND_NS)
+            after = rfc3339(page[-1].submitted_ns - MICROSECOND_NS)
         return list(orders.values())
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
@@ -303,7 +303,7 @@ class Queries:
         A venue that refuses the question leaves the account to be explained by its effects alone: the
         refusal is published, and the account is queried all the same.
         """
-        after = text_of_ns(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
+        after = rfc3339(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
 
         async def page(token: str | None) -> Reply | None:
             request = activities_request(after, token)

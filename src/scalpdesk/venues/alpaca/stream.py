@@ -8,7 +8,6 @@ from typing import Protocol
 
 import aiohttp
 
-from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.alpaca.transport import Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
@@ -171,8 +170,3 @@ class StreamConnection(ReconnectingConnection):
             await socket.send_bytes(message)
         else:
             await socket.send_str(message.decode())
-
-
-def loop_ns() -> int:
-    """Nanoseconds of the event loop's own clock, which never runs backwards."""
-    return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)

@@ -13,6 +13,7 @@ from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import coin_session, from_ns
+from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -30,7 +31,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.deribit import wire
-from scalpdesk.venues.deribit.orders import OrderPath, loop_ns
+from scalpdesk.venues.deribit.orders import OrderPath
 from scalpdesk.venues.deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk.venues.deribit.rpc import (
     KeysRefused,

@@ -20,7 +20,7 @@ from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, ZERO
-from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
@@ -554,8 +554,3 @@ class OrderPath:
             if not found.get("has_more") or not page or len(fills) == before:
                 return tuple(fills.values())
             start_ms = int(page[-1]["timestamp"])
-
-
-def loop_ns() -> int:
-    """Nanoseconds of the event loop's own clock, which never runs backwards."""
-    return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
