@@ -11,7 +11,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError
-from scalpdesk.core.units import money_decimals
+from scalpdesk.core.units import money_decimals, run_currency
 
 if TYPE_CHECKING:
     from scalpdesk.volatility.variance_time import VarianceClock
@@ -53,7 +53,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     from scalpdesk.cli.summary_view import show_runs
 
     for row in rows:
-        row["settings"], row["currency"] = _settings(row), currency_of(row)
+        row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
     show_runs(console(), rows, unreadable, runs_dir)
 
 
@@ -197,17 +197,12 @@ class StoredRun:
     @property
     def currency(self) -> str:
         """What the run counts in."""
-        return currency_of(self.run)
+        return run_currency(self.run["config"])
 
     @property
     def decimals(self) -> int:
         """Decimals of its amounts."""
         return money_decimals(self.currency)
-
-
-def currency_of(row: dict[str, Any]) -> str:
-    """Return what a stored run counts in."""
-    return str(row["config"].get("desk", {}).get("currency", "USD"))
 
 
 def read_stored(run_dir: Path) -> StoredRun:
@@ -246,7 +241,7 @@ def read_stored(run_dir: Path) -> StoredRun:
             [session.day for session in header.sessions],
             vix_before,
             clock,
-            money_decimals(currency_of(row)),
+            money_decimals(run_currency(row["config"])),
         ),
         straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options, clock),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],

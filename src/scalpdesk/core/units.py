@@ -4,8 +4,9 @@ What is paid is exact (``Decimal`` or ``int``); what is estimated is ``float``. 
 exact price only through :func:`exact`, and only with the decimals its instrument quotes in.
 """
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from typing import NewType
+from typing import Any, NewType
 
 from scalpdesk.core.errors import ArgumentError
 
@@ -73,6 +74,15 @@ def money_decimals(currency: str) -> int:
     (2, 8)
     """
     return 2 if currency.startswith("USD") else -int(SATOSHI.as_tuple().exponent)
+
+
+def run_currency(config: Mapping[str, Any]) -> str:
+    """Return what a run counts in, from its stored configuration; one without ``desk.currency`` in USD.
+
+    >>> run_currency({"desk": {"currency": "BTC"}}), run_currency({})
+    ('BTC', 'USD')
+    """
+    return str(config.get("desk", {}).get("currency", "USD"))
 
 
 def money_text(amount: float, currency: str) -> str:

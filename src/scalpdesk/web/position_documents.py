@@ -13,6 +13,7 @@ from scalpdesk.core.units import (
     NANOS_PER_SECOND,
     ZERO,
     InstrumentId,
+    run_currency,
     years_between,
 )
 from scalpdesk.engine.desk import margin_row
@@ -43,8 +44,7 @@ def holdings(follower: RunFollower) -> str:
 
 def currency_of(follower: RunFollower) -> str:
     """Return what the run counts in."""
-    config = {} if follower.header is None else follower.header.config
-    return str(config.get("desk", {}).get("currency", "USD"))
+    return run_currency({} if follower.header is None else follower.header.config)
 
 
 def worst_case(follower: RunFollower) -> dict[str, Any]:

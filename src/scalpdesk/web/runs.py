@@ -7,7 +7,7 @@ from typing import Any
 
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, run_currency, to_cents
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
 from scalpdesk.portfolio.explain import PARTS
@@ -32,7 +32,7 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    currency = str(row["config"].get("desk", {}).get("currency", "USD"))
+    currency = run_currency(row["config"])
     unit = Decimal(1).scaleb(-money_decimals(currency))
     total = to_cents(Decimal(row["nav_change"]), unit)
     try:

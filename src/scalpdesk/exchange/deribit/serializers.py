@@ -9,7 +9,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
 from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -250,8 +250,7 @@ class Messages:
 
     def index(self, item: Instrument) -> float:
         """Return the index price behind an instrument: its perpetual's mark, US dollars."""
-        symbol = item.underlying if isinstance(item, OptionContract) else item.symbol
-        number = self._instruments.id_of(symbol)
+        number = self._instruments.id_of(underlying_of(item))
         return float(self._world.ledger.mark(number))
 
     def summary_of_book(self, number: InstrumentId) -> dict[str, Any]:

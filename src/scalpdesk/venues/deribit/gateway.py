@@ -12,7 +12,7 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.sessions import coin_session, from_ns
+from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -44,7 +44,6 @@ from scalpdesk.venues.event_queue import EventPublisher
 LIVE_URL = "wss://www.deribit.com/ws/api/v2"
 TEST_URL = "wss://test.deribit.com/ws/api/v2"
 SOCKET_PATH = "/ws/api/v2"
-EXPIRY_HOUR = 8
 
 
 class DeribitGateway:
@@ -268,7 +267,7 @@ class DeribitGateway:
     async def _venue_clock(self) -> VenueClock:
         now_ms = int(await self._queries.question("public/get_time", {}))
         moment = from_ns(now_ms * NANOS_PER_MS)
-        day = moment.date() - timedelta(days=moment.hour < EXPIRY_HOUR)
+        day = moment.date() - timedelta(days=moment.hour < COIN_EXPIRY.hour)
         return wire.clock_of(now_ms, coin_session(day).close_ns)
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
