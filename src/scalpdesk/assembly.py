@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
@@ -216,10 +215,7 @@ def _prices(tape: MarketTape) -> dict[str, str | None]:
     figures = tape.bars.edges_of(number) if tape.bars is not None else None
     decimals = 2
     if figures is None:
-        quotes = tape.quotes.whole()
-        mine = quotes.instrument_id == number
-        mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
-        mids = mids[np.isfinite(mids)]
+        _, mids = tape.quotes.whole().mids(number)
         if not len(mids):
             return dict.fromkeys(("open", "high", "low", "close"))
         figures = (mids[0], mids.max(), mids.min(), mids[-1])

@@ -172,7 +172,6 @@ def test_progress_reaches_the_end(days):
         ({"models": ("hra",)}, "models"),
         ({"horizons": ()}, "horizons"),
         ({"horizons": (0,)}, "horizons"),
-        ({"refit_every": 0}, "refit_every"),
         ({"first": DAYS}, "first"),
         ({"first": 10}, "first"),
         ({"models": ("garch",), "first": 300}, "first"),

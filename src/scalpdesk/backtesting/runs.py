@@ -226,9 +226,7 @@ def run_backtest(
     return RunResult(summary, run_dir, run.tally.marks)
 
 
-def resume_backtest(
-    run_dir: Path, clock: Clock, *, observer: Observer | None = None, save_seconds: float = SAVE_SECONDS
-) -> RunResult:
+def resume_backtest(run_dir: Path, clock: Clock, *, observer: Observer | None = None) -> RunResult:
     """Go on with a run over sessions that did not end, from the last state that was saved.
 
     Its decisions and their hash are those of a run that was never interrupted. What was journaled after the
@@ -269,7 +267,7 @@ def resume_backtest(
                     run.tally.marks.append(output)
         run.tally.hash = journal.decisions.copy()
         run.runner.journal = journal
-        summary = _carried_on(run, journal, observer, _Saver(run, journal, save_seconds), seconds)
+        summary = _carried_on(run, journal, observer, _Saver(run, journal, SAVE_SECONDS), seconds)
     except BaseException:
         journal.abandon()
         raise
@@ -535,10 +533,7 @@ def _snapshot(
     opening = tape.quotes.between(at_ns, tape.sessions[0].close_ns)
     lines = []
     for number, quantity in positions.items():
-        rows = opening.instrument_id == number
-        bids, asks = opening.bid[rows], opening.ask[rows]
-        mids = 0.5 * (bids + asks)
-        known = mids[np.isfinite(mids)]
+        _, known = opening.mids(number)
         price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
         lines.append(HeldPosition(number, quantity, price))
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)

@@ -381,9 +381,7 @@ def research_tables(
 def _realised(tape: MarketTape, session: Session) -> list[dict[str, Any]]:
     """Return the volatility of a day from five-minute mids of the perpetual; nothing where it has too few."""
     quotes = tape.quotes.between(session.open_ns, session.close_ns)
-    mids = 0.5 * (quotes.bid + quotes.ask)
-    swap = (quotes.instrument_id == tape.instruments.id_of(tape.underlying)) & np.isfinite(mids)
-    stamps, mids = quotes.ts_ns[swap], mids[swap]
+    stamps, mids = quotes.mids(tape.instruments.id_of(tape.underlying))
     grid = np.arange(session.open_ns, session.close_ns + 1, SAMPLE_NS)
     rows = np.searchsorted(stamps, grid, side="right") - 1
     closes = mids[rows[rows >= 0]]

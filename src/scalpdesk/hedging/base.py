@@ -355,6 +355,8 @@ class AversionBand(ABC):
 
 
 ENTRY_POINT_GROUP = "scalpdesk.hedge_bands"
+_WHERE = "hedge.band"
+"""Key path of the settings, for messages."""
 _BANDS = str(Path(__file__).with_name("bands"))
 
 
@@ -363,9 +365,7 @@ def band_names() -> tuple[str, ...]:
     return plug_names(ENTRY_POINT_GROUP, (module.name for module in iter_modules([_BANDS])))
 
 
-def make_band(
-    name: str, settings: Mapping[str, object] | None = None, *, where: str = "hedge.band"
-) -> HedgeBand:
+def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:
     """Make a band from its name and the settings of its ``Config``.
 
     Parameters
@@ -374,8 +374,6 @@ def make_band(
         One of :func:`band_names`.
     settings
         Keys and values of the band's ``Config``; the rest keep their defaults.
-    where
-        Key path of the settings, for messages.
 
     Raises
     ------
@@ -387,11 +385,11 @@ def make_band(
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """
-    band = configured(_plug(name, where), settings or {}, kind="band", name=name, where=where)
+    band = configured(_plug(name), settings or {}, kind="band", name=name, where=_WHERE)
     return cast("HedgeBand", band)
 
 
-def _plug(name: str, where: str) -> Any:
+def _plug(name: str) -> Any:
     if name in {module.name for module in iter_modules([_BANDS])}:
         return import_module(f"scalpdesk.hedging.bands.{name}").PLUG
     plug = installed_plug(ENTRY_POINT_GROUP, name)
@@ -400,7 +398,7 @@ def _plug(name: str, where: str) -> Any:
     known = band_names()
     raise ConfigError(
         "there is no hedge band of this name",
-        where=where,
+        where=_WHERE,
         value=name,
         nearest=nearest_name(name, known),
         fix=f"use one of {', '.join(known)}",

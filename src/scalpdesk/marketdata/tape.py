@@ -80,6 +80,13 @@ class QuoteColumns(Columns):
         """Return the rows known by ``now_ns``."""
         return self.between(int(self.ts_ns[0]) if len(self) else 0, now_ns)
 
+    def mids(self, number: InstrumentId) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return instants (UTC nanoseconds) and mids of an instrument's two-sided quotes."""
+        rows = self.instrument_id == number
+        mids = 0.5 * (self.bid[rows] + self.ask[rows])
+        known = np.isfinite(mids)
+        return self.ts_ns[rows][known], mids[known]
+
     def digest(self) -> str:
         """Return the SHA-256 of all rows, 64 hexadecimal digits; processors have instructions for it."""
         return self._hashed(sha256())

@@ -56,7 +56,6 @@ def rolling_forecasts(
     horizons: Sequence[int] = HORIZONS,
     *,
     first: int = FIRST_ORIGIN,
-    refit_every: int = REFIT_EVERY,
     progress: Progress | None = None,
 ) -> RollingForecasts:
     """Forecast from every day whose longest horizon lies within the bars.
@@ -71,8 +70,6 @@ def rolling_forecasts(
         Trading days.
     first
         Returns known before the first forecast; 500 or more for the fitted models.
-    refit_every
-        Days between refits.
     progress
         Called after every block.
 
@@ -81,7 +78,7 @@ def rolling_forecasts(
     ArgumentError
         When a model is unknown, a bar was dropped, or a model cannot be fitted where it must be.
     """
-    _check_arguments(bars, models, horizons, first, refit_every)
+    _check_arguments(bars, models, horizons, first)
     returns = np.diff(np.log(bars.close))
     # The reference's protocol stops one day before the longest horizon would end with the last bar.
     last = len(returns) - max(horizons) - 1
@@ -89,8 +86,8 @@ def rolling_forecasts(
     parts = wanted - {"combined"} | (set(PARTS_OF_COMBINED) if "combined" in wanted else set())
     rolled: dict[str, dict[int, list[Array]]] = {name: {h: [] for h in horizons} for name in sorted(parts)}
     previous: dict[str, Array] = {}
-    for start in range(first, last + 1, refit_every):
-        end = min(start + refit_every, last + 1)
+    for start in range(first, last + 1, REFIT_EVERY):
+        end = min(start + REFIT_EVERY, last + 1)
         known, seen = _first_bars(bars, start + 1), _first_bars(bars, end)
         for name, by_horizon in rolled.items():
             for horizon, made in zip(horizons, _block(name, known, seen, horizons, previous), strict=True):
@@ -108,9 +105,7 @@ def rolling_forecasts(
     )
 
 
-def _check_arguments(
-    bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: int, refit_every: int
-) -> None:
+def _check_arguments(bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: int) -> None:
     for name in models:
         if name not in MODELS:
             raise ArgumentError(
@@ -128,8 +123,6 @@ def _check_arguments(
         )
     if not horizons or min(horizons) < 1:
         raise ArgumentError("a horizon is one trading day or more", where="horizons", value=list(horizons))
-    if refit_every < 1:
-        raise ArgumentError("refits are one day apart or more", where="refit_every", value=refit_every)
     returns = len(bars.close) - 1
     if not MONTH <= first < returns - max(horizons):
         raise ArgumentError(

@@ -550,10 +550,7 @@ def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> Session
         found = tape.bars.between(session.open_ns + 1, session.close_ns).edges_of(share)
         if found is not None:
             return SessionOhlc(*(Decimal(f"{edge:.2f}") for edge in found))
-    quotes = tape.quotes.between(session.open_ns, session.close_ns)
-    mine = quotes.instrument_id == share
-    mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
-    mids = mids[np.isfinite(mids)]
+    _, mids = tape.quotes.between(session.open_ns, session.close_ns).mids(share)
     if not len(mids):
         raise DataError(
             f"{tape.underlying} has neither a trade bar nor a two-sided quote in this session",
