@@ -25,6 +25,8 @@ GOOD = QuoteVerdict.GOOD  # looking up an enum's member costs as much as a call
 
 KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
+TRADABLE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
+"""Verdicts of quotes on which every order may go."""
 
 
 def judge_quote(bid: float, ask: float) -> QuoteVerdict:

@@ -15,7 +15,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
-from scalpdesk.marketdata.quotes import QuoteVerdict, mark_price
+from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats
@@ -40,7 +40,6 @@ BESIDE_MONEY = 0.25
 """Of the expected move to expiry: quotes that show its level reach so far on both sides of the forward."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
-_FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 
 QuoteVol = Callable[[InstrumentId, QuoteEvent, float], tuple[float, float] | None]
 """Volatility and vega of an option's quote at a spot, both at the quote's own instant; None without one."""
@@ -268,7 +267,7 @@ class StrikeVols:
                 or _is_wide(put, strike.few_ticks)
             ):
                 continue
-            if all(self._state.verdict(leg, now_ns) in _FINE for leg in (strike.call, strike.put)):
+            if all(self._state.verdict(leg, now_ns) in TRADABLE for leg in (strike.call, strike.put)):
                 up, down = (0.5 * self._moved_since(underlying, quote, spot) for quote in (call, put))
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
         if len(rows) < LEAST_PAIRS:

@@ -14,7 +14,7 @@ from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpo
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
 BUY, OPEN = Side.BUY, Purpose.OPEN
@@ -25,8 +25,6 @@ SHARE_MARGIN = 0.5
 """Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
 COIN_DECIMALS = 8
 """Of an amount in coin, where one in dollars has two."""
-FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
-"""Quotes on which every order may go."""
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
 )
@@ -106,7 +104,7 @@ def _unit(context: OrderContext) -> str:
 def quote_is_good(context: OrderContext) -> str | None:
     """Risk is opened only on a good quote; lowering it needs any usable one."""
     verdict = context.verdict
-    if verdict in FINE:
+    if verdict in TRADABLE:
         return None
     if context.intent.purpose in OPENING or verdict in UNUSABLE:
         return f"the quote of {context.instrument.symbol} is {verdict}"
@@ -119,7 +117,7 @@ def underlying_is_good(context: OrderContext) -> str | None:
     option = context.instrument
     assert isinstance(option, OptionContract)
     verdict = context.facts.verdict_on(option.underlying)
-    return None if verdict in FINE else f"the quote of {option.underlying} is {verdict}"
+    return None if verdict in TRADABLE else f"the quote of {option.underlying} is {verdict}"
 
 
 @concerns(

@@ -13,7 +13,7 @@ from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import KEPT
 from scalpdesk.protocol.messages import exact_qty, market_event
 from scalpdesk.protocol.values import to_decimal, ts_text
 from scalpdesk.strategies.contract import DeskView
@@ -188,7 +188,6 @@ def facts_of(message: Mapping[str, Any]) -> Facts:
 SOURCE = "scalpdesk"
 DECIMALS = 8
 """Greeks are shown to so many."""
-_USABLE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -228,7 +227,7 @@ class MarketPicture:
     def events(self, view: DeskView, request: int) -> tuple[str, ...]:
         """Return the events of one request; empty while the underlying has no usable price."""
         spot = view.market.mark(view.underlying)
-        if spot is None or view.market.verdict(view.underlying, view.now_ns) not in _USABLE:
+        if spot is None or view.market.verdict(view.underlying, view.now_ns) not in KEPT:
             return ()
         session = view.session
         day = f"{session.day:%Y%m%d}" if session is not None else str(view.now_ns // DAY_NS)

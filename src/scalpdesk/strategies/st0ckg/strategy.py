@@ -15,7 +15,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
@@ -164,7 +164,7 @@ class St0ckg:
         assert view.session is not None
         verdict = view.market.verdict(view.underlying, view.now_ns)
         spot = view.market.mark(view.underlying)
-        if spot is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
+        if spot is None or verdict not in TRADABLE:
             return self._refusals.report(
                 f"quote {verdict}", (f"signals not asked: the quote is {verdict}",), {}
             )

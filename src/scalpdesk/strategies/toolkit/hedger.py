@@ -23,7 +23,7 @@ from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, sp
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.quotes import GOOD, QuoteVerdict
+from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -33,7 +33,7 @@ from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
 
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
-FINE = frozenset({GOOD, QuoteVerdict.LOCKED})
+FINE = TRADABLE
 UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""

@@ -31,10 +31,10 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
-from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
+from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import UNCERTAIN, has_rejected_combo
 
 LONGEST_PAUSE_SECONDS = 15.0
@@ -418,7 +418,7 @@ class Liquidation:
         quote = view.market.quotes[number]
         side = Side.SELL if held > 0 else Side.BUY
         tries = self._tries.get(number, 0)
-        fine = view.market.verdict(number, view.now_ns) in FINE
+        fine = view.market.verdict(number, view.now_ns) in TRADABLE
         if self._goes_at_any_price(view, number):
             return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
         is_patient = fine and self._is_patient(view)

@@ -36,6 +36,7 @@ from scalpdesk.instruments.deadlines import (
     contract_deadline_ns,
 )
 from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
+from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -48,7 +49,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
-from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
+from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of, resume
@@ -418,7 +419,7 @@ class ZeroDteScalper:
         good = [
             pair
             for pair in self._pairs
-            if all(view.market.verdict(leg, view.now_ns) in FINE for leg in pair.legs)
+            if all(view.market.verdict(leg, view.now_ns) in TRADABLE for leg in pair.legs)
         ]
         if not good:
             return self._refusals.report("quotes", ("no straddle that expires today has two good quotes",))
