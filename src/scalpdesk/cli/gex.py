@@ -36,7 +36,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.chain_gamma import NEAR_MONEY, PricedChain
+from scalpdesk.marketdata.chain_gamma import PricedChain
 from scalpdesk.marketdata.dealer_gamma import (
     FLIP_SPAN,
     FLIP_STEP,
@@ -282,7 +282,7 @@ class ChainAt:
         found = gamma_exposure(self.priced.rows, self.priced.spot)
         if found.net_usd is None:
             return SessionExposure(self.day, math.nan, math.nan)
-        return SessionExposure(self.day, found.net_usd, exposure_near(found, NEAR_MONEY))
+        return SessionExposure(self.day, found.net_usd, exposure_near(found))
 
 
 def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
         "net_usd": net,
         "sum_usd": found.sum_usd,
         "reason": found.reason,
-        "near_usd": exposure_near(found, NEAR_MONEY),
+        "near_usd": exposure_near(found),
         "usual_usd": usual,
         "near_usual_usd": near_usual,
         "relative": net / usual if net is not None and usual is not None else None,

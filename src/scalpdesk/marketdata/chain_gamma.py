@@ -34,8 +34,6 @@ Floats = NDArray[np.float64]
 SOURCE = "chain"
 EARLY_NS = MINUTE_NS
 """Time between two computations while a session's first quotes arrive."""
-NEAR_MONEY = 0.005
-"""Strikes this close to the underlying, as a fraction of it, are near the money."""
 NAN = float("nan")
 
 
@@ -192,7 +190,7 @@ def exposure_event(
     """
     exposure = gamma_exposure(priced.rows, priced.spot)
     usd = NAN if exposure.net_usd is None else exposure.net_usd
-    near = NAN if exposure.net_usd is None else exposure_near(exposure, NEAR_MONEY)
+    near = NAN if exposure.net_usd is None else exposure_near(exposure)
     return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, exposure.reason, near, *usual_usd)
 
 

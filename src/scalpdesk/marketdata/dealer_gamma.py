@@ -5,7 +5,7 @@ moves 1 %, with ``s = +1`` for calls and ``-1`` for puts. The sign assumes that 
 puts: a convention that cannot be observed, for everything built on it as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import OptionContract
 
 Floats = NDArray[np.float64]
 
+NEAR_MONEY = 0.005
+"""Strikes this close to the underlying, as a fraction of it, are near the money."""
 MIN_COVERAGE = 0.80
 """Smallest share of a chain's rows with a gamma and an open interest for a meaningful sum."""
 FLIP_SPAN = 0.15
@@ -131,6 +134,32 @@ class GammaExposure:
         return None if self.reason else self.sum_usd
 
 
+def listed_rows(
+    listed: Sequence[tuple[InstrumentId, OptionContract]],
+    gamma: Sequence[float],
+    interest: Mapping[InstrumentId, float],
+) -> ExposureRows:
+    """Return the rows of listed options: each one's gamma, and the contracts of it that are open.
+
+    Parameters
+    ----------
+    listed
+        Number and contract of each option.
+    gamma
+        Of each option, change of delta per 1.00 of the underlying; NaN where unknown.
+    interest
+        Contracts at the end of the previous session; an option without is unknown.
+    """
+    return ExposureRows(
+        strike=np.array([float(contract.strike) for _, contract in listed]),
+        is_call=np.array([contract.is_call for _, contract in listed]),
+        gamma=np.array(gamma),
+        open_interest=np.array([float(interest.get(number, np.nan)) for number, _ in listed]),
+        multiplier=np.array([float(contract.multiplier) for _, contract in listed]),
+        expiry=tuple(contract.expiry for _, contract in listed),
+    )
+
+
 def exposures(rows: ExposureRows, spot: float) -> Floats:
     """Return the signed exposure of every row, in USD of delta per move of 1 %.
 
@@ -189,9 +218,9 @@ def gamma_exposure(rows: ExposureRows, spot: float) -> GammaExposure:
     )
 
 
-def exposure_near(exposure: GammaExposure, within: float) -> float:
-    """Return the net exposure of the strikes within ``within`` (a fraction) of the spot, in USD per 1 %."""
-    reach = within * exposure.spot
+def exposure_near(exposure: GammaExposure) -> float:
+    """Return the net exposure of the strikes near the money, in USD per 1 %."""
+    reach = NEAR_MONEY * exposure.spot
     return sum(row.net_usd for row in exposure.by_strike if abs(row.strike - exposure.spot) <= reach)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
-from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure
+from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
@@ -164,13 +164,10 @@ def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: floa
     if not rows or not interest:
         return {"reason": "no open interest is published for this chain", "strikes": []}
     exposure = gamma_exposure(
-        ExposureRows(
-            strike=np.array([float(contract.strike) for _, contract, _ in rows]),
-            is_call=np.array([contract.is_call for _, contract, _ in rows]),
-            gamma=np.array([valuation.greeks.gamma for _, _, valuation in rows]),
-            open_interest=np.array([float(interest.get(number, math.nan)) for number, _, _ in rows]),
-            multiplier=np.array([float(contract.multiplier) for _, contract, _ in rows]),
-            expiry=tuple(contract.expiry for _, contract, _ in rows),
+        listed_rows(
+            [(number, contract) for number, contract, _ in rows],
+            [valuation.greeks.gamma for _, _, valuation in rows],
+            interest,
         ),
         spot,
     )

@@ -16,9 +16,10 @@ from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, known_exposure_usd
+from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, known_exposure_usd, listed_rows
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
+from scalpdesk.signals.ema_cloud import Ema
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 
@@ -159,13 +160,8 @@ class FactsCollector:
                 break
         if closes is None:
             return None
-        averages = []
-        for period in (fast, slow):
-            weight, average = 2.0 / (period + 1.0), closes[0]
-            for close in closes[1:]:
-                average += weight * (close - average)
-            averages.append(average)
-        return sign(averages[0] - averages[1])
+        short, long = ([average.update(close) for close in closes][-1] for average in (Ema(fast), Ema(slow)))
+        return sign(short - long)
 
     def _minute_vol(self) -> float | None:
         """Standard deviation of the 1-minute returns before the last one."""
@@ -214,7 +210,6 @@ def _known(value: T | Absent) -> T | None:
     return None if isinstance(value, Absent) else value
 
 
-NEAR_FRACTION = 0.005
 REFRESH_SECONDS = 300.0
 KEPT_SESSIONS = 60
 QUANTILE = 0.9
@@ -275,7 +270,7 @@ class ChainExposure:
         else:
             near = _finite(event.near_usd)
         if near is None:
-            near, why_near = self._sum(view, spot, NEAR_FRACTION)
+            near, why_near = self._sum(view, spot, NEAR_MONEY)
             why = why or why_near
         if self._noted != view.session and total is not None and near is not None:
             self._noted = view.session
@@ -312,13 +307,7 @@ class ChainExposure:
         ]
         if not listed:
             return None, "no options are listed near the price" if within else "no options are listed"
-        rows = ExposureRows(
-            strike=np.array([float(contract.strike) for _, contract in listed]),
-            is_call=np.array([contract.is_call for _, contract in listed]),
-            gamma=np.array([self._gamma(number, view.now_ns) for number, _ in listed]),
-            open_interest=np.array([float(interest.get(number, np.nan)) for number, _ in listed]),
-            multiplier=np.array([float(contract.multiplier) for _, contract in listed]),
-        )
+        rows = listed_rows(listed, [self._gamma(number, view.now_ns) for number, _ in listed], interest)
         made = gamma_exposure(rows, spot)
         return made.net_usd, made.reason
 
