@@ -182,6 +182,21 @@ def test_paths_named_in_the_pages_exist(name):
     assert set(lost) <= made_by_running
 
 
+def test_python_files_named_in_the_pages_exist():
+    folders = ("benchmarks", "docs", "examples", "src", "testing", "tests", "tools")
+    files = [f"/{path.relative_to(ROOT)}" for name in folders for path in (ROOT / name).rglob("*.py")]
+    # the page of the migration names files of the earlier programs, the guides those of the reader's package
+    pages = [page for page in PAGES if page.name != "migration.md" and page.parent.name != "howto"]
+    named = {
+        f"{page.name}: {code}": f"/{code}"
+        for page in pages
+        for code in _CODE.findall(_FENCE.sub("", page.read_text("utf-8")))
+        if re.fullmatch(r"[\w/.-]+\.py", code)
+    }
+    assert named
+    assert [where for where, end in named.items() if not any(file.endswith(end) for file in files)] == []
+
+
 def test_every_package_is_on_the_map():
     source = ROOT / "src" / "scalpdesk"
     names = {f"{path.name}/" for path in source.iterdir() if (path / "__init__.py").exists()}
