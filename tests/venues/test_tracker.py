@@ -204,6 +204,23 @@ def test_a_refused_cancel_of_an_order_that_is_over_says_nothing():
     assert tracker.reject_cancel(one, "too late", 10) == []
 
 
+def test_a_cancel_is_lost_when_the_venue_shows_the_order_at_work_long_after_it_took_it():
+    tracker, one = tracked()
+    second = 10**9
+    assert tracker.cancel_lost(one, 10**12, 9) == []  # nothing was asked for
+    at_ns = 0
+    for pause in (5, 10, 20, 40, 60, 60):
+        assert tracker.cancel_taken(one, at_ns) == at_ns + pause * second
+        assert tracker.cancel_lost(one, at_ns + pause * second - 1, 9) == []
+        (lost,) = tracker.cancel_lost(one, at_ns + pause * second, 9)
+        assert lost == CancelRejected("sd-000001", 9, 9, "the venue took the cancel and works the order on")
+        assert tracker.cancel_lost(one, 10**12, 9) == []  # once
+        at_ns += pause * second
+    tracker.cancel_taken(one, at_ns)
+    tracker.execution(one, "e1", D(12), D(100), D(12), 5, 9)
+    assert tracker.cancel_lost(one, 10**15, 9) == []  # it is over
+
+
 def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
     tracker, one = tracked()
     tracker.execution(one, "e1", D(4), D(100), D(4), 5, 9)

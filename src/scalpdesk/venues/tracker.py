@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -29,6 +30,10 @@ from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import KnownOrder
+
+CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
+"""How long a cancel that the venue took may go without effect: the first one, and the longest after further
+ones."""
 
 
 class Span(NamedTuple):
@@ -64,7 +69,9 @@ class TrackedOrder:
     __slots__ = (
         "accepted",
         "answered_ns",
+        "awaits_cancel",
         "busted_ns",
+        "cancels",
         "cover",
         "ended",
         "executions",
@@ -88,6 +95,10 @@ class TrackedOrder:
         """The venue's time of the latest bust, UTC nanoseconds: earlier answers count what is gone."""
         self.answered_ns: int | None = None
         """When the request that sent it ended, answered or not; None while it is under way."""
+        self.awaits_cancel = False
+        """The venue took a cancel, and has not shown the end."""
+        self.cancels: BackOff | None = None
+        """Spaces the looks at what came of a cancel, on the clock of ``answered_ns``; None without one."""
         self.cover: list[Span] = []
         self.value = ZERO
         """Quantity times price over the cover."""
@@ -233,6 +244,27 @@ class OrderTracker:
         if order.ended:
             return []
         return [CancelRejected(order.submitted.client_order_id, now_ns, now_ns, reason)]
+
+    @staticmethod
+    def cancel_taken(order: TrackedOrder, now_ns: int) -> int:
+        """Record that the venue took a cancel; return from when on a working order proves it lost.
+
+        Both instants are on the clock of :attr:`TrackedOrder.answered_ns`.
+        """
+        order.awaits_cancel = True
+        order.cancels = order.cancels or BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
+        return order.cancels.fail(now_ns)
+
+    def cancel_lost(self, order: TrackedOrder, asked_ns: int, now_ns: int) -> list[OrderEvent]:
+        """Return the refusal of a cancel that the venue took and dropped: it shows the order working.
+
+        ``asked_ns`` is when the venue was asked for the order, on the clock of
+        :attr:`TrackedOrder.answered_ns`: soon after the cancel it proves nothing.
+        """
+        if not order.awaits_cancel or order.cancels is None or asked_ns < order.cancels.until_ns:
+            return []
+        order.awaits_cancel = False
+        return self.reject_cancel(order, "the venue took the cancel and works the order on", now_ns)
 
     @staticmethod
     def _end(order: TrackedOrder, event: OrderEvent) -> list[OrderEvent]:

@@ -1,6 +1,7 @@
 """What the gateway makes of each answer that a venue may give, request by request."""
 
 import asyncio
+import json
 from datetime import date
 from decimal import Decimal
 
@@ -323,6 +324,92 @@ def test_a_fault_of_our_own_is_counted_and_asks_for_a_look_at_the_account(monkey
 def test_what_becomes_of_a_cancel_by_the_answer_to_it(answer, expected):
     made = in_the_market({f"DELETE {ORDER}": answer})
     assert kinds(made.send(CancelOrder("sd-1"))) == expected
+
+
+def asked_after(made, command, seconds):
+    """Send a command and let time pass; return what was published, and when the venue was asked by id."""
+    asked_at, answer = [], made.venue.answer
+    began = made.loop.time()
+
+    def note(asked):
+        if asked.line == BY_ID:
+            asked_at.append(round(made.loop.time() - began))
+        return answer(asked)
+
+    async def scenario():
+        made.gateway.send(command)
+        await asyncio.sleep(seconds)
+
+    made.venue.answer = note
+    made.run(scenario)
+    return made.said(), asked_at
+
+
+def test_a_cancel_that_the_venue_took_and_dropped_is_refused_after_five_seconds():
+    made = in_the_market({f"DELETE {ORDER}": (204, None), BY_ID: (200, WORKING)})
+    said, asked_at = asked_after(made, CancelOrder("sd-1"), 100.0)
+    assert kinds(said) == [CancelRejected]
+    assert said[0].reason == "the venue took the cancel and works the order on"
+    assert asked_at == [5]
+    said, asked_at = asked_after(made, CancelOrder("sd-1"), 100.0)  # tried again, and lost again
+    assert (kinds(said), asked_at) == ([CancelRejected], [10])
+
+
+def test_a_cancel_that_is_under_way_or_unanswered_is_asked_after_ever_more_seldom():
+    pending, over = samples.order(status="pending_cancel"), samples.order(status="canceled")
+    answers = [(200, pending), BROKEN, (200, pending), (200, over)]
+    made = in_the_market({f"DELETE {ORDER}": (204, None), BY_ID: answers})
+    said, asked_at = asked_after(made, CancelOrder("sd-1"), 500.0)
+    assert kinds(said) == [OrderCancelled]
+    assert asked_at == [5, 15, 35, 75]
+
+
+def test_a_cancel_that_ends_its_order_is_not_asked_after():
+    made = in_the_market({f"DELETE {ORDER}": (204, None)})
+
+    async def scenario():
+        made.gateway.send(CancelOrder("sd-1"))
+        made.gateway.send(CancelOrder("sd-1"))
+        await asyncio.sleep(1.0)
+        made.gateway._reports.apply(
+            made.gateway._reports.tracker.orders["sd-1"],
+            read_order(json.dumps(samples.order(status="canceled")).encode()),
+            infer=False,
+        )
+        await asyncio.sleep(100.0)
+
+    made.run(scenario)
+    assert kinds(made.said()) == [OrderCancelled]
+    assert made.venue.count(BY_ID) == 0
+
+
+def test_a_view_of_the_account_proves_a_cancel_lost_only_where_it_was_asked_for_late_enough():
+    open_orders = "GET /v2/orders"
+    answers = {f"DELETE {ORDER}": (204, None), BY_ID: BROKEN, open_orders: (200, [WORKING])}
+    made = in_the_market(answers)
+    reports, shown = made.gateway._reports, read_order(json.dumps(WORKING).encode())
+    found = []
+
+    async def scenario():
+        made.gateway.send(CancelOrder("sd-1"))
+        await asyncio.sleep(1.0)
+        asked_ns = int(made.loop.time() * 1e9)
+        await asyncio.sleep(6.0)
+        for at_ns in (asked_ns, asked_ns + 13 * 10**9, asked_ns + 15 * 10**9):  # the query broke: 15 s
+            await reports.catch_up(shown, at_ns)
+            found.append(kinds(made.said()))
+
+    made.run(scenario)
+    assert found == [[], [], [CancelRejected]]
+
+
+def test_a_combo_whose_cancel_was_dropped_is_known_by_the_leg_that_was_cancelled():
+    shown = whole(legs={"c": "0", "p": "0"})
+    made = talk({"POST /v2/orders": (200, shown), "DELETE /v2/orders/v-m": (204, None), BY_ID: (200, shown)})
+    made.send(COMBO)
+    said, asked_at = asked_after(made, CancelOrder("p"), 20.0)
+    assert [(type(one), one.client_order_id) for one in said] == [(CancelRejected, "p")]
+    assert asked_at == [5]
 
 
 def test_a_cancel_that_comes_too_late_learns_the_orders_end_first():

@@ -215,12 +215,12 @@ class AlpacaGateway:
 
         Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
         """
-        connections = self._stream.connections
+        connections, asked_ns = self._stream.connections, loop_ns()
         orders = await self._queries.open_orders()
         fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
         self._reports.apply_history(fills)
         for order in orders:
-            await self._reports.catch_up(order)
+            await self._reports.catch_up(order, asked_ns)
         account, positions, clock = await asyncio.gather(
             self._queries.account(), self._queries.positions(), self._queries.clock()
         )

@@ -13,6 +13,7 @@ from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.alpaca.transport import Reply
 from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
+from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.tracker import TrackedOrder
 
@@ -29,6 +30,7 @@ class OrderSender:
         self._reports = reports
         self._tracker = reports.tracker
         self._publisher = reports.publisher
+        self._cancels = CancelFollower(tracker=reports.tracker, query=reports.query_order, spawn=self._spawn)
         self._tasks: dict[asyncio.Task[None], None] = {}
         self.in_flight = 0
         self.is_open = False
@@ -142,7 +144,8 @@ class OrderSender:
             outcome = await self._client.outcome(self._client.start(request))
             match outcome.verdict:
                 case ReplyVerdict.DONE:
-                    return  # accepted, not done: the stream reports the end
+                    self._cancels.taken(order)  # accepted, not done: the stream reports the end, if it comes
+                    return
                 case ReplyVerdict.UNKNOWN:
                     self._unknown([order], f"cancel: {outcome.reason}")
                     return
@@ -229,6 +232,7 @@ class OrderSender:
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait, within bounds, until the requests under way are answered; cancel the others."""
+        self._cancels.close()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=timeout_seconds)
         for task in tuple(self._tasks):

@@ -39,6 +39,8 @@ OUTCOMES = {
     "expired": "expired",
     "rejected": "rejected",
 }
+CANCELLING = "pending_cancel"
+"""Status of an order whose cancel is under way: it leads to its end, or back to work."""
 MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
 UPDATES = "trade_updates"
@@ -135,12 +137,12 @@ class OrderReports:
         order = self.tracker.orders.get(client_order_id)
         if order is None or not self._client.may_ask(Urgency.HEDGE):
             return False
-        asked = order.parent_id or client_order_id
+        asked, asked_ns = order.parent_id or client_order_id, loop_ns()
         found = await self._client.outcome(
             self._client.start(order_messages.order_by_client_id_request(asked))
         )
         if found.verdict is ReplyVerdict.DONE:
-            return await self._apply_queried(found.body)
+            return await self._apply_queried(found.body, asked_ns)
         if found.verdict is not ReplyVerdict.NOT_FOUND or order.accepted:
             return False
         if order.answered_ns is None or loop_ns() - order.answered_ns < self._acceptance_ns:
@@ -151,16 +153,19 @@ class OrderReports:
             )
         return True
 
-    async def _apply_queried(self, body: bytes) -> bool:
+    async def _apply_queried(self, body: bytes, asked_ns: int) -> bool:
         try:
             order = read_order(body)
         except Malformed as refused:
             self.refuse(refused.name, refused.detail)
             return False
-        return await self.catch_up(order)
+        return await self.catch_up(order, asked_ns)
 
-    async def catch_up(self, shown: WireOrder) -> bool:
-        """Bring an order to what the venue shows: by its history, and by inference for the rest."""
+    async def catch_up(self, shown: WireOrder, asked_ns: int) -> bool:
+        """Bring an order to what the venue shows: by its history, and by inference for the rest.
+
+        ``asked_ns`` is when the venue was asked, in the loop's time.
+        """
         parts = [(self._tracked(part, shown), part) for part in shown.legs or (shown,)]
         if any(order is not None and order.holes(part.filled) for order, part in parts):
             try:
@@ -171,11 +176,23 @@ class OrderReports:
             if shown.client_order_id not in self._legs:
                 return False  # a combo that this desk did not send
             self.apply_legs(shown, infer=True)
+            self._judge_cancels(shown, asked_ns)
             return True
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
         if order is not None:
             self.apply(order, shown, infer=True)
+            self._judge_cancels(shown, asked_ns)
         return order is not None
+
+    def _judge_cancels(self, shown: WireOrder, asked_ns: int) -> None:
+        """Publish that a cancel is lost where the venue works the order on."""
+        if not shown.is_open or shown.status == CANCELLING:
+            return
+        for name in self._legs.get(shown.client_order_id, (shown.client_order_id,)):
+            order = self.tracker.find(name, shown.venue_order_id)
+            if order is not None:
+                now_ns = self.publisher.timestamp()
+                self.publisher.publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
 
     def apply_history(self, fills: Iterable[VenueFill]) -> None:
         """Publish the executions of a history that were not published yet."""
