@@ -608,7 +608,7 @@ def test_the_operator_sets_the_mode(desk, action, mode, cancels_all):
     assert cancels(outputs) == ([order.client_order_id] if cancels_all else [])
     assert one.engine.desk.gate.mode == one.engine.desk.view.mode == mode
     assert one.strategy.wakes[-1] is Wake.OPERATOR
-    assert one.operate(action) == ()  # said twice
+    assert decisions(one.operate(action)) == []  # said twice
     resumed = decisions(one.operate("resume", "fine"))[0]
     assert resumed.reasons == (f"{mode} to ACTIVE: fine",)
 
@@ -620,11 +620,33 @@ def test_a_halted_desk_sends_nothing(desk):
     assert decision.reasons[1] == "buy 10 SPY: the desk is halted"
 
 
-def test_an_order_already_being_cancelled_is_not_cancelled_again_by_a_halt(desk):
+@pytest.mark.parametrize(("action", "again"), [("halt", True), ("flatten", True), ("reduce", False)])
+def test_an_operator_repeats_the_cancel_of_an_order_that_is_being_cancelled(desk, action, again):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]
     one.engine.desk.orders.cancel(order.client_order_id)
-    assert cancels(one.operate("halt")) == []
+    for _ in range(2):  # the first command, and the same once more
+        assert cancels(one.operate(action)) == ([order.client_order_id] if again else [])
+
+
+def test_a_repeated_halt_cancels_all_that_works_and_a_repeated_flatten_only_what_was_to_go(desk):
+    one = desk(Scripted())
+    first, second = working(one), working(one)
+    one.operate("flatten")
+    one.handle(CancelRejected(first, one.now_ns, one.now_ns, "no"))
+    assert cancels(one.operate("flatten")) == [second]
+    one.operate("halt")
+    one.handle(CancelRejected(first, one.now_ns, one.now_ns, "no"))
+    assert cancels(one.operate("halt")) == [first, second]
+
+
+def test_a_repeated_halt_cancels_a_combo_once(desk):
+    one = desk(Scripted())
+    legs = [buy(number, 1, Purpose.OPEN) for number in (1, 2)]
+    combo = one.engine.desk.orders.submit_combo(legs, None, one.now_ns)
+    names = [leg.client_order_id for leg in combo.legs]
+    assert cancels(one.operate("halt")) == names[:1]
+    assert cancels(one.operate("halt")) == names[:1]
 
 
 def test_a_loss_at_the_daily_limit_flattens_until_the_next_session():
@@ -812,7 +834,7 @@ def test_a_halted_desk_cancels_again_every_other_second_what_still_works(desk):
     outputs = one.operate("halt")
     assert cancels(outputs) == [name]
     assert outputs[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
-    assert one.wait(1).operate("halt") == ()
+    assert one.wait(1).operate("halt") == (CancelOrder(name),)
     one.handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
     outputs = one.wait(1).timer("halt: cancel again")
     assert cancels(outputs) == [name]
@@ -838,14 +860,101 @@ def test_a_desk_that_resumed_cancels_nothing_and_halted_again_it_does(desk):
     assert outputs[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
 
 
-def test_the_timer_of_a_halt_ends_with_its_session(desk):
+def test_a_halted_desk_cancels_what_works_over_the_night_in_the_next_session(desk):
     one = desk(Scripted())
-    working(one)
+    name = working(one)
     one.operate("halt")
+    one.handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
     one.close()
     one.open(next_session(DAY))
-    one.operate("resume")
-    assert one.operate("halt")[-1] == SetTimer("halt: cancel again", one.now_ns + 2 * SECOND)
+    assert SetTimer("halt: cancel again", one.now_ns + 2 * SECOND) in one.outputs  # the old one has ended
+    assert cancels(one.wait(2).timer("halt: cancel again")) == [name]
+
+
+# cancels that come to nothing -------------------------
+
+
+LATE = "cancels: not over"
+
+
+def alerts(outputs):
+    return [decision for decision in decisions(outputs) if decision.kind is DecisionKind.ALERT]
+
+
+def cancelling(one):
+    """Cancel an order of the strategy's; return its id."""
+    name = working(one)
+    one.strategy.think = lambda view, wake, event: (
+        Proposal(DecisionKind.HEDGE, ("too old",), {}, (CancelIntent(name, "old"),)),
+    )
+    assert cancels(one.quote(0, 499.99, 500.01)) == [name]
+    one.strategy.think = None
+    return name
+
+
+def test_an_order_that_is_not_over_a_minute_after_its_cancel_is_named_in_an_alert(desk):
+    one = desk()
+    name = cancelling(one)
+    asked_ns = one.now_ns
+    outputs = one.wait(2).timer("mark")
+    assert [output for output in outputs if isinstance(output, SetTimer) and output.name == LATE] == [
+        SetTimer(LATE, asked_ns + 60 * SECOND)
+    ]
+    assert SetTimer(LATE, asked_ns + 60 * SECOND) not in one.wait(1).timer("mark")  # it is set already
+    (alert,) = one.wait(57).timer(LATE)
+    assert alert.reasons == (f"order {name} in SPY is not over 60 s after its cancel: pending_cancel",)
+    assert alert.facts == {"order": name, "symbol": "SPY", "seconds": 60}
+    assert alerts(one.wait(60).timer("mark")) == []  # once
+
+
+def test_a_cancel_that_is_answered_leaves_no_timer_and_no_alert(desk):
+    one = desk()
+    name = cancelling(one)
+    assert LATE not in [getattr(output, "name", "") for output in one.wait(1).timer("mark")]
+    one.cancelled(name)
+    outputs = one.wait(59).timer("mark")
+    assert alerts(outputs) == []
+    assert LATE not in [getattr(output, "name", "") for output in outputs]
+
+
+@pytest.mark.parametrize(("after_seconds", "is_named"), [(1, False), (2, True)])
+def test_a_refusal_at_once_lets_the_order_work_on_and_a_late_one_does_not(desk, after_seconds, is_named):
+    one = desk()
+    name = cancelling(one)
+    one.wait(after_seconds).handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
+    outputs = one.wait(60 - after_seconds).timer("mark")
+    assert [alert.facts["order"] for alert in alerts(outputs)] == ([name] if is_named else [])
+
+
+def test_a_halted_desk_names_an_order_whose_cancels_are_all_refused_each_minute(desk):
+    one = desk(Scripted())
+    name = working(one)
+    one.operate("halt")
+    named = []
+    for second in range(2, 131, 2):
+        one.handle(CancelRejected(name, one.now_ns, one.now_ns, "no"))
+        outputs = one.wait(2).timer("halt: cancel again")
+        assert cancels(outputs) == [name]
+        named += [second] * len(alerts(outputs))
+    assert named == [60, 120]
+
+
+def test_a_flattening_desk_names_an_order_that_is_not_over(desk):
+    one = desk(Scripted())
+    name = working(one)
+    one.operate("flatten")
+    outputs = one.wait(60).timer("flatten")
+    assert [alert.facts["order"] for alert in alerts(outputs)] == [name]
+
+
+def test_an_order_whose_cancel_is_not_over_at_the_close_is_named_in_the_next_session(desk):
+    one = desk()
+    name = cancelling(one)
+    one.wait(3).timer("mark")
+    one.close()
+    one.open(next_session(DAY))
+    (alert,) = alerts(one.timer("mark"))
+    assert alert.facts["order"] == name
 
 
 def test_a_halted_desk_without_orders_sets_no_timer(desk):

@@ -129,6 +129,16 @@ def test_a_cancel_is_asked_for_once_while_it_is_pending(manager):
     assert manager.cancel("never-sent") is None
 
 
+def test_a_cancel_that_may_be_lost_can_be_asked_for_again(manager):
+    manager.apply(ACCEPTED)
+    manager.cancel(ID)
+    assert manager.cancel(ID, again=True) == CancelOrder(ID)
+    assert manager.order(ID).state is S.PENDING_CANCEL
+    assert manager.apply(NOT_CANCELLED).state is S.WORKING  # as before the first cancel
+    manager.apply(CANCELLED)
+    assert manager.cancel(ID, again=True) is None
+
+
 @pytest.mark.parametrize(
     ("before", "between", "state"),
     [

@@ -54,7 +54,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     SubmitOrder,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import ANY_PRICE, Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
@@ -74,6 +74,11 @@ FLATTEN_TIMER = "flatten"
 HALT_TIMER = "halt: cancel again"
 CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
 """A halted desk repeats a cancel that was refused so much later; nothing else wakes it."""
+CANCEL_TIMER = "cancels: not over"
+CANCEL_ALERT_NS = MINUTE_NS
+"""An order that is not over so long after its cancel was asked for is named in an alert."""
+CANCEL_LATE_NS = 2 * NANOS_PER_SECOND
+"""A cancel without an answer for so long is no ordinary one: from then on a timer waits for the alert."""
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
@@ -83,6 +88,16 @@ FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a c
 Check = Callable[[QuoteEvent], Wake | None]
 After = Callable[[Any, Wake], None]
 """What follows once the strategy was woken; takes the event and the reason."""
+
+
+class _AskedCancel:
+    """When the cancel of an order was asked for, UTC nanoseconds."""
+
+    __slots__ = ("first_ns", "has_timer", "last_ns")
+
+    def __init__(self, now_ns: int) -> None:
+        self.first_ns = self.last_ns = now_ns
+        self.has_timer = False
 
 
 class TradingEngine:
@@ -117,6 +132,8 @@ class TradingEngine:
         self._flattener = Flattener(desk.instruments)
         self._flatten_due = False
         self._cancels_again = False
+        self._asked_cancels: dict[str, _AskedCancel] = {}
+        """By client order id, of orders that were not over when they were last looked at."""
         if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
         self._view = desk.view
@@ -229,11 +246,13 @@ class TradingEngine:
             elif (
                 type(event) is OrderCancelled
                 or type(event) is OrderExpired
-                or type(event) is CancelRejected
                 or type(event) is OrderStatusUnknown
                 or type(event) is OrderNotFound
             ):
                 self.desk.orders.apply(event)
+                wake = ORDER
+            elif type(event) is CancelRejected:
+                self._on_cancel_rejected(event)
                 wake = ORDER
             elif type(event) is FillBusted:
                 wake, after = self._on_bust(event), self._flatten_late
@@ -344,11 +363,51 @@ class TradingEngine:
         out.append(Decision(now_ns, kind, taken, reasons, proposal.facts, tuple(ids)))
         out += commands
 
-    def _cancel(self, client_order_id: str) -> None:
-        command = self.desk.orders.cancel(client_order_id)
-        if command is not None:
-            self.desk.gate.counters.note_cancel(self.now_ns)
-            self._out.append(command)
+    def _cancel(self, client_order_id: str, *, again: bool = False) -> None:
+        command = self.desk.orders.cancel(client_order_id, again=again)
+        if command is None:
+            return
+        self.desk.gate.counters.note_cancel(self.now_ns)
+        self._out.append(command)
+        asked = self._asked_cancels.get(client_order_id)
+        if asked is None:
+            self._asked_cancels[client_order_id] = _AskedCancel(self.now_ns)
+        else:
+            asked.last_ns = self.now_ns
+
+    def _on_cancel_rejected(self, event: CancelRejected) -> None:
+        """Apply a refusal; one that came at once ends the wait for the cancel, unless nothing may work on."""
+        desk, now_ns = self.desk, self.now_ns
+        order = desk.orders.apply(event)
+        for leg in desk.orders.legs_with(order):
+            asked = self._asked_cancels.get(leg.client_order_id)
+            is_prompt = asked is not None and now_ns - asked.last_ns < CANCEL_LATE_NS
+            if is_prompt and desk.gate.mode in LOSS_MODES:
+                del self._asked_cancels[leg.client_order_id]
+        self._watch_cancels()
+
+    def _watch_cancels(self) -> None:
+        """Name in an alert each order that is not over a minute after its cancel was asked for.
+
+        A venue that takes a cancel may drop it, and may leave an order in ``pending_cancel`` for a day.
+        """
+        live, now_ns = self.desk.orders.live, self.now_ns
+        for name, asked in tuple(self._asked_cancels.items()):
+            order = live.get(name)
+            if order is None:
+                del self._asked_cancels[name]
+            elif now_ns >= asked.first_ns + CANCEL_ALERT_NS:
+                del self._asked_cancels[name]  # asked for again, it is named again
+                symbol = self.desk.instruments[order.submitted.instrument_id].symbol
+                seconds = (now_ns - asked.first_ns) // NANOS_PER_SECOND
+                why = f"order {name} in {symbol} is not over {seconds} s after its cancel: {order.state}"
+                facts: dict[str, str | float | int] = {"order": name, "symbol": symbol, "seconds": seconds}
+                self._out.append(Decision(now_ns, DecisionKind.ALERT, True, (why,), facts))
+            elif self.desk.gate.mode is Mode.HALTED or asked.has_timer:
+                continue  # a halted desk looks every other second
+            elif now_ns >= asked.last_ns + CANCEL_LATE_NS:
+                asked.has_timer = True
+                self._out.append(SetTimer(CANCEL_TIMER, asked.first_ns + CANCEL_ALERT_NS))
 
     # market and time ----------------------------------------------------------------------------
 
@@ -363,6 +422,10 @@ class TradingEngine:
             mode, self._mode_after_flattening = self._mode_after_flattening, None
             self._set_mode(mode, "a new session", "risk gate")
         self._flatten_due = self._cancels_again = False  # timers end with the session
+        for asked in self._asked_cancels.values():
+            asked.has_timer = False
+        if desk.gate.mode is Mode.HALTED:
+            self._cancel_again_soon()
         if desk.gate.mode is FLATTENING:
             self._begin_flattening()
         if not desk.started:
@@ -379,17 +442,22 @@ class TradingEngine:
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         if event.name == MARK_TIMER:
             self._mark()
+            self._watch_cancels()
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+        elif event.name == CANCEL_TIMER:
+            self._watch_cancels()
         elif event.name == HALT_TIMER:
             self._cancels_again = False
+            self._watch_cancels()
             if self.desk.gate.mode is Mode.HALTED:
                 for client_order_id, order in tuple(self.desk.orders.live.items()):
                     if order.state is not OrderState.UNKNOWN:  # the question of what became of it comes first
                         self._cancel(client_order_id)
                 self._cancel_again_soon()
         elif event.name == FLATTEN_TIMER:
+            self._watch_cancels()
             self._flatten()
         else:
             return Wake.TIMER
@@ -521,12 +589,24 @@ class TradingEngine:
     def _on_operator(self, event: OperatorEvent) -> Wake | None:
         mode = event.action.mode
         self._mode_after_flattening = None  # an operator's mode outlasts the session
+        if mode is Mode.HALTED or mode is FLATTENING:
+            # what a flattening desk has at work closes positions: only what was to go is cancelled again
+            self._cancel_again(everything=mode is Mode.HALTED and mode is self.desk.gate.mode)
         if mode is self.desk.gate.mode:
             return None
         if mode is Mode.ACTIVE:
             self.desk.gate.counters.forget_executions()
         self._set_mode(mode, event.reason, event.who)
         return Wake.OPERATOR
+
+    def _cancel_again(self, *, everything: bool) -> None:
+        """Cancel again what is being cancelled, or all: an operator waits for no proof of a loss."""
+        wholes: set[str] = set()
+        for name, order in tuple(self.desk.orders.live.items()):
+            whole = order.parent_id or name
+            if (everything or order.state is OrderState.PENDING_CANCEL) and whole not in wholes:
+                wholes.add(whole)
+                self._cancel(name, again=True)
 
     def _set_mode(self, mode: Mode, reason: str, who: str) -> None:
         """Change the desk's mode, report it, and cancel what works at the venue where the mode says so."""
@@ -541,6 +621,11 @@ class TradingEngine:
             self._cancel_again_soon()
         if mode is FLATTENING:
             self._begin_flattening()
+        if mode in LOSS_MODES:  # what works may work on
+            live = desk.orders.live
+            for name in tuple(self._asked_cancels):
+                if name not in live or live[name].state is not OrderState.PENDING_CANCEL:
+                    del self._asked_cancels[name]
 
     def _cancel_again_soon(self) -> None:
         """Set the timer at which a halted desk cancels what still works; one at a time.

@@ -135,10 +135,13 @@ class OrderManager:
         self.orders[client_order_id] = self.live[client_order_id] = order
         return command
 
-    def cancel(self, client_order_id: str) -> CancelOrder | None:
-        """Ask for an order's end, of a leg for its combo's; None when it is over or being cancelled."""
+    def cancel(self, client_order_id: str, *, again: bool = False) -> CancelOrder | None:
+        """Ask for an order's end, of a leg for its combo's; None when it is over or being cancelled.
+
+        ``again`` asks also for what is being cancelled: the venue may have lost the first cancel.
+        """
         order = self.live.get(client_order_id)
-        if order is None or order.state is OrderState.PENDING_CANCEL:
+        if order is None or (order.state is PENDING_CANCEL and not again):
             return None
         for leg in self.legs_with(order):
             if leg.is_live and leg.state not in (OrderState.UNKNOWN, OrderState.PENDING_CANCEL):
