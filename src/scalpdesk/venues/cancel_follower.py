@@ -29,7 +29,7 @@ class CancelFollower:
         *,
         tracker: OrderTracker,
         query: Callable[[str], Coroutine[Any, Any, bool]],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._tracker = tracker
         self._query = query

@@ -254,7 +254,7 @@ def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
         (GONE, [CancelRejected, OrderCancelled], [BY_LABEL, TRADES_OF]),
         (LOST, [OrderStatusUnknown], []),
         (TimeoutError(), [OrderStatusUnknown], []),
-        (state(filled_amount="x"), ["malformed_answer"], []),
+        (state(filled_amount="x"), ["malformed_answer", OrderStatusUnknown], []),
     ],
 )
 def test_what_becomes_of_a_cancel_by_the_answer_to_it(at_venue, answer, expected, asks):
@@ -275,8 +275,119 @@ def test_an_order_without_an_id_is_cancelled_by_its_label_and_asked_after(at_ven
         ("private/cancel_by_label", {"label": "sd-1", "currency": "BTC"}),
         (BY_LABEL, {"currency": "BTC", "label": "sd-1"}),
     ]
-    assert venue.send(CancelOrder("never-sent")) == []
+    assert kinds(venue.send(CancelOrder("never-sent"))) == [CancelRejected]
     assert venue.publisher.counters["cancel_of_unknown_order"] == 1
+
+
+BY_LABEL_CANCEL = "private/cancel_by_label"
+
+
+def slowly(venue, answer, seconds=0.4):
+    """Answer an order so late that a cancel overtakes it."""
+    quick = venue.request
+
+    async def request(method, params, timeout_seconds=None):
+        if method == BUY:
+            await asyncio.sleep(seconds)
+        return await quick(method, params, timeout_seconds)
+
+    venue.answers[BUY], venue.request = answer, request
+
+
+def overtaking(venue, seconds=5.0):
+    """Send an order, and its cancel before the answer; return what was published."""
+
+    async def scenario():
+        venue.path.send(order())
+        await asyncio.sleep(0.05)
+        venue.path.send(CancelOrder("sd-1"))
+        await asyncio.sleep(seconds)
+
+    venue.run(scenario)
+    return venue.said()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "cancels_by_id"),
+    [
+        ({"order": state(), "trades": []}, [OrderAccepted, OrderCancelled], 1),
+        ({"order": state(100, status="filled"), "trades": [trade()]}, [OrderAccepted, OrderFilled], 0),
+        (REFUSED, [OrderRejected], 0),
+        (LOST, [OrderStatusUnknown, CancelRejected], 0),
+    ],
+)
+def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_id(
+    at_venue, answer, expected, cancels_by_id
+):
+    venue = at_venue({BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: state(status="cancelled")})
+    slowly(venue, answer)
+    assert kinds(overtaking(venue)) == expected
+    assert venue.asked[0] == (BY_LABEL_CANCEL, {"label": "sd-1", "currency": "BTC"})
+    assert [params for method, params in venue.asked if method == CANCEL] == [
+        {"order_id": "BTC-1"}
+    ] * cancels_by_id
+
+
+def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options):
+    answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: combo_state(order_state="cancelled")}
+    venue = with_options(answers)
+    slowly(venue, {"order": combo_state(), "trades": []})
+
+    async def scenario():
+        venue.path.send(straddle())
+        await asyncio.sleep(0.3)  # the combo has its name
+        venue.path.send(CancelOrder("whole-P"))
+        await asyncio.sleep(5.0)
+
+    venue.run(scenario)
+    assert kinds(venue.said()) == [OrderAccepted, OrderAccepted, OrderCancelled, OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-7"})
+
+
+def test_a_label_that_the_venue_does_not_have_refuses_the_cancel_of_an_order_in_doubt(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL_CANCEL: 0, BY_LABEL: []})
+    venue.send(order())
+    (refused,) = venue.send(CancelOrder("sd-1"))
+    assert (type(refused), refused.reason) == (CancelRejected, "the venue has no order of this label")
+
+
+def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after_five_seconds(at_venue):
+    venue = at_venue({CANCEL: state(), BY_LABEL: [state()], TRADES_OF: []}, working=True)
+    began, asked_at = venue.loop.time(), []
+    quick = venue.request
+
+    async def request(method, params, timeout_seconds=None):
+        if method == BY_LABEL:
+            asked_at.append(round(venue.loop.time() - began))
+        return await quick(method, params, timeout_seconds)
+
+    async def scenario():
+        venue.path.send(CancelOrder("sd-1"))
+        await asyncio.sleep(4.0)
+        venue.answers[OPEN_ORDERS] = [state()]
+        await venue.path.open_orders()  # too early to prove anything
+        assert venue.said() == []
+        await asyncio.sleep(60.0)
+
+    venue.request = request
+    venue.run(scenario)
+    assert kinds(venue.said()) == [CancelRejected]
+    assert asked_at == [5]
+    venue.send(CancelOrder("sd-1"))
+    venue.run(lambda: asyncio.sleep(9.0))
+    venue.run(venue.path.open_orders)
+    assert venue.said() == []
+    venue.run(lambda: asyncio.sleep(0.9))
+    venue.run(venue.path.open_orders)
+    assert kinds(venue.said()) == [CancelRejected]
+
+
+def test_a_path_that_closes_follows_no_cancel_any_more(at_venue):
+    venue = at_venue({CANCEL: state(), BY_LABEL: [state()], TRADES_OF: []}, working=True)
+    venue.send(CancelOrder("sd-1"))
+    venue.run(lambda: venue.path.close(graceful=True))
+    venue.run(lambda: asyncio.sleep(60.0))
+    assert venue.methods() == [CANCEL]
 
 
 @pytest.mark.parametrize(

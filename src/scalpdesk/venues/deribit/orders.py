@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import Event
+from scalpdesk.core.events import CancelRejected, Event
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, ZERO
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
+from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
@@ -68,6 +69,9 @@ class OrderPath:
         self.is_open = False
         self.tasks: set[asyncio.Task[Any]] = set()
         """Requests under way."""
+        self._submitting: dict[str, asyncio.Task[None]] = {}
+        """Requests under way that send an order, by the id at the desk of the order or of its combo."""
+        self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
         self._edited: set[str] = set()
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
@@ -84,6 +88,7 @@ class OrderPath:
     async def close(self, *, graceful: bool) -> None:
         """Send nothing more; wait (bounded) for answers under way, or give them up."""
         self.is_open = False
+        self._cancels.close()
         if graceful and self.tasks:
             await asyncio.wait(tuple(self.tasks), timeout=self._setup.timeout_seconds)
         for task in tuple(self.tasks):
@@ -234,10 +239,11 @@ class OrderPath:
     def _publish(self, events: Iterable[Event]) -> None:
         self._publisher.publish(events)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -245,7 +251,7 @@ class OrderPath:
         """Send a command; its outcome comes as events."""
         if isinstance(command, SubmitOrder):
             order = self.tracker.track(command, self._publisher.timestamp())
-            self._spawn(self._submit(command, [order]))
+            self._start(command, [order])
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
         elif isinstance(command, ReplaceOrder):
@@ -254,7 +260,12 @@ class OrderPath:
             self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
             now_ns, name = self._publisher.timestamp(), command.client_order_id
             legs = [self.tracker.track(leg, now_ns, name) for leg in command.legs]
-            self._spawn(self._submit(command, legs))
+            self._start(command, legs)
+
+    def _start(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
+        name = command.client_order_id
+        self._submitting[name] = self._spawn(self._submit(command, orders))
+        self._submitting[name].add_done_callback(lambda _: self._submitting.pop(name, None))
 
     async def _submit(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
         """Send an order, or one for a combo whose legs are ``orders``; each of them learns its outcome."""
@@ -348,20 +359,21 @@ class OrderPath:
         order = self.tracker.orders.get(client_order_id)
         if order is None:
             self._publisher.count("cancel_of_unknown_order")
+            now_ns = self._publisher.timestamp()
+            reason = "no order of this id was sent or adopted here"
+            self._publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
             return
         if order.parent_id:
             async with self._naming:  # its order goes first
                 pass
         self.budget.take(Urgency.CANCEL, loop_ns())
-        venue_id = self._parent_ids.get(order.parent_id, "") if order.parent_id else order.venue_order_id
         try:
-            if venue_id:
+            if not self._venue_id(order) and not await self._cancel_by_label(order):
+                return
+            if not order.ended and (venue_id := self._venue_id(order)):
                 found = await self._connection.request("private/cancel", {"order_id": venue_id})
                 self._apply([], [found])
-            else:
-                params = {"label": order.parent_id or client_order_id, "currency": self._currency}
-                await self._connection.request("private/cancel_by_label", params)
-                await self.query_order(client_order_id)
+            self._cancels.taken(order)
         except wire.RpcError as error:
             now_ns = self._publisher.timestamp()
             self._publish(self.tracker.reject_cancel(order, str(error), now_ns))
@@ -371,6 +383,31 @@ class OrderPath:
             self._doubt(self._together(order), f"cancel: {problem}")
         except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
+            self._doubt(self._together(order), "cancel: an answer without meaning")
+
+    def _venue_id(self, order: TrackedOrder) -> str:
+        """Return the id under which the venue cancels an order: of a leg its combo's; empty when unknown."""
+        return self._parent_ids.get(order.parent_id, "") if order.parent_id else order.venue_order_id
+
+    async def _cancel_by_label(self, order: TrackedOrder) -> bool:
+        """Cancel an order whose id is not known; return whether the venue took it, or the id is known now.
+
+        The venue answers 0 where it has no such label: the order is over, or the cancel has overtaken it. Its
+        own answer then tells the id. Without one the cancel is refused, for it ended nothing.
+        """
+        name = order.parent_id or order.submitted.client_order_id
+        params = {"label": name, "currency": self._currency}
+        taken = await self._connection.request("private/cancel_by_label", params)
+        await self.query_order(order.submitted.client_order_id)
+        if taken or order.ended:
+            return True
+        if name in self._submitting:
+            await asyncio.wait([self._submitting[name]])
+        if self._venue_id(order):
+            return True
+        why = "the venue has no order of this label"
+        self._publish(self.tracker.reject_cancel(order, why, self._publisher.timestamp()))
+        return False
 
     async def _replace(self, command: ReplaceOrder) -> None:
         """Edit a working order in place."""
@@ -454,6 +491,7 @@ class OrderPath:
         order = self.tracker.orders.get(client_order_id)
         if order is None or order.ended:
             return True
+        asked_ns = loop_ns()
         try:
             if order.venue_order_id in self._edited:  # it goes by the label of its first name
                 state = await self._queries.question(
@@ -467,8 +505,7 @@ class OrderPath:
                 )
             states = wire.rows(found, "orders by label")
             for message in states:
-                for each, report in self._reports(message):
-                    await self._catch_up(each, report)
+                await self._apply_shown(self._reports(message), asked_ns)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return False
@@ -480,16 +517,23 @@ class OrderPath:
         self._not_sent(self._together(order))
         return True
 
+    async def _apply_shown(self, reports: Iterable[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
+        """Apply orders as an answer shows them; ``asked_ns`` is when it was asked for, in the loop's time."""
+        for order, report in reports:
+            await self._catch_up(order, report)
+            if report.outcome == "open":
+                now_ns = self._publisher.timestamp()
+                self._publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
+
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         """Return all open orders of the account; executions that they reveal come out as events."""
         open_orders: list[VenueOrder] = []
-        params = {"currency": self._currency}
+        params, asked_ns = {"currency": self._currency}, loop_ns()
         for message in wire.rows(
             await self._queries.question("private/get_open_orders_by_currency", params), "open orders"
         ):
             reports = self._reports(message)
-            for order, report in reports:
-                await self._catch_up(order, report)
+            await self._apply_shown(reports, asked_ns)
             if wire.is_combo(message.get("instrument_name")):
                 open_orders += await self._open_legs(message)
                 continue
