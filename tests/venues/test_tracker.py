@@ -197,6 +197,34 @@ def test_a_late_fill_after_the_cancellation_still_counts():
     assert fill.quantity == 3
 
 
+def test_what_was_inferred_covers_the_executions_that_come_later_without_a_cumulative():
+    tracker, one = tracked()
+    tracker.next_execution(one, "e1", D(2), D(100), 5, 9)
+    (inferred,) = fills(tracker.apply(one, said("open", 8, 100), 9, infer=True))
+    assert (inferred.quantity, one.inferred) == (6, 6)
+    assert tracker.next_execution(one, "e2", D(4), D(100), 6, 9) == []
+    assert tracker.next_execution(one, "e2", D(4), D(100), 6, 9) == []  # the same once more
+    assert tracker.next_execution(one, "e1", D(2), D(100), 6, 9) == []
+    (fill,) = fills(tracker.next_execution(one, "e3", D(3), D(101), 7, 9, fee=D("0.30000001")))
+    assert (fill.execution_id, fill.quantity, fill.price, fill.fee) == ("e3", 1, 101, D("0.10000000"))
+    assert (one.covered, one.inferred) == (9, 0)
+    (fill,) = fills(tracker.next_execution(one, "e4", D(3), D(102), 8, 9, fee=D("0.3")))
+    assert (fill.quantity, fill.fee, one.ended) == (3, D("0.3"), True)
+
+
+def test_what_was_inferred_before_a_restart_covers_the_executions_that_come_after_it():
+    tracker = OrderTracker(BOOK)
+    executions = {"e1": (D(2), D(100)), "v-1/2-8": (D(6), D(100)), "e0": (D(0), D(0))}
+    tracker.restore([KnownOrder(submit(), D(8), D(800), venue_order_id="v-1", executions=executions)])
+    one = tracker.orders["sd-000001"]
+    assert one.inferred == 6
+    assert tracker.next_execution(one, "e2", D(6), D(100), 6, 9) == []
+    (fill,) = fills(tracker.next_execution(one, "e3", D(1), D(100), 6, 9))
+    assert fill.quantity == 1
+    tracker.restore([KnownOrder(submit(), D(8), D(800))])  # booked, under no id
+    assert tracker.orders["sd-000001"].inferred == 8
+
+
 def test_a_refused_cancel_of_an_order_that_is_over_says_nothing():
     tracker, one = tracked()
     assert isinstance(tracker.reject_cancel(one, "too late", 9)[0], CancelRejected)

@@ -36,6 +36,10 @@ CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
 ones."""
 
 
+FEE_DIGITS = 8
+"""Decimals of a part of a fee: a coin account counts to the satoshi."""
+
+
 class Span(NamedTuple):
     """Cumulative quantity from ``start`` (excluded) to ``end`` (included)."""
 
@@ -75,6 +79,7 @@ class TrackedOrder:
         "cover",
         "ended",
         "executions",
+        "inferred",
         "parent_id",
         "sent_ns",
         "submitted",
@@ -103,7 +108,9 @@ class TrackedOrder:
         self.value = ZERO
         """Quantity times price over the cover."""
         self.executions: dict[str, tuple[Span, Decimal]] = {}
-        """Span and price by execution id; a span without length was taken back."""
+        """Span and price by execution id; a span without length was taken back, or is covered by another."""
+        self.inferred = ZERO
+        """Quantity that was inferred, less what executions without a cumulative quantity turned out to be."""
 
     @property
     def covered(self) -> Decimal:
@@ -183,6 +190,9 @@ class OrderTracker:
             for execution_id, (quantity, price) in known.executions.items():
                 order.executions[execution_id] = (Span(at, at + quantity), price)
                 at += quantity
+            own = f"{known.venue_order_id}/"
+            named = [name for name in order.executions if not (known.venue_order_id and name.startswith(own))]
+            order.inferred = known.filled - sum((known.executions[name][0] for name in named), ZERO)
             spans = [span for span, _ in order.executions.values()] + [Span(at, known.filled)]
             order.cover = [span for span in spans if span.start < span.end]
             self.orders[known.submitted.client_order_id] = order
@@ -304,6 +314,38 @@ class OrderTracker:
             order.ended, order.unknown = True, False
         return [*accepted, filled]
 
+    def next_execution(
+        self,
+        order: TrackedOrder,
+        execution_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        at_ns: int,
+        now_ns: int,
+        *,
+        fee: Decimal | None = None,
+        earlier: Iterable[TrackedOrder] = (),
+    ) -> list[OrderEvent]:
+        """Return the fill of an execution whose message states no cumulative quantity.
+
+        What was inferred before covers it: its quantity counts no second time. Only what goes beyond is a
+        fill. ``fee`` as in :meth:`execution`, of the whole; ``earlier`` are the order's earlier names.
+        """
+        names = (*earlier, order)
+        if any(execution_id in each.executions for each in names):
+            return []
+        left = quantity
+        for each in names:
+            covered = min(each.inferred, left)
+            each.inferred -= covered
+            left -= covered
+        if not left:
+            order.executions[execution_id] = (Span(order.covered, order.covered), price)
+            return []
+        if left < quantity and fee is not None:
+            fee = round(fee * left / quantity, FEE_DIGITS)
+        return self.execution(order, execution_id, left, price, order.covered + left, at_ns, now_ns, fee=fee)
+
     def bust(
         self,
         order: TrackedOrder,
@@ -374,4 +416,5 @@ class OrderTracker:
             name = f"{report.venue_order_id}/{number_text(hole.start)}-{number_text(hole.end)}"
             quantity = hole.end - hole.start
             events += self.execution(order, name, quantity, price, hole.end, report.ts_event_ns, now_ns)
+            order.inferred += quantity
         return events

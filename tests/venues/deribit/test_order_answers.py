@@ -825,6 +825,29 @@ def test_an_order_is_known_by_the_venues_id_from_its_first_execution_on(at_venue
     assert [one.quantity for one in change(venue, [second]) if isinstance(one, OrderFilled)] == [40]
 
 
+def test_a_trade_that_comes_after_it_was_inferred_counts_once(at_venue):
+    venue = at_venue({BY_LABEL: [state(40)], TRADES_OF: BUSY}, working=True)
+    venue.run(lambda: venue.path.query_order("sd-1"))
+    assert kinds(venue.said()) == ["executions_missing", OrderFilled]
+    venue.answers[TRADES_SINCE] = {"trades": [trade(1, 40)], "has_more": False}
+    for _ in range(2):
+        (shown,) = venue.run(lambda: venue.path.history(0))
+        assert (shown.execution_id, shown.quantity) == ("t1", 40)
+        assert venue.said() == []
+    assert [one.quantity for one in change(venue, [trade(1, 40), trade(2, 60)])] == [60]
+
+
+def test_a_trade_that_was_inferred_under_an_orders_first_name_counts_once_after_its_edit(at_venue):
+    answers = {BY_LABEL: [state(40)], TRADES_OF: BUSY, EDIT: {"order": state(40, 100), "trades": []}}
+    venue = at_venue(answers, working=True)
+    venue.run(lambda: venue.path.query_order("sd-1"))
+    venue.send(NEW)
+    assert change(venue, [trade(1, 40)]) == []
+    assert change(venue, [trade(1, 40)]) == []
+    (fill,) = change(venue, [trade(2, 25)])
+    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+
+
 def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_venue):
     venue = at_venue({TRADES_OF: [trade(1, 30)]}, working=True)
     said = change(venue, orders=[state(30)])

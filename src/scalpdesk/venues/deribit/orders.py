@@ -5,7 +5,8 @@ duplicate cannot trade. The venue takes a label twice, so that an order in doubt
 became of it is asked by its label. Orders in several legs go out as one for a combo, under the id of the
 whole; its trades are those of the legs. The venue edits an order in place, under its id and label; the desk
 counts on under the replacement's name. Executions come from the account's channel, from replies and, where
-an order counts more than both, from its own trades.
+an order counts more than both, from its own trades. A trade states no cumulative quantity: what was inferred
+from an order's count covers the trades that come later.
 """
 
 import asyncio
@@ -145,22 +146,19 @@ class OrderPath:
         if order is None:
             self._publisher.count("foreign_trade")
             return False
-        if any(trade.trade_id in each.executions for each in self._before(order)):
-            return True
         if not order.venue_order_id:
             self.tracker.bind(order.submitted.client_order_id, trade.order_id)
-        if trade.trade_id not in order.executions:
-            events = self.tracker.execution(
-                order,
-                trade.trade_id,
-                trade.quantity,
-                trade.price,
-                order.covered + trade.quantity,
-                trade.ts_ns,
-                self._stamp(trade.ts_ns),
-                fee=trade.fee,
-            )
-            self._publish(events)
+        events = self.tracker.next_execution(
+            order,
+            trade.trade_id,
+            trade.quantity,
+            trade.price,
+            trade.ts_ns,
+            self._stamp(trade.ts_ns),
+            fee=trade.fee,
+            earlier=self._before(order),
+        )
+        self._publish(events)
         return True
 
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
