@@ -155,6 +155,26 @@ class TrackedOrder:
         return span
 
 
+def request_ended_ns(known: KnownOrder, *, loop_ns: int, utc_ns: int | None, request_ns: int) -> int:
+    """Return when the request of an order of another process had ended at the latest, in the loop's time.
+
+    It ended with that process or by its time-out; at an unknown instant, it may have ended just now.
+
+    Parameters
+    ----------
+    known
+        The order.
+    loop_ns, utc_ns
+        The time of now on the loop's clock and on that of :attr:`KnownOrder.sent_ns`; the second is None
+        where that clock runs at another pace than the loop's.
+    request_ns
+        Longest time that a request takes, nanoseconds.
+    """
+    if not known.sent_ns or utc_ns is None:
+        return loop_ns
+    return loop_ns - max(utc_ns - known.sent_ns - request_ns, 0)
+
+
 class OrderTracker:
     """All orders of one gateway.
 
@@ -178,7 +198,8 @@ class OrderTracker:
         """Add the orders of the journal.
 
         ``answered_ns`` gives the latest time at which the request that sent an order had ended, on the
-        clock of :attr:`TrackedOrder.answered_ns`.
+        clock of :attr:`TrackedOrder.answered_ns`; without it the absence of an order proves at once that the
+        venue never had it.
         """
         for known in known_orders:
             order = TrackedOrder(known.submitted, 0, known.parent_id)

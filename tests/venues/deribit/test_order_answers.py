@@ -740,15 +740,40 @@ def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
     assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
 
 
+@pytest.mark.parametrize(
+    ("sent_ago_seconds", "waits_seconds"),
+    [(60.0, 0.0), (9.0, 6.0), (2.0, 10.0), (None, 10.0)],
+)
+def test_the_absence_of_an_order_of_another_process_proves_nothing_before_its_acceptance_timeout(
+    at_venue, sent_ago_seconds, waits_seconds
+):
+    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0)  # 5 s of its request, 10 s after it
+    sent_ns = 0 if sent_ago_seconds is None else NOW_MS * 10**6 - int(sent_ago_seconds * 10**9)
+
+    async def proof_after():
+        began = venue.loop.time()
+        venue.path.adopt([KnownOrder(order(), sent_ns=sent_ns)])
+        while not await venue.path.query_order("sd-1"):
+            assert venue.said() == []
+        return venue.loop.time() - began
+
+    assert venue.run(proof_after) == pytest.approx(waits_seconds, abs=0.2)
+    assert kinds(venue.said()) == [OrderStatusUnknown, OrderNotFound]
+
+
 def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
     venue = at_venue()
     first = KnownOrder(order("sd-1"), is_live=False, venue_order_id="BTC-1")
     second = KnownOrder(order("sd-2"), venue_order_id="BTC-1")
-    venue.path.adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
+
+    def adopt(orders):
+        venue.run(lambda: venue.path.adopt(orders))
+
+    adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
     assert venue.path._edited == {"BTC-1"}
     leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
-    venue.path.adopt(iter([leg]))
-    venue.path.adopt([leg])  # twice is once
+    adopt(iter([leg]))
+    adopt([leg])  # twice is once
     assert venue.path._legs == {"whole": ("leg",)}
     assert venue.path._parent_ids == {"whole": "BTC-7"}
 

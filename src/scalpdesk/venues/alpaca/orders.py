@@ -30,7 +30,7 @@ from scalpdesk.venues.alpaca.transport import ApiKeys
 from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 
 OUTCOMES = {
     "filled": "filled",
@@ -119,16 +119,8 @@ class OrderReports:
         return self._combo_of_leg.get(venue_order_id, venue_order_id)
 
     def _request_ended_ns(self, known: KnownOrder) -> int:
-        """Return when the request of an order of the run before ended, in the loop's time.
-
-        It ended with that run or by its time-out; with a clock that runs at another pace than the wall,
-        or an unknown instant, it may have ended just now.
-        """
-        now_ns = loop_ns()
-        if not known.sent_ns or self.publisher.stamper.follows:
-            return now_ns
-        age_ns = self.publisher.timestamp() - known.sent_ns - self._request_ns
-        return now_ns - max(age_ns, 0)
+        utc_ns = None if self.publisher.stamper.follows else self.publisher.timestamp()
+        return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=self._request_ns)
 
     # proof ----------------------------------------------------------------------------------------
 

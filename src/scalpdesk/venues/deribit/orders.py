@@ -28,7 +28,7 @@ from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection
 from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
@@ -463,7 +463,7 @@ class OrderPath:
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent."""
         known = tuple(orders)
-        self.tracker.restore(known)
+        self.tracker.restore(known, self._request_ended_ns)
         for order in known:
             if order.parent_id:
                 mates = self._legs.get(order.parent_id, ())
@@ -473,6 +473,11 @@ class OrderPath:
                     self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self.tracker.orders.values() if order.venue_order_id)
         self._edited = {venue_id for venue_id, names in ids.items() if names > 1}
+
+    def _request_ended_ns(self, known: KnownOrder) -> int:
+        utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
+        request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
+        return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
