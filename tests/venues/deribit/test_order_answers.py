@@ -52,6 +52,7 @@ TRADES_OF = "private/get_user_trades_by_order"
 TRADES_SINCE = "private/get_user_trades_by_currency_and_time"
 OPEN_ORDERS = "private/get_open_orders_by_currency"
 LOST, UNSENT = Disconnected("lost", was_sent=True), Disconnected("not connected", was_sent=False)
+BROKEN = wire.RpcError(11_094, "internal_server_error")
 REFUSED, GONE = wire.RpcError(10_009, "not_enough_funds"), wire.RpcError(11_044, "not_open_order")
 BUSY = wire.RpcError(10_028, "too_many_requests")
 
@@ -191,6 +192,7 @@ def at_venue():
         ({"order": state(100, status="filled"), "trades": [trade()]}, [OrderAccepted, OrderFilled]),
         (REFUSED, [OrderRejected]),
         (BUSY, ["too_many_requests", OrderRejected]),
+        (BROKEN, [OrderStatusUnknown]),
         (LOST, [OrderStatusUnknown]),
         (UNSENT, [OrderStatusUnknown, OrderNotFound]),
         (TimeoutError(), [OrderStatusUnknown]),
@@ -210,7 +212,9 @@ def test_what_becomes_of_an_order_by_the_answer_to_it(at_venue, answer, expected
     assert params["valid_until"] == NOW_MS + 5_000
     assert venue.path.tracker.orders["sd-1"].answered_ns == 10**8
     for one in said:
-        if isinstance(one, OrderStatusUnknown) and not isinstance(answer, Disconnected):
+        if isinstance(one, OrderStatusUnknown) and answer is BROKEN:
+            assert one.reason == "internal_server_error (11094)"
+        elif isinstance(one, OrderStatusUnknown) and not isinstance(answer, Disconnected):
             assert one.reason in ("no answer in time", "an answer without meaning")
         if isinstance(one, Notice) and answer is BUSY:
             assert one.kind is NoticeKind.LIMITED
@@ -252,6 +256,7 @@ def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
         (state(status="cancelled"), [OrderCancelled], []),
         (REFUSED, [CancelRejected], []),
         (GONE, [CancelRejected, OrderCancelled], [BY_LABEL, TRADES_OF]),
+        (BROKEN, [OrderStatusUnknown], []),
         (LOST, [OrderStatusUnknown], []),
         (TimeoutError(), [OrderStatusUnknown], []),
         (state(filled_amount="x"), ["malformed_answer", OrderStatusUnknown], []),
@@ -410,6 +415,7 @@ EDITED = state(amount=60, price=90_001.0, label="sd-1")
         ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
         (REFUSED, None, [OrderRejected, CancelRejected]),
         (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
+        (BROKEN, EDITED, [OrderCancelled, OrderAccepted]),
         (LOST, state(), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
         (LOST, state(amount=60), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
         (LOST, LOST, [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
@@ -582,6 +588,7 @@ def test_the_question_for_a_combo_counts_in_the_budget(with_options):
         (REFUSED, [OrderRejected] * 2, "not_enough_funds (10009)"),
         ({"id": COMBO, "legs": MADE["legs"][:1]}, [OrderRejected] * 2, "other legs than were asked for"),
         ({"id": ""}, [OrderRejected] * 2, "legs is no list of objects"),
+        (BROKEN, [OrderStatusUnknown, OrderNotFound] * 2, None),
         (LOST, [OrderStatusUnknown, OrderNotFound] * 2, None),
         (TimeoutError(), [OrderStatusUnknown, OrderNotFound] * 2, None),
     ],

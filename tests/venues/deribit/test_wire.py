@@ -129,10 +129,13 @@ def test_exact_numbers_go_out_as_numbers():
         (10041, ErrorMeaning.LATER),
         (10009, ErrorMeaning.REJECTED),
         (99999, ErrorMeaning.REJECTED),
+        (11094, ErrorMeaning.UNKNOWN),
     ],
 )
 def test_errors_mean_what_they_mean_for_a_request(code, meaning):
     assert wire.refusal_of(RpcError(code, "x")) is meaning
+    assert wire.is_refusal(RpcError(code, "x")) is (meaning is not ErrorMeaning.UNKNOWN)
+    assert wire.is_refusal(TimeoutError()) is False
 
 
 # instruments, amounts -----------------------------------------------------------------------------------

@@ -33,7 +33,9 @@ def order(name="sd-1", number=0, side=Side.BUY, quantity="50", limit=None, tif=T
         ((10004, 10010, 11008, 11044), ErrorMeaning.GONE),
         ((10000, 13004, 13009), ErrorMeaning.KEYS),
         ((10028, 10040, 10041, 10047, 11051), ErrorMeaning.LATER),
-        ((10001, 10005, 10009, 10011, 10029, 10042, 10048, 11009, 11045, 11052), ErrorMeaning.REJECTED),
+        ((10005, 10009, 10011, 10029, 10042, 10048, 11009, 11030, 11045, 11052), ErrorMeaning.REJECTED),
+        ((-32602, -32601, -32000), ErrorMeaning.REJECTED),
+        ((-32603, 10001, 11031, 11094, 13028, 13888), ErrorMeaning.UNKNOWN),
     ],
 )
 def test_each_code_of_an_error_has_its_meaning(codes, meaning):

@@ -275,18 +275,20 @@ class OrderPath:
             return
         try:
             method, params = await self._request(command)
-        except (wire.WireError, wire.RpcError) as refused:
-            self._reject(orders, refused)
-            return
-        except (Disconnected, TimeoutError):  # of a question that went before
-            self._not_sent(orders)
+        except (wire.WireError, wire.RpcError, Disconnected, TimeoutError) as problem:
+            if isinstance(problem, wire.WireError) or wire.is_refusal(problem):
+                self._reject(orders, problem)
+            else:  # of a question that went before
+                self._not_sent(orders)
             return
         result, is_doubted, why = None, False, ""
         try:
             result = await self._connection.request(method, params)
         except wire.RpcError as error:
             self._combos.pop(params["instrument_name"], None)  # it may have ended
-            self._reject(orders, error)
+            is_doubted, why = not wire.is_refusal(error), str(error)
+            if not is_doubted:
+                self._reject(orders, error)
         except Disconnected as lost:
             is_doubted, why = lost.was_sent, str(lost)
             if not is_doubted:
@@ -373,6 +375,9 @@ class OrderPath:
                 self._apply([], [found])
             self._cancels.taken(order)
         except wire.RpcError as error:
+            if not wire.is_refusal(error):
+                self._doubt(self._together(order), f"cancel: {error}")
+                return
             now_ns = self._publisher.timestamp()
             self._publish(self.tracker.reject_cancel(order, str(error), now_ns))
             if wire.refusal_of(error) is wire.ErrorMeaning.GONE:
@@ -428,12 +433,11 @@ class OrderPath:
         result = None
         try:
             result = await self._connection.request("private/edit", params)
-        except wire.RpcError as error:
-            self._publish(self.tracker.reject(new, str(error), now_ns(), now_ns()))
-            self._publish(self.tracker.reject_cancel(old, str(error), now_ns()))
-        except (Disconnected, TimeoutError) as problem:
-            result = await self._edited_after_all(venue_id, params)
-            if result is None:
+        except (wire.RpcError, Disconnected, TimeoutError) as problem:
+            if wire.is_refusal(problem):
+                self._publish(self.tracker.reject(new, str(problem), now_ns(), now_ns()))
+                self._publish(self.tracker.reject_cancel(old, str(problem), now_ns()))
+            elif (result := await self._edited_after_all(venue_id, params)) is None:
                 self._publish(self.tracker.not_found(new, now_ns()))
                 self._publish(self.tracker.mark_unknown(old, f"replace: {problem}", now_ns()))
         new.answered_ns = loop_ns()

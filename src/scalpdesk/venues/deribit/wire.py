@@ -67,7 +67,13 @@ class ErrorMeaning(StrEnum):
     KEYS = "keys"
     """The keys or the token are not accepted."""
     LATER = "later"
-    """Too many requests, or the venue is settling or in maintenance."""
+    """Refused for now: too many requests, or the venue is settling or in maintenance.
+
+    Of what finds no credits left nothing comes (Deribit, "Rate Limits"); what was under way beside it has no
+    answer, for the venue ends the connection.
+    """
+    UNKNOWN = "unknown"
+    """The venue has failed at it, or given it up: it may have been carried out or not."""
 
 
 TOKEN_ENDED = 13009
@@ -84,13 +90,26 @@ REFUSALS = {
     10041: ErrorMeaning.LATER,
     10047: ErrorMeaning.LATER,
     11051: ErrorMeaning.LATER,
+    -32603: ErrorMeaning.UNKNOWN,  # internal error, of JSON-RPC 2.0 itself
+    10001: ErrorMeaning.UNKNOWN,  # error: a general failure, without a reason
+    11031: ErrorMeaning.UNKNOWN,  # other_error, beside other_reject (11030)
+    11094: ErrorMeaning.UNKNOWN,  # internal_server_error: unhandled
+    13028: ErrorMeaning.UNKNOWN,  # temporarily_unavailable: a service does not answer, or too late
+    13888: ErrorMeaning.UNKNOWN,  # timed_out: the server gave the request up
 }
-"""Every other code is a rejection. Codes as the most used client maps them."""
+"""Every other code is a rejection. Codes as the most used client maps them; the meaning of those that leave a
+request in doubt is from Deribit's API documentation, "RPC Error Codes".
+"""
 
 
 def refusal_of(error: RpcError) -> ErrorMeaning:
     """Return what an error means."""
     return REFUSALS.get(error.code, ErrorMeaning.REJECTED)
+
+
+def is_refusal(problem: Exception) -> bool:
+    """Return whether a request that met a problem came to nothing, by the venue's own word."""
+    return isinstance(problem, RpcError) and refusal_of(problem) is not ErrorMeaning.UNKNOWN
 
 
 # frames -------------------------------------------------------------------------------------------------
