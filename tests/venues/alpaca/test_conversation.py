@@ -306,6 +306,28 @@ def test_a_fault_of_our_own_is_counted_and_asks_for_a_look_at_the_account(monkey
     assert made.health().in_flight == 0
 
 
+def test_a_fault_of_our_own_before_the_answer_leaves_an_order_in_doubt_that_absence_ends(monkeypatch):
+    made = talk({"POST /v2/orders": (200, WORKING), BY_ID: ABSENT}, absent_after_seconds=10.0)
+    sender, outcome = made.gateway._orders, made.gateway._orders._client.outcome
+
+    async def broken(answering):
+        await outcome(answering)
+        raise ValueError("odd")
+
+    monkeypatch.setattr(sender._client, "outcome", broken)
+    doubt, gap = made.send(order())
+    assert (type(doubt), doubt.reason) == (
+        OrderStatusUnknown,
+        "its answer met a fault of our own: ValueError('odd')",
+    )
+    assert (gap.kind, gap.name) == (NoticeKind.GAP, "internal_fault")
+    monkeypatch.undo()
+    for wait_seconds, proof in ((9.0, False), (2.0, True)):
+        made.run(lambda wait_seconds=wait_seconds: asyncio.sleep(wait_seconds))
+        assert made.run(lambda: made.gateway.query_order("sd-1")) is proof
+    assert kinds(made.said()) == [OrderNotFound]
+
+
 # cancels -----------------------------------------------------------------------------------------------
 
 

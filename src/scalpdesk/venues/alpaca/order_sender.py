@@ -88,8 +88,13 @@ class OrderSender:
             self._reports.gap("internal_fault", repr(task.exception())[:200])
 
     async def _submitted(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
-        outcome = await self._client.outcome(answering)
-        self._answered(orders)
+        try:
+            outcome = await self._client.outcome(answering)
+        except Exception as fault:
+            self._unknown(orders, f"its answer met a fault of our own: {fault!r}"[:200])
+            raise
+        finally:  # without it no absence would ever be proven
+            self._answered(orders)
         match outcome.verdict:
             case ReplyVerdict.DONE:
                 self._accepted(orders, outcome.body)

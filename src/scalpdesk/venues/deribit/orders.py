@@ -240,8 +240,16 @@ class OrderPath:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._finished)
         return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # a fault of our own must be seen, and must not lose the order: reconciliation finds it
+            self._publisher.count("internal_fault")
+            detail = repr(task.exception())[:200]
+            self._publisher.notice(NoticeKind.GAP, "orders", "internal_fault", detail)
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -295,8 +303,12 @@ class OrderPath:
                 self._not_sent(orders)
         except TimeoutError:
             is_doubted, why = True, "no answer in time"
-        for order in orders:
-            order.answered_ns = loop_ns()
+        except Exception as fault:
+            self._doubt(orders, f"its answer met a fault of our own: {fault!r}"[:200])
+            raise
+        finally:  # without it no absence would ever be proven
+            for order in orders:
+                order.answered_ns = loop_ns()
         if is_doubted:
             self._doubt(orders, why)
         elif result is not None:
