@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -420,19 +421,87 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
     assert written == ["ALARM: the desk died; cancelling all orders", "two orders", outcome]
 
 
-def test_the_watchdog_acts_though_the_runs_folder_takes_no_file(tmp_path, monkeypatch):
+class Cancels:
+    """Stands for an emergency trader: keeps how it was made and which orders it was given."""
+
+    made, given = None, None
+
+    def __init__(self, **how):
+        type(self).made, type(self).given = how, None
+
+    async def clear(self, orders, **how):
+        type(self).given = list(orders)
+        return True
+
+
+def act(monkeypatch, watched, *, leaves_foreign=False):
+    """Let a watchdog act; return its exit code, its messages, and how its trader was made."""
     said = []
     monkeypatch.setattr(watchdog_program, "log", said.append)
+    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Cancels)
+    monkeypatch.setattr(watchdog_program, "Flattener", lambda *how: how)
+    settings = WatchdogSettings(
+        "gamma-scalper", "alpaca", live=False, desk_pid=0, leaves_foreign=leaves_foreign
+    )
+    code = asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
+    return code, said, Cancels.made
 
-    def gone(folder):
-        raise ValueError("no header")
 
-    monkeypatch.setattr(watchdog_program, "peek_header", gone)
-    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=0)
-    watched = Watched(str(tmp_path / "gone"))
-    with pytest.raises(ValueError, match="no header"):
-        asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
-    assert said == ["ALARM: why; cancelling all orders"]
+@pytest.mark.parametrize("leaves_foreign", [True, False])
+def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(
+    tmp_path, monkeypatch, leaves_foreign
+):
+    watched = Watched()
+    watched.apply(DeskMessage("begin", run_dir=str(tmp_path / "gone")))
+    watched.apply(DeskMessage("sent", order=order("a")))
+    code, said, made = act(monkeypatch, watched, leaves_foreign=leaves_foreign)
+    assert code == 3
+    assert said[0] == "ALARM: why; cancelling all orders"
+    assert "the run's header cannot be read (the journal cannot be read: No such file" in said[1]
+    assert said[2].startswith("done after")
+    assert (list(made["instruments"]), made["only_ids"]) == ([], None)
+    assert made["flattener"][1] == "wd-0"
+    assert Cancels.given == []  # without the header nobody knows what it is an order in
+
+
+def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(tmp_path, monkeypatch):
+    headers = [SimpleNamespace(instruments=(Equity("SPY"),), data={"order_prefix": "sd1"})]
+    monkeypatch.setattr(watchdog_program, "peek_header", lambda folder: headers.pop())
+    watched = Watched()
+    watched.apply(DeskMessage("begin", run_dir=str(tmp_path)))
+    watched.apply(DeskMessage("sent", order=order("a")))
+    code, said, made = act(monkeypatch, watched)
+    assert (code, headers, len(said)) == (3, [], 2)
+    assert list(made["instruments"]) == [Equity("SPY")]
+    assert Cancels.given == [order("a")]
+
+
+def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypatch):
+    log = watchdog_program.log
+    with Path("/dev/full").open("w", buffering=1) as full, monkeypatch.context() as patched:
+        patched.setattr(watchdog_program.sys, "stderr", full)
+        patched.setattr(watchdog_program, "EmergencyTrader", Cancels)
+        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=0)
+        watched = Watched("/nonexistent", has_begun=True)
+        code = asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
+        assert (code, Cancels.given) == (3, [])
+        log("and again")
+        with suppress(OSError):  # what it holds back cannot be written either
+            full.close()
+
+
+def test_a_refusal_that_no_desk_reads_is_still_logged(monkeypatch, capsys):
+    async def refuse():
+        raise ConfigError("no key")
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(watchdog_program, "_main", refuse)
+    monkeypatch.setattr(watchdog_program.sys, "stdout", Closed())
+    assert watchdog_program.main() == 2
+    assert "no key" in capsys.readouterr().err
 
 
 def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capsys):

@@ -28,10 +28,12 @@ from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.assembly import venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
 from scalpdesk.live.plan import plan_of
+from scalpdesk.live.supervision import describe
 from scalpdesk.live.watchdog import ACTED_FILE, STARTING_SECONDS, DeskMessage, HeartbeatChannel, MessageKind
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import EmergencyGateway
@@ -40,6 +42,9 @@ STALL_SECONDS = 3.0
 START_STALL_SECONDS = 60.0
 """Without a heartbeat from the beginning of a run until it follows its market: the desk may compile, and the
 machine be busy."""
+
+NO_PREFIX = "wd"
+"""Begins the ids of the watchdog's orders when the run's header is not known."""
 
 
 class WatchdogSettings(msgspec.Struct, frozen=True):
@@ -122,6 +127,8 @@ class Watched:
     has_begun: bool = False
     has_started: bool = False
     has_ended: bool = False
+    header: JournalHeader | None = None
+    """Of the run, read as it begins: when the watchdog acts, the disk may be gone."""
     live: dict[str, SubmitOrder] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
     """Id of the combo by the id of its leg."""
@@ -131,6 +138,7 @@ class Watched:
         match message.kind:
             case MessageKind.BEGIN:
                 self.run_dir, self.has_begun, self.has_started = message.run_dir, True, False
+                self.header, _ = read_header(message.run_dir)
             case MessageKind.STARTED:
                 self.has_started = True
             case MessageKind.ORDER_SENT if message.order is not None:
@@ -140,6 +148,14 @@ class Watched:
                 self.live.pop(message.name, None)
             case MessageKind.END:
                 self.has_ended = message.clean
+
+
+def read_header(run_dir: str) -> tuple[JournalHeader | None, str]:
+    """Return the header of a run, or None and the reason why it cannot be read."""
+    try:
+        return peek_header(Path(run_dir)), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, orders are cancelled without a header too
+        return None, describe(error)
 
 
 async def watch(
@@ -177,10 +193,14 @@ def fence(desk_pid: int, log: Log) -> None:
 
 
 def log(text: str) -> None:
-    """Write a message with its time to standard error, which is the watchdog's log."""
+    """Write a message with its time to standard error, which is the watchdog's log.
+
+    A log that takes nothing never keeps the watchdog from acting: it lies on the journal's disk.
+    """
     stamp = from_ns(SystemClock().now_ns()).isoformat(timespec="milliseconds")
-    sys.stderr.write(f"{stamp} watchdog: {text}\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # ValueError: the file is closed
+        sys.stderr.write(f"{stamp} watchdog: {text}\n")
+        sys.stderr.flush()
 
 
 async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int:
@@ -248,20 +268,28 @@ async def _act(
 
     log_to_run(f"ALARM: {trouble}; cancelling all orders")
     fence(settings.desk_pid, log_to_run)
-    header = peek_header(Path(watched.run_dir))
-    for instrument in header.instruments:
-        instruments.add(instrument)
+    prefix, only_ids = NO_PREFIX, None
+    orders: tuple[SubmitOrder, ...] = ()
+    header, why = (watched.header, "") if watched.header is not None else read_header(watched.run_dir)
+    if header is None:
+        # the desk's numbers of instruments mean nothing without it: its orders are those that the venue shows
+        log_to_run(f"the run's header cannot be read ({why}): every open order counts as the run's")
+    else:
+        for instrument in header.instruments:
+            instruments.add(instrument)
+        prefix, orders = header.data["order_prefix"], tuple(watched.live.values())
+        only_ids = prefix if settings.leaves_foreign else None
     trader = EmergencyTrader(
         gateway=gateway,
         instruments=instruments,
         # the process tells the lives of a run apart: the second one's ids are not the first one's
-        flattener=Flattener(instruments, f"{header.data['order_prefix']}-{settings.desk_pid}"),
+        flattener=Flattener(instruments, f"{prefix}-{settings.desk_pid}"),
         limits=limits,
         log=log_to_run,
-        only_ids=header.data["order_prefix"] if settings.leaves_foreign else None,
+        only_ids=only_ids,
     )
     began = asyncio.get_running_loop().time()
-    done = await trader.clear(watched.live.values(), flatten=settings.flatten, parents=watched.parents)
+    done = await trader.clear(orders, flatten=settings.flatten, parents=watched.parents)
     seconds = asyncio.get_running_loop().time() - began
     log_to_run(f"{'done' if done else 'NOT DONE: act by hand'} after {seconds:.2f} s")
     return 3 if done else 4
@@ -280,7 +308,9 @@ def main() -> int:
         return asyncio.run(_main())
     except ScalpdeskError as error:
         refusal = _Refusal(error.what, error.where, error.fix, error.exit_code)
-        sys.stdout.write(f"{msgspec.json.encode(refusal).decode()}\n")
+        with suppress(OSError):  # a desk that is gone reads nothing
+            sys.stdout.write(f"{msgspec.json.encode(refusal).decode()}\n")
+            sys.stdout.flush()
         log(error.render())
         return error.exit_code
 
