@@ -218,8 +218,8 @@ class StandIn:
     def send(self, message):
         self.told.append(message.kind.value)
 
-    def end(self, *, clean):
-        self.told.append(("end", clean))
+    def end(self, *, clean, keeps_positions=False):
+        self.told.append(("end", clean, keeps_positions))
 
     def kill(self):
         self.told.append("kill")
@@ -247,8 +247,8 @@ def test_the_end_of_a_run_waits_for_a_watchdog_that_is_starting(tmp_path, clean,
     guard._starting.join = lambda seconds: (waited.append(seconds), may_start.set(), join(120.0))
     guard.end(clean=clean)
     assert waited == [1.0 if clean else 60.0]
-    assert first.told == ["begin", "kill", *([] if comes_up else [("end", clean)])]
-    assert second.told == (["begin", ("end", clean)] if comes_up else [])
+    assert first.told == ["begin", "kill", *([] if comes_up else [("end", clean, False)])]
+    assert second.told == (["begin", ("end", clean, False)] if comes_up else [])
     assert [level for level, _ in said] == ["warning" if comes_up else "alarm"]
 
 
@@ -341,6 +341,6 @@ def test_each_word_of_the_run_goes_to_the_watchdog_that_runs(tmp_path):
     guard.order_ended("never-sent")
     guard.beat()
     guard.end(clean=True)
-    assert line.told == ["begin", "started", "sent", "over", "over", "beat", ("end", True)]
+    assert line.told == ["begin", "started", "sent", "over", "over", "beat", ("end", True, False)]
     guard.beat()
     assert len(line.told) == 7  # the next one is due in a quarter of a second

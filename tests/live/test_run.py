@@ -29,7 +29,7 @@ from scalpdesk.orders.order import OrderState
 class Parts:
     """Stands for all parts of a desk, and writes down what is done to them in order."""
 
-    def __init__(self, ends=("stopped: leave",), *, reason="done", live=(), held=()):
+    def __init__(self, ends=("stopped: leave",), *, reason="done", live=(), held=(), left=()):
         self.steps, self.ends, self.said = [], list(ends), []
         self.fails = set()
         desk = SimpleNamespace(
@@ -41,7 +41,7 @@ class Parts:
                 start=lambda name, *_: self.step(f"{name} kept"), end=self.later("tasks ended")
             ),
             options=SimpleNamespace(stop=StopMode.HOLD),
-            state=SimpleNamespace(closes=2, recovered_seconds=0.5, reason=reason),
+            state=SimpleNamespace(closes=2, recovered_seconds=0.5, reason=reason, open_orders=left),
             reconciler=SimpleNamespace(unexplained=[17]),
             core=SimpleNamespace(events=9),
             stop=lambda *how: self.steps.append(("stop", *how)),
@@ -64,7 +64,7 @@ class Parts:
         self.watchdog = SimpleNamespace(
             beat=lambda *_: None,
             begin=lambda folder: self.step("watchdog begun"),
-            end=lambda *, clean: self.step(f"watchdog ended {clean}"),
+            end=self.part,
         )
         self.opened, self.clocks = [], []
 
@@ -75,6 +75,9 @@ class Parts:
         self.steps.append(name)
         if name in self.fails:
             raise StopError(f"{name}: failed")
+
+    def part(self, *, clean, keeps_positions=False):
+        self.step(f"watchdog ended {clean}{' keeping positions' * keeps_positions}")
 
     def later(self, name):
         async def call():
@@ -149,8 +152,34 @@ def test_a_run_is_opened_served_and_closed_in_order(wire):
 def test_a_watchdog_begins_with_the_run_and_ends_cleanly_after_it(wire):
     parts = wire(Parts())
     carry_out(parts, watchdog=parts.watchdog)
-    steps = ["compiled", *BEGINS, "watchdog begun", "ran", *CLOSES, *PARTED, "watchdog ended True"]
+    steps = [
+        "compiled",
+        *BEGINS,
+        "watchdog begun",
+        "ran",
+        *CLOSES,
+        *PARTED,
+        "watchdog ended True keeping positions",
+    ]
     assert parts.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("ended", "left", "told"),
+    [
+        ("stopped: hold", (), "True keeping positions"),
+        ("stopped: flat, and the venue shows it", (), "True keeping positions"),
+        ("stopped; the venue has not confirmed every cancel", ("a",), "False keeping positions"),
+        ("stopped: leave", ("a", "b"), "False keeping positions"),
+        ("not flat in time: the venue shows +2 SPY", (), "False"),
+        ("not flat in time", ("a",), "False"),
+    ],
+)
+def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(wire, ended, left, told):
+    parts = wire(Parts(ends=(ended,), live=left, left=left))
+    summary = carry_out(parts, watchdog=parts.watchdog)
+    assert parts.steps[-1] == f"watchdog ended {told}"
+    assert summary["open_orders"] == list(left)
 
 
 @pytest.mark.parametrize("at", ["socket listens", "ran"])
@@ -179,7 +208,9 @@ def test_a_run_that_rolled_is_followed_by_one_of_its_own(wire, sessions, left):
     assert parts.said == [("info", ROLLED), ("info", "r: fine; P&L 3"), ("info", "stopped: leave")]
     assert [type(clock) for clock in parts.clocks] == [FollowingClock] * 2  # the plan's, of a simulated venue
     assert parts.clocks[0] is parts.clocks[1]
-    assert [step for step in parts.steps if step.startswith("watchdog ended")] == ["watchdog ended True"]
+    assert [step for step in parts.steps if step.startswith("watchdog ended")] == [
+        "watchdog ended True keeping positions"
+    ]
     assert summary["ended"] == "stopped: leave"
 
 

@@ -828,9 +828,13 @@ def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0)):
     async def cancel():
         steps.append("cancel everything")
 
+    async def take_orders_off():
+        steps.append("orders off")
+
     async def end():
         steps.append("end")
 
+    runner._take_orders_off = take_orders_off
     runner.reconciler = SimpleNamespace(is_settled=False)
     runner._stop = SimpleNamespace(reason="")
     runner._consumer = SimpleNamespace(consume=consume, take_at_once="at once")
@@ -860,6 +864,7 @@ def test_a_run_begins_settles_follows_the_market_and_ends_with_its_reason(runner
         ("consume", False),
         "follow",
         ("consume", False),
+        "orders off",
         "informed",
         "end",
     ]

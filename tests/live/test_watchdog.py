@@ -223,8 +223,8 @@ def test_messages_move_what_is_known_of_the_desk():
     watched.apply(DeskMessage("sent"))
     watched.apply(DeskMessage("over", name="never-sent"))
     assert (watched.parents, list(watched.live)) == ({"leg": "combo"}, ["leg"])
-    watched.apply(DeskMessage("end", clean=False))
-    assert not watched.has_ended
+    watched.apply(DeskMessage("end", clean=False, keeps_positions=True))
+    assert (watched.has_ended, watched.keeps_positions) == (False, True)
     watched.apply(DeskMessage("end", clean=True))
     assert watched.has_ended
 
@@ -374,9 +374,10 @@ def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("leaves_foreign", [True, False])
+@pytest.mark.parametrize("keeps_positions", [True, False])
 @pytest.mark.parametrize("flatten", [True, False])
 def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
-    tmp_path, monkeypatch, flatten, leaves_foreign, done
+    tmp_path, monkeypatch, flatten, keeps_positions, leaves_foreign, done
 ):
     loop, steps, made = VirtualLoop(), [], {}
 
@@ -399,7 +400,8 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
     settings = WatchdogSettings(
         "gamma-scalper", "alpaca", live=False, desk_pid=77, flatten=flatten, leaves_foreign=leaves_foreign
     )
-    watched, book = Watched(str(tmp_path), has_begun=True), Instruments()
+    watched, book = Watched(str(tmp_path), has_begun=True, keeps_positions=keeps_positions), Instruments()
+    closes = flatten and not keeps_positions  # of a run that was to keep them only orders are cancelled
     watched.live["a"], watched.parents["a"] = order("a"), "combo"
     act = watchdog_program._act("gateway", book, "limits", settings, watched, "the desk died")
     assert loop.run_until_complete(act) == (3 if done else 4)
@@ -409,7 +411,7 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
         "ALARM: the desk died; cancelling all orders",
         ("fence", 77),
         tmp_path,
-        ("clear", [watched.live["a"]], {"flatten": flatten, "parents": {"a": "combo"}}),
+        ("clear", [watched.live["a"]], {"flatten": closes, "parents": {"a": "combo"}}),
         "two orders",
         outcome,
     ]

@@ -62,7 +62,7 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--on-stop",
     type=click.Choice(["leave", "hold", "flatten"]),
     default=None,
-    help="At the end: leave all as it is, hold positions without orders, or flatten [venue.on_stop].",
+    help="At the end, orders are cancelled: leave the mode, hold (halt), or flatten [venue.on_stop].",
 )
 @click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after so many closes.")
 @click.option("--contracts", type=click.IntRange(2), default=None, help="Most options [venue.contracts].")
@@ -191,7 +191,9 @@ def run(
         print_json(summary)
     else:
         _show(summary)
-    is_unwell = bool(summary["differences"]) or summary["ended"].startswith("not flat")
+    is_unwell = summary["differences"] or summary["open_orders"] or summary["ended"].startswith("not flat")
+    if summary["open_orders"]:
+        _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=guarded))
     return EXIT_FAILED if is_unwell else None
 
 
@@ -205,6 +207,14 @@ def _refuse_elsewhere(url: str | None, exchange_time: bool | None) -> None:
                 value=given,
                 fix=f"--venue alpaca {name}, or leave it out",
             )
+
+
+def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str:
+    """Return which orders may still work after the end, and who cancels them."""
+    what = f"orders may still work at {plan.venue}: {', '.join(names)}"
+    if is_guarded:
+        return f"{what}; the watchdog goes on cancelling, see {plan.runs_dir / 'watchdog.log'}"
+    return f"{what}; nothing guards them: cancel them at the venue, or go on with --resume"
 
 
 def _say(level: str, text: str) -> None:

@@ -31,6 +31,7 @@ from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.runner import NOT_FLAT
 from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART
@@ -130,7 +131,8 @@ async def carry_out(
         )
         if summary["ended"] != ROLLED:
             if watchdog is not None:
-                watchdog.end(clean=True)
+                is_flat = not summary["ended"].startswith(NOT_FLAT)
+                watchdog.end(clean=is_flat and not summary["open_orders"], keeps_positions=is_flat)
             return summary
         notify("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
         plan, gateway = _next_day(plan, summary["sessions_closed"]), None
@@ -241,6 +243,7 @@ async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
     summary["recovered_seconds"] = runner.state.recovered_seconds
+    summary["open_orders"] = list(runner.state.open_orders)
     summary["differences"] = [str(difference) for difference in runner.reconciler.unexplained]
     engine = desk.engine
     is_over = not engine.desk.orders.live and not engine.desk.positions.held() and bool(runner.state.reason)

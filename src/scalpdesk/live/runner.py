@@ -44,6 +44,10 @@ from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
 NOT_FLAT = "not flat in time"
+UNCONFIRMED = "stopped; the venue has not confirmed every cancel"
+CLEARED = "stopped: hold; the venue shows no order of the desk any more"
+LOOK_SECONDS = 0.2
+"""Between two looks at the orders that are cancelled at the end."""
 FINAL_LOOK_SECONDS = 30.0
 """How long the end of the last session waits for the venue to show a settled account."""
 
@@ -88,6 +92,8 @@ class RunnerState:
 
     reason: str = ""
     """Why the run ended; empty while it runs."""
+    open_orders: tuple[str, ...] = ()
+    """Client order ids of what may still work at the venue after the end."""
     closes: int = 0
     counters: Counter[str] = field(default_factory=Counter)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
@@ -221,6 +227,7 @@ class LiveRunner:
             if self._watchdog is not None:
                 self._watchdog.started()
             await self._consumer.consume(self._is_over)
+            await self._take_orders_off()
         except (FixError, RetryError):
             raise
         except Exception as error:
@@ -488,8 +495,7 @@ class LiveRunner:
         if mode is StopMode.FLATTEN:
             loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT))
         elif mode is StopMode.HOLD:
-            late = Ended("stopped; the venue has not confirmed every cancel")
-            loop.call_later(HOLD_SECONDS, self.put, late)
+            loop.call_later(HOLD_SECONDS, self.put, Ended(UNCONFIRMED))
 
     # housekeeping ---------------------------------------------------------------------------------
 
@@ -522,6 +528,40 @@ class LiveRunner:
             except StopError as error:
                 self._notify("alarm", error.what)  # the next event meets the same refusal, in the consumer
         self._queue.wake()
+
+    async def _take_orders_off(self) -> None:
+        """Cancel what works after a stop, and wait until the venue shows none of it.
+
+        The engine hears no more of it, for it would answer the end of an exit with the next one: a resume
+        learns from the venue what came meanwhile.
+        """
+        live = self.core.engine.desk.orders.live
+        if self._stop.mode is None or not live:  # an end without a stop has no orders, or no venue any more
+            return
+        loop = asyncio.get_running_loop()
+        ends, view = loop.time() + HOLD_SECONDS, None
+        self.state.open_orders = tuple(live)
+        await self._cancel_everything()
+        while self.state.open_orders and loop.time() < ends:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._queue.items.clear()
+            self._queue.make_room()
+            try:
+                view = await asyncio.wait_for(self.gateway.snapshot(), max(ends - loop.time(), LOOK_SECONDS))
+            except (RetryError, TimeoutError):
+                continue
+            shown = {name for order in view.open_orders for name in (order.client_order_id, order.parent_id)}
+            # what was never acknowledged may still arrive
+            self.state.open_orders = tuple(
+                name
+                for name, order in live.items()
+                if name in shown or not order.venue_order_id or order.state is OrderState.UNKNOWN
+            )
+        if self.state.open_orders:
+            names = ", ".join(self.state.open_orders)
+            self._notify("alarm", f"orders may still work at the venue: {names}")
+        elif self._stop.reason == UNCONFIRMED:
+            self._stop.reason = CLEARED
 
     async def _cancel_everything(self) -> None:
         """Cancel all live orders, past a journal that can no longer be trusted, and send nothing new."""

@@ -251,14 +251,14 @@ HOLD_SECONDS = 5.0
 
 
 class StopMode(StrEnum):
-    """Treatment of orders and positions in an orderly stop."""
+    """Treatment of positions and mode in an orderly stop; each cancels the orders."""
 
     LEAVE = "leave"
-    """Leaves both as they are."""
+    """Ends at once and in the mode that the desk has, keeps the positions."""
     HOLD = "hold"
-    """Cancels the orders, keeps the positions."""
+    """Halts the desk until the venue has confirmed the cancels, keeps the positions."""
     FLATTEN = "flatten"
-    """Cancels the orders, closes the positions."""
+    """Closes the positions."""
 
     @property
     def action(self) -> str:

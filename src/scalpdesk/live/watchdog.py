@@ -57,6 +57,8 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a leg: its combo's client order id."""
     name: str = ""
     clean: bool = False
+    keeps_positions: bool = False
+    """Of an end: the run was to leave its positions; only orders are cancelled."""
 
 
 class HeartbeatChannel:
@@ -136,14 +138,14 @@ class HeartbeatChannel:
         """Send a message, without waiting."""
         self._write(msgspec.json.encode(message))
 
-    def end(self, *, clean: bool) -> None:
+    def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; after an unclean one the watchdog cancels the orders.
 
         A second call does nothing: the first one stands.
         """
         if self._has_ended:
             return
-        self.send(DeskMessage(MessageKind.END, clean=clean))
+        self.send(DeskMessage(MessageKind.END, clean=clean, keeps_positions=keeps_positions))
         self._has_ended = True
         with suppress(OSError):
             assert self._process.stdin is not None
@@ -256,15 +258,24 @@ class WatchdogSupervisor:
         self._live.pop(client_order_id, None)
         self.line.send(DeskMessage(MessageKind.ORDER_ENDED, name=client_order_id))
 
-    def end(self, *, clean: bool) -> None:
-        """Report the end of the run; the first call stands."""
+    def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
+        """Report the end of the run; the first call stands.
+
+        Parameters
+        ----------
+        clean
+            Nothing is left to do. Otherwise the watchdog cancels every order, and closes the positions when
+            it is set to.
+        keeps_positions
+            The run was to leave its positions: they are not closed, however the watchdog is set.
+        """
         self._has_ended = True
         if self._starting is not None:
             # after an unclean end there is work for it; both waits are bounded
             self._starting.join(LAST_WAIT_SECONDS if clean else READY_SECONDS)
             if not self._starting.is_alive():
                 self._take_over()
-        self.line.end(clean=clean)
+        self.line.end(clean=clean, keeps_positions=keeps_positions)
 
     def _replace(self) -> None:
         """Start another one, or take it over once it is ready."""

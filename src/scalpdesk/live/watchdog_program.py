@@ -127,6 +127,8 @@ class Watched:
     has_begun: bool = False
     has_started: bool = False
     has_ended: bool = False
+    keeps_positions: bool = False
+    """The run ended with orders at work, and was to keep its positions."""
     header: JournalHeader | None = None
     """Of the run, read as it begins: when the watchdog acts, the disk may be gone."""
     live: dict[str, SubmitOrder] = field(default_factory=dict)
@@ -147,7 +149,7 @@ class Watched:
             case MessageKind.ORDER_ENDED:
                 self.live.pop(message.name, None)
             case MessageKind.END:
-                self.has_ended = message.clean
+                self.has_ended, self.keeps_positions = message.clean, message.keeps_positions
 
 
 def read_header(run_dir: str) -> tuple[JournalHeader | None, str]:
@@ -288,8 +290,9 @@ async def _act(
         log=log_to_run,
         only_ids=only_ids,
     )
+    flatten = settings.flatten and not watched.keeps_positions
     began = asyncio.get_running_loop().time()
-    done = await trader.clear(orders, flatten=settings.flatten, parents=watched.parents)
+    done = await trader.clear(orders, flatten=flatten, parents=watched.parents)
     seconds = asyncio.get_running_loop().time() - began
     log_to_run(f"{'done' if done else 'NOT DONE: act by hand'} after {seconds:.2f} s")
     return 3 if done else 4

@@ -1,0 +1,53 @@
+"""What ``scalpdesk run`` says at its end, and its exit code."""
+
+import pytest
+
+from scalpdesk.cli import run as command
+from scalpdesk.cli.main import main
+
+SUMMARY = {
+    "run_id": "r",
+    "verdict": "traded",
+    "orders": 2,
+    "fills": 1,
+    "pnl": {"total": "3.00"},
+    "end_positions": {"SPY": "4"},
+    "mode": "ACTIVE",
+    "resumable": True,
+    "differences": [],
+    "open_orders": [],
+    "ended": "stopped: hold",
+}
+LEFT = (
+    "alarm: orders may still work at simulated: a, b; nothing guards them: cancel them at the venue,"
+    " or go on with --resume\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "code", "alarm"),
+    [
+        ({}, 0, ""),
+        ({"ended": "not flat in time: the venue shows +4 SPY"}, 1, ""),
+        ({"differences": ["SPY: desk 4, venue 5"]}, 1, ""),
+        (
+            {"ended": "stopped; the venue has not confirmed every cancel", "open_orders": ["a", "b"]},
+            1,
+            LEFT,
+        ),
+    ],
+)
+def test_an_end_with_something_left_says_what_and_fails(monkeypatch, tmp_path, capsys, facts, code, alarm):
+    monkeypatch.setattr(command, "_carry_out", lambda *_: SUMMARY | facts)
+    words = ["run", "gamma-scalper", "--no-dashboard", "--set", f"desk.runs_dir={tmp_path}"]
+    assert main(words) == code
+    shown = capsys.readouterr()
+    assert shown.err == alarm
+    assert "mode ACTIVE; positions: 4 SPY" in shown.out
+
+
+def test_orders_left_to_the_watchdog_name_its_log(tmp_path):
+    plan = type("Plan", (), {"venue": "alpaca", "runs_dir": tmp_path})
+    text = command._orders_left(["a"], plan, is_guarded=True)
+    log = tmp_path / "watchdog.log"
+    assert text == f"orders may still work at alpaca: a; the watchdog goes on cancelling, see {log}"

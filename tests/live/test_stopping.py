@@ -1,0 +1,79 @@
+"""How a run ends with orders at work: they are cancelled, and what may still work is named."""
+
+import json
+
+import pytest
+
+from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
+from fakes.order_faults import FaultsLater
+from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.live.sessions import StopMode
+from scalpdesk.simulation.faults import Fault
+
+RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)
+STUCK = Fault("cancel_stuck", times=0, seconds=3_600)
+HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
+SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume", "venue.flatten_seconds=8")
+
+
+def open_orders(desk):
+    headers = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
+    asked = Request("GET", "/v2/orders", {"status": "open"}, headers, b"", desk.clock.true_ns())
+    return {order["client_order_id"] for order in json.loads(desk.api.handle(asked).body)}
+
+
+def stopped(folder, how, *faults):
+    """Stop a desk as ``how`` says while an order of it rests; return it, its state, the orders open then."""
+    plan = FaultsLater(faults, 1)
+
+    async def play(desk):
+        plan.is_armed = True  # from here on an order rests
+        await desk.following()
+        await desk.desk.runner.operate("flatten", "enough", "me")
+        await desk.until(lambda: open_orders(desk))
+        desk.desk.runner.stop(how)
+        await desk.until(lambda: desk.desk.runner.state.reason)
+        return desk.desk.runner.state, open_orders(desk)
+
+    with LineDesk(folder, HELD, plan) as desk:
+        state, left = desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), play)
+        return desk, state, left
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (StopMode.FLATTEN, f"not flat in time: the venue shows +2 {CHAIN[2]}, +2 {CHAIN[7]}, +400 SPY"),
+        (StopMode.HOLD, "stopped: hold"),
+        (StopMode.LEAVE, "stopped: leave"),
+    ],
+)
+def test_no_order_works_after_the_end_of_a_run(tmp_path, how, reason):
+    desk, state, left = stopped(tmp_path, how, RESTS)
+    assert state.reason == reason
+    assert (left, state.open_orders) == (set(), ())
+    assert desk.truth() == HELD
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (StopMode.FLATTEN, "not flat in time"),
+        (StopMode.HOLD, "stopped; the venue has not confirmed every cancel"),
+        (StopMode.LEAVE, "stopped: leave"),
+    ],
+)
+def test_orders_whose_cancel_the_venue_does_not_confirm_are_named_at_the_end(tmp_path, how, reason):
+    desk, state, left = stopped(tmp_path, how, RESTS, STUCK)
+    assert state.reason.startswith(reason)
+    assert left
+    assert left <= set(state.open_orders)
+    names = ", ".join(state.open_orders)
+    assert ("alarm", f"orders may still work at the venue: {names}") in desk.said
+
+
+def test_a_cancel_that_is_confirmed_late_ends_the_run_without_a_complaint(tmp_path):
+    late = Fault("cancel_stuck", times=0, seconds=7)
+    _, state, left = stopped(tmp_path, StopMode.HOLD, RESTS, late)
+    assert state.reason == "stopped: hold; the venue shows no order of the desk any more"
+    assert (left, state.open_orders) == (set(), ())
