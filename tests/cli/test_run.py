@@ -1,5 +1,10 @@
 """What ``scalpdesk run`` says at its end, and its exit code."""
 
+import asyncio
+import os
+from contextlib import suppress
+from types import SimpleNamespace
+
 import pytest
 
 from scalpdesk.cli import run as command
@@ -51,3 +56,50 @@ def test_orders_left_to_the_watchdog_name_its_log(tmp_path):
     text = command._orders_left(["a"], plan, is_guarded=True)
     log = tmp_path / "watchdog.log"
     assert text == f"orders may still work at alpaca: a; the watchdog goes on cancelling, see {log}"
+
+
+def broken_pipe():
+    read, write = os.pipe()
+    os.close(read)
+    return os.fdopen(write, "w", buffering=1)
+
+
+def closed():
+    file = broken_pipe()
+    file.close()
+    return file
+
+
+def full_disk():
+    return os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+
+
+@pytest.mark.parametrize("stderr", [broken_pipe, closed, full_disk])
+def test_a_message_that_nobody_takes_stops_nothing(monkeypatch, stderr):
+    file = stderr()
+    with monkeypatch.context() as patched:
+        patched.setattr(command.sys, "stderr", file)
+        command._say("alarm", "the desk stops")
+        command._say("info", "stopped: hold")
+    with suppress(OSError):  # what it holds back cannot be written either
+        file.close()
+
+
+def test_progress_that_cannot_be_shown_is_tried_again(monkeypatch):
+    monkeypatch.setattr(command, "PROGRESS_SECONDS", 0.0)
+    tries = []
+    session = SimpleNamespace(open_ns=0, close_ns=2)
+    attribution = SimpleNamespace(nav_change=0, unit="USD")
+    desk = SimpleNamespace(view=SimpleNamespace(session=session), attribution=attribution)
+    live = SimpleNamespace(engine=SimpleNamespace(desk=desk, now_ns=1))
+
+    def report(*words):
+        tries.append(words)
+        if len(tries) == 3:
+            raise KeyError("enough")
+        raise BrokenPipeError
+
+    monkeypatch.setattr("scalpdesk.core.units.to_cents", lambda amount, unit: amount)
+    with pytest.raises(KeyError, match="enough"):
+        asyncio.run(command._show_progress(live, report))
+    assert len(tries) == 3

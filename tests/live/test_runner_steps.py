@@ -806,7 +806,7 @@ def test_the_market_is_followed_in_all_instruments_unless_the_run_is_over_alread
 # the run -------------------------------------------------------------------------------------------------
 
 
-def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0)):
+def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0), cancel=None):
     """Run on stand-ins whose two parts take so many seconds; return the steps and the reason or the error."""
     steps = []
     spent = iter(seconds)
@@ -825,7 +825,7 @@ def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0)):
     async def begin(start):
         steps.append(("begin", start))
 
-    async def cancel():
+    async def cancel_everything():
         steps.append("cancel everything")
 
     async def take_orders_off():
@@ -838,7 +838,8 @@ def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0)):
     runner.reconciler = SimpleNamespace(is_settled=False)
     runner._stop = SimpleNamespace(reason="")
     runner._consumer = SimpleNamespace(consume=consume, take_at_once="at once")
-    runner._begin, runner._follow_market, runner._cancel_everything = begin, follow, cancel
+    runner._begin, runner._follow_market = begin, follow
+    runner._cancel_everything = cancel or cancel_everything
     runner._watchdog = watchdog
     runner.gateway.shortcut = lambda take: steps.append(("shortcut", take))
     runner.supervisor = SimpleNamespace(
@@ -906,3 +907,29 @@ def test_housekeeping_ticks(runner):
 
     runner.loop.run_until_complete(some_time())
     assert kept == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("cause", ["operator", "venue"])
+def test_the_cancels_of_a_halt_are_handed_over_before_anybody_is_told(runner, cause):
+    runner._feed = lambda event: setattr(runner.core.engine.desk.gate, "mode", Mode.HALTED) or [event]
+    runner._hand_over = lambda commands: runner.said.append("handed over")
+    runner._consumer._hand_over = runner._hand_over
+    halt = Operation("halt", "enough", "me") if cause == "operator" else notice("dead")
+
+    async def take():
+        await runner._consumer.send(runner._take(halt))
+
+    runner.core.engine.desk.gate.mode = Mode.ACTIVE
+    runner.loop.run_until_complete(take())
+    assert runner.said[0] == "handed over"
+    assert len(runner.said) == 2
+
+
+def test_orders_are_cancelled_before_a_failure_is_reported(runner):
+    runner._notify = lambda level, text: runner.said.append((level, text, len(runner.sent)))
+
+    async def cancel():
+        runner.sent.append("cancel")
+
+    run_through(runner, fails=StopError("the disk is full"), cancel=cancel)
+    assert runner.said == [("alarm", "the desk stops: the disk is full", 1)]

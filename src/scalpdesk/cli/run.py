@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -218,8 +219,10 @@ def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str
 
 
 def _say(level: str, text: str) -> None:
-    # not click.echo: it writes past a progress bar, into its line
-    sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
+    # a terminal, pipe or disk that takes nothing never stops the desk; ValueError: it is closed here
+    with suppress(OSError, ValueError):
+        # not click.echo: it writes past a progress bar, into its line
+        sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
 
 
 def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
@@ -247,7 +250,7 @@ def _carry_out(
         def ready(desk: "LiveDesk") -> None:
             if watcher is not None:
                 watcher.begin(desk.run_dir)
-            click.echo(_opening(desk, plan), err=True)
+            _say("info", _opening(desk, plan))
             for earlier in watching:  # of the day before
                 earlier.cancel()
             watching[:] = [asyncio.create_task(_show_progress(desk, report))]
@@ -293,7 +296,8 @@ async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], Non
         if session is not None:
             earned = to_cents(book.attribution.nav_change, book.attribution.unit)
             label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
-            report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
+            with suppress(OSError, ValueError):
+                report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
         await asyncio.sleep(PROGRESS_SECONDS)
 
 

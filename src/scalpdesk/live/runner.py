@@ -231,8 +231,8 @@ class LiveRunner:
         except (FixError, RetryError):
             raise
         except Exception as error:
-            self._notify("alarm", f"the desk stops: {describe(error)}")
             await self._cancel_everything()
+            self._notify("alarm", f"the desk stops: {describe(error)}")
             raise
         finally:
             self.state.reason = self._stop.reason
@@ -411,6 +411,10 @@ class LiveRunner:
             return
         self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
 
+    def _notify_later(self, level: str, text: str) -> None:
+        """Notify the operator once the commands of the event under way have been handed over."""
+        asyncio.get_running_loop().call_soon(self._notify, level, text)
+
     # notices and views of the venue ---------------------------------------------------------------
 
     def _on_notice(self, notice: Notice) -> list[VenueCommand]:
@@ -426,7 +430,9 @@ class LiveRunner:
         if notice.asks_for_reconciliation and (self.reconciler.is_settled or not is_from_before):
             self.queries.ask_anew()
         if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.mode is not Mode.HALTED:
-            self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
+            self._notify_later(
+                "alarm", f"the venue ended the session for good: {notice.name} {notice.detail}"
+            )
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
             reason = f"the venue ended the session: {notice.stream} {notice.name}"
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, "venue"))
@@ -482,7 +488,7 @@ class LiveRunner:
             self.queries.ask()
         mode = self.core.engine.desk.gate.mode
         if mode != was:
-            self._notify("warning", f"{was} to {mode}: {item.reason} ({item.who})")
+            self._notify_later("warning", f"{was} to {mode}: {item.reason} ({item.who})")
         if item.answer is not None and not item.answer.done():
             cancels = sum(isinstance(command, CancelOrder) for command in commands)
             item.answer.set_result({"was": was.value, "mode": mode.value, "cancels": cancels})
