@@ -81,6 +81,17 @@ def test_an_account_is_held_by_one_desk_which_is_named_to_the_second_one(tmp_pat
     assert again.path.exists()
 
 
+def test_a_watchdog_that_acts_is_named_with_what_to_wait_for(tmp_path):
+    acting = msgspec.structs.replace(HOLDER, watchdog_log="/runs/watchdog.log")
+    lock = AccountLock(tmp_path, "alpaca", "A-1", acting)
+    with pytest.raises(StopError, match="the watchdog of a desk that ended is still acting") as refused:
+        AccountLock(tmp_path, "alpaca", "A-1", HOLDER)
+    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 15:00:00 UTC"
+    assert "wait until it is through: /runs/watchdog.log says what it does" in refused.value.fix
+    lock.release()
+    AccountLock(tmp_path, "alpaca", "A-1", HOLDER).release()
+
+
 def test_a_desk_that_has_not_yet_written_its_name_is_just_starting(tmp_path):
     lock = AccountLock(tmp_path, "alpaca", "A-1", HOLDER)
     lock.path.write_bytes(b"")

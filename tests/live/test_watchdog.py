@@ -19,6 +19,7 @@ from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeIn
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.live import watchdog_program
+from scalpdesk.live.assembly import lock_account
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
@@ -238,13 +239,14 @@ def test_messages_move_what_is_known_of_the_desk():
     ],
 )
 def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
-    monkeypatch, capsys, messages, code, logged
+    monkeypatch, capsys, tmp_path, messages, code, logged
 ):
     calls, said = [], []
 
     class Gateway:
         async def connect(self):
             calls.append("connect")
+            return SimpleNamespace(account_id="a1")
 
         async def events(self):
             while True:
@@ -255,6 +257,10 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
 
     async def act(gateway, instruments, limits, settings, watched, trouble):
         calls.append((watched.run_dir, trouble))
+        await asyncio.sleep(0)
+        with pytest.raises(StopError, match="is still acting on this account") as refused:
+            lock_account(plans[0], "a1", "a new run")
+        calls.append(refused.value.value.partition(" in ")[0])
         return 7
 
     plans = []
@@ -267,15 +273,16 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
         for message in messages:
             reader.feed_data(msgspec.json.encode(message) + b"\n")
         reader.feed_eof()
-        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state="armings")
+        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state=str(tmp_path))
         return await watchdog_program.guard(settings, reader)
 
     assert asyncio.run(play()) == code
-    acted = [("r", "the desk died")] if code else []
+    acted = [("r", "the desk died"), f"process {os.getpid()}, r"] if code else []
     assert calls == ["connect", *acted, ("close", False)]
     assert said == logged
+    lock_account(plans[0], "a1", "a new run").release()
     assert capsys.readouterr().out == "ready\n"
-    assert (plans[0].venue, plans[0].live, str(plans[0].state)) == ("alpaca", False, "armings")
+    assert (plans[0].venue, plans[0].live, plans[0].state) == ("alpaca", False, tmp_path)
 
 
 @pytest.mark.parametrize(("url", "kind"), [(None, SystemClock), ("http://127.0.0.1:9", FollowingClock)])
@@ -421,6 +428,47 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
     assert made["only_ids"] == ("sd1" if leaves_foreign else None)
     written = (tmp_path / ACTED_FILE).read_text(encoding="utf-8").splitlines()
     assert written == ["ALARM: the desk died; cancelling all orders", "two orders", outcome]
+
+
+def held_for(seconds, lock):
+    """Let a watchdog hold the account's lock for so long; return its messages."""
+    said, loop = [], VirtualLoop()
+
+    async def play():
+        holding = asyncio.create_task(watchdog_program.hold_account(lock))
+        await asyncio.sleep(seconds)
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(watchdog_program, "log", said.append)
+        loop.run_until_complete(play())
+    loop.close()
+    return said
+
+
+@pytest.mark.parametrize(("dies_after", "logs"), [(1, 0), (5, 0), (30, 1), (1_000, 1)])
+def test_the_lock_of_a_desk_that_is_just_dying_is_waited_for_and_released_at_the_end(dies_after, logs):
+    tries, released = [], []
+
+    def lock():
+        tries.append(1)
+        if len(tries) <= dies_after:
+            raise StopError("another desk trades this account; nothing was sent", value="process 7")
+        return SimpleNamespace(release=lambda: released.append(1))
+
+    text = "acting without the account's lock: another desk trades this account; nothing was sent (process 7)"
+    assert held_for(19.9, lock) == [text] * logs
+    assert released == [1] * (dies_after < 100)
+    assert len(tries) == min(dies_after + 1, 100)
+
+
+def test_a_disk_that_takes_no_lock_is_no_obstacle():
+    def lock():
+        raise OSError(28, "No space left on device")
+
+    (said,) = held_for(1.0, lock)
+    assert said.startswith("acting without the account's lock: OSError: [Errno 28] No space left on device")
 
 
 class Cancels:

@@ -214,7 +214,9 @@ def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str
     """Return which orders may still work after the end, and who cancels them."""
     what = f"orders may still work at {plan.venue}: {', '.join(names)}"
     if is_guarded:
-        return f"{what}; the watchdog goes on cancelling, see {plan.runs_dir / 'watchdog.log'}"
+        from scalpdesk.live.watchdog import LOG_FILE
+
+        return f"{what}; the watchdog goes on cancelling, see {plan.runs_dir / LOG_FILE}"
     return f"{what}; nothing guards them: cancel them at the venue, or go on with --resume"
 
 
@@ -313,7 +315,7 @@ def _start_watchdog(
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.instruments.contract import Instruments
     from scalpdesk.live.assembly import build_gateway
-    from scalpdesk.live.watchdog import WatchdogSupervisor
+    from scalpdesk.live.watchdog import LOG_FILE, WatchdogSupervisor
     from scalpdesk.live.watchdog_program import WatchdogSettings, start_watchdog
 
     build_gateway(
@@ -335,7 +337,7 @@ def _start_watchdog(
     )
 
     def start() -> "HeartbeatChannel":
-        return start_watchdog(orders, plan.runs_dir / "watchdog.log")
+        return start_watchdog(orders, plan.runs_dir / LOG_FILE)
 
     return WatchdogSupervisor(start, _say)
 

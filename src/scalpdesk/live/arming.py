@@ -19,13 +19,15 @@ from scalpdesk.venues.contract import AccountFacts, LiveToken
 from scalpdesk.venues.registry import find_venue
 
 
-class DeskHolder(msgspec.Struct, frozen=True):
-    """The desk that holds an account."""
+class DeskHolder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The desk that holds an account, or the watchdog that acts after one."""
 
     pid: int
     run_id: str
     run_dir: str
     started_ns: int
+    watchdog_log: str = ""
+    """Log of a watchdog that acts; empty for a desk."""
 
 
 def state_dir(environ: dict[str, str] | os._Environ[str]) -> Path:
@@ -55,7 +57,8 @@ class AccountLock:
     Raises
     ------
     StopError
-        When another desk holds the account: names its process, its run and since when.
+        When another desk holds the account, or a watchdog that acts: names its process, its run and since
+        when.
     """
 
     def __init__(self, folder: Path, venue: str, account_id: str, holder: DeskHolder) -> None:
@@ -76,6 +79,14 @@ class AccountLock:
             holder = msgspec.json.decode(text, type=DeskHolder)
             since = f"{from_ns(holder.started_ns):%Y-%m-%d %H:%M:%S} UTC"
             who = f"process {holder.pid}, {holder.run_id} in {holder.run_dir}, since {since}"
+            if holder.watchdog_log:
+                return StopError(
+                    "the watchdog of a desk that ended is still acting on this account; nothing was sent",
+                    where=f"{venue} account {account_id}",
+                    value=who,
+                    fix=f"wait until it is through: {holder.watchdog_log} says what it does and ends with"
+                    " 'done' or 'NOT DONE'; then start again",
+                )
         except msgspec.MsgspecError:
             who = "a desk that is just starting"
         return StopError(

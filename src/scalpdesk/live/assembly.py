@@ -317,6 +317,8 @@ async def open_desk(
         if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)
             undo.callback(lock.release)
+        if resumed is not None:  # a watchdog that still acts has refused the account
+            _report_watchdog(resumed.run_dir, notify)
         run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
         is_played = plan.venue == "simulated"  # a tape of other days
         watchers = (
@@ -399,11 +401,6 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
             value=plan.settings.config_hash[:8],
             fix="put the configuration back (scalpdesk config show), or begin another run with --new-run",
         )
-    acted = found / ACTED_FILE
-    if acted.exists():
-        lines = acted.read_text(encoding="utf-8").splitlines()
-        notify("warning", f"the watchdog ended this run's last life: {'; '.join(lines[:1] + lines[-1:])}")
-        acted.replace(acted.with_suffix(".reported"))
     journal = JournalWriter.reopen(found, started_ns=clock.now_ns())
     try:
         engine = engine_from_header(header)
@@ -422,6 +419,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
     if not rebuilt.events:
         # it died before its first event: nothing was decided, and the account has yet to be adopted
         journal.close()
+        _report_watchdog(found, notify)
         notify("info", f"{header.run_id} had not begun: a new run takes its place")
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
@@ -432,6 +430,15 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
     return _Run(
         found, header, engine, journal, start, rebuilt.timers, rebuilt.events, rebuilt.truncated, asked
     )
+
+
+def _report_watchdog(run_dir: Path, notify: Notify) -> None:
+    """Report, once, what a watchdog did in a run's last life."""
+    acted = run_dir / ACTED_FILE
+    if acted.exists():
+        lines = acted.read_text(encoding="utf-8").splitlines()
+        notify("warning", f"the watchdog ended this run's last life: {'; '.join(lines[:1] + lines[-1:])}")
+        acted.replace(acted.with_suffix(".reported"))
 
 
 async def _new_run(
@@ -488,9 +495,32 @@ def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Run | None) -> 
             fix="put in the keys of that account, or begin another run with --new-run",
         )
     run_id = "a new run" if resumed is None else f"run {resumed.header.run_id}"
-    holder = DeskHolder(os.getpid(), run_id, str(plan.runs_dir.resolve()), SystemClock().now_ns())
+    return lock_account(plan, facts.account_id, run_id)
+
+
+def lock_account(plan: LivePlan, account_id: str, run_id: str, *, watchdog_log: str = "") -> AccountLock:
+    """Lock the account of a plan for this process.
+
+    Parameters
+    ----------
+    plan
+        Of the run.
+    account_id
+        The venue's.
+    run_id
+        Shown to who comes second.
+    watchdog_log
+        Of a watchdog; empty for a desk.
+
+    Raises
+    ------
+    StopError
+        When another process holds it.
+    """
+    folder, now_ns = str(plan.runs_dir.resolve()), SystemClock().now_ns()
+    holder = DeskHolder(os.getpid(), run_id, folder, now_ns, watchdog_log)
     where = plan.venue if plan.url is None else f"{plan.venue}-at-{urlsplit(plan.url).netloc}"
-    return AccountLock(plan.state or state_dir(os.environ), where, facts.account_id, holder)
+    return AccountLock(plan.state or state_dir(os.environ), where, account_id, holder)
 
 
 def live_header(

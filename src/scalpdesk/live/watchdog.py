@@ -30,6 +30,9 @@ STARTING_SECONDS = 300.0
 ACTED_FILE = "watchdog.txt"
 """In the folder of a run: why the watchdog acted and what came of it, for the next start to report."""
 
+LOG_FILE = "watchdog.log"
+"""Beside the runs: the messages of every watchdog."""
+
 
 class MessageKind(StrEnum):
     """Kinds of :class:`DeskMessage`."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,11 +31,19 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import peek_header
-from scalpdesk.live.assembly import venue_gateway
+from scalpdesk.live.arming import AccountLock
+from scalpdesk.live.assembly import lock_account, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.supervision import describe
-from scalpdesk.live.watchdog import ACTED_FILE, STARTING_SECONDS, DeskMessage, HeartbeatChannel, MessageKind
+from scalpdesk.live.watchdog import (
+    ACTED_FILE,
+    LOG_FILE,
+    STARTING_SECONDS,
+    DeskMessage,
+    HeartbeatChannel,
+    MessageKind,
+)
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import EmergencyGateway
 
@@ -42,7 +51,9 @@ STALL_SECONDS = 3.0
 START_STALL_SECONDS = 60.0
 """Without a heartbeat from the beginning of a run until it follows its market: the desk may compile, and the
 machine be busy."""
-
+LOCK_PAUSE_SECONDS = 0.2
+LOCK_TRIES_BEFORE_LOG = 10
+"""``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
 NO_PREFIX = "wd"
 """Begins the ids of the watchdog's orders when the run's header is not known."""
 
@@ -220,7 +231,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
     instruments = Instruments()
     clock = FollowingClock() if settings.url is not None else SystemClock()
     gateway = venue_gateway(plan, instruments, clock)
-    await gateway.connect()
+    facts = await gateway.connect()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     watched = Watched()
@@ -231,9 +242,42 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
         if not watched.has_begun:
             log(f"{trouble}; no run had begun, nothing is done")
             return 0
-        return await _act(gateway, instruments, loaded.config.risk, settings, watched, trouble)
+        run_id, where = Path(watched.run_dir).name, str(plan.runs_dir.resolve() / LOG_FILE)
+        holding = asyncio.get_running_loop().create_task(
+            hold_account(lambda: lock_account(plan, facts.account_id, run_id, watchdog_log=where))
+        )
+        try:
+            return await _act(gateway, instruments, loaded.config.risk, settings, watched, trouble)
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
     finally:
         await gateway.close(graceful=False)
+
+
+async def hold_account(lock: Callable[[], AccountLock]) -> None:
+    """Hold the account's lock until cancelled, so that no desk starts beside the acting watchdog.
+
+    The watchdog never waits for it: a desk that is being killed holds it for a moment longer, and one that
+    was started again at once may have it for good.
+    """
+    tries = 0
+    while True:
+        try:
+            held = lock()
+            break
+        except StopError as error:
+            tries += 1
+            if tries == LOCK_TRIES_BEFORE_LOG:
+                log(f"acting without the account's lock: {error.what} ({error.value})")
+        except OSError as error:
+            log(f"acting without the account's lock: {describe(error)}")
+            return
+        await asyncio.sleep(LOCK_PAUSE_SECONDS)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        held.release()
 
 
 async def _watch_beside(
