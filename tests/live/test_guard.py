@@ -1,6 +1,8 @@
 """A watchdog that dies or hangs is replaced, and the new one knows what the old one knew."""
 
 import os
+import select
+import signal
 import sys
 import threading
 import time
@@ -20,6 +22,8 @@ sys.stdout.write("ready\\n"); sys.stdout.flush()
 with open(sys.argv[1], "a") as out:
     for line in sys.stdin:
         out.write(line); out.flush()
+        if '"beat"' in line:
+            sys.stdout.write("beat\\n"); sys.stdout.flush()
 """
 
 
@@ -104,6 +108,34 @@ def test_one_that_hangs_is_ended_before_its_pipe_is(bench):
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert process.poll() is not None
     assert bench.guard.line is not hangs
+
+
+def beats(line, count):
+    for _ in range(count):
+        line.send(DeskMessage("beat"))
+
+
+def test_one_that_answers_no_heartbeat_hangs_though_its_pipe_has_room(bench):
+    hangs = bench.guard.line
+    os.kill(hangs._process.pid, signal.SIGSTOP)
+    os.waitpid(hangs._process.pid, os.WUNTRACED)  # until it has stopped
+    beats(hangs, 20)
+    assert hangs.is_alive
+    beats(hangs, 1)
+    assert not hangs.is_alive
+    bench.beat_until(lambda: bench.guard.restarts == 1)
+    assert hangs._process.poll() is not None
+
+
+def test_one_answer_shows_that_a_watchdog_reads(bench):
+    line = bench.guard.line
+    for _ in range(3):
+        beats(line, 20)
+        # the answers to those are on their way: another process is at work
+        assert select.select([line._process.stdout], [], [], 120.0)[0]
+    beats(line, 1)
+    assert line.is_alive
+    assert line._unanswered == 0
 
 
 def test_refusals_are_said_and_tried_again(bench):
@@ -313,7 +345,8 @@ def test_what_has_the_number_of_a_killed_watchdogs_pipe_is_not_written_to(tmp_pa
 def test_a_watchdog_that_no_longer_reads_is_not_alive_and_holds_nothing_up(tmp_path):
     line = HeartbeatChannel.__new__(HeartbeatChannel)
     line._failed = line._has_ended = False
-    line._process = SimpleNamespace(poll=lambda: None)
+    line._unanswered = 0
+    line._process = SimpleNamespace(poll=lambda: None, stdout=SimpleNamespace(fileno=lambda: -1))
     read, line._pipe = os.pipe()
     os.set_blocking(line._pipe, False)
     try:

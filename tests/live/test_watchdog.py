@@ -369,6 +369,23 @@ def test_a_desk_that_ended_well_is_not_waited_for(end):
     assert waited([BEGIN, DeskMessage("end", clean=True)], end=end) == (None, 0.0)
 
 
+def test_each_heartbeat_is_answered_and_nothing_else():
+    answers, beat = [], DeskMessage("beat")
+    messages = [BEGIN, STARTED, beat, b"rubbish\n", beat, DeskMessage("sent", order=order("a"))]
+    waited(messages, answer=lambda: answers.append(1))
+    assert len(answers) == 2
+
+
+def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble(monkeypatch):
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(watchdog_program.sys, "stdout", stdout)
+        watchdog_program.answer_beat()
+        assert os.read(read, 100) == b"beat\n"
+        os.close(read)
+        watchdog_program.answer_beat()
+
+
 def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
     settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1)
     assert (settings.config_file, settings.overrides, settings.url, settings.keys) == (None, (), None, {})

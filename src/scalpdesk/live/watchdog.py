@@ -22,6 +22,12 @@ from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.live.supervision import describe
 
 BEAT_SECONDS = 0.25
+MOST_UNANSWERED = 20
+"""Heartbeats without an answer after which a watchdog counts as hanging: 5 s of beats, however long the desk
+itself stood still.
+"""
+ANSWER = b"beat\n"
+"""What the watchdog writes to its standard output for each heartbeat."""
 READY_SECONDS = 60.0
 """Longest start of a watchdog, imports and connection included."""
 STARTING_SECONDS = 300.0
@@ -71,7 +77,7 @@ class HeartbeatChannel:
     ----------
     command
         Program of the watchdog; it reads :class:`DeskMessage` lines from its standard input and writes
-        ``ready`` once it is connected to the venue.
+        ``ready`` once it is connected to the venue, then :data:`ANSWER` for each heartbeat.
     settings
         Its first line: what it needs to connect.
     log
@@ -83,6 +89,8 @@ class HeartbeatChannel:
         self.log = log
         self._failed = False
         self._has_ended = False
+        self._unanswered = 0
+        """Heartbeats since the last answer."""
         log.touch(mode=0o600)
         log.chmod(0o600)  # it names orders; one of an earlier version may be open to others
         with log.open("ab") as out:
@@ -118,6 +126,8 @@ class HeartbeatChannel:
                 value=line.decode("utf-8", "replace").strip() or None,
                 fix="read its log; --no-watchdog runs without one",
             )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
 
     def _first_line(self, deadline: float) -> bytes:
         assert self._process.stdout is not None
@@ -134,12 +144,15 @@ class HeartbeatChannel:
 
     @property
     def is_alive(self) -> bool:
-        """False when the watchdog ended or its pipe is full."""
+        """False when the watchdog ended, answers no heartbeat, or its pipe is full."""
         return not self._failed and self._process.poll() is None
 
     def send(self, message: DeskMessage) -> None:
-        """Send a message, without waiting."""
+        """Send a message, without waiting; a heartbeat also counts those without an answer."""
         self._write(msgspec.json.encode(message))
+        if message.kind == MessageKind.BEAT and not self._has_ended:
+            self._unanswered = 0 if self._has_answered() else self._unanswered + 1
+            self._failed = self._failed or self._unanswered > MOST_UNANSWERED
 
     def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; after an unclean one the watchdog cancels the orders.
@@ -153,6 +166,13 @@ class HeartbeatChannel:
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
+
+    def _has_answered(self) -> bool:
+        """Read the answers that have come; return whether there were any."""
+        assert self._process.stdout is not None
+        with suppress(OSError):  # BlockingIOError: none has come
+            return bool(os.read(self._process.stdout.fileno(), 4096))
+        return False
 
     def kill(self) -> None:
         """Kill a watchdog that hangs; it would take the end of its pipe for the end of the desk."""

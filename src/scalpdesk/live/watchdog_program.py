@@ -38,6 +38,7 @@ from scalpdesk.live.plan import plan_of
 from scalpdesk.live.supervision import describe
 from scalpdesk.live.watchdog import (
     ACTED_FILE,
+    ANSWER,
     LOG_FILE,
     STARTING_SECONDS,
     DeskMessage,
@@ -177,8 +178,12 @@ async def watch(
     watched: Watched,
     *,
     start_stall_seconds: float = START_STALL_SECONDS,
+    answer: Callable[[], None] = lambda: None,
 ) -> str | None:
-    """Read the pipe until it ends; return why the desk needs help, None when it ended well."""
+    """Read the pipe until it ends; return why the desk needs help, None when it ended well.
+
+    ``answer`` is called for each heartbeat.
+    """
     while True:
         limit = stall_seconds if watched.has_started else max(start_stall_seconds, stall_seconds)
         if not watched.has_begun:
@@ -190,11 +195,20 @@ async def watch(
         if not line:
             return None if watched.has_ended else "the desk died"
         try:
-            watched.apply(msgspec.json.decode(line, type=DeskMessage))
+            message = msgspec.json.decode(line, type=DeskMessage)
         except msgspec.MsgspecError:
             continue
+        watched.apply(message)
+        if message.kind is MessageKind.BEAT:
+            answer()
         if watched.has_ended:
             return None
+
+
+def answer_beat() -> None:
+    """Answer a heartbeat on standard output, past its buffer; a desk that is gone reads nothing."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), ANSWER)
 
 
 def fence(desk_pid: int, log: Log) -> None:
@@ -291,7 +305,7 @@ async def _watch_beside(
 
     passing = asyncio.get_running_loop().create_task(pass_over())
     try:
-        return await watch(reader, stall_seconds, watched)
+        return await watch(reader, stall_seconds, watched, answer=answer_beat)
     finally:
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
