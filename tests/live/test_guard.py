@@ -241,6 +241,18 @@ def test_nothing_is_written_after_the_end_and_an_end_after_a_kill_does_nothing(t
     assert oct((tmp_path / "log").stat().st_mode)[-3:] == "600"
 
 
+def test_after_an_unclean_end_the_pipe_stays_open_until_the_desk_has_disconnected(tmp_path):
+    line = channel(tmp_path, "ready\n", more="sys.exit(len(sys.stdin.readlines()))")
+    line.wait_until_ready()
+    line.end(clean=False)
+    os.fstat(line._pipe)
+    assert line._process.poll() is None  # it reads on: its pipe has no end yet
+    line.leave()
+    line.leave()
+    assert line.wait(120.0) == 2  # its settings and the end
+    line.kill()
+
+
 class StandIn:
     """A channel that keeps what it is told."""
 
@@ -252,6 +264,9 @@ class StandIn:
 
     def end(self, *, clean, keeps_positions=False):
         self.told.append(("end", clean, keeps_positions))
+
+    def leave(self):
+        self.told.append("leave")
 
     def kill(self):
         self.told.append("kill")
@@ -375,5 +390,7 @@ def test_each_word_of_the_run_goes_to_the_watchdog_that_runs(tmp_path):
     guard.beat()
     guard.end(clean=True)
     assert line.told == ["begin", "started", "sent", "over", "over", "beat", ("end", True, False)]
+    guard.leave()
+    assert line.told.pop() == "leave"
     guard.beat()
     assert len(line.told) == 7  # the next one is due in a quarter of a second

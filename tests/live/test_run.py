@@ -65,6 +65,7 @@ class Parts:
             beat=lambda *_: None,
             begin=lambda folder: self.step("watchdog begun"),
             end=self.part,
+            leave=lambda: self.step("watchdog left"),
         )
         self.opened, self.clocks = [], []
 
@@ -160,6 +161,7 @@ def test_a_watchdog_begins_with_the_run_and_ends_cleanly_after_it(wire):
         *CLOSES,
         *PARTED,
         "watchdog ended True keeping positions",
+        "watchdog left",
     ]
     assert parts.steps == steps
 
@@ -178,7 +180,7 @@ def test_a_watchdog_begins_with_the_run_and_ends_cleanly_after_it(wire):
 def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(wire, ended, left, told):
     parts = wire(Parts(ends=(ended,), live=left, left=left))
     summary = carry_out(parts, watchdog=parts.watchdog)
-    assert parts.steps[-1] == f"watchdog ended {told}"
+    assert parts.steps[-2:] == [f"watchdog ended {told}", "watchdog left"]
     assert summary["open_orders"] == list(left)
 
 
@@ -194,6 +196,7 @@ def test_a_run_that_fails_is_closed_like_any_other_and_the_watchdog_acts(wire, a
         *CLOSES,
         "watchdog ended False",
         *left,
+        "watchdog left",  # from here on it acts
     ]
 
 

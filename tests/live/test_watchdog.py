@@ -54,7 +54,7 @@ def test_death_stall_and_farewell_are_told_apart():
     assert verdict(begin, started, beat, ends=False)[0] == "no heartbeat for 0.05 s: the desk hangs"
     assert verdict(begin, beat, ends=False)[0] == "no heartbeat for 0.2 s: the desk hangs"
     assert verdict(begin, DeskMessage("end", clean=True))[0] is None
-    assert verdict(begin, DeskMessage("end", clean=False))[0] == "the desk died"
+    assert verdict(begin, DeskMessage("end", clean=False))[0] == "the run did not end in order"
     assert verdict(begin, b"rubbish\n", DeskMessage("end", clean=True))[0] is None
 
 
@@ -355,7 +355,7 @@ def test_a_desk_hangs_after_a_time_that_depends_on_how_far_it_has_come(messages,
         ([], "the desk died"),
         ([BEGIN, STARTED], "the desk died"),
         ([BEGIN, b"rubbish\n", b"{}\n"], "the desk died"),
-        ([BEGIN, DeskMessage("end", clean=False)], "the desk died"),
+        ([BEGIN, DeskMessage("end", clean=False)], "the run did not end in order"),
         ([BEGIN, DeskMessage("end", clean=True)], None),
         ([BEGIN, b"rubbish\n", DeskMessage("end", clean=True), b"never read\n"], None),
     ],
@@ -367,6 +367,21 @@ def test_the_end_of_the_pipe_is_the_desks_death_unless_it_said_goodbye(messages,
 @pytest.mark.parametrize("end", [True, False])
 def test_a_desk_that_ended_well_is_not_waited_for(end):
     assert waited([BEGIN, DeskMessage("end", clean=True)], end=end) == (None, 0.0)
+
+
+def test_a_desk_that_reports_an_unclean_end_has_ten_seconds_to_disconnect():
+    left = "the run did not end in order, and the desk is still there after 10 s"
+    assert waited([BEGIN, STARTED, DeskMessage("end", clean=False)], end=False) == (left, 10.0)
+    assert waited([BEGIN, STARTED, DeskMessage("end", clean=False)]) == ("the run did not end in order", 0.0)
+
+
+@pytest.mark.parametrize(("messages", "is_killed"), [([], True), ([DeskMessage("end", clean=False)], False)])
+def test_only_a_desk_that_is_through_with_its_end_is_not_killed(monkeypatch, messages, is_killed):
+    killed = []
+    monkeypatch.setattr(watchdog_program, "fence", lambda pid, log: killed.append(pid))
+    _, watched = verdict(DeskMessage("begin", run_dir="r"), *messages)
+    assert act(monkeypatch, watched)[0] == 3
+    assert killed == [0] * is_killed
 
 
 def test_each_heartbeat_is_answered_and_nothing_else():
@@ -393,6 +408,12 @@ def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
     assert settings.state == ""
     fresh = Watched()
     assert (fresh.run_dir, fresh.has_begun, fresh.has_started, fresh.has_ended) == ("", False, False, False)
+    assert (fresh.is_ending, fresh.is_gone, fresh.keeps_positions, fresh.header) == (
+        False,
+        False,
+        False,
+        None,
+    )
     assert (fresh.live, fresh.parents) == ({}, {})
 
 

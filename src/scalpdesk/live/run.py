@@ -133,6 +133,7 @@ async def carry_out(
             if watchdog is not None:
                 is_flat = not summary["ended"].startswith(NOT_FLAT)
                 watchdog.end(clean=is_flat and not summary["open_orders"], keeps_positions=is_flat)
+                watchdog.leave()
             return summary
         notify("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
         plan, gateway = _next_day(plan, summary["sessions_closed"]), None
@@ -195,6 +196,8 @@ async def _one_run(
             watchdog.end(clean=False)
         with startup_heartbeat(beat, notify):
             summary = await _close(desk, began)
+        if watchdog is not None and ended == "failed":
+            watchdog.leave()
     return summary | {"ended": ended, "sessions_closed": runner.state.closes}
 
 

@@ -157,12 +157,18 @@ class HeartbeatChannel:
     def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; after an unclean one the watchdog cancels the orders.
 
-        A second call does nothing: the first one stands.
+        It waits until the pipe ends, with :meth:`leave` or the process, so that it does not act beside a desk
+        that is still closing. A second call does nothing: the first one stands.
         """
         if self._has_ended:
             return
         self.send(DeskMessage(MessageKind.END, clean=clean, keeps_positions=keeps_positions))
         self._has_ended = True
+        if clean:
+            self.leave()
+
+    def leave(self) -> None:
+        """End the pipe after :meth:`end`: the desk is disconnected from the venue."""
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -299,6 +305,10 @@ class WatchdogSupervisor:
             if not self._starting.is_alive():
                 self._take_over()
         self.line.end(clean=clean, keeps_positions=keeps_positions)
+
+    def leave(self) -> None:
+        """Report that the desk is disconnected after its :meth:`end`: the watchdog acts now if it has to."""
+        self.line.leave()
 
     def _replace(self) -> None:
         """Start another one, or take it over once it is ready."""

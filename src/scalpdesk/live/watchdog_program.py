@@ -52,6 +52,8 @@ STALL_SECONDS = 3.0
 START_STALL_SECONDS = 60.0
 """Without a heartbeat from the beginning of a run until it follows its market: the desk may compile, and the
 machine be busy."""
+ENDING_SECONDS = 10.0
+"""How long a desk that has reported an unclean end may take to disconnect, before it is killed."""
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
@@ -139,6 +141,10 @@ class Watched:
     has_begun: bool = False
     has_started: bool = False
     has_ended: bool = False
+    is_ending: bool = False
+    """It has reported an end with something left to do."""
+    is_gone: bool = False
+    """It has disconnected after such an end: nothing of it is left that could send."""
     keeps_positions: bool = False
     """The run ended with orders at work, and was to keep its positions."""
     header: JournalHeader | None = None
@@ -161,7 +167,8 @@ class Watched:
             case MessageKind.ORDER_ENDED:
                 self.live.pop(message.name, None)
             case MessageKind.END:
-                self.has_ended, self.keeps_positions = message.clean, message.keeps_positions
+                self.has_ended, self.is_ending = message.clean, not message.clean
+                self.keeps_positions = message.keeps_positions
 
 
 def read_header(run_dir: str) -> tuple[JournalHeader | None, str]:
@@ -188,12 +195,17 @@ async def watch(
         limit = stall_seconds if watched.has_started else max(start_stall_seconds, stall_seconds)
         if not watched.has_begun:
             limit = STARTING_SECONDS
+        if watched.is_ending:
+            limit = ENDING_SECONDS
         try:
             line = await asyncio.wait_for(reader.readline(), limit)
         except TimeoutError:
+            if watched.is_ending:
+                return f"the run did not end in order, and the desk is still there after {limit:g} s"
             return f"no heartbeat for {limit:g} s: the desk hangs"
         if not line:
-            return None if watched.has_ended else "the desk died"
+            watched.is_gone = watched.is_ending
+            return "the run did not end in order" if watched.is_ending else "the desk died"
         try:
             message = msgspec.json.decode(line, type=DeskMessage)
         except msgspec.MsgspecError:
@@ -327,7 +339,8 @@ async def _act(
             out.write(f"{text}\n")
 
     log_to_run(f"ALARM: {trouble}; cancelling all orders")
-    fence(settings.desk_pid, log_to_run)
+    if not watched.is_gone:  # one that is through with its end still prints what went wrong
+        fence(settings.desk_pid, log_to_run)
     prefix, only_ids = NO_PREFIX, None
     orders: tuple[SubmitOrder, ...] = ()
     header, why = (watched.header, "") if watched.header is not None else read_header(watched.run_dir)
