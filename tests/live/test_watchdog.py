@@ -255,7 +255,7 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
         async def close(self, *, graceful):
             calls.append(("close", graceful))
 
-    async def act(gateway, instruments, limits, settings, watched, trouble):
+    async def act(gateway, reader, instruments, limits, settings, watched, trouble):
         calls.append((watched.run_dir, trouble))
         await asyncio.sleep(0)
         with pytest.raises(StopError, match="is still acting on this account") as refused:
@@ -384,6 +384,19 @@ def test_only_a_desk_that_is_through_with_its_end_is_not_killed(monkeypatch, mes
     assert killed == [0] * is_killed
 
 
+def test_a_pipe_that_does_not_end_with_the_desk_holds_nothing_up():
+    loop, watched = VirtualLoop(), Watched()
+
+    async def play():
+        reader = asyncio.StreamReader()
+        reader.feed_data(msgspec.json.encode(DeskMessage("sent", order=order("a"))) + b"\n")
+        await watchdog_program.drain(reader, watched)
+
+    loop.run_until_complete(play())
+    assert (list(watched.live), loop.time()) == (["a"], 1.0)
+    loop.close()
+
+
 def test_each_heartbeat_is_answered_and_nothing_else():
     answers, beat = [], DeskMessage("beat")
     messages = [BEGIN, STARTED, beat, b"rubbish\n", beat, DeskMessage("sent", order=order("a"))]
@@ -448,15 +461,21 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
     watched, book = Watched(str(tmp_path), has_begun=True, keeps_positions=keeps_positions), Instruments()
     closes = flatten and not keeps_positions  # of a run that was to keep them only orders are cancelled
     watched.live["a"], watched.parents["a"] = order("a"), "combo"
-    act = watchdog_program._act("gateway", book, "limits", settings, watched, "the desk died")
-    assert loop.run_until_complete(act) == (3 if done else 4)
+
+    async def act():
+        reader = piped(DeskMessage("sent", order=order("late")), b'{"kind":"se')
+        return await watchdog_program._act(
+            "gateway", reader, book, "limits", settings, watched, "the desk died"
+        )
+
+    assert loop.run_until_complete(act()) == (3 if done else 4)
     loop.close()
     outcome = f"{'done' if done else 'NOT DONE: act by hand'} after 1.25 s"
     assert steps == [
         "ALARM: the desk died; cancelling all orders",
         ("fence", 77),
         tmp_path,
-        ("clear", [watched.live["a"]], {"flatten": closes, "parents": {"a": "combo"}}),
+        ("clear", [order("a"), order("late")], {"flatten": closes, "parents": {"a": "combo", "late": ""}}),
         "two orders",
         outcome,
     ]
@@ -522,6 +541,25 @@ class Cancels:
         return True
 
 
+def piped(*lines):
+    """Return a pipe that holds these lines and has ended."""
+    reader = asyncio.StreamReader()
+    for line in lines:
+        reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, DeskMessage) else line)
+    reader.feed_eof()
+    return reader
+
+
+def acted(settings, watched, *lines):
+    """Let a watchdog act whose pipe still holds these lines; return its exit code."""
+
+    async def play():
+        book = Instruments()
+        return await watchdog_program._act("g", piped(*lines), book, "limits", settings, watched, "why")
+
+    return asyncio.run(play())
+
+
 def act(monkeypatch, watched, *, leaves_foreign=False):
     """Let a watchdog act; return its exit code, its messages, and how its trader was made."""
     said = []
@@ -531,8 +569,7 @@ def act(monkeypatch, watched, *, leaves_foreign=False):
     settings = WatchdogSettings(
         "gamma-scalper", "alpaca", live=False, desk_pid=0, leaves_foreign=leaves_foreign
     )
-    code = asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
-    return code, said, Cancels.made
+    return acted(settings, watched), said, Cancels.made
 
 
 @pytest.mark.parametrize("leaves_foreign", [True, False])
@@ -571,8 +608,7 @@ def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypat
         patched.setattr(watchdog_program, "EmergencyTrader", Cancels)
         settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=0)
         watched = Watched("/nonexistent", has_begun=True)
-        code = asyncio.run(watchdog_program._act("g", Instruments(), "limits", settings, watched, "why"))
-        assert (code, Cancels.given) == (3, [])
+        assert (acted(settings, watched), Cancels.given) == (3, [])
         log("and again")
         with suppress(OSError):  # what it holds back cannot be written either
             full.close()

@@ -54,6 +54,8 @@ START_STALL_SECONDS = 60.0
 machine be busy."""
 ENDING_SECONDS = 10.0
 """How long a desk that has reported an unclean end may take to disconnect, before it is killed."""
+DRAIN_SECONDS = 1.0
+"""How long the rest of the pipe is read after the desk was killed."""
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
@@ -217,6 +219,15 @@ async def watch(
             return None
 
 
+async def drain(reader: asyncio.StreamReader, watched: Watched) -> None:
+    """Read what a killed desk wrote last: an order that it reported in that moment may be on its way."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while line := await reader.readline():
+                with suppress(msgspec.MsgspecError):  # the last one may be cut off
+                    watched.apply(msgspec.json.decode(line, type=DeskMessage))
+
+
 def answer_beat() -> None:
     """Answer a heartbeat on standard output, past its buffer; a desk that is gone reads nothing."""
     with suppress(OSError):
@@ -273,7 +284,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
             hold_account(lambda: lock_account(plan, facts.account_id, run_id, watchdog_log=where))
         )
         try:
-            return await _act(gateway, instruments, loaded.config.risk, settings, watched, trouble)
+            return await _act(gateway, reader, instruments, loaded.config.risk, settings, watched, trouble)
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
@@ -325,6 +336,7 @@ async def _watch_beside(
 
 async def _act(
     gateway: EmergencyGateway,
+    reader: asyncio.StreamReader,
     instruments: Instruments,
     limits: RiskLimits,
     settings: WatchdogSettings,
@@ -341,6 +353,7 @@ async def _act(
     log_to_run(f"ALARM: {trouble}; cancelling all orders")
     if not watched.is_gone:  # one that is through with its end still prints what went wrong
         fence(settings.desk_pid, log_to_run)
+        await drain(reader, watched)
     prefix, only_ids = NO_PREFIX, None
     orders: tuple[SubmitOrder, ...] = ()
     header, why = (watched.header, "") if watched.header is not None else read_header(watched.run_dir)
