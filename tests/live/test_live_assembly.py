@@ -254,7 +254,7 @@ def test_the_halt_of_an_orderly_stop_is_lifted_by_the_next_start(tmp_path, comma
     ("number", "code"), [(0, "0"), (1, "1"), (35, "z"), (36, "10"), (1_295, "zz"), (1_700_000_000, "s44we8")]
 )
 def test_a_second_is_written_to_the_base_36(number, code):
-    assert assembly._code(number) == code
+    assert assembly.base36(number) == code
     assert int(code, 36) == number
 
 

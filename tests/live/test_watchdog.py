@@ -23,6 +23,7 @@ from scalpdesk.live.assembly import lock_account
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
+from scalpdesk.venues.deribit.wire import LONGEST_LABEL
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 
@@ -480,7 +481,7 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
         outcome,
     ]
     assert list(book) == [Equity("SPY")]
-    assert made["flattener"] == (book, "sd1-77")  # the ids of each life are its own
+    assert made["flattener"] == (book, "sd1-250")
     assert (made["gateway"], made["instruments"], made["limits"]) == ("gateway", book, "limits")
     assert made["only_ids"] == ("sd1" if leaves_foreign else None)
     written = (tmp_path / ACTED_FILE).read_text(encoding="utf-8").splitlines()
@@ -526,6 +527,30 @@ def test_a_disk_that_takes_no_lock_is_no_obstacle():
 
     (said,) = held_for(1.0, lock)
     assert said.startswith("acting without the account's lock: OSError: [Errno 28] No space left on device")
+
+
+def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_takes(tmp_path, monkeypatch):
+    started = []
+    line = SimpleNamespace(wait_until_ready=lambda: None)
+    monkeypatch.setattr(
+        watchdog_program, "HeartbeatChannel", lambda command, settings, log: started.append(settings) or line
+    )
+    clock = iter([1_800_000_000 * 10**9, 1_800_000_060 * 10**9])
+    monkeypatch.setattr(watchdog_program, "SystemClock", lambda: SimpleNamespace(now_ns=clock.__next__))
+    settings = WatchdogSettings("gamma-scalper", "deribit", live=False, desk_pid=4_194_304)
+    for _ in range(2):  # in a container the desk has the same process id each time
+        start_watchdog(settings, tmp_path / "watchdog.log")
+    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Cancels)
+    monkeypatch.setattr(watchdog_program, "log", lambda text: None)
+    longest = Equity("AVAX_USDC-25DEC26-100d55-C")  # its symbol is all that counts here
+    header = SimpleNamespace(instruments=(longest,), data={"order_prefix": "sd12345p3oloo9"})
+    names = []
+    for one in started:
+        acted(msgspec.convert(one, WatchdogSettings), Watched("r", header=header))
+        orders = [order("x")] * 120
+        names.append([made.client_order_id for made in Cancels.made["flattener"].name_orders(orders)])
+    assert not set(names[0]) & set(names[1])
+    assert max(map(len, names[0])) <= LONGEST_LABEL
 
 
 class Cancels:
@@ -585,7 +610,7 @@ def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(
     assert "the run's header cannot be read (the journal cannot be read: No such file" in said[1]
     assert said[2].startswith("done after")
     assert (list(made["instruments"]), made["only_ids"]) == ([], None)
-    assert made["flattener"][1] == "wd-0"
+    assert made["flattener"][1] == "wd-00"
     assert Cancels.given == []  # without the header nobody knows what it is an order in
 
 

@@ -538,7 +538,7 @@ def live_header(
         run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
     # of the run, not of the clock at sending: a replay names every order the same
-    data["order_prefix"] = f"sd{settings.config_hash[:4]}{_code(second)}{count if count > 1 else ''}"
+    data["order_prefix"] = f"sd{settings.config_hash[:4]}{base36(second)}{count if count > 1 else ''}"
     return JournalHeader(
         schema=SCHEMA,
         run_id=run_id,
@@ -556,7 +556,8 @@ def live_header(
     )
 
 
-def _code(number: int) -> str:
+def base36(number: int) -> str:
+    """Return a number in few letters and digits, for ids that a venue bounds."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)

@@ -26,13 +26,14 @@ from scalpdesk.core.errors import (
     StopError,
 )
 from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.arming import AccountLock
-from scalpdesk.live.assembly import lock_account, venue_gateway
+from scalpdesk.live.assembly import base36, lock_account, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.supervision import describe
@@ -85,6 +86,8 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
         Leave open orders that the run did not send.
     state
         Folder of armings, empty for the user's own.
+    started_ns
+        When this watchdog was started, UTC nanoseconds.
     """
 
     strategy: str
@@ -99,6 +102,7 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
     flatten: bool = False
     leaves_foreign: bool = False
     state: str = ""
+    started_ns: int = 0
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -121,6 +125,7 @@ def start_watchdog(settings: WatchdogSettings, log: Path) -> HeartbeatChannel:
         When keys or settings are wrong: the watchdog's own message, since the desk would meet the same.
     """
     command = [sys.executable, "-m", "scalpdesk.live.watchdog_program"]
+    settings = msgspec.structs.replace(settings, started_ns=SystemClock().now_ns())
     line = HeartbeatChannel(command, msgspec.to_builtins(settings), log)
     try:
         line.wait_until_ready()
@@ -365,11 +370,13 @@ async def _act(
             instruments.add(instrument)
         prefix, orders = header.data["order_prefix"], tuple(watched.live.values())
         only_ids = prefix if settings.leaves_foreign else None
+    # the lives of a run are told apart, or the venue refuses the second one's orders as repetitions; in a
+    # container every life has the same process id. At most 64 characters with the rest of an id (Deribit)
+    life = f"{base36(settings.desk_pid)}{base36(settings.started_ns // NANOS_PER_SECOND)}"
     trader = EmergencyTrader(
         gateway=gateway,
         instruments=instruments,
-        # the process tells the lives of a run apart: the second one's ids are not the first one's
-        flattener=Flattener(instruments, f"{prefix}-{settings.desk_pid}"),
+        flattener=Flattener(instruments, f"{prefix}-{life}"),
         limits=limits,
         log=log_to_run,
         only_ids=only_ids,
