@@ -1,4 +1,4 @@
-"""How a run ends with orders at work: they are cancelled, and what may still work is named."""
+"""Ends and halts: orders are cancelled, what may still work is named, and nobody resumes without a stream."""
 
 import json
 
@@ -6,9 +6,12 @@ import pytest
 
 from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
 from fakes.order_faults import FaultsLater
+from scalpdesk.core.errors import StopError
 from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.stream import StreamRefused
 
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)
 STUCK = Fault("cancel_stuck", times=0, seconds=3_600)
@@ -77,3 +80,25 @@ def test_a_cancel_that_is_confirmed_late_ends_the_run_without_a_complaint(tmp_pa
     _, state, left = stopped(tmp_path, StopMode.HOLD, RESTS, late)
     assert state.reason == "stopped: hold; the venue shows no order of the desk any more"
     assert (left, state.open_orders) == (set(), ())
+
+
+def test_a_desk_whose_order_stream_was_refused_for_good_is_not_resumed(tmp_path):
+    async def play(desk):
+        await desk.following()
+        handler = desk.desk.gateway._stream._handler
+
+        async def refuse(send, receive):
+            raise StreamRefused("the order stream does not accept the keys", is_final=True)
+
+        handler.hello = refuse
+        await desk.desk.gateway._stream.drop()
+        await desk.until(lambda: desk.engine.desk.gate.mode == "HALTED")
+        with pytest.raises(StopError, match="the venue's order stream is down") as refused:
+            await desk.desk.runner.operate("resume", "the keys are fine again", "me")
+        answered = await answer(desk.desk, {"do": "resume", "reason": "the keys are fine again"})
+        assert answered == {"error": refused.value.what, "where": "orders", "fix": refused.value.fix}
+        assert desk.engine.desk.gate.mode == "HALTED"
+        assert (await desk.desk.runner.operate("flatten", "out", "me"))["mode"] == "FLATTENING"
+
+    with LineDesk(tmp_path, HELD) as desk:
+        desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), play)

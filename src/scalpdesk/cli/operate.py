@@ -65,7 +65,7 @@ def _ask(run_id: str | None, runs_dir: str | None, request: dict[str, Any]) -> d
         near = ", ".join(answer.get("orders") or ())
         raise ConfigError(
             str(answer["error"]),
-            where={"why": "ORDER|DECISION", "resume": "--reason"}.get(request["do"]),
+            where=answer.get("where") or {"why": "ORDER|DECISION", "resume": "--reason"}.get(request["do"]),
             fix=answer.get("fix") or (f"the newest orders: {near}" if near else None),
         )
     return answer

@@ -310,7 +310,10 @@ async def operate(
     if action == "resume" and not reason:
         return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
     began = time.perf_counter()
-    result = await act(action, reason or f"asked by {operator_name()}", operator_name())
+    try:
+        result = await act(action, reason or f"asked by {operator_name()}", operator_name())
+    except StopError as error:
+        return {"error": error.what, "where": error.where, "fix": error.fix}
     return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
 
 

@@ -184,7 +184,20 @@ class LiveRunner:
         self._queue.put(item)
 
     async def operate(self, action: str, reason: str, who: str) -> OperationResult:
-        """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``)."""
+        """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``).
+
+        Raises
+        ------
+        StopError
+            For a resume while the order stream is down: a desk that hears of no fill does not trade.
+        """
+        if action == OperatorAction.RESUME and not self.gateway.health().streams.get("orders", True):
+            raise StopError(
+                "the desk hears nothing of its orders: the venue's order stream is down; it stays as it is",
+                where="orders",
+                fix="resume once status shows the stream up; when the venue has refused it for good, see to"
+                " the keys, end the run (Ctrl-C) and go on with --resume",
+            )
         answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
         self.put(Operation(action, reason, who, answer=answer))
         return await answer
