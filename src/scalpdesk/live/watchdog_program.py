@@ -370,8 +370,8 @@ async def _act(
             instruments.add(instrument)
         prefix, orders = header.data["order_prefix"], tuple(watched.live.values())
         only_ids = prefix if settings.leaves_foreign else None
-    # of this life of the run alone: the venue would refuse an id that an earlier watchdog gave. In a container
-    # every life has the same process id. At most 64 characters with the rest of an id (Deribit)
+    # of this life of the run alone: the venue would refuse an id that an earlier watchdog gave. In a
+    # container every life has the same process id. At most 64 characters with the rest of an id (Deribit)
     life = f"{base36(settings.desk_pid)}{base36(settings.started_ns // NANOS_PER_SECOND)}"
     trader = EmergencyTrader(
         gateway=gateway,
