@@ -554,15 +554,16 @@ def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_take
 
 
 class Cancels:
-    """Stands for an emergency trader: keeps how it was made and which orders it was given."""
+    """Stands for an emergency trader: keeps how it was made, and which orders it was given and when."""
 
-    made, given = None, None
+    made, given, at = None, None, ()
 
     def __init__(self, **how):
-        type(self).made, type(self).given = how, None
+        type(self).made, type(self).given, type(self).at = how, None, ()
 
     async def clear(self, orders, **how):
         type(self).given = list(orders)
+        type(self).at += (asyncio.get_running_loop().time(),)
         return True
 
 
@@ -582,7 +583,11 @@ def acted(settings, watched, *lines):
         book = Instruments()
         return await watchdog_program._act("g", piped(*lines), book, "limits", settings, watched, "why")
 
-    return asyncio.run(play())
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(play())
+    finally:
+        loop.close()
 
 
 def act(monkeypatch, watched, *, leaves_foreign=False):
@@ -612,6 +617,7 @@ def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(
     assert (list(made["instruments"]), made["only_ids"]) == ([], None)
     assert made["flattener"][1] == "wd-00"
     assert Cancels.given == []  # without the header nobody knows what it is an order in
+    assert Cancels.at == (0.0, 10.0)  # it may have been on its way at the first look
 
 
 def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(tmp_path, monkeypatch):
@@ -623,7 +629,7 @@ def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(
     code, said, made = act(monkeypatch, watched)
     assert (code, headers, len(said)) == (3, [], 2)
     assert list(made["instruments"]) == [Equity("SPY")]
-    assert Cancels.given == [order("a")]
+    assert (Cancels.given, Cancels.at) == ([order("a")], (0.0,))
 
 
 def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypatch):

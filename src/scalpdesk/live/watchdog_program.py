@@ -60,6 +60,8 @@ DRAIN_SECONDS = 1.0
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
+LATE_ORDER_SECONDS = 10.0
+"""Until the second look for orders that the watchdog cannot follow."""
 NO_PREFIX = "wd"
 """Begins the ids of the watchdog's orders when the run's header is not known."""
 
@@ -384,6 +386,10 @@ async def _act(
     flatten = settings.flatten and not watched.keeps_positions
     began = asyncio.get_running_loop().time()
     done = await trader.clear(orders, flatten=flatten, parents=watched.parents)
+    if header is None and watched.live:
+        # nothing here follows the desk's last orders: one on its way arrives within the acceptance timeout
+        await asyncio.sleep(LATE_ORDER_SECONDS)
+        done = await trader.clear((), flatten=flatten)
     seconds = asyncio.get_running_loop().time() - began
     log_to_run(f"{'done' if done else 'NOT DONE: act by hand'} after {seconds:.2f} s")
     return 3 if done else 4
