@@ -85,6 +85,25 @@ def test_a_message_that_nobody_takes_stops_nothing(monkeypatch, stderr):
         file.close()
 
 
+def test_a_message_is_dropped_where_writing_it_would_wait_for_its_reader(monkeypatch):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(65_536))
+    written = []
+    reader_stands_still = SimpleNamespace(fileno=lambda: write, write=written.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(command.sys, "stderr", reader_stands_still)
+        command._say("alarm", "nobody reads")
+        assert not command._can_show()
+        os.read(read, 1 << 20)
+        command._say("alarm", "read again")
+    os.close(read)
+    os.close(write)
+    assert written == ["alarm: read again\n"]
+
+
 def test_progress_that_cannot_be_shown_is_tried_again(monkeypatch):
     monkeypatch.setattr(command, "PROGRESS_SECONDS", 0.0)
     tries = []

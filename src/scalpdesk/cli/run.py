@@ -1,6 +1,7 @@
 """``scalpdesk run``: one desk on one account, simulated, on paper or live."""
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -220,9 +221,19 @@ def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str
     return f"{what}; nothing guards them: cancel them at the venue, or go on with --resume"
 
 
+def _can_show() -> bool:
+    """Return whether standard error takes a message now: a stopped terminal or a full pipe does not."""
+    try:
+        return bool(select.select((), (sys.stderr,), (), 0.0)[1])
+    except (OSError, ValueError):  # closed, or no file of the system's: the write shows it
+        return True
+
+
 def _say(level: str, text: str) -> None:
     # a terminal, pipe or disk that takes nothing never stops the desk; ValueError: it is closed here
     with suppress(OSError, ValueError):
+        if not _can_show():
+            return
         # not click.echo: it writes past a progress bar, into its line
         sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
 
@@ -299,7 +310,8 @@ async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], Non
             earned = to_cents(book.attribution.nav_change, book.attribution.unit)
             label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
             with suppress(OSError, ValueError):
-                report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
+                if _can_show():
+                    report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
         await asyncio.sleep(PROGRESS_SECONDS)
 
 
