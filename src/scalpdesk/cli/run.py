@@ -64,7 +64,7 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--on-stop",
     type=click.Choice(["leave", "hold", "flatten"]),
     default=None,
-    help="At the end, orders are cancelled: leave the mode, hold (halt), or flatten [venue.on_stop].",
+    help="At the end: leave all as it is, hold positions without orders, or flatten [venue.on_stop].",
 )
 @click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after so many closes.")
 @click.option("--contracts", type=click.IntRange(2), default=None, help="Most options [venue.contracts].")

@@ -59,7 +59,7 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     contracts: Annotated[int, Meta(ge=2)] = 200
     """Most options that a run knows (``--contracts``); a basic data plan streams 200."""
     on_stop: Literal["leave", "hold", "flatten"] = "hold"
-    """At the end, orders are cancelled: leave the mode, hold (halt), or flatten (``--on-stop``)."""
+    """At the end: leave all as it is, hold positions without orders, or flatten (``--on-stop``)."""
     roll: bool = True
     """Begin the next day as a run of its own, with the contracts listed then, when the book is flat."""
     forecast: bool = True

@@ -555,7 +555,8 @@ class LiveRunner:
         learns from the venue what came meanwhile.
         """
         live = self.core.engine.desk.orders.live
-        if self._stop.mode is None or not live:  # an end without a stop has no orders, or no venue any more
+        # an end without a stop has no orders, or no venue any more
+        if self._stop.mode in (None, StopMode.LEAVE) or not live:
             return
         loop = asyncio.get_running_loop()
         ends, view = loop.time() + HOLD_SECONDS, None

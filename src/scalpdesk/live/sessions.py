@@ -251,14 +251,14 @@ HOLD_SECONDS = 5.0
 
 
 class StopMode(StrEnum):
-    """Treatment of positions and mode in an orderly stop; each cancels the orders."""
+    """Treatment of orders and positions in an orderly stop."""
 
     LEAVE = "leave"
-    """Ends at once and in the mode that the desk has, keeps the positions."""
+    """Leaves both as they are."""
     HOLD = "hold"
-    """Halts the desk until the venue has confirmed the cancels, keeps the positions."""
+    """Cancels the orders, keeps the positions."""
     FLATTEN = "flatten"
-    """Closes the positions."""
+    """Cancels the orders, closes the positions."""
 
     @property
     def action(self) -> str:
