@@ -7,6 +7,7 @@ from fakes.tape import tape_of_rows
 from scalpdesk.cli.chain import chain_document
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
@@ -54,6 +55,49 @@ def test_the_chain_knows_only_what_was_known_by_then(tape):
     assert (never["quote"], never["bid"], never["delta"]) == ("absent", None, None)
 
 
+def test_an_old_quote_is_marked_and_not_valued(tape):
+    later = NOON + 3 * NANOS_PER_SECOND  # the tape's quotes come every second: 2.5 of them count as current
+    tape.quotes.ts_ns[-1] = later
+    document = chain_document(tape, later, None)
+    call, put, no_bid, current = document["options"]
+    assert (call["quote"], call["iv_status"], call["iv"], call["delta"]) == ("stale", "stale", None, None)
+    assert call["age_seconds"] == pytest.approx(3.0)
+    assert (put["quote"], no_bid["quote"], current["quote"]) == ("stale", "stale", "good")
+    assert current["age_seconds"] == 0.0
+    assert document["max_age_seconds"] == 2.5
+    assert document["spot_age_seconds"] == pytest.approx(3.0)
+    assert document["notes"][0] == "the quote of XYZ itself is 3 s old"
+    assert document["notes"][1].startswith("3 of 4 options are not valued: their quotes are 3 to 3 s old")
+    whole = chain_document(tape, later, None, 60.0)
+    assert [option["quote"] for option in whole["options"]] == ["good", "good", "zero_bid", "good"]
+    assert whole["notes"] == []
+
+
+def test_a_chain_of_old_quotes_is_refused_and_names_the_newest(tape):
+    with pytest.raises(DataError, match=r"older than 2\.5 s") as caught:
+        chain_document(tape, NOON + 60 * NANOS_PER_SECOND, None)
+    assert "12:00:00" in str(caught.value.value)
+
+
+def test_the_table_leaves_old_quotes_out(capsys):
+    words = ["chain", "SPY", "--time", "10:00", "--strikes", "40"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    old = [option for option in document["options"] if option["quote"] == "stale"]
+    assert old
+    assert all(option["age_seconds"] > document["max_age_seconds"] for option in old)
+    assert all(option["bid"] is None or option["gamma"] is None for option in old)
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    strikes = [line.split() for line in shown.splitlines() if line.count(" - ") >= 9]
+    assert {cells[7] for cells in strikes} == {
+        f"{float(first['strike']):g}"
+        for first, second in zip(document["options"][::2], document["options"][1::2], strict=True)
+        if first["quote"] == second["quote"] == "stale"
+    }
+    assert f"{len(old)} of {len(document['options'])} options are not valued" in shown
+
+
 def test_a_missing_expiry_names_the_nearest(tape):
     with pytest.raises(DataError) as caught:
         chain_document(tape, NOON, date(2018, 2, 16))
@@ -67,7 +111,18 @@ def test_before_the_first_quote_there_is_no_chain(tape):
 
 def test_the_embedded_chain_from_the_command_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["chain", "spy", "--session", "2018-02-05", "--time", "15:00", "--expiry", "2018-03-16"]
+    words = [
+        "chain",
+        "spy",
+        "--session",
+        "2018-02-05",
+        "--time",
+        "15:00",
+        "--expiry",
+        "2018-03-16",
+        "--max-age",
+        "120",
+    ]
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["data"]["kind"] == "reconstructed"

@@ -91,6 +91,7 @@ def test_the_table_is_in_points(capsys):
         (["SPY", "--time", "25:00"], "not a time of day"),
         (["SPY", "--time", "08:00"], "exchange is closed"),
         (["SPY", "--max-age", "0"], "above 0 seconds"),
+        (["SPY", "--max-age", "inf"], "above 0 seconds"),
         (["SPY", "--max-age", "0.001"], "no quote of an option"),
         (["SPY", "--session", "yesterday"], "not a date"),
         ([*AT, "--scenario", "--expiry", "2018-02-08"], "no expiry with a smile"),

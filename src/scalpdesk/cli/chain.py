@@ -1,5 +1,6 @@
 """``scalpdesk chain``: one option chain of a data set, with implied volatilities and Greeks."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +8,12 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
+    check_max_age,
     data_option,
     instant_ns,
     load_tape,
+    max_age_option,
+    oldest_quote_seconds,
     read_date,
     seed_option,
     session_option,
@@ -26,11 +30,12 @@ from scalpdesk.cli.output import (
     print_table,
 )
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, years_between
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
+from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote
 
 if TYPE_CHECKING:
     from scalpdesk.instruments.contract import OptionContract
-    from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 
 STRIKES_SHOWN = 10
 GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
@@ -49,6 +54,7 @@ GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 @time_option("--time")
 @click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
 @click.option("--strikes", default=STRIKES_SHOWN, show_default=True, help="Strikes shown on either side.")
+@max_age_option
 @seed_option
 @settings_options
 def chain(
@@ -60,6 +66,7 @@ def chain(
     clock: str,
     expiry: str | None,
     strikes: int,
+    max_age: float | None,
     seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -67,23 +74,28 @@ def chain(
     """Show the option chain of SYMBOL as it stood at one minute of a session.
 
     The table is around the money and in traders' units (theta a day, vega a point). With --json every
-    strike is given, theta a year and vega per 1.00 of volatility.
+    strike is given, theta a year and vega per 1.00 of volatility. A quote older than --max-age is left out
+    of the table; --json shows it as stale with its age, without volatility and Greeks.
     """
+    check_max_age(max_age)
     settings = settings_from(config_file, overrides)
     tape = load_tape(settings, data_set, symbol.upper(), read_date(session, "--session"), seed=seed)
     now_ns = instant_ns(tape, clock)
     wanted = read_date(expiry, "--expiry") if expiry is not None else None
-    document = chain_document(tape, now_ns, wanted)
+    document = chain_document(tape, now_ns, wanted, max_age)
     if as_json:
         print_json(document)
     else:
         _print_chain(document, strikes)
 
 
-def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict[str, Any]:
+def chain_document(
+    tape: "MarketTape", now_ns: int, wanted: date | None, max_age: float | None = None
+) -> dict[str, Any]:
     """Return the chain of one expiry as of ``now_ns``, ready for JSON.
 
-    Only quotes known by ``now_ns`` are used; without ``wanted`` the nearest expiry that is not over.
+    Only quotes known by ``now_ns`` are used; without ``wanted`` the nearest expiry that is not over. A quote
+    older than ``max_age`` seconds (default: 2.5 quote intervals of the data) is ``stale``.
 
     Returns
     -------
@@ -95,11 +107,12 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     Raises
     ------
     DataError
-        When there is no option of that expiry, or the underlying was not quoted yet.
+        When there is no option of that expiry, none of its quotes is current, or the underlying was not
+        quoted yet.
     """
     from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
-    from scalpdesk.marketdata.chain_surface import last_rows
+    from scalpdesk.marketdata.chain_surface import last_rows, spots_until
 
     today = tape.sessions[0].day
     listed = options_in_order(tape.instruments, tape.underlying)
@@ -118,18 +131,14 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     expiry = wanted or expiries[0]
     ids = [number for number, contract in listed if contract.expiry == expiry]
     contracts = [contract for _, contract in listed if contract.expiry == expiry]
-    spot_id = tape.instruments.id_of(tape.underlying)
-    quotes = tape.quotes.until(now_ns)
-    last = last_rows(quotes)
-    if spot_id not in last:
-        raise DataError(
-            f"{tape.underlying} was not quoted yet at this time",
-            where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
-            fix="choose a later --time",
-        )
-    row = last[spot_id]
-    spot = 0.5 * (float(quotes.bid[row]) + float(quotes.ask[row]))
-    rows = [last.get(number) for number in ids]
+    spot_ts, spots = spots_until(tape, now_ns)
+    spot, spot_age = float(spots[-1]), (now_ns - int(spot_ts[-1])) / NANOS_PER_SECOND
+    oldest = oldest_quote_seconds(tape, max_age)
+    columns = tape.quotes.until(now_ns)
+    rows = last_rows(columns)
+    quotes = [_last_quote(columns, rows.get(number), now_ns, oldest) for number in ids]
+    if all(quote.verdict in {QuoteVerdict.ABSENT, QuoteVerdict.STALE} for quote in quotes):
+        raise _no_current_quote(tape, expiry, now_ns, quotes, oldest)
     years = years_between(now_ns, expiry_instant_ns(contracts[0]))
     return {
         "symbol": tape.underlying,
@@ -137,34 +146,94 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
         "session": str(today),
         "time": f"{to_new_york(now_ns):%H:%M}",
         "spot": spot,
+        "spot_age_seconds": spot_age,
+        "max_age_seconds": oldest,
         "expiry": str(expiry),
         "years": years,
         "rate": tape.rate_curve.rate_at(years * DAYS_PER_YEAR),
         "dividend_yield": tape.dividend_yield,
         "expiries": [str(day) for day in expiries],
-        "options": _valued(tape, contracts, rows, spot, years, now_ns),
-        "notes": list(tape.notes),
+        "options": _valued(tape, contracts, quotes, spot, years, now_ns),
+        "notes": [*_age_notes(tape.underlying, spot_age, quotes, oldest), *tape.notes],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _LastQuote:
+    """Last quote of a contract: prices (NaN: a missing side), its age in seconds, and the verdict on it."""
+
+    bid: float
+    ask: float
+    age: float
+    verdict: QuoteVerdict
+
+
+def _last_quote(columns: "QuoteColumns", row: int | None, now_ns: int, oldest: float) -> _LastQuote:
+    if row is None:
+        nan = float("nan")
+        return _LastQuote(nan, nan, nan, QuoteVerdict.ABSENT)
+    bid, ask = float(columns.bid[row]), float(columns.ask[row])
+    age = (now_ns - int(columns.ts_ns[row])) / NANOS_PER_SECOND
+    return _LastQuote(bid, ask, age, QuoteVerdict.STALE if age > oldest else judge_quote(bid, ask))
+
+
+def _no_current_quote(
+    tape: "MarketTape", expiry: date, now_ns: int, quotes: list[_LastQuote], oldest: float
+) -> DataError:
+    """Return the refusal of a chain without a current quote; it names the newest one."""
+    from scalpdesk.instruments.sessions import to_new_york
+
+    where = f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}, expiry {expiry}"
+    ages = [quote.age for quote in quotes if quote.verdict is QuoteVerdict.STALE]
+    if not ages:
+        return DataError(
+            f"there is no quote of an option on {tape.underlying} at this time",
+            where=where,
+            fix="choose a later --time, or another --expiry",
+        )
+    newest = to_new_york(now_ns - round(min(ages) * NANOS_PER_SECOND))
+    return DataError(
+        f"every quote of an option on {tape.underlying} is older than {oldest:g} s at this time",
+        where=where,
+        value=f"the newest is of {newest:%H:%M:%S}",
+        fix=f"choose a --time up to {newest:%H:%M}, or a longer --max-age",
+    )
+
+
+def _age_notes(underlying: str, spot_age: float, quotes: list[_LastQuote], oldest: float) -> list[str]:
+    """Return what the reader must know of quotes that are not current."""
+    notes = []
+    if spot_age > oldest:
+        notes.append(f"the quote of {underlying} itself is {spot_age:.0f} s old")
+    ages = [quote.age for quote in quotes if quote.verdict is QuoteVerdict.STALE]
+    if ages:
+        notes.append(
+            f"{len(ages)} of {len(quotes)} options are not valued: their quotes are {min(ages):.0f} to "
+            f"{max(ages):.0f} s old; up to {oldest:g} s count as current (--max-age)"
+        )
+    return notes
 
 
 def _valued(
     tape: "MarketTape",
     contracts: "list[OptionContract]",
-    rows: list[int | None],
+    quotes: list[_LastQuote],
     spot: float,
     years: float,
     now_ns: int,
 ) -> list[dict[str, Any]]:
-    """Return one table a contract: its quote, implied volatility and Greeks at the mid."""
+    """Return one table a contract: its quote, implied volatility and Greeks at the mid.
+
+    A stale quote is not valued.
+    """
     import numpy as np
 
     from scalpdesk.marketdata.chain_surface import dividends_ahead
-    from scalpdesk.marketdata.quotes import judge_quote
     from scalpdesk.pricing import greeks, implied_vol
 
-    nan, quotes = float("nan"), tape.quotes.until(now_ns)
-    bid = np.array([nan if row is None else float(quotes.bid[row]) for row in rows])
-    ask = np.array([nan if row is None else float(quotes.ask[row]) for row in rows])
+    nan = float("nan")
+    bid, ask = (np.array([getattr(quote, side) for quote in quotes]) for side in ("bid", "ask"))
+    is_stale = np.array([quote.verdict is QuoteVerdict.STALE for quote in quotes])
     mid = 0.5 * (bid + ask)
     strike = np.array([float(contract.strike) for contract in contracts])
     is_call = np.array([contract.is_call for contract in contracts])
@@ -174,7 +243,7 @@ def _valued(
         "dividends": [pair for pair in dividends_ahead(tape, now_ns) if pair[0] <= years] or None,
         "style": contracts[0].style.value,
     }
-    known = np.isfinite(mid)
+    known = np.isfinite(mid) & ~is_stale
     implied = implied_vol(np.where(known, mid, 0.0), spot, strike, years, is_call, **terms)
     vol = np.where(known, implied.vol, nan)
     priced = np.isfinite(vol)
@@ -190,10 +259,11 @@ def _valued(
                 "bid": finite(bid[i]),
                 "ask": finite(ask[i]),
                 "mid": finite(mid[i]),
-                "quote": "absent" if rows[i] is None else str(judge_quote(float(bid[i]), float(ask[i]))),
+                "quote": str(quotes[i].verdict),
+                "age_seconds": finite(quotes[i].age),
                 "open_interest": tape.open_interest.get(contract.symbol),
                 "iv": finite(vol[i]),
-                "iv_status": str(implied.status[i]) if known[i] else "no_mid",
+                "iv_status": (str(implied.status[i]) if known[i] else "stale" if is_stale[i] else "no_mid"),
                 **{name: float(getattr(answer, name)[i]) if ok else None for name in GREEKS},
             }
         )
@@ -237,9 +307,10 @@ def _print_chain(document: dict[str, Any], strikes: int) -> None:
 
 
 def _side_cells(option: dict[str, Any]) -> list[str]:
+    sides = {} if option.get("quote") == QuoteVerdict.STALE else option
     return [
-        cell(option.get("bid"), 2),
-        cell(option.get("ask"), 2),
+        cell(sides.get("bid"), 2),
+        cell(sides.get("ask"), 2),
         cell(option.get("iv"), 1, 100.0),
         cell(option.get("delta"), 3),
         cell(option.get("theta"), 3, 1.0 / DAYS_PER_YEAR),

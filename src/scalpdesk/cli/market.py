@@ -1,5 +1,6 @@
 """The market that a command is about: the options that choose it, and its tape at an instant."""
 
+import math
 from collections.abc import Callable
 from datetime import date, time
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
 
 DEFAULT_SESSION = "2018-02-05"
+AGE_IN_QUOTE_INTERVALS = 2.5
+"""An option's quote older than this many of the data's own intervals does not count as current."""
 
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
@@ -24,6 +27,15 @@ session_option = click.option(
 )
 seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
+)
+
+
+max_age_option = click.option(
+    "--max-age",
+    type=float,
+    default=None,
+    metavar="SECONDS",
+    help="Leave older quotes out [default: 2.5 quote intervals of the data].",
 )
 
 
@@ -152,6 +164,25 @@ def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
             fix=f"use a time between {opens} and {closes}",
         )
     return now_ns
+
+
+def check_max_age(max_age: float | None) -> None:
+    """Refuse a ``--max-age`` that is no age.
+
+    Raises
+    ------
+    ArgumentError
+        When it is not above 0, or without end.
+    """
+    if max_age is not None and not 0.0 < max_age < math.inf:
+        raise ArgumentError(
+            "an age is above 0 seconds", where="--max-age", value=max_age, fix="write seconds, e.g. 300"
+        )
+
+
+def oldest_quote_seconds(tape: "MarketTape", max_age: float | None) -> float:
+    """Return the age up to which a quote counts as current, seconds; ``max_age`` is what was asked for."""
+    return AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
 
 
 def pace_of(speed: str | None, usual: float) -> float | None:

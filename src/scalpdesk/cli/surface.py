@@ -8,9 +8,12 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
+    check_max_age,
     data_option,
     instant_ns,
     load_tape,
+    max_age_option,
+    oldest_quote_seconds,
     read_date,
     seed_option,
     session_option,
@@ -26,7 +29,7 @@ from scalpdesk.cli.output import (
     print_table,
     save_figure,
 )
-from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
 
 if TYPE_CHECKING:
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 
-AGE_IN_QUOTE_INTERVALS = 2.5
-"""Quotes older than this many of the data's own intervals are left out of the fit."""
 LADDER_STEPS = 6
 
 
@@ -61,13 +62,7 @@ LADDER_STEPS = 6
 )
 @click.option("--scenario", is_flag=True, help="Add a spot ladder of one straddle at the money.")
 @click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
-@click.option(
-    "--max-age",
-    type=float,
-    default=None,
-    metavar="SECONDS",
-    help="Leave older quotes out [default: 2.5 quote intervals of the data].",
-)
+@max_age_option
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
 @seed_option
 @settings_options
@@ -96,11 +91,10 @@ def surface(
     from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
 
     day, wanted = read_date(session, "--session"), None if expiry is None else read_date(expiry, "--expiry")
-    if max_age is not None and not max_age > 0.0:
-        raise ArgumentError("an age is above 0 seconds", where="--max-age", value=max_age)
+    check_max_age(max_age)
     tape = load_tape(settings_from(config_file, overrides), data_set, symbol.upper(), day, seed=seed)
     now_ns = instant_ns(tape, clock)
-    age = AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
+    age = oldest_quote_seconds(tape, max_age)
     chain = chain_quotes_at(tape, now_ns, max_age_seconds=age)
     if not chain.expiries:
         raise DataError(

@@ -305,7 +305,7 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
             continue
         try:
             vol = _vol_at_the_money(chain_document(tape, now_ns, expiry))
-        except DataError:  # the underlying was not quoted yet: there is no chain to read
+        except DataError:  # nothing is quoted yet: there is no chain to read
             vol = None
         if vol is not None:
             points.append((CALENDAR.years(now_ns, later[expiry]), vol, str(expiry)))

@@ -339,6 +339,28 @@ def last_rows(quotes: QuoteColumns) -> dict[int, int]:
     return dict(zip(ids.tolist(), (len(quotes) - 1 - from_end).tolist(), strict=True))
 
 
+def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return instants and mids of the underlying's quotes of two sides up to ``now_ns``; at least one.
+
+    Raises
+    ------
+    DataError
+        When the underlying was not quoted yet.
+    """
+    quotes = tape.quotes.until(now_ns)
+    rows = np.flatnonzero(
+        (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
+        & np.isfinite(quotes.bid + quotes.ask)
+    )
+    if not len(rows):
+        raise DataError(
+            f"{tape.underlying} was not quoted yet at this time",
+            where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
+            fix="choose a later --time",
+        )
+    return quotes.ts_ns[rows], 0.5 * (quotes.bid[rows] + quotes.ask[rows])
+
+
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
@@ -351,18 +373,7 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     """
     quotes = tape.quotes.until(now_ns)
     row_of = last_rows(quotes)
-    spot_rows = np.flatnonzero(
-        (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
-        & np.isfinite(quotes.bid + quotes.ask)
-    )
-    if not len(spot_rows):
-        raise DataError(
-            f"{tape.underlying} was not quoted yet at this time",
-            where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
-            fix="choose a later --time",
-        )
-    spots = 0.5 * (quotes.bid[spot_rows] + quotes.ask[spot_rows])
-    spot_ts = quotes.ts_ns[spot_rows]
+    spot_ts, spots = spots_until(tape, now_ns)
     spot = float(spots[-1])
     groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
     oldest_ns = 0 if max_age_seconds is None else now_ns - round(max_age_seconds * NANOS_PER_SECOND)
