@@ -16,6 +16,7 @@ from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS
@@ -100,6 +101,48 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
         caught.value.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "field"),
+    [
+        ("speed", {"speed": "nan"}, "speed"),
+        ("speed", {"speed": "-1"}, "speed"),
+        ("speed", {"speed": True}, "speed"),
+        ("speed", {"speed": [1]}, "speed"),
+        ("speed", {}, "speed"),
+        ("pay", {"kind": "FEE", "amount": "nan"}, "amount"),
+        ("pay", {"kind": "FEE", "amount": "abc"}, "amount"),
+        ("pay", {"amount": "1"}, "kind"),
+        ("pay", {"kind": "FEE", "amount": "1", "account": "account-9"}, "account"),
+        ("account", {"account": "account-1", "cash": "nan"}, "cash"),
+        ("account", {"account": "account-1", "cash": "Infinity"}, "cash"),
+        ("account", {"account": "account-1", "cash": "5", "options_level": "abc"}, "options_level"),
+        ("account", {"account": "account-1", "cash": "5", "options_level": 2.5}, "options_level"),
+        ("account", {"account": "account-1", "cash": "5", "trading_blocked": "no"}, "trading_blocked"),
+        ("account", {"cash": "5"}, "account"),
+        ("advance", {"seconds": "nan"}, "seconds"),
+        ("advance", {"seconds": 1e300}, "seconds"),
+        ("advance", {"to_ns": "soon"}, "to_ns"),
+        ("step", {"events": "abc"}, "events"),
+        ("halt", {"symbol": "SPY", "seconds": "nan"}, "seconds"),
+        ("halt", {}, "symbol"),
+        ("dividend", {"symbol": "SPY", "amount": "abc"}, "amount"),
+        ("assign", {"symbol": "SPY", "contracts": -1}, "contracts"),
+        ("correct", {"price": "nan"}, "price"),
+    ],
+)
+def test_the_admin_names_the_field_that_is_wrong_and_goes_on(bench, name, body, field):
+    bench.order()
+    pace = Pace(ManualClock(), bench.world.now_ns, 0, 2.0)
+    admin = Admin(bench.world, pace, bench.hub)
+    before = admin.handle("GET", "state", b"")
+    status, answer = admin.handle("POST", name, json.dumps(body).encode())
+    assert status == 400
+    assert answer["where"] == field
+    assert answer["what"] in answer["message"]
+    assert admin.handle("GET", "state", b"") == before
+    assert pace.speed == 2.0
+
+
 def test_as_fast_as_can_be_waits_for_who_reads(socket_enabled):
     builder = TapeBuilder().path("09:30", 1.0, [500.0 + n / 100 for n in range(60)])
     venue = Venue(LaunchPlan(TapeSource(builder.build()), speed=0.0, trading_limit=0))
@@ -173,6 +216,16 @@ def test_the_command_says_where_it_is(socket_enabled):
         (["--generated", "SPY", "--speed", "5"], "wall clock"),
         (["--session", "yesterday"], "date"),
         (["--faults", "none.json"], "faults"),
+        (["--speed", "nan"], "speed"),
+        (["--latency-ms", "nan"], "--latency-ms"),
+        (["--cash", "nan"], "--cash"),
+        (["--lockstep-ms", "nan"], "--lockstep-ms"),
+        (["--session", "2018-02-07", "--end", "2018-02-05"], "--session 2018-02-05 --end 2018-02-07"),
+        (["--generated", "SPY", "--session", "2018-02-05"], "leave --session out"),
+        (["--generated", "SPY", "--end", "2018-02-05"], "leave --end out"),
+        (["--generated", "SPY", "--underlying", "QQQ"], "leave --underlying out"),
+        (["--data", "embedded-btc", "--underlying", "ETH-PERPETUAL"], "--data embedded-eth"),
+        (["--data", "embedded-eth", "--underlying", "SPY"], "leave --underlying out"),
     ],
 )
 def test_wrong_use_is_told(arguments, word, capsys):

@@ -1,5 +1,6 @@
 """How a command is declared: every one has ``--json``, ``--debug`` and an example in its help."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -108,6 +109,23 @@ COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
     **dict.fromkeys(("run", "run_id", "others", "resume"), _run_names),
 }
 """Parameters of any command, by name, whose values are names of something; folders complete as files."""
+
+
+class NumberRange(click.FloatRange):
+    """A number within a range; NaN, which no comparison finds outside of any, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number.
+
+        Raises
+        ------
+        click.BadParameter
+            When it is none, or outside of the range.
+        """
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
 
 
 def desk_command(

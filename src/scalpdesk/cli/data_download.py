@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import Body, DeskGroup, desk_command, settings_from
+from scalpdesk.cli.command import Body, DeskGroup, NumberRange, desk_command, settings_from
 from scalpdesk.cli.data import catalog_option, raw_option, show_imports
 from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import progress_bar
@@ -224,12 +224,12 @@ async def _download_coin(
 @_venue_options
 @click.option(
     "--every",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds between two records.",
 )
-@click.option("--minutes", type=click.FloatRange(0), default=None, help="How long [default: until stopped].")
+@click.option("--minutes", type=NumberRange(0), default=None, help="How long [default: until stopped].")
 @raw_option
 def record_deribit(*, as_json: bool, coin: str, **choices: Any) -> None:
     """Record the perpetual and all options of COIN: quotes, marks, implied volatilities, Greeks.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, read_date
+from scalpdesk.cli.command import NumberRange, desk_command, settings_from
+from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, read_span
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="How many.")
 @click.option(
     "--cash",
-    type=click.FloatRange(0, 1e12),
+    type=NumberRange(0, 1e12),
     default=None,
     help="Of each account, in its currency [default: 100000 USD, or 2 BTC].",
 )
@@ -62,11 +62,11 @@ if TYPE_CHECKING:
     "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Of each account."
 )
 @click.option(
-    "--latency-ms", type=click.FloatRange(0, 60_000), default=0, show_default=True, help="To the exchange."
+    "--latency-ms", type=NumberRange(0, 60_000), default=0, show_default=True, help="To the exchange."
 )
 @click.option(
     "--lockstep-ms",
-    type=click.FloatRange(0, 10_000),
+    type=NumberRange(0, 10_000),
     default=0,
     show_default=True,
     help="With --speed max: wait this long for orders after clients have read their quotes.",
@@ -132,7 +132,9 @@ def exchange(
         raise ConfigError(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
         )
-    symbol = underlying or COIN_MARKETS.get(data_set or "", "SPY")
+    if generated is not None:
+        _refuse_beside_generated({"--session": session, "--end": end, "--underlying": underlying})
+    symbol = _underlying_of(data_set, underlying)
     currency = symbol.partition("-")[0] if in_coin else "USD"
     source = _source(data_set, generated, session, end, symbol, clock, seed)
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
@@ -174,16 +176,40 @@ def exchange(
     asyncio.run(serve(build_server(plan, SystemClock())))
 
 
+def _refuse_beside_generated(options: dict[str, str | None]) -> None:
+    """Refuse what chooses a day or an underlying of --data beside --generated."""
+    for option, value in options.items():
+        if value is not None:
+            raise ConfigError(
+                "a market that is made up begins now and names its own shares",
+                where=f"{option}, --generated",
+                value=value,
+                fix=f"leave {option} out, or play a data set: --data embedded",
+            )
+
+
+def _underlying_of(data_set: str | None, underlying: str | None) -> str:
+    """Return the symbol to play; a reconstructed coin market has one."""
+    own = COIN_MARKETS.get(data_set or "")
+    if underlying is None:
+        return own or "SPY"
+    symbol = underlying.upper()
+    if own is not None and symbol != own:
+        other = next((name for name, coin in COIN_MARKETS.items() if coin == symbol), None)
+        raise ConfigError(
+            f"the market {data_set} has {own} alone",
+            where="--underlying",
+            value=underlying,
+            nearest=own,
+            fix="leave --underlying out" if other is None else f"--data {other}",
+        )
+    return symbol
+
+
 def _speed(text: str, *, generated: bool) -> float:
-    if text == "max":
-        speed = float("inf")
-    else:
-        try:
-            speed = float(text)
-        except ValueError:
-            speed = -1.0
-    if not speed >= 0:
-        raise ConfigError("a speed is a number of at least 0, or max", where="--speed", value=text)
+    from scalpdesk.exchange.market import read_speed
+
+    speed = read_speed(text, "--speed")
     if generated and speed != 1.0:
         raise ConfigError(
             "a market on the wall clock goes at the wall clock's speed",
@@ -213,13 +239,14 @@ def _source(
     from scalpdesk.exchange.launch import tape_source
 
     data = data_set or EMBEDDED
-    day = read_date(session or (COIN_SESSION if data in COIN_MARKETS else DEFAULT_SESSION), "--session")
+    usual = COIN_SESSION if data in COIN_MARKETS else DEFAULT_SESSION
+    first, last = read_span(session or usual, end, "--session")
     tape = load_tape(
         settings_from(),
         data,
         underlying,
-        day,
-        last=None if end is None else read_date(end, "--end"),
+        first,
+        last=last,
         seed=seed if data in RECONSTRUCTED else None,
     )
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.command import NumberRange, desk_command
 from scalpdesk.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ STDIN = "-"
     "--isolate/--no-isolate", default=True, help="Run the folder in its own process.", show_default=True
 )
 @click.option(
-    "--time-limit", type=click.FloatRange(0.001), default=1.0, show_default=True, help="Seconds an event."
+    "--time-limit", type=NumberRange(0.001), default=1.0, show_default=True, help="Seconds an event."
 )
 @click.option(
     "--memory-limit-mb", type=click.IntRange(0), default=2048, show_default=True, help="0: no limit."

@@ -72,8 +72,10 @@ def span_options(first: str = "First day.") -> Callable[[Body], Body]:
     return add
 
 
-def read_span(start: str, end: str | None) -> tuple[date, date]:
+def read_span(start: str, end: str | None, option: str = "--start") -> tuple[date, date]:
     """Read the first and the last day of a span; without an end it is one day.
+
+    ``option`` is how the command calls the first day.
 
     Raises
     ------
@@ -82,14 +84,14 @@ def read_span(start: str, end: str | None) -> tuple[date, date]:
     ConfigError
         When the last day lies before the first.
     """
-    first = read_date(start, "--start")
+    first = read_date(start, option)
     last = first if end is None else read_date(end, "--end")
     if last < first:
         raise ConfigError(
             "the last day lies before the first",
             where="--end",
             value=end,
-            fix=f"--start {last} --end {first}, or leave --end out for one day",
+            fix=f"{option} {last} --end {first}, or leave --end out for one day",
         )
     return first, last
 

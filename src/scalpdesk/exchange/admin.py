@@ -1,13 +1,13 @@
 """Admin endpoints of the simulated exchange: exact state of every account; control of time and faults."""
 
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError, ScalpdeskError
-from scalpdesk.core.units import InstrumentId, number_text
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError, nearest_name
+from scalpdesk.core.units import DAY_SECONDS, NEVER_NS, InstrumentId, number_text
 from scalpdesk.exchange.alpaca.serializers import (
     account_id,
     activity_json,
@@ -18,12 +18,17 @@ from scalpdesk.exchange.alpaca.serializers import (
 )
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.deribit.app import DeribitApi
-from scalpdesk.exchange.market import Pace, SimulatedMarket
+from scalpdesk.exchange.market import Pace, SimulatedMarket, read_speed
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import PLACES, Fault
 from scalpdesk.simulation.orders import Execution
 
 Reply = tuple[int, Any]
+MOST_MONEY = 1e12
+MOST_SECONDS = 366.0 * DAY_SECONDS
+MOST_EVENTS = 10_000_000
+MOST_CONTRACTS = 10**9
+"""Largest figures that a request may name."""
 
 
 class Admin:
@@ -64,7 +69,7 @@ class Admin:
             "disconnect": self.disconnect,
         }
         if rpc is not None:
-            self._writes["maintenance"] = lambda document: rpc.lock(document["locked"] is True)
+            self._writes["maintenance"] = lambda body: rpc.lock(_yes_or_no(body, "locked"))
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
         """Answer a request to ``/admin/{name}``."""
@@ -76,13 +81,9 @@ class Admin:
                 if not isinstance(document, dict):
                     return 400, {"message": "the body must be an object"}
                 return 200, self._writes[name](document)
-            except (
-                msgspec.DecodeError,
-                msgspec.ValidationError,
-                ScalpdeskError,
-                KeyError,
-                ValueError,
-            ) as error:
+            except ScalpdeskError as error:
+                return 400, {"message": f"{type(error).__name__}: {error}", **error.as_dict()}
+            except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
                 return 400, {"message": f"{type(error).__name__}: {error}"}
         return 404, {"message": "not found", "get": sorted(self._reads), "post": sorted(self._writes)}
 
@@ -189,14 +190,17 @@ class Admin:
     def advance(self, body: dict[str, Any]) -> dict[str, Any]:
         """Advance by ``seconds``, or to ``to_ns``."""
         world = self._world
-        target = int(body["to_ns"]) if "to_ns" in body else world.now_ns + int(float(body["seconds"]) * 1e9)
+        if "to_ns" in body:
+            target = int(_number(body, "to_ns", 0, NEVER_NS))
+        else:
+            target = world.now_ns + int(_number(body, "seconds", 0, MOST_SECONDS) * 10**9)
         world.advance_to(max(target, world.now_ns))
         self._pace.change(self._pace.speed, world.now_ns)
         return self.clock()
 
     def step(self, body: dict[str, Any]) -> dict[str, Any]:
         """Advance by ``events`` (1) instants with events."""
-        for _ in range(int(body.get("events", 1))):
+        for _ in range(_whole_number({"events": 1, **body}, "events", 0, MOST_EVENTS)):
             if not self._world.step():
                 break
         self._pace.change(self._pace.speed, self._world.now_ns)
@@ -204,8 +208,7 @@ class Admin:
 
     def speed(self, body: dict[str, Any]) -> dict[str, Any]:
         """Set the ``speed``: market seconds a second, ``max``, or 0 to pause."""
-        value = body["speed"]
-        self._pace.change(float("inf") if value == "max" else float(value), self._world.now_ns)
+        self._pace.change(read_speed(_field(body, "speed"), "speed"), self._world.now_ns)
         return self.clock()
 
     def inject(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -228,18 +231,19 @@ class Admin:
         self._hub.close_all()
         return {"closed": count}
 
-    def _number(self, body: dict[str, Any]) -> InstrumentId:
-        return self._world.ledger.instruments.id_of(str(body["symbol"]))
+    def _instrument_id(self, body: dict[str, Any]) -> InstrumentId:
+        return self._world.ledger.instruments.id_of(str(_field(body, "symbol")))
 
     def halt(self, body: dict[str, Any]) -> dict[str, Any]:
         """Stop trading in ``symbol``, for ``seconds`` or until it is resumed."""
-        seconds = body.get("seconds")
-        self._world.halt(self._number(body), seconds=None if seconds is None else float(seconds))
+        has_end = body.get("seconds") is not None
+        seconds = float(_number(body, "seconds", 0, MOST_SECONDS)) if has_end else None
+        self._world.halt(self._instrument_id(body), seconds=seconds)
         return {"halted": body["symbol"]}
 
     def resume(self, body: dict[str, Any]) -> dict[str, Any]:
         """Resume trading in ``symbol``."""
-        self._world.resume(self._number(body))
+        self._world.resume(self._instrument_id(body))
         self._world.flush()
         return {"resumed": body["symbol"]}
 
@@ -265,45 +269,117 @@ class Admin:
 
     def correct(self, body: dict[str, Any]) -> dict[str, Any]:
         """Correct the price of the execution ``execution_id`` (default: the newest) to ``price``."""
-        execution = self._execution(body)
-        self._world.broker.staged.correct(execution, Decimal(str(body["price"])))
+        execution, price = self._execution(body), _number(body, "price", 0, MOST_MONEY)
+        self._world.broker.staged.correct(execution, price)
         self._world.flush()
         return {"corrected": execution.execution_id}
 
     def _account(self, body: dict[str, Any]) -> BrokerAccount:
         """Return the account ``account`` (default: the first)."""
         accounts = self._world.ledger.accounts
-        return accounts[str(body.get("account") or next(iter(accounts)))]
+        name = str(body.get("account") or next(iter(accounts)))
+        if name not in accounts:
+            raise ArgumentError(
+                "no such account",
+                where="account",
+                value=name,
+                nearest=nearest_name(name, accounts),
+                fix="GET /admin/accounts lists them",
+            )
+        return accounts[name]
 
     def assign(self, body: dict[str, Any]) -> dict[str, Any]:
         """Assign ``contracts`` (default: all) of a short position in ``symbol`` early."""
         account = self._account(body)
-        contracts = Decimal(str(body.get("contracts", 10**9)))
-        done = self._world.broker.expiry.assign(account.name, self._number(body), contracts)
+        contracts = _whole_number({"contracts": MOST_CONTRACTS, **body}, "contracts", 1, MOST_CONTRACTS)
+        done = self._world.broker.expiry.assign(account.name, self._instrument_id(body), Decimal(contracts))
         if not done:
             raise ArgumentError("nothing sold of this contract", where="symbol", value=str(body["symbol"]))
         return self.account(account)
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
         """Pay ``amount`` a share of ``symbol`` to every holder; charge short positions."""
-        self._world.broker.actions.pay_dividend(self._number(body), Decimal(str(body["amount"])))
+        amount = _number(body, "amount", -MOST_MONEY, MOST_MONEY)
+        self._world.broker.actions.pay_dividend(self._instrument_id(body), amount)
         return {"paid": body["symbol"]}
 
     def pay(self, body: dict[str, Any]) -> dict[str, Any]:
         """Credit ``amount`` (or charge it) as an activity of ``kind``: ``FEE``, ``INT``, ``CSD``."""
-        account, amount = self._account(body), Decimal(str(body["amount"]))
+        account, kind = self._account(body), str(_field(body, "kind"))
+        amount = _number(body, "amount", -MOST_MONEY, MOST_MONEY)
         account.cash += amount
-        self._world.ledger.note(account, str(body["kind"]), "", Decimal(0), Decimal(0), amount)
+        self._world.ledger.note(account, kind, "", Decimal(0), Decimal(0), amount)
         return self.account(account)
 
     def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""
-        account = self._world.ledger.accounts[str(body["account"])]
+        """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``.
+
+        A request with a wrong field changes nothing.
+        """
+        _field(body, "account")
+        account = self._account(body)
+        changes: dict[str, Any] = {}
         if "cash" in body:
-            account.cash = Decimal(str(body["cash"]))
+            changes["cash"] = _number(body, "cash", -MOST_MONEY, MOST_MONEY)
         if "options_level" in body:
-            account.options_level = int(body["options_level"])
+            changes["options_level"] = _whole_number(body, "options_level", 0, 3)
         for name in ("shorting_enabled", "trading_blocked"):
             if name in body:
-                setattr(account, name, bool(body[name]))
+                changes[name] = _yes_or_no(body, name)
+        for name, value in changes.items():
+            setattr(account, name, value)
         return self.account(account)
+
+
+def _field(body: dict[str, Any], name: str) -> Any:
+    """Return a field that a request needs.
+
+    Raises
+    ------
+    ArgumentError
+        When it is missing.
+    """
+    if name not in body:
+        raise ArgumentError("a field is missing", where=name, fix=f'add "{name}" to the body')
+    return body[name]
+
+
+def _number(body: dict[str, Any], name: str, low: float, high: float) -> Decimal:
+    """Return a number of a request, exact.
+
+    Raises
+    ------
+    ArgumentError
+        When it is missing, no number, or outside of ``low`` to ``high``.
+    """
+    value = _field(body, name)
+    try:
+        number = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or not low <= number <= high:
+        raise ArgumentError(
+            f"not a number from {low:g} to {high:g}", where=name, value=value, fix='write it as 5 or "5.25"'
+        )
+    return number
+
+
+def _whole_number(body: dict[str, Any], name: str, low: int, high: int) -> int:
+    """Return a whole number of a request.
+
+    Raises
+    ------
+    ArgumentError
+        When it is missing, no whole number, or outside of ``low`` to ``high``.
+    """
+    number = _number(body, name, low, high)
+    if number != int(number):
+        raise ArgumentError("not a whole number", where=name, value=body[name], fix=f"write {int(number)}")
+    return int(number)
+
+
+def _yes_or_no(body: dict[str, Any], name: str) -> bool:
+    value = _field(body, name)
+    if not isinstance(value, bool):
+        raise ArgumentError("neither true nor false", where=name, value=value, fix="write true or false")
+    return value

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Literal
 
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
@@ -314,6 +315,32 @@ class SimulatedMarket:
 
 MAX_SLICE_NS = MINUTE_NS
 """Market time played in one step at full speed, so that the event loop gets its turn."""
+
+
+FASTEST = 1e9
+"""Market seconds a second beyond which only ``max`` is a speed."""
+
+
+def read_speed(value: object, where: str) -> float:
+    """Read a pace: market seconds a second, 0 to pause, ``max`` for full speed (infinity).
+
+    Raises
+    ------
+    ArgumentError
+        When it is no such number; names the field ``where``.
+    """
+    try:
+        speed = math.inf if value in ("max", math.inf) else float(str(value))
+    except ValueError:
+        speed = -1.0
+    if not (0.0 <= speed <= FASTEST or speed == math.inf) or isinstance(value, bool):
+        raise ArgumentError(
+            "a speed is a number of market seconds a second, 0 or more, or max",
+            where=where,
+            value=value,
+            fix="write 1 for the pace of the wall, 0 to stand still, or max",
+        )
+    return speed
 
 
 @dataclass(slots=True)
