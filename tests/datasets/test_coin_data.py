@@ -113,6 +113,27 @@ def test_process_as_a_command(tmp_path, capsys):
     assert len(stored(tmp_path / "embedded-btc" / "realised_vol.parquet")) == 1
 
 
+def test_options_without_the_perpetual_make_no_market_and_name_no_day(tmp_path, capsys):
+    at_ns = coin_session(DAY).open_ns + SECOND
+    option = ticker(at_ns, symbol="BTC-7MAR25-90000-C", bid=0.01, ask=0.02)
+    words = ["data", "process", "deribit", "--start", str(DAY), "--catalog", str(tmp_path)]
+    add_rows(tmp_path, "deribit", "tickers", "BTC", [option], ImportReport("deribit"))
+    finish(tmp_path, "deribit", ["BTC"], source="a test")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "no tickers of BTC-PERPETUAL at all: options alone make no market" in said
+    assert "fix: scalpdesk data record deribit BTC" in said
+    assert "nearest" not in said
+    add_rows(
+        tmp_path, "deribit", "tickers", "BTC", [ticker(at_ns + 86_400 * SECOND)], ImportReport("deribit")
+    )
+    finish(tmp_path, "deribit", ["BTC"], source="a test")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "no tickers of BTC-PERPETUAL in these days" in said
+    assert f"fix: --start {DAY + timedelta(days=1)}" in said
+
+
 # rows and files -----------------------------------------------------------------------------------------
 
 

@@ -246,12 +246,15 @@ def coin_tape(
             [f"{coin}-", swap.symbol],
         )
     if missing or swap.symbol not in got["symbol"]:
+        there = _days_with(catalog, manifest.name, coin, swap.symbol, coverage.sessions)
         raise DataError(
-            f"the data set {manifest.name} has no tickers of {swap.symbol} in these days",
+            f"the data set {manifest.name} has no tickers of {swap.symbol} "
+            + ("in these days" if there else "at all: options alone make no market"),
             where="session",
             value=f"{start} to {end}" if end != start else str(start),
-            nearest=min(coverage.sessions, key=lambda day: abs((date.fromisoformat(day) - start).days)),
-            fix="scalpdesk data record deribit keeps them; a download has trades, bars and settlements",
+            nearest=min(there, key=lambda day: abs((date.fromisoformat(day) - start).days), default=None),
+            fix=f"scalpdesk data record deribit {coin} keeps them; "
+            "a download has trades, bars and settlements",
         )
     instruments = Instruments([swap])
     options = [deribit_option(symbol) for symbol in set(got["symbol"].tolist()) if symbol.count("-") == 3]
@@ -284,6 +287,16 @@ def coin_tape(
         quote_seconds=float(np.median(np.diff(swap_ns)) / 1e9) if len(swap_ns) > 1 else 60.0,
         notes=manifest.notes,
     )
+
+
+def _days_with(catalog: Path, name: str, coin: str, symbol: str, days: Iterable[str]) -> list[str]:
+    """Return which of the days have tickers of a symbol."""
+    select, connection = "SELECT count(*) AS n FROM rows WHERE symbol = ?", connect()
+    return [
+        path.stem
+        for path in day_files(catalog, name, "tickers", coin, days)
+        if read_columns(connection, [path], select, [symbol])["n"][0]
+    ]
 
 
 def _stored(
