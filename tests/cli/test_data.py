@@ -233,3 +233,32 @@ def test_in_a_terminal_long_work_draws_a_bar(capsys, monkeypatch):
     with progress_bar(as_json=True) as report:
         report(1, 2, "20151223_quote.zip")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_damaged_manifest_hides_no_other_data_set(capsys, tmp_path):
+    import_csv(capsys)
+    damaged = tmp_path / "catalog" / "other" / "manifest.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    code, out, _ = run(capsys, "data", "ls", "--json")
+    document = json.loads(out)
+    assert code == 1
+    assert "mine" in {row["name"] for row in document["data_sets"]}
+    assert [problem["name"] for problem in document["damaged"]] == ["other"]
+    code, out, _ = run(capsys, "data", "ls")
+    assert (code, "mine" in out, "not listed: other" in out) == (1, True, True)
+    code, out, _ = run(capsys, "data", "verify", "--json")
+    assert code == 1
+    assert [(report["name"], report["ok"]) for report in json.loads(out)["reports"]] == [
+        ("other", False),
+        ("mine", True),
+    ]
+
+
+def test_a_capture_is_not_imported_under_the_name_of_a_reconstructed_market(capsys, tmp_path):
+    (tmp_path / "capture.gz").write_bytes(b"")
+    words = ["data", "import", "deribit", "capture.gz", "--name", "embedded", "--catalog", "c"]
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "belongs to a reconstructed market" in err
+    assert not (tmp_path / "c").exists()

@@ -98,7 +98,7 @@ def test_an_unknown_data_set_and_underlying_name_the_nearest(catalog):
 
 
 def test_an_empty_catalogue_says_how_to_fill_it(tmp_path):
-    assert list_data_sets(tmp_path) == []
+    assert list_data_sets(tmp_path) == ([], {})
     with pytest.raises(DataError, match="there: none") as refused:
         load(tmp_path)
     assert "scalpdesk data import" in refused.value.fix
@@ -114,10 +114,24 @@ def test_a_damaged_file_is_named_with_its_fix(catalog):
     assert str(path) in refused.value.fix
 
 
-def test_a_damaged_manifest_is_named(catalog):
-    (catalog / "mine" / "manifest.json").write_text('{"format": 1, "name"')
+def test_a_damaged_manifest_is_named_and_the_others_are_listed(catalog):
+    whole = (catalog / "mine" / "manifest.json").read_bytes()
+    for name, content in (("cut", b'{"format": 1, "name"'), ("binary", b"\xff\xfe")):
+        (catalog / name).mkdir()
+        (catalog / name / "manifest.json").write_bytes(content)
+    manifests, damaged = list_data_sets(catalog)
+    assert [manifest.name for manifest in manifests] == ["mine"]
+    assert sorted(damaged) == ["binary", "cut"]
+    assert str(catalog / "cut" / "manifest.json") in damaged["cut"].fix
+    (catalog / "mine" / "manifest.json").write_bytes(whole[:20])
     with pytest.raises(DataError, match="manifest of this data set is damaged"):
         load(catalog)
+
+
+def test_a_day_that_no_calendar_reaches_is_not_there(catalog):
+    with pytest.raises(DataError, match="does not cover") as refused:
+        load_tape(catalog, "mine", underlying="XYZ", start=date(3024, 2, 5), end=date(3024, 2, 5))
+    assert refused.value.nearest is not None
 
 
 def test_options_without_their_underlying_are_refused(tmp_path):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
+from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.datasets.verify import Check, CheckVerdict, VerifyReport, verify_data_set, verify_tape
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
@@ -151,6 +153,60 @@ def test_a_damaged_file_fails_by_name(tmp_path):
     assert str(path) in check(report, "files can be read").detail
 
 
+def spoilt(catalog: Path, table: str, key: str, select: str, day: str = "2015-12-23") -> Path:
+    """Write a day file anew by ``select`` over its rows: what an import of today would not write."""
+    path = day_file(catalog, "mine", table, key, day)
+    write_table(connect(), select, path, parameters=[str(path)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [("98.0 AS high", "high"), ("-5.0 AS volume", "volume"), ("-1.0 AS low", "low")],
+)
+def test_impossible_bars_fail(tmp_path, change, words):
+    header = "ts,symbol,open,high,low,close,volume"
+    catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100,101,99,100,5\n", header)
+    assert verify_data_set(catalog, "mine", "XYZ").ok
+    spoilt(catalog, "trades", "XYZ", f"SELECT * REPLACE ({change}) FROM read_parquet(?)")
+    found = check(verify_data_set(catalog, "mine", "XYZ"), "stored figures are possible")
+    assert (found.found, found.verdict) == (1, CheckVerdict.FAILED)
+    assert "XYZ 2015-12-23 14:31:00Z" in found.detail
+
+
+def test_negative_open_interest_fails(tmp_path):
+    rows = "2015-12-23T14:31:00Z,XYZ151224C00100000,7\n"
+    catalog = import_rows(tmp_path, rows, "ts,symbol,open_interest")
+    spoilt(catalog, "open_interest", "XYZ", "SELECT * REPLACE (-7 AS open_interest) FROM read_parquet(?)")
+    assert check(verify_data_set(catalog, "mine", "XYZ"), "stored figures are possible").found == 1
+
+
+def test_a_row_in_the_year_3024_fails_by_its_file(tmp_path):
+    catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
+    later = "SELECT * REPLACE (ts + INTERVAL 1009 YEAR AS ts) FROM read_parquet(?)"
+    path = spoilt(catalog, "quotes", "XYZ", later)
+    report = verify_data_set(catalog, "mine", "XYZ")
+    assert not report.ok
+    detail = check(report, "files can be read").detail
+    assert f"{path}: 1 rows of impossible times, such as 3024-12-23 14:31:00Z" in detail
+    with pytest.raises(DataError, match="impossible times") as refused:
+        load_tape(catalog, "mine", underlying="XYZ", start=DAY, end=DAY)
+    assert refused.value.where == str(path)
+
+
+def test_rows_on_days_without_a_session_are_counted(tmp_path):
+    catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
+    for day in (
+        "2015-12-26",
+        "3024-12-23",
+    ):  # a Saturday, and a file that is named after no day of the calendar
+        path = day_file(catalog, "mine", "quotes", "XYZ", "2015-12-23")
+        path.with_name(f"{day}.parquet").write_bytes(path.read_bytes())
+    hours = check(verify_data_set(catalog, "mine", "XYZ"), "stored rows inside regular hours")
+    assert hours.found == 2
+    assert "2 of them on days without a session" in hours.detail
+
+
 def test_repeated_rows_and_another_bar_length_are_counted(tmp_path):
     body = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n" * 2
     catalog = import_rows(tmp_path, body)
@@ -201,10 +257,9 @@ def test_rows_outside_regular_hours_are_counted_and_do_not_reach_the_tape(tmp_pa
             "2015-12-23T14:31:00Z",
             "2015-12-23T21:00:00Z",
             "2015-12-23T21:01:00Z",
-            "2015-12-26T15:00:00Z",  # a Saturday
         )
     )
     report = verify_data_set(import_rows(tmp_path, body), "mine", "XYZ")
     hours = check(report, "stored rows inside regular hours")
-    assert (hours.checked, hours.found, hours.verdict) == (5, 3, CheckVerdict.OK)
+    assert (hours.checked, hours.found, hours.verdict) == (4, 2, CheckVerdict.OK)
     assert check(report, "quotes not crossed").checked == 2

@@ -80,11 +80,11 @@ def _run_names() -> Iterable[str]:
 
 
 def _data_names() -> Iterable[str]:
-    from scalpdesk.datasets.catalog import list_data_sets
     from scalpdesk.datasets.embedded import RECONSTRUCTED
+    from scalpdesk.datasets.manifests import data_set_names
 
     catalog = Path(settings_from().config.data.catalog)
-    return (*RECONSTRUCTED, *(manifest.name for manifest in list_data_sets(catalog)))
+    return (*RECONSTRUCTED, *data_set_names(catalog))
 
 
 class NameType(click.types.StringParamType):

@@ -92,20 +92,24 @@ def show_imports(reports: "Sequence[ImportReport]", catalog: Path, *, as_json: b
 
 @desk_command("ls", example=("scalpdesk data ls", "scalpdesk data ls --json"))
 @catalog_option
-def ls(*, as_json: bool, catalog: Path) -> None:
-    """List the data sets, the embedded market first."""
+def ls(*, as_json: bool, catalog: Path) -> int:
+    """List the data sets, the embedded market first.
+
+    A data set whose manifest is damaged is named below the others, and the exit code is 1.
+    """
     from scalpdesk.datasets.catalog import list_data_sets
 
     rows: list[dict[str, Any]] = list(_embedded())
-    for manifest in list_data_sets(catalog):
+    manifests, damaged = list_data_sets(catalog)
+    for manifest in manifests:
         rows.extend(
             {
                 "name": manifest.name,
                 "kind": manifest.kind,
                 "underlying": underlying,
                 "sessions": len(part.sessions),
-                "first": part.sessions[0],
-                "last": part.sessions[-1],
+                "first": min(part.sessions, default=None),
+                "last": max(part.sessions, default=None),
                 "instruments": part.instruments,
                 "rows": part.rows,
                 "tables": part.tables,
@@ -114,9 +118,11 @@ def ls(*, as_json: bool, catalog: Path) -> None:
             }
             for underlying, part in manifest.underlyings.items()
         )
+    code = EXIT_FAILED if damaged else EXIT_OK
     if as_json:
-        print_json({"catalog": str(catalog), "data_sets": rows})
-        return
+        problems = [{"name": name, **error.as_dict()} for name, error in damaged.items()]
+        print_json({"catalog": str(catalog), "data_sets": rows, "damaged": problems})
+        return code
     headings = ("name", "kind", "underlying", "sessions", "from", "to", "symbols", "rows", "bar s")
     table = new_table(*headings, left=6)
     for row in rows:
@@ -126,13 +132,16 @@ def ls(*, as_json: bool, catalog: Path) -> None:
             row["kind"],
             row["underlying"],
             str(row["sessions"]),
-            row["first"],
-            row["last"],
+            row["first"] or "-",
+            row["last"] or "-",
             *("-" if figure is None else f"{figure:,}" for figure in figures),
         )
     print_table(table, first_to_go=("bar s", "symbols", "kind", "rows"))
-    if all(row["name"] in RECONSTRUCTED for row in rows):
+    if not damaged and all(row["name"] in RECONSTRUCTED for row in rows):
         click.echo(f"\nNothing recorded in {catalog}/ yet: scalpdesk data import lean PATH")
+    for name, error in damaged.items():
+        click.echo(f"\nnot listed: {name}: {error.render()}")
+    return code
 
 
 def _embedded() -> Iterator[dict[str, Any]]:
@@ -220,7 +229,10 @@ def _verify_recorded(
 ) -> list["VerifyReport"]:
     from scalpdesk.core.errors import DataError
     from scalpdesk.datasets.manifests import data_set_names, read_manifest
-    from scalpdesk.datasets.verify import verify_data_set
+    from scalpdesk.datasets.verify import unread_data_set, verify_data_set
+
+    def underlyings_of(data_set: str) -> list[str]:
+        return [underlying] if underlying else sorted(read_manifest(catalog, data_set).underlyings)
 
     names = [name] if name else data_set_names(catalog)
     if not names:
@@ -229,12 +241,14 @@ def _verify_recorded(
             where=str(catalog),
             fix="scalpdesk data import lean PATH, or scalpdesk data verify embedded",
         )
-    todo = [
-        (each, symbol)
-        for each in names
-        for symbol in ([underlying] if underlying else sorted(read_manifest(catalog, each).underlyings))
-    ]
-    reports = []
+    reports, todo = [], list[tuple[str, str]]()
+    for each in names:
+        try:
+            todo += [(each, symbol) for symbol in underlyings_of(each)]
+        except DataError as error:
+            if name:
+                raise
+            reports.append(unread_data_set(each, error))
     with progress_bar(as_json=as_json) as report_progress:
         for done, (each, symbol) in enumerate(todo):
             report_progress(done, len(todo), f"{each} {symbol}")
@@ -246,7 +260,7 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     for report in reports:
         days = [day.isoformat() for day in report.sessions]
         covered = f"{days[0]} to {days[-1]} ({len(days)} sessions)" if days else "no sessions by day"
-        title = f"{report.name} {report.underlying}: {covered}"
+        title = f"{report.name} {report.underlying}".rstrip() + f": {covered}"
         columns = ("", "check", "checked", "found", "detail")
         table = new_table(*columns, left=2, text=("check", "detail"), title=title)
         for check in report.checks:

@@ -133,8 +133,10 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
     if path.suffix in (".parquet", ".csv"):
         show_imports([import_coin_table(catalog, path, name=name)], catalog, as_json=as_json)
         return
+    from scalpdesk.datasets.manifests import manifest_to_extend
     from scalpdesk.venues.deribit.history import read_capture
 
+    manifest_to_extend(catalog, name, 60)
     found, kinds = read_capture(path)
     report = ImportReport(name, files_read=1)
     report.note("messages read: " + (", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "none"))

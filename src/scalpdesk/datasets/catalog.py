@@ -38,7 +38,14 @@ from scalpdesk.instruments.contract import (
     us_option,
 )
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction, split_ratio
-from scalpdesk.instruments.sessions import Session, is_session, session_on, sessions_between, why_closed
+from scalpdesk.instruments.sessions import (
+    Session,
+    is_known,
+    is_session,
+    session_on,
+    sessions_between,
+    why_closed,
+)
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
 
@@ -250,9 +257,16 @@ MAX_SIDE_AGE_SECONDS = 300.0
 IndexSource = Literal["recorded", "parity"]
 
 
-def list_data_sets(catalog: Path) -> list[Manifest]:
-    """Return the manifests of the catalogue, sorted by name; empty when there is no catalogue."""
-    return [read_manifest(catalog, name) for name in data_set_names(catalog)]
+def list_data_sets(catalog: Path) -> tuple[list[Manifest], dict[str, DataError]]:
+    """Return the manifests of the catalogue, sorted by name, and what is wrong with the damaged ones."""
+    manifests: list[Manifest] = []
+    damaged: dict[str, DataError] = {}
+    for name in data_set_names(catalog):
+        try:
+            manifests.append(read_manifest(catalog, name))
+        except DataError as error:
+            damaged[name] = error
+    return manifests, damaged
 
 
 def find_underlying(
@@ -413,12 +427,13 @@ def _covered_sessions(
     catalog: Path, manifest: Manifest, base: str, coverage: Coverage, start: date, end: date
 ) -> tuple[tuple[Session, ...], list[date]]:
     """Return the sessions wanted and there, and those missing between them."""
-    wanted = sessions_between(start, end) if start <= end else ()
+    is_within_reach = is_known(start) and is_known(end)
+    wanted = sessions_between(start, end) if start <= end and is_within_reach else ()
     there = set(file_days(start, end, coverage.sessions))
     found = tuple(s for s in wanted if s.day.isoformat() in there or str(s.day.year) in there)
     if not found or found[0] != wanted[0] or found[-1] != wanted[-1]:
         missing = [s.day for s in wanted if s not in found]
-        closed = None if wanted else why_closed(start)
+        closed = None if wanted or not is_within_reach else why_closed(start)
         uncovered = f"the data set {manifest.name} in {catalog} does not cover these sessions of {base}"
         raise DataError(
             (f"this day is {closed}, the exchange is closed" if closed else uncovered)

@@ -68,11 +68,11 @@ def read_manifest(catalog: Path, name: str) -> Manifest:
         )
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
         raise DataError(
             f"the manifest of this data set is damaged: {error}",
             where=str(path),
-            fix="import the data set again: scalpdesk data import ...",
+            fix=f"rm '{path}', then import the data set again: scalpdesk data import ...",
         ) from error
     if manifest.format != FORMAT:
         raise DataError(
@@ -126,7 +126,20 @@ def coverage_of(
 
 
 def manifest_bar_seconds(catalog: Path, name: str) -> int | None:
-    """Return the bar length of a data set, None when there is none of this name."""
+    """Return the bar length of the data set to write to, None when there is none of this name.
+
+    Raises
+    ------
+    DataError
+        When the name is no folder's name, or that of a reconstructed market.
+    """
+    if name.lower() in RECONSTRUCTED:
+        raise DataError(
+            "this name belongs to a reconstructed market: a data set of it could not be traded on",
+            where="data set name",
+            value=name,
+            fix=f"choose another name, e.g. --name my-{name.lower()}",
+        )
     is_there = (catalog / checked_name(name, where="data set name") / MANIFEST).is_file()
     return read_manifest(catalog, name).bar_seconds if is_there else None
 
@@ -139,7 +152,8 @@ def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest |
     Raises
     ------
     DataError
-        When the name is no folder's name, or the data set holds bars of another length.
+        When the name is no folder's name or that of a reconstructed market, or the data set holds bars of
+        another length.
     """
     known = manifest_bar_seconds(catalog, name)
     if known is None:

@@ -90,6 +90,28 @@ COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding"
 """Tables of markets in coin: messages of the venue at their own instants, around the clock."""
 OPTION_TABLES = ("option_quotes", "option_trades", "open_interest")
 
+_IMPOSSIBLE = {
+    "trades": {
+        "high < greatest(open, low, close)": "whose high lies below another price",
+        "low > least(open, high, close)": "whose low lies above another price",
+        "low < 0": "with a price below 0",
+        "volume < 0": "with a volume below 0",
+    },
+    "quotes": {
+        "bid < 0 OR ask < 0": "with a price below 0",
+        "bid_size < 0 OR ask_size < 0": "with a size below 0",
+        "bid_high < bid_low OR ask_high < ask_low": "whose high lies below its low",
+    },
+    "open_interest": {"open_interest < 0": "with an open interest below 0"},
+}
+
+
+def impossible_figures(table: str) -> dict[str, str]:
+    """Return the conditions of SQL on rows of a table whose figures cannot be, each with its words."""
+    kind = "trades" if table == "index_levels" else table.removeprefix("option_")
+    return _IMPOSSIBLE.get(kind, {})
+
+
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -336,7 +358,27 @@ def _damage(connection: Any, files: Sequence[Path], error: Exception) -> DataErr
                 where=str(path),
                 fix=fix,
             )
+        strange = impossible_times(connection, path)
+        if strange:
+            return DataError(f"this file of the catalogue has {strange}", where=str(path), fix=fix)
     return None
+
+
+def impossible_times(connection: Any, path: Path) -> str:
+    """Return how many rows of a file lie outside of the years 1900 to 2199; empty when none does.
+
+    Nanoseconds of UTC do not reach further, and no quote was recorded there.
+    """
+    columns = [name for name in ("ts", "bar_start") if name in SCHEMAS.get(path.parent.parent.name, {})]
+    if not columns:
+        return ""
+    outside = " OR ".join(f"year({column}) NOT BETWEEN 1900 AND 2199" for column in columns)
+    count, first = connection.execute(
+        "SELECT count(*), strftime(min(ts), '%Y-%m-%d %H:%M:%SZ') "  # noqa: S608 - columns of our own schema
+        f"FROM read_parquet(?) WHERE {outside}",
+        [str(path)],
+    ).fetchall()[0]
+    return f"{count} rows of impossible times, such as {first}" if count else ""
 
 
 def missing_columns(connection: Any, path: Path) -> list[str]:

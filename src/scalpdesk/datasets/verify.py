@@ -27,12 +27,14 @@ from scalpdesk.datasets.store import (
     DATED_TABLES,
     connect,
     day_files,
+    impossible_figures,
+    impossible_times,
     is_readable,
     missing_columns,
     read_columns,
 )
 from scalpdesk.instruments.contract import Index, OptionContract, Style
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_session, session_on
+from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
 MOMENTS_APART = 5e-4
@@ -236,6 +238,13 @@ class StoredFindings:
     """Rows that claim to be known at another instant than the end of their bar."""
     duplicates: int = 0
     """Rows that repeat the symbol and instant of another."""
+    impossible: int = 0
+    first_impossible: str = ""
+    """``impossible``, ``first_impossible``: Rows whose figures cannot be (a high below the low, a price, size
+    or open interest below 0), and the first of them.
+    """
+    no_session: int = 0
+    """Rows on days without a session, of what has sessions."""
     outside_hours: int = 0
     """Rows known before the open, after the close or on a day without a session."""
     crossed: int = 0
@@ -260,10 +269,11 @@ def inspect_files(
                 trouble = "not readable as Parquet"
                 if is_readable(connection, path):
                     missing = missing_columns(connection, path)
-                    trouble = f"lacks {', '.join(missing)}" if missing else ""
+                    trouble = f"lacks {', '.join(missing)}" if missing else impossible_times(connection, path)
                 if trouble:
                     found.unreadable.append(f"{path}: {trouble}; delete it and import it again")
                     continue
+                _inspect_figures(connection, path, found)
                 if table not in COIN_TABLES:
                     _inspect(connection, path, bar_seconds, found, in_coin=in_coin)
                 if table in _QUOTE_TABLES:
@@ -279,7 +289,10 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFinding
     found.rows += len(ts)
     if bool((np.diff(ts) < 0).any()):
         found.unsorted.append(str(path))
-    found.outside_hours += 0 if in_coin else _outside_hours(path.stem, ts)
+    if not in_coin:
+        found.outside_hours += _outside_hours(path.stem, ts)
+        is_day = len(path.stem) == len("2015-12-23")
+        found.no_session += len(ts) if is_day and not _has_session(date.fromisoformat(path.stem)) else 0
     lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * NANOS_PER_SECOND)
     found.wrong_bar_length += int((lengths != bar_seconds * NANOS_PER_SECOND).sum())
     repeats = read_columns(
@@ -295,10 +308,30 @@ def _outside_hours(day: str, ts_ns: NDArray[np.int64]) -> int:
     if len(day) != len("2015-12-23"):
         return 0
     date_ = date.fromisoformat(day)
-    if not is_session(date_):
+    if not _has_session(date_):
         return len(ts_ns)
     session = session_on(date_)
     return int(((ts_ns <= session.open_ns) | (ts_ns > session.close_ns)).sum())
+
+
+def _has_session(day: date) -> bool:
+    return is_known(day) and is_session(day)
+
+
+def _inspect_figures(connection: Any, path: Path, found: StoredFindings) -> None:
+    """Count rows of figures that cannot be."""
+    wrong = impossible_figures(path.parent.parent.name)
+    if not wrong:
+        return
+    got = read_columns(
+        connection,
+        [path],
+        "SELECT count(*) AS n, first(symbol) AS symbol, "  # noqa: S608 - our own conditions
+        f"first(strftime(ts, '%Y-%m-%d %H:%M:%SZ')) AS moment FROM rows WHERE {' OR '.join(wrong)}",
+    )
+    found.impossible += int(got["n"][0])
+    if got["n"][0] and not found.first_impossible:
+        found.first_impossible = f"first: {got['symbol'][0]} {got['moment'][0]} in {path}"
 
 
 def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:
@@ -448,7 +481,7 @@ def verify_data_set(
         return VerifyReport(name, base, days, tuple(checks), uses, missing)
     found: list[tuple[date, Check]] = []
     for day in days if session is None else (session,):
-        if session is None and not in_coin and not is_session(day):
+        if session is None and not in_coin and not _has_session(day):
             continue
         try:
             if in_coin:
@@ -494,10 +527,24 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
             stored.rows,
             stored.outside_hours,
             CheckVerdict.OK,
-            "the others are kept out of the tape" if stored.outside_hours else "",
+            _outside_text(stored),
         ),
+        _hard("stored figures are possible", stored.rows, stored.impossible, stored.first_impossible),
         worst,
     ]
+
+
+def _outside_text(stored: StoredFindings) -> str:
+    if not stored.outside_hours:
+        return ""
+    closed = f"; {stored.no_session} of them on days without a session" if stored.no_session else ""
+    return f"the others are kept out of the tape{closed}"
+
+
+def unread_data_set(name: str, error: DataError) -> VerifyReport:
+    """Return the report of a data set whose manifest cannot be read."""
+    trouble = f"{error.where}: {error.what}; {error.fix}"
+    return VerifyReport(name, "", (), (_hard("the manifest can be read", 1, 1, trouble),), (), "manifest")
 
 
 def _hard(name: str, checked: int, found: int, detail: str = "") -> Check:

@@ -83,6 +83,10 @@ def new_york_ns(day: date, clock_time: time) -> int:
     return to_ns(datetime.combine(day, clock_time, tzinfo=NEW_YORK))
 
 
+FIRST_DAY, LAST_DAY = date(1995, 1, 1), date(2030, 12, 31)
+"""Reach of the calendar."""
+
+
 @lru_cache(maxsize=1)
 def _calendar() -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
@@ -90,7 +94,16 @@ def _calendar() -> Any:
     with warnings.catch_warnings():
         # internal to the calendar package and pandas, nothing that a caller could change
         warnings.simplefilter("ignore", DeprecationWarning)
-        return exchange_calendars.get_calendar("XNYS", start="1995-01-01", end="2030-12-31")
+        return exchange_calendars.get_calendar("XNYS", start=str(FIRST_DAY), end=str(LAST_DAY))
+
+
+def is_known(day: date) -> bool:
+    """Return whether the calendar reaches ``day``; the other functions here ask it of days within its reach.
+
+    >>> is_known(date(2018, 2, 3)), is_known(date(3024, 2, 5))
+    (True, False)
+    """
+    return FIRST_DAY <= day <= LAST_DAY
 
 
 def is_session(day: date) -> bool:

@@ -272,3 +272,60 @@ def test_downloaded_dividends_replace_those_of_their_span_and_no_others(tmp_path
         [str(tmp_path / "mine" / "corporate_actions" / "ABC" / "all.parquet")],
     )
     assert found.fetchall() == [(early, "dividend", Decimal("0.5")), (late, "dividend", Decimal("0.7"))]
+
+
+BARS = "ts,symbol,open,high,low,close,volume\n"
+BAR = "2015-12-23T14:31:00Z,XYZ,100,101,99,100,5\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("2015-12-23T14:32:00Z,XYZ,100,98,97,100,5\n", "whose high lies below another price"),
+        ("2015-12-23T14:32:00Z,XYZ,100,101,100.5,101,5\n", "whose low lies above another price"),
+        ("2015-12-23T14:32:00Z,XYZ,100,101,99,100,-5\n", "with a volume below 0"),
+        ("2015-12-23T14:32:00Z,XYZ,1,1,-1,1,5\n", "with a price below 0"),
+        ("2015-12-26T15:32:00Z,XYZ,100,101,99,100,5\n", "of 2015-12-26, a Saturday"),
+        ("2015-12-25T15:32:00Z,XYZ,100,101,99,100,5\n", "of 2015-12-25, a holiday"),
+    ],
+)
+def test_rows_that_cannot_be_are_left_out_by_name(tmp_path, row, words):
+    report = put(tmp_path, BARS + BAR + row, bar_seconds=60)
+    assert report.notes == [f"1 row {words}: left out; the first is {tmp_path / 'rows.csv'}:3"]
+    assert report.rows == {"trades/XYZ": 1}
+    assert read_manifest(tmp_path / "cat", "mine").underlyings["XYZ"].sessions == ("2015-12-23",)
+    with pytest.raises(DataError, match=f"no row of the file can be imported: 1 row {words}"):
+        put(tmp_path, BARS + row, bar_seconds=60)
+
+
+def test_negative_open_interest_is_left_out(tmp_path):
+    rows = "2015-12-23T14:31:00Z,XYZ151224C00100000,7\n2015-12-23T14:31:00Z,XYZ151224P00100000,-7\n"
+    report = put(tmp_path, f"ts,symbol,open_interest\n{rows}")
+    assert report.rows == {"open_interest/XYZ": 1}
+    assert "1 row with an open interest below 0: left out" in report.notes[0]
+
+
+def test_a_future_s_sunday_evening_is_kept(tmp_path):
+    report = put(tmp_path, BARS + "2013-10-06T22:31:00Z,ES_201312,100,101,99,100,5\n", underlying="ES")
+    assert (report.notes, report.rows) == ([], {"trades/ES": 1})
+
+
+def test_a_day_s_bar_that_ends_on_a_saturday_is_kept(tmp_path):
+    report = put(tmp_path, BARS + BAR.replace("23T14:31", "26T05:00"), bar_seconds=86_400)
+    assert (report.notes, report.rows) == ([], {"trades/XYZ": 1})
+
+
+@pytest.mark.parametrize("year", ["3024", "1015"])
+def test_a_time_that_no_calendar_reaches_is_refused_with_its_row(tmp_path, year):
+    with pytest.raises(DataError, match="outside of 1995-01-01 to 2030-12-31") as refused:
+        put(tmp_path, HEADER + ROW + ROW.replace("2015", year))
+    assert refused.value.where == f"{tmp_path / 'rows.csv'}:3"
+    assert year in refused.value.value
+    assert not (tmp_path / "cat").exists()
+
+
+@pytest.mark.parametrize("name", ["embedded", "Embedded", "embedded-btc"])
+def test_the_name_of_a_reconstructed_market_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="belongs to a reconstructed market"):
+        put(tmp_path, HEADER + ROW, name=name)
+    assert not (tmp_path / "cat").exists()

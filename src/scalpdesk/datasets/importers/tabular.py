@@ -7,7 +7,7 @@ underlying, one of its options, a dated future) follows from its form.
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
+from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
@@ -24,11 +25,12 @@ from scalpdesk.datasets.store import (
     connect,
     day_file,
     duckdb_error,
+    impossible_figures,
     sql_text,
     write_table,
 )
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
-from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.instruments.sessions import FIRST_DAY, LAST_DAY, from_ns, why_closed
 
 KNOWN_COLUMNS = tuple(
     dict.fromkeys(
@@ -56,6 +58,10 @@ class TableSource:
     """A table function of SQL with one ``?`` for the path."""
     label: str
     """``CSV`` or ``Parquet``."""
+
+    def place(self, row: int) -> str:
+        """Return where row ``row`` (from 1) stands: the line of a CSV file below its header."""
+        return f"{self.path}:{row + 1}" if self.label == "CSV" else f"{self.path}, row {row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +108,13 @@ def import_table(
     base = INDEX_CLASSES[underlying].underlying if underlying in INDEX_CLASSES else underlying
     manifest_to_extend(catalog, choices.name, bar_seconds)
     placed = _place_symbols(connection, source, base, kind)
+    underlying_type = _type_of(base, placed)
+    _leave_out_impossible(connection, source, kind, report)
+    # a future trades on Sundays; the bar of a Friday may end on Saturday
+    if bar_seconds % DAY_SECONDS and underlying_type != "future":
+        _leave_out_closed_days(connection, source, report)
     progress(1, 2, source.path.name)
     keys = _write(connection, catalog, choices.name, kind, bar_seconds, placed, report)
-    underlying_type = _type_of(base, placed)
     update_manifest(
         connection,
         catalog,
@@ -232,7 +242,8 @@ def _stage(
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {ts} AS ts, {bar_start} AS bar_start, "  # noqa: S608 - known columns only
-            f"{symbol}::VARCHAR AS written, {length}::BIGINT AS seconds, {typed} FROM {source.relation}",
+            f"{symbol}::VARCHAR AS written, {length}::BIGINT AS seconds, "
+            f"row_number() OVER () AS file_row, {typed} FROM {source.relation}",
             [str(source.path)],
         )
     except duckdb_error() as error:
@@ -247,8 +258,63 @@ def _stage(
             )
     if not bad[2]:
         raise DataError("the file has no rows", where=str(source.path), fix="export it again")
+    _refuse_impossible_times(connection, source)
     if kind == "quotes":
         _mark_absent_sides(connection, report)
+
+
+def _refuse_impossible_times(connection: Any, source: TableSource) -> None:
+    """Refuse a file with rows that the exchange's calendar does not reach."""
+    outside = (
+        f"ts NOT BETWEEN '{FIRST_DAY}'::TIMESTAMPTZ AND '{LAST_DAY} 23:59:59Z'::TIMESTAMPTZ "
+        f"OR bar_start NOT BETWEEN '{FIRST_DAY - timedelta(days=1)}'::TIMESTAMPTZ AND ts"
+    )
+    count, row, moment = connection.execute(
+        "SELECT count(*), min(file_row), arg_min(strftime(ts, '%Y-%m-%d %H:%M:%SZ'), file_row) "  # noqa: S608 - our own days
+        f"FROM incoming WHERE {outside}"
+    ).fetchall()[0]
+    if count:
+        raise DataError(
+            f"{count} {'row lies' if count == 1 else 'rows lie'} outside of {FIRST_DAY} to {LAST_DAY}, "
+            "or is known before its bar begins",
+            where=source.place(row),
+            value=moment,
+            fix="correct the time in the file, or leave the row out",
+        )
+
+
+def _leave_out_impossible(connection: Any, source: TableSource, kind: str, report: ImportReport) -> None:
+    """Leave out rows whose figures cannot be, with their number and the first of them."""
+    for condition, words in impossible_figures(kind).items():
+        _leave_out(connection, source, condition, words, report)
+
+
+def _leave_out_closed_days(connection: Any, source: TableSource, report: ImportReport) -> None:
+    """Leave out rows of days on which the exchange does not trade."""
+    day = f"(ts AT TIME ZONE {sql_text(EXCHANGE_ZONE)})::DATE"
+    for (found,) in connection.execute(f"SELECT DISTINCT {day} AS day FROM incoming ORDER BY 1").fetchall():  # noqa: S608 - our own words
+        why = why_closed(found)
+        if why is not None:
+            _leave_out(connection, source, f"{day} = '{found}'", f"of {found}, {why}", report)
+
+
+def _leave_out(
+    connection: Any, source: TableSource, condition: str, words: str, report: ImportReport
+) -> None:
+    count, row = connection.execute(
+        f"SELECT count(*), min(file_row) FROM incoming WHERE {condition}"  # noqa: S608 - our own words
+    ).fetchall()[0]
+    if not count:
+        return
+    connection.execute(f"DELETE FROM incoming WHERE {condition}")  # noqa: S608 - the same
+    rows = "1 row" if count == 1 else f"{count} rows"
+    report.note(f"{rows} {words}: left out; the first is {source.place(row)}")
+    if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
+        raise DataError(
+            "no row of the file can be imported: " + "; ".join(report.notes),
+            where=str(source.path),
+            fix="correct the file and import it again",
+        )
 
 
 def _mark_absent_sides(connection: Any, report: ImportReport) -> None:
