@@ -4,6 +4,8 @@ import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.cli.output import progress_bar
+from scalpdesk.datasets.embedded import COIN_MARKETS
+from scalpdesk.datasets.embedded.days import SHARES
 
 CSV = """ts,symbol,bid,ask,bid_size,ask_size
 2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200
@@ -262,3 +264,13 @@ def test_a_capture_is_not_imported_under_the_name_of_a_reconstructed_market(caps
     assert code == 2
     assert "belongs to a reconstructed market" in err
     assert not (tmp_path / "c").exists()
+
+
+def test_ls_shows_every_underlying_that_the_reconstructed_markets_serve(capsys):
+    code, out, _ = run(capsys, "data", "ls", "--json")
+    assert code == 0
+    rows = json.loads(out)["data_sets"]
+    assert [(row["name"], row["underlying"]) for row in rows] == [
+        *(("embedded", symbol) for symbol in SHARES),
+        *COIN_MARKETS.items(),
+    ]

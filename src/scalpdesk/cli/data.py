@@ -152,13 +152,14 @@ def _embedded() -> Iterator[dict[str, Any]]:
     if find_spec("scalpdesk.datasets.embedded.market") is None:
         return
     days = import_module("scalpdesk.datasets.embedded.market").available_sessions()
+    shares = import_module("scalpdesk.datasets.embedded.days").SHARES
     from scalpdesk.datasets.embedded.coin import available_days
 
     begin, end = available_days()
-    real = "real daily prices and VIX, intraday path reconstructed"
+    real = "real daily prices of its index and VIX, intraday path reconstructed"
     drawn = "nothing recorded: drawn from measured statistics"
     for name, underlying, count, first, last, source in (
-        (EMBEDDED, "SPY", len(days), min(days), max(days), real),
+        *((EMBEDDED, symbol, len(days), min(days), max(days), real) for symbol in shares),
         *((name, symbol, (end - begin).days + 1, begin, end, drawn) for name, symbol in COIN_MARKETS.items()),
     ):
         yield {
