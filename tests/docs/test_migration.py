@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scalpdesk.cli.dashboard import DEFAULT_PORT
 from scalpdesk.config import settings
 from scalpdesk.config.schema import Schema
 from scalpdesk.config.sources import LEGACY_NAMES, dotted
@@ -73,6 +74,18 @@ def test_no_row_speaks_of_a_strategy_that_is_not_there():
             pytest.fail(problem.render())
 
 
-def test_what_is_not_there_yet_is_said_so():
-    (claim,) = [row for row in ROWS if ":10000" in row[0]]
-    assert "not there yet" in claim[1]
+def test_the_addresses_of_the_old_dashboard_are_served():
+    (row,) = [row for row in ROWS if ":10000" in row[0]]
+    assert f"port {DEFAULT_PORT}" in row[1]
+    served = (ROOT / "src" / "scalpdesk" / "web" / "app.py").read_text(encoding="utf-8")
+    assert all(f'"{address}"' in served for address in re.findall(r"`(/api/[a-z]+)`", row[0]))
+    assert "not there yet" not in PAGE.lower()
+
+
+def test_constants_of_the_0dte_strategy_are_not_taken_for_names_of_the_environment():
+    """What the page names as read from ``.env`` is read, and these are said not to be."""
+    for name in ("HEDGING_THRESHOLD", "HEDGING_THRESHOLD_NEGATIVE_GEX", "EXIT_TIME_ET"):
+        (row,) = [row for row in ROWS if f"`{name}`" in row[0]]
+        assert name not in LEGACY_NAMES
+        assert "constant" in row[0]
+        assert "never read from `.env`" in row[1]
