@@ -111,11 +111,15 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
         seen["cash"] = account.cash
         seen["positions"] = {number: one.quantity for number, one in account.holdings.items()}
         seen["differences"] = desk.runner.reconciler.unexplained
+        seen["decisions"] = list(desk.runner.core.decisions)
         desk.runner.stop(StopMode.LEAVE)
 
     second, _ = live(replace(plan, resume=True), exchange, look, speed=0)
     assert second.run_dir == first.run_dir
     assert seen["differences"] == ()
+    before = list(first.runner.core.decisions)
+    assert before[0][0] == 1
+    assert seen["decisions"][: len(before)] == before  # `why` names them by the numbers they had
     assert seen["positions"].keys() >= held.keys()
     assert exchange.get("orders") == []
 

@@ -21,7 +21,7 @@ from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import AskFolder, Output
+from scalpdesk.core.intents import AskFolder, Decision, Output
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
@@ -34,7 +34,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
-from scalpdesk.live.core import LiveCore
+from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
@@ -235,6 +235,7 @@ class _Run:
     truncated: str | None = None
     asked: list[AskFolder] = field(default_factory=list)
     """Requests to a strategy folder so far."""
+    decided: DecisionLog = field(default_factory=DecisionLog)
 
 
 def unfinished_run(plan: LivePlan) -> Path | None:
@@ -333,7 +334,7 @@ async def open_desk(
                 say=notify,
             ),
         )
-        core = LiveCore(run.engine, run.journal, run.timers, watchers)
+        core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided)
         core.events = run.events
         update = partial(daily_update, plan, gateway, instruments, clock)
         runner = LiveRunner(
@@ -405,10 +406,14 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
     try:
         engine = engine_from_header(header)
         asked: list[AskFolder] = []
+        decided = DecisionLog()
 
         def watch(event: Event, outputs: tuple[Output, ...]) -> None:
             tally.see(event, outputs)
             asked.extend(output for output in outputs if type(output) is AskFolder)
+            for output in outputs:
+                if type(output) is Decision:
+                    decided.note(output)
 
         rebuilt = rebuild(JournalReader(found), engine, watch=watch)
         if rebuilt.unwritten:
@@ -428,7 +433,16 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
     was_stopped = last is not None and last.action == "halt" and last.reason.startswith("stop: ")
     start = Start(is_fresh=False, lapsed_stop=was_stopped)
     return _Run(
-        found, header, engine, journal, start, rebuilt.timers, rebuilt.events, rebuilt.truncated, asked
+        found,
+        header,
+        engine,
+        journal,
+        start,
+        rebuilt.timers,
+        rebuilt.events,
+        rebuilt.truncated,
+        asked,
+        decided,
     )
 
 

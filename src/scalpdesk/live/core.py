@@ -44,6 +44,19 @@ class DurableJournal(Protocol):
         ...
 
 
+class DecisionLog:
+    """The latest decisions of a run with their numbers, counted from 1 over all its lives."""
+
+    def __init__(self) -> None:
+        self.latest: deque[tuple[int, Decision]] = deque(maxlen=DECISIONS_KEPT)
+        self._count = 0
+
+    def note(self, decision: Decision) -> None:
+        """Keep a decision under the next number."""
+        self._count += 1
+        self.latest.append((self._count, decision))
+
+
 class LiveCore:
     """Journals an event, lets the engine handle it, and returns the commands that may be sent.
 
@@ -57,6 +70,8 @@ class LiveCore:
         Timers set before, after a recovery.
     watchers
         Called with each event that led to outputs, once its commands have been handed over.
+    decided
+        Decisions of the run's lives before this one.
     """
 
     def __init__(
@@ -65,15 +80,15 @@ class LiveCore:
         journal: DurableJournal,
         timers: Timers | None = None,
         watchers: tuple[Watcher, ...] = (),
+        decided: DecisionLog | None = None,
     ) -> None:
         self.engine = engine
         self.journal = journal
         self.timers = timers or Timers()
         self.events = 0
-        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=DECISIONS_KEPT)
-        """The latest decisions with their numbers, counted from 1 over the run."""
+        self._decided = decided or DecisionLog()
+        self.decisions = self._decided.latest
         self.counters: Counter[str] = Counter()
-        self._decision_count = 0
         self._watchers = watchers
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
 
@@ -130,8 +145,7 @@ class LiveCore:
         commands: list[VenueCommand] = []
         for output in outputs:
             if type(output) is Decision:
-                self._decision_count += 1
-                self.decisions.append((self._decision_count, output))
+                self._decided.note(output)
             elif is_command(output):
                 commands.append(output)
         return tuple(commands)
