@@ -485,11 +485,21 @@ def test_without_operators_no_command_is_even_asked_for(own_run):
     assert service._bot is None
 
 
-def test_an_address_that_nobody_knows_is_refused_without_showing_its_token():
+@pytest.mark.parametrize("wrong", ["tgrm://112233:canary/42", "hooks.slack.com/T000/canary", "canary"])
+def test_an_address_that_nobody_knows_is_refused_without_showing_any_of_it(wrong):
     with pytest.raises(ConfigError) as caught:
-        Channels(Secret("tgrm://112233:canary/42"))
-    assert "tgrm:…" in caught.value.render()
+        Channels(Secret(f"json://localhost {wrong}"))
+    assert caught.value.value == "address 2"
     assert "canary" not in caught.value.render()
+
+
+def test_a_wrong_address_for_escalation_is_refused_by_its_own_key(capsys, monkeypatch):
+    monkeypatch.setenv("SCALPDESK_CREDENTIALS__ALERT_ESCALATION_URLS", "canary")
+    assert main(["alerts", "test"]) == 2
+    assert "where: credentials.alert_escalation_urls" in capsys.readouterr().err
+
+
+def test_the_names_of_addresses_hide_their_tokens():
     assert Channels(Secret("tgram://123456789:abcdefg_hijklmnop_canary_canary_1234/42")).names == [
         "tgram://1...4"
     ]

@@ -29,7 +29,7 @@ KINDS = {Level.INFO: "info", Level.WARNING: "warning", Level.ALARM: "failure"}
 class Channels:
     """Addresses that messages go to, each tried by itself.
 
-    ``urls`` are addresses of apprise with spaces between them.
+    ``urls`` are addresses of apprise with spaces between them, set by ``key`` of the section [credentials].
 
     Raises
     ------
@@ -37,7 +37,7 @@ class Channels:
         When one of them is no address that apprise knows.
     """
 
-    def __init__(self, urls: Secret | None) -> None:
+    def __init__(self, urls: Secret | None, key: str = "alert_urls") -> None:
         self._targets: list[Any] = []
         if urls is None:
             return
@@ -51,8 +51,8 @@ class Channels:
                 if target is None:
                     raise ConfigError(
                         "this is no address that apprise knows",
-                        where="credentials.alert_urls",
-                        value=f"the address {place}, {url.partition(':')[0]}:…",
+                        where=f"credentials.{key}",
+                        value=f"address {place}",  # not a part of it: without a scheme, all may be token
                         fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
                     )
                 self._targets.append(target)

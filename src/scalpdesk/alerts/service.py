@@ -77,7 +77,7 @@ class AlertService:
         self._ask = ask_desk or (lambda folder, request: ask(folder, request, timeout_seconds=2.0))
         self._is_running = is_running or (lambda folder: folder in running_desks(folder.parent))
         self._channels = Channels(keys.alert_urls)
-        self._escalation = Channels(keys.alert_escalation_urls)
+        self._escalation = Channels(keys.alert_escalation_urls, "alert_escalation_urls")
         self._heartbeat_url = keys.alert_heartbeat_url
         self._bot: TelegramBot | None = None
         if keys.telegram_bot_key is not None and self._settings.telegram_operators:

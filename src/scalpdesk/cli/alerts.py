@@ -58,8 +58,8 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     )
     message = Message("scalpdesk: TEST", example.text, Level.WARNING)
     rows: list[dict[str, Any]] = []
-    for purpose, urls in (("alerts", keys.alert_urls), ("escalation", keys.alert_escalation_urls)):
-        channels = Channels(urls)
+    for purpose, key in (("alerts", "alert_urls"), ("escalation", "alert_escalation_urls")):
+        channels = Channels(getattr(keys, key), key)
         taken = channels.send(message)
         rows += [
             {"to": name, "for": purpose, "taken": was_taken}
