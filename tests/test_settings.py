@@ -420,3 +420,104 @@ def test_no_override_is_taken_in_silence(key, text):
             loaded = None
             told = refusal.where
     assert told if loaded is None else loaded.sources[key] == "--set"
+
+
+def _refusal(load: Callable[..., Any], **more: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load(**more)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("yaml", "where", "key"),
+    [
+        ("simulation:\n  seed: 9\n  latency_ms: 1\n  seed: 8\n", "params.yaml:4", "simulation.seed"),
+        ("simulation:\n  seed: 9\nrisk: {}\nsimulation:\n  latency_ms: 1\n", "params.yaml:4", "simulation"),
+        (
+            "hedging_threshold: 2\nhedge threshold btc: 3\n",
+            "params.yaml:2",
+            "strategies.gamma-scalper.hedge.threshold_shares",
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_in_yaml_is_refused_with_its_lines(load, tmp_path, yaml, where, key):
+    (tmp_path / "params.yaml").write_text(yaml)
+    refused = _refusal(load)
+    assert (refused.where, refused.value) == (where, key)
+    assert f"and {where.rpartition(':')[2]}" in refused.what
+
+
+def test_a_name_that_stands_twice_in_dotenv_is_refused_with_its_lines(load, tmp_path):
+    (tmp_path / ".env").write_text("HEDGING_ASSET=SPY\n\n# remark\nHEDGING_ASSET=QQQ\n")
+    refused = _refusal(load)
+    assert (refused.where, refused.value) == (".env:4", "HEDGING_ASSET")
+    assert "lines 1 and 4" in refused.what
+
+
+@pytest.mark.parametrize("line", ["THIS IS NOT ENV", "canary", 'X="canary', "export canary"])
+def test_a_line_of_dotenv_that_sets_nothing_is_refused_without_its_text(load, tmp_path, line, caplog):
+    (tmp_path / ".env").write_text(f"HEDGING_ASSET=SPY\n\n{line}\n")
+    refused = _refusal(load)
+    assert refused.where == ".env:3"
+    assert "canary" not in refused.render()
+    assert caplog.text == ""
+
+
+def test_blank_lines_remarks_exports_and_values_over_lines_are_taken(tmp_path):
+    path = tmp_path / ".env"
+    path.write_text('\ufeff# remark\n\n  export HEDGING_ASSET=SPY # remark\nA="one\ntwo"\r\n\r\nB=\nC=${A}\n\n')
+    assert read_dotenv(path) == {"HEDGING_ASSET": "SPY", "A": "one\ntwo", "B": "", "C": "one\ntwo"}
+
+
+@pytest.mark.parametrize("name", ["scalpdesk.toml", "params.yaml", ".env"])
+def test_what_bears_the_name_of_a_configuration_file_and_is_none_is_refused(load, tmp_path, name):
+    path = tmp_path / name
+    path.symlink_to(tmp_path / "gone")
+    refused = _refusal(load)
+    assert (refused.where, "a link to nothing" in refused.what) == (str(path), True)
+    path.unlink()
+    path.mkdir()
+    assert "this is a folder" in _refusal(load).what
+    assert "this is a folder" in _refusal(load, config_file=path).what if name != ".env" else True
+    assert "a device or a pipe" in _refusal(load, config_file="/dev/null").what
+
+
+@pytest.mark.parametrize("name", ["scalpdesk.toml", ".env"])
+def test_a_configuration_file_that_cannot_be_read_or_is_not_utf8_is_named(load, tmp_path, name, monkeypatch):
+    path = tmp_path / name
+    path.write_bytes(b"# one\nTRADING_API_KEY=canary\xff\n")
+    path.chmod(0o600)
+    refused = _refusal(load)
+    assert (refused.where, refused.fix) == (f"{name}:2", "save it as UTF-8")
+    assert "canary" not in refused.render()
+
+    def deny(_self: Path, *_: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)  # root could read a file of any mode
+    refused = _refusal(load)
+    assert "cannot be read: Permission denied" in refused.what
+    assert (refused.where, f"chmod 600 {name}" in str(refused.fix)) == (str(path), True)
+
+
+@pytest.mark.parametrize("name", ["scalpdesk.toml", "params.yaml"])
+def test_keys_in_a_configuration_file_that_others_may_read_are_refused(load, tmp_path, name):
+    path = tmp_path / name
+    sign = " =" if name.endswith("toml") else ":"
+    head = "[credentials]" if name.endswith("toml") else "credentials:"
+    path.write_text(f'{head}\n  trading_api_key{sign} "canary"\n  trading_api_secret{sign} "canary"\n')
+    path.chmod(0o644)
+    refused = _refusal(load)
+    assert refused.where == f"{name}: credentials.trading_api_key, credentials.trading_api_secret"
+    assert (refused.fix, "canary" in refused.render()) == (f"chmod 600 {name}", False)
+    path.chmod(0o600)
+    assert load().config.credentials.trading_api_key.reveal() == "canary"
+    path.write_text(f'{head}\n  firebase_project_id{sign} "shown"\n')
+    path.chmod(0o644)
+    assert load().config.credentials.firebase_project_id == "shown"
+
+
+def test_a_line_that_is_no_toml_does_not_show_a_key(load):
+    refused = _refusal(load, toml="[credentials]\ntrading_api_key = canary\n")
+    assert (refused.where, refused.value) == ("scalpdesk.toml:2", "trading_api_key")
+    assert "canary" not in refused.render()

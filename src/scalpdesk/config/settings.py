@@ -25,11 +25,13 @@ from scalpdesk.config.sources import (
     KeyPath,
     dotted,
     find_config_file,
+    is_secret,
     leaves,
     read_dotenv,
     read_environment,
     read_file,
     read_override,
+    refuse_open_keys,
 )
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
@@ -459,15 +461,18 @@ def load_settings(
     folder = cwd or Path()
     strategy = canonical_name(strategy) if strategy is not None else None
     path = find_config_file(config_file, folder)
-    entries = read_file(path) if path is not None else []
+    in_file = read_file(path) if path is not None else []
     real = dict(environ or {})
     from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
     members = [] if strategy is None else [find_strategy(name) for name in member_names(strategy)]
     own_names = [
         {name: ("strategies", spec.name, *key) for name, key in spec.environment.items()} for spec in members
     ]
-    entries += read_environment(from_dotenv, ".env", own_names)
-    entries += read_environment(real, members=own_names)
+    entries = [
+        *in_file,
+        *read_environment(from_dotenv, ".env", own_names),
+        *read_environment(real, members=own_names),
+    ]
     errors: list[ConfigError] = []
     for text in overrides:
         try:
@@ -475,6 +480,14 @@ def load_settings(
         except ConfigError as error:
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, strategy)
+    if path is not None:
+        held = [
+            dotted(each.path) for each in in_file if each.value and is_secret(each.path) and schema.knows(each)
+        ]
+        try:
+            refuse_open_keys(path, held)
+        except ConfigError as error:
+            errors.append(error)
     values: dict[KeyPath, Entry] = {}
     for entry in spread(entries, schema, strategy):
         try:

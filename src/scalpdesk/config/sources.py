@@ -1,17 +1,20 @@
 """Where settings come from: TOML and YAML files, the environment, ``.env``; each value with its place."""
 
 import ctypes
+import io
+import os
 import re
 import stat
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 
@@ -102,11 +105,11 @@ def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
     Raises
     ------
     ConfigError
-        When the named file is not there.
+        When the named file is not there, or what bears the name is no file.
     """
     if config_file is not None:
         path = cwd / config_file
-        if not path.is_file():
+        if not _is_file(path, "name a file with settings after --config"):
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             raise ConfigError(
                 "there is no such configuration file",
@@ -117,9 +120,58 @@ def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
             )
         return path
     for name in ("scalpdesk.toml", "params.yaml"):
-        if (cwd / name).is_file():
+        if _is_file(cwd / name, "write the file anew, or remove what stands in its place"):
             return cwd / name
     return None
+
+
+def _is_file(path: Path, fix: str) -> bool:
+    """Return whether the file is there.
+
+    Raises
+    ------
+    ConfigError
+        When something else bears its name: its settings would pass for defaults in silence.
+    """
+    if path.is_file():
+        return True
+    if not os.path.lexists(path):
+        return False
+    what = "a folder" if path.is_dir() else "a device or a pipe" if path.exists() else "a link to nothing"
+    raise ConfigError(f"this is {what}, not a file with settings", where=str(path), fix=fix)
+
+
+def _read_text(path: Path, what: str) -> str:
+    """Return the text of a file of at most :data:`MOST_BYTES`; ``what`` names it in a refusal.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, is not UTF-8 or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as problem:
+        raise ConfigError(
+            f"{what} cannot be read: {problem.strerror}",
+            where=str(path),
+            fix=f"make it readable for the user that runs this: chmod 600 {path.name}",
+        ) from problem
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            f"{what} is larger than {MOST_BYTES:,} bytes: it is no configuration",
+            where=str(path),
+            value=path.stat().st_size,
+            fix="name the right file with --config; scalpdesk init writes one to start from",
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        line = content[: problem.start].count(b"\n") + 1
+        raise ConfigError(  # without the cause, whose bytes may be of a key
+            f"{what} cannot be read: it is not UTF-8", where=f"{path.name}:{line}", fix="save it as UTF-8"
+        ) from None
 
 
 def read_file(path: Path) -> list[Entry]:
@@ -130,24 +182,7 @@ def read_file(path: Path) -> list[Entry]:
     ConfigError
         When the file cannot be read or is not valid, with the line.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        text = content[:MOST_BYTES].decode("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(
-            "the configuration file cannot be read",
-            where=str(path),
-            value=str(problem),
-            fix="save it as UTF-8",
-        ) from problem
-    if len(content) > MOST_BYTES:
-        raise ConfigError(
-            f"the configuration file is larger than {MOST_BYTES:,} bytes: it is no configuration",
-            where=str(path),
-            value=path.stat().st_size,
-            fix="name the right file with --config; scalpdesk init writes one to start from",
-        )
+    text = _read_text(path, "the configuration file")
     try:
         tree, lines = (_parse_yaml if path.suffix in {".yaml", ".yml"} else _parse_toml)(text, path)
         _check_size(tree, {})
@@ -159,22 +194,32 @@ def read_file(path: Path) -> list[Entry]:
             fix="write its sections as docs/reference/configuration.md has them",
         ) from problem
     if path.suffix != ".toml":
-        tree, lines = _document_keys(tree, lines)
+        tree, lines = _document_keys(tree, lines, path)
     places = {key: f"{path.name}:{line}" for key, line in lines.items()}
     return [Entry(key, value, places.get(key, path.name), places=places) for key, value in leaves(tree)]
 
 
 def _document_keys(
-    tree: dict[str, Any], lines: dict[KeyPath, int]
+    tree: dict[str, Any], lines: dict[KeyPath, int], file: Path
 ) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Put the keys of :data:`DOCUMENT_KEYS`, written without a section, in the place of what they set."""
+    """Put the keys of :data:`DOCUMENT_KEYS`, written without a section, in the place of what they set.
+
+    Raises
+    ------
+    ConfigError
+        When two of them set the same.
+    """
     found: dict[str, Any] = {}
+    set_by: dict[KeyPath, str] = {}
     for key, value in tree.items():
         paths = DOCUMENT_KEYS.get(re.sub(r"[\s-]+", "_", str(key).lower()), ())
         values = [value] * len(paths)
         if paths is EXPIRIES:
             values = list(value) if isinstance(value, list) and len(value) == len(paths) else [value] * 2
         for path, each in zip(paths, values, strict=True):
+            first = set_by.setdefault(path, str(key))
+            if first != str(key):
+                raise _stands_twice(file, dotted(path), lines.get((first,), 1), lines.get((str(key),), 1))
             table = found
             for part in path[:-1]:
                 table = table.setdefault(part, {})
@@ -232,10 +277,18 @@ def _parse_toml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, in
         raise ConfigError(
             f"the file is not valid TOML: {problem}",
             where=f"{path.name}:{line}",
-            value=source_lines[line - 1].strip() if 0 < line <= len(source_lines) else "",
+            value=_shown_line(source_lines, line),
             fix='write key = value below a [section]; text in "quotes"',
         ) from problem
     return tree, _toml_lines(text)
+
+
+def _shown_line(lines: list[str], number: int) -> str:
+    """Return a line to show in a refusal; once the file has named credentials, only what is left of ``=``."""
+    if not 0 < number <= len(lines):
+        return ""
+    before, _, _ = lines[number - 1].partition("=")
+    return (before if "credentials" in "".join(lines[:number]) else lines[number - 1]).strip()
 
 
 _TOML_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
@@ -285,7 +338,21 @@ def _parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, in
             where=f"{path.name}:1",
             fix="start with a section such as simulation:",
         )
-    return tree, dict(_yaml_lines(node, ()))
+    lines: dict[KeyPath, int] = {}
+    for key, line in _yaml_lines(node, ()):
+        if lines.setdefault(key, line) != line:  # YAML's own reader takes the last of them
+            raise _stands_twice(path, dotted(key), lines[key], line)
+    return tree, lines
+
+
+def _stands_twice(path: Path, key: str, first: int, second: int) -> ConfigError:
+    """Return the refusal of a key that one file sets in two places."""
+    return ConfigError(
+        f"the key stands twice, in lines {first} and {second}",
+        where=f"{path.name}:{second}",
+        value=key,
+        fix="keep one of the two lines",
+    )
 
 
 def _yaml_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -350,21 +417,18 @@ def read_dotenv(path: Path) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        When it holds keys and others may read it; when a name is nearly one of those known: a slip of the
-        pen would otherwise pass in silence.
+        When it cannot be read; when it holds keys and others may read it; when a line is none, or a name
+        stands twice; when a name is nearly one of those known: a slip of the pen would otherwise pass in
+        silence.
     """
-    if not path.is_file():
+    if not _is_file(path, "write the file anew, or remove what stands in its place"):
         return {}
-    values = {name: value for name, value in dotenv_values(path).items() if value is not None}
-    mode = stat.S_IMODE(path.stat().st_mode)
-    held = [name for name, value in values.items() if value and is_key(name)]
-    if mode & 0o077 and held:
-        raise ConfigError(
-            "the file with the keys can be read or written by others",
-            where=f"{path.name}: {', '.join(held)}",
-            value=f"mode {mode:o}",
-            fix=f"chmod 600 {path.name}",
-        )
+    text = _read_text(path, "the file of the environment")
+    _check_lines(path, text)
+    values = {
+        name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None
+    }
+    refuse_open_keys(path, [name for name, value in values.items() if value and is_key(name)])
     for name in values:
         near = nearest_name(name, LEGACY_NAMES)
         if name not in LEGACY_NAMES and near is not None and _edits_apart(name, near) <= 2:
@@ -378,9 +442,48 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return values
 
 
+def _check_lines(path: Path, text: str) -> None:
+    """Refuse a line of a ``.env`` file that sets nothing, and a name set twice; a line's text may be a key."""
+    lines: dict[str, int] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        blank = re.match(r"\s*", binding.original.string)
+        line = binding.original.line + (0 if blank is None else len(re.findall(r"\r\n|\r|\n", blank[0])))
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise ConfigError(
+                "this line is not NAME=value",
+                where=f"{path.name}:{line}",
+                fix='write NAME=value, a value with blanks in "quotes"; a remark begins with #',
+            )
+        if binding.key is not None and lines.setdefault(binding.key, line) != line:
+            raise _stands_twice(path, binding.key, lines[binding.key], line)
+
+
+def refuse_open_keys(path: Path, held: Sequence[str]) -> None:
+    """Refuse a file that holds keys, by the names ``held``, where others can read or write it.
+
+    Raises
+    ------
+    ConfigError
+        With the mode that it has, and how to change it.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 and held:
+        raise ConfigError(
+            "the file with the keys can be read or written by others",
+            where=f"{path.name}: {', '.join(held)}",
+            value=f"mode {mode:o}",
+            fix=f"chmod 600 {path.name}",
+        )
+
+
 def is_key(name: str) -> bool:
     """Return whether an environment name sets a key or a secret of the section ``[credentials]``."""
-    path = LEGACY_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    own = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    return is_secret(LEGACY_NAMES.get(name) or own)
+
+
+def is_secret(path: KeyPath) -> bool:
+    """Return whether a key of the configuration is a key or a secret of the section ``[credentials]``."""
     return path[0] == "credentials" and path[-1].endswith(("_key", "_secret", "_url", "_urls"))
 
 
