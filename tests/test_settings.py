@@ -376,6 +376,7 @@ def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
         "INITIALIZATION_MODE": "resume",
         "DEFAULT_RISK_FREE_RATE": "0.07",
         "MAX_EXPIRATION_DAYS": "99",
+        "STRATEGY_MODE": "st0cka",
         "MIN_EXPIRATION_DAYS": "31",
     }
     for name in LEGACY_NAMES:
@@ -521,3 +522,11 @@ def test_a_line_that_is_no_toml_does_not_show_a_key(load):
     refused = _refusal(load, toml="[credentials]\ntrading_api_key = canary\n")
     assert (refused.where, refused.value) == ("scalpdesk.toml:2", "trading_api_key")
     assert "canary" not in refused.render()
+
+
+def test_a_strategy_mode_that_is_no_strategy_is_refused_with_its_source(load):
+    refused = _refusal(load, environ={"STRATEGY_MODE": "st0ckb"})
+    assert refused.where == "desk.strategy_mode (environment STRATEGY_MODE)"
+    assert refused.value == "st0ckb"
+    assert refused.nearest in {"st0cka", "st0ckg"}
+    assert load(environ={"STRATEGY_MODE": "st0cka+gamma_scalper"}).config.desk.strategy_mode

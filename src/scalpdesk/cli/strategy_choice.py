@@ -70,25 +70,13 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
     from scalpdesk.strategies.registry import canonical_name, find_strategy, strategy_names
 
     if given is None:
-        settings = settings_from(config_file)
-        given = settings.config.desk.strategy_mode
+        given = settings_from(config_file).config.desk.strategy_mode
         if given is None:
             raise ConfigError(
                 "which strategy?",
                 where="STRATEGY",
                 fix=f"name one of {', '.join(strategy_names())}, or set STRATEGY_MODE (desk.strategy_mode)",
             )
-        try:
-            find_strategy(given)
-        except ConfigError as error:
-            source = settings.sources.get("desk.strategy_mode", "default")
-            raise ConfigError(
-                error.what,
-                where=f"desk.strategy_mode ({source})",
-                value=given,
-                nearest=error.nearest,
-                fix=error.fix,
-            ) from error
     find_strategy(given)
     return canonical_name(given)
 

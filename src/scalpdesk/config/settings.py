@@ -541,6 +541,12 @@ def _lay_over(
 ) -> LoadedSettings:
     tree = _tree(values)
     sections = tree.pop("strategies", {})
+    mode = tree.get("desk", {}).get("strategy_mode")
+    if mode is not None:
+        try:
+            find_strategy(mode)
+        except ConfigError as error:
+            raise located(error, ("desk", "strategy_mode"), values) from error
     config = schema.convert(DeskConfig, {**tree, "strategies": sections}, (), values)
     configs = {
         name: schema.convert(
