@@ -466,7 +466,9 @@ def test_a_line_of_dotenv_that_sets_nothing_is_refused_without_its_text(load, tm
 
 def test_blank_lines_remarks_exports_and_values_over_lines_are_taken(tmp_path):
     path = tmp_path / ".env"
-    path.write_text('\ufeff# remark\n\n  export HEDGING_ASSET=SPY # remark\nA="one\ntwo"\r\n\r\nB=\nC=${A}\n\n')
+    path.write_text(
+        '\ufeff# remark\n\n  export HEDGING_ASSET=SPY # remark\nA="one\ntwo"\r\n\r\nB=\nC=${A}\n\n'
+    )
     assert read_dotenv(path) == {"HEDGING_ASSET": "SPY", "A": "one\ntwo", "B": "", "C": "one\ntwo"}
 
 

@@ -481,11 +481,9 @@ def load_settings(
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, strategy)
     if path is not None:
-        held = [
-            dotted(each.path) for each in in_file if each.value and is_secret(each.path) and schema.knows(each)
-        ]
+        keys = [each for each in in_file if each.value and is_secret(each.path) and schema.knows(each)]
         try:
-            refuse_open_keys(path, held)
+            refuse_open_keys(path, [dotted(each.path) for each in keys])
         except ConfigError as error:
             errors.append(error)
     values: dict[KeyPath, Entry] = {}

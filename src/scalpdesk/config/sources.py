@@ -443,7 +443,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _check_lines(path: Path, text: str) -> None:
-    """Refuse a line of a ``.env`` file that sets nothing, and a name set twice; a line's text may be a key."""
+    """Refuse a line of a ``.env`` file that sets nothing, and a name set twice, without the line's text."""
     lines: dict[str, int] = {}
     for binding in parse_stream(io.StringIO(text)):
         blank = re.match(r"\s*", binding.original.string)
