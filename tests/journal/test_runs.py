@@ -1,11 +1,15 @@
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from scalpdesk.core.errors import DataError
+from fakes.closed_folder import close_folder
+from scalpdesk.core.errors import DataError, JournalError
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import find_run_dir, pick_run_id, run_dirs, written_ns
+from scalpdesk.records.projection import project_missing
+from scalpdesk.records.store import open_store, store_url
 
 
 @pytest.fixture
@@ -49,3 +53,26 @@ def test_no_run_several_runs_and_a_slip_of_the_pen_are_named(runs_dir, tmp_path)
         find_run_dir(tmp_path / "absent", "last")
     with pytest.raises(DataError, match=r"7 runs begin with this.*and more"):
         pick_run_id("r", [f"r{n}" for n in range(7)], where="store")
+
+
+def test_a_folder_that_cannot_be_read_is_left_out_with_a_warning_and_hides_no_other(
+    runs_dir, monkeypatch, caplog
+):
+    closed = runs_dir / "demo-a1"
+    close_folder(monkeypatch, closed)
+    assert [folder.name for folder in run_dirs(runs_dir)] == ["backtest-b", "demo-a2"]
+    assert find_run_dir(runs_dir, "last").name == "backtest-b"
+    assert caplog.text.count(f"{closed} is left out: the folder cannot be read: Permission denied") == 1
+    with pytest.raises(JournalError, match="cannot be read: Permission denied") as refused:
+        find_run_dir(runs_dir, "demo-a1")
+    assert refused.value.fix == f"chmod u+rwx {closed}"
+    with open_store(store_url(runs_dir)) as store:
+        assert project_missing(runs_dir, store) == {"demo-a1": "the folder cannot be read: Permission denied"}
+
+
+def test_the_time_of_a_folder_that_cannot_be_looked_into_is_none(runs_dir, monkeypatch):
+    def deny(_self, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", deny)
+    assert written_ns(runs_dir / "demo-a1") == 0

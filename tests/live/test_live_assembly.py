@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.closed_folder import close_folder
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import OperatorAction
@@ -718,3 +719,22 @@ def test_a_desk_that_cannot_be_opened_closes_what_was_opened(
     assert closed == opened + ["journal let go"] * is_resumed
     if "gateway closed" in opened:
         assert opening.named("gateway closed") == ((), {"graceful": False})
+
+
+def test_a_folder_that_cannot_be_read_keeps_a_desk_from_starting_only_where_it_may_be_its_own(
+    tmp_path, monkeypatch
+):
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    other = plan.runs_dir / "20260105-143000-other-strategy-paper-abc"
+    other.mkdir()
+    close_folder(monkeypatch, other)
+    assert assembly.unfinished_run(plan) == folder
+    monkeypatch.undo()
+    own = folder.with_name(f"20260105-143000-{plan.settings.strategy}-{plan.trading}-abc")
+    folder.rename(own)
+    close_folder(monkeypatch, own)
+    with pytest.raises(ConfigError, match="it may be a run of this strategy that did not end") as refused:
+        resumed(plan)
+    assert refused.value.where == str(own)
+    assert "chmod u+rwx" in refused.value.fix
+    assert resumed(replace(plan, resume=False, set_aside=True)) == (None, [])

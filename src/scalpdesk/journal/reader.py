@@ -1,6 +1,8 @@
 """Reading a run's journal, which is validated completely first, and finding a run by id or prefix."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -401,11 +403,33 @@ def pick_run_id(name: str, run_ids: Sequence[str], *, where: str) -> str:
     )
 
 
+def sorted_dirs(runs_dir: Path) -> tuple[list[Path], dict[Path, str]]:
+    """Return the folders under ``runs_dir`` that hold a journal, by name, and those that cannot be read."""
+    found: list[Path] = []
+    unreadable: dict[Path, str] = {}
+    for folder in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else ():
+        try:
+            if segment_path(folder, 1).is_file():
+                found.append(folder)
+        except OSError as error:
+            unreadable[folder] = f"the folder cannot be read: {error.strerror}"
+    return found, unreadable
+
+
 def run_dirs(runs_dir: Path) -> list[Path]:
-    """Return the folders under ``runs_dir`` that hold a journal, by name."""
-    if not runs_dir.is_dir():
-        return []
-    return sorted(folder for folder in runs_dir.iterdir() if segment_path(folder, 1).is_file())
+    """Return the folders under ``runs_dir`` that hold a journal, by name.
+
+    One that cannot be read is left out with a warning: it hides no other run.
+    """
+    found, unreadable = sorted_dirs(runs_dir)
+    for folder, why in unreadable.items():
+        _warn_once(folder, why)
+    return found
+
+
+@cache
+def _warn_once(folder: Path, why: str) -> None:
+    logging.getLogger(__name__).warning("%s is left out: %s; fix: chmod u+rwx %s", folder, why, folder)
 
 
 def find_run_dir(runs_dir: Path, name: str) -> Path:
@@ -417,11 +441,16 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
     ------
     DataError
         When no run or more than one matches.
+    JournalError
+        When the folder of this name cannot be read.
     """
     direct = Path(name)
     if segment_path(direct, 1).is_file():
         return direct
-    folders = run_dirs(runs_dir)
+    folders, unreadable = run_dirs(runs_dir), sorted_dirs(runs_dir)[1]
+    if runs_dir / name in unreadable:
+        folder = runs_dir / name
+        raise JournalError(unreadable[folder], where=str(folder), fix=f"chmod u+rwx {folder}")
     if name == LAST:
         folders = sorted(folders, key=_age)
     return runs_dir / pick_run_id(name, [folder.name for folder in folders], where=str(runs_dir))
@@ -432,8 +461,11 @@ def written_ns(folder: Path) -> int:
 
     The start in the header does not tell the last run: a backtest starts in the past of its market.
     """
-    numbers = segment_numbers(folder)
-    return max((segment_path(folder, number).stat().st_mtime_ns for number in numbers), default=0)
+    try:
+        numbers = segment_numbers(folder)
+        return max((segment_path(folder, number).stat().st_mtime_ns for number in numbers), default=0)
+    except OSError:  # a folder that cannot be read is never the last one
+        return 0
 
 
 def _age(folder: Path) -> tuple[bool, int, int, str]:

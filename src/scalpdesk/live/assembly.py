@@ -32,7 +32,7 @@ from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
-from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
+from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market
@@ -242,7 +242,20 @@ def unfinished_run(plan: LivePlan) -> Path | None:
     """Return the newest run of this venue and strategy that did not end cleanly, or None.
 
     A run whose journal can no longer be read counts when its control socket shows that it had begun.
+
+    Raises
+    ------
+    ConfigError
+        When a folder that may be this run cannot be read.
     """
+    if not plan.set_aside:
+        for folder, why in sorted_dirs(plan.runs_dir)[1].items():
+            if f"-{plan.settings.strategy}-{plan.trading}-" in folder.name:
+                raise ConfigError(
+                    f"{why}; it may be a run of this strategy that did not end; nothing was sent",
+                    where=str(folder),
+                    fix=f"chmod u+rwx {folder}, or --new-run to leave it and begin another",
+                )
     newest: tuple[int, Path] | None = None
     unreadable = []
     for folder in run_dirs(plan.runs_dir):

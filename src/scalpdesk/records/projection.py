@@ -21,7 +21,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.journal.reader import JournalReader, run_dirs
+from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
@@ -387,8 +387,9 @@ def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:
     with store.session() as session:
         rows = session.execute(select(RunRow.run_id, RunRow.sealed))
         is_sealed = {row.run_id: row.sealed for row in rows}
-    refused: dict[str, str] = {}
-    for folder in run_dirs(runs_dir):
+    folders, unreadable = sorted_dirs(runs_dir)
+    refused = {folder.name: why for folder, why in unreadable.items()}
+    for folder in folders:
         if is_sealed.get(folder.name):
             continue
         try:
