@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -168,6 +170,74 @@ def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, cap
     for words in (["probe", "--debug"], ["--debug", "probe"]):
         assert main(words) == 1
         assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        (errno.EACCES, "access"),
+        (errno.ENOSPC, "free disk space"),
+        (errno.EISDIR, "folder"),
+        (errno.EIO, "--debug"),
+    ],
+)
+def test_what_the_system_refuses_names_the_file_what_it_said_and_the_fix(command, capsys, code, fix):
+    def fall(*, as_json):
+        raise OSError(code, os.strerror(code), "runs/x")
+
+    command(fall)
+    assert main(["probe"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == [f"error: the system refused this: {os.strerror(code)}", "  where: runs/x"]
+    assert fix in told[2]
+    assert len(told) == 3
+
+
+def test_what_cannot_be_compiled_names_the_folder_and_the_variable(command, capsys, tmp_path, monkeypatch):
+    def fall(*, as_json):
+        import numba
+
+        monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+        numba.njit(cache=True)(fall)
+
+    command(fall)
+    assert main(["probe"]) == 1
+    told = capsys.readouterr().err
+    assert f"where: {Path(__file__).parent / '__pycache__'}, " in told
+    assert "NUMBA_CACHE_DIR" in told
+    assert "unexpected" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["runs"], ["runs", "--json"], ["price", "--json"]])
+def test_an_output_that_takes_nothing_is_said_on_stderr(words, unbuffered):
+    program = [sys.executable, "-m", "scalpdesk.cli.main", *words]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            program,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    if words[0] == "price":  # refused for its own reason, whose document has no place either
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: Missing option '--spot'")
+        return
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[:2] == [
+        "error: the output cannot be written: No space left on device",
+        "  where: stdout",
+    ]
+
+
+def test_a_closed_output_is_said_on_stderr(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["runs", "--json"]) == 1
+    assert capsys.readouterr().err.startswith("error: stdout is closed\n  where: stdout\n  fix: ")
 
 
 def test_a_users_mistake_shows_no_traceback(command, capsys):

@@ -4,9 +4,12 @@ Nothing heavy is imported here: each command lives in a module that is imported 
 so that ``scalpdesk --help`` answers at once.
 """
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -99,6 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a program: its matrices are small, and their digits are not to depend on the machine
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.stdout is None:  # closed by the shell that started this: what is opened next would take its place
+        refusal = ScalpdeskError(
+            "stdout is closed", where=STDOUT, fix="add > /dev/null to discard the output"
+        )
+        print_error(refusal, as_json=False)
+        return refusal.exit_code
     write_plainly()
     if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
         root.main(args, prog_name="scalpdesk")
@@ -110,14 +119,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except BrokenPipeError:
-        return _leave_pipe()
+        _leave_pipe()
+        return EXIT_FAILED
     except (KeyboardInterrupt, EOFError, click.Abort):
         return EXIT_INTERRUPTED
     except Exception as problem:  # noqa: BLE001 - the edge of the program: every failure takes one shape here
         refusal = _as_refusal(problem)
         if debug and refusal.exit_code != EXIT_USAGE:  # of a user's mistake the lines of our code say nothing
             _print_traceback()
-        print_error(refusal, as_json=as_json)
+        takes_json = as_json and refusal.where != STDOUT
+        try:
+            print_error(refusal, as_json=takes_json)
+        except OSError:  # stdout takes no document: stderr is left
+            print_error(refusal, as_json=False)
+            _leave_pipe()
         return refusal.exit_code
     return result if type(result) is int else EXIT_OK
 
@@ -135,10 +150,65 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
             where=problem.name,
             fix=f'pip install "scalpdesk[{extra}]"',
         )
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return _system_refusal(problem)
+    if found := UNCACHED.match(str(problem)):
+        return ScalpdeskError(
+            "compiled code cannot be kept: neither the folder of the program nor that of the user's caches"
+            " can be written",
+            where=f"{Path(found[1]).parent / '__pycache__'}, {Path(os.environ.get('HOME', '')) / '.cache'}",
+            fix="set NUMBA_CACHE_DIR to a folder that can be written: NUMBA_CACHE_DIR=/tmp/numba scalpdesk …",
+        )
     message = f"{type(problem).__name__}: {problem}".strip().rstrip(":").partition("\n")[0]
     return ScalpdeskError(
         f"unexpected {message}",
         fix="run again with --debug for the traceback",
+    )
+
+
+UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
+"""What numba raises where it finds no folder for compiled code."""
+
+STDOUT = "stdout"
+
+_ACCESS = "give the user that runs this access to it, or name another place"
+_SPACE = "free disk space, or name another place"
+_FILES = "raise the number of open files: ulimit -n 4096"
+SYSTEM_FIXES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _ACCESS),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file: this is a folder",
+    errno.ENOTDIR: "name a folder: this is a file",
+    errno.ENOTEMPTY: "name an empty folder",
+    errno.EEXIST: "name another place, or remove what is there",
+}
+
+
+def _system_refusal(problem: OSError) -> ScalpdeskError:
+    """Return what the operating system refused: which file, why, what to do."""
+    names = [
+        os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, str | bytes)
+    ]
+    fix = SYSTEM_FIXES.get(
+        problem.errno or 0, "check the file and its disk, or the address; --debug shows where"
+    )
+    what = f"the system refused this: {problem.strerror or problem}"
+    if _is_of_output(problem):
+        what, names = f"the output cannot be written: {problem.strerror}", [STDOUT]
+        _leave_pipe()  # what still waits to be written would fail again at the end
+    return ScalpdeskError(what, where=" -> ".join(names) or None, fix=fix)
+
+
+def _is_of_output(problem: OSError) -> bool:
+    """Return whether it was raised where a command writes its output."""
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    code = None if trace is None else trace.tb_frame.f_code
+    return code is not None and (
+        code is main.__code__ or Path(code.co_filename).parent.name in {"click", "rich"}
     )
 
 
@@ -148,10 +218,9 @@ def _print_traceback() -> None:
     traceback.print_exc(file=sys.stderr)
 
 
-def _leave_pipe() -> int:
-    """End quietly when the reader of our output has gone (``scalpdesk runs | head``)."""
+def _leave_pipe() -> None:
+    """Discard all further output: its reader has gone (``scalpdesk runs | head``), or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_FAILED
 
 
 if __name__ == "__main__":
