@@ -35,3 +35,10 @@ def test_a_folder_that_the_disk_refuses_is_named(tmp_path):
     with pytest.raises(StopError) as caught:
         run_backtest(settings, market.reconstruct(date(2018, 2, 5)), CLOCK, runs_dir=tmp_path / "runs")
     assert str(tmp_path / "runs") in str(caught.value)
+
+
+def test_a_run_whose_strategy_folder_is_refused_leaves_no_folder(tmp_path):
+    settings = load_settings("external")
+    with pytest.raises(ConfigError, match="folder"):
+        run_backtest(settings, market.reconstruct(date(2018, 2, 5)), CLOCK, runs_dir=tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []

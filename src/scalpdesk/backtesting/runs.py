@@ -4,6 +4,7 @@ import gc
 import hashlib
 import html
 import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -202,7 +203,6 @@ def run_backtest(
     """
     started_ns = clock.now_ns()
     header, engine = build_backtest(settings, tape, run_id="", mode=mode, started_ns=started_ns, seed=seed)
-    # what is refused until here leaves no folder
     header = msgspec.structs.replace(header, run_id=_claimed_run_id(settings, started_ns, runs_dir))
     run_dir = None if runs_dir is None else runs_dir / header.run_id
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
@@ -219,6 +219,8 @@ def run_backtest(
     except BaseException:
         if journal is not None:
             journal.abandon()
+            if run is None:  # refused before its first event: it is no run, and never the last one
+                shutil.rmtree(journal.run_dir, ignore_errors=True)
         raise
     finally:
         if run is not None and run.folder is not None:
