@@ -2,6 +2,7 @@ import json
 import math
 import sys
 from datetime import date
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from fakes.tape import TapeBuilder
 from scalpdesk.cli.history import _settings
+from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import (
     LiveView,
     show_performance,
@@ -18,10 +20,18 @@ from scalpdesk.cli.summary_view import (
     show_summary,
 )
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ScalpdeskError, naming_file
+from scalpdesk.core.events import RateEvent
+from scalpdesk.core.intents import MARK_STATE, Mark
+from scalpdesk.datasets.store import write_rows
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.journal.log import JournalWriter
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
 
+SESSION = session_on(date(2018, 2, 5))
 RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
 
 
@@ -167,3 +177,63 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     shown = screen.getvalue()
     assert "\x1b[?25l" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize("has_mark", [False, True])
+@pytest.mark.parametrize("has_session", [False, True])
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
+    tmp_path, monkeypatch, capsys, has_mark, has_session, words
+):
+    day = SESSION.open_ns
+    settings = load_settings("gamma-scalper")
+    header = JournalHeader(
+        schema=SCHEMA,
+        run_id="short",
+        strategy="gamma-scalper",
+        venue="simulated",
+        mode="simulated",
+        config=settings.effective(),
+        config_hash="c0ffee",
+        build="1",
+        instruments=(Equity("SPY"),),
+        sessions=(SESSION,) if has_session else (),
+        data={"underlying": "SPY"},
+        started_ns=day,
+        seed=1,
+    )
+    monkeypatch.chdir(tmp_path)
+    journal = JournalWriter.create(Path("runs/short"), header, durability="none")
+    journal.add_event(RateEvent(day, day, (1.0,), (0.01,)))
+    if has_mark:
+        state = dict.fromkeys((*MARK_STATE, "gamma_rent", "theta_paid"), 0.0)
+        parts = dict.fromkeys(PARTS, Decimal(0))
+        mark = Mark(ts_ns=day, nav=Decimal(1), nav_change=Decimal(0), parts=parts, **state)
+        journal.add_outputs((mark,))
+    journal.flush()
+    journal.abandon()
+    assert main(["report", "last", *words]) == 0
+    told = capsys.readouterr()
+    assert "the run did not end cleanly" in told.out
+    assert told.err == ""
+
+
+def test_a_folder_of_results_that_cannot_be_written_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["backtest", "gamma-scalper", "--out", "/dev/null"]) == 2
+    assert "where: --out\n  value: '/dev/null'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_that_cannot_be_written_names_its_file(tmp_path, form):
+    path = tmp_path / f"x.{form}"
+    path.mkdir()
+    with pytest.raises((ScalpdeskError, OSError), match=str(path)):
+        write_rows(path, [{"a": 1}])
+
+
+def test_a_write_that_fails_is_given_the_name_of_its_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, naming_file(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "x")

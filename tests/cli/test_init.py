@@ -1,12 +1,14 @@
 import json
 import re
 import stat
+from pathlib import Path
 
 import pytest
 
 from scalpdesk.cli.config import toml_value
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
+from scalpdesk.datasets.store import replace_file
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +174,30 @@ def test_a_dotenv_that_is_there_becomes_private_and_keeps_its_text(tmp_path):
 )
 def test_toml_value(value, text):
     assert toml_value(value) == text
+
+
+def test_a_full_disk_leaves_no_empty_file_and_keeps_what_was_there(tmp_path, monkeypatch, capsys):
+    write = Path.write_text
+
+    def fill_up(path, text, **more):
+        write(path, text[:10], **more)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "write_text", fill_up)
+    assert main(["init", "--yes"]) == 1
+    assert list(tmp_path.iterdir()) == []
+    told = capsys.readouterr().err
+    assert f"No space left on device\n  where: {tmp_path / 'scalpdesk.toml'}\n  fix: free disk space" in told
+    write(tmp_path / "scalpdesk.toml", "# mine\n")
+    assert main(["init", "--yes", "--force"]) == 1
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["# mine\n"]
+
+
+def test_a_dotenv_that_is_a_link_stays_one(tmp_path):
+    (tmp_path / "kept").write_text("A=1\n")
+    (tmp_path / ".env").symlink_to(tmp_path / "kept")
+    replace_file(tmp_path / ".env", "A=2\n", mode=0o600)
+    assert (tmp_path / ".env").is_symlink()
+    assert (tmp_path / "kept").read_text() == "A=2\n"
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o600

@@ -142,6 +142,8 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
     On a terminal it asks for strategy, venue, size and limits, tries the keys of a paper account at their
     venue, and stores them in .env (readable by you alone), never in scalpdesk.toml.
     """
+    from scalpdesk.datasets.store import replace_file
+
     folder = Path.cwd()
     config_path, example_path, dotenv_path = (
         folder / name for name in ("scalpdesk.toml", ".env.example", ".env")
@@ -158,14 +160,14 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
             fix="scalpdesk init --yes",
         )
     chosen = Choices() if yes or as_json else _ask(dotenv_path, url)
-    config_path.write_text(toml_text(chosen.settings, chosen.strategy), encoding="utf-8")
-    example_path.write_text(DOTENV_EXAMPLE, encoding="utf-8")
+    replace_file(config_path, toml_text(chosen.settings, chosen.strategy))
+    replace_file(example_path, DOTENV_EXAMPLE)
     written = [config_path.name, example_path.name]
     if chosen.keys:
         before = dotenv_path.read_text(encoding="utf-8").splitlines() if dotenv_path.exists() else []
         kept = [line for line in before if line.partition("=")[0].strip() not in chosen.keys]
         lines = [*kept, *(f"{name}={value}" for name, value in chosen.keys.items())]
-        _write_private(dotenv_path, "".join(f"{line}\n" for line in lines))
+        replace_file(dotenv_path, "".join(f"{line}\n" for line in lines), mode=PRIVATE)
         written.append(dotenv_path.name)
     if dotenv_path.exists():
         dotenv_path.chmod(PRIVATE)
@@ -273,13 +275,6 @@ def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None
         f"taken: account …{account.account_id[-4:]}, {account.status}, equity {account.equity}"
         f" {account.currency}, options level {account.options_level}"
     ), True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Create the file readable by its owner alone before anything is in it."""
-    path.touch(mode=PRIVATE)
-    path.chmod(PRIVATE)
-    path.write_text(text, encoding="utf-8")
 
 
 def toml_text(answers: dict[str, Any], strategy: str = DEFAULT_STRATEGY) -> str:

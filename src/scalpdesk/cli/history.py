@@ -148,7 +148,7 @@ def report(
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
-    if rows:
+    if rows and stored.spans_ns:
         statistics |= exposure(marks, stored.decisions, stored.straddles, stored.spans_ns)
     if as_json:
         by = grouped(rows)

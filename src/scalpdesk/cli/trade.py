@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,8 @@ def backtest(
     from scalpdesk.config.sources import take_keys
     from scalpdesk.strategies.contract import configured_underlyings
 
+    if out is not None:
+        _make_writable(Path(out))
     if resume is not None:
         result = _resumed(resume, settings_from(config_file, overrides, strategy))
         if out is not None:
@@ -250,14 +253,29 @@ def _show(result: "RunResult", *, as_json: bool) -> None:
     show_summary(console(), result.summary, result.marks)
 
 
+def _make_writable(folder: Path) -> None:
+    """Make the folder of the results; refuse before the run what could not be written after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+    except OSError as error:
+        raise ConfigError(
+            f"the results cannot be written there: {error.strerror}",
+            where="--out",
+            value=str(folder),
+            fix="name a folder that can be written",
+        ) from error
+
+
 def _write(result: "RunResult", folder: Path) -> None:
     """Write the summary and the marks for other programs."""
+    from scalpdesk.datasets.store import replace_file
     from scalpdesk.portfolio.explain import PARTS
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
+    replace_file(folder / "summary.json", json.dumps(result.summary, indent=2) + "\n")
     lines = ["ts_ns,nav,nav_change,spot,net_delta_shares," + ",".join(PARTS)]
     for mark in result.marks:
         figures: list[Any] = [mark.ts_ns, mark.nav, mark.nav_change, mark.spot, mark.net_delta_shares]
         lines.append(",".join(str(figure) for figure in [*figures, *(mark.parts[name] for name in PARTS)]))
-    (folder / "marks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(folder / "marks.csv", "\n".join(lines) + "\n")

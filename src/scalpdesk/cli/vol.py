@@ -20,7 +20,7 @@ from scalpdesk.cli.output import (
     progress_bar,
     save_figure,
 )
-from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
@@ -444,7 +444,7 @@ def _keep(document: dict[str, Any], path: Path) -> None:
     ]  # fmt: skip
     there = set(read_lines(_lines(path), str(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="ascii") as out:
+    with naming_file(path), path.open("a", encoding="ascii") as out:
         out.writelines(f"{to_line(forecast)}\n" for forecast in made if forecast not in there)
 
 

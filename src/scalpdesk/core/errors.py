@@ -15,8 +15,10 @@
 Every refusal has one shape: what, where, the value, the nearest valid name, the fix.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -122,6 +124,18 @@ class JournalError(StopError):
 
 class InvariantError(StopError):
     """The ledger and the orders contradict one another."""
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Give an error of the operating system the file's name, which one of a full disk lacks.
+
+    What is written beside a file to take its place passes under the file's own name.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -17,6 +17,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -26,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import DataError, ScalpdeskError, naming_file
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
 _EVENT = {"ts": "TIMESTAMPTZ", "symbol": "VARCHAR"}
@@ -137,10 +138,18 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV or as Parquet, by the file's ending; what is not known is empty, or null.
 
     Numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
+
+    Raises
+    ------
+    ScalpdeskError
+        When the Parquet file cannot be written.
+    OSError
+        When the CSV file cannot be written; names it.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if path.suffix == ".csv":
-        _write_csv(path, columns, rows)
+        with naming_file(path):
+            _write_csv(path, columns, rows)
         return
     types = {name: _row_type([row.get(name) for row in rows]) for name in columns}
     listed = ", ".join(f"{sql_text(name)}: {sql_text(kind)}" for name, kind in types.items())
@@ -151,7 +160,14 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             f"read_csv({sql_text(str(staged))}, header=true, nullstr='', quote='\"', columns={{{listed}}})"
         )
         with connect() as connection:
-            connection.execute(f"COPY (FROM {source}) TO {sql_text(str(path))} (FORMAT parquet)")
+            try:
+                connection.execute(f"COPY (FROM {source}) TO {sql_text(str(path))} (FORMAT parquet)")
+            except duckdb_error() as error:
+                raise ScalpdeskError(
+                    f"the table cannot be written: {str(error).splitlines()[0]}",
+                    where=str(path),
+                    fix="free disk space, or name a folder that can be written",
+                ) from error
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -225,12 +241,25 @@ def day_files(
     return [path for path in found if path.is_file()]
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def replace_file(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Write a file whole or not at all: a reader sees the old one or the new one.
+
+    With a ``mode`` it has that before anything is in it. What a link names is replaced, not the link.
+    """
+    path = path.resolve()
     unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    unfinished.replace(path)
+    with naming_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if mode is not None:
+                unfinished.touch(mode=mode)
+                unfinished.chmod(mode)
+            unfinished.write_text(text, encoding="utf-8", newline="")
+            unfinished.replace(path)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
 
 
 Row = TypeVar("Row")
