@@ -24,7 +24,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Decision
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.web.feed import acknowledge, alerts_of
+from scalpdesk.web.feed import STATE_FILE, acknowledge, alerts_of
 from scalpdesk.web.follower import RunFollower
 
 SECOND_NS = 10**9
@@ -535,6 +535,26 @@ def test_alerts_on_the_command_line(own_run, network, tmp_path, monkeypatch, cap
     runs = ["--set", f"desk.runs_dir={own_run.parent}"]
     assert main(["alerts", "ls", *runs]) == 2
     assert "nobody watches this run" in capsys.readouterr().err
+    assert main(["alerts", "ack", "mode", *runs]) == 2
+    assert "nobody watches this run" in capsys.readouterr().err
+    opened = {"key": "mode HALTED", "level": "warning", "what": "x", "acknowledged": None}
+    (own_run / STATE_FILE).write_text(json.dumps({"open": [opened], "sent": []}))
+    assert main(["alerts", "ack", "nonsense", *runs]) == 2
+    refused = capsys.readouterr().err
+    assert "no open alert begins so; open: mode HALTED\n  where: KEY\n  value: 'nonsense'" in refused
+    assert not (own_run / "alerts.ack").exists()
     assert main(["alerts", "ack", "mode", *runs]) == 0
     key, _ = json.loads((own_run / "alerts.ack").read_text())
     assert key == "mode"
+
+
+@pytest.mark.enable_socket
+def test_a_watch_as_json_ends_with_one_document(own_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["alerts", "watch", "--json", "--run", str(own_run)]
+    monkeypatch.setattr("scalpdesk.cli.alerts.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(AlertService, "step", lambda self: setattr(self.follower.tail, "sealed", True))
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["run_id"], found["open"]) == (own_run.name, [])
+    assert "sent" in found

@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_json
-from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError
+from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, nearest_name
 
 PAUSE_SECONDS = 0.5
 AFTER_DESK_SECONDS = 120.0
@@ -37,6 +37,20 @@ def _run_dir(config_file: str | None, overrides: tuple[str, ...], run: str | Non
     runs_dir = Path(_config(config_file, overrides).desk.runs_dir)
     running = running_desks(runs_dir) if run is None else []
     return running[-1] if running else find_run_dir(runs_dir, run or LAST)
+
+
+def _alerts_of(run_dir: Path) -> dict[str, Any]:
+    """Return the alerts of a run as its watcher left them; refuse a run that none watches."""
+    from scalpdesk.web.feed import alerts_of
+
+    found = alerts_of(run_dir)
+    if found is None:
+        raise DataError(
+            "nobody watches this run",
+            where=run_dir.name,
+            fix="scalpdesk alerts watch, and credentials.alert_urls",
+        )
+    return found
 
 
 @desk_command("test", example=("scalpdesk alerts test", "scalpdesk alerts test --json"), group=alerts)
@@ -93,16 +107,8 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 @settings_options
 def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the open alerts of a desk, as its watcher left them."""
-    from scalpdesk.web.feed import alerts_of
-
     run_dir = _run_dir(config_file, overrides, run_id)
-    found = alerts_of(run_dir)
-    if found is None:
-        raise DataError(
-            "nobody watches this run",
-            where=run_dir.name,
-            fix="scalpdesk alerts watch, and credentials.alert_urls",
-        )
+    found = _alerts_of(run_dir)
     if as_json:
         print_json({"run_id": run_dir.name, **found})
         return
@@ -125,6 +131,15 @@ def ack(
     from scalpdesk.web.feed import acknowledge
 
     run_dir = _run_dir(config_file, overrides, run_id)
+    open_keys = [str(each["key"]) for each in _alerts_of(run_dir)["open"]]
+    if key and not any(name.startswith(key) for name in open_keys):
+        raise ConfigError(
+            f"no open alert begins so; open: {', '.join(open_keys) or 'none'}",
+            where="KEY",
+            value=key,
+            nearest=nearest_name(key, open_keys),
+            fix=f"scalpdesk alerts ls --run {run_dir.name}",
+        )
     who = getpass.getuser()
     acknowledge(run_dir, key, who)
     if as_json:
@@ -152,7 +167,6 @@ def watch(
     Needs addresses in credentials.alert_urls. The desk is not touched: its journal is read and its status is
     asked for.
     """
-    del as_json
     from scalpdesk.alerts.service import AlertService, WatchOrders
     from scalpdesk.core.clock import SystemClock
 
@@ -176,6 +190,8 @@ def watch(
                 pass
         finally:
             service.finish()
+            if as_json:
+                print_json({"run_id": run_dir.name, **service.book.document()})
         run_dir = desk.next_run(run_dir) if beside_desk else None
 
 
