@@ -125,7 +125,12 @@ def _for_pricing(terms: dict[str, Any]) -> dict[str, Any]:
 def _years(days: float | None, years: float | None) -> float:
     if (days is None) == (years is None):
         raise ConfigError("give the time to expiry once", where="--days, --years", fix="--days 30")
-    return years if years is not None else (days or 0.0) / DAYS_PER_YEAR
+    name, given = ("--years", years) if years is not None else ("--days", days or 0.0)
+    if not 0.0 <= given < float("inf"):
+        raise ConfigError(
+            "the time to expiry is a number of at least 0", where=name, value=given, fix="--days 30"
+        )
+    return years if years is not None else given / DAYS_PER_YEAR
 
 
 @desk_command(
@@ -205,6 +210,13 @@ def iv(
     """Implied volatility of an option price; exit 1 with the reason where none exists."""
     from scalpdesk.pricing import implied_vol
 
+    if not 0.0 <= quoted < float("inf"):
+        raise ConfigError(
+            BETWEEN["bad_input"],
+            where="--price",
+            value=quoted,
+            fix="give a price, as --price 10.85",
+        )
     answer = implied_vol(quoted, spot, strike, _years(days, years), is_call, **_for_pricing(terms))
     vol, status = float(answer.vol), str(answer.status)
     good = status == "ok"

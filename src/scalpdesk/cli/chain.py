@@ -53,7 +53,13 @@ GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 @session_option
 @time_option("--time")
 @click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
-@click.option("--strikes", default=STRIKES_SHOWN, show_default=True, help="Strikes shown on either side.")
+@click.option(
+    "--strikes",
+    type=click.IntRange(min=0),
+    default=STRIKES_SHOWN,
+    show_default=True,
+    help="Strikes shown on either side.",
+)
 @max_age_option
 @seed_option
 @settings_options

@@ -131,6 +131,7 @@ def dashboard(
     from scalpdesk.config.settings import DeskConfig
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ConfigError
+    from scalpdesk.journal.reader import find_run_dir
     from scalpdesk.live.arming import state_dir
     from scalpdesk.web.access import Access, load_tokens
     from scalpdesk.web.app import listener_of, serve
@@ -150,6 +151,8 @@ def dashboard(
         if runs_dir is None:  # where it is named, the page needs nothing of the file
             raise
     folder = Path(runs_dir or config.desk.runs_dir)
+    if run_id is not None:
+        find_run_dir(folder, run_id)  # refused before a page is served
     listener = listener_of(host, port)
     port = int(listener.getsockname()[1])
     address = f"http://{'localhost' if host in LOCAL else host}:{port}/"

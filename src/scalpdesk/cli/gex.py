@@ -75,7 +75,12 @@ STRIKES_SHOWN = 12
 @click.option(
     "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
 )
-@click.option("--spot", type=float, default=None, help="Underlying, where FILE does not say.")
+@click.option(
+    "--spot",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="With --chain: underlying, where FILE does not say.",
+)
 @click.option(
     "--strikes",
     type=click.IntRange(min=0),
@@ -121,6 +126,13 @@ def gex(
     if chain_file is not None:
         _refuse_with_file(data_set, seed, days)
         at = _from_file(Path(chain_file), symbol, day, spot, settings)
+    elif spot is not None:
+        raise ConfigError(
+            "the data says where the underlying stands; --spot goes with --chain",
+            where="--spot",
+            value=spot,
+            fix="leave --spot out, or name a chain file: --chain FILE",
+        )
     else:
         last = day or date.fromisoformat(DEFAULT_SESSION)
         if days is not None:

@@ -185,7 +185,7 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     @click.option("--reason", required=needs_reason, default=None, help="Kept in the journal.")
     @_which
     def body(*, as_json: bool, reason: str | None, run_id: str | None, runs_dir: str | None) -> None:
-        answer = _ask(run_id, runs_dir, {"do": name, "reason": reason})
+        answer = _ask(run_id, runs_dir, {"do": name, "reason": (reason or "").strip() or None})
         if as_json:
             print_json(answer)
         else:

@@ -72,7 +72,10 @@ IMPLIED_DAYS = 30.0
     "--keep", is_flag=True, help="Add the forecasts and the closing implied volatility to the desk's records."
 )
 @click.option(
-    "--days", type=click.IntRange(1, 400), default=1, help="With --keep: implied volatilities of N sessions."
+    "--days",
+    type=click.IntRange(1, 400),
+    default=None,
+    help="With --keep: implied volatilities of N sessions [default: 1].",
 )
 @click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
 @click.option("--series", type=click.Choice(("sp500", "nasdaq")), default="sp500", show_default=True)
@@ -96,7 +99,7 @@ def vol(
     history_name: str | None,
     plot_file: str | None,
     keep: bool,
-    days: int,
+    days: int | None,
     evaluate: bool,
     series: str,
     tracked: tuple[str, ...],
@@ -119,7 +122,11 @@ def vol(
     if symbol is None:
         raise ConfigError("which underlying?", where="scalpdesk vol SYMBOL", fix="scalpdesk vol SPY")
     if models:
-        raise ConfigError("--model goes with --evaluate", where="--model", value=models[0])
+        raise ConfigError(
+            "--model goes with --evaluate", where="--model", value=models[0], fix="add --evaluate"
+        )
+    if days is not None and not keep:
+        raise ConfigError("--days goes with --keep", where="--days", value=days, fix="add --keep")
     settings = settings_from(config_file, overrides)
     day, name = read_date(session, "--session"), symbol.upper()
     history = _history(settings, data_set, name, history_name).before(day, HISTORY_DAYS)
@@ -128,7 +135,7 @@ def vol(
     record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
     if keep:
         _keep(document, record_path)
-        document["implied_kept"] = _keep_implied(settings, tape, data_set, day, days)
+        document["implied_kept"] = _keep_implied(settings, tape, data_set, day, days or 1)
     document["track_record"] = _track_record(record_path, name, history)
     if plot_file is not None:
         plot_report(document, history, Path(plot_file))

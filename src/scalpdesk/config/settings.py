@@ -41,6 +41,7 @@ from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name,
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
+Folder = Annotated[str, Meta(min_length=1)]
 
 
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -106,7 +107,7 @@ Rate = Annotated[float, Meta(ge=-0.2, le=1)]
 class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the desk keeps its runs and what its account is called."""
 
-    runs_dir: str = "runs"
+    runs_dir: Folder = "runs"
     """Folder of the run journals and of their database, relative to where the command starts."""
     account: str = "simulated"
     """Name of the account; one desk runs on one account."""
@@ -121,7 +122,7 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
 class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """The market data catalogue."""
 
-    catalog: str = "catalog"
+    catalog: Folder = "catalog"
     """Folder of the Parquet catalogue."""
     max_side_age_seconds: Annotated[float, Meta(ge=0, le=604_800)] | None = None
     """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""

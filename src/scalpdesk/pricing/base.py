@@ -175,7 +175,8 @@ def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> No
         return
     index = tuple(int(i) for i in np.argwhere(~good)[0])
     where = f"{name}[{', '.join(map(str, index))}]" if index else name
-    raise ArgumentError(f"{name} must be {rule}", where=where, value=float(values[index]))
+    fix = f"give a {name} that is {rule}"
+    raise ArgumentError(f"{name} must be {rule}", where=where, value=float(values[index]), fix=fix)
 
 
 def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:

@@ -564,7 +564,9 @@ def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> Session
 def _check(seed: int, underlying: str, quote_seconds: float) -> None:
     index_share(underlying)
     if not 0 <= seed < 2**63:
-        raise ArgumentError("a seed is a whole number from 0 to 2^63 - 1", where="seed", value=seed)
+        raise ArgumentError(
+            "a seed is a whole number from 0 to 2^63 - 1", where="seed", value=seed, fix="choose one, as 1"
+        )
     if not 1.0 <= quote_seconds <= 60.0:
         raise ArgumentError(
             "the share is quoted every 1 to 60 seconds", where="quote_seconds", value=quote_seconds

@@ -132,6 +132,8 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
     """Return the file's columns and types; unknown names are refused."""
     if not source.path.is_file():
         raise DataError("no such file", where=str(source.path), fix="check the path")
+    if not source.path.stat().st_size:
+        raise DataError("the file is empty", where=str(source.path), fix="export it again")
     try:
         described = connection.execute(
             f"DESCRIBE SELECT * FROM {source.relation}",  # noqa: S608 - one of our own table functions
