@@ -24,6 +24,14 @@ def test_a_refused_question_says_what_to_type(desk, capsys):
     assert "value" not in said
 
 
+def test_a_reason_of_blanks_is_none(desk, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(status, "ask", lambda _folder, request: asked.append(request) or {"error": "no"})
+    assert main(["resume", "--reason", "   ", "--runs-dir", "."]) == 2
+    assert asked == [{"do": "resume", "reason": None}]
+    capsys.readouterr()
+
+
 def test_a_resume_without_a_reason_names_the_flag(desk, capsys):
     desk.update(error="going back to work needs a reason", fix="scalpdesk resume --reason TEXT")
     assert main(["resume", "--reason", "", "--runs-dir", ".", "--json"]) == 2
