@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scalpdesk.config import settings
-from scalpdesk.config.schema import Schema, Secret
-from scalpdesk.config.settings import ManyConfigError, load_settings
+from scalpdesk.config.schema import ManyConfigError, Schema, Secret
+from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 
@@ -532,3 +532,12 @@ def test_a_strategy_mode_that_is_no_strategy_is_refused_with_its_source(load):
     assert refused.value == "st0ckb"
     assert refused.nearest in {"st0cka", "st0ckg"}
     assert load(environ={"STRATEGY_MODE": "st0cka+gamma_scalper"}).config.desk.strategy_mode
+
+
+def test_wrong_quiet_hours_and_a_wrong_zone_are_named_together_with_their_lines(load):
+    refused = _refusal(load, toml='[alerts]\nquiet_hours = "22 to 7"\ntimezone = "America/NewYork"\n')
+    assert isinstance(refused, ManyConfigError)
+    assert [each.where for each in refused.errors] == [
+        "alerts.quiet_hours (scalpdesk.toml:2)",
+        "alerts.timezone (scalpdesk.toml:3)",
+    ]

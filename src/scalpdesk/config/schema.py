@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -17,6 +17,28 @@ MASK = "***"
 STRATEGIES = "strategies"
 _NONE_WORDS = {"", "none", "null"}
 _T = TypeVar("_T", bound=Struct)
+
+
+class ManyConfigError(ConfigError):
+    """Several keys are wrong; all of them are shown at once."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(f"{len(errors)} keys of the configuration are wrong")
+
+    def render(self) -> str:
+        """Return all refusals, one below the other."""
+        return "\n".join([self.what, *(error.render() for error in self.errors)])
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the facts of all refusals for ``--json``."""
+        return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
+
+
+def raise_all(errors: Sequence[ConfigError]) -> None:
+    """Raise the refusals, several as one; nothing for none."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
 
 
 class Secret:
@@ -199,6 +221,9 @@ class Schema:
             what, _, at = str(problem).partition(" - at `$.")
             path = (*prefix, *at.rstrip("`").split(".")) if at else prefix
             source = values[path].source if path in values else ""
+            if isinstance(cause, ManyConfigError):
+                each = [located(one, tuple(str(one.where).split(".")), values) for one in cause.errors]
+                raise ManyConfigError(each) from problem
             if isinstance(cause, ScalpdeskError):
                 inner = tuple(cause.where.split(".")) if cause.where else path
                 inner = inner if inner[: len(prefix)] == prefix else (*prefix, *inner)

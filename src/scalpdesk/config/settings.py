@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Meta, Struct, structs
 
-from scalpdesk.config.schema import Schema, Secret, located, plain
+from scalpdesk.config.schema import Schema, Secret, located, plain, raise_all
 from scalpdesk.config.sources import (
     OVERRIDE,
     Entry,
@@ -285,18 +285,25 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Server of the Telegram bot interface."""
 
     def __post_init__(self) -> None:
-        """Refuse quiet hours that are no times, or of no time zone."""
-        quiet_span(self.quiet_hours)
+        """Refuse quiet hours that are no times, and a time zone that is none."""
+        errors: list[ConfigError] = []
+        try:
+            quiet_span(self.quiet_hours)
+        except ConfigError as error:
+            errors.append(error)
         try:
             ZoneInfo(self.timezone)
-        except (KeyError, ValueError, OSError) as error:
-            raise ConfigError(
-                "this is no time zone",
-                where="alerts.timezone",
-                value=self.timezone,
-                nearest=nearest_name(self.timezone, available_timezones()),
-                fix="name one as America/New_York",
-            ) from error
+        except (KeyError, ValueError, OSError):
+            errors.append(
+                ConfigError(
+                    "this is no time zone",
+                    where="alerts.timezone",
+                    value=self.timezone,
+                    nearest=nearest_name(self.timezone, available_timezones()),
+                    fix="name one as America/New_York",
+                )
+            )
+        raise_all(errors)
 
 
 class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -325,22 +332,6 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     budgets: BudgetsSection = BudgetsSection()
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
-
-
-class ManyConfigError(ConfigError):
-    """Several keys are wrong; all of them are shown at once."""
-
-    def __init__(self, errors: Sequence[ConfigError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__(f"{len(errors)} keys of the configuration are wrong")
-
-    def render(self) -> str:
-        """Return all refusals, one below the other."""
-        return "\n".join([self.what, *(error.render() for error in self.errors)])
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the facts of all refusals for ``--json``."""
-        return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +448,7 @@ def load_settings(
     ------
     ConfigError
         For an unknown key, a value of the wrong type, a file that does not parse: with the key's path,
-        file and line, the nearest known key and the fix. Several at once come as :class:`ManyConfigError`.
+        file and line, the nearest known key and the fix. Several at once come as :class:`scalpdesk.config.schema.ManyConfigError`.
     """
     folder = cwd or Path()
     strategy = canonical_name(strategy) if strategy is not None else None
@@ -497,8 +488,7 @@ def load_settings(
         else:
             if placed is not None:
                 values[placed.path] = placed
-    if errors:
-        raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
+    raise_all(errors)
     return _lay_over(strategy, schema, values, path, simulated_account=simulated_account)
 
 
