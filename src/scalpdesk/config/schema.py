@@ -222,8 +222,8 @@ class Schema:
             path = (*prefix, *at.rstrip("`").split(".")) if at else prefix
             source = values[path].source if path in values else ""
             if isinstance(cause, ManyConfigError):
-                each = [located(one, tuple(str(one.where).split(".")), values) for one in cause.errors]
-                raise ManyConfigError(each) from problem
+                found = [located(each, tuple(str(each.where).split(".")), values) for each in cause.errors]
+                raise ManyConfigError(found) from problem
             if isinstance(cause, ScalpdeskError):
                 inner = tuple(cause.where.split(".")) if cause.where else path
                 inner = inner if inner[: len(prefix)] == prefix else (*prefix, *inner)

@@ -448,7 +448,7 @@ def load_settings(
     ------
     ConfigError
         For an unknown key, a value of the wrong type, a file that does not parse: with the key's path,
-        file and line, the nearest known key and the fix. Several at once come as :class:`scalpdesk.config.schema.ManyConfigError`.
+        file and line, the nearest known key and the fix. Several come at once, as a ``ManyConfigError``.
     """
     folder = cwd or Path()
     strategy = canonical_name(strategy) if strategy is not None else None
