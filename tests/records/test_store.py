@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
 from scalpdesk.records import store as store_module
@@ -160,3 +161,11 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_the_migrations_are_inside_the_package():
     assert (store_module.MIGRATIONS / "env.py").is_file()
     assert (store_module.MIGRATIONS / "script.py.mako").is_file()
+
+
+def test_a_database_that_fails_while_it_is_used_is_named_with_the_fix(tmp_path):
+    url = f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    with pytest.raises(RetryError, match="database or disk is full") as refused, open_store(url):
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert refused.value.value == url
+    assert "its disk has room" in refused.value.fix

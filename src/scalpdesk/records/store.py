@@ -64,6 +64,19 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, OperationalError):  # a full disk, a file that cannot be written, a server gone
+            raise _refused("read or written", error, self.shown_url) from error
+
+
+def _refused(done: str, error: OperationalError, shown_url: str) -> RetryError:
+    """Return the refusal of a database that lets nothing be ``done``."""
+    return RetryError(
+        f"the store cannot be {done}: {_first_line(error)}",
+        where="store url",
+        value=shown_url,
+        fix="see that the folder can be written and its disk has room, or that the database runs and lets"
+        " this user in",
+    )
 
 
 def store_url(runs_dir: Path) -> str:
@@ -102,12 +115,7 @@ def open_store(url: str) -> Store:
         _migrate(engine, shown)
     except OperationalError as error:
         engine.dispose()
-        raise RetryError(
-            f"the store cannot be opened: {_first_line(error)}",
-            where="store url",
-            value=shown,
-            fix="see that the folder can be written, or that the database runs and lets this user in",
-        ) from error
+        raise _refused("opened", error, shown) from error
     except DatabaseError as error:
         engine.dispose()
         raise DataError(
