@@ -73,12 +73,19 @@ def test_appointments_of_one_instant_come_in_the_order_in_which_they_were_last_s
 class Desk:
     """A desk that holds so many options of one contract, and its calendar."""
 
-    def __init__(self, *, now_ns=MONDAY.open_ns - HOUR_NS, held=0, mode=Mode.ACTIVE):
+    def __init__(
+        self,
+        *,
+        now_ns=MONDAY.open_ns - HOUR_NS,
+        held=0,
+        option="SPY240304C00500000",
+        mode=Mode.ACTIVE,
+    ):
         self.fed, self.said, self.called = [], [], []
         self.desk = SimpleNamespace(
             view=SimpleNamespace(venue="simulated", session=None),
             positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] * bool(held)),
-            instruments=[us_option("SPY240304C00500000")],
+            instruments=[us_option(option)],
             gate=SimpleNamespace(mode=mode),
         )
         self.now_ns = now_ns
@@ -222,6 +229,21 @@ def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planne
     assert desk.fed[-1] == OperatorEvent(
         deadline_ns, deadline_ns + 5, OperatorAction.FLATTEN, reason, "deadline"
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "has_deadline"),
+    [
+        ("SPX240305C05000000", True),  # settled at Tuesday's open: traded until Monday's close
+        ("SPX240304C05000000", False),  # traded until Friday's close: no order is taken on Monday
+        ("SPXW240304C05000000", True),
+        ("SPXW240305C05000000", False),
+    ],
+)
+def test_an_option_settled_in_the_morning_is_left_in_its_last_trading_session(option, has_deadline):
+    desk = Desk(held=1, option=option).plan()
+    desk.fire(MONDAY.open_ns)
+    assert desk.calendar.due_ns == (MONDAY.close_ns - MINUTE_NS if has_deadline else MONDAY.close_ns + 1)
 
 
 # the end of a stop ----------------------------------------

@@ -12,14 +12,14 @@ from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS
+from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import (
     COIN_EXPIRY,
     Session,
     coin_session,
-    expiry_instant_ns,
     from_ns,
     is_session,
+    last_trading_ns,
     session_on,
     to_new_york,
 )
@@ -34,11 +34,11 @@ Feed = Callable[[Event], list[VenueCommand]]
 def deadline_ns(contract: OptionContract, venue: str, margin_seconds: float) -> int:
     """Return when closing a holding in an expiring option must begin, UTC nanoseconds.
 
-    The cut-off of ``venue`` for the contract, counted from the close of its own last session (half days
-    included), less ``margin_seconds``. A venue whose rule is not known counts as a strict one.
+    The instant from which ``venue`` refuses orders in the contract on its last trading day (half days
+    included, an AM-settled option's the day before its expiry), less ``margin_seconds``. A venue whose rule
+    is not known counts as a strict one.
     """
-    minutes = VENUE_CUTOFFS.get(venue, CAUTIOUS).of(contract.underlying)
-    return expiry_instant_ns(contract) - int(minutes * MINUTE_NS) - int(margin_seconds * NANOS_PER_SECOND)
+    return order_cutoff_ns(contract, venue) - int(margin_seconds * NANOS_PER_SECOND)
 
 
 def session_of(clock: VenueClock) -> Session:
@@ -213,7 +213,7 @@ class SessionCalendar:
         return [*commands, *self._on_close()]
 
     def _expiring(self) -> list[OptionContract]:
-        """Held options whose payoff is fixed in the session under way."""
+        """Held options whose trading ends in the session under way."""
         desk = self._engine.desk
         session = desk.view.session
         if session is None:
@@ -222,7 +222,8 @@ class SessionCalendar:
         return [
             contract
             for contract in held
-            if isinstance(contract, OptionContract) and expiry_instant_ns(contract) <= session.close_ns
+            if isinstance(contract, OptionContract)
+            and session.open_ns < last_trading_ns(contract) <= session.close_ns
         ]
 
     def plan_deadline(self) -> None:
