@@ -576,6 +576,7 @@ class Opening:
             start="start",
             timers="timers",
             events=17,
+            decided=40,
             truncated="half a record",
         )
         self.gateway = SimpleNamespace(
@@ -673,6 +674,7 @@ def test_a_desk_is_opened_in_one_order(tmp_path, monkeypatch, venue, has_folder,
     assert core[:3] == (opening.run.engine, opening.run.journal, "timers")
     assert core[3][1:] == (*(["folder sees"] * has_folder), "recorder")
     assert core[3][0] == desk.tally.see
+    assert core[4] == 40
     how, named = opening.named("runner")
     assert how == (desk.runner.core, opening.gateway, "clock", plan.runner)
     assert desk.runner.core.events == 17

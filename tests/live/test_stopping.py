@@ -48,7 +48,6 @@ def stopped(folder, how, *faults):
     [
         (StopMode.FLATTEN, f"not flat in time: the venue shows +2 {CHAIN[2]}, +2 {CHAIN[7]}, +400 SPY"),
         (StopMode.HOLD, "stopped: hold"),
-        (StopMode.LEAVE, "stopped: leave"),
     ],
 )
 def test_no_order_works_after_the_end_of_a_run(tmp_path, how, reason):
@@ -63,7 +62,6 @@ def test_no_order_works_after_the_end_of_a_run(tmp_path, how, reason):
     [
         (StopMode.FLATTEN, "not flat in time"),
         (StopMode.HOLD, "stopped; the venue has not confirmed every cancel"),
-        (StopMode.LEAVE, "stopped: leave"),
     ],
 )
 def test_orders_whose_cancel_the_venue_does_not_confirm_are_named_at_the_end(tmp_path, how, reason):
@@ -73,6 +71,15 @@ def test_orders_whose_cancel_the_venue_does_not_confirm_are_named_at_the_end(tmp
     assert left <= set(state.open_orders)
     names = ", ".join(state.open_orders)
     assert ("alarm", f"orders may still work at the venue: {names}") in desk.said
+
+
+def test_a_stop_by_leave_touches_no_order_and_says_which_work_on(tmp_path):
+    desk, state, left = stopped(tmp_path, StopMode.LEAVE, RESTS)
+    assert (state.reason, state.open_orders) == ("stopped: leave", ())
+    assert len(left) == 2
+    said = next(text for level, text in desk.said if text.startswith("orders left"))
+    assert set(said.removeprefix("orders left at the venue: ").split(", ")) == left
+    assert desk.truth() == HELD
 
 
 def test_a_cancel_that_is_confirmed_late_ends_the_run_without_a_complaint(tmp_path):

@@ -556,7 +556,10 @@ class LiveRunner:
         """
         live = self.core.engine.desk.orders.live
         # an end without a stop has no orders, or no venue any more
-        if self._stop.mode in (None, StopMode.LEAVE) or not live:
+        if self._stop.mode is None or not live:
+            return
+        if self._stop.mode is StopMode.LEAVE:
+            self._notify("info", f"orders left at the venue: {', '.join(live)}")
             return
         loop = asyncio.get_running_loop()
         ends, view = loop.time() + HOLD_SECONDS, None
