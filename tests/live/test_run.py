@@ -243,17 +243,42 @@ def test_a_flat_account_seals_the_journal_and_the_lock_is_released_in_any_case(
     assert parts.steps == ["gateway closed", "folder closed", journal, "lock released"]
 
 
-def test_the_first_interrupt_stops_in_order_and_the_second_ends_at_once(monkeypatch):
-    handlers, parts = {}, Parts()
-    loop = SimpleNamespace(add_signal_handler=handlers.__setitem__, remove_signal_handler=handlers.pop)
+@pytest.fixture
+def handlers(monkeypatch):
+    """What a desk does on each signal, in a process with a terminal."""
+    found = {}
+    loop = SimpleNamespace(
+        add_signal_handler=found.__setitem__, remove_signal_handler=lambda number: found.pop(number, None)
+    )
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+    return found
+
+
+def test_the_first_interrupt_stops_in_order_and_the_second_ends_at_once(handlers):
+    parts = Parts()
     run._listen_to_signals(parts.desk)
-    assert set(handlers) == {signal.SIGINT, signal.SIGTERM}
+    assert set(handlers) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     handlers[signal.SIGTERM]()
-    assert (handlers, parts.steps) == ({}, [("stop", StopMode.HOLD)])
+    assert (set(handlers), parts.steps) == ({signal.SIGHUP}, [("stop", StopMode.HOLD)])
     run._listen_to_signals(parts.desk)
     run._release_signals()
     assert handlers == {}
+
+
+def test_a_terminal_that_closes_stops_in_order_however_often_it_says_so(handlers):
+    parts = Parts()
+    run._listen_to_signals(parts.desk)
+    for _ in range(3):
+        handlers[signal.SIGHUP]()
+    assert parts.steps == [("stop", StopMode.HOLD)]
+    assert set(handlers) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+def test_a_desk_that_was_started_to_outlive_its_terminal_hears_nothing_of_it(handlers, monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    run._listen_to_signals(Parts().desk)
+    assert set(handlers) == {signal.SIGINT, signal.SIGTERM}
 
 
 # dealer gamma ----------------------------------------

@@ -262,7 +262,10 @@ async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
 
 
 def _listen_to_signals(desk: LiveDesk) -> None:
-    """End in order on an interrupt or a termination; a second interrupt ends at once."""
+    """End in order on an interrupt, a termination or a terminal that closes; a second interrupt ends at once.
+
+    A desk that was started to outlive its terminal (``nohup``) does.
+    """
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -270,15 +273,22 @@ def _listen_to_signals(desk: LiveDesk) -> None:
             loop.remove_signal_handler(number)
         desk.runner.stop(desk.runner.options.stop)
 
-    for number in SIGNALS:
-        with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
+    def hang_up() -> None:
+        # the shell and the kernel may both say that the terminal is gone: the second is no interrupt
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        desk.runner.stop(desk.runner.options.stop)
+
+    with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
+        for number in SIGNALS:
             loop.add_signal_handler(number, stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, hang_up)
 
 
 def _release_signals() -> None:
     """Between two runs an interrupt ends the process, as it does before the first."""
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGHUP):
         with suppress(RuntimeError, ValueError):
             loop.remove_signal_handler(number)
 
