@@ -15,7 +15,7 @@ from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
@@ -99,6 +99,9 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
     elif source.data_set in COIN_MARKETS:
         from scalpdesk.datasets.embedded.coin import reconstruct_coin
 
+        own = COIN_MARKETS[source.data_set]
+        fix = f"set strategies.{strategy or 'gamma-scalper'}.underlying to {own}"
+        require_own_coin(source.data_set, source.underlying, "underlying", fix)
         tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
     elif source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span

@@ -11,7 +11,7 @@ from scalpdesk.cli.command import NumberRange, desk_command, settings_from
 from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, read_span
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED, require_own_coin
 
 COIN_CASH, COIN_SESSION = {"BTC": 2.0, "ETH": 60.0}, "2025-03-05"
 
@@ -190,20 +190,11 @@ def _refuse_beside_generated(options: dict[str, str | None]) -> None:
 
 def _underlying_of(data_set: str | None, underlying: str | None) -> str:
     """Return the symbol to play; a reconstructed coin market has one."""
-    own = COIN_MARKETS.get(data_set or "")
+    name = data_set or ""
     if underlying is None:
-        return own or "SPY"
-    symbol = underlying.upper()
-    if own is not None and symbol != own:
-        other = next((name for name, coin in COIN_MARKETS.items() if coin == symbol), None)
-        raise ConfigError(
-            f"the market {data_set} has {own} alone",
-            where="--underlying",
-            value=underlying,
-            nearest=own,
-            fix="leave --underlying out" if other is None else f"--data {other}",
-        )
-    return symbol
+        return COIN_MARKETS.get(name, "SPY")
+    require_own_coin(name, underlying.upper(), "--underlying", "leave --underlying out")
+    return underlying.upper()
 
 
 def _speed(text: str, *, generated: bool) -> float:
