@@ -92,6 +92,15 @@ def test_what_the_session_itself_realised_stands_apart(document):
         assert came[name] == pytest.approx(0.396, rel=0.2)
 
 
+def test_implied_volatilities_of_a_coin_are_kept_of_every_day_weekends_too(capsys, somewhere_else):
+    history = csv_of(somewhere_else / "coin.csv")
+    words = ["--data", "embedded-btc", "--session", "2025-03-10", "--history", str(history)]
+    assert main(["vol", "BTC-PERPETUAL", *words, "--keep", "--days", "3", "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)["implied_kept"]
+    assert [row["session"] for row in kept["sessions"]] == ["2025-03-08", "2025-03-09", "2025-03-10"]
+    assert kept["skipped"] == []
+
+
 def test_a_coin_is_reported_by_years_of_365_days(capsys, somewhere_else):
     history = csv_of(somewhere_else / "coin.csv")
     words = ["--data", "embedded-btc", "--session", "2025-03-05", "--history", str(history), "--keep"]

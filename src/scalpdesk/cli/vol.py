@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -413,13 +413,14 @@ def _keep_implied(
 ) -> dict[str, Any]:
     """Keep the 30-day implied volatility at the close of a session and of those before it."""
     from scalpdesk.datasets.implied_vols import DailyImpliedVol, ImpliedVolHistory, implied_vol_at_close
-    from scalpdesk.instruments.sessions import previous_session
+    from scalpdesk.instruments.sessions import coin_session, previous_session
 
+    trades_daily = tape.sessions[0] == coin_session(day)
     history = ImpliedVolHistory(Path(settings.config.data.catalog))
     kept, skipped = [], []
     for place in range(days):
         if place:
-            day = previous_session(day).day
+            day = day - timedelta(days=1) if trades_daily else previous_session(day).day
             try:
                 tape = load_tape(settings, data_set, tape.underlying, day)
             except DataError as error:
