@@ -467,7 +467,7 @@ class StraddleEdge:
         units, spot = contract.multiplier, best.call.spot
         asks = [view.market.quotes[leg] for leg in best.pair.legs]
         premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
-        gamma = units * sum(_paid_gamma(view, each.greeks, spot) for each in (best.call, best.put))
+        gamma = units * sum((_paid_gamma(view, each.greeks, spot) for each in (best.call, best.put)), 0.0)
         vega = units * (best.call.greeks.vega + best.put.greeks.vega)
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
         by_clock = best.call.years / left if left > 0.0 else 1.0
@@ -505,11 +505,12 @@ def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
     if not view.instruments[view.underlying].contract_usd:
         return 0.0
     quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
-    return sum(
+    fees = (
         float(DERIBIT_FEES.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
         for option, quote in quotes
         if quote is not None and quote.mid > 0.0
     )
+    return sum(fees, 0.0)
 
 
 def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
@@ -538,11 +539,11 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
         for item in view.market.dividends
         if item.instrument_id == view.underlying and view.now_ns < item.ts_ex_ns <= last_ns
     ]
-    tonight = sum(amount for at_ns, amount in coming if at_ns <= opens_ns)
+    tonight = sum((amount for at_ns, amount in coming if at_ns <= opens_ns), 0.0)
     if spot > strike and tonight:
         gain = tonight - interest - puts.mark
     elif spot < strike:
-        gain = interest - sum(amount for _, amount in coming) - calls.mark
+        gain = interest - sum((amount for _, amount in coming), 0.0) - calls.mark
     else:
         return None
     return gain if gain > 0.0 else None
