@@ -73,6 +73,31 @@ def test_timestamps_without_a_zone_are_refused_until_it_is_given(tmp_path, zone)
     assert len(tape.quotes.ts_ns) == 390
 
 
+@pytest.mark.parametrize(
+    ("times", "zone", "row", "value"),
+    [
+        (("01/04/2021 09:31:00", "01/04/2021 09:32:00"), "America/New_York", 2, "01/04/2021 09:31:00"),
+        (("25-01-2021 09:31:00", "25-01-2021 09:32:00"), "America/New_York", 2, "25-01-2021 09:31:00"),
+        (("2021-01-04T14:31:00Z", "2021-01-04T09:32:00"), "America/New_York", 3, "2021-01-04T09:32:00"),
+    ],
+)
+def test_a_time_that_can_be_read_in_two_ways_is_refused(tmp_path, times, zone, row, value):
+    """January 4 written month first would become April 1, a time without a zone among others UTC."""
+    rows = "".join(f"{time},XYZ,100.0,100.2,300,200\n" for time in times)
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, HEADER + rows, timezone=zone)
+    assert (refused.value.where, refused.value.value) == (f"{tmp_path / 'rows.csv'}:{row}: ts", value)
+    assert not (tmp_path / "cat").exists()
+
+
+@pytest.mark.parametrize(
+    "time", ["2021-01-04T14:31:00Z", "2021/01/04 14:31:00+00", "2021-01-04 09:31:00.5-05:00"]
+)
+def test_times_that_begin_with_the_year_are_read(tmp_path, time):
+    put(tmp_path, HEADER + f"{time},XYZ,100.0,100.2,300,200\n")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES, "2021-01-04")[0][0] == "14:31:00"
+
+
 def test_a_side_at_zero_is_none_and_an_older_one_is_not_carried_over_it(tmp_path):
     minutes = {
         "31": "100.0,100.2,300,200",

@@ -46,6 +46,9 @@ NEEDED = {
 
 EXCHANGE_ZONE = "America/New_York"
 
+_YEAR_FIRST = r"^\s*\d{4}\D"
+_ENDS_WITH_ZONE = r"(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$"
+
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 
@@ -101,6 +104,8 @@ def import_table(
     columns = _described(connection, source)
     kind = _kind_of(columns, source)
     progress(0, 2, source.path.name)
+    if source.label == "CSV":
+        _refuse_unclear_times(connection, source, columns)
     _stage(connection, source, columns, choices, kind, report)
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
@@ -179,6 +184,34 @@ def _kind_of(columns: dict[str, str], source: TableSource) -> str:
                 fix=f"add the column {column} to the file",
             )
     return kind
+
+
+def _refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
+    """Refuse times as text that DuckDB reads one way where they may mean another.
+
+    It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
+    """
+    for column in ("ts", "bar_start"):
+        unclear = {"a date that does not begin with its year can be read in two ways": _YEAR_FIRST}
+        if columns.get(column) == "TIMESTAMP WITH TIME ZONE":
+            unclear["other rows of the column have a zone, this one has none"] = _ENDS_WITH_ZONE
+        elif columns.get(column) != "TIMESTAMP":
+            continue
+        relation = f"read_csv(?, header = true, types = {{'{column}': 'VARCHAR'}})"
+        for what, pattern in unclear.items():
+            row, text = connection.execute(
+                "SELECT min(file_row), arg_min(written, file_row) FROM "  # noqa: S608 - a known column
+                f"(SELECT row_number() OVER () AS file_row, {column} AS written FROM {relation}) "
+                "WHERE NOT regexp_matches(written, ?)",
+                [str(source.path), pattern],
+            ).fetchall()[0]
+            if row is not None:
+                raise DataError(
+                    what,
+                    where=f"{source.place(row)}: {column}",
+                    value=text,
+                    fix="write all of them alike, the year first, such as 2021-01-04T14:31:00Z",
+                )
 
 
 def _refuse_unzoned(connection: Any, source: TableSource, column: str) -> None:
