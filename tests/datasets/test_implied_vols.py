@@ -96,6 +96,19 @@ def test_what_a_reconstructed_market_left_counts_for_no_other(tmp_path):
     assert implied_vol_event(tmp_path, 0, "NVDA", DAY, 1, market="embedded").vol == rows[-1].vol
 
 
+def test_a_reconstructed_market_and_a_real_one_keep_the_same_days_side_by_side(tmp_path):
+    history, real = ImpliedVolHistory(tmp_path), days(30)
+    history.keep(real)
+    drawn = [DailyImpliedVol(row.symbol, row.session, row.vol + 0.1, "embedded") for row in real[10:]]
+    assert history.keep(drawn) == 50
+    events = [implied_vol_event(tmp_path, 0, "NVDA", DAY, 1, market=name) for name in ("alpaca", "embedded")]
+    assert [event.vol for event in events] == [real[-1].vol, drawn[-1].vol]
+    assert events[0].history == tuple(row.vol for row in real[:-1])
+    assert events[1].history == tuple(row.vol for row in (*real[:10], *drawn[:-1]))
+    assert history.keep([DailyImpliedVol("NVDA", real[-1].session, 0.5, "alpaca")]) == 50
+    assert implied_vol_event(tmp_path, 0, "NVDA", DAY, 1, market="alpaca").vol == 0.5
+
+
 def quoted_desk(*expiries):
     """Return a desk whose options of these expiries are all quoted at a volatility of 20 % at noon."""
     book = Instruments([share()])

@@ -65,12 +65,17 @@ class ImpliedVolHistory:
     def keep(self, days: Iterable[DailyImpliedVol]) -> int:
         """Add days, in the place of those already there; return how many lines the file has.
 
+        A reconstructed market has lines of its own: its days are those of real markets, too.
+
         Raises
         ------
         DataError
             When the file is not of this form, or cannot be written.
         """
-        rows = {(row.symbol, row.session): row for row in (*self._file.read(_row_of), *days)}
+        rows = {
+            (row.symbol, row.session, row.source if row.source in RECONSTRUCTED else ""): row
+            for row in (*self._file.read(_row_of), *days)
+        }
         self._file.write(
             (row.symbol, row.session.isoformat(), repr(row.vol), row.source)
             for _, row in sorted(rows.items())
@@ -94,11 +99,13 @@ def implied_vol_event(
     has left counts for no other. The embedded market's options are quoted at multiples of the VIX, whose rank
     is then their own.
     """
-    own = [
+    counted = [
         row
         for row in ImpliedVolHistory(folder).read(symbol)
         if row.session < day and (row.source == market or row.source not in RECONSTRUCTED)
     ]
+    counted.sort(key=lambda row: (row.session, row.source == market))  # of a day's values the market's own
+    own = list({row.session: row for row in counted}.values())
     if own and (day - own[-1].session).days <= STALE_DAYS:
         vols = [row.vol for row in own]
         past, last, source = vols[:-1][-VIX_CLOSES:], vols[-1], symbol
