@@ -87,6 +87,22 @@ def test_runs_page_lists_what_the_store_holds_and_a_runs_curve_ends_at_its_resul
     assert one["columns"]["t"] == sorted(one["columns"]["t"])
 
 
+def test_a_run_page_reads_what_the_store_lacks_or_holds_unfinished(ended_runs, tmp_path):
+    folder, summary = ended_runs
+    (journal,) = (folder / summary["run_id"]).glob("journal-*.sdj")
+    run_dir = tmp_path / summary["run_id"]
+    run_dir.mkdir()
+    whole = journal.read_bytes()
+    (run_dir / journal.name).write_bytes(whole[: len(whole) // 2])  # as a run that goes on leaves it
+    half = run_page(tmp_path, "last")
+    assert not half["sealed"]
+    (run_dir / journal.name).write_bytes(whole)
+    one = run_page(tmp_path, "last")
+    assert one["sealed"]
+    assert one["columns"]["t"][-1] > half["columns"]["t"][-1]
+    assert one["columns"]["pnl"][-1] == pytest.approx(float(summary["nav_change"]))
+
+
 def test_empty_folder_of_runs_says_how_the_first_is_made(tmp_path):
     assert runs_page(tmp_path, 10)["empty"] == "No run yet. scalpdesk demo makes the first."
 

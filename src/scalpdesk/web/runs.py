@@ -14,6 +14,7 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import list_runs, load_marks, load_run, open_store, store_url
+from scalpdesk.records.tables import RunRow
 from scalpdesk.web.texts import signed, tone
 
 MOST_POINTS = 1_000
@@ -62,17 +63,22 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
 def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
     """Return one run with its equity, spot and net delta at the marks; ``t`` in UTC seconds.
 
+    A run that the store lacks, or holds unfinished, is read from its journal first.
+
     Raises
     ------
     DataError
         When no run or more than one goes by this name.
+    JournalError
+        When its journal is damaged.
     """
     run_dir = find_run_dir(runs_dir, name)
     with open_store(store_url(runs_dir)) as store:
-        try:
-            row = load_run(store, run_dir.name)
-        except LookupError:
-            row = load_run(store, project_journal(run_dir, store))
+        with store.session() as session:
+            known = session.get(RunRow, run_dir.name)
+        if known is None or not known.sealed:  # rows of a run that goes on are those of the last request
+            project_journal(run_dir, store)
+        row = load_run(store, run_dir.name)
         marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
         listed, summary = _listed(row.as_dict()), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
