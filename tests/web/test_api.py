@@ -116,6 +116,14 @@ def test_scalps_are_read_from_the_store(client_of, ended_feed):
     assert shown["performance"]["total"]["scalps"] == 0
 
 
+def test_scalps_of_a_run_are_found_by_its_name_and_of_no_run_refused(client_of, ended_feed):
+    client = client_of(ended_feed)
+    whole = client.get("/api/scalps").json()
+    assert client.get("/api/scalps?run=last").json() == whole
+    unknown = client.get("/api/scalps?run=nope")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
+
+
 def test_series_comes_from_a_position_on(client, held):
     whole = client.get("/api/series").json()
     rest = client.get("/api/series?since=100").json()

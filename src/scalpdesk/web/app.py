@@ -309,9 +309,13 @@ def _add_records(app: FastAPI, feed: DeskFeed) -> None:
     @app.get("/api/scalps", summary="Options scalps: open, history, performance.", tags=["records"])
     def scalps(run: Annotated[str | None, Query(max_length=100)] = None) -> Response:
         is_due = time.monotonic() - projected[0] >= REFRESH_SECONDS
+        try:
+            found = scalps_document(feed.runs_dir, run, refresh=is_due)
+        except ScalpdeskError as error:
+            return _json({"error": error.what, "fix": error.fix}, 404)
         if is_due:
             projected[0] = time.monotonic()
-        return _json(json_safe(scalps_document(feed.runs_dir, run, refresh=is_due)))
+        return _json(json_safe(found))
 
     @app.get("/api/runs", summary="Runs on record, the newest first.", tags=["records"])
     def runs(limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:

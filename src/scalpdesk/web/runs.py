@@ -96,15 +96,22 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
     }
 
 
-def scalps_document(runs_dir: Path, run_id: str | None, *, refresh: bool) -> dict[str, Any]:
+def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[str, Any]:
     """Return the options scalps on record, of a run or of all: open ones, history, performance.
 
-    With ``refresh`` the journals that the store lacks, or holds unfinished, are read first.
+    With ``refresh``, or of a run, the journals that the store lacks, or holds unfinished, are read first.
+    ``run`` is an id, its beginning, or ``last``.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one goes by this name.
     """
+    run_id = None if run is None else find_run_dir(runs_dir, run).name
     if not run_dirs(runs_dir):
         return {"open": [], "history": [], "performance": None}
     with open_store(store_url(runs_dir)) as store:
-        if refresh:
+        if refresh or run_id is not None:
             project_missing(runs_dir, store)
         return {
             "open": [_plain_row(row) for row in open_scalps(store, run_id)],
