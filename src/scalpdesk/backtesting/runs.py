@@ -256,6 +256,10 @@ def resume_backtest(run_dir: Path, clock: Clock, *, observer: Observer | None = 
             found = _StateReader(file, {"header": header, "tape": tape, "instruments": tape.instruments})
             run, end, seconds = found.load()
     except FileNotFoundError as error:
+        if JournalReader(run_dir).sealed:
+            raise JournalError(
+                "the run has ended", where=str(run_dir), fix=f"scalpdesk report {run_dir.name}"
+            ) from error
         raise JournalError(
             "no state of this run was saved: it has one session, or was ended within its first minute",
             where=str(path),
