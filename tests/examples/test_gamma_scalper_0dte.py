@@ -296,6 +296,28 @@ def test_the_example_settings_are_the_defaults(folder):
     assert vars(told) == vars(silent)
 
 
+def test_example_settings_count_where_a_shell_exports_them_and_not_from_a_file(
+    folder, capsys, monkeypatch, tmp_path
+):
+    text = (FOLDER / "config.example.env").read_text(encoding="utf-8")
+    copy = tmp_path / ".env"
+    copy.write_text(text.replace("HEDGING_THRESHOLD=0.15", "HEDGING_THRESHOLD=1000"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    del folder  # whose environment has no settings
+    events = str(FOLDER / "events.ndjson")
+    words = ["harness", "--strategy", str(FOLDER), "--events", events, "--ndjson", "--time-limit", "60"]
+    assert main(words) == 0
+    assert '"hedging_threshold": "0.15"' in capsys.readouterr().out
+    exported = subprocess.run(
+        ["sh", "-c", "set -a; . ./.env; set +a; env"], capture_output=True, text=True, check=True
+    )
+    for line in exported.stdout.splitlines():
+        if line.startswith("HEDGING_THRESHOLD="):
+            monkeypatch.setenv(*line.split("=", 1))
+    assert main(words) == 0
+    assert "delta_hedge" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("where", ["--isolate", "--no-isolate"])
 def test_the_harness_prints_the_same_intents(folder, capsys, where):
     events = FOLDER / "events.ndjson"
