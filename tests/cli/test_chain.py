@@ -1,14 +1,15 @@
+import dataclasses
 import json
 from datetime import date, time
 
 import pytest
 
 from fakes.tape import tape_of_rows
-from scalpdesk.cli.chain import chain_document
+from scalpdesk.cli.chain import _print_chain, chain_document
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.contract import Equity, Index, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 
@@ -53,6 +54,36 @@ def test_the_chain_knows_only_what_was_known_by_then(tape):
     assert 0.5 < call["delta"] < 0.6
     assert (no_bid["iv"], no_bid["iv_status"], no_bid["ask"]) == (None, "no_mid", 0.05)
     assert (never["quote"], never["bid"], never["delta"]) == ("absent", None, None)
+
+
+def test_options_of_one_day_that_settle_at_different_hours_keep_their_own_time(capsys):
+    """SPX settles at the open of its expiry, SPXW at the close: 21.5 and 28 hours, both made at 20 %."""
+    day = date(2021, 1, 14)
+    noon = new_york_ns(day, time(12, 0))
+    book = Instruments([Index("SPX")])
+    rows = [(noon - 2, 0, 3800.0, 3800.0)]
+    for root, hours in (("SPX", 21.5), ("SPXW", 28.0)):
+        for right in "CP":
+            number = book.add(us_option(f"{root}210115{right}03800000"))
+            fair = float(greeks(3800.0, 3800.0, hours / 8_760, 0.2, right == "C", style="european").price)
+            rows.append((noon - 1, number, fair - 0.05, fair + 0.05))
+    tape = dataclasses.replace(tape_of_rows(book, rows, day, 0.0), underlying="SPX")
+    document = chain_document(tape, noon, None)
+    assert [option["iv"] for option in document["options"]] == pytest.approx([0.2] * 4, abs=1e-9)
+    assert sorted(option["years"] * 8_760 for option in document["options"]) == pytest.approx(
+        [21.5, 21.5, 28.0, 28.0]
+    )
+    _print_chain(document, 10)
+    shown = capsys.readouterr().out
+    assert "0.90 and 1.17 days" in shown
+    assert [line.split()[7:9] for line in shown.splitlines() if " 3800 " in line] == [
+        ["SPX", "3800"],
+        ["SPXW", "3800"],
+    ]
+    morning = new_york_ns(date(2021, 1, 15), time(12, 0))  # what settled at the open is listed no more
+    later = [(morning - 2, 0, 3800.0, 3800.0), *((morning - 1, *row[1:]) for row in rows[1:])]
+    tape = dataclasses.replace(tape_of_rows(book, later, date(2021, 1, 15), 0.0), underlying="SPX")
+    assert {option["root"] for option in chain_document(tape, morning, None)["options"]} == {"SPXW"}
 
 
 def test_an_old_quote_is_marked_and_not_valued(tape):

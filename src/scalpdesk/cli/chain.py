@@ -106,8 +106,9 @@ def chain_document(
     Returns
     -------
     dict
-        Facts of the market and ``options``, one a contract, sorted by strike, call before put. Greeks
-        per unit of the underlying: theta and charm a year, vega, vanna and volga per 1.00 of volatility.
+        Facts of the market and ``options``, one a contract, sorted by strike, call before put; ``years`` of
+        each are to its own settlement, those of the whole to the first. Greeks per unit of the underlying:
+        theta and charm a year, vega, vanna and volga per 1.00 of volatility.
         What cannot be computed is null, and ``iv_status`` says why.
 
     Raises
@@ -135,8 +136,13 @@ def chain_document(
             else "scalpdesk data ls shows what each data set holds",
         )
     expiry = wanted or expiries[0]
-    ids = [number for number, contract in listed if contract.expiry == expiry]
-    contracts = [contract for _, contract in listed if contract.expiry == expiry]
+    chosen = [
+        (number, contract)
+        for number, contract in listed
+        if contract.expiry == expiry and expiry_instant_ns(contract) >= now_ns
+    ]
+    ids = [number for number, _ in chosen]
+    contracts = [contract for _, contract in chosen]
     spot_ts, spots = spots_until(tape, now_ns)
     spot, spot_age = float(spots[-1]), (now_ns - int(spot_ts[-1])) / NANOS_PER_SECOND
     oldest = oldest_quote_seconds(tape, max_age)
@@ -145,7 +151,7 @@ def chain_document(
     quotes = [_last_quote(columns, rows.get(number), now_ns, oldest) for number in ids]
     if all(quote.verdict in {QuoteVerdict.ABSENT, QuoteVerdict.STALE} for quote in quotes):
         raise _no_current_quote(tape, expiry, now_ns, quotes, oldest)
-    years = years_between(now_ns, expiry_instant_ns(contracts[0]))
+    years = [years_between(now_ns, expiry_instant_ns(contract)) for contract in contracts]
     return {
         "symbol": tape.underlying,
         "data": {"name": tape.name, "kind": tape.kind},
@@ -155,11 +161,11 @@ def chain_document(
         "spot_age_seconds": spot_age,
         "max_age_seconds": oldest,
         "expiry": str(expiry),
-        "years": years,
-        "rate": tape.rate_curve.rate_at(years * DAYS_PER_YEAR),
+        "years": min(years),
+        "rate": tape.rate_curve.rate_at(min(years) * DAYS_PER_YEAR),
         "dividend_yield": tape.dividend_yield,
         "expiries": [str(day) for day in expiries],
-        "options": _valued(tape, contracts, quotes, spot, years, now_ns),
+        "options": _valued_at_their_ends(tape, contracts, quotes, years, spot, now_ns),
         "notes": [*_age_notes(tape.underlying, spot_age, quotes, oldest), *tape.notes],
     }
 
@@ -220,6 +226,30 @@ def _age_notes(underlying: str, spot_age: float, quotes: list[_LastQuote], oldes
     return notes
 
 
+def _valued_at_their_ends(
+    tape: "MarketTape",
+    contracts: "list[OptionContract]",
+    quotes: list[_LastQuote],
+    years: list[float],
+    spot: float,
+    now_ns: int,
+) -> list[dict[str, Any]]:
+    """Return one table a contract, each to its own settlement: the morning (SPX) or the close (SPXW)."""
+    found: dict[int, dict[str, Any]] = {}
+    for end in dict.fromkeys(years):
+        places = [place for place, each in enumerate(years) if each == end]
+        made = _valued(
+            tape,
+            [contracts[place] for place in places],
+            [quotes[place] for place in places],
+            spot,
+            end,
+            now_ns,
+        )
+        found.update(zip(places, made, strict=True))
+    return [found[place] for place in range(len(contracts))]
+
+
 def _valued(
     tape: "MarketTape",
     contracts: "list[OptionContract]",
@@ -260,8 +290,10 @@ def _valued(
         options.append(
             {
                 "symbol": contract.symbol,
+                "root": contract.root,
                 "strike": str(contract.strike),
                 "right": "call" if contract.is_call else "put",
+                "years": years,
                 "bid": finite(bid[i]),
                 "ask": finite(ask[i]),
                 "mid": finite(mid[i]),
@@ -277,30 +309,33 @@ def _valued(
 
 
 def _print_chain(document: dict[str, Any], strikes: int) -> None:
-    by_strike: dict[float, dict[str, dict[str, Any]]] = {}
+    by_strike: dict[tuple[float, str], dict[str, dict[str, Any]]] = {}
     for option in document["options"]:
-        by_strike.setdefault(float(option["strike"]), {})[option["right"]] = option
+        by_strike.setdefault((float(option["strike"]), option["root"]), {})[option["right"]] = option
     order = sorted(by_strike)
-    shown = around(order, float, document["spot"], strikes)
+    has_roots = len({root for _, root in order}) > 1
+    shown = around(order, lambda row: float(row[0]), document["spot"], strikes)
     side = ("bid", "ask", "iv %", "delta", "theta/d")
     calls, puts = ([f"{right}\n{name}" for name in side] for right in ("call", "put"))
     table = new_table(*calls, "gamma", "vega/pt", "strike", *reversed(puts), left=0)
     table.columns[len(side) + 2].style = "bold"
-    for strike in shown:
-        call, put = (by_strike[strike].get(right, {}) for right in ("call", "put"))
+    for strike, root in shown:
+        call, put = (by_strike[strike, root].get(right, {}) for right in ("call", "put"))
         either = call if call.get("gamma") is not None else put
         table.add_row(
             *_side_cells(call),
             cell(either.get("gamma"), 4),
             cell(either.get("vega"), 3, 0.01),
-            f"{strike:g}",
+            f"{root} {strike:g}" if has_roots else f"{strike:g}",
             *reversed(_side_cells(put)),
         )
     kind = document["data"]["kind"]
+    ends = sorted({option["years"] for option in document["options"]})
+    days = " and ".join(f"{end * DAYS_PER_YEAR:.2f}" for end in ends)
     click.echo(
         f"{document['symbol']} {document['spot']:.2f} at {document['session']} {document['time']} New York "
         f"({document['data']['name']}, {kind}); expiry {document['expiry']}, "
-        f"{document['years'] * DAYS_PER_YEAR:.2f} days, rate {document['rate']:.2%}"
+        f"{days} days, rate {document['rate']:.2%}"
     )
     wide = [
         *("gamma", "vega/pt"),

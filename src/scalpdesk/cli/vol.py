@@ -311,11 +311,11 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
         if expiry is None:
             continue
         try:
-            vol = _vol_at_the_money(chain_document(tape, now_ns, expiry))
+            found = _vol_at_the_money(chain_document(tape, now_ns, expiry))
         except DataError:  # nothing is quoted yet: there is no chain to read
-            vol = None
-        if vol is not None:
-            points.append((CALENDAR.years(now_ns, later[expiry]), vol, str(expiry)))
+            found = None
+        if found is not None:
+            points.append((*found, str(expiry)))
     if not points:
         reason = "no option with more than a day to run had a two-sided quote five minutes after the open"
         return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
@@ -371,17 +371,18 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     return found | {"reason": None}
 
 
-def _vol_at_the_money(document: dict[str, Any]) -> float | None:
-    """Mean of the call's and the put's volatility at the strike nearest the spot that has both."""
-    by_strike: dict[float, list[float]] = {}
+def _vol_at_the_money(document: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the years to expiry of the strike nearest the spot that has call and put, and their mean vol."""
+    by_strike: dict[tuple[float, float, str], list[float]] = {}
     for option in document["options"]:
         if option["iv"] is not None:
-            by_strike.setdefault(float(option["strike"]), []).append(option["iv"])
-    both = [strike for strike, vols in by_strike.items() if len(vols) == 2]
+            place = (float(option["strike"]), option["years"], option["root"])
+            by_strike.setdefault(place, []).append(option["iv"])
+    both = [place for place, vols in by_strike.items() if len(vols) == 2]
     if not both:
         return None
-    nearest = min(both, key=lambda strike: abs(strike - document["spot"]))
-    return math.fsum(by_strike[nearest]) / 2.0
+    nearest = min(both, key=lambda place: abs(place[0] - document["spot"]))
+    return nearest[1], math.fsum(by_strike[nearest]) / 2.0
 
 
 def _implied_history(tape: "MarketTape") -> dict[str, Any]:
