@@ -652,6 +652,43 @@ class TestOptionsScalper:
         assert other.positions[0].contracts == 16
         assert other.positions[0].entry_price == pytest.approx((1.25 + 1.30) / 2)
 
+    def test_after_the_cutoff_tomorrows_option_is_bought_whatever_the_chain_says(self):
+        tomorrow = row(expiry=TUESDAY + timedelta(days=1), option_symbol="SPY250205C00500000")
+        router = Router(row(), tomorrow)
+        router.clock = moment(clock=time(14))
+        result = run(OptionsScalper(CONFIG, router).process_signal(signal(timestamp=router.clock)))
+        assert result.option_symbol == "SPY250205C00500000"
+
+    @pytest.mark.parametrize(("filled", "left"), [(8, 8), (0, 0)])
+    def test_a_second_half_that_is_filled_after_the_exit_is_sold_too(self, filled, left):
+        router = Router(row())
+        router.clock = moment(clock=time(10, 0, 30))
+        scalper = OptionsScalper(CONFIG, router)
+        close_ns = new_york_ns(TUESDAY, time(10, 1))
+        run(scalper.on_bar("SPY", bar_event(0, 499.0, end_ns=close_ns - 60 * 10**9)))
+        run(scalper.process_signal(signal()))
+        symbol = scalper.positions[0].option_symbol
+        router.quotes[symbol] = (1.26, 1.30)
+        send = router.submit
+
+        async def submit(order):
+            if order.side is Side.BUY:  # it rests while the monitor stops the first half out
+                router.quotes[symbol] = (0.50, 0.54)
+                for _ in range(3):
+                    router.clock += timedelta(seconds=1)
+                    await scalper.check_positions()
+                router.fills = [filled]
+            return await send(order)
+
+        router.submit = submit
+        run(scalper.on_bar("SPY", bar_event(0, 501.0, low=499.0, end_ns=close_ns)))
+        assert [(one.side, one.contracts) for one in router.sent[1:]] == [(Side.SELL, 8), (Side.BUY, 8)]
+        assert [position.contracts for position in scalper.positions] == [left]
+        run(scalper.monitor_positions())
+        assert scalper.positions == []
+        sold = [one.contracts for one in router.sent if one.side is Side.SELL]
+        assert sum(sold) == 8 + filled
+
 
 # on the desk ------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
     ScalpMoment,
     losing,
     time_limit_ns,
+    zero_dte_is_over,
 )
 from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
 from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
@@ -162,6 +163,7 @@ class OptionsScalper:
         if chain is None:
             self.refusals = (f"no options of {signal.ticker} are known",)
             return None
+        chain.cutoff_passed |= zero_dte_is_over(moment.now_ns, moment.session, self.config)
         plan = self._planner.plan(signal, chain, self.router.equity())
         if isinstance(plan, tuple):
             self.refusals = plan
@@ -198,7 +200,8 @@ class OptionsScalper:
         for symbol, held in tuple(self._held.items()):
             trade = self._trade(held)
             held.exit_reason = held.exit_reason or next_exit(held.rules, trade) or ""
-            if held.exit_reason and await self._sell(held, trade.price):
+            # while a second half is being bought the scalp is kept: what is filled of it is sold as well
+            if held.exit_reason and await self._sell(held, trade.price) and symbol not in self._buying:
                 closed.append(held.position)
                 del self._held[symbol]
                 self.positions.remove(held.position)
@@ -358,6 +361,8 @@ class OptionsScalper:
     async def _sell(self, held: _Held, price: Decimal | None) -> bool:
         """Sell what is held with one limit order; return whether nothing is left."""
         position, rule = held.position, held.contract.tick_rule
+        if not position.contracts:
+            return True
         quote = self.router.quote(position.option_symbol)
         if quote is None or not quote[0] > 0.0:
             return False
