@@ -225,6 +225,21 @@ def test_a_folder_of_results_that_cannot_be_written_is_refused_before_the_run(tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--html", "t.html", "--csv", "tables"], "leave out --csv"),
+        (["--plot", "p.png", "--html", "t.html", "--parquet", "tables"], "leave out --plot, --parquet"),
+        (["--compare", "last", "--csv", "tables"], "leave out --csv"),
+    ],
+)
+def test_a_report_refuses_what_it_would_leave_out(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "last", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_table_that_cannot_be_written_names_its_file(tmp_path, form):
     path = tmp_path / f"x.{form}"

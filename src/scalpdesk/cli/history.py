@@ -10,7 +10,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
-from scalpdesk.core.errors import EXIT_FAILED, ArgumentError
+from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.units import money_decimals, run_currency
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ def report(
     overrides: tuple[str, ...],
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    written_to = {"--html": html_file, "--plot": plot_file, "--csv": csv_dir, "--parquet": parquet_dir}
+    _refuse_together(
+        ["--compare"] if others else [], [name for name, to in written_to.items() if to is not None]
+    )
     if others:
         _compare([find_run(config_file, overrides, name) for name in (*others, run)], as_json=as_json)
         return
@@ -174,6 +178,18 @@ def report(
     show_straddles(out, stored.straddles, stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
+
+
+def _refuse_together(compare: list[str], files: list[str]) -> None:
+    """Refuse what one report cannot do at once, instead of leaving the rest out in silence."""
+    alone = compare or [name for name in files if name == "--html"]
+    beside = [name for name in files if name not in alone]
+    if alone and beside:
+        raise ConfigError(
+            "a comparison is printed and a tear sheet is written, each by itself",
+            where=", ".join((*alone, *beside)),
+            fix=f"leave out {', '.join(beside)}, and call report once more for it",
+        )
 
 
 @dataclass(frozen=True, slots=True)
