@@ -224,6 +224,8 @@ def test_without_matplotlib_the_extra_is_named(capsys, monkeypatch):
         (["SPY", "--model", "har"], "--model goes with --evaluate"),
         (["SPY", "--history", "none.csv"], "no such file"),
         (["SPY", "--history", "none"], "none"),
+        (["SPY", "--evaluate", "--keep"], "leave --keep out, or --evaluate"),
+        (["SPY", "--track", "last", "--plot", "x.png"], "leave --plot out, or --track"),
         (["--evaluate", "--series", "dax"], "--series"),
         (["--evaluate", "--model", "garhc"], "nearest: garch"),
     ],

@@ -113,6 +113,14 @@ def vol(
     30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
     the forecast models are judged instead, day by day without look-ahead; with --track the entry gate.
     """
+    instead = "--track" if tracked else "--evaluate" if evaluate else None
+    for name, is_given in (("--keep", keep), ("--days", days is not None), ("--plot", plot_file is not None)):
+        if instead is not None and is_given:
+            raise ConfigError(
+                f"{instead} reports on no symbol: there is nothing for {name}",
+                where=f"{instead}, {name}",
+                fix=f"leave {name} out, or {instead}",
+            )
     if tracked:
         track_gate(tracked, config_file, overrides, as_json=as_json)
         return
