@@ -118,6 +118,21 @@ def test_a_side_at_zero_is_none_and_an_older_one_is_not_carried_over_it(tmp_path
     assert quotes.ask_size.tolist() == [200.0, 0.0, 0.0, 200.0]
 
 
+def test_nan_is_an_empty_cell_in_both_formats(tmp_path):
+    """Polars and others write NaN where nothing is known: a side without an update, as an empty cell is."""
+    lines = [ROW, ROW.replace("14:31", "14:32").replace("100.0", "nan"), ROW.replace("14:31", "14:33")]
+    put(tmp_path, HEADER + "".join(lines))
+    made = tmp_path / "rows.parquet"
+    connect().execute(
+        f"COPY (SELECT * REPLACE (bid::DOUBLE AS bid) FROM read_csv('{tmp_path / 'rows.csv'}')) TO '{made}'"
+    )
+    import_table(tmp_path / "cat2", made, ImportChoices("mine", "XYZ"), file_format="parquet")
+    for catalog in (tmp_path / "cat", tmp_path / "cat2"):
+        assert [bid for (bid,) in stored(catalog, "quotes", "XYZ", "bid")] == [100.0, None, 100.0]
+        tape = load_tape(catalog, "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23))
+        assert tape.quotes.bid.tolist() == [100.0] * 3  # carried forward for the minute
+
+
 def test_ticks_of_different_pace_make_one_data_set(tmp_path):
     quick = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in range(0, 60, 5))
     slow = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in (1, 18, 35))

@@ -270,10 +270,17 @@ def _stage(
     symbol = "symbol" if "symbol" in columns else sql_text(choices.underlying.upper())
     table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
     values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
-    typed = ", ".join(
-        f'"{c}"::{SCHEMAS[table][c]} AS "{c}"' if c in columns else f'NULL::{SCHEMAS[table][c]} AS "{c}"'
-        for c in values
-    )
+
+    def typed_value(column: str) -> str:
+        kind = SCHEMAS[table][column]
+        if column not in columns:
+            return f'NULL::{kind} AS "{column}"'
+        # what writes NaN for an empty cell means none: it would be neither carried forward nor compared
+        value = f'"{column}"::{kind}'
+        value = f"nullif({value}, 'nan')" if kind == "DOUBLE" else value
+        return f'{value} AS "{column}"'
+
+    typed = ", ".join(map(typed_value, values))
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {ts} AS ts, {bar_start} AS bar_start, "  # noqa: S608 - known columns only
