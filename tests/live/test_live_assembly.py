@@ -365,7 +365,7 @@ def test_a_sandbox_begins_with_its_configured_cash_or_with_what_the_journal_has(
 
 
 @pytest.mark.parametrize("day", [None, date(2018, 2, 6)])
-def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_at_no_price_paid(
+def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_of_the_journal(
     tmp_path, monkeypatch, day
 ):
     loaded, connected = [], []
@@ -385,6 +385,14 @@ def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_at_no_pric
     seed = plan.settings.config.simulation.seed
     assert loaded == [{"underlying": "SPY", "start": on, "end": on, "seed": seed}]
     assert connected[0][3:] == (plan.settings.config.simulation.starting_cash, {0: (5, 0)})
+    held = SimpleNamespace(instrument_id=0, quantity=Decimal(3), average_price=Decimal("274.1"))
+    desk = SimpleNamespace(
+        account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])
+    )
+    resumed = assembly.build_gateway(plan, book, clock, SimpleNamespace(desk=desk))
+    assert resumed == (played, clock, 7.0)
+    assert connected[1][3:] == (Decimal(77), {0: (Decimal(3), Decimal("274.1"))})
+    loaded.pop()
     with pytest.raises(ScalpdeskError):
         assembly.simulated_gateway(replace(plan, session=date(2018, 2, 4)), clock)  # a Sunday
     assert len(loaded) == 1

@@ -22,7 +22,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -68,7 +68,8 @@ def build_gateway(
     clock
         Stamps what is received.
     engine
-        Of a run that is resumed, None of a new one: a sandbox account begins with its cash and positions.
+        Of a run that is resumed, None of a new one: an account in this process begins with its cash and
+        positions.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def build_gateway(
         When keys are missing, or live trading is not armed.
     """
     if plan.venue == "simulated":
-        return simulated_gateway(plan, clock)
+        return simulated_gateway(plan, clock, engine)
     if plan.venue == SANDBOX:
         return sandbox_gateway(plan, instruments, clock, engine)
     return venue_gateway(plan, instruments, clock)
@@ -158,18 +159,19 @@ def sandbox_gateway(
     """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
     config, hours = plan.settings.config, ExchangeHours()
     data = venue_gateway(plan, instruments, clock, venue="alpaca", data_only=True)
-    cash, held = config.simulation.starting_cash, {}
-    if engine is not None:
-        cash = engine.desk.account.cash
-        held = {
-            position.instrument_id: (position.quantity, position.average_price)
-            for position in engine.desk.positions.held()
-        }
-    return SandboxGateway(data, connect_broker(config, instruments, hours, cash, held), clock, hours)
+    account = (config.simulation.starting_cash, {}) if engine is None else _account_of(engine)
+    return SandboxGateway(data, connect_broker(config, instruments, hours, *account), clock, hours)
 
 
-def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
-    """Return an in-process venue that plays one session."""
+def _account_of(engine: TradingEngine) -> tuple[Decimal, dict[InstrumentId, tuple[Decimal, Decimal]]]:
+    """Return the cash of a resumed desk, and quantity and average price of each position."""
+    desk = engine.desk
+    held = {each.instrument_id: (each.quantity, each.average_price) for each in desk.positions.held()}
+    return desk.account.cash, held
+
+
+def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None = None) -> SimulatedGateway:
+    """Return an in-process venue that plays a session; a resumed run goes on with its account."""
     settings = plan.settings
     simulation = settings.config.simulation
     day = plan.session or date(2018, 2, 5)
@@ -181,13 +183,10 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
         tape.instruments.id_of(symbol): (Decimal(quantity), Decimal(0))
         for symbol, quantity in simulation.positions.items()
     }
-    connection = connect_broker(
-        settings.config,
-        tape.instruments,
-        TapeHours(tape.sessions),
-        simulation.starting_cash,
-        positions,
-    )
+    cash = simulation.starting_cash
+    if engine is not None:
+        cash, positions = _account_of(engine)
+    connection = connect_broker(settings.config, tape.instruments, TapeHours(tape.sessions), cash, positions)
     assert isinstance(clock, FollowingClock)
     venue = PlayedSession(tape, connection, exposures=gamma_events(tape, settings))
     return SimulatedGateway(venue, clock, pace=plan.pace)

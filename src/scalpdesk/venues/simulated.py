@@ -1,8 +1,8 @@
 """Gateways to the simulated broker in this process: a tape on a clock, or a live feed with simulated fills.
 
 ``simulated`` plays a session of a tape. ``sandbox`` takes its market from another gateway, of which only the
-data side is used: nothing is ever sent to it. The account of either lives as long as the process; a sandbox
-that is resumed begins with the cash and holdings that the journal remembers.
+data side is used: nothing is ever sent to it. The account of either lives as long as the process; a run that
+is resumed begins with the cash and holdings that the journal remembers.
 """
 
 import asyncio
