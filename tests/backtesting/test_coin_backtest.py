@@ -175,6 +175,7 @@ class Looks:
 
     def __init__(self, engine):
         self.engine, self.moves, self.risks, self.entries, self.quotes = engine, [], [], [], 0
+        self.hedged, self.costs = [], []
 
     def __call__(self, event, outputs):
         strategy, view = self.engine.strategy, self.engine.desk.view
@@ -186,6 +187,12 @@ class Looks:
         self.quotes += 1
         if self.quotes % 5 != 1:
             return
+        held = strategy.hedger.measure(view, strategy._pair.legs)
+        if held is not None and view.positions.quantity(strategy._pair.call_id):
+            self.hedged.append((held.inputs, float(strategy._pair.strike)))
+        self.costs += [
+            self.cost(pair, view) for pair in strategy._pairs if pair.expiry == strategy._pair.expiry
+        ]
         found = strategy._edge.new_strike(strategy._pair, strategy._pairs, view)
         if found is not None:
             quotes = [view.market.quotes[leg] for leg in (*strategy._pair.legs, *found[0].legs)]
@@ -196,6 +203,22 @@ class Looks:
         ).best
         if best is not None:
             self.risks.append((strategy._edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
+
+    def cost(self, pair, view):
+        """What the gate expects hedging to cost, with what its own calculation needs."""
+        strategy = self.engine.strategy
+        smile, forecast = view.delta_engine.smile(pair.call_id, view.now_ns), strategy._edge.forecast(view)
+        call, fees = view.instruments[pair.call_id], {"half_spreads": 0.0, "fees": 0.0}
+        inputs = strategy._edge._inputs(pair, view, strategy.hedger, forecast, **fees)
+        width = strategy.hedger.band.config.threshold
+        share, vol = (
+            view.market.quotes[view.underlying],
+            float(smile.vols(np.array(smile.log_moneyness(call)))),
+        )
+        vol *= math.sqrt(smile.variance_years / smile.years)
+        one_way = 0.5 * (share.ask - share.bid) / share.mid + 0.0005
+        terms = share.mid, float(pair.strike), smile.years, vol
+        return inputs.hedge_cost_usd, terms, width, one_way, inputs.horizon_years
 
     def market(self, pair):
         value = self.engine.desk.delta_engine.value
@@ -233,6 +256,19 @@ def hedged_gain(spot, strike, years, vol, variance):
     return 0.5 * bend * variance
 
 
+def speed_of_delta(spot, strike, years, vols):
+    """Coins that the delta of a straddle and its perpetual gains a dollar, by prices alone."""
+    step = 1e-4 * spot
+
+    def delta(price):
+        return (
+            price * (coins_of(price + 1, strike, years, vols) - coins_of(price - 1, strike, years, vols)) / 2
+        )
+
+    contracts = -delta(spot) * spot
+    return (delta(spot + step) - delta(spot - step)) / (2 * step) - contracts / spot**2
+
+
 @pytest.fixture(scope="module")
 def looks(tape):
     dates = ("selection.min_expiration_days=2", "selection.max_expiration_days=9", "exits.min_dte=null")
@@ -266,6 +302,20 @@ def test_the_size_by_theta_is_what_a_day_of_the_straddle_costs_in_coin(looks):
         sooner, later = (coins_of(spot, strike, best.call.years + d, vols) for d in (hour / 2, -hour / 2))
         assert risk.theta == pytest.approx(24 * (later - sooner) * by_clock, rel=0.01)
         assert 0.0 < risk.pnl_sd < risk.premium
+
+
+def test_the_band_sees_how_fast_the_delta_of_straddle_and_perpetual_moves(looks):
+    assert max(abs(math.log(inputs.spot / strike)) for inputs, strike in looks.hedged) > 0.02
+    for inputs, strike in looks.hedged:
+        speed = speed_of_delta(inputs.spot, strike, inputs.years, (inputs.vol, inputs.vol))
+        assert inputs.gamma_shares_per_usd == pytest.approx(speed, rel=2e-3)
+
+
+def test_the_gate_expects_hedges_as_fast_as_that_delta_moves(looks):
+    assert max(abs(math.log(terms[0] / terms[1])) for _, terms, *_ in looks.costs) > 0.04
+    for cost, (spot, strike, years, vol), width, one_way, horizon in looks.costs:
+        speed = speed_of_delta(spot, strike, years, (vol, vol)) * spot * 0.9
+        assert cost == pytest.approx(horizon * speed**2 / width * one_way, rel=0.01, abs=1e-7)
 
 
 def test_the_gate_takes_the_fees_of_both_ways_off(looks):

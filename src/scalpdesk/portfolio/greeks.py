@@ -21,11 +21,11 @@ class PositionGreeks(msgspec.Struct, frozen=True, gc=False):
         return self.option_delta_shares + self.owned_shares
 
 
-def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
-    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin.
+def gamma_beside_perpetual(gamma: float, delta: float, spot: float) -> float:
+    """Return what the net delta of inverse options and the perpetual that hedges them gains a US dollar.
 
-    The hedge in the perpetual bends too, by the delta over the spot: together it is the gamma in US dollars
-    over the spot.
+    The coins that the perpetual is worth change as well, by the delta over the spot: together it is the
+    options' gamma in US dollars.
 
     Parameters
     ----------
@@ -33,8 +33,24 @@ def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
         Of the options in coin: what the delta, net of the premium, gains a US dollar; in coins.
     spot
         US dollars a coin.
+
+    Examples
+    --------
+    >>> round(gamma_beside_perpetual(-1.6e-5, 0.8, 50_000.0), 10)  # a call deep in the money
+    0.0
     """
-    return (gamma + delta / spot) / spot
+    return gamma + delta / spot
+
+
+def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
+    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin.
+
+    Parameters
+    ----------
+    gamma, delta, spot
+        As for :func:`gamma_beside_perpetual`.
+    """
+    return gamma_beside_perpetual(gamma, delta, spot) / spot
 
 
 class GreekSum(msgspec.Struct, gc=False):

@@ -31,7 +31,7 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
-from scalpdesk.portfolio.greeks import gamma_in_coin
+from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
@@ -345,7 +345,7 @@ class StraddleEdge:
 
         k = smile.log_moneyness(call)
         on_smile = greeks(float(smile.vols(np.array(k))))
-        gamma = max(sum(each.gamma for each in on_smile), 0.0)
+        gamma = max(sum(_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0)
         # a mid is known to its spread: where the smile lies between bid and ask it is the better price
         mid = sum(mid for mid in mids if mid is not None)
         half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
@@ -488,6 +488,13 @@ class StraddleEdge:
 def _days_a_year(view: DeskView) -> float:
     """Return the days of a year of the variance clock: sessions, or days that never stop."""
     return DAYS_PER_YEAR if view.instruments[view.underlying].contract_usd else SESSIONS_PER_YEAR
+
+
+def _hedged_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
+    """Return what the net delta of an option and its hedge gains a unit of the spot."""
+    if view.instruments[view.underlying].contract_usd:
+        return gamma_beside_perpetual(greeks.gamma, greeks.delta, spot)
+    return greeks.gamma
 
 
 def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:

@@ -26,7 +26,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
+from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks, gamma_beside_perpetual
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
@@ -374,7 +374,7 @@ class DeltaHedger:
         size = view.instruments.by_id[number].contract_usd
         if size:
             total.shares *= size / (view.market.mark(number) or math.nan)
-        vol_sum = years = noise = 0.0
+        vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
         for leg in legs:
@@ -398,11 +398,14 @@ class DeltaHedger:
                 modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
             total.add(units, greeks)
+            bent += units * greeks.delta
             if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
             noise += units * greeks.vanna * deviation
             vol_sum += vol
             years = valuation.years
+        if size:  # the band's delta is that of both together, and so is its gamma
+            total.gamma = gamma_beside_perpetual(total.gamma, bent, view.market.mark(number) or math.nan)
         found = total.total()
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
