@@ -106,8 +106,21 @@ class TestEveryBand:
         assert band.judge(_with(net_delta_shares=width)).inside
         assert not band.judge(_with(net_delta_shares=width * 1.000001)).inside
 
+    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    def test_hedges_a_quarter_of_one_coin_and_leaves_less_than_a_contract(self, band):
+        coin = {"multiplier": 1, "gamma_shares_per_usd": 3e-5, "spot": 60_000.0, "vol": 0.5}
+        held = _with(**coin, seconds_since_hedge=1e6, own_cost_fraction=5e-4, smallest_hedge=10 / 60_000)
+        beyond = band.judge(msgspec.structs.replace(held, net_delta_shares=-0.26))
+        assert not beyond.inside
+        assert -0.25 <= beyond.target_delta_shares <= 0.0
+        assert band.judge(msgspec.structs.replace(held, net_delta_shares=9 / 60_000)).inside
+
 
 class TestFixed:
+    def test_is_two_of_a_hundred_shares_unless_told_otherwise(self):
+        assert FixedBand().judge(POSITION).half_width_shares == 2.0
+        assert FixedBand().judge(_with(multiplier=1, straddles=3)).half_width_shares == pytest.approx(0.06)
+
     def test_is_per_straddle_and_strict(self):
         band = FixedBand(FixedConfig(threshold=2.0))
         assert band.judge(_with(net_delta_shares=-6.0, straddles=3)).inside

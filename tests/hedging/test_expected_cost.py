@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -51,6 +52,20 @@ def test_the_clock_size_is_the_mean_of_what_the_delta_moves():
     moves = np.random.default_rng(6).standard_normal(200_000) * delta_speed(2.0, 500.0, 0.2)
     expected = cost_of_clock(2.0, 500.0, 0.2, 5, 13, 0.01).shares_per_rehedge
     assert np.abs(moves * np.sqrt(1 / (252 * 13))).mean() == pytest.approx(expected, rel=0.01)
+
+
+def test_hedges_to_the_edge_are_counted_in_contracts_of_the_perpetual():
+    gamma, spot, vol, cost, year = 3.1e-5, 60_000.0, 0.5, 5.04e-4, 365.0 * 86_400.0
+    held = HedgeInputs(0.0, gamma, spot, 30 / 365, vol, 0.0, 1, 1, 0.0, cost, trading_year_seconds=year)
+    held = msgspec.structs.replace(held, smallest_hedge=10 / spot)
+    band = make_band("whalley_wilmott")
+    width = band.judge(held).half_width_shares
+    expected = expected_cost(band, held, vol, 5 / 365 * 252, cost)
+    coins = 5 / 365 * (gamma * spot * vol) ** 2 / (2 * width)
+    assert expected.cost_usd == pytest.approx(coins * cost)
+    assert expected.shares_per_rehedge == 10 / spot
+    assert expected.rehedges == pytest.approx(coins * spot / 10)
+    assert expected.rehedges > 500
 
 
 def test_a_clock_that_never_stops_hedges_all_day():

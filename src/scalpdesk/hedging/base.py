@@ -59,6 +59,8 @@ class HedgeInputs(msgspec.Struct, frozen=True):
     """Latest dealer gamma exposure by symbol."""
     trading_year_seconds: float = TRADING_YEAR_SECONDS
     """Trading seconds of a year: of sessions, or of days that never stop."""
+    smallest_hedge: float = 1.0
+    """Smallest trade of what hedges: a share, or the coins that one contract of a perpetual is worth."""
 
 
 class BandVerdict(msgspec.Struct, frozen=True):

@@ -14,9 +14,6 @@ from scalpdesk.hedging.base import (
     refuse_below,
 )
 
-SMALLEST_HALF_WIDTH_SHARES = 0.5
-"""No band at all is a hedge at every wake: it is costed as one share at a time."""
-
 
 class HedgeCost(msgspec.Struct, frozen=True):
     """Expected hedging over a horizon."""
@@ -51,12 +48,13 @@ def cost_of_band(
     cost_usd_per_share: float,
     *,
     rehedge_to: RehedgeTo = "zero",
+    smallest_hedge: float = 1.0,
 ) -> HedgeCost:
     """Expected cost of a symmetric dead band.
 
     The delta is read as a Brownian motion of speed v. Hedged to zero, it leaves ±b after b²/v² years
     on average: ``(H/252)·v²/b²`` hedges of b shares each. Hedged to the edge it is reflected there,
-    which takes ``(H/252)·v²/(2b)`` shares, half as many, in hedges of the smallest size, one share.
+    which takes ``(H/252)·v²/(2b)`` shares, half as many, in hedges of the smallest size.
 
     Parameters
     ----------
@@ -74,6 +72,8 @@ def cost_of_band(
         One-way: half spread and fees.
     rehedge_to
         ``zero`` or ``edge``.
+    smallest_hedge
+        One share, or the coins of one contract; above 0.
 
     Raises
     ------
@@ -89,13 +89,13 @@ def cost_of_band(
     >>> round(cost_of_band(2.0, 500.0, 0.22, 5, 20.0, 0.01).cost_usd, 6)
     0.480159
     """
-    refuse_below(0.0, strict=True, half_width_shares=half_width_shares)
+    refuse_below(0.0, strict=True, half_width_shares=half_width_shares, smallest_hedge=smallest_hedge)
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
     speed = delta_speed(gamma_shares_per_usd, spot, vol)
     rehedges = horizon_days / SESSIONS_PER_YEAR * (speed / half_width_shares) ** 2
     if rehedge_to == "edge":
         shares = 0.5 * rehedges * half_width_shares
-        return HedgeCost(shares, 1.0, shares * cost_usd_per_share)
+        return HedgeCost(shares / smallest_hedge, smallest_hedge, shares * cost_usd_per_share)
     return HedgeCost(rehedges, half_width_shares, rehedges * half_width_shares * cost_usd_per_share)
 
 
@@ -142,8 +142,6 @@ def expected_cost(
     vol: float,
     horizon_days: float,
     cost_usd_per_share: float,
-    *,
-    smallest_half_width: float = SMALLEST_HALF_WIDTH_SHARES,
 ) -> HedgeCost:
     """Expected cost of hedging a position with a band.
 
@@ -153,13 +151,13 @@ def expected_cost(
         The band, and the position at entry.
     vol, horizon_days, cost_usd_per_share
         As for :func:`cost_of_band`.
-    smallest_half_width
-        Half a unit of what hedges, in shares (or coins).
     """
-    gamma, spot = inputs.gamma_shares_per_usd, inputs.spot
+    gamma, spot, smallest = inputs.gamma_shares_per_usd, inputs.spot, inputs.smallest_hedge
     if isinstance(band, ClockBand):
         a_day = inputs.trading_year_seconds / SESSIONS_PER_YEAR / band.interval_seconds(inputs)
         return cost_of_clock(gamma, spot, vol, horizon_days, a_day, cost_usd_per_share)
-    width = max(band.judge(inputs).half_width_shares, smallest_half_width)
+    # no band at all is a hedge at every wake: it is costed as one smallest hedge at a time
+    width = max(band.judge(inputs).half_width_shares, 0.5 * smallest)
     rehedge_to = band.rehedge_to if isinstance(band, ChoosesTarget) else "zero"
-    return cost_of_band(gamma, spot, vol, horizon_days, width, cost_usd_per_share, rehedge_to=rehedge_to)
+    terms = gamma, spot, vol, horizon_days, width, cost_usd_per_share
+    return cost_of_band(*terms, rehedge_to=rehedge_to, smallest_hedge=smallest)

@@ -12,7 +12,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
 from scalpdesk.engine.flattening import Flattener
-from scalpdesk.hedging.bands.fixed import FixedBand
+from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
@@ -283,7 +283,10 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
     """
     adapted, days = _adapted(config, disaster)
     band = config.hedge.make_band()
-    shares = band.config.threshold * config.straddles if isinstance(band, FixedBand) else 1e9
+    shares = 1e9
+    if isinstance(band, FixedBand):
+        given = band.config.threshold
+        shares = (100 * DEFAULT_PART if given is None else given) * config.straddles
     plan = DeskPlan(adapted, limits, stale_share_seconds=6.0, stale_option_seconds=60.0, band_shares=shares)
     for move in MOVES:
         market = SmallMarket(

@@ -2,6 +2,7 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.hedging.bands.fixed import DEFAULT_PART
 from scalpdesk.hedging.base import make_band
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -10,7 +11,8 @@ from scalpdesk.strategies.toolkit.exits import ExitConfig
 def test_the_defaults_are_the_published_bots():
     config = GammaScalperConfig()
     assert (config.underlying, config.straddles) == ("SPY", 1)
-    assert make_band("fixed").config.threshold == 2.0
+    assert make_band("fixed").config.threshold is None
+    assert 100 * DEFAULT_PART == 2.0
     assert (config.triggers.price_change_usd, config.triggers.heartbeat_seconds) == (0.05, 5.0)
     assert (config.selection.min_expiration_days, config.selection.max_expiration_days) == (30, 90)
 

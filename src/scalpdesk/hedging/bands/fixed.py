@@ -13,17 +13,23 @@ from scalpdesk.hedging.base import (
     verdict_of_width,
 )
 
+DEFAULT_PART = 0.02
+"""Of what a contract holds: two of a hundred shares, as the seed's band."""
+
 
 class FixedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the fixed band."""
 
-    threshold: float = 2.0
-    """Half width in shares per straddle; a hedge needs strictly more (HEDGING_DELTA_THRESHOLD)."""
+    threshold: float | None = None
+    """Half width in shares (or coins) per straddle; a hedge needs strictly more (HEDGING_DELTA_THRESHOLD).
+    None: two of a hundred shares, and in proportion of another contract.
+    """
     rehedge_to: RehedgeTo = "zero"
     """``zero`` (the seed's rule) or ``edge``."""
 
     def __post_init__(self) -> None:
-        positive("threshold", self.threshold, zero_allowed=True)
+        if self.threshold is not None:
+            positive("threshold", self.threshold, zero_allowed=True)
 
 
 class FixedBand:
@@ -39,12 +45,14 @@ class FixedBand:
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of ``threshold × straddles`` on the net delta."""
         check_inputs(inputs)
-        width = self.config.threshold * inputs.straddles
+        given = self.config.threshold
+        threshold = DEFAULT_PART * inputs.multiplier if given is None else given
+        width = threshold * inputs.straddles
         return verdict_of_width(
             inputs,
             width,
             self.config.rehedge_to,
-            lambda: f"fixed, {self.config.threshold:g} shares × {inputs.straddles}",
+            lambda: f"fixed, {threshold:g} shares × {inputs.straddles}",
         )
 
 

@@ -140,7 +140,7 @@ class LelandBand:
         return leland_vol(inputs.own_cost_fraction, inputs.vol, years, long_gamma=long_gamma)
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
-        """Return whether the interval has passed and a whole share is to be traded."""
+        """Return whether the interval has passed and there is enough to be traded."""
         check_inputs(inputs)
         interval = self.interval_seconds(inputs)
         why = (

@@ -119,13 +119,14 @@ class RegimeThresholdBand:
         net = exact(inputs.net_delta_shares, 9) / inputs.multiplier
         since_ns = int(inputs.seconds_since_hedge * NANOS_PER_SECOND)
         seconds = self.config.seconds_between_hedges
-        verdict = judge_hedge(net, inputs.multiplier, threshold, since_ns, seconds)
+        lots = exact(inputs.multiplier / inputs.smallest_hedge, 9)
+        verdict = judge_hedge(net, lots, threshold, since_ns, seconds)
         net_text = f"net delta {inputs.net_delta_shares:+.2f} shares, {net:+.4f} contracts,"
         reason = {
             "delta_hedge": f"{net_text} is beyond {threshold}: hedge to zero",
             "within_threshold": f"{net_text} is within {threshold}: no hedge",
             "rate_limited": f"{net_text} {inputs.seconds_since_hedge:.0f} s since the last hedge: no hedge",
-            "rounds_to_zero": f"{net_text} is less than one share: no hedge",
+            "rounds_to_zero": f"{net_text} is less than the smallest hedge: no hedge",
         }[verdict.reason]
         facts |= {"net_delta_contracts": float(net), "threshold_contracts": float(threshold)}
         inside = not verdict.quantity_shares
@@ -174,7 +175,7 @@ def net_delta(
     return options + hedge_shares / multiplier if hedge_shares else options
 
 
-def hedge_shares_for(net: Decimal, multiplier: int) -> int:
+def hedge_shares_for(net: Decimal, multiplier: Decimal | int) -> int:
     """Return the signed shares that neutralise ``net`` contract deltas, ties away from zero.
 
     >>> hedge_shares_for(Decimal("6.5"), 1), hedge_shares_for(Decimal("-6.5"), 1)
@@ -185,7 +186,7 @@ def hedge_shares_for(net: Decimal, multiplier: int) -> int:
 
 def judge_hedge(
     net: Decimal,
-    multiplier: int,
+    multiplier: Decimal | int,
     threshold: Decimal,
     since_hedge_ns: int | None,
     seconds_between_hedges: float = 60.0,
@@ -200,7 +201,7 @@ def judge_hedge(
     net
         Net delta in contract deltas, the shares held included.
     multiplier
-        Units of the underlying in one contract.
+        Shares, or smallest trades of another hedge, in one contract.
     threshold
         Contract deltas.
     since_hedge_ns

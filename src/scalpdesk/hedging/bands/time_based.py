@@ -7,22 +7,20 @@ import msgspec
 
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, verdict_of_width
 
-SMALLEST_HEDGE_SHARES = 1.0
-
 
 def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> BandVerdict:
     """Return a verdict by the time since the last hedge: a hedge that is due brings net delta to zero.
 
-    A net delta of less than one share is not hedged, however long ago the last hedge was.
+    A net delta of less than the smallest hedge stays, however long ago the last hedge was.
     """
-    net, since = inputs.net_delta_shares, inputs.seconds_since_hedge
+    net, since, smallest = inputs.net_delta_shares, inputs.seconds_since_hedge, inputs.smallest_hedge
     if since < interval_seconds:
         reason = f"{since:.0f} s since the last hedge of {interval_seconds:.0f} s ({why}): no hedge yet"
         return BandVerdict(math.inf, net, inside=True, reason=reason)
-    if abs(net) < SMALLEST_HEDGE_SHARES:
-        reason = f"a hedge is due ({why}), but net delta {net:+.2f} is less than one share: no hedge"
-        return BandVerdict(SMALLEST_HEDGE_SHARES, net, inside=True, reason=reason)
-    # Exactly one share is to be hedged, so the strict comparison of a band is made against nothing.
+    if abs(net) < smallest:
+        reason = f"a hedge is due ({why}), but net delta {net:+.3g} is less than {smallest:.3g}: no hedge"
+        return BandVerdict(smallest, net, inside=True, reason=reason)
+    # Exactly the smallest hedge is to be hedged, so the strict comparison of a band is made against nothing.
     return verdict_of_width(inputs, 0.0, "zero", lambda: f"{why}, {since:.0f} s since the last hedge")
 
 
@@ -37,7 +35,7 @@ class TimeBasedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TimeBasedBand:
-    """Hedge to zero at spaced times, skipping hedges of less than one share."""
+    """Hedge to zero at spaced times, skipping what is less than the smallest hedge."""
 
     name: ClassVar[str] = "time_based"
     Config = TimeBasedConfig
@@ -50,7 +48,7 @@ class TimeBasedBand:
         return self.config.interval_seconds
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
-        """Return whether the interval has passed and a whole share is to be traded."""
+        """Return whether the interval has passed and there is enough to be traded."""
         check_inputs(inputs)
         interval = self.config.interval_seconds
         return verdict_of_clock(inputs, interval, f"every {interval:.0f} s")

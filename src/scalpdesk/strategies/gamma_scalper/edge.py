@@ -448,15 +448,12 @@ class StraddleEdge:
             seconds_since_hedge=0.0,
             own_cost_fraction=cost_per_unit / quote.mid,
             trading_year_seconds=TRADING_YEARS[size > 0],
+            smallest_hedge=size / quote.mid if size else 1.0,
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
-        band, vol = hedger.band, forecast.vol
+        one_way = inputs.own_cost_fraction if size else cost_per_unit  # of a coin in coins
         days = horizon_years * SESSIONS_PER_YEAR
-        if size:  # in coin: coins a coin, and half of the smallest trade
-            one_way, smallest = cost_per_unit / quote.mid, 0.5 * size / quote.mid
-            cost = expected_cost(band, inputs, vol, days, one_way, smallest_half_width=smallest)
-        else:
-            cost = expected_cost(band, inputs, vol, days, cost_per_unit)
+        cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way)
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 

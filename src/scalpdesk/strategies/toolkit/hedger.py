@@ -331,7 +331,7 @@ class DeltaHedger:
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
-        is_coin = underlying.contract_usd > 0
+        is_coin, size = underlying.contract_usd > 0, underlying.contract_usd
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -347,6 +347,7 @@ class DeltaHedger:
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
             trading_year_seconds=TRADING_YEARS[is_coin],
+            smallest_hedge=size / quote.mid if is_coin else 1.0,
         )
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
@@ -405,7 +406,9 @@ class DeltaHedger:
             vol_sum += vol
             years = valuation.years
         if size:  # the band's delta is that of both together, and so is its gamma
-            total.gamma = gamma_beside_perpetual(total.gamma, bent, view.market.mark(number) or math.nan)
+            spot = view.market.mark(number) or math.nan
+            total.gamma = gamma_beside_perpetual(total.gamma, bent, spot)
+            noise *= spot / size  # in contracts, as the hedge is
         found = total.total()
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
