@@ -6,12 +6,16 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import (
     exit_deadline_ns,
+    must_go_now,
     order_cutoff_ns,
     venue_cutoff,
 )
+from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import (
+    coin_session,
     last_trading_ns,
     new_york_ns,
+    previous_session,
     session_on,
     to_new_york,
 )
@@ -50,6 +54,27 @@ def test_an_own_exit_that_is_earlier_wins():
 
 def test_am_settled_options_are_out_the_session_before():
     assert deadline_ns("SPX210115C03700000", "none") == new_york_ns(date(2021, 1, 14), time(15, 45))
+
+
+@pytest.mark.parametrize(
+    ("contract", "last"),
+    [
+        (us_option("SPY251230C00690000"), session_on(date(2025, 12, 30))),
+        (us_option("SPY151224C00205000"), session_on(date(2015, 12, 24))),  # half day
+        (us_option("SPX210115C03700000"), session_on(date(2021, 1, 14))),  # settled at the next open
+        (us_option("SPY140118C00184000"), session_on(date(2014, 1, 17))),  # a Saturday
+        (deribit_option("BTC-6MAR26-87000-P"), coin_session(date(2026, 3, 5))),
+    ],
+    ids=lambda each: getattr(each, "symbol", None),
+)
+def test_an_option_must_go_in_the_last_hour_of_its_trading(contract, last):
+    hour = 3_600 * 10**9
+    assert must_go_now(contract, last, last.close_ns - hour)
+    assert not must_go_now(contract, last, last.close_ns - hour - 1)
+    is_coin = contract.underlying == "BTC-PERPETUAL"
+    before = coin_session(date(2026, 3, 4)) if is_coin else previous_session(last.day)
+    assert not must_go_now(contract, before, before.close_ns - 1)
+    assert not must_go_now(contract, None, last.close_ns - 1)
 
 
 def test_the_margin_holds_where_a_venue_takes_orders_to_the_end():

@@ -6,11 +6,13 @@ the rest soon after. An exit planned later would be refused, so a margin before 
 
 import math
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import Session, last_trading_ns
+from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.sessions import Session, account_day, last_trading_ns, to_new_york
 
 EXIT_MINUTES = 15.0
 """Default exit of a 0DTE position, minutes before the close: 15:45."""
@@ -29,9 +31,17 @@ def must_go_now(option: OptionContract, session: Session | None, now_ns: int) ->
 
     ``session`` is the current one, None outside of one; ``now_ns`` is UTC.
     """
-    if session is None or option.expiry > session.day:
+    if session is None or _last_day(option) > session.day:
         return False
     return session.close_ns - now_ns <= LAST_CALL_NS
+
+
+@lru_cache(maxsize=8192)
+def _last_day(option: OptionContract) -> date:
+    """Return the session in which trading ends: of an AM-settled option the one before its expiry."""
+    last_ns = last_trading_ns(option)
+    is_coin = option.settlement is Settlement.CASH_MEAN
+    return account_day(last_ns) if is_coin else to_new_york(last_ns).date()
 
 
 @dataclass(frozen=True, slots=True)
