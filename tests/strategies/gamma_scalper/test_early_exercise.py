@@ -1,9 +1,11 @@
-"""Exercise on the eve of an ex-date, against what is worth more by prices: exercised, or held."""
+"""Exercise on an evening, against what is worth more by prices: exercised, or held over the night."""
 
+import math
 from datetime import date
 from decimal import Decimal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from scalpdesk.core.units import MINUTE_NS, years_between
@@ -17,6 +19,7 @@ CALL, PUT = us_option("SPY180406C00268000"), us_option("SPY180406P00268000")
 NOW_NS, EX_NS = EVE.close_ns - MINUTE_NS, next_session(EVE.day).open_ns
 YEARS, TO_EX = years_between(NOW_NS, expiry_instant_ns(CALL)), years_between(NOW_NS, EX_NS)
 RATE, VOL, DIVIDEND, STRIKE = 0.015, 0.16, 1.0968, 268.0
+HIGH_RATE = 0.05
 
 
 def price(spot, *, is_call, style):
@@ -61,3 +64,57 @@ def test_a_call_is_exercised_where_its_payoff_is_more_than_what_holding_it_over_
 def test_both_answers_are_met():
     assert gain(279.0) is None
     assert gain(281.0) == pytest.approx(0.1585, abs=0.002)
+
+
+def gain_of_put(spot):
+    """What the desk finds of a put in the money at a high rate, without a dividend ahead."""
+
+    def at(is_call, vol=VOL):
+        return greeks(spot, STRIKE, YEARS, vol, is_call, rate=HIGH_RATE, style="american")
+
+    def value(leg, now_ns, fresh):
+        mark = float(at(leg == 1).price)
+        return SimpleNamespace(spot=spot, years=YEARS, rate=HIGH_RATE, mark=mark, vol=VOL)
+
+    view = SimpleNamespace(
+        session=EVE,
+        now_ns=NOW_NS,
+        underlying=0,
+        instruments={1: CALL, 2: PUT},
+        delta_engine=SimpleNamespace(value=value, greeks_at=lambda leg, now_ns, vol: at(leg == 1, vol)),
+        market=SimpleNamespace(dividends=[]),
+    )
+    return early_exercise_gain(view, SimpleNamespace(call_id=1, put_id=2, legs=(1, 2)))
+
+
+def held_over_the_night(spot, steps=600):
+    """Value of the put that is not exercised before the next open, and as it may be from then on (a tree)."""
+    step = YEARS / steps
+    up = math.exp(VOL * math.sqrt(step))
+    rise, discount = (math.exp(HIGH_RATE * step) - 1 / up) / (up - 1 / up), math.exp(-HIGH_RATE * step)
+    waits = round(TO_EX / step)
+
+    def payoff(step_number):
+        return np.maximum(STRIKE - spot * up ** np.arange(-step_number, step_number + 1, 2.0), 0.0)
+
+    worth = payoff(steps)
+    for number in range(steps - 1, -1, -1):
+        worth = discount * (rise * worth[1:] + (1 - rise) * worth[:-1])
+        if number >= waits:
+            worth = np.maximum(worth, payoff(number))
+    return float(worth[0])
+
+
+@pytest.mark.parametrize("spot", [262.0, 258.0, 254.0, 250.0, 246.0, 240.0])
+def test_a_put_is_exercised_where_it_is_worth_its_payoff_and_loses_a_nights_interest(spot):
+    more = STRIKE - spot - held_over_the_night(spot)
+    found = gain_of_put(spot)
+    if more > 0.0:
+        assert found == pytest.approx(more, abs=5e-3)
+    else:
+        assert found is None
+
+
+def test_both_answers_are_met_by_the_put():
+    assert gain_of_put(254.0) is None
+    assert gain_of_put(246.0) == pytest.approx(0.0266, abs=0.001)

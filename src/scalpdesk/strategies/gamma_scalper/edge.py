@@ -14,7 +14,14 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId, exact
+from scalpdesk.core.units import (
+    DAYS_PER_YEAR,
+    NANOS_PER_SECOND,
+    SESSIONS_PER_YEAR,
+    InstrumentId,
+    exact,
+    years_between,
+)
 from scalpdesk.entry.edge_gate import (
     Edge,
     EdgeGate,
@@ -52,6 +59,8 @@ long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minute
 SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
 LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
+PAYOFF_ERROR = 0.005
+"""Half a tick: an option is worth its payoff to this."""
 EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
@@ -521,8 +530,9 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     """Return what exercising a leg at the close gains over holding it, in the session's last hour.
 
     Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
-    more than the put of its strike costs and the interest on the strike; a put when the interest is more
-    than the call and the dividends (Merton 1973). A dividend that has been announced is in the put already.
+    more than the put of its strike costs and the interest on the strike; a put only where the interest is
+    more than the call and the dividends (Merton 1973), and it is worth no more than its payoff: what a night
+    costs it then is the night's interest. A dividend that has been announced is in the put already.
     """
     assert view.session is not None
     session = view.session
@@ -547,7 +557,14 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     if spot > strike and tonight:
         gain = tonight - interest - puts.mark
     elif spot < strike:
-        gain = interest - sum((amount for _, amount in coming), 0.0) - calls.mark
+        if interest - sum((amount for _, amount in coming), 0.0) <= calls.mark:
+            return None
+        # at the volatility that the strike's call shows: the put's own says nothing at its payoff
+        put = view.delta_engine.greeks_at(pair.put_id, view.now_ns, calls.vol)
+        if put is None or put.price - (strike - spot) > PAYOFF_ERROR:
+            return None
+        night = years_between(view.now_ns, opens_ns)
+        gain = strike * -math.expm1(-calls.rate * night) - tonight
     else:
         return None
     return gain if gain > 0.0 else None
