@@ -67,7 +67,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
     """Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
     the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
-    measured 0.8. From 2024 on they weigh on the session clock and are not added.
+    measured 0.8. From 2024 on they weigh on the session clock and are not added; of a coin they are.
     """
     forecast_vol: float | None = None
     """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""

@@ -8,6 +8,7 @@ that the straddle is repriced on, are on the run's variance clock.
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
@@ -37,7 +38,7 @@ from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
+from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns, next_session
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
@@ -168,21 +169,22 @@ class StraddleEdge:
 
         The forecast was fitted to days with their events in them: only the surplus is added.
         """
-        days = self._config.horizon_days
+        days, days_a_year = self._config.horizon_days, _days_a_year(view)
+        is_coin = view.instruments[view.underlying].contract_usd > 0
         if session != self._horizon_of[0]:
             ends = session
             for _ in range(math.ceil(days) - 1):
-                ends = next_session(ends.day)
+                ends = coin_session(ends.day + timedelta(days=1)) if is_coin else next_session(ends.day)
             self._horizon_of = session, ends.close_ns
-        day_variance = vol * vol / SESSIONS_PER_YEAR
+        day_variance = vol * vol / days_a_year
         found = []
         for kind, size in self._config.event_sessions.items():
             ahead = events_between(view.now_ns, self._horizon_of[1], (kind,))
-            if kind is EventKind.FOMC and session.day.year >= FIRST_FOMC_YEAR:
-                continue
+            if kind is EventKind.FOMC and session.day.year >= FIRST_FOMC_YEAR and not is_coin:
+                continue  # on the clock of sessions
             if why_unknown((kind,), session.day):
                 continue
-            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * days / SESSIONS_PER_YEAR))
+            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * days / days_a_year))
         return found
 
     def forecast_vol(self, view: DeskView) -> float | None:

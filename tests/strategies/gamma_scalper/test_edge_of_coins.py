@@ -1,0 +1,46 @@
+"""The edge on a market that never closes: its forecast counts days of account, 365 a year."""
+
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+
+from scalpdesk.instruments.events import EventKind
+from scalpdesk.instruments.sessions import coin_session
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.volatility.variance_time import CALENDAR
+
+VOL = 0.5
+
+
+def forecast(day, horizon_days):
+    """Return the forecast at the opening of a day of account, of statements of 0.8 days each."""
+    session = coin_session(day)
+    event = SimpleNamespace(vol=VOL, stderr=0.02, model="har", reason="")
+    view = SimpleNamespace(
+        session=session,
+        now_ns=session.open_ns,
+        underlying=0,
+        instruments={0: SimpleNamespace(contract_usd=10)},
+        market=SimpleNamespace(forecasts={0: event}),
+        delta_engine=SimpleNamespace(variance_years=CALENDAR.years),
+    )
+    sizes = {EventKind.FOMC: 0.8}
+    config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
+    return StraddleEdge(config, 1).forecast(view).vol
+
+
+@pytest.mark.parametrize(
+    ("day", "days", "statements"),
+    [
+        (date(2025, 3, 18), 2, 1),  # a statement on the 19th, 18:00 UTC
+        (date(2025, 3, 18), 1, 0),
+        (date(2025, 3, 14), 4, 0),  # Friday: ends on Tuesday, not after four sessions of an exchange
+        (date(2025, 3, 14), 6, 1),
+        (date(2018, 1, 30), 2, 1),
+    ],
+)
+def test_a_statement_ahead_counts_in_days_of_account(day, days, statements):
+    surplus = 0.8 * (statements - 8 * days / 365) / days
+    assert forecast(day, days) ** 2 == pytest.approx(VOL**2 * (1 + surplus), rel=1e-9)
