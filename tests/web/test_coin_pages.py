@@ -253,3 +253,20 @@ def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, m
     found = json.loads(capsys.readouterr().out)["performance"]
     assert found["sharpe"] == pytest.approx(mean(pnl) / stdev(pnl) * math.sqrt(365))
     assert found["sharpe"] == pytest.approx(-11.1859, abs=1e-4)
+
+
+def test_the_break_even_of_a_day_is_the_move_at_which_the_hedged_straddle_earns_its_theta(coin):
+    block = position_documents.position_block(coin)
+    gamma = theta = 0.0
+    for number in coin.desk.positions.positions:
+        value, contract = coin.value(number), coin.desk.instruments[number]
+        if value is None:  # the perpetual
+            continue
+        width = value.vol * math.sqrt(value.years)
+        d1 = math.log(value.spot / float(contract.strike)) / width + 0.5 * width
+        slope = NormalDist().pdf(d1)
+        gamma += slope / (value.spot * width)
+        theta -= 0.5 * value.spot * slope * value.vol / math.sqrt(value.years) / 365
+    even = 100 * math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
+    assert block["break_even"] == f"Break-even {even:.2f} % a day."
+    assert float(amount(block["greeks"]["gamma"])) > 1e-5  # coins a dollar: two decimals show none

@@ -20,6 +20,7 @@ from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
+from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 from scalpdesk.risk.checks import capital_of
@@ -158,13 +159,18 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
     if expiries:
         first = min(expiries)
         note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
-    even = break_even(greeks.gamma_shares_per_usd, greeks.theta_usd_per_day, _spot(follower))
+    spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
+    places = more = None
+    if spot and desk.instruments[desk.view.underlying].contract_usd:
+        gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)
+        places, more = 4, 6
+    even = break_even(gamma, greeks.theta_usd_per_day, spot)
     return {
         "note": note,
         "legs": legs,
         "greeks": {
-            "delta": signed(greeks.net_delta_shares) if held else None,
-            "gamma": signed(greeks.gamma_shares_per_usd) if held else None,
+            "delta": signed(greeks.net_delta_shares, places) if held else None,
+            "gamma": signed(greeks.gamma_shares_per_usd, more) if held else None,
             "theta": signed(follower.money(greeks.theta_usd_per_day)) if held else None,
             "vega": signed(follower.money(greeks.vega_usd_per_point)) if held else None,
         },
@@ -230,8 +236,8 @@ def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
 def break_even(gamma: float, theta: float, spot: float | None) -> float | None:
     """Return the move of a day, as a fraction of spot, at which gamma earns what theta costs.
 
-    Half gamma times the squared move equals theta of a calendar day; None for a book that is not long
-    gamma and paying.
+    Half gamma times the squared move equals theta of a calendar day, both of one currency; None for a book
+    that is not long gamma and paying.
 
     Examples
     --------
