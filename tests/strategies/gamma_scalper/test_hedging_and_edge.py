@@ -57,6 +57,16 @@ def test_a_clock_stands_still_over_the_night():
     assert len(orders(desk.go_to("09:55:05").market(505.1))) == 1
 
 
+@pytest.mark.parametrize("band", ["time_based", "leland"])
+def test_a_clocks_hedge_names_no_width_that_views_and_alerts_would_hold_the_delta_against(band):
+    desk = holding(band=band, band_settings={})
+    facts = decisions(desk.wait(24_000).market(506.0))[0].facts
+    assert facts["quantity_shares"] < 0
+    assert "half_width_shares" not in facts
+    fixed = holding(threshold_shares=2.0)
+    assert decisions(fixed.wait(5).market(506.0))[0].facts["half_width_shares"] == 2.0
+
+
 def test_lelands_hedge_looks_at_the_volatility_that_costs_leave():
     desk = holding(band="leland", band_settings={"shortest_seconds": 60.0, "longest_seconds": 120.0})
     facts = decisions(desk.wait(125).market(506.0))[0].facts

@@ -259,6 +259,8 @@ class DeltaHedger:
             "hedge_vol_source": self._delta_model.source,
             "quantity_shares": parts[0],
         }
+        if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
+            del facts["half_width_shares"]
         facts |= judged.facts
         by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
