@@ -356,7 +356,7 @@ class StraddleEdge:
 
         k = smile.log_moneyness(call)
         on_smile = greeks(float(smile.vols(np.array(k))))
-        gamma = max(sum(_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0)
+        gamma = max(sum((_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0), 0.0)
         # a mid is known to its spread: where the smile lies between bid and ask it is the better price
         mid = sum(mid for mid in mids if mid is not None)
         half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
