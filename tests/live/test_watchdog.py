@@ -376,6 +376,35 @@ def test_a_desk_that_reports_an_unclean_end_has_ten_seconds_to_disconnect():
     assert waited([BEGIN, STARTED, DeskMessage("end", clean=False)]) == ("the run did not end in order", 0.0)
 
 
+HANGS = "no heartbeat for 3 s: the desk hangs"
+
+
+@pytest.mark.parametrize(
+    ("beats", "expected"),
+    [
+        (range(60), (None, 15.0)),  # the watchdog alone was stopped
+        ([*range(4), *range(41, 60)], (None, 15.0)),  # the desk with it
+        (range(4), (HANGS, 12.5)),  # a part of half a second had begun: the rest of the stall has to pass
+    ],
+)
+def test_the_time_in_which_the_watchdog_itself_was_stopped_is_no_stall(beats, expected):
+    loop, watched = VirtualLoop(), Watched()
+
+    async def play():
+        reader = asyncio.StreamReader()
+        for message in (BEGIN, STARTED):
+            reader.feed_data(msgspec.json.encode(message) + b"\n")
+        for beat in beats:
+            loop.call_later(0.25 * beat, reader.feed_data, b'{"kind":"beat"}\n')
+        loop.call_later(15.0, reader.feed_data, b'{"kind":"end","clean":true}\n')
+        loop.call_later(1.0, loop.leap, 9.0)
+        return await watchdog_program.watch(reader, 3.0, watched)
+
+    found = loop.run_until_complete(play()), loop.time()
+    loop.close()
+    assert found == expected
+
+
 @pytest.mark.parametrize(("messages", "is_killed"), [([], True), ([DeskMessage("end", clean=False)], False)])
 def test_only_a_desk_that_is_through_with_its_end_is_not_killed(monkeypatch, messages, is_killed):
     killed = []

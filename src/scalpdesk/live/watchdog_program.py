@@ -53,6 +53,8 @@ STALL_SECONDS = 3.0
 START_STALL_SECONDS = 60.0
 """Without a heartbeat from the beginning of a run until it follows its market: the desk may compile, and the
 machine be busy."""
+PART_SECONDS = 0.5
+"""Longest stretch that counts towards a stall at once: two heartbeats."""
 ENDING_SECONDS = 10.0
 """How long a desk that has reported an unclean end may take to disconnect, before it is killed."""
 DRAIN_SECONDS = 1.0
@@ -207,7 +209,7 @@ async def watch(
         if watched.is_ending:
             limit = ENDING_SECONDS
         try:
-            line = await asyncio.wait_for(reader.readline(), limit)
+            line = await _next_line(reader, limit)
         except TimeoutError:
             if watched.is_ending:
                 return f"the run did not end in order, and the desk is still there after {limit:g} s"
@@ -224,6 +226,22 @@ async def watch(
             answer()
         if watched.has_ended:
             return None
+
+
+async def _next_line(reader: asyncio.StreamReader, seconds: float) -> bytes:
+    """Read a line; raise TimeoutError after so many seconds without one.
+
+    They are waited for in parts, each of which counts no more than its length: a watchdog that was stopped
+    itself, alone or with the desk (a frozen container or machine), reads first what came meanwhile.
+    """
+    left = seconds
+    while True:
+        try:
+            return await asyncio.wait_for(reader.readline(), min(left, PART_SECONDS))
+        except TimeoutError:
+            left -= PART_SECONDS
+            if left <= 0:
+                raise
 
 
 async def drain(reader: asyncio.StreamReader, watched: Watched) -> None:
