@@ -274,8 +274,8 @@ def _listen_to_signals(desk: LiveDesk) -> None:
         desk.runner.stop(desk.runner.options.stop)
 
     def hang_up() -> None:
-        # the shell and the kernel may both say that the terminal is gone: the second is no interrupt
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        # shell and kernel may both say that the terminal is gone, the second while the run closes already
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         desk.runner.stop(desk.runner.options.stop)
 
     with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
@@ -289,8 +289,9 @@ def _release_signals() -> None:
     """Between two runs an interrupt ends the process, as it does before the first."""
     loop = asyncio.get_running_loop()
     for number in (*SIGNALS, signal.SIGHUP):
-        with suppress(RuntimeError, ValueError):
-            loop.remove_signal_handler(number)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(RuntimeError, ValueError):
+                loop.remove_signal_handler(number)
 
 
 async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
