@@ -1,11 +1,11 @@
 """``scalpdesk run``: one desk on one account, simulated, on paper or live."""
 
 import os
-import select
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SIMULATED_SPEED = 60.0
 PROGRESS_SECONDS = 1.0
+SHOWN_SECONDS = 0.25
+"""How long the desk waits, once, for a message that its reader does not take."""
 SIMULATED_ACCOUNTS = frozenset({"simulated", "sandbox", "paper"})
 """Venues whose account is the one that the settings open."""
 VENUES = ("simulated", "sandbox", "paper", *venue_names())
@@ -221,21 +223,37 @@ def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str
     return f"{what}; nothing guards them: cancel them at the venue, or go on with --resume"
 
 
-def _can_show() -> bool:
-    """Return whether standard error takes a message now: a stopped terminal or a full pipe does not."""
-    try:
-        return bool(select.select((), (sys.stderr,), (), 0.0)[1])
-    except (OSError, ValueError):  # closed, or no file of the system's: the write shows it
-        return True
+class _Messages:
+    """Writes to standard error that the desk does not wait for.
+
+    A terminal or pipe whose reader stands still may take a part of a message and hold the rest of the write
+    up for hours; no question to the system foretells it.
+    """
+
+    def __init__(self) -> None:
+        self._writing: threading.Thread | None = None
+
+    def show(self, write: Callable[[], object]) -> None:
+        """Write; nothing is written while an earlier message waits for its reader."""
+        if self._writing is not None and self._writing.is_alive():
+            return
+
+        def run() -> None:
+            # a terminal, pipe or disk that takes nothing never stops the desk; ValueError: it is closed here
+            with suppress(OSError, ValueError):
+                write()
+
+        self._writing = threading.Thread(target=run, name="message", daemon=True)
+        self._writing.start()
+        self._writing.join(SHOWN_SECONDS)
+
+
+_MESSAGES = _Messages()
 
 
 def _say(level: str, text: str) -> None:
-    # a terminal, pipe or disk that takes nothing never stops the desk; ValueError: it is closed here
-    with suppress(OSError, ValueError):
-        if not _can_show():
-            return
-        # not click.echo: it writes past a progress bar, into its line
-        sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
+    # not click.echo: it writes past a progress bar, into its line
+    _MESSAGES.show(lambda: sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n"))
 
 
 def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
@@ -309,9 +327,8 @@ async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], Non
         if session is not None:
             earned = to_cents(book.attribution.nav_change, book.attribution.unit)
             label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
-            with suppress(OSError, ValueError):
-                if _can_show():
-                    report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
+            done_ns, in_all_ns = now_ns - session.open_ns, session.close_ns - session.open_ns
+            _MESSAGES.show(partial(report, done_ns, in_all_ns, label))
         await asyncio.sleep(PROGRESS_SECONDS)
 
 
