@@ -301,16 +301,16 @@ def test_an_order_without_an_id_is_cancelled_by_its_label_and_asked_after(at_ven
 BY_LABEL_CANCEL = "private/cancel_by_label"
 
 
-def slowly(venue, answer, seconds=0.4):
-    """Answer an order so late that a cancel overtakes it."""
+def slowly(venue, answer, seconds=0.4, method=BUY):
+    """Answer an order or an edit so late that a cancel overtakes it."""
     quick = venue.request
 
-    async def request(method, params, timeout_seconds=None):
-        if method == BUY:
+    async def request(asked, params, timeout_seconds=None):
+        if asked == method:
             await asyncio.sleep(seconds)
-        return await quick(method, params, timeout_seconds)
+        return await quick(asked, params, timeout_seconds)
 
-    venue.answers[BUY], venue.request = answer, request
+    venue.answers[method], venue.request = answer, request
 
 
 def overtaking(venue, seconds=5.0):
@@ -445,6 +445,33 @@ def test_what_becomes_of_a_replacement_by_the_answer_to_it(at_venue, answer, sho
     assert known["sd-2"].venue_order_id == ("BTC-1" if was_edited else "")
     assert known["sd-1"].ended is was_edited
     assert known["sd-2"].answered_ns == round(venue.loop.time() * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "cancels_by_id"),
+    [
+        ({"order": EDITED, "trades": []}, [OrderCancelled, OrderAccepted, OrderCancelled], 1),
+        (REFUSED, [OrderRejected, CancelRejected], 0),
+    ],
+)
+def test_a_cancel_that_overtakes_a_replacement_waits_for_the_answer_to_the_edit(
+    at_venue, answer, expected, cancels_by_id
+):
+    cancelled = {**EDITED, "order_state": "cancelled"}
+    answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: cancelled}
+    venue = at_venue(answers, working=True)
+    slowly(venue, answer, method=EDIT)
+
+    async def scenario():
+        venue.path.send(NEW)
+        await asyncio.sleep(0.05)
+        venue.path.send(CancelOrder("sd-2"))
+        await asyncio.sleep(5.0)
+
+    venue.run(scenario)
+    assert kinds(venue.said()) == expected
+    by_id = [params for method, params in venue.asked if method == CANCEL]
+    assert by_id == [{"order_id": "BTC-1"}] * cancels_by_id
 
 
 def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_venue):

@@ -71,7 +71,7 @@ class OrderPath:
         self.tasks: set[asyncio.Task[Any]] = set()
         """Requests under way."""
         self._submitting: dict[str, asyncio.Task[None]] = {}
-        """Requests under way that send an order, by the id at the desk of the order or of its combo."""
+        """Requests under way that send an order or an edit, by the id of the new order or of its combo."""
         self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
         self._edited: set[str] = set()
         """Ids at the venue of orders that the desk knows by more than one name."""
@@ -257,20 +257,20 @@ class OrderPath:
         """Send a command; its outcome comes as events."""
         if isinstance(command, SubmitOrder):
             order = self.tracker.track(command, self._publisher.timestamp())
-            self._start(command, [order])
+            self._start(command.client_order_id, self._submit(command, [order]))
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
         elif isinstance(command, ReplaceOrder):
-            self._spawn(self._replace(command))
+            self._start(command.replacement.client_order_id, self._replace(command))
         else:
             self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
             now_ns, name = self._publisher.timestamp(), command.client_order_id
             legs = [self.tracker.track(leg, now_ns, name) for leg in command.legs]
-            self._start(command, legs)
+            self._start(command.client_order_id, self._submit(command, legs))
 
-    def _start(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
-        name = command.client_order_id
-        self._submitting[name] = self._spawn(self._submit(command, orders))
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Send the order, the combo or the replacement of this name; a cancel of it waits for the answer."""
+        self._submitting[name] = self._spawn(work)
         self._submitting[name].add_done_callback(lambda _: self._submitting.pop(name, None))
 
     async def _submit(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
