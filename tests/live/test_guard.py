@@ -168,6 +168,24 @@ def test_a_start_that_raises_anything_is_reported_and_tried_again(bench):
     assert "ValueError: a setting of another shape" in bench.said[0][1]
 
 
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_an_end_with_work_left_starts_a_watchdog_at_once_where_none_runs(bench, comes_up):
+    bench.refuses = 1
+    bench.guard._first_pause = bench.guard._pause = 1_000.0  # until the next try
+    bench.guard.line._process.kill()
+    bench.beat_until(lambda: bench.said)
+    assert "cannot be started" in bench.said[0][1]
+    bench.refuses = 0 if comes_up else 1
+    bench.guard.end(clean=False)
+    bench.guard.leave()
+    assert bench.guard.has_taken_over is comes_up
+    assert bench.started == (2 if comes_up else 1)
+    if comes_up:
+        bench.guard.line.wait(120.0)
+        assert [one.kind for one in bench.told(2)] == ["begin", "end"]
+        assert not bench.told(2)[-1].clean
+
+
 def test_a_watchdog_that_never_gets_ready_is_given_up_in_time(tmp_path):
     hangs = HeartbeatChannel([sys.executable, "-c", "import sys; sys.stdin.read()"], {}, tmp_path / "log")
     with pytest.raises(StopError, match=r"not ready within 0\.05 s") as refused:

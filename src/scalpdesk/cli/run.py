@@ -197,7 +197,8 @@ def run(
         _show(summary)
     is_unwell = summary["differences"] or summary["open_orders"] or summary["ended"].startswith("not flat")
     if summary["open_orders"]:
-        _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=guarded))
+        is_guarded = line is not None and line.has_taken_over
+        _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=is_guarded))
     return EXIT_FAILED if is_unwell else None
 
 

@@ -89,6 +89,8 @@ class HeartbeatChannel:
         self.log = log
         self._failed = False
         self._has_ended = False
+        self.has_heard_end = False
+        """The end was reported to a process that was there."""
         self._unanswered = 0
         """Heartbeats since the last answer."""
         log.touch(mode=0o600)
@@ -163,7 +165,7 @@ class HeartbeatChannel:
         if self._has_ended:
             return
         self.send(DeskMessage(MessageKind.END, clean=clean, keeps_positions=keeps_positions))
-        self._has_ended = True
+        self._has_ended, self.has_heard_end = True, self.is_alive
         if clean:
             self.leave()
 
@@ -256,6 +258,11 @@ class WatchdogSupervisor:
         """False while no watchdog runs."""
         return self.line.is_alive
 
+    @property
+    def has_taken_over(self) -> bool:
+        """Whether a watchdog was there to hear of the end of the run."""
+        return self.line.has_heard_end
+
     def begin(self, run_dir: Path) -> None:
         """Report which run it is."""
         self._run = [DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))]
@@ -298,6 +305,10 @@ class WatchdogSupervisor:
         keeps_positions
             The run was to leave its positions: they are not closed, however the watchdog is set.
         """
+        if not (clean or self._has_ended or self.line.is_alive):
+            self._next_try = 0.0  # what is left to do waits for no pause between two tries
+            if self._starting is None:
+                self._replace()
         self._has_ended = True
         if self._starting is not None:
             # after an unclean end there is work for it; both waits are bounded
