@@ -7,7 +7,7 @@ import pytest
 from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
 from fakes.order_faults import FaultsLater
 from scalpdesk.core.errors import StopError
-from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
@@ -25,8 +25,11 @@ def open_orders(desk):
     return {order["client_order_id"] for order in json.loads(desk.api.handle(asked).body)}
 
 
-def stopped(folder, how, *faults):
-    """Stop a desk as ``how`` says while an order of it rests; return it, its state, the orders open then."""
+def stopped(folder, how, *faults, venue=lambda _: None):
+    """Stop a desk as ``how`` says while an order of it rests; return it, its state, the orders open then.
+
+    ``venue`` changes the exchange before the stop.
+    """
     plan = FaultsLater(faults, 1)
 
     async def play(desk):
@@ -34,6 +37,7 @@ def stopped(folder, how, *faults):
         await desk.following()
         await desk.desk.runner.operate("flatten", "enough", "me")
         await desk.until(lambda: open_orders(desk))
+        venue(desk)
         desk.desk.runner.stop(how)
         await desk.until(lambda: desk.desk.runner.state.reason)
         return desk.desk.runner.state, open_orders(desk)
@@ -71,6 +75,26 @@ def test_orders_whose_cancel_the_venue_does_not_confirm_are_named_at_the_end(tmp
     assert left <= set(state.open_orders)
     names = ", ".join(state.open_orders)
     assert ("alarm", f"orders may still work at the venue: {names}") in desk.said
+
+
+@pytest.mark.parametrize("how", [StopMode.FLATTEN, StopMode.HOLD])
+def test_a_cancel_at_the_end_that_the_venue_drops_is_sent_again(tmp_path, how):
+    dropped = set()
+
+    def drops_first(desk):
+        handle = desk.api.handle
+
+        def handled(request):
+            if request.method == "DELETE" and request.path not in dropped:
+                dropped.add(request.path)
+                return Answer(204, b"")
+            return handle(request)
+
+        desk.api.handle = handled
+
+    _, state, left = stopped(tmp_path, how, RESTS, venue=drops_first)
+    assert dropped
+    assert (left, state.open_orders) == (set(), ())
 
 
 def test_a_stop_by_leave_touches_no_order_and_says_which_work_on(tmp_path):

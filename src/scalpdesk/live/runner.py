@@ -6,6 +6,7 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -48,6 +49,8 @@ UNCONFIRMED = "stopped; the venue has not confirmed every cancel"
 CLEARED = "stopped: hold; the venue shows no order of the desk any more"
 LOOK_SECONDS = 0.2
 """Between two looks at the orders that are cancelled at the end."""
+CANCEL_AGAIN_SECONDS = 2.0
+"""Between two cancels of an order at the end: a venue may drop one that it took."""
 FINAL_LOOK_SECONDS = 30.0
 """How long the end of the last session waits for the venue to show a settled account."""
 
@@ -564,8 +567,11 @@ class LiveRunner:
         loop = asyncio.get_running_loop()
         ends, view = loop.time() + HOLD_SECONDS, None
         self.state.open_orders = tuple(live)
-        await self._cancel_everything()
+        cancel_at = loop.time()
         while self.state.open_orders and loop.time() < ends:
+            if loop.time() >= cancel_at:
+                cancel_at += CANCEL_AGAIN_SECONDS
+                await self._cancel_everything(self.state.open_orders)
             await asyncio.sleep(LOOK_SECONDS)
             self._queue.items.clear()
             self._queue.make_room()
@@ -586,9 +592,9 @@ class LiveRunner:
         elif self._stop.reason == UNCONFIRMED:
             self._stop.reason = CLEARED
 
-    async def _cancel_everything(self) -> None:
-        """Cancel all live orders, past a journal that can no longer be trusted, and send nothing new."""
-        for name in tuple(self.core.engine.desk.orders.live):
+    async def _cancel_everything(self, names: Iterable[str] | None = None) -> None:
+        """Cancel live orders (None: all), past a journal that can no longer be trusted; send nothing new."""
+        for name in tuple(self.core.engine.desk.orders.live if names is None else names):
             try:
                 self.gateway.send(CancelOrder(name))
             except Exception as error:  # noqa: BLE001 - the other orders are cancelled whatever this one meets
