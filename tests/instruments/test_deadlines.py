@@ -3,6 +3,7 @@ from datetime import date, time
 import pytest
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import (
     exit_deadline_ns,
@@ -50,6 +51,12 @@ def test_deadline_by_contract_venue_and_session(symbol, venue, clock):
 
 def test_an_own_exit_that_is_earlier_wins():
     assert at("SPY251230C00690000", "alpaca", exit_minutes=60) == "15:00"
+
+
+def test_deribit_takes_orders_until_an_options_settlement():
+    option = deribit_option("BTC-6MAR26-87000-P")
+    assert order_cutoff_ns(option, "deribit") == coin_session(date(2026, 3, 5)).close_ns
+    assert order_cutoff_ns(option, "unheard-of") == coin_session(date(2026, 3, 5)).close_ns - 45 * MINUTE_NS
 
 
 def test_am_settled_options_are_out_the_session_before():

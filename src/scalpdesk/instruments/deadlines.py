@@ -65,6 +65,7 @@ VENUE_CUTOFFS = {
     "alpaca": VenueCutoff(45.0, 30.0),
     "sandbox": VenueCutoff(45.0, 30.0),
     "paper": VenueCutoff(45.0, 30.0),
+    "deribit": NO_CUTOFF,
     "ibkr": NO_CUTOFF,
     "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
