@@ -101,8 +101,8 @@ def test_a_stop_by_leave_touches_no_order_and_says_which_work_on(tmp_path):
     desk, state, left = stopped(tmp_path, StopMode.LEAVE, RESTS)
     assert (state.reason, state.open_orders) == ("stopped: leave", ())
     assert len(left) == 2
-    said = next(text for level, text in desk.said if text.startswith("orders left"))
-    assert set(said.removeprefix("orders left at the venue: ").split(", ")) == left
+    said = next(text for level, text in desk.said if text.startswith("orders that the desk leaves"))
+    assert set(said.removeprefix("orders that the desk leaves as they are: ").split(", ")) == left
     assert desk.truth() == HELD
 
 

@@ -562,7 +562,7 @@ class LiveRunner:
         if self._stop.mode is None or not live:
             return
         if self._stop.mode is StopMode.LEAVE:
-            self._notify("info", f"orders left at the venue: {', '.join(live)}")
+            self._notify("info", f"orders that the desk leaves as they are: {', '.join(live)}")
             return
         loop = asyncio.get_running_loop()
         ends, view = loop.time() + HOLD_SECONDS, None
