@@ -44,6 +44,8 @@ HISTORY_DAYS = 1_500
 REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
 RECORD_FILE = "forecasts.jsonl"
 IMPLIED_DAYS = 30.0
+AT_THE_MONEY = 0.05
+"""How far from the spot the nearest strike may lie, as a fraction of it."""
 
 
 @desk_command(
@@ -325,7 +327,10 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
         if found is not None:
             points.append((*found, str(expiry)))
     if not points:
-        reason = "no option with more than a day to run had a two-sided quote five minutes after the open"
+        reason = (
+            f"no call and put within {AT_THE_MONEY:.0%} of the spot, with more than a day to run, "
+            "had two-sided quotes five minutes after the open"
+        )
         return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
     years = min(max(IMPLIED_DAYS / DAYS_PER_YEAR, points[0][0]), points[-1][0])
     first, last = points[0], points[-1]
@@ -380,16 +385,21 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
 
 
 def _vol_at_the_money(document: dict[str, Any]) -> tuple[float, float] | None:
-    """Return the years to expiry of the strike nearest the spot that has call and put, and their mean vol."""
+    """Return the years to expiry of the strike nearest the spot that has call and put, and their mean vol.
+
+    None where the nearest is no strike at the money.
+    """
     by_strike: dict[tuple[float, float, str], list[float]] = {}
     for option in document["options"]:
         if option["iv"] is not None:
             place = (float(option["strike"]), option["years"], option["root"])
             by_strike.setdefault(place, []).append(option["iv"])
-    both = [place for place, vols in by_strike.items() if len(vols) == 2]
+    spot = document["spot"]
+    reach = AT_THE_MONEY * spot
+    both = [at for at, vols in by_strike.items() if len(vols) == 2 and abs(at[0] - spot) <= reach]
     if not both:
         return None
-    nearest = min(both, key=lambda place: abs(place[0] - document["spot"]))
+    nearest = min(both, key=lambda place: abs(place[0] - spot))
     return nearest[1], math.fsum(by_strike[nearest]) / 2.0
 
 
