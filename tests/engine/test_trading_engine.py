@@ -37,6 +37,7 @@ from scalpdesk.core.intents import (
     CancelOrder,
     Decision,
     LegOrders,
+    Mark,
     OrderIntent,
     Purpose,
     SetTimer,
@@ -988,6 +989,21 @@ def test_a_flattening_desk_leaves_its_strategy_ten_seconds_and_then_closes_what_
     one.fill(sale, 6)
     assert one.wait(2).timer("flatten") == ()
     assert one.positions == {}
+
+
+def test_the_fill_that_leaves_a_flattening_desk_flat_is_marked_for_the_run_may_end_with_it(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.operate("flatten")
+    (sale,) = orders(one.wait(10).timer("flatten"))
+    name = sale.client_order_id
+    part = one.handle(OrderFilled(name, one.now_ns, one.now_ns, "x", D(4), D("499.90"), D("0.25")))
+    (before,) = [output for output in part if type(output) is Mark]
+    last = one.handle(OrderFilled(name, one.now_ns, one.now_ns, "y", D(6), D("499.90"), D("0.25")))
+    marks = [output for output in last if type(output) is Mark]
+    assert len(marks) == 2
+    assert marks[-1].nav - before.nav == -D(10) * D("0.10") - 2 * D("0.25")
 
 
 @pytest.mark.parametrize("what", ["a fill", "a bust", "an assignment", "a booking"])

@@ -543,7 +543,8 @@ class TradingEngine:
             if why is not None and desk.gate.mode is Mode.ACTIVE:
                 symbol = desk.instruments[sent.instrument_id].symbol
                 self._set_mode(Mode.REDUCING, f"{symbol}: {why}", "risk gate")
-        if desk.view.session is None:  # after the close: no later mark of this session explains it
+        is_flat = desk.gate.mode is FLATTENING and not desk.positions.held()
+        if is_flat or desk.view.session is None:  # nothing marks later: the run may end here
             self._mark()
         return ORDER
 
