@@ -222,7 +222,8 @@ class Scalper:
             log.warning("event %s refused: value:ts", event["event_id"])
             return None
         has_greeks = any(payload.get(key) is not None for key in GREEKS)
-        is_share = self.ledger.is_underlying(symbol)
+        # a share that comes before any option on it has its ticker and a delta of one
+        is_share = self.ledger.is_underlying(symbol) or (numbers["delta"] == 1 and symbol.isalpha())
         is_option = not is_share and (has_greeks or self.ledger.knows(symbol))
         underlying_price = numbers["underlying_price"]
         if not is_option and underlying_price is None:

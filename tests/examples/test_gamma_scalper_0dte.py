@@ -258,6 +258,26 @@ def test_a_position_in_the_underlying_counts_and_a_trades_size_does_not(folder):
     assert brief(folder.on_market_event(held)) == [("sell", 5.0, "SPY")]  # -4.5 rounds away from zero
 
 
+@pytest.mark.parametrize("is_first", [False, True])
+def test_shares_of_another_underlying_are_its_own_hedge_whenever_they_come(folder, monkeypatch, is_first):
+    monkeypatch.setenv("QUANTITY_UNIT", "contracts")
+    call = {"symbol": "QQQ251230C00500000", "delta": 0.5, "quantity": 10, "underlying_price": 500.0}
+    share = {"symbol": "QQQ", "delta": 1.0, "price": 500.0}
+    events = [event(1, "2025-12-30T15:00:00Z", **share, quantity=0)] if is_first else []
+    events += [
+        event(2, "2025-12-30T15:01:00Z", **call),
+        event(3, "2025-12-30T15:02:00Z", **share, quantity=-500),
+        event(4, "2025-12-30T15:04:00Z", **share, quantity=-480),
+        event(5, "2025-12-30T20:45:00Z", **share, quantity=-500),
+    ]
+    assert [order for single in events for order in brief(folder.on_market_event(single))] == [
+        ("sell", 500.0, "QQQ"),
+        ("sell", 20.0, "QQQ"),
+        ("sell", 10.0, "QQQ251230C00500000"),
+        ("buy", 500.0, "QQQ"),
+    ]
+
+
 def test_live_mode_orders_in_the_session_only(folder, monkeypatch):
     monkeypatch.setenv("SESSION_MODE", "live")
     early = DOCUMENTED_EVENT | {"event_id": "evt_1", "ts": "2025-12-30T14:00:00Z"}
