@@ -381,6 +381,44 @@ def test_the_second_order_is_not_sent_when_the_first_is_refused():
     assert "second order is not sent: the first one is rejected" in decisions(outputs)[0].reasons[0]
 
 
+def test_a_second_order_that_waits_is_on_its_way_and_takes_up_what_is_wanted_meanwhile():
+    bench = Bench(shares_as_position=True)
+    bench.adopt({CALL: (2, "10"), 0: (5, "500")})
+    bench.picture()
+    (first,) = orders(bench.answer(bench.intent("SPY", "sell", 8)))
+    share = bench.wait(6).picture(501.0)[-1]["payload"]
+    assert (share["position_shares"], share["pending_shares"], share["quantity"]) == (5.0, -8.0, -3.0)
+    outputs = bench.answer(bench.intent("SPY", "sell", 4))
+    assert orders(outputs) == []
+    assert decisions(outputs)[0].facts["second_order_shares"] == -7.0
+    (second,) = orders(bench.wait(1).fill(first))
+    assert (second.side, second.quantity) == (Side.SELL, 7)
+
+
+def test_the_second_order_keeps_the_limit_of_the_first():
+    bench = Bench()
+    bench.adopt({CALL: (2, "10"), 0: (30, "500")})
+    bench.picture()
+    limit = {"order_type": "limit", "limit_price": 499.5, "time_in_force": "ioc"}
+    (first,) = orders(bench.answer(bench.intent("SPY", "sell", 130, **limit)))
+    (second,) = orders(bench.fill(first))
+    assert (second.order_type, second.limit_price) == (OrderType.LIMIT, Decimal("499.5"))
+    assert second.time_in_force is TimeInForce.IOC
+
+
+def test_what_waits_for_an_order_that_the_gate_refused_is_never_sent():
+    bench = Bench()
+    bench.adopt({0: (30, "500")}, Decimal(1_000_000))
+    bench.picture()
+    assert orders(bench.answer(bench.intent("SPY", "sell", 130, order_type="limit", limit_price=1.0))) == []
+    outputs = bench.wait(6).market(501.0)
+    assert decisions(outputs)[0].reasons == ("the second order is not sent: the first one was refused",)
+    (bench.last,) = bench.asked(outputs)
+    (sold,) = orders(bench.answer(bench.intent("SPY", "sell", 1)))
+    assert orders(bench.fill(sold)) == []
+    assert bench.positions == {0: 29}
+
+
 def test_failures_are_counted_and_said_once_a_session():
     bench = Bench()
     for spot in (500.0, 501.0, 502.0):

@@ -32,11 +32,14 @@ Facts = dict[str, str | float | int]
 
 
 class Exposures:
-    """Exposure by instrument: held, open in working orders, and asked for by this answer so far."""
+    """Exposure by instrument: held, open in working orders, and asked for by this answer so far.
 
-    def __init__(self, view: DeskView) -> None:
+    ``waiting`` are signed shares whose order goes once another is filled.
+    """
+
+    def __init__(self, view: DeskView, waiting: Mapping[InstrumentId, Decimal]) -> None:
         self._view = view
-        self._asked: dict[InstrumentId, Decimal] = {}
+        self._asked = dict(waiting)
 
     def of(self, number: InstrumentId) -> Decimal:
         """Signed contracts or shares."""
@@ -224,8 +227,11 @@ class MarketPicture:
         """The folder begins afresh: it takes nothing to be held."""
         self._shown.clear()
 
-    def events(self, view: DeskView, request: int) -> tuple[str, ...]:
-        """Return the events of one request; empty while the underlying has no usable price."""
+    def events(self, view: DeskView, request: int, waiting_shares: Decimal = ZERO) -> tuple[str, ...]:
+        """Return the events of one request; empty while the underlying has no usable price.
+
+        ``waiting_shares`` of the underlying, signed, go once another order is filled.
+        """
         spot = view.market.mark(view.underlying)
         if spot is None or view.market.verdict(view.underlying, view.now_ns) not in KEPT:
             return ()
@@ -238,7 +244,7 @@ class MarketPicture:
             if payload is not None:
                 shown.append((self._contracts[number].symbol, payload))
         # the underlying comes last: a folder that acts on it has seen every option of the same instant
-        shown.append((view.instruments[view.underlying].symbol, self._underlying(view, spot)))
+        shown.append((view.instruments[view.underlying].symbol, self._underlying(view, spot, waiting_shares)))
         made = []
         for index, (symbol, payload) in enumerate(shown, start=1):
             payload["picture_index"], payload["picture_size"] = index, len(shown)
@@ -246,14 +252,14 @@ class MarketPicture:
             made.append(_encode(event).decode())
         return tuple(made)
 
-    def _underlying(self, view: DeskView, spot: float) -> dict[str, Any]:
+    def _underlying(self, view: DeskView, spot: float, waiting_shares: Decimal) -> dict[str, Any]:
         payload: dict[str, Any] = {"price": spot, "underlying_price": spot}
         payload |= _prices(view, view.underlying)
         payload["position_shares"] = float(view.positions.quantity(view.underlying))
-        payload["pending_shares"] = float(view.orders.pending(view.underlying))
+        payload["pending_shares"] = float(view.orders.pending(view.underlying) + waiting_shares)
         if self._shares_as_position:
             payload["delta"] = 1.0
-            payload["quantity"] = float(view.exposure(view.underlying))
+            payload["quantity"] = float(view.exposure(view.underlying) + waiting_shares)
         return payload
 
     def _options(self, view: DeskView, spot: float) -> list[InstrumentId]:

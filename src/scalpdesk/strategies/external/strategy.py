@@ -18,7 +18,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
@@ -113,7 +113,8 @@ class External:
         self._open: int | None = None
         self._asked_ns = 0
         self._known = SeenIds()
-        self._rests: dict[InstrumentId, tuple[Decimal, str, Facts]] = {}
+        self._rests: dict[InstrumentId, tuple[Decimal, OrderIntent, Facts]] = {}
+        """Signed shares that go once the order that takes the holding to zero is filled, and that order."""
         self._reported: set[str] = set()
         self._silent_until_ns = 0
 
@@ -142,15 +143,16 @@ class External:
             self._open, self._rests = None, {}
             self._reported.clear()
             return ()
+        actions: list[Action] = []
+        if wake is Wake.ORDER and view.mode is not Mode.FLATTENING:
+            actions += self._second_legs(view, event)  # type: ignore[arg-type]  # an order's wake has an order's event
+        actions += self._forget_refused(view)
         if type(event) is FolderAnswered:
-            return self._on_answer(view, event)
+            return [*actions, *self._on_answer(view, event)]
         if view.mode is Mode.FLATTENING:
             return self._flatten(view, event)
-        actions: list[Action] = []
-        if wake is Wake.ORDER:
-            actions += self._second_legs(view, event)  # type: ignore[arg-type]  # an order's wake has an order's event
-            if not isinstance(event, OrderFilled):
-                return actions
+        if wake is Wake.ORDER and not isinstance(event, OrderFilled):
+            return actions
         actions += self._cancel_old(view)
         actions += self._ask(view)
         return actions
@@ -190,7 +192,7 @@ class External:
             self.counts["unanswered"] += 1
             text = f"request {self._open} had no answer for {waited_s:.0f} s: given up"
             actions.append(Proposal(DecisionKind.RISK, (text,), {"request": self._open}))
-        events = self._picture.events(view, self._request + 1)
+        events = self._picture.events(view, self._request + 1, self._waiting().get(view.underlying, ZERO))
         if not events:
             return actions
         self._request += 1
@@ -221,7 +223,7 @@ class External:
             actions.append(
                 Proposal(DecisionKind.RISK, (f"{untold} more intents of this answer are refused",))
             )
-        exposures = Exposures(view)
+        exposures = Exposures(view, self._waiting())
         for index, message in enumerate(answers.intents):
             self.counts["intents"] += 1
             if index == MOST_INTENTS:
@@ -270,9 +272,16 @@ class External:
         if isinstance(wanted, str):
             return self._refused(message, f"refused: {wanted}")
         facts = facts_of(message)
+        number = wanted.intent.instrument_id
+        if number in self._rests:
+            # the holding is on its way to zero: what is wanted meanwhile goes with the order that follows
+            rest = self._rests[number][0] + wanted.intent.signed_quantity + wanted.rest
+            self._rests[number] = (rest, wanted.intent, facts)
+            facts = facts | {"second_order_shares": float(rest)}
+            why = "goes with the second order of the hedge under way"
+            return Proposal(KINDS[wanted.intent.purpose], (reason_of(message), why), facts)
         if wanted.rest:
-            number = wanted.intent.instrument_id
-            self._rests[number] = (wanted.rest, wanted.intent.reason, facts)
+            self._rests[number] = (wanted.rest, wanted.intent, facts)
             facts = facts | {"second_order_shares": float(wanted.rest)}
         return Proposal(KINDS[wanted.intent.purpose], (reason_of(message),), facts, (wanted.intent,))
 
@@ -284,14 +293,26 @@ class External:
         number = None if order is None else order.submitted.instrument_id
         if order is None or number not in self._rests or order.is_live:
             return []
-        signed, reason, facts = self._rests.pop(number)
+        signed, first, facts = self._rests.pop(number)
         if order.state is not OrderState.FILLED:
-            text = f"the second order is not sent: the first one is {order.state}"
-            return [Proposal(DecisionKind.RISK, (text,), facts)]
-        purpose = purpose_of(number, signed, view, Exposures(view))
-        text = f"{reason} (second order)"
-        intent = OrderIntent(number, Side.BUY if signed > 0 else Side.SELL, abs(signed), purpose, text)
+            return [_not_sent(f"the first one is {order.state}", facts)]
+        if view.exposure(number):  # the risk gate had cut the first order
+            return [_not_sent(f"the first one left {view.exposure(number)} shares", facts)]
+        if not signed:
+            return []
+        purpose = purpose_of(number, signed, view, Exposures(view, self._waiting()))
+        text = f"{first.reason} (second order)"
+        side = Side.BUY if signed > 0 else Side.SELL
+        intent = msgspec.structs.replace(first, side=side, quantity=abs(signed), purpose=purpose, reason=text)
         return [Proposal(KINDS[purpose], (text,), facts, (intent,))]
+
+    def _forget_refused(self, view: DeskView) -> list[Action]:
+        """Forget what waits for an order that the risk gate did not let out."""
+        refused = [number for number in self._rests if not view.orders.live_for(number)]
+        return [_not_sent("the first one was refused", self._rests.pop(number)[2]) for number in refused]
+
+    def _waiting(self) -> dict[InstrumentId, Decimal]:
+        return {number: rest for number, (rest, _, _) in self._rests.items()}
 
     def _cancel_old(self, view: DeskView) -> list[Action]:
         ttl = self.config.order_ttl_seconds
@@ -326,6 +347,10 @@ class External:
                 DecisionKind.EXIT, ("the desk is flattening", step), {}, tuple(intents), all_or_none=False
             )
         ]
+
+
+def _not_sent(why: str, facts: Facts) -> Proposal:
+    return Proposal(DecisionKind.RISK, (f"the second order is not sent: {why}",), facts)
 
 
 PLUG = StrategySpec(
