@@ -1,18 +1,26 @@
 """What a live desk asks, by its settings."""
 
 import sys
+from datetime import date, time
+from math import isnan
 
 import pytest
 
 from scalpdesk.config.settings import CredentialsSection, DeskConfig, MarketDataSection
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, ExposureSource, StoredExposure
+from scalpdesk.datasets.dealer_gamma import (
+    FILE,
+    ExposureHistory,
+    ExposureSource,
+    SessionExposure,
+    StoredExposure,
+)
+from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
 from scalpdesk.live.market import live_source
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
-DAY_NS = 86_400 * NANOS_PER_SECOND
 
 
 def desk(store="auto", by_hand=None, **named):
@@ -55,20 +63,63 @@ def test_a_missing_package_stops_only_who_asked_for_the_store(monkeypatch):
 
 class Shelf:
     name = "firestore"
+    symbol = "SPX"
+    exposure_usd = -4.0
 
     def read(self):
-        return StoredExposure("SPX", -4.0, self.at_ns)
+        return StoredExposure(self.symbol, self.exposure_usd, self.at_ns)
+
+
+def look(source, shelf, now_ns, **kept):
+    shelf.at_ns = now_ns
+    for name, value in kept.items():
+        setattr(shelf, name, value)
+    return source.look(now_ns)
 
 
 def test_a_live_desk_keeps_one_value_a_session_and_compares_with_those_before(tmp_path):
     shelf, history = Shelf(), ExposureHistory(tmp_path, "firestore", "SPX")
-    source = ExposureSource("SPX", store=shelf, history=history)
-    for day in range(25):
+    source = ExposureSource("SPX", store=shelf, history_folder=tmp_path)
+    session = session_on(date(2026, 9, 14))
+    for _ in range(25):
         for minute in (0, 2):
-            shelf.at_ns = now_ns = AT_NS + day * DAY_NS + minute * 60 * NANOS_PER_SECOND
-            event = source.look(now_ns)
+            event = look(source, shelf, session.open_ns + minute * 60 * NANOS_PER_SECOND)
+        session = next_session(session.day)
     assert len(history.read()) == 25
     assert event.usual_usd == 4.0
+
+
+def test_days_without_a_session_are_not_kept(tmp_path):
+    shelf = Shelf()
+    source = ExposureSource("SPX", store=shelf, history_folder=tmp_path)
+    for day in (5, 6, 7):  # Saturday, Sunday and Labor Day
+        look(source, shelf, new_york_ns(date(2026, 9, day), time(10)))
+    assert ExposureHistory(tmp_path, "firestore", "SPX").read() == ()
+
+
+def test_a_second_start_keeps_the_days_first_value(tmp_path):
+    day = session_on(date(2026, 9, 14))
+    for now_ns, exposure_usd in ((day.open_ns, -4.0), (day.close_ns, -90.0)):
+        shelf = Shelf()
+        source = ExposureSource("SPX", store=shelf, history_folder=tmp_path)
+        look(source, shelf, now_ns, exposure_usd=exposure_usd)
+    (kept,) = ExposureHistory(tmp_path, "firestore", "SPX").read()
+    assert kept.exposure_usd == -4.0
+
+
+def test_a_document_of_another_symbol_is_kept_and_compared_as_that_symbols(tmp_path):
+    ExposureHistory(tmp_path, "firestore", "SPX").keep(
+        SessionExposure(date(2026, 8, day), 4.0) for day in range(3, 29)
+    )
+    shelf = Shelf()
+    source = ExposureSource("SPX", store=shelf, history_folder=tmp_path, cache_seconds=1.0)
+    open_ns = session_on(date(2026, 9, 14)).open_ns
+    assert look(source, shelf, open_ns).usual_usd == 4.0
+    event = look(source, shelf, open_ns + 2 * NANOS_PER_SECOND, symbol="QQQ", exposure_usd=-9.0)
+    assert isnan(event.usual_usd)
+    (kept,) = ExposureHistory(tmp_path, "firestore", "QQQ").read()
+    assert kept.exposure_usd == -9.0
+    assert ExposureHistory(tmp_path, "firestore", "SPX").read()[-1].exposure_usd == -4.0
 
 
 def test_a_history_that_cannot_be_kept_costs_the_comparison_and_nothing_else(tmp_path):
@@ -79,7 +130,7 @@ def test_a_history_that_cannot_be_kept_costs_the_comparison_and_nothing_else(tmp
     source = ExposureSource(
         "SPX",
         store=shelf,
-        history=ExposureHistory(tmp_path, "firestore", "SPX"),
+        history_folder=tmp_path,
         say=lambda *words: said.append(words),
     )
     assert source.look(AT_NS).exposure_usd == -4.0

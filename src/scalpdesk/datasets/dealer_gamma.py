@@ -18,7 +18,7 @@ from scalpdesk.core.errors import DataError, Notify
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.store import HistoryFile
-from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.instruments.sessions import is_session, to_new_york
 from scalpdesk.marketdata.chain_gamma import exposure_events
 from scalpdesk.marketdata.dealer_gamma import (
     BY_HAND,
@@ -191,8 +191,8 @@ class ExposureSource:
         How long an answer, good or bad, stands for the next question.
     max_age_seconds
         Age of the store's stamp at which its value is no longer believed.
-    history
-        Where one value a session is kept and what is usual comes from; None without.
+    history_folder
+        Folder where one value a session is kept and what is usual comes from; None without.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class ExposureSource:
         say: Notify | None = None,
         cache_seconds: float = CACHE_SECONDS,
         max_age_seconds: float = MAX_AGE_SECONDS,
-        history: ExposureHistory | None = None,
+        history_folder: Path | None = None,
     ) -> None:
         self._symbol = symbol
         self._value_by_hand = value_by_hand
@@ -215,8 +215,8 @@ class ExposureSource:
         self._cached: StoredExposure | ExposureUnknownError | None = None
         self._read_at_ns = 0
         self._reported: set[ExposureGap] = set()
-        self._history = history
-        self._session: date | None = None
+        self._history_folder = history_folder
+        self._compared_with: tuple[str, date] | None = None
         self._usual = (NAN, NAN)
 
     @property
@@ -249,7 +249,7 @@ class ExposureSource:
             self._symbol = kept.symbol
         # stamped no later than it arrives: the store's clock may run a little ahead
         event_ns = min(kept.last_update_ns, now_ns)
-        usual = self._compared(kept, now_ns)
+        usual = self._compared(kept, name, now_ns)
         event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name, "", NAN, *usual)
         self._tell(None, event)
         return event
@@ -265,14 +265,17 @@ class ExposureSource:
             raise self._cached
         return self._cached
 
-    def _compared(self, kept: StoredExposure, now_ns: int) -> tuple[float, float]:
-        """Keep the session's first value; return what earlier sessions say is usual."""
+    def _compared(self, kept: StoredExposure, store: str, now_ns: int) -> tuple[float, float]:
+        """Keep the session's first value; return what earlier sessions of its underlying say is usual."""
         day = to_new_york(now_ns).date()
-        if self._history is not None and day != self._session:
-            self._session = day
+        if self._history_folder is not None and (kept.symbol, day) != self._compared_with:
+            self._compared_with = (kept.symbol, day)
+            history = ExposureHistory(self._history_folder, store, kept.symbol)
             try:
-                self._history.keep([SessionExposure(day, kept.exposure_usd)])
-                self._usual = self._history.usual(day)
+                # a desk that starts again finds the day's first value there
+                if is_session(day) and all(exposure.session != day for exposure in history.read()):
+                    history.keep([SessionExposure(day, kept.exposure_usd)])
+                self._usual = history.usual(day)
             except DataError as error:
                 self._usual = (NAN, NAN)
                 self.say("warning", f"{error.what}: {error.where}; dealer gamma is compared with nothing")

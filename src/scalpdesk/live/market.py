@@ -24,7 +24,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, Notify, RetryError
 from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, RateEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
+from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.contract import (
@@ -405,7 +405,7 @@ def live_source(
     """
     settings, keys, by_hand = config.gex, config.credentials, config.marketdata.gex_value
     is_named = keys.firebase_project_id is not None or keys.firestore_emulator_host is not None
-    store = history = None
+    store = None
     if by_hand is None and (settings.store == "firestore" or (settings.store == "auto" and is_named)):
         try:
             store = firestore_of(config)
@@ -418,9 +418,6 @@ def live_source(
                     "warning",
                     f"dealer gamma is not asked for: {error.what}{fix}; the standard threshold is used",
                 )
-        else:
-            if history_folder is not None:
-                history = ExposureHistory(history_folder, store.name, settings.symbol)
     return ExposureSource(
         settings.symbol,
         value_by_hand=by_hand,
@@ -428,7 +425,7 @@ def live_source(
         say=notify,
         cache_seconds=settings.cache_seconds,
         max_age_seconds=settings.max_age_seconds,
-        history=history,
+        history_folder=history_folder,
     )
 
 
