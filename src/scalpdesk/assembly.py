@@ -431,6 +431,23 @@ def fill_models(config: DeskConfig) -> tuple[str, str]:
     return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
 
 
+def starting_positions(tape: MarketTape, config: DeskConfig) -> dict[InstrumentId, tuple[Decimal, Decimal]]:
+    """Return what is held at the start of a tape: quantity, and the price at which it is taken over.
+
+    The price is the first mid of the first session, so that the run's P&L begins there; 0 without a quote.
+    """
+    positions, session = config.simulation.positions, tape.sessions[0]
+    if not positions:
+        return {}
+    opening = tape.quotes.between(session.open_ns, session.close_ns)
+    held = {}
+    for symbol, quantity in positions.items():
+        number = tape.instruments.id_of(symbol)
+        _, mids = opening.mids(number)
+        held[number] = Decimal(quantity), Decimal(f"{float(mids[0]):.4f}") if len(mids) else Decimal(0)
+    return held
+
+
 def connect_broker(
     config: DeskConfig,
     instruments: Instruments,

@@ -370,7 +370,15 @@ def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_o
 ):
     loaded, connected = [], []
     book = Instruments([Equity("SPY")])
-    tape = SimpleNamespace(instruments=book, sessions=(session_on(date(2018, 2, 5)),))
+    session = session_on(date(2018, 2, 5))
+    mids = {(session.open_ns, session.close_ns, 0): [273.35, 273.4]}  # taken over at the first
+    tape = SimpleNamespace(
+        instruments=book,
+        sessions=(session,),
+        quotes=SimpleNamespace(
+            between=lambda *span: SimpleNamespace(mids=lambda number: ([], mids[*span, number]))
+        ),
+    )
     monkeypatch.setattr(assembly, "load_market", lambda *how, **named: loaded.append(named) or tape)
     monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how) or "connection")
     monkeypatch.setattr(assembly, "gamma_events", lambda *_: ("gamma",))
@@ -384,7 +392,7 @@ def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_o
     on = day or date(2018, 2, 5)
     seed = plan.settings.config.simulation.seed
     assert loaded == [{"underlying": "SPY", "start": on, "end": on, "seed": seed}]
-    assert connected[0][3:] == (plan.settings.config.simulation.starting_cash, {0: (5, 0)})
+    assert connected[0][3:] == (plan.settings.config.simulation.starting_cash, {0: (5, Decimal("273.35"))})
     held = SimpleNamespace(instrument_id=0, quantity=Decimal(3), average_price=Decimal("274.1"))
     desk = SimpleNamespace(
         account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])

@@ -31,6 +31,7 @@ from scalpdesk.assembly import (
     implied_vols,
     journaled_market,
     played_market,
+    starting_positions,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.backtesting.session_tables import realised_path
@@ -493,15 +494,13 @@ def assemble_backtest(
     """Connect tape, engine, simulated broker and journal; the last two arguments as in the runner."""
     config = settings.config
     simulation = config.simulation
-    positions = {
-        tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
-    }
+    positions = starting_positions(tape, config)
     broker = connect_broker(
         config,
         tape.instruments,
         TapeHours(tape.sessions),
         simulation.starting_cash,
-        {number: (quantity, Decimal(0)) for number, quantity in positions.items()},
+        positions,
     )
     tally = Tally()
     known = (
@@ -530,19 +529,14 @@ def assemble_backtest(
 
 
 def _snapshot(
-    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, Decimal]
+    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, tuple[Decimal, Decimal]]
 ) -> tuple[AccountSnapshot, ...]:
     """Return the account snapshot of the starting positions, empty without any."""
     if not positions:
         return ()
     at_ns = tape.sessions[0].open_ns
-    opening = tape.quotes.between(at_ns, tape.sessions[0].close_ns)
-    lines = []
-    for number, quantity in positions.items():
-        _, known = opening.mids(number)
-        price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
-        lines.append(HeldPosition(number, quantity, price))
-    return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
+    lines = tuple(HeldPosition(number, *held) for number, held in positions.items())
+    return (AccountSnapshot(at_ns, at_ns, cash, lines),)
 
 
 def rows_reader(header: JournalHeader) -> RowsReader:

@@ -16,6 +16,7 @@ from scalpdesk.assembly import (
     gamma_events,
     implied_vol_recorders,
     load_market,
+    starting_positions,
 )
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
@@ -179,10 +180,7 @@ def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None
     tape = load_market(
         settings, plan.data, underlying=",".join(plan.underlyings), start=day, end=day, seed=simulation.seed
     )
-    positions = {
-        tape.instruments.id_of(symbol): (Decimal(quantity), Decimal(0))
-        for symbol, quantity in simulation.positions.items()
-    }
+    positions = starting_positions(tape, settings.config)
     cash = simulation.starting_cash
     if engine is not None:
         cash, positions = _account_of(engine)
