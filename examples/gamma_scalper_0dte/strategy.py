@@ -23,7 +23,7 @@ from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
 from scalpdesk.live.market import ExposureWatch, live_source
-from scalpdesk.marketdata.dealer_gamma import known_exposure_usd
+from scalpdesk.marketdata.dealer_gamma import DEFAULT_SYMBOL, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
 
 NAME = "0dte_gamma_scalper"
@@ -116,7 +116,8 @@ class DealerGamma:
         """Set with each word from Firestore."""
         self._text: str | None = None
         self._by_hand: Decimal | None = None
-        self._word: GammaExposureEvent | None = None
+        self._latest: dict[str, GammaExposureEvent] = {}
+        self._symbols = (DEFAULT_SYMBOL, settings.underlying)
         self._watch: ExposureWatch | None = None
         if settings.is_live and (settings.project or settings.firestore_host):
             keys = CredentialsSection(
@@ -129,7 +130,10 @@ class DealerGamma:
             self._watch.start()
 
     def known(self, now_ns: int) -> Decimal | None:
-        """Return the exposure in USD, None when it is not known or older than a quarter of an hour."""
+        """Return the exposure in USD, None when it is not known or older than a quarter of an hour.
+
+        That of the index counts, else that of the underlying; a document of another symbol is neither's.
+        """
         text = os.environ.get("GEX_VALUE", "").strip()
         if text != self._text:
             self._text = text
@@ -138,7 +142,8 @@ class DealerGamma:
                 log.warning("GEX_VALUE is no number; dealer gamma counts as unknown")
         if text:
             return self._by_hand
-        exposure = known_exposure_usd(self._word, now_ns)
+        latest = (known_exposure_usd(self._latest.get(symbol), now_ns) for symbol in self._symbols)
+        exposure = next((found for found in latest if found is not None), None)
         return None if exposure is None else Decimal(repr(exposure))
 
     def stop(self) -> None:
@@ -147,7 +152,7 @@ class DealerGamma:
             self._watch.stop()
 
     def _take(self, event: GammaExposureEvent) -> None:
-        self._word = event
+        self._latest[event.symbol] = event
         self.arrived.set()
 
 

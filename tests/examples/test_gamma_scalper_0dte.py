@@ -189,8 +189,17 @@ def test_a_gex_value_that_is_no_number_counts_as_unknown(folder, monkeypatch, ca
 
 
 @pytest.mark.enable_socket
-@pytest.mark.parametrize(("exposure", "threshold"), [(-15_000.0, "0.10"), (15_000.0, "0.15"), ("no", "0.15")])
-def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, exposure, threshold):
+@pytest.mark.parametrize(
+    ("symbol", "exposure", "threshold"),
+    [
+        ("SPX", -15_000.0, "0.10"),
+        ("SPX", 15_000.0, "0.15"),
+        ("SPX", "no", "0.15"),
+        ("SPY", -15_000.0, "0.10"),
+        ("QQQ", -15_000.0, "0.15"),
+    ],
+)
+def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, symbol, exposure, threshold):
     pytest.importorskip("google.cloud.firestore")
     from fakes.firestore_server import firestore_server
 
@@ -199,7 +208,7 @@ def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, ex
         server.documents["market_regime/SPX_GEX"] = {
             "gex_value": exposure,
             "last_update": updated,
-            "symbol": "SPX",
+            "symbol": symbol,
         }
         monkeypatch.setenv("SESSION_MODE", "live")
         monkeypatch.setenv("FIREBASE_PROJECT_ID", "demo")
@@ -211,7 +220,9 @@ def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, ex
         finally:
             scalper.dealers.stop()
     assert hedge["metadata"]["hedging_threshold"] == threshold
-    assert hedge["metadata"].get("gex_value") == (None if exposure == "no" else str(exposure))
+    assert hedge["metadata"].get("gex_value") == (
+        None if exposure == "no" or symbol == "QQQ" else str(exposure)
+    )
 
 
 @pytest.mark.parametrize(
