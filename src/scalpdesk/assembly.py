@@ -237,7 +237,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
         played_market(tape, settings.config),
         config.gex,
         config.marketdata.gex_value,
-        is_read=find_strategy(settings.strategy).reads_dealer_gamma,
+        is_read=find_strategy(settings.strategy).wants_dealer_gamma(settings.strategy_config),
         history_folder=Path(config.data.catalog),
         say=log_message,
     )

@@ -25,10 +25,20 @@ def settings_of(strategy, *overrides, **environ):
     return load_settings(strategy, overrides=overrides, environ=environ)
 
 
-@pytest.mark.parametrize(("strategy", "told"), [("gamma-scalper", 0), ("zero-dte", 40), ("st0ckg", 40)])
-def test_the_chain_is_priced_for_those_who_read_it(tape, tmp_path, monkeypatch, strategy, told):
+@pytest.mark.parametrize(
+    ("strategy", "overrides", "told"),
+    [
+        ("gamma-scalper", (), 0),
+        ("gamma-scalper", ("hedge.band=regime_threshold",), 40),
+        ("st0cka+gamma-scalper", (), 0),
+        ("st0cka+gamma-scalper", ("strategies.gamma-scalper.hedge.band=regime_threshold",), 40),
+        ("zero-dte", (), 40),
+        ("st0ckg", (), 40),
+    ],
+)
+def test_the_chain_is_priced_for_those_who_read_it(tape, tmp_path, monkeypatch, strategy, overrides, told):
     monkeypatch.chdir(tmp_path)
-    words = gamma_events(tape, settings_of(strategy))
+    words = gamma_events(tape, settings_of(strategy, *overrides))
     assert len(words) == told
     assert {one.source for one in words} <= {"chain"}
 

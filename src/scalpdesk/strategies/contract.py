@@ -331,8 +331,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Other names for it."""
     trades_options: bool = True
     """Whether a live run has to load an option chain."""
-    reads_dealer_gamma: bool = False
-    """Whether it reads dealer gamma exposure."""
+    reads_dealer_gamma: bool | Callable[[Any], bool] = False
+    """Whether it reads dealer gamma exposure; a function says so from its settings."""
     reads_option_volume: bool = False
     """Whether recorded trades of the options are loaded with their quotes."""
     reads_iv_rank: bool = False
@@ -355,6 +355,11 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of its own settings that an environment name of an earlier program sets while it runs."""
     credentials: tuple[str, str] | None = None
     """Fields of ``[credentials]`` with the key and the secret of its own account; None for the desk's."""
+
+    def wants_dealer_gamma(self, config: Any) -> bool:
+        """Return whether it reads dealer gamma exposure with these settings."""
+        reads = self.reads_dealer_gamma
+        return reads if isinstance(reads, bool) else reads(config)
 
 
 @runtime_checkable

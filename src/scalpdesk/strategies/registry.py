@@ -104,7 +104,9 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
             f"strategies.{item.name}.{setting}" for item in members for setting in item.demo_settings
         ),
         trades_options=any(item.trades_options for item in members),
-        reads_dealer_gamma=any(item.reads_dealer_gamma for item in members),
+        reads_dealer_gamma=lambda shared: any(
+            item.wants_dealer_gamma(shared.members[item.name]) for item in members
+        ),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
         history_sessions=lambda shared: max(

@@ -22,6 +22,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_text, number_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
     OptionContract,
@@ -726,6 +727,7 @@ PLUG = StrategySpec(
     build=GammaScalper,
     summary="a long straddle, delta hedged with shares",
     aliases=("gamma-scalping",),
+    reads_dealer_gamma=lambda config: config.hedge.band == RegimeThresholdBand.name,
     expiry_days=lambda config: (
         config.selection.min_expiration_days,
         config.selection.max_expiration_days,
