@@ -277,7 +277,10 @@ class ZeroDteLedger:
             return found
         underlying, multiplier = update.symbol, 1
         if update.is_option:
-            underlying, multiplier = self._terms(update.symbol)
+            underlying, multiplier, expiry = self._terms(update.symbol)
+            if expiry is not None and self._day is not None and expiry < self._day:
+                self._note_once("warn", f"{update.symbol} expired on an earlier day: it is ignored")
+                return None
         side = self._sides.get(underlying)
         if side is None:
             if len(self._sides) >= MOST_UNDERLYINGS:
@@ -293,15 +296,16 @@ class ZeroDteLedger:
             self._side_of[update.symbol] = side
         return side
 
-    def _terms(self, symbol: str) -> tuple[str, int]:
-        """Underlying and multiplier of an option's symbol."""
+    def _terms(self, symbol: str) -> tuple[str, int, date | None]:
+        """Underlying, multiplier and expiry of an option's symbol."""
         try:
             contract = us_option(symbol)
         except ArgumentError:
             contract = None
         underlying = self._default if contract is None else contract.underlying
         listed = 100 if contract is None else contract.multiplier
-        return underlying, listed if self._unit == "contracts" else 1
+        expiry = None if contract is None else contract.expiry
+        return underlying, listed if self._unit == "contracts" else 1, expiry
 
     def _book(self, side: _Side, update: Update) -> None:
         """Take quantities, deltas and prices over, each only when it is not older than what is known."""

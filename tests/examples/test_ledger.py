@@ -267,6 +267,16 @@ def test_what_expired_while_held_is_dropped_and_its_hedge_unwound():
     assert book.positions() == {}
 
 
+@pytest.mark.parametrize("day", [date(2025, 12, 29), WINTER], ids=["late", "still listed"])
+def test_an_option_that_expired_on_an_earlier_day_is_neither_hedged_nor_left(day):
+    book = ledger()
+    book.apply(option("10:00", "0.001", 1))
+    assert book.apply(option("10:01", "1", 10, symbol="SPY251229C00500000", day=day)) == []
+    assert "warn" in levels(book)
+    assert book.apply(tick("10:02")) == []
+    assert told(book.apply(tick("15:45"))) == [("exit", "sell", 1, CALL)]
+
+
 def test_a_feed_that_invents_symbols_does_not_fill_the_memory():
     book = ledger()
     for number in range(MOST_UNDERLYINGS + 50):
