@@ -325,6 +325,7 @@ class ZeroDteLedger:
             position.quantity = update.quantity
         if not position.quantity:
             side.positions.pop(update.symbol, None)
+            self._side_of.pop(update.symbol, None)
             return
         if update.delta is None:
             position.is_marked = True

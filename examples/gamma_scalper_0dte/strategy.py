@@ -20,6 +20,7 @@ from scalpdesk.config.settings import CredentialsSection, DeskConfig
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
 from scalpdesk.live.market import ExposureWatch, live_source
@@ -227,15 +228,28 @@ class Scalper:
             log.warning("event %s refused: value:ts", event["event_id"])
             return None
         has_greeks = any(payload.get(key) is not None for key in GREEKS)
-        # a share that comes before any option on it has its ticker and a delta of one
-        is_share = self.ledger.is_underlying(symbol) or (numbers["delta"] == 1 and symbol.isalpha())
+        of_option = _underlying_of(symbol)
+        is_share = of_option is None and self._is_share(symbol, numbers["delta"])
         is_option = not is_share and (has_greeks or self.ledger.knows(symbol))
         underlying_price = numbers["underlying_price"]
-        if not is_option and underlying_price is None:
+        if of_option is not None and not is_option:
+            symbol = of_option  # a quote of an option that is not held: it has the price of its underlying
+        elif not is_option and underlying_price is None:
             underlying_price = numbers["price"]
         # a share's quantity is a holding where its delta is given too, and the size of a trade elsewhere
         quantity = numbers["quantity"] if is_option or has_greeks else None
         return Update(symbol, to_ns(instant), is_option, numbers["delta"], quantity, underlying_price)
+
+    def _is_share(self, symbol: str, delta: Decimal | None) -> bool:
+        """Return whether a symbol that is not an OCC one is a share's: its delta, where one comes, is 1."""
+        if symbol == self.settings.underlying:
+            return True
+        if self.ledger.knows(symbol):
+            return False
+        if delta is None:
+            return self.ledger.is_underlying(symbol)
+        # one that comes before any option on it has its ticker alone
+        return delta == 1 and (symbol.isalpha() or self.ledger.is_underlying(symbol))
 
     def _intent(self, event: Mapping[str, Any], order: LedgerOrder, gex: Decimal | None) -> dict[str, Any]:
         metadata: dict[str, object] = {"reason": "market_close_exit", "strategy": NAME}
@@ -262,6 +276,14 @@ class Scalper:
             client_tag=f"{NAME}_{order.kind}",
             metadata=metadata,
         )
+
+
+def _underlying_of(symbol: str) -> str | None:
+    """Return the underlying that an OCC symbol names; None for any other symbol."""
+    try:
+        return us_option(symbol).underlying
+    except ArgumentError:
+        return None
 
 
 def wide_number(text: str) -> Decimal | None:

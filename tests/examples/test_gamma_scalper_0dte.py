@@ -269,6 +269,23 @@ def test_a_position_in_the_underlying_counts_and_a_trades_size_does_not(folder):
     assert brief(folder.on_market_event(held)) == [("sell", 5.0, "SPY")]  # -4.5 rounds away from zero
 
 
+@pytest.mark.parametrize("symbol", [CALL, "SPY_CALL"])
+def test_an_option_whose_first_event_has_no_greeks_is_an_option_all_the_same(folder, symbol):
+    quote = event(1, "2025-12-30T14:59:00Z", symbol, price=2.50, underlying_price=495.50)
+    assert folder.on_market_event(quote) == []
+    held = event(2, "2025-12-30T15:00:00Z", symbol, delta=0.65, quantity=10, underlying_price=495.50)
+    (hedge,) = folder.on_market_event(held)
+    assert brief([hedge]) == [("sell", 7.0, "SPY")]
+    gone = event(3, "2025-12-30T15:02:00Z", symbol, delta=0.65, quantity=0, underlying_price=496.0)
+    (unwind,) = folder.on_market_event(gone)
+    assert brief([unwind]) == [("buy", 7.0, "SPY")]
+    again = event(4, "2025-12-30T15:03:00Z", symbol, price=3.0)
+    assert folder.on_market_event(again) == []
+    share = event(5, "2025-12-30T15:04:00Z", "SPY", delta=1.0, quantity=3)
+    (order,) = folder.on_market_event(share)
+    assert (brief([order]), order["metadata"]["underlying_price"]) == ([("sell", 3.0, "SPY")], "496.00")
+
+
 @pytest.mark.parametrize("is_first", [False, True])
 def test_shares_of_another_underlying_are_its_own_hedge_whenever_they_come(folder, monkeypatch, is_first):
     monkeypatch.setenv("QUANTITY_UNIT", "contracts")
