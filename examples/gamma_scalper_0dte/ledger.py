@@ -203,6 +203,8 @@ class ZeroDteLedger:
         self._keep_hours = keep_hours
         self._sides: dict[str, _Side] = {}
         self._side_of: dict[str, _Side] = {}
+        self._removed_ns: dict[str, int] = {}
+        """When today's positions that are gone went: an older event does not bring them back."""
         self._reported: set[str] = set()
         self._last_ns = -1
         self._day: date | None = None
@@ -317,6 +319,8 @@ class ZeroDteLedger:
             return
         position = side.positions.get(update.symbol)
         if position is None:
+            if update.ts_ns < self._removed_ns.get(update.symbol, -1):
+                return
             position = _Position()
         elif update.ts_ns < position.ts_ns:
             return
@@ -324,7 +328,8 @@ class ZeroDteLedger:
         if update.quantity is not None:
             position.quantity = update.quantity
         if not position.quantity:
-            side.positions.pop(update.symbol, None)
+            if side.positions.pop(update.symbol, None) is not None:
+                self._removed_ns[update.symbol] = update.ts_ns
             self._side_of.pop(update.symbol, None)
             return
         if update.delta is None:
@@ -391,6 +396,7 @@ class ZeroDteLedger:
         self._day_ends_ns = new_york_ns(self._day + timedelta(days=1), MIDNIGHT)
         self._next_deadline_ns = NEVER_NS
         self._reported.clear()
+        self._removed_ns.clear()
         for side in self._sides.values():
             side.is_closed = False
             self._drop_expired(side)

@@ -182,6 +182,16 @@ def test_an_event_out_of_order_gives_no_order_and_does_not_undo_a_newer_one():
     assert told(book.apply(tick("10:01")))[0][:2] == ("hedge", "buy")
 
 
+def test_an_event_out_of_order_does_not_bring_back_a_position_that_is_gone():
+    book = ledger()
+    book.apply(option("10:00", "0.001", 1, symbol=PUT))
+    book.apply(option("10:00", "0.05", 1))
+    book.apply(option("10:02", "0.05", 0))
+    assert book.apply(option("10:01", "0.65", 10)) == []
+    assert book.positions() == {PUT: 1}
+    assert book.apply(tick("10:03")) == []
+
+
 def test_a_delta_that_stays_away_is_kept_for_a_minute_then_not_hedged_on():
     book = ledger()
     book.apply(option("10:00", "0.65", 10))
