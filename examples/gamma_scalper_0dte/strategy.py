@@ -21,7 +21,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
+from scalpdesk.instruments.deadlines import VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_SYMBOL, known_exposure_usd
@@ -32,6 +32,13 @@ FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years whose sessions the exchange calendar knows."""
 MOST_EVENT_IDS = 100_000
 LONGEST_SYMBOL = 64
+RULE_KEYS = {
+    "threshold": "HEDGING_THRESHOLD",
+    "threshold_negative_gex": "HEDGING_THRESHOLD_NEGATIVE_GEX",
+    "seconds_between_hedges": "MIN_SECONDS_BETWEEN_HEDGES",
+    "stale_delta_seconds": "STALE_DELTA_SECONDS",
+}
+"""Names of the hedge rule's settings in the environment."""
 GREEKS = ("delta", "gamma", "theta", "vega", "greeks")
 
 log = logging.getLogger(NAME)
@@ -53,12 +60,16 @@ class Settings:
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.rules = HedgeRules(
-            threshold=_decimal(environ, "HEDGING_THRESHOLD", "0.15"),
-            threshold_negative_gex=_decimal(environ, "HEDGING_THRESHOLD_NEGATIVE_GEX", "0.10"),
-            seconds_between_hedges=float(_decimal(environ, "MIN_SECONDS_BETWEEN_HEDGES", "60")),
-            stale_delta_seconds=float(_decimal(environ, "STALE_DELTA_SECONDS", "60")),
-        )
+        try:
+            self.rules = HedgeRules(
+                threshold=_decimal(environ, "HEDGING_THRESHOLD", "0.15"),
+                threshold_negative_gex=_decimal(environ, "HEDGING_THRESHOLD_NEGATIVE_GEX", "0.10"),
+                seconds_between_hedges=float(_decimal(environ, "MIN_SECONDS_BETWEEN_HEDGES", "60")),
+                stale_delta_seconds=float(_decimal(environ, "STALE_DELTA_SECONDS", "60")),
+            )
+        except ConfigError as error:
+            where = RULE_KEYS.get(error.where or "", error.where)
+            raise ConfigError(error.what, where=where, value=error.value, fix=error.fix) from error
         self.quantity_unit = cast(
             "QuantityUnit", _choice(environ, "QUANTITY_UNIT", "shares", ("shares", "contracts"))
         )
@@ -67,7 +78,7 @@ class Settings:
         self.project = environ.get("FIREBASE_PROJECT_ID", "").strip() or None
         self.credentials_file = environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip() or None
         self.firestore_host = environ.get("FIRESTORE_EMULATOR_HOST", "").strip() or None
-        self.cutoff = venue_cutoff(environ.get("VENUE", "").strip() or "none")
+        self.cutoff = VENUE_CUTOFFS[_choice(environ, "VENUE", "none", tuple(VENUE_CUTOFFS))]
         try:
             self.exit_time = time.fromisoformat(environ.get("EXIT_TIME_ET", "").strip() or "15:45:00")
         except ValueError as error:
@@ -324,8 +335,15 @@ def on_market_event(event: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def reset() -> None:
-    """Forget all positions and read the settings again at the next event."""
+    """Forget all positions and read the settings again at the next event.
+
+    Raises
+    ------
+    ConfigError
+        For a setting that cannot be used: before the first event, not at each of them.
+    """
     global _scalper  # noqa: PLW0603 - as above
+    Settings(os.environ)
     if _scalper is not None:
         _scalper.dealers.stop()
     _scalper = None

@@ -328,13 +328,26 @@ def test_a_venue_that_closes_earlier_brings_the_exit_forward(folder, monkeypatch
         ("QUANTITY_UNIT", "lots"),
         ("SESSION_MODE", "paper"),
         ("EXIT_TIME_ET", "quarter to four"),
+        ("HEDGING_THRESHOLD_NEGATIVE_GEX", "0.2"),
+        ("MIN_SECONDS_BETWEEN_HEDGES", "-1"),
+        ("STALE_DELTA_SECONDS", "1e9"),
         ("VENUE", "alpacca"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(folder, monkeypatch, key, value):
     monkeypatch.setenv(key, value)
-    with pytest.raises(ConfigError):
-        folder.on_market_event(DOCUMENTED_EVENT)
+    for begin in (folder.reset, lambda: folder.on_market_event(DOCUMENTED_EVENT)):
+        with pytest.raises(ConfigError) as refused:
+            begin()
+        assert refused.value.where == key
+
+
+def test_the_harness_refuses_a_setting_before_the_first_event(monkeypatch, capsys):
+    monkeypatch.setenv("HEDGING_THRESHOLD", "0")
+    assert main(["harness", "--strategy", str(FOLDER), "--events", str(FOLDER / "events.ndjson")]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "HEDGING_THRESHOLD; value: '0'; fix: the document's are 0.15" in shown.err
 
 
 def test_the_example_settings_are_the_defaults(folder):

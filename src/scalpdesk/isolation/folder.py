@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, ScalpdeskError
 
 STRATEGY_FILE = "strategy.py"
 HANDLER = "on_market_event"
@@ -164,6 +164,8 @@ def failure_text(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - the error is the folder's own class, and its text may raise in turn
         text = ""
+    if isinstance(error, ScalpdeskError):  # its lines say where, the value and the fix
+        text = "; ".join(map(str.strip, text.splitlines()))
     first = text.partition("\n")[0][:300]
     return f"{type(error).__name__}{': ' if first else ''}{first}{line}".encode(errors="replace").decode()
 
