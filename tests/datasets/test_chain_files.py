@@ -42,6 +42,14 @@ def test_the_latest_chain_of_the_underlying_is_read(write):
     np.testing.assert_array_equal(found.open_interest, [1200.0, np.nan])
 
 
+def test_an_open_interest_below_nought_is_not_known(write):
+    rows = (ROWS[0], ROWS[1] + "-1", ROWS[1].replace("P00265", "P00260") + "0")
+    found = read_chain(write(HEADER, *rows), "SPY")
+    held = dict(zip((one.symbol[-9:] for one in found.contracts), found.open_interest, strict=True))
+    assert (held["C00265000"], held["P00260000"]) == (1200.0, 0.0)
+    assert np.isnan(held["P00265000"])
+
+
 def test_a_session_may_be_chosen(write):
     found = read_chain(write(HEADER, *ROWS), "SPY", session=date(2018, 2, 2))
     assert [one.symbol for one in found.contracts] == ["SPY180216C00275000"]

@@ -44,7 +44,7 @@ class StoredChain:
     ask: Floats
     """``bid``, ``ask``: Currency per unit; NaN where there is no such side (the file has none, or 0)."""
     open_interest: Floats
-    """Contracts."""
+    """Contracts; NaN where the file has none, or less than 0."""
     rows_refused: int = 0
     """Rows that could not be read as an option, or are one on something else."""
 
@@ -95,7 +95,7 @@ def read_chain(
             refused += 1
             others.add(contract.underlying)
             continue
-        contracts[contract.symbol] = (contract, _side(bid), _side(ask), _count(held))
+        contracts[contract.symbol] = (contract, _side(bid), _side(ask), _open_count(held))
     if not contracts:
         raise DataError(
             f"no row of the file is an option on {underlying}",
@@ -175,11 +175,17 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
 
 def _side(value: object) -> float:
     """Return a quoted side; 0 and less are none."""
-    number = _count(value)
+    number = _figure(value)
     return number if number > 0.0 else float("nan")
 
 
-def _count(value: object) -> float:
+def _open_count(value: object) -> float:
+    """Return an open interest; less than 0 is none."""
+    number = _figure(value)
+    return number if number >= 0.0 else float("nan")
+
+
+def _figure(value: object) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else float("nan")
 
 
