@@ -307,8 +307,10 @@ class External:
         return [Proposal(KINDS[purpose], (text,), facts, (intent,))]
 
     def _forget_refused(self, view: DeskView) -> list[Action]:
-        """Forget what waits for an order that the risk gate did not let out."""
-        refused = [number for number in self._rests if not view.orders.live_for(number)]
+        """Forget what waits for an order that the risk gate refused: the holding still stands."""
+        refused = [
+            number for number in self._rests if view.exposure(number) and not view.orders.live_for(number)
+        ]
         return [_not_sent("the first one was refused", self._rests.pop(number)[2]) for number in refused]
 
     def _waiting(self) -> dict[InstrumentId, Decimal]:
