@@ -7,12 +7,13 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from decimal import Decimal
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from msgspec import structs
 
-from scalpdesk.alerts.book import AlertBook
+from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
 from scalpdesk.alerts.service import AlertService, WatchOrders
@@ -497,6 +498,73 @@ def test_a_wrong_address_for_escalation_is_refused_by_its_own_key(capsys, monkey
     monkeypatch.setenv("SCALPDESK_CREDENTIALS__ALERT_ESCALATION_URLS", "canary")
     assert main(["alerts", "test"]) == 2
     assert "where: credentials.alert_escalation_urls" in capsys.readouterr().err
+
+
+@pytest.fixture
+def wire(monkeypatch):
+    """What would go to a service of apprise, by HTTP or as a mail."""
+    import requests
+    from apprise.plugins.email.base import smtplib
+
+    posted = []
+
+    class Mail:
+        def __init__(self, *_, **__):
+            pass
+
+        def sendmail(self, _sender, _to, content):
+            posted.append(content)
+
+        def __getattr__(self, name):
+            return lambda *_, **__: None
+
+    def post(_url, data=None, **_):
+        posted.append(data)
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b'{"ok":true}'
+        return answer
+
+    monkeypatch.setattr(requests, "post", post)
+    monkeypatch.setattr(smtplib, "SMTP", Mail)
+    monkeypatch.setattr(smtplib, "SMTP_SSL", Mail)
+    return posted
+
+
+TELEGRAM_URL = "tgram://123456789:abcdefg_hijklmnop_canary_canary_1234/42"
+DISCORD_URL = "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js"
+ODD = "WARNING: edge 0.1 < 0.2 & P&L down.\nThe desk: goes on.\nPlease: look."
+
+
+def test_telegram_gets_no_bare_sign_that_begins_a_tag(wire):
+    assert Channels(Secret(TELEGRAM_URL)).send(Message("desk: WARNING", ODD, Level.WARNING)) == [True]
+    text = json.loads(wire[0])["text"]
+    assert text.replace("\r\n", "\n") == (
+        "<b>desk: WARNING</b>\nWARNING: edge 0.1 &lt; 0.2 &amp; P&amp;L down.\n"
+        "The desk: goes on.\nPlease: look."
+    )
+
+
+def test_a_mail_keeps_its_lines(wire):
+    assert Channels(Secret("mailtos://user:canary@example.com")).send(
+        Message("desk: WARNING", ODD, Level.WARNING)
+    ) == [True]
+    mail = message_from_string(wire[0])
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_payload(decode=True).decode().splitlines() == ODD.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("url", "field", "limit"), [(TELEGRAM_URL, "text", 4096), (DISCORD_URL, "content", 2000)]
+)
+def test_a_message_longer_than_a_service_takes_goes_in_pieces(wire, url, field, limit):
+    body = "\n\n".join(f"WARNING: {number:02d} {'x' * 90}" for number in range(60))
+    found = Channels(Secret(url))
+    found._targets[0].request_rate_per_sec = 0
+    assert found.send(Message("desk: WARNING, 60 alerts", body, Level.WARNING)) == [True]
+    texts = [json.loads(each)[field] for each in wire]
+    assert len(texts) > 1
+    assert max(map(len, texts)) <= limit
+    assert [f"WARNING: {number:02d}" in " ".join(texts) for number in range(60)] == [True] * 60
 
 
 def test_the_names_of_addresses_hide_their_tokens():

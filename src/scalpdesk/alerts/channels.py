@@ -55,6 +55,9 @@ class Channels:
                         value=f"address {place}",  # not a part of it: without a scheme, all may be token
                         fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
                     )
+                if target.overflow_mode is apprise.OverflowMode.UPSTREAM:
+                    # a longer one would be refused for ever: Telegram takes 4,096 characters, Discord 2,000
+                    target.overflow_mode = apprise.OverflowMode.SPLIT
                 self._targets.append(target)
 
     def __len__(self) -> int:
@@ -72,8 +75,15 @@ class Channels:
 
     def send_to(self, place: int, message: Message) -> bool:
         """Send to one address; return whether it was taken."""
-        kind = KINDS[message.level]
-        return bool(self._targets[place].notify(body=message.body, title=message.title, notify_type=kind))
+        # named as plain text: a service that reads HTML would refuse a bare "<", or run the lines together
+        return bool(
+            self._targets[place].notify(
+                body=message.body,
+                title=message.title,
+                notify_type=KINDS[message.level],
+                body_format="text",
+            )
+        )
 
 
 def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> bytes:
