@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from msgspec import structs
 
+from scalpdesk.alerts import channels
 from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
@@ -477,6 +478,33 @@ def test_operators_halt_and_flatten_from_telegram_and_nobody_else(own_run, netwo
         path.partition("offset=")[2].partition("&")[0] for path, _ in network.posted if "offset" in path
     ]
     assert offsets == [str(send.number - 1)]
+    service.finish()
+
+
+@pytest.mark.enable_socket
+def test_a_halt_behind_what_cannot_be_read_or_answered_is_carried_out(own_run, network, monkeypatch):
+    clock = Hand()
+    service, asked, said = service_of(own_run, network, clock, residual_fraction=1.0)
+    without_chat = telegram(51, 7, "/halt", clock)
+    del without_chat["message"]["chat"]
+    updates = [
+        telegram(50, 7, "/status", clock),
+        without_chat,
+        {"message": {}},
+        telegram(52, 7, "/halt", clock),
+    ]
+
+    def call(_url, path="", body=None):
+        if body is not None:
+            raise RetryError("an address of [alerts] does not answer", value="HTTP 429")
+        return json.dumps({"ok": True, "result": updates}).encode()
+
+    monkeypatch.setattr(channels, "call", call)
+    clock.move(2)
+    service.step()
+    halts = [request["reason"] for request in asked if request["do"] == "halt"]
+    assert halts == ["halt from Telegram by user7 (7)"]
+    assert said == [("warning", "Telegram: an address of [alerts] does not answer (HTTP 429)")] * 2
     service.finish()
 
 

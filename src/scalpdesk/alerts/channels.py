@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,9 +153,16 @@ class TelegramBot:
         try:
             answer = msgspec.json.decode(call(self._url, f"getUpdates?{asked}"), type=dict[str, Any])
             updates = list(answer.get("result") or ())
-            return [command for update in updates if (command := self._command(update, now_seconds))]
-        except (msgspec.MsgspecError, TypeError, ValueError, AttributeError) as error:
+        except (msgspec.MsgspecError, TypeError, AttributeError) as error:
             raise RetryError("Telegram answered in another form", value=type(error).__name__) from None
+        found = []
+        for update in updates:
+            # one that cannot be read takes no command with it: each was confirmed by being asked for
+            with suppress(TypeError, ValueError, AttributeError, KeyError):
+                command = self._command(update, now_seconds)
+                if command is not None:
+                    found.append(command)
+        return found
 
     def _command(self, update: dict[str, Any], now_seconds: float) -> BotCommand | None:
         self._next_update = max(self._next_update, int(update["update_id"]) + 1)

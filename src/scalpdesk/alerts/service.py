@@ -216,7 +216,11 @@ class AlertService:
             return
         try:
             for command in self._bot.commands(now_ns / NANOS_PER_SECOND):
-                self._bot.answer(command, self._carried_out(command, now_ns))
+                text = self._carried_out(command, now_ns)
+                try:
+                    self._bot.answer(command, text)
+                except RetryError as error:  # the commands behind it are not asked for again
+                    self._notify("warning", f"Telegram: {error.what} ({error.value})")
         except RetryError as error:
             self._notify("warning", f"Telegram: {error.what} ({error.value})")
 
