@@ -22,7 +22,7 @@ from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
-from scalpdesk.web import documents, position_documents
+from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
@@ -112,6 +112,61 @@ def test_a_perpetual_counts_in_coin(coin):
         for each, quote in widths.items()
     )  # fmt: skip
     assert cost == pytest.approx(expected, abs=1e-8)
+
+
+def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
+    desk = coin.desk
+    fills = {}
+    for text in order_documents.fills_document(coin)["columns"]["text"]:
+        fills.setdefault("-PERPETUAL at " in text, text)
+    options = [
+        order
+        for order in desk.orders.orders.values()
+        if order.submitted.instrument_id != desk.view.underlying
+    ]
+    paid = options[0].average_price
+    assert 0.001 < paid < 0.1  # a premium of two decimals would be off by a tenth and more
+    assert fills[False].endswith(f" at {paid:.4f}")
+    assert len(fills[True].rpartition(".")[2]) == 2  # the perpetual's is in dollars
+    rows = {row["id"]: row for row in order_documents.orders_page(coin)["orders"]}
+    assert rows[options[0].client_order_id]["average"] == f"{paid:.4f}"
+    for position, row in (
+        (each, position_documents.leg_row(coin, each))
+        for each in desk.positions.held()
+        if each.multiplier == 1
+    ):
+        valuation = coin.value(position.instrument_id)
+        if valuation is None:
+            continue
+        quantity = float(position.quantity)
+        assert float(amount(row["delta"])) == pytest.approx(quantity * valuation.greeks.delta, abs=5e-5)
+        assert float(amount(row["gamma"])) == pytest.approx(quantity * valuation.greeks.gamma, abs=5e-7) != 0
+    greeks = coin.greeks()
+    net = next(
+        line for line in status_text(coin, is_running=False).splitlines() if line.startswith("Net delta")
+    )
+    delta, theta = (amount(each.split()[-1]) for each in net.split(", "))
+    assert float(delta) == pytest.approx(greeks.net_delta_shares, abs=5e-5)
+    assert float(theta) == pytest.approx(greeks.theta_usd_per_day, abs=5e-9) != 0
+
+
+def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):
+    stored = history.read_stored(coin.run_dir)
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    sheet = sheet_document(coin, tables=tables)
+    (stored_row,), (row,) = stored.straddles, sheet["straddles"]
+    shown = [amount(row[name]) for name in ("paid", "received", "pnl")]
+    assert shown == [round(stored_row[name], 8) for name in ("paid", "received", "pnl")]
+    assert {each.as_tuple().exponent for each in (*shown, *map(amount, row["parts"]))} == {-8}
+    assert row["pnl"] == sheet["sessions"][0]["pnl"]
+    equity = [value for value in coin.series.columns["equity"] if value is not None]
+    drawn = [value for value in sheet["columns"]["equity"] if value is not None]
+    assert min(drawn) == pytest.approx(min(equity), abs=5e-9)
+    peak = fall = 0.0
+    for value in equity:
+        peak = max(peak, value)
+        fall = min(fall, value - peak)
+    assert min(sheet["columns"]["drawdown"]) == pytest.approx(fall, abs=5e-9) != 0
 
 
 def coin_pnl(follower, spot, change):

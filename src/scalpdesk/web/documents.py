@@ -142,7 +142,9 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts),
-        "delta_note": None if delta is None else f"{delta} of {'·' if band is None else f'±{plain(band)}'}",
+        "delta_note": None
+        if delta is None
+        else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)

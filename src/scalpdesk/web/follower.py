@@ -29,11 +29,13 @@ from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_o
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
+from scalpdesk.web.texts import plain
 
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
@@ -148,8 +150,13 @@ class RunFollower:
 
     @property
     def price_places(self) -> int:
-        """Decimals of an option's price: two, and four where it is one in coin."""
+        """Decimals of an option's price, and of a delta: two, and four of a desk in coin."""
         return 2 if self.desk.attribution.unit == CENT else 4
+
+    def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
+        """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""
+        is_option = isinstance(instrument, OptionContract)
+        return plain(amount, self.price_places if is_option else 2)
 
     @property
     def now_ns(self) -> int:
