@@ -53,6 +53,14 @@ def test_cash_and_positions_are_those_of_the_fills(held):
     assert len(rows) == 3
 
 
+def test_the_curves_end_at_the_close_with_the_runs_result(ended_feed, ended_runs):
+    _, summary = ended_runs
+    follower = ended_feed.follower
+    columns = follower.series.columns
+    assert columns["t"][-1] == follower.header.sessions[-1].close_ns / 1e9
+    assert columns["equity"][-1] == float(summary["nav_change"])
+
+
 def test_samples_stand_on_their_grid_and_end_within_it(held):
     stamps = held.series.columns["t"]
     assert {len(column) for column in held.series.columns.values()} == {len(stamps)}

@@ -267,14 +267,15 @@ class RunFollower:
             self.mode_reason = f"{event.who}: {event.reason}" if event.who else event.reason
 
     def _note_session(self, event: SessionEvent) -> None:
-        self.session_is_open = event.phase is SessionPhase.OPEN
-        if self.session_is_open:
+        if event.phase is SessionPhase.OPEN:
+            self.session_is_open = True
             self.session_totals = dict(self.desk.attribution.totals)
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied = math.nan
         else:
-            self._sample()
+            self._sample()  # while it is open: the curves end where the session does
+            self.session_is_open = False
             attribution = self.desk.attribution
             self.session_results.append((event.session, self.money(attribution.nav - self.session_nav)))
 
