@@ -22,6 +22,7 @@ from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
@@ -30,6 +31,7 @@ from scalpdesk_testing.field_formulas import expiry_payoff_coin
 
 PARAMS = Path(__file__).parents[2] / "examples" / "btc-gamma-scalper" / "params.yaml"
 DAY = date(2025, 3, 5)
+MINUTE_NS = 60 * 10**9
 
 
 class EnoughError(Exception):
@@ -148,6 +150,13 @@ def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
     delta, theta = (amount(each.split()[-1]) for each in net.split(", "))
     assert float(delta) == pytest.approx(greeks.net_delta_shares, abs=5e-5)
     assert float(theta) == pytest.approx(greeks.theta_usd_per_day, abs=5e-9) != 0
+
+
+def test_the_session_is_the_day_of_account_after_midnight_in_new_york_too(coin, monkeypatch):
+    late_ns = coin.header.sessions[0].open_ns + 22 * 60 * MINUTE_NS  # 06:00 UTC, 01:00 in New York
+    monkeypatch.setattr(RunFollower, "now_ns", late_ns)
+    assert to_new_york(late_ns).date() > DAY
+    assert documents.performance(coin)["session"] == DAY.isoformat()
 
 
 def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):

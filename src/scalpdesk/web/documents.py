@@ -14,7 +14,7 @@ from typing import Any
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
-from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
 from scalpdesk.strategies.contract import phase_of
@@ -282,7 +282,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "nav": f"{follower.money(desk.attribution.nav):f}",
         "nav_change": f"{total['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in total.items()},
-        "session": to_new_york(follower.now_ns).date().isoformat() if follower.now_ns else None,
+        "session": follower.session or None,
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
         "pnl_detail": explain_lines(desk.attribution),

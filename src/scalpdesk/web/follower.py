@@ -124,6 +124,8 @@ class RunFollower:
         self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.session_nav = ZERO
         self.session_is_open = False
+        self.session = ""
+        """Date of the session that opened last; of a coin its day of account."""
         self.session_results: list[tuple[str, Decimal]] = []
         """Date and P&L, in the account's unit, of each session that has closed."""
         self.day_low = self.day_high = math.nan
@@ -268,7 +270,7 @@ class RunFollower:
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
-            self.session_is_open = True
+            self.session_is_open, self.session = True, event.session
             self.session_totals = dict(self.desk.attribution.totals)
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
