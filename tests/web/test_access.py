@@ -60,7 +60,7 @@ def expected(method, path, role, origin, host, *, loopback):
         if path in {"/healthz", "/login"} or role == "operator":
             return None
         return 403 if loopback or role == "viewer" else 401
-    if loopback or role != "nothing" or path in {"/healthz", "/login"}:
+    if loopback or role != "nothing" or path in {"/", "/orders", "/healthz", "/login"}:
         return None
     return 401
 

@@ -172,6 +172,17 @@ def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, cl
     feed.follower.tail.close()
 
 
+def test_where_a_token_is_needed_a_page_is_a_frame_to_log_in_by(client_of, held_feed):
+    client = client_of(held_feed, host="0.0.0.0")
+    frame = client.get("/orders")
+    assert (frame.status_code, client.get("/api/orders").status_code) == (200, 401)
+    assert 'data-role="nobody"' in frame.text
+    assert 'data-kind="UNKNOWN"' in frame.text  # which account it is, nobody is told either
+    assert client.post("/login", json={"token": "viewer-token"}, headers=ORIGIN).json() == {"role": "viewer"}
+    assert 'data-kind="SIMULATED"' in client.get("/orders").text
+    assert client.get("/api/orders").status_code == 200
+
+
 def test_login_over_the_api_lets_the_page_operate(client):
     assert client.post("/login", json={"token": "wrong"}, headers=ORIGIN).status_code == 401
     answer = client.post("/login", json={"token": "operator-token"}, headers=ORIGIN)

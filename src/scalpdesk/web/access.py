@@ -35,6 +35,9 @@ MOST_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 OPEN_PATHS = frozenset({"/healthz", "/login", "/logout"})
 """Paths that no role is needed for: the state of the process, and how to get a role."""
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+FRAMES = frozenset({"/", *(f"/{name}" for name in PAGES[1:])})
+"""Addresses of the pages: to nobody they are a frame without a figure, in which to log in."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -182,7 +185,7 @@ class Access:
             if path not in OPEN_PATHS and role is not Role.OPERATOR:
                 return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
             return None
-        if path in OPEN_PATHS or path.startswith("/static/"):
+        if path in OPEN_PATHS or path in FRAMES or path.startswith("/static/"):
             return None
         if role is Role.NOBODY:
             return Refusal(401, "this needs a token: log in, or send it as Authorization: Bearer")

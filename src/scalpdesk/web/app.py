@@ -27,7 +27,7 @@ from scalpdesk.core.errors import ConfigError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
-from scalpdesk.web.access import Access, Guard, Refusal, Role
+from scalpdesk.web.access import PAGES, Access, Guard, Refusal, Role
 from scalpdesk.web.feed import (
     CLIENT_SECONDS,
     MOST_CLIENTS,
@@ -43,7 +43,6 @@ from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
 from scalpdesk.web.texts import json_safe, span
 
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 STATIC_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -199,14 +198,16 @@ def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
 
     def render(name: str, request: Request) -> HTMLResponse:
         # the account stands in the markup itself: whatever fails in a script, it is never another one
-        head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
+        role, head = access.role_of(request.headers), None
+        if role is not Role.NOBODY:
+            head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
         account = (head or empty_head())["account"]
         values = {
             "page": name,
             "kind": account["kind"],
             "label": account["label"],
             "title": f"{'LIVE ' if account['kind'] == 'LIVE' else ''}scalpdesk",
-            "role": access.role_of(request.headers).value,
+            "role": role.value,
             "charts": "yes" if "uplot.js" in static else "no",
         }
         text = page

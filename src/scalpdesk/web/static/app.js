@@ -22,6 +22,7 @@ let page = null, pageName = root.dataset.page, pending = new Set(), frame = 0, l
 // pages ----------------------------------------------------------------------------------------
 
 async function show(name, push) {
+  if (root.dataset.role === "nobody") { openLogin(); return; }
   const module = await LOADERS[name]();
   if (page) page.destroy();
   pageName = name;
@@ -247,7 +248,7 @@ function openLogin(then) {
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && go());
   $("panel").replaceChildren(
-    h("div", { class: "grow" }, h("h2", {}, "Log in to operate the desk"), message),
+    h("div", { class: "grow" }, h("h2", {}, root.dataset.role === "nobody" ? "Log in to read this desk" : "Log in to operate the desk"), message),
     field,
     h("button", { type: "button", onclick: go }, "Log in"),
     h("button", { type: "button", onclick: closePanel }, "Cancel ", h("kbd", {}, "Esc")),
@@ -263,7 +264,8 @@ async function logIn(token, message) {
     body: JSON.stringify({ token }),
   });
   if (!ok && message) { setText(message, body.error || "refused"); message.className = "dangerous"; }
-  if (ok) setRole(body.role);
+  if (ok && root.dataset.role === "nobody") location.reload();
+  else if (ok) setRole(body.role);
   return ok;
 }
 
@@ -275,7 +277,7 @@ function setRole(role) {
 $("role").addEventListener("click", async () => {
   if (root.dataset.role !== "operator") { openLogin(); return; }
   await fetchJson("/logout", { method: "POST" });
-  setRole("viewer");
+  location.reload();
 });
 $("halt").addEventListener("click", halt);
 $("resume").addEventListener("click", openResume);
@@ -341,6 +343,10 @@ if (given) {  // never sent in an address: what follows the number sign stays in
   history.replaceState({}, "", location.pathname);
   logIn(given);
 }
-listen(schedule);
-connect();
+if (root.dataset.role === "nobody") {
+  $("main").replaceChildren(h("p", { class: "card wide muted" }, "Nothing is shown before you log in."));
+} else {
+  listen(schedule);
+  connect();
+}
 show(pageName, false);
