@@ -19,6 +19,7 @@ from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
+    FillBusted,
     OperatorEvent,
     OrderFilled,
     QuoteEvent,
@@ -95,7 +96,7 @@ class RunFollower:
     histories
         By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
     fills
-        ``(instant, client order id, execution id, quantity, price, fee)`` of each execution.
+        By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
     lag_seconds
         Wall time since the journal grew last.
     """
@@ -112,7 +113,7 @@ class RunFollower:
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.histories: dict[str, list[tuple[int, str, str]]] = {}
-        self.fills: list[tuple[int, str, str, Decimal, Decimal, Decimal]] = []
+        self.fills: dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]] = {}
         self.events = 0
         self.marks = 0
         self.last_mark: Mark | None = None
@@ -282,17 +283,11 @@ class RunFollower:
             self.session_results.append((event.session, self.money(attribution.nav - self.session_nav)))
 
     def _note_order_event(self, event: Any) -> None:
-        if isinstance(event, OrderFilled):
-            self.fills.append(
-                (
-                    event.ts_recv_ns,
-                    event.client_order_id,
-                    event.execution_id,
-                    event.quantity,
-                    event.price,
-                    event.fee,
-                )
-            )
+        if isinstance(event, OrderFilled):  # a venue reports an execution twice, by stream and history
+            key = event.client_order_id, event.execution_id
+            self.fills.setdefault(key, (event.ts_recv_ns, event.quantity, event.price, event.fee))
+        elif isinstance(event, FillBusted):
+            self.fills.pop((event.client_order_id, event.execution_id), None)
         self._note_order(event.client_order_id, event.ts_recv_ns, getattr(event, "reason", ""))
 
     def _note_order(self, name: str, now_ns: int, reason: str) -> None:

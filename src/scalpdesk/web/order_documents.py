@@ -213,7 +213,7 @@ def fills_document(follower: RunFollower) -> dict[str, Any]:
     if follower.engine is None:
         return {"run": follower.run_dir.name, "from": 0, "columns": rows}
     orders = follower.desk.orders.orders
-    for at_ns, name, _, quantity, price, _ in follower.fills:
+    for (name, _), (at_ns, quantity, price, _) in follower.fills.items():
         order = orders.get(name)
         if order is None:
             continue
