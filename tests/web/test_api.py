@@ -110,6 +110,27 @@ def test_performance_names_capital_risk_regime_and_the_days_result(
     assert ended["round_trips"]["pnl"] == ended_runs[1]["nav_change"]
 
 
+@pytest.mark.parametrize("name", ["a" * 5_000, "%F0%9F%93%89" * 90])
+def test_a_run_of_a_name_that_no_folder_can_have_is_not_found(client, name):
+    for path in (f"/api/runs/{name}", f"/api/scalps?run={name[:99]}", f"/api/scalps?run={name}"):
+        answer = client.get(path)
+        assert answer.status_code in {404, 422}, path
+    assert client.get(f"/api/runs/{name}").json()["error"] == "no such run"
+
+
+def test_a_wrong_field_is_named_and_its_value_not_sent_back(client):
+    for path, body, field in (
+        ("/login", b'{"token":"canary\\ud800"}', "token"),
+        ("/login", b'{"token":["canary"]}', "token"),
+        ("/api/commands/halt", b'{"key":"12345678","reason":"canary\\ud800"}', "reason"),
+    ):
+        json_type = {"content-type": "application/json"}
+        answer = client.post(path, content=body, headers=ORIGIN | OPERATOR | json_type)
+        assert answer.status_code == 422, body
+        assert answer.json()["detail"][0]["loc"] == ["body", field]
+        assert "canary" not in answer.text
+
+
 def test_scalps_are_read_from_the_store(client_of, ended_feed):
     shown = client_of(ended_feed).get("/api/scalps").json()
     assert (shown["open"], shown["history"]) == ([], [])

@@ -1,5 +1,6 @@
 """Reading a run's journal, which is validated completely first, and finding a run by id or prefix."""
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -445,8 +446,12 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
         When the folder of this name cannot be read.
     """
     direct = Path(name)
-    if segment_path(direct, 1).is_file():
-        return direct
+    try:
+        if segment_path(direct, 1).is_file():
+            return direct
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
     folders, unreadable = run_dirs(runs_dir), sorted_dirs(runs_dir)[1]
     if runs_dir / name in unreadable:
         folder = runs_dir / name

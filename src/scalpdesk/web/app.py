@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import uvicorn
 from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -165,6 +166,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
         lifespan=lifespan,
     )
     app.add_middleware(Guard, access=access)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
     _add_pages(app, feed, access)
     _add_documents(app, feed)
     _add_records(app, feed)
@@ -172,6 +174,14 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     _add_stream(app, feed)
     _add_commands(app, feed, access)
     return app
+
+
+def _refuse_fields(_request: Request, error: Exception) -> Response:
+    """Name each wrong field and what was wrong; its value is not sent back: it may be a token."""
+    assert isinstance(error, RequestValidationError)
+    return _json(
+        {"detail": [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]}, 422
+    )
 
 
 def _json(document: Any, status: int = 200) -> Response:
