@@ -72,7 +72,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     head: dict[str, Any] = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
         "run_id": follower.run_dir.name,
-        "state": "running" if is_running else "ended" if follower.tail.sealed else "gone",
+        "state": _state(follower, is_running=is_running),
         "problem": follower.problem or None,
     }
     if header is None or follower.engine is None:
@@ -113,6 +113,13 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         "speed": f"{speed:.0f}×" if is_paced else None,
         "session": day,
     }
+
+
+def _state(follower: RunFollower, *, is_running: bool) -> str:
+    """Return ``running``, ``ended``, ``gone``, or ``reading`` while a journal's end has not been read."""
+    if is_running or follower.tail.sealed:
+        return "running" if is_running else "ended"
+    return "reading" if follower.is_reading else "gone"
 
 
 def session_parts(follower: RunFollower) -> dict[str, Decimal]:

@@ -115,6 +115,8 @@ class DeskFeed:
         found = alerts_of(follower.run_dir)
         if found is not None:
             found["is_sent"] = True
+        elif self._watch is not None and follower.is_reading:
+            return False  # of the past nothing is reported
         elif self._watch is not None:
             status = self.desk_status()
             with self.lock:
@@ -162,7 +164,7 @@ class DeskFeed:
         due = PUBLISH_SECONDS if count else HEARTBEAT_SECONDS
         if now - self._published >= due:
             self.publish()
-        return count == SLICE_RECORDS
+        return self.follower is not None and self.follower.is_reading
 
     def choose(self) -> None:
         """Follow the desk that runs, else the run written last."""

@@ -142,6 +142,11 @@ class RunFollower:
         return self.tail.header
 
     @property
+    def is_reading(self) -> bool:
+        """Whether more of the journal waits: what is known is the past."""
+        return not self.tail.at_end and not self.problem
+
+    @property
     def desk(self) -> Desk:
         """The replica's desk; only once there is an engine."""
         assert self.engine is not None

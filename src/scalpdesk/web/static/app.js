@@ -84,10 +84,10 @@ function drawHead() {
   document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
-  const ended = head.state !== "running", gone = head.state === "gone";
-  pair("mode", gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
+  const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
+  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
-  if (ended) pair("age", "·", gone ? "journal not closed" : "run ended, nothing new");
+  if (ended) pair("age", "·", reading ? "journal up to here" : gone ? "journal not closed" : "run ended, nothing new");
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
   pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
   const worst = $("worst").querySelector("b");
@@ -112,7 +112,7 @@ function drawConnection() {
   } else if (head?.problem) {
     text = `${head.problem.split("\n")[0]}. The last good values stay below.`;
     bad = true;
-  } else if (head?.mode && head.state !== "ended") {
+  } else if (head?.mode && head.state !== "ended" && head.state !== "reading") {
     const said = [];
     if (head.state === "gone") {
       said.push(`No desk runs, and the journal of ${head.run_id} is not closed. Held at its last record: ${head.holds || "nothing"}. Resume it (scalpdesk run … --resume), or close the positions at the venue.`);
