@@ -132,6 +132,15 @@ def test_an_alarm_is_repeated_ever_more_rarely_until_it_is_acknowledged():
     assert book.acknowledge("mode", "bob") == []
 
 
+def test_an_alert_of_the_very_key_is_acknowledged_alone():
+    book = AlertBook(AlertSettings())
+    keys = ["quote 1", "quote 12", "underlying"]
+    book.update([structs.replace(SLOW, key=key) for key in keys], [], NOON_NS)
+    assert book.acknowledge("quote 1", "ann") == ["quote 1"]
+    assert book.acknowledge("quote", "ann") == ["quote 12"]
+    assert book.acknowledge("", "ann") == ["underlying"]
+
+
 def test_what_is_below_the_level_is_not_sent_but_the_daily_summary():
     book = AlertBook(AlertSettings(level="alarm", group_seconds=0.0))
     book.update([SLOW], [Alert("summary 2026-03-04", Level.INFO, "P&L +1.00.")], NOON_NS)
