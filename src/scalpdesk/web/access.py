@@ -143,8 +143,10 @@ class Access:
         self._tokens = tokens
         self._clock = clock
         self.is_loopback = host in LOOPBACK
-        shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, host)}
-        self.hosts = frozenset(shown | set(names) | ({host} if port == 80 else set()))
+        own = in_address(host)
+        shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, own)}
+        shown |= {*names, *({own} if port == 80 else ())}
+        self.hosts = frozenset(name.lower() for name in shown)
         self.cookie = f"scalpdesk_{port}"
         self._sessions: dict[str, tuple[Role, float]] = {}
         self._failures: deque[float] = deque(maxlen=LOGIN_FAILURES)
@@ -231,6 +233,15 @@ class Access:
         if compare_digest(given, self._tokens.operator.encode()):
             return Role.OPERATOR
         return Role.VIEWER if compare_digest(given, self._tokens.viewer.encode()) else Role.NOBODY
+
+
+def in_address(host: str) -> str:
+    """Return a host as it stands in an address and in the header Host.
+
+    >>> in_address("fd00::1"), in_address("desk.lan")
+    ('[fd00::1]', 'desk.lan')
+    """
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _digest(session: str) -> str:
