@@ -356,18 +356,6 @@ def service_of(run_dir, network, clock, **settings):
     return service, asked, said
 
 
-@pytest.fixture
-def own_run(held_runs, tmp_path):
-    """A copy of the held run, for what a watcher writes beside it."""
-    (source,) = (path for path in held_runs.iterdir() if path.is_dir())
-    folder = tmp_path / source.name
-    folder.mkdir()
-    for path in source.iterdir():
-        if path.is_file():
-            os.link(path, folder / path.name)
-    return folder
-
-
 @pytest.mark.enable_socket
 def test_an_alert_reaches_a_webhook_is_tried_again_and_shows_no_address(own_run, network, capsys):
     clock = Hand()
@@ -414,6 +402,21 @@ def test_an_alarm_that_nobody_acknowledges_goes_to_the_second_addresses(own_run,
     service.step()
     (body,) = [body for path, body in network.posted if path == "/boss-canary"]
     assert json.loads(body)["message"].startswith("NOT ACKNOWLEDGED for 5 min: The desk is HALTED")
+    service.finish()
+
+
+@pytest.mark.enable_socket
+def test_a_watcher_renews_its_file_though_nothing_changes(own_run, network):
+    clock = Hand()
+    service, _, _ = service_of(own_run, network, clock, residual_fraction=1.0)
+    state = own_run / STATE_FILE
+    content = state.read_bytes()
+    for seconds, is_renewed in ((9, False), (1, True), (9, False)):
+        os.utime(state, (1, 1))
+        clock.move(seconds)
+        service.step()
+        assert (state.stat().st_mtime > 1) is is_renewed
+    assert state.read_bytes() == content
     service.finish()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import stat
 from hashlib import sha256
 from importlib.resources import files
@@ -16,7 +17,7 @@ from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
-from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, DeskFeed
+from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
 
 ORIGIN = {"origin": "http://localhost:10000"}
 OPERATOR = {"authorization": "Bearer operator-token"}
@@ -190,6 +191,29 @@ def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, cl
     assert client.get("/api/alerts").json() == {"open": [], "sent": [], "is_sent": True}
     for name in (ACKNOWLEDGED_FILE, STATE_FILE):
         (feed.follower.run_dir / name).unlink()
+    feed.follower.tail.close()
+
+
+def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run, monkeypatch):
+    watch = PageWatch(AlertSettings(silent_seconds=1e-9), SystemClock())
+    feed = DeskFeed(own_run.parent, None, SystemClock(), watch)
+    while feed.step():
+        pass
+    feed.is_running = True
+    monkeypatch.setattr(feed, "desk_status", lambda: None)  # it hangs
+    state = own_run / STATE_FILE
+    state.write_text('{"open": [], "sent": []}')
+    feed.judge()
+    assert feed.alerts() == {"open": [], "sent": [], "is_sent": True}
+    written = state.stat().st_mtime - WATCHER_SECONDS - 1
+    os.utime(state, (written, written))
+    feed.judge()
+    feed.judge()
+    assert "silent" in [each["key"] for each in feed.alerts()["open"]]
+    assert feed.alerts()["is_sent"] is False
+    feed.is_running = False  # of a run that is over the last of its watcher stays
+    feed.judge()
+    assert feed.alerts()["is_sent"] is True
     feed.follower.tail.close()
 
 

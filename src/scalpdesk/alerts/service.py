@@ -31,6 +31,7 @@ from scalpdesk.web.follower import RunFollower
 
 STATUS_SECONDS = 2.0
 BOT_SECONDS = 2.0
+STATE_SECONDS = 10.0
 CODE_SECONDS = 60.0
 RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
 ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
@@ -187,9 +188,12 @@ class AlertService:
                 self._notify("warning", f"heartbeat: {error.what} ({error.value})")
 
     def _write_state(self) -> None:
-        """Leave open alerts and messages in the run's folder, when they have changed."""
+        """Leave open alerts and messages in the run's folder, when they have changed, and every ten seconds.
+
+        A page believes an older file of a desk that runs to be of a watcher that is gone.
+        """
         content = msgspec.json.encode(self.book.document())
-        if content != self._written:
+        if self._is_due("state", self._clock.now_ns(), STATE_SECONDS) or content != self._written:
             self._written = content
             path = self.run_dir / STATE_FILE
             beside = path.with_suffix(".tmp")
