@@ -24,6 +24,8 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.web.app import DeskCollector
+from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
@@ -157,6 +159,22 @@ def test_the_session_is_the_day_of_account_after_midnight_in_new_york_too(coin, 
     monkeypatch.setattr(RunFollower, "now_ns", late_ns)
     assert to_new_york(late_ns).date() > DAY
     assert documents.performance(coin)["session"] == DAY.isoformat()
+
+
+def test_the_metrics_of_amounts_are_named_by_the_coin(coin):
+    feed = DeskFeed(coin.run_dir.parent, None, SystemClock())
+    feed.follower = coin
+    found = {
+        (sample.name, sample.labels.get("part")): sample.value
+        for family in DeskCollector(feed).collect()
+        for sample in family.samples
+    }
+    assert found["scalpdesk_nav_btc", None] == float(coin.desk.attribution.nav) < 2.1
+    parts = [value for (name, _), value in found.items() if name == "scalpdesk_pnl_btc"]
+    assert sum(parts) == pytest.approx(float(coin.desk.attribution.nav_change), abs=1e-9)
+    assert found["scalpdesk_theta_btc_per_day", None] == coin.greeks().theta_usd_per_day
+    in_dollars = [name for name, _ in found if "_usd" in name]
+    assert in_dollars == ["scalpdesk_gamma_shares_per_usd"]  # of a dollar's move of the spot
 
 
 def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):

@@ -39,7 +39,13 @@ from scalpdesk.web.feed import (
 )
 from scalpdesk.web.market import picker_page, volatility_page
 from scalpdesk.web.order_documents import fills_document, order_latency, orders_page, why_page
-from scalpdesk.web.position_documents import flatten_plan, greeks_document, position_page, positions
+from scalpdesk.web.position_documents import (
+    currency_of,
+    flatten_plan,
+    greeks_document,
+    position_page,
+    positions,
+)
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
 from scalpdesk.web.texts import json_safe, span
@@ -97,17 +103,17 @@ class DeskCollector(Collector):
             if follower is None or follower.engine is None:
                 return
             desk, taken, skipped = follower.desk, dict(follower.taken), dict(follower.skipped)
-            greeks = follower.greeks()
+            greeks, unit = follower.greeks(), currency_of(follower).lower()
             gauges = {
-                "nav_usd": ("Net asset value at the last mark.", float(desk.attribution.nav)),
-                "session_pnl_usd": (
+                f"nav_{unit}": ("Net asset value at the last mark.", float(desk.attribution.nav)),
+                f"session_pnl_{unit}": (
                     "P&L of the session at the last mark.",
                     float(desk.attribution.nav - desk.session_equity),
                 ),
                 "net_delta_shares": ("Net delta of the book.", greeks.net_delta_shares),
                 "gamma_shares_per_usd": ("Gamma of the book.", greeks.gamma_shares_per_usd),
-                "theta_usd_per_day": ("Theta of a calendar day.", greeks.theta_usd_per_day),
-                "vega_usd_per_point": ("Vega of one volatility point.", greeks.vega_usd_per_point),
+                f"theta_{unit}_per_day": ("Theta of a calendar day.", greeks.theta_usd_per_day),
+                f"vega_{unit}_per_point": ("Vega of one volatility point.", greeks.vega_usd_per_point),
                 "data_age_seconds": ("Age of the underlying's last quote.", follower.age_seconds),
                 "live_orders": ("Orders that may still fill.", float(len(desk.orders.live))),
                 "up": ("1 while the desk runs.", float(feed.is_running)),
@@ -118,7 +124,7 @@ class DeskCollector(Collector):
             mode = desk.gate.mode.value
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"scalpdesk_{name}", text, value=value)
-        parts = GaugeMetricFamily("scalpdesk_pnl_usd", "P&L of the run by source.", labels=["part"])
+        parts = GaugeMetricFamily(f"scalpdesk_pnl_{unit}", "P&L of the run by source.", labels=["part"])
         for name, value in totals.items():
             parts.add_metric([name], value)
         yield parts
