@@ -393,6 +393,39 @@ def test_an_alert_reaches_a_webhook_is_tried_again_and_shows_no_address(own_run,
 
 
 @pytest.mark.enable_socket
+def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_no_other(own_run, network):
+    clock = Hand()
+    service, _, _ = service_of(own_run, network, clock, residual_fraction=1.0)
+    tried = []
+
+    class Refusing:
+        names = ("down", "up")
+        odd = frozenset({"0", "1", "2"})
+
+        def send_to(self, place, message):
+            tried.append((place, message.title))
+            return place == 1 or message.title not in self.odd
+
+    channels = Refusing()
+    for title in "012":
+        service._unsent += [(channels, place, Message(title, "", Level.WARNING)) for place in (0, 1)]
+    service._next["again"] = 0
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "0"), (1, "0"), (1, "1"), (1, "2")]
+    assert [message.title for _, _, message in service._unsent] == ["1", "2", "0"]
+    tried.clear()
+    Refusing.odd = frozenset({"1"})  # this one it never takes
+    clock.move(15)
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "1")]
+    clock.move(60)
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "1"), (0, "2"), (0, "0"), (0, "1")]
+    assert [message.title for _, _, message in service._unsent] == ["1"]
+    service.finish()
+
+
+@pytest.mark.enable_socket
 def test_an_alarm_that_nobody_acknowledges_goes_to_the_second_addresses(own_run, network):
     clock = Hand()
     service, _, _ = service_of(own_run, network, clock, escalate_seconds=300.0, residual_fraction=1.0)

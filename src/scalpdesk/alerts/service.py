@@ -161,7 +161,12 @@ class AlertService:
                     self._unsent.append((channels, place, message))
 
     def _send_again(self, now_ns: int) -> None:
-        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes."""
+        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes.
+
+        An address that refuses is left until the next time: each try of one that hangs takes seconds, in
+        which nothing is judged and no heartbeat is sent. What it refused goes last, so that it holds up
+        nothing that the address would take.
+        """
         if not self._unsent:
             self._failures = 0
             self._next.pop("again", None)
@@ -172,9 +177,14 @@ class AlertService:
             return
         waiting = list(self._unsent)
         self._unsent.clear()
-        for channels, place, message in waiting:
-            if not channels.send_to(place, message):
-                self._unsent.append((channels, place, message))
+        refused: dict[tuple[int, int], tuple[Channels, int, Message]] = {}
+        for item in waiting:
+            channels, place, message = item
+            if (id(channels), place) in refused:
+                self._unsent.append(item)
+            elif not channels.send_to(place, message):
+                refused[id(channels), place] = item
+        self._unsent.extend(refused.values())
         self._failures += 1
 
     def _beat(self, now_ns: int) -> None:
