@@ -9,7 +9,9 @@ from msgspec import structs
 from rich.console import Console
 
 from scalpdesk.cli.summary_view import SPARKS, LiveView
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import FillBusted, OrderFilled
+from scalpdesk.core.intents import Decision
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.web import documents, order_documents, position_documents
@@ -111,6 +113,21 @@ def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs)
     now_ns = follower.now_ns + 1
     follower._take(FillBusted(last.client_order_id, now_ns, now_ns, last.execution_id, "clearly erroneous"))
     assert shown() == (str(count - 1), count - 1, count - 1)
+
+
+def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(held_runs):
+    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
+    follower = RunFollower(folder, most_decisions=3)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    for number in range(10):
+        facts = {"pnl_usd": number - 2.5, "signal": "fade"}
+        follower._note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("flat: target",), facts))
+    assert len(follower.decisions) == 3
+    trips = documents.round_trips(follower)
+    assert (trips["number"], trips["wins"], trips["pnl"]) == (10, 7, "20.00")
+    assert trips["by_signal"]["fade"]["number"] == 10
 
 
 def test_a_long_series_is_thinned_in_its_older_half():

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns
@@ -37,10 +36,6 @@ LABELS = {
     "residual": "Residual",
 }
 COSTS = ("spread", "fees", "slippage")
-ENDED = ("flat", "closed")
-"""How the decision begins that ends a trade."""
-RESULTS = ("pnl_usd", "gain_before_fees_usd")
-"""Facts in which strategies state a trade's result."""
 ACCOUNT_LABELS = {
     "SIMULATED": "SIMULATED",
     "SANDBOX": "SANDBOX",
@@ -316,13 +311,7 @@ def round_trips(follower: RunFollower) -> dict[str, Any]:
 
     Of the strategy's own account of each trade in the decision that ends it.
     """
-    every: list[tuple[str, float]] = []
-    for _, decision in follower.decisions:
-        if decision.kind is not DecisionKind.EXIT or not decision.reasons[0].startswith(ENDED):
-            continue
-        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
-        if isinstance(amount, float | int):
-            every.append((str(decision.facts.get("signal", "")), float(amount)))
+    every = follower.trips
     signals = sorted({signal for signal, _ in every if signal})
     return {
         **_trips(follower, [amount for _, amount in every]),

@@ -15,7 +15,7 @@ from typing import Any
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.core.enums import Mode, SessionPhase
+from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
@@ -47,6 +47,10 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
+ENDED = ("flat", "closed")
+"""How the decision begins that ends a trade."""
+RESULTS = ("pnl_usd", "gain_before_fees_usd")
+"""Facts in which strategies state a trade's result."""
 
 
 class Series:
@@ -87,7 +91,7 @@ class Series:
 
 
 class RunFollower:
-    """Follows one run.
+    """Follows one run; keeps its newest ``most_decisions``, all for None.
 
     Attributes
     ----------
@@ -97,18 +101,21 @@ class RunFollower:
         By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
     fills
         By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
+    trips
+        Signal and result of each trade that has ended, as its strategy states them.
     lag_seconds
         Wall time since the journal grew last.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, most_decisions: int | None = MOST_DECISIONS) -> None:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
         self._read_rows: RowsReader | None = None
         self.problem = ""
         self.engine: TradingEngine | None = None
         self.series = Series()
-        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=MOST_DECISIONS)
+        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=most_decisions)
+        self.trips: list[tuple[str, float]] = []
         self.decision_count = 0
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
@@ -306,6 +313,7 @@ class RunFollower:
             self.decision_count += 1
             self.decisions.append((self.decision_count, output))
             (self.taken if output.taken else self.skipped)[output.kind.value] += 1
+            self._note_trip(output)
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)
@@ -321,6 +329,13 @@ class RunFollower:
         else:
             for order in orders_of(output):
                 self._note_order(order.client_order_id, self.now_ns, order.purpose.value)
+
+    def _note_trip(self, decision: Decision) -> None:
+        if decision.kind is not DecisionKind.EXIT or not "".join(decision.reasons[:1]).startswith(ENDED):
+            return
+        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
+        if isinstance(amount, float | int):
+            self.trips.append((str(decision.facts.get("signal", "")), float(amount)))
 
     def _note_mode(self) -> None:
         mode = self.desk.gate.mode

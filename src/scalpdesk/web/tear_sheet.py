@@ -62,7 +62,7 @@ def read_run(run_dir: Path) -> RunFollower:
     DataError
         When its journal cannot be followed; says why.
     """
-    follower = RunFollower(run_dir)
+    follower = RunFollower(run_dir, most_decisions=None)
     while follower.advance(1_000):
         pass
     follower.tail.close()
