@@ -1,6 +1,7 @@
 """Runs for the pages: one that goes on with a position held, and one that ended."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -89,6 +90,18 @@ def held(held_feed: DeskFeed) -> RunFollower:
 def ended_feed(ended_runs: tuple[Path, dict[str, Any]]) -> DeskFeed:
     """The run that ended, read to its end."""
     return read_up(ended_runs[0])
+
+
+@pytest.fixture
+def own_run(held_runs: Path, tmp_path: Path) -> Path:
+    """A copy of the held run, for what a watcher writes beside it."""
+    (source,) = (path for path in held_runs.iterdir() if path.is_dir())
+    folder = tmp_path / source.name
+    folder.mkdir()
+    for path in source.iterdir():
+        if path.is_file():
+            os.link(path, folder / path.name)
+    return folder
 
 
 @pytest.fixture

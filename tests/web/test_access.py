@@ -60,7 +60,7 @@ def expected(method, path, role, origin, host, *, loopback):
         if path in {"/healthz", "/login"} or role == "operator":
             return None
         return 403 if loopback or role == "viewer" else 401
-    if loopback or role != "nothing" or path in {"/healthz", "/login"}:
+    if loopback or role != "nothing" or path in {"/", "/orders", "/healthz", "/login"}:
         return None
     return 401
 
@@ -94,6 +94,20 @@ def test_further_name_is_served_only_when_allowed():
     named = headers(host="desk.lan:10000")
     assert Access(TOKENS).refusal("GET", "/", named).status == 421
     assert Access(TOKENS, names=("desk.lan:10000",)).refusal("GET", "/", named) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "sent"),
+    [
+        ("fd00::1", (), "[fd00::1]:10000"),
+        ("FD00::1", (), "[fd00::1]:10000"),
+        ("0.0.0.0", ("Desk.LAN:10000",), "desk.lan:10000"),
+    ],
+)
+def test_a_name_is_served_as_browsers_send_it(host, names, sent):
+    access = Access(TOKENS, host=host, names=names)
+    assert access.refusal("GET", "/", headers(host=sent)) is None
+    assert access.refusal("POST", "/login", headers(host=sent, origin=f"http://{sent}")) is None
 
 
 def test_login_makes_a_session_that_ends():

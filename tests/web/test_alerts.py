@@ -7,12 +7,14 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from decimal import Decimal
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from msgspec import structs
 
-from scalpdesk.alerts.book import AlertBook
+from scalpdesk.alerts import channels
+from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
 from scalpdesk.alerts.service import AlertService, WatchOrders
@@ -128,6 +130,15 @@ def test_an_alarm_is_repeated_ever_more_rarely_until_it_is_acknowledged():
     assert sent == [(0, False), (5, True), (15, True), (35, True), (75, True)]  # after 5, 10, 20, 40 minutes
     assert book.document()["open"][0]["acknowledged"] == "ann"
     assert book.acknowledge("mode", "bob") == []
+
+
+def test_an_alert_of_the_very_key_is_acknowledged_alone():
+    book = AlertBook(AlertSettings())
+    keys = ["quote 1", "quote 12", "underlying"]
+    book.update([structs.replace(SLOW, key=key) for key in keys], [], NOON_NS)
+    assert book.acknowledge("quote 1", "ann") == ["quote 1"]
+    assert book.acknowledge("quote", "ann") == ["quote 12"]
+    assert book.acknowledge("", "ann") == ["underlying"]
 
 
 def test_what_is_below_the_level_is_not_sent_but_the_daily_summary():
@@ -345,18 +356,6 @@ def service_of(run_dir, network, clock, **settings):
     return service, asked, said
 
 
-@pytest.fixture
-def own_run(held_runs, tmp_path):
-    """A copy of the held run, for what a watcher writes beside it."""
-    (source,) = (path for path in held_runs.iterdir() if path.is_dir())
-    folder = tmp_path / source.name
-    folder.mkdir()
-    for path in source.iterdir():
-        if path.is_file():
-            os.link(path, folder / path.name)
-    return folder
-
-
 @pytest.mark.enable_socket
 def test_an_alert_reaches_a_webhook_is_tried_again_and_shows_no_address(own_run, network, capsys):
     clock = Hand()
@@ -394,6 +393,39 @@ def test_an_alert_reaches_a_webhook_is_tried_again_and_shows_no_address(own_run,
 
 
 @pytest.mark.enable_socket
+def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_no_other(own_run, network):
+    clock = Hand()
+    service, _, _ = service_of(own_run, network, clock, residual_fraction=1.0)
+    tried = []
+
+    class Refusing:
+        names = ("down", "up")
+        odd = frozenset({"0", "1", "2"})
+
+        def send_to(self, place, message):
+            tried.append((place, message.title))
+            return place == 1 or message.title not in self.odd
+
+    channels = Refusing()
+    for title in "012":
+        service._unsent += [(channels, place, Message(title, "", Level.WARNING)) for place in (0, 1)]
+    service._next["again"] = 0
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "0"), (1, "0"), (1, "1"), (1, "2")]
+    assert [message.title for _, _, message in service._unsent] == ["1", "2", "0"]
+    tried.clear()
+    Refusing.odd = frozenset({"1"})  # this one it never takes
+    clock.move(15)
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "1")]
+    clock.move(60)
+    service._send_again(clock.now_ns())
+    assert tried == [(0, "1"), (0, "2"), (0, "0"), (0, "1")]
+    assert [message.title for _, _, message in service._unsent] == ["1"]
+    service.finish()
+
+
+@pytest.mark.enable_socket
 def test_an_alarm_that_nobody_acknowledges_goes_to_the_second_addresses(own_run, network):
     clock = Hand()
     service, _, _ = service_of(own_run, network, clock, escalate_seconds=300.0, residual_fraction=1.0)
@@ -403,6 +435,21 @@ def test_an_alarm_that_nobody_acknowledges_goes_to_the_second_addresses(own_run,
     service.step()
     (body,) = [body for path, body in network.posted if path == "/boss-canary"]
     assert json.loads(body)["message"].startswith("NOT ACKNOWLEDGED for 5 min: The desk is HALTED")
+    service.finish()
+
+
+@pytest.mark.enable_socket
+def test_a_watcher_renews_its_file_though_nothing_changes(own_run, network):
+    clock = Hand()
+    service, _, _ = service_of(own_run, network, clock, residual_fraction=1.0)
+    state = own_run / STATE_FILE
+    content = state.read_bytes()
+    for seconds, is_renewed in ((9, False), (1, True), (9, False)):
+        os.utime(state, (1, 1))
+        clock.move(seconds)
+        service.step()
+        assert (state.stat().st_mtime > 1) is is_renewed
+    assert state.read_bytes() == content
     service.finish()
 
 
@@ -479,6 +526,33 @@ def test_operators_halt_and_flatten_from_telegram_and_nobody_else(own_run, netwo
     service.finish()
 
 
+@pytest.mark.enable_socket
+def test_a_halt_behind_what_cannot_be_read_or_answered_is_carried_out(own_run, network, monkeypatch):
+    clock = Hand()
+    service, asked, said = service_of(own_run, network, clock, residual_fraction=1.0)
+    without_chat = telegram(51, 7, "/halt", clock)
+    del without_chat["message"]["chat"]
+    updates = [
+        telegram(50, 7, "/status", clock),
+        without_chat,
+        {"message": {}},
+        telegram(52, 7, "/halt", clock),
+    ]
+
+    def call(_url, path="", body=None):
+        if body is not None:
+            raise RetryError("an address of [alerts] does not answer", value="HTTP 429")
+        return json.dumps({"ok": True, "result": updates}).encode()
+
+    monkeypatch.setattr(channels, "call", call)
+    clock.move(2)
+    service.step()
+    halts = [request["reason"] for request in asked if request["do"] == "halt"]
+    assert halts == ["halt from Telegram by user7 (7)"]
+    assert said == [("warning", "Telegram: an address of [alerts] does not answer (HTTP 429)")] * 2
+    service.finish()
+
+
 def test_without_operators_no_command_is_even_asked_for(own_run):
     config = DeskConfig(credentials=CredentialsSection(telegram_bot_key=Secret(TOKEN)))
     service = AlertService(own_run, config, Hand(), lambda *_: None)
@@ -497,6 +571,73 @@ def test_a_wrong_address_for_escalation_is_refused_by_its_own_key(capsys, monkey
     monkeypatch.setenv("SCALPDESK_CREDENTIALS__ALERT_ESCALATION_URLS", "canary")
     assert main(["alerts", "test"]) == 2
     assert "where: credentials.alert_escalation_urls" in capsys.readouterr().err
+
+
+@pytest.fixture
+def wire(monkeypatch):
+    """What would go to a service of apprise, by HTTP or as a mail."""
+    import requests
+    from apprise.plugins.email.base import smtplib
+
+    posted = []
+
+    class Mail:
+        def __init__(self, *_, **__):
+            pass
+
+        def sendmail(self, _sender, _to, content):
+            posted.append(content)
+
+        def __getattr__(self, name):
+            return lambda *_, **__: None
+
+    def post(_url, data=None, **_):
+        posted.append(data)
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b'{"ok":true}'
+        return answer
+
+    monkeypatch.setattr(requests, "post", post)
+    monkeypatch.setattr(smtplib, "SMTP", Mail)
+    monkeypatch.setattr(smtplib, "SMTP_SSL", Mail)
+    return posted
+
+
+TELEGRAM_URL = "tgram://123456789:abcdefg_hijklmnop_canary_canary_1234/42"
+DISCORD_URL = "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js"
+ODD = "WARNING: edge 0.1 < 0.2 & P&L down.\nThe desk: goes on.\nPlease: look."
+
+
+def test_telegram_gets_no_bare_sign_that_begins_a_tag(wire):
+    assert Channels(Secret(TELEGRAM_URL)).send(Message("desk: WARNING", ODD, Level.WARNING)) == [True]
+    text = json.loads(wire[0])["text"]
+    assert text.replace("\r\n", "\n") == (
+        "<b>desk: WARNING</b>\nWARNING: edge 0.1 &lt; 0.2 &amp; P&amp;L down.\n"
+        "The desk: goes on.\nPlease: look."
+    )
+
+
+def test_a_mail_keeps_its_lines(wire):
+    assert Channels(Secret("mailtos://user:canary@example.com")).send(
+        Message("desk: WARNING", ODD, Level.WARNING)
+    ) == [True]
+    mail = message_from_string(wire[0])
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_payload(decode=True).decode().splitlines() == ODD.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("url", "field", "limit"), [(TELEGRAM_URL, "text", 4096), (DISCORD_URL, "content", 2000)]
+)
+def test_a_message_longer_than_a_service_takes_goes_in_pieces(wire, url, field, limit):
+    body = "\n\n".join(f"WARNING: {number:02d} {'x' * 90}" for number in range(60))
+    found = Channels(Secret(url))
+    found._targets[0].request_rate_per_sec = 0
+    assert found.send(Message("desk: WARNING, 60 alerts", body, Level.WARNING)) == [True]
+    texts = [json.loads(each)[field] for each in wire]
+    assert len(texts) > 1
+    assert max(map(len, texts)) <= limit
+    assert [f"WARNING: {number:02d}" in " ".join(texts) for number in range(60)] == [True] * 60
 
 
 def test_the_names_of_addresses_hide_their_tokens():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import stat
 from hashlib import sha256
 from importlib.resources import files
@@ -16,7 +17,7 @@ from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
-from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, DeskFeed
+from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
 
 ORIGIN = {"origin": "http://localhost:10000"}
 OPERATOR = {"authorization": "Bearer operator-token"}
@@ -110,6 +111,27 @@ def test_performance_names_capital_risk_regime_and_the_days_result(
     assert ended["round_trips"]["pnl"] == ended_runs[1]["nav_change"]
 
 
+@pytest.mark.parametrize("name", ["a" * 5_000, "%F0%9F%93%89" * 90])
+def test_a_run_of_a_name_that_no_folder_can_have_is_not_found(client, name):
+    for path in (f"/api/runs/{name}", f"/api/scalps?run={name[:99]}", f"/api/scalps?run={name}"):
+        answer = client.get(path)
+        assert answer.status_code in {404, 422}, path
+    assert client.get(f"/api/runs/{name}").json()["error"] == "no such run"
+
+
+def test_a_wrong_field_is_named_and_its_value_not_sent_back(client):
+    for path, body, field in (
+        ("/login", b'{"token":"canary\\ud800"}', "token"),
+        ("/login", b'{"token":["canary"]}', "token"),
+        ("/api/commands/halt", b'{"key":"12345678","reason":"canary\\ud800"}', "reason"),
+    ):
+        json_type = {"content-type": "application/json"}
+        answer = client.post(path, content=body, headers=ORIGIN | OPERATOR | json_type)
+        assert answer.status_code == 422, body
+        assert answer.json()["detail"][0]["loc"] == ["body", field]
+        assert "canary" not in answer.text
+
+
 def test_scalps_are_read_from_the_store(client_of, ended_feed):
     shown = client_of(ended_feed).get("/api/scalps").json()
     assert (shown["open"], shown["history"]) == ([], [])
@@ -170,6 +192,40 @@ def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, cl
     for name in (ACKNOWLEDGED_FILE, STATE_FILE):
         (feed.follower.run_dir / name).unlink()
     feed.follower.tail.close()
+
+
+def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run, monkeypatch):
+    watch = PageWatch(AlertSettings(silent_seconds=1e-9), SystemClock())
+    feed = DeskFeed(own_run.parent, None, SystemClock(), watch)
+    while feed.step():
+        pass
+    feed.is_running = True
+    monkeypatch.setattr(feed, "desk_status", lambda: None)  # it hangs
+    state = own_run / STATE_FILE
+    state.write_text('{"open": [], "sent": []}')
+    feed.judge()
+    assert feed.alerts() == {"open": [], "sent": [], "is_sent": True}
+    written = state.stat().st_mtime - WATCHER_SECONDS - 1
+    os.utime(state, (written, written))
+    feed.judge()
+    feed.judge()
+    assert "silent" in [each["key"] for each in feed.alerts()["open"]]
+    assert feed.alerts()["is_sent"] is False
+    feed.is_running = False  # of a run that is over the last of its watcher stays
+    feed.judge()
+    assert feed.alerts()["is_sent"] is True
+    feed.follower.tail.close()
+
+
+def test_where_a_token_is_needed_a_page_is_a_frame_to_log_in_by(client_of, held_feed):
+    client = client_of(held_feed, host="0.0.0.0")
+    frame = client.get("/orders")
+    assert (frame.status_code, client.get("/api/orders").status_code) == (200, 401)
+    assert 'data-role="nobody"' in frame.text
+    assert 'data-kind="UNKNOWN"' in frame.text  # which account it is, nobody is told either
+    assert client.post("/login", json={"token": "viewer-token"}, headers=ORIGIN).json() == {"role": "viewer"}
+    assert 'data-kind="SIMULATED"' in client.get("/orders").text
+    assert client.get("/api/orders").status_code == 200
 
 
 def test_login_over_the_api_lets_the_page_operate(client):

@@ -133,6 +133,31 @@ def test_desk_shows_the_strings_of_the_api_and_draws_its_charts(browser, address
         assert colours  # the price, and hedges bought or sold
 
 
+def test_a_page_that_needs_a_token_is_read_after_a_login_or_with_the_printed_address(browser, held_runs):
+    words = ["dashboard", "--host", "0.0.0.0", "--port", "0", "--runs-dir", str(held_runs), "--json"]
+    server = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.PIPE)
+    try:
+        told = json.loads("".join(line.decode() for line in iter(server.stdout.readline, b"}\n")) + "}")
+        url, token = told["url"].replace("0.0.0.0", "localhost"), told["operator_url"].partition("#token=")[2]
+        for address in (url, f"{url}orders", told["operator_url"].replace("0.0.0.0", "localhost")):
+            context = browser.new_context()
+            page = context.new_page()
+            page.goto(address)
+            if address != told["operator_url"].replace("0.0.0.0", "localhost"):
+                playwright.expect(page.locator("#panel")).to_contain_text("Log in to read this desk")
+                assert page.inner_text("#badge") == "UNKNOWN ACCOUNT"
+                page.locator("#panel input").fill(token)
+                page.locator("#panel input").press("Enter")
+            page.wait_for_selector("html[data-drawn]", state="attached")
+            assert page.inner_text("#badge") == "SIMULATED"
+            page.locator("#role").click()
+            playwright.expect(page.locator("#badge")).to_have_text("UNKNOWN ACCOUNT")
+            context.close()
+    finally:
+        server.terminate()
+        server.communicate()
+
+
 def test_page_is_ready_within_a_second_and_a_megabyte(browser, address):
     with opened(browser, address[0]) as page:
         figures = page.evaluate(

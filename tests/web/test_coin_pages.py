@@ -22,7 +22,10 @@ from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.engine.desk import margin_row
-from scalpdesk.web import documents, position_documents
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.web.app import DeskCollector
+from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
@@ -30,6 +33,7 @@ from scalpdesk_testing.field_formulas import expiry_payoff_coin
 
 PARAMS = Path(__file__).parents[2] / "examples" / "btc-gamma-scalper" / "params.yaml"
 DAY = date(2025, 3, 5)
+MINUTE_NS = 60 * 10**9
 
 
 class EnoughError(Exception):
@@ -112,6 +116,84 @@ def test_a_perpetual_counts_in_coin(coin):
         for each, quote in widths.items()
     )  # fmt: skip
     assert cost == pytest.approx(expected, abs=1e-8)
+
+
+def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
+    desk = coin.desk
+    fills = {}
+    for text in order_documents.fills_document(coin)["columns"]["text"]:
+        fills.setdefault("-PERPETUAL at " in text, text)
+    options = [
+        order
+        for order in desk.orders.orders.values()
+        if order.submitted.instrument_id != desk.view.underlying
+    ]
+    paid = options[0].average_price
+    assert 0.001 < paid < 0.1  # a premium of two decimals would be off by a tenth and more
+    assert fills[False].endswith(f" at {paid:.4f}")
+    assert len(fills[True].rpartition(".")[2]) == 2  # the perpetual's is in dollars
+    rows = {row["id"]: row for row in order_documents.orders_page(coin)["orders"]}
+    assert rows[options[0].client_order_id]["average"] == f"{paid:.4f}"
+    for position, row in (
+        (each, position_documents.leg_row(coin, each))
+        for each in desk.positions.held()
+        if each.multiplier == 1
+    ):
+        valuation = coin.value(position.instrument_id)
+        if valuation is None:
+            continue
+        quantity = float(position.quantity)
+        assert float(amount(row["delta"])) == pytest.approx(quantity * valuation.greeks.delta, abs=5e-5)
+        assert float(amount(row["gamma"])) == pytest.approx(quantity * valuation.greeks.gamma, abs=5e-7) != 0
+    greeks = coin.greeks()
+    net = next(
+        line for line in status_text(coin, is_running=False).splitlines() if line.startswith("Net delta")
+    )
+    delta, theta = (amount(each.split()[-1]) for each in net.split(", "))
+    assert float(delta) == pytest.approx(greeks.net_delta_shares, abs=5e-5)
+    assert float(theta) == pytest.approx(greeks.theta_usd_per_day, abs=5e-9) != 0
+
+
+def test_the_session_is_the_day_of_account_after_midnight_in_new_york_too(coin, monkeypatch):
+    late_ns = coin.header.sessions[0].open_ns + 22 * 60 * MINUTE_NS  # 06:00 UTC, 01:00 in New York
+    monkeypatch.setattr(RunFollower, "now_ns", late_ns)
+    assert to_new_york(late_ns).date() > DAY
+    assert documents.performance(coin)["session"] == DAY.isoformat()
+
+
+def test_the_metrics_of_amounts_are_named_by_the_coin(coin):
+    feed = DeskFeed(coin.run_dir.parent, None, SystemClock())
+    feed.follower = coin
+    found = {
+        (sample.name, sample.labels.get("part")): sample.value
+        for family in DeskCollector(feed).collect()
+        for sample in family.samples
+    }
+    assert found["scalpdesk_nav_btc", None] == float(coin.desk.attribution.nav) < 2.1
+    parts = [value for (name, _), value in found.items() if name == "scalpdesk_pnl_btc"]
+    assert sum(parts) == pytest.approx(float(coin.desk.attribution.nav_change), abs=1e-9)
+    assert found["scalpdesk_theta_btc_per_day", None] == coin.greeks().theta_usd_per_day
+    in_dollars = [name for name, _ in found if "_usd" in name]
+    assert in_dollars == ["scalpdesk_gamma_shares_per_usd"]  # of a dollar's move of the spot
+
+
+def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):
+    stored = history.read_stored(coin.run_dir)
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    sheet = sheet_document(coin, tables=tables)
+    (stored_row,), (row,) = stored.straddles, sheet["straddles"]
+    shown = [amount(row[name]) for name in ("paid", "received", "pnl")]
+    assert shown == [round(stored_row[name], 8) for name in ("paid", "received", "pnl")]
+    assert {each.as_tuple().exponent for each in (*shown, *map(amount, row["parts"]))} == {-8}
+    assert row["pnl"] == sheet["sessions"][0]["pnl"]
+    equity = [value for value in coin.series.columns["equity"] if value is not None]
+    drawn = [value for value in sheet["columns"]["equity"] if value is not None]
+    assert min(drawn) == pytest.approx(min(equity), abs=5e-9)
+    peak = fall = 0.0
+    for value in equity:
+        peak = max(peak, value)
+        fall = min(fall, value - peak)
+    assert min(sheet["columns"]["drawdown"]) == pytest.approx(fall, abs=5e-9) != 0
 
 
 def coin_pnl(follower, spot, change):

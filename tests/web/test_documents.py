@@ -7,11 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from scalpdesk.alerts.service import PageWatch
+from scalpdesk.config.settings import AlertSettings
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.pricing import greeks
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.documents import account_kind
+from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.follower import COLUMNS, Series
 from scalpdesk.web.position_documents import break_even, crossings
 from scalpdesk.web.texts import countdown, json_safe, per_cent, plain, signed, span, tone
@@ -183,6 +187,24 @@ def test_a_desk_that_is_gone_is_not_one_that_has_ended(held, ended_feed):
     assert gone["holds"].startswith("+1 SPY 281 call, +1 SPY 281 put, ")
     ended = documents.run_head(ended_feed.follower, is_running=False)
     assert (ended["state"], ended["holds"], ended["works"]) == ("ended", "", 0)
+
+
+def test_a_run_that_ended_is_no_dead_desk_while_its_journal_is_read(ended_runs):
+    clock = SystemClock()
+    feed = DeskFeed(ended_runs[0], None, clock, PageWatch(AlertSettings(silent_seconds=1e-9), clock))
+    feed.choose()
+    assert feed.follower.advance(8) > 0
+    states = set()
+    while not feed.follower.tail.sealed:
+        states.add(documents.run_head(feed.follower, is_running=False)["state"])
+        feed.judge()
+        feed.judge()
+        assert feed.alerts() is None
+        feed.follower.advance(64)
+    assert states == {"reading"}
+    assert documents.run_head(feed.follower, is_running=False)["state"] == "ended"
+    feed.judge()
+    assert feed.alerts()["open"] == []
 
 
 def test_a_refused_order_stands_among_the_last_decisions_and_a_skip_does_not():

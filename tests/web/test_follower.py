@@ -5,12 +5,16 @@ from io import StringIO
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from scalpdesk.cli.summary_view import SPARKS, LiveView
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import FillBusted, OrderFilled
+from scalpdesk.core.intents import Decision
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.web import documents, position_documents
+from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
 from scalpdesk.web.texts import json_safe
 
@@ -41,7 +45,7 @@ def test_parts_of_the_page_sum_to_its_total(held):
 def test_cash_and_positions_are_those_of_the_fills(held):
     cash = Decimal(held.header.config["simulation"]["starting_cash"])
     held_units: dict[str, Decimal] = {}
-    for _, name, _, quantity, price, fee in held.fills:
+    for (name, _), (_, quantity, price, fee) in held.fills.items():
         order = held.desk.orders.orders[name].submitted
         contract = held.desk.instruments[order.instrument_id]
         signed = quantity * order.side.sign
@@ -51,6 +55,14 @@ def test_cash_and_positions_are_those_of_the_fills(held):
     rows = position_documents.positions(held)["positions"]
     assert {row["symbol"]: Decimal(row["quantity"]) for row in rows} == held_units
     assert len(rows) == 3
+
+
+def test_the_curves_end_at_the_close_with_the_runs_result(ended_feed, ended_runs):
+    _, summary = ended_runs
+    follower = ended_feed.follower
+    columns = follower.series.columns
+    assert columns["t"][-1] == follower.header.sessions[-1].close_ns / 1e9
+    assert columns["equity"][-1] == float(summary["nav_change"])
 
 
 def test_samples_stand_on_their_grid_and_end_within_it(held):
@@ -78,6 +90,44 @@ def test_each_hedge_is_in_the_history_of_its_order(held):
     assert len(held.histories) == len(held.desk.orders.orders) == len(held.fills)
     for history in held.histories.values():
         assert [state for _, state, _ in history] == ["pending_new", "working", "filled"]
+
+
+def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs):
+    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
+    follower = RunFollower(folder)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    events = [event for batch, _ in JournalReader(folder).steps() for event in batch]
+    last = [event for event in events if isinstance(event, OrderFilled)][-1]
+    count = len(held.fills)
+
+    def shown():
+        page, answer = documents.desk_page(follower), documents.performance(follower)
+        drawn = len(order_documents.fills_document(follower)["columns"]["t"])
+        return page["pnl_note"].partition(", ")[2].partition(" fills")[0], answer["fills"], drawn
+
+    assert shown() == (str(count), count, count)
+    follower._take(structs.replace(last, ts_recv_ns=follower.now_ns + 1))
+    assert shown() == (str(count), count, count)
+    now_ns = follower.now_ns + 1
+    follower._take(FillBusted(last.client_order_id, now_ns, now_ns, last.execution_id, "clearly erroneous"))
+    assert shown() == (str(count - 1), count - 1, count - 1)
+
+
+def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(held_runs):
+    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
+    follower = RunFollower(folder, most_decisions=3)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    for number in range(10):
+        facts = {"pnl_usd": number - 2.5, "signal": "fade"}
+        follower._note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("flat: target",), facts))
+    assert len(follower.decisions) == 3
+    trips = documents.round_trips(follower)
+    assert (trips["number"], trips["wins"], trips["pnl"]) == (10, 7, "20.00")
+    assert trips["by_signal"]["fade"]["number"] == 10
 
 
 def test_a_long_series_is_thinned_in_its_older_half():

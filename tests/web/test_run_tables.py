@@ -106,6 +106,15 @@ def test_report_writes_every_table_and_compares_runs(ended_runs, tmp_path, capsy
         for table, column in (("marks", "nav_change"), ("sessions", "pnl"), ("straddles", "pnl")):
             (total,) = connection.execute(f"SELECT sum({column}) FROM '{target}/{table}.parquet'").fetchone()
             assert total == Decimal(summary["nav_change"]), table
+        (hedged, last_ns, rows) = connection.execute(
+            f"SELECT sum(pnl), max(ts_ns), count(*) FROM '{target}/hedges.parquet'"
+        ).fetchone()
+        (after,) = connection.execute(
+            f"SELECT sum(nav_change) FROM '{target}/marks.parquet' WHERE ts_ns > {last_ns}"
+        ).fetchone()
+        assert after != 0
+        rounding = Decimal("0.005") * rows
+        assert abs(hedged + after - Decimal(summary["nav_change"])) <= rounding
         parts = connection.execute(
             f"SELECT sum(pnl_gamma), sum(pnl_vega) FROM '{target}/marks.parquet'"
         ).fetchone()

@@ -63,6 +63,13 @@ def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
     assert max(document["columns"]["drawdown"]) == 0.0
 
 
+def test_the_sheet_counts_every_decision_of_the_run(document, run, ended_runs):
+    _, summary = ended_runs
+    others = sum(count for *_, count in document["decisions"])
+    assert others + len(document["hedges"]) == run.decision_count == summary["decisions"]
+    assert run.decisions.maxlen is None
+
+
 def test_sessions_and_straddles_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
     _, summary = ended_runs
     for name in ("sessions", "straddles"):

@@ -113,8 +113,12 @@ class AlertBook:
         self._waiting.append((now_ns, level, text))
 
     def acknowledge(self, key: str, who: str) -> list[str]:
-        """Acknowledge the open alerts whose key begins so, all for an empty one; return their keys."""
-        found = [name for name, each in self.open.items() if name.startswith(key) and not each.acknowledged]
+        """Acknowledge the open alert of this key, else those whose key begins so; return their keys.
+
+        An empty key means all.
+        """
+        named = [key] if key in self.open else [name for name in self.open if name.startswith(key)]
+        found = [name for name in named if not self.open[name].acknowledged]
         for name in found:
             self.open[name].acknowledged = who
         return found

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,9 @@ class Channels:
                         value=f"address {place}",  # not a part of it: without a scheme, all may be token
                         fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
                     )
+                if target.overflow_mode is apprise.OverflowMode.UPSTREAM:
+                    # a longer one would be refused for ever: Telegram takes 4,096 characters, Discord 2,000
+                    target.overflow_mode = apprise.OverflowMode.SPLIT
                 self._targets.append(target)
 
     def __len__(self) -> int:
@@ -72,8 +76,15 @@ class Channels:
 
     def send_to(self, place: int, message: Message) -> bool:
         """Send to one address; return whether it was taken."""
-        kind = KINDS[message.level]
-        return bool(self._targets[place].notify(body=message.body, title=message.title, notify_type=kind))
+        # named as plain text: a service that reads HTML would refuse a bare "<", or run the lines together
+        return bool(
+            self._targets[place].notify(
+                body=message.body,
+                title=message.title,
+                notify_type=KINDS[message.level],
+                body_format="text",
+            )
+        )
 
 
 def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> bytes:
@@ -142,9 +153,16 @@ class TelegramBot:
         try:
             answer = msgspec.json.decode(call(self._url, f"getUpdates?{asked}"), type=dict[str, Any])
             updates = list(answer.get("result") or ())
-            return [command for update in updates if (command := self._command(update, now_seconds))]
-        except (msgspec.MsgspecError, TypeError, ValueError, AttributeError) as error:
+        except (msgspec.MsgspecError, TypeError, AttributeError) as error:
             raise RetryError("Telegram answered in another form", value=type(error).__name__) from None
+        found = []
+        for update in updates:
+            # one that cannot be read takes no command with it: each was confirmed by being asked for
+            with suppress(TypeError, ValueError, AttributeError, KeyError):
+                command = self._command(update, now_seconds)
+                if command is not None:
+                    found.append(command)
+        return found
 
     def _command(self, update: dict[str, Any], now_seconds: float) -> BotCommand | None:
         self._next_update = max(self._next_update, int(update["update_id"]) + 1)

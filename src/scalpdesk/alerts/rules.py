@@ -271,8 +271,8 @@ class DeskRules:
             yield Alert(
                 "margin",
                 Level.ALARM,
-                f"Buying power left is {plain(left)}, {left / equity:.1%} of the equity of"
-                f" {plain(equity)} ({source}; limit {fraction:.0%}).".replace("%", " %"),
+                f"Buying power left is {plain(follower.money(left))}, {left / equity:.1%} of the equity of"
+                f" {plain(follower.money(equity))} ({source}; limit {fraction:.0%}).".replace("%", " %"),
                 "opens nothing that it cannot pay for; hedges and exits go first.",
                 "Add money or reduce the position, before the venue does.",
             )
@@ -329,7 +329,8 @@ class DeskRules:
             yield Alert(
                 "unhedged",
                 Level.ALARM,
-                f"Net delta {signed(delta)} is outside of its band ±{band:g} for {span(lasted)}.",
+                f"Net delta {signed(delta, follower.price_places)} is outside of its band ±{band:g}"
+                f" for {span(lasted)}.",
                 did,
                 "Does the venue take orders? Else hedge by hand, or scalpdesk flatten.",
             )
@@ -402,14 +403,15 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
     if follower.engine is None:
         return f"{follower.run_dir.name}: nothing on record yet."
     head = documents.run_head(follower, is_running=is_running)
-    greeks = position_documents.greeks_document(follower)
+    greeks = follower.greeks()
+    delta, theta = greeks.net_delta_shares, greeks.theta_usd_per_day
     counts = order_documents.orders_page(follower, 1)["counts"]
     counted = ", ".join(f"{counts[name]} {name}" for name in ("working", "unknown", "done", "rejected"))
     return "\n".join(
         (
             f"{head['account']['label']} · {head['title']} · {head['mode']} · {head['state']}",
             f"P&L of the session {head['pnl']} {head['currency']}, worst case {head['worst'] or '·'}",
-            f"Net delta {signed(greeks['net_delta_shares'])}, theta {signed(greeks['theta_usd_per_day'])}",
+            f"Net delta {signed(delta, follower.price_places)}, theta {signed(follower.money(theta))}",
             f"Held: {holdings(follower)}",
             f"Orders: {counted}",
             f"{head['clock']}",

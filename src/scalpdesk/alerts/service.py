@@ -31,6 +31,7 @@ from scalpdesk.web.follower import RunFollower
 
 STATUS_SECONDS = 2.0
 BOT_SECONDS = 2.0
+STATE_SECONDS = 10.0
 CODE_SECONDS = 60.0
 RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
 ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
@@ -160,7 +161,12 @@ class AlertService:
                     self._unsent.append((channels, place, message))
 
     def _send_again(self, now_ns: int) -> None:
-        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes."""
+        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes.
+
+        An address that refuses is left until the next time: each try of one that hangs takes seconds, in
+        which nothing is judged and no heartbeat is sent. What it refused goes last, so that it holds up
+        nothing that the address would take.
+        """
         if not self._unsent:
             self._failures = 0
             self._next.pop("again", None)
@@ -171,9 +177,14 @@ class AlertService:
             return
         waiting = list(self._unsent)
         self._unsent.clear()
-        for channels, place, message in waiting:
-            if not channels.send_to(place, message):
-                self._unsent.append((channels, place, message))
+        refused: dict[tuple[int, int], tuple[Channels, int, Message]] = {}
+        for item in waiting:
+            channels, place, message = item
+            if (id(channels), place) in refused:
+                self._unsent.append(item)
+            elif not channels.send_to(place, message):
+                refused[id(channels), place] = item
+        self._unsent.extend(refused.values())
         self._failures += 1
 
     def _beat(self, now_ns: int) -> None:
@@ -187,9 +198,12 @@ class AlertService:
                 self._notify("warning", f"heartbeat: {error.what} ({error.value})")
 
     def _write_state(self) -> None:
-        """Leave open alerts and messages in the run's folder, when they have changed."""
+        """Leave open alerts and messages in the run's folder, when they have changed, and every ten seconds.
+
+        A page believes an older file of a desk that runs to be of a watcher that is gone.
+        """
         content = msgspec.json.encode(self.book.document())
-        if content != self._written:
+        if self._is_due("state", self._clock.now_ns(), STATE_SECONDS) or content != self._written:
             self._written = content
             path = self.run_dir / STATE_FILE
             beside = path.with_suffix(".tmp")
@@ -216,7 +230,11 @@ class AlertService:
             return
         try:
             for command in self._bot.commands(now_ns / NANOS_PER_SECOND):
-                self._bot.answer(command, self._carried_out(command, now_ns))
+                text = self._carried_out(command, now_ns)
+                try:
+                    self._bot.answer(command, text)
+                except RetryError as error:  # the commands behind it are not asked for again
+                    self._notify("warning", f"Telegram: {error.what} ({error.value})")
         except RetryError as error:
             self._notify("warning", f"Telegram: {error.what} ({error.value})")
 

@@ -133,7 +133,7 @@ def dashboard(
     from scalpdesk.core.errors import ConfigError
     from scalpdesk.journal.reader import find_run_dir
     from scalpdesk.live.arming import state_dir
-    from scalpdesk.web.access import Access, load_tokens
+    from scalpdesk.web.access import Access, in_address, load_tokens
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed
 
@@ -155,7 +155,7 @@ def dashboard(
         find_run_dir(folder, run_id)  # refused before a page is served
     listener = listener_of(host, port)
     port = int(listener.getsockname()[1])
-    address = f"http://{'localhost' if host in LOCAL else host}:{port}/"
+    address = f"http://{'localhost' if host in LOCAL else in_address(host)}:{port}/"
     if as_json:
         print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
     else:

@@ -432,8 +432,8 @@ def hedge_explain(
 ) -> list[dict[str, Any]]:
     """Return each hedge with the P&L parts of the interval that led up to it.
 
-    The interval runs from the hedge before; its parts are the sum of the marks in it, so that all
-    intervals together are the run.
+    The interval runs from the hedge before; its parts are the sum of the marks in it. All intervals
+    together are the run up to its last hedge.
     """
     by_order = {fill["client_order_id"]: fill for fill in fills}
     explained = []

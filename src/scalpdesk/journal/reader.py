@@ -1,5 +1,6 @@
 """Reading a run's journal, which is validated completely first, and finding a run by id or prefix."""
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -251,12 +252,15 @@ class JournalTail:
         Whether the run was closed cleanly, and the run summary in the seal.
     read_bytes
         Bytes of the journal read so far.
+    at_end
+        Whether the last call read all that was written.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.header: JournalHeader | None = None
         self.sealed = False
+        self.at_end = False
         self.summary: dict[str, Any] = {}
         self.read_bytes = 0
         self._segment = 0
@@ -276,9 +280,11 @@ class JournalTail:
         JournalError
             When a complete record is not the one that must follow, or its payload has another form.
         """
+        self.at_end = False
         for _ in range(most_records):
             record = self._next()
             if record is None:
+                self.at_end = True
                 return
             self._sequence, self._previous = record.sequence + 1, record.digest
             self.read_bytes += FRAME_BYTES + len(record.payload)
@@ -293,6 +299,7 @@ class JournalTail:
                     self.header = decode_header(record.payload)
                 else:
                     self.sealed, self.summary = True, decode_seal(record.payload).summary
+                    self.at_end = True
                     self.close()
                     return
             except msgspec.MsgspecError as error:
@@ -445,8 +452,12 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
         When the folder of this name cannot be read.
     """
     direct = Path(name)
-    if segment_path(direct, 1).is_file():
-        return direct
+    try:
+        if segment_path(direct, 1).is_file():
+            return direct
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
     folders, unreadable = run_dirs(runs_dir), sorted_dirs(runs_dir)[1]
     if runs_dir / name in unreadable:
         folder = runs_dir / name

@@ -35,6 +35,9 @@ MOST_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 OPEN_PATHS = frozenset({"/healthz", "/login", "/logout"})
 """Paths that no role is needed for: the state of the process, and how to get a role."""
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+FRAMES = frozenset({"/", *(f"/{name}" for name in PAGES[1:])})
+"""Addresses of the pages: to nobody they are a frame without a figure, in which to log in."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -140,8 +143,10 @@ class Access:
         self._tokens = tokens
         self._clock = clock
         self.is_loopback = host in LOOPBACK
-        shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, host)}
-        self.hosts = frozenset(shown | set(names) | ({host} if port == 80 else set()))
+        own = in_address(host)
+        shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, own)}
+        shown |= {*names, *({own} if port == 80 else ())}
+        self.hosts = frozenset(name.lower() for name in shown)
         self.cookie = f"scalpdesk_{port}"
         self._sessions: dict[str, tuple[Role, float]] = {}
         self._failures: deque[float] = deque(maxlen=LOGIN_FAILURES)
@@ -182,7 +187,7 @@ class Access:
             if path not in OPEN_PATHS and role is not Role.OPERATOR:
                 return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
             return None
-        if path in OPEN_PATHS or path.startswith("/static/"):
+        if path in OPEN_PATHS or path in FRAMES or path.startswith("/static/"):
             return None
         if role is Role.NOBODY:
             return Refusal(401, "this needs a token: log in, or send it as Authorization: Bearer")
@@ -228,6 +233,15 @@ class Access:
         if compare_digest(given, self._tokens.operator.encode()):
             return Role.OPERATOR
         return Role.VIEWER if compare_digest(given, self._tokens.viewer.encode()) else Role.NOBODY
+
+
+def in_address(host: str) -> str:
+    """Return a host as it stands in an address and in the header Host.
+
+    >>> in_address("fd00::1"), in_address("desk.lan")
+    ('[fd00::1]', 'desk.lan')
+    """
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _digest(session: str) -> str:

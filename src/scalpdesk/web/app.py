@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import uvicorn
 from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -27,7 +28,7 @@ from scalpdesk.core.errors import ConfigError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
-from scalpdesk.web.access import Access, Guard, Refusal, Role
+from scalpdesk.web.access import PAGES, Access, Guard, Refusal, Role
 from scalpdesk.web.feed import (
     CLIENT_SECONDS,
     MOST_CLIENTS,
@@ -38,12 +39,17 @@ from scalpdesk.web.feed import (
 )
 from scalpdesk.web.market import picker_page, volatility_page
 from scalpdesk.web.order_documents import fills_document, order_latency, orders_page, why_page
-from scalpdesk.web.position_documents import flatten_plan, greeks_document, position_page, positions
+from scalpdesk.web.position_documents import (
+    currency_of,
+    flatten_plan,
+    greeks_document,
+    position_page,
+    positions,
+)
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
 from scalpdesk.web.texts import json_safe, span
 
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 STATIC_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -97,17 +103,17 @@ class DeskCollector(Collector):
             if follower is None or follower.engine is None:
                 return
             desk, taken, skipped = follower.desk, dict(follower.taken), dict(follower.skipped)
-            greeks = follower.greeks()
+            greeks, unit = follower.greeks(), currency_of(follower).lower()
             gauges = {
-                "nav_usd": ("Net asset value at the last mark.", float(desk.attribution.nav)),
-                "session_pnl_usd": (
+                f"nav_{unit}": ("Net asset value at the last mark.", float(desk.attribution.nav)),
+                f"session_pnl_{unit}": (
                     "P&L of the session at the last mark.",
                     float(desk.attribution.nav - desk.session_equity),
                 ),
                 "net_delta_shares": ("Net delta of the book.", greeks.net_delta_shares),
                 "gamma_shares_per_usd": ("Gamma of the book.", greeks.gamma_shares_per_usd),
-                "theta_usd_per_day": ("Theta of a calendar day.", greeks.theta_usd_per_day),
-                "vega_usd_per_point": ("Vega of one volatility point.", greeks.vega_usd_per_point),
+                f"theta_{unit}_per_day": ("Theta of a calendar day.", greeks.theta_usd_per_day),
+                f"vega_{unit}_per_point": ("Vega of one volatility point.", greeks.vega_usd_per_point),
                 "data_age_seconds": ("Age of the underlying's last quote.", follower.age_seconds),
                 "live_orders": ("Orders that may still fill.", float(len(desk.orders.live))),
                 "up": ("1 while the desk runs.", float(feed.is_running)),
@@ -118,7 +124,7 @@ class DeskCollector(Collector):
             mode = desk.gate.mode.value
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"scalpdesk_{name}", text, value=value)
-        parts = GaugeMetricFamily("scalpdesk_pnl_usd", "P&L of the run by source.", labels=["part"])
+        parts = GaugeMetricFamily(f"scalpdesk_pnl_{unit}", "P&L of the run by source.", labels=["part"])
         for name, value in totals.items():
             parts.add_metric([name], value)
         yield parts
@@ -166,6 +172,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
         lifespan=lifespan,
     )
     app.add_middleware(Guard, access=access)
+    app.add_exception_handler(RequestValidationError, _refuse_fields)
     _add_pages(app, feed, access)
     _add_documents(app, feed)
     _add_records(app, feed)
@@ -173,6 +180,14 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     _add_stream(app, feed)
     _add_commands(app, feed, access)
     return app
+
+
+def _refuse_fields(_request: Request, error: Exception) -> Response:
+    """Name each wrong field and what was wrong; its value is not sent back: it may be a token."""
+    assert isinstance(error, RequestValidationError)
+    return _json(
+        {"detail": [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]}, 422
+    )
 
 
 def _json(document: Any, status: int = 200) -> Response:
@@ -199,14 +214,16 @@ def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
 
     def render(name: str, request: Request) -> HTMLResponse:
         # the account stands in the markup itself: whatever fails in a script, it is never another one
-        head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
+        role, head = access.role_of(request.headers), None
+        if role is not Role.NOBODY:
+            head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
         account = (head or empty_head())["account"]
         values = {
             "page": name,
             "kind": account["kind"],
             "label": account["label"],
             "title": f"{'LIVE ' if account['kind'] == 'LIVE' else ''}scalpdesk",
-            "role": access.role_of(request.headers).value,
+            "role": role.value,
             "charts": "yes" if "uplot.js" in static else "no",
         }
         text = page

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
-from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
 from scalpdesk.strategies.contract import phase_of
@@ -37,10 +36,6 @@ LABELS = {
     "residual": "Residual",
 }
 COSTS = ("spread", "fees", "slippage")
-ENDED = ("flat", "closed")
-"""How the decision begins that ends a trade."""
-RESULTS = ("pnl_usd", "gain_before_fees_usd")
-"""Facts in which strategies state a trade's result."""
 ACCOUNT_LABELS = {
     "SIMULATED": "SIMULATED",
     "SANDBOX": "SANDBOX",
@@ -72,7 +67,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     head: dict[str, Any] = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
         "run_id": follower.run_dir.name,
-        "state": "running" if is_running else "ended" if follower.tail.sealed else "gone",
+        "state": _state(follower, is_running=is_running),
         "problem": follower.problem or None,
     }
     if header is None or follower.engine is None:
@@ -115,6 +110,13 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     }
 
 
+def _state(follower: RunFollower, *, is_running: bool) -> str:
+    """Return ``running``, ``ended``, ``gone``, or ``reading`` while a journal's end has not been read."""
+    if is_running or follower.tail.sealed:
+        return "running" if is_running else "ended"
+    return "reading" if follower.is_reading else "gone"
+
+
 def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     """Return the P&L of the session by part up to the last mark, in cents, with its ``total``."""
     attribution = follower.desk.attribution
@@ -142,7 +144,9 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts),
-        "delta_note": None if delta is None else f"{delta} of {'·' if band is None else f'±{plain(band)}'}",
+        "delta_note": None
+        if delta is None
+        else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
@@ -280,7 +284,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "nav": f"{follower.money(desk.attribution.nav):f}",
         "nav_change": f"{total['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in total.items()},
-        "session": to_new_york(follower.now_ns).date().isoformat() if follower.now_ns else None,
+        "session": follower.session or None,
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
         "pnl_detail": explain_lines(desk.attribution),
@@ -307,13 +311,7 @@ def round_trips(follower: RunFollower) -> dict[str, Any]:
 
     Of the strategy's own account of each trade in the decision that ends it.
     """
-    every: list[tuple[str, float]] = []
-    for _, decision in follower.decisions:
-        if decision.kind is not DecisionKind.EXIT or not decision.reasons[0].startswith(ENDED):
-            continue
-        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
-        if isinstance(amount, float | int):
-            every.append((str(decision.facts.get("signal", "")), float(amount)))
+    every = follower.trips
     signals = sorted({signal for signal, _ in every if signal})
     return {
         **_trips(follower, [amount for _, amount in every]),

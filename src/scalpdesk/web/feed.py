@@ -18,7 +18,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
-from scalpdesk.core.units import NANOS_PER_MS
+from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web.documents import desk_page, run_head
@@ -37,6 +37,8 @@ KEPT_ANSWERS = 200
 WATCH_SECONDS = 2.0
 STATE_FILE = "alerts.json"
 """In the folder of a run that a watcher sends alerts of: those open, and the latest that were sent."""
+WATCHER_SECONDS = 60.0
+"""While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 ACKNOWLEDGED_FILE = "alerts.ack"
 """Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
 
@@ -112,9 +114,11 @@ class DeskFeed:
         follower = self.follower
         if follower is None:
             return False
-        found = alerts_of(follower.run_dir)
+        found = None if self._watcher_is_gone(follower.run_dir) else alerts_of(follower.run_dir)
         if found is not None:
             found["is_sent"] = True
+        elif self._watch is not None and follower.is_reading:
+            return False  # of the past nothing is reported
         elif self._watch is not None:
             status = self.desk_status()
             with self.lock:
@@ -122,6 +126,16 @@ class DeskFeed:
             found["is_sent"] = False
         self._alerts = follower.run_dir, found
         return False
+
+    def _watcher_is_gone(self, run_dir: Path) -> bool:
+        """Return whether the desk runs and nobody renews its alerts; those of a run that ended stay."""
+        if not self.is_running:
+            return False
+        try:
+            written_ns = (run_dir / STATE_FILE).stat().st_mtime_ns
+        except OSError:
+            return True
+        return self.clock.now_ns() - written_ns > WATCHER_SECONDS * NANOS_PER_SECOND
 
     def alerts(self) -> dict[str, Any] | None:
         """Return the alerts of the followed run with ``is_sent``; None before it was judged."""
@@ -162,7 +176,7 @@ class DeskFeed:
         due = PUBLISH_SECONDS if count else HEARTBEAT_SECONDS
         if now - self._published >= due:
             self.publish()
-        return count == SLICE_RECORDS
+        return self.follower is not None and self.follower.is_reading
 
     def choose(self) -> None:
         """Follow the desk that runs, else the run written last."""

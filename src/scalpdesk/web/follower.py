@@ -15,10 +15,11 @@ from typing import Any
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.core.enums import Mode, SessionPhase
+from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
+    FillBusted,
     OperatorEvent,
     OrderFilled,
     QuoteEvent,
@@ -29,11 +30,13 @@ from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_o
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
+from scalpdesk.web.texts import plain
 
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
@@ -44,6 +47,10 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
+ENDED = ("flat", "closed")
+"""How the decision begins that ends a trade."""
+RESULTS = ("pnl_usd", "gain_before_fees_usd")
+"""Facts in which strategies state a trade's result."""
 
 
 class Series:
@@ -84,7 +91,7 @@ class Series:
 
 
 class RunFollower:
-    """Follows one run.
+    """Follows one run; keeps its newest ``most_decisions``, all for None.
 
     Attributes
     ----------
@@ -93,24 +100,27 @@ class RunFollower:
     histories
         By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
     fills
-        ``(instant, client order id, execution id, quantity, price, fee)`` of each execution.
+        By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
+    trips
+        Signal and result of each trade that has ended, as its strategy states them.
     lag_seconds
         Wall time since the journal grew last.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, most_decisions: int | None = MOST_DECISIONS) -> None:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
         self._read_rows: RowsReader | None = None
         self.problem = ""
         self.engine: TradingEngine | None = None
         self.series = Series()
-        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=MOST_DECISIONS)
+        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=most_decisions)
+        self.trips: list[tuple[str, float]] = []
         self.decision_count = 0
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.histories: dict[str, list[tuple[int, str, str]]] = {}
-        self.fills: list[tuple[int, str, str, Decimal, Decimal, Decimal]] = []
+        self.fills: dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]] = {}
         self.events = 0
         self.marks = 0
         self.last_mark: Mark | None = None
@@ -122,6 +132,8 @@ class RunFollower:
         self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.session_nav = ZERO
         self.session_is_open = False
+        self.session = ""
+        """Date of the session that opened last; of a coin its day of account."""
         self.session_results: list[tuple[str, Decimal]] = []
         """Date and P&L, in the account's unit, of each session that has closed."""
         self.day_low = self.day_high = math.nan
@@ -137,6 +149,11 @@ class RunFollower:
         return self.tail.header
 
     @property
+    def is_reading(self) -> bool:
+        """Whether more of the journal waits: what is known is the past."""
+        return not self.tail.at_end and not self.problem
+
+    @property
     def desk(self) -> Desk:
         """The replica's desk; only once there is an engine."""
         assert self.engine is not None
@@ -148,8 +165,13 @@ class RunFollower:
 
     @property
     def price_places(self) -> int:
-        """Decimals of an option's price: two, and four where it is one in coin."""
+        """Decimals of an option's price, and of a delta: two, and four of a desk in coin."""
         return 2 if self.desk.attribution.unit == CENT else 4
+
+    def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
+        """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""
+        is_option = isinstance(instrument, OptionContract)
+        return plain(amount, self.price_places if is_option else 2)
 
     @property
     def now_ns(self) -> int:
@@ -260,29 +282,24 @@ class RunFollower:
             self.mode_reason = f"{event.who}: {event.reason}" if event.who else event.reason
 
     def _note_session(self, event: SessionEvent) -> None:
-        self.session_is_open = event.phase is SessionPhase.OPEN
-        if self.session_is_open:
+        if event.phase is SessionPhase.OPEN:
+            self.session_is_open, self.session = True, event.session
             self.session_totals = dict(self.desk.attribution.totals)
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied = math.nan
         else:
-            self._sample()
+            self._sample()  # while it is open: the curves end where the session does
+            self.session_is_open = False
             attribution = self.desk.attribution
             self.session_results.append((event.session, self.money(attribution.nav - self.session_nav)))
 
     def _note_order_event(self, event: Any) -> None:
-        if isinstance(event, OrderFilled):
-            self.fills.append(
-                (
-                    event.ts_recv_ns,
-                    event.client_order_id,
-                    event.execution_id,
-                    event.quantity,
-                    event.price,
-                    event.fee,
-                )
-            )
+        if isinstance(event, OrderFilled):  # a venue reports an execution twice, by stream and history
+            key = event.client_order_id, event.execution_id
+            self.fills.setdefault(key, (event.ts_recv_ns, event.quantity, event.price, event.fee))
+        elif isinstance(event, FillBusted):
+            self.fills.pop((event.client_order_id, event.execution_id), None)
         self._note_order(event.client_order_id, event.ts_recv_ns, getattr(event, "reason", ""))
 
     def _note_order(self, name: str, now_ns: int, reason: str) -> None:
@@ -296,6 +313,7 @@ class RunFollower:
             self.decision_count += 1
             self.decisions.append((self.decision_count, output))
             (self.taken if output.taken else self.skipped)[output.kind.value] += 1
+            self._note_trip(output)
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)
@@ -311,6 +329,13 @@ class RunFollower:
         else:
             for order in orders_of(output):
                 self._note_order(order.client_order_id, self.now_ns, order.purpose.value)
+
+    def _note_trip(self, decision: Decision) -> None:
+        if decision.kind is not DecisionKind.EXIT or not "".join(decision.reasons[:1]).startswith(ENDED):
+            return
+        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
+        if isinstance(amount, float | int):
+            self.trips.append((str(decision.facts.get("signal", "")), float(amount)))
 
     def _note_mode(self) -> None:
         mode = self.desk.gate.mode

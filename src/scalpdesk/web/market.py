@@ -259,8 +259,8 @@ def _picked(
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
-        "bid": plain(row.bid),
-        "ask": plain(row.ask),
+        "bid": follower.price(contract, row.bid),
+        "ask": follower.price(contract, row.ask),
         "spread": per_cent(row.spread_pct),
         "delta": signed(row.delta),
         "heat": abs(row.delta),

@@ -115,9 +115,9 @@ def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]
         "side": sent.side.value,
         "quantity": str(sent.quantity),
         "filled": str(order.filled),
-        "average": plain(order.average_price) if order.filled else None,
+        "average": follower.price(contract, order.average_price) if order.filled else None,
         "type": sent.order_type.value,
-        "limit": plain(sent.limit_price),
+        "limit": follower.price(contract, sent.limit_price),
         "purpose": sent.purpose.value,
         "reason": order.reason,
         "venue_id": order.venue_order_id,
@@ -213,7 +213,7 @@ def fills_document(follower: RunFollower) -> dict[str, Any]:
     if follower.engine is None:
         return {"run": follower.run_dir.name, "from": 0, "columns": rows}
     orders = follower.desk.orders.orders
-    for at_ns, name, _, quantity, price, _ in follower.fills:
+    for (name, _), (at_ns, quantity, price, _) in follower.fills.items():
         order = orders.get(name)
         if order is None:
             continue
@@ -226,6 +226,6 @@ def fills_document(follower: RunFollower) -> dict[str, Any]:
         rows["hedge"].append(not isinstance(contract, OptionContract))
         rows["text"].append(
             f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(quantity)}"
-            f" {leg_label(contract)} at {plain(price)}"
+            f" {leg_label(contract)} at {follower.price(contract, price)}"
         )
     return {"run": follower.run_dir.name, "from": 0, "columns": rows}

@@ -213,21 +213,22 @@ def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
         delta = float(position.quantity) * contract.contract_usd / mark
     is_option = isinstance(contract, OptionContract)
     open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
-    small = 2 if follower.price_places == 2 else 6
+    is_coin = follower.price_places != 2
+    small = 6 if is_coin else 2
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if isinstance(contract, OptionContract) else None,
         "quantity": str(position.quantity),
         "held": signed(position.quantity, 0 if position.quantity == int(position.quantity) else 2),
-        "entry": plain(position.average_price, follower.price_places) if is_option else None,
-        "mark": plain(mark, follower.price_places if is_option else None),
+        "entry": follower.price(contract, position.average_price) if is_option else None,
+        "mark": follower.price(contract, mark),
         "verdict": desk.market.verdict(number, follower.now_ns).value,
-        "delta": signed(delta, 1),
+        "delta": signed(delta, 4 if is_coin else 1),
         "vol": per_cent(None if valuation is None else valuation.vol),
         "open_pnl": signed(open_pnl),
         "open_tone": tone(open_pnl),
-        "gamma": None if valuation is None else signed(units * valuation.greeks.gamma),
+        "gamma": None if valuation is None else signed(units * valuation.greeks.gamma, small),
         "theta": None if valuation is None else signed(units * valuation.greeks.theta / DAYS_PER_YEAR, small),
         "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
     }

@@ -24,7 +24,7 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
@@ -62,7 +62,7 @@ def read_run(run_dir: Path) -> RunFollower:
     DataError
         When its journal cannot be followed; says why.
     """
-    follower = RunFollower(run_dir)
+    follower = RunFollower(run_dir, most_decisions=None)
     while follower.advance(1_000):
         pass
     follower.tail.close()
@@ -219,8 +219,8 @@ def sheet_document(
         "hedges": _hedges(follower),
         "decisions": _decision_counts(follower),
         "greeks": _greeks_of_marks(tables.get("marks", ())),
-        "sessions": [_session_row(row) for row in tables.get("sessions", ())],
-        "straddles": [_straddle_row(row, labels) for row in tables.get("straddles", ())],
+        "sessions": [_session_row(row, max(decimals, 2)) for row in tables.get("sessions", ())],
+        "straddles": [_straddle_row(row, labels, unit) for row in tables.get("straddles", ())],
         "part_names": [documents.LABELS[name] for name in PARTS],
         "version": VERSION,
     }
@@ -230,15 +230,16 @@ def _parts_row(parts: Mapping[str, Any]) -> list[str | None]:
     return [signed(Decimal(parts.get(name, 0))) for name in PARTS]
 
 
-def _session_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _session_row(row: Mapping[str, Any], delta_decimals: int) -> dict[str, Any]:
     pnl = Decimal(row["pnl"])
-    largest = plain(row["largest_net_delta_shares"])
+    largest = plain(row["largest_net_delta_shares"], delta_decimals)
     shown = {"day": row["session"], "delta": largest, "pnl": signed(pnl), "tone": tone(pnl)}
     return shown | {"parts": _parts_row(row["parts"])}
 
 
-def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str], unit: Decimal) -> dict[str, Any]:
     """Return one straddle: its legs, opened and closed in New York time, P&L up to the next one."""
+    paid, received, pnl = (to_cents(row[name], unit) for name in ("paid", "received", "pnl"))
     opened, closed = (
         None if row[name] is None else f"{to_new_york(row[name]):%Y-%m-%d %H:%M:%S}"
         for name in ("opened_ns", "closed_ns")
@@ -247,13 +248,13 @@ def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str
         "legs": ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
         "opened": opened,
         "closed": closed,
-        "paid": plain(row["paid"]),
-        "received": plain(row["received"]),
+        "paid": plain(paid),
+        "received": plain(received),
         "hedges": str(row["hedges"]),
         "why": row["why"],
-        "pnl": signed(row["pnl"]),
-        "tone": tone(row["pnl"]),
-        "parts": _parts_row(row["parts"]),
+        "pnl": signed(pnl),
+        "tone": tone(pnl),
+        "parts": _parts_row({name: to_cents(amount, unit) for name, amount in row["parts"].items()}),
     }
 
 
@@ -349,11 +350,12 @@ def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
     kept = thinned(equity, MOST_POINTS)
     peaks = np.maximum.accumulate(np.maximum(np.array(equity or [0.0]), 0.0))
     names = ("t", "spot", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
+    decimals = -int(follower.desk.attribution.unit.as_tuple().exponent)
     found: dict[str, list[float | None]] = {}
     for name in names:
         picked = [columns[name][i] for i in kept]
-        found[name] = [None if value is None else round(value, 4) for value in picked]
-    found["drawdown"] = [round(float(equity[i] - peaks[i]), 2) for i in kept]
+        found[name] = [None if value is None else round(value, max(decimals, 4)) for value in picked]
+    found["drawdown"] = [round(float(equity[i] - peaks[i]), decimals) for i in kept]
     return found
 
 

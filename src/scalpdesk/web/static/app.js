@@ -22,6 +22,7 @@ let page = null, pageName = root.dataset.page, pending = new Set(), frame = 0, l
 // pages ----------------------------------------------------------------------------------------
 
 async function show(name, push) {
+  if (root.dataset.role === "nobody") { openLogin(); return; }
   const module = await LOADERS[name]();
   if (page) page.destroy();
   pageName = name;
@@ -83,10 +84,10 @@ function drawHead() {
   document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
-  const ended = head.state !== "running", gone = head.state === "gone";
-  pair("mode", gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
+  const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
+  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
-  if (ended) pair("age", "·", gone ? "journal not closed" : "run ended, nothing new");
+  if (ended) pair("age", "·", reading ? "journal up to here" : gone ? "journal not closed" : "run ended, nothing new");
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
   pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
   const worst = $("worst").querySelector("b");
@@ -111,7 +112,7 @@ function drawConnection() {
   } else if (head?.problem) {
     text = `${head.problem.split("\n")[0]}. The last good values stay below.`;
     bad = true;
-  } else if (head?.mode && head.state !== "ended") {
+  } else if (head?.mode && head.state !== "ended" && head.state !== "reading") {
     const said = [];
     if (head.state === "gone") {
       said.push(`No desk runs, and the journal of ${head.run_id} is not closed. Held at its last record: ${head.holds || "nothing"}. Resume it (scalpdesk run … --resume), or close the positions at the venue.`);
@@ -247,7 +248,7 @@ function openLogin(then) {
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && go());
   $("panel").replaceChildren(
-    h("div", { class: "grow" }, h("h2", {}, "Log in to operate the desk"), message),
+    h("div", { class: "grow" }, h("h2", {}, root.dataset.role === "nobody" ? "Log in to read this desk" : "Log in to operate the desk"), message),
     field,
     h("button", { type: "button", onclick: go }, "Log in"),
     h("button", { type: "button", onclick: closePanel }, "Cancel ", h("kbd", {}, "Esc")),
@@ -263,7 +264,8 @@ async function logIn(token, message) {
     body: JSON.stringify({ token }),
   });
   if (!ok && message) { setText(message, body.error || "refused"); message.className = "dangerous"; }
-  if (ok) setRole(body.role);
+  if (ok && root.dataset.role === "nobody") location.reload();
+  else if (ok) setRole(body.role);
   return ok;
 }
 
@@ -275,7 +277,7 @@ function setRole(role) {
 $("role").addEventListener("click", async () => {
   if (root.dataset.role !== "operator") { openLogin(); return; }
   await fetchJson("/logout", { method: "POST" });
-  setRole("viewer");
+  location.reload();
 });
 $("halt").addEventListener("click", halt);
 $("resume").addEventListener("click", openResume);
@@ -341,6 +343,10 @@ if (given) {  // never sent in an address: what follows the number sign stays in
   history.replaceState({}, "", location.pathname);
   logIn(given);
 }
-listen(schedule);
-connect();
+if (root.dataset.role === "nobody") {
+  $("main").replaceChildren(h("p", { class: "card wide muted" }, "Nothing is shown before you log in."));
+} else {
+  listen(schedule);
+  connect();
+}
 show(pageName, false);
