@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, ForecastEvent
+from scalpdesk.core.events import BarEvent, DividendEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
@@ -319,8 +319,9 @@ def test_an_hour_of_bars_gives_the_realised_volatility(missed_minutes):
     assert desk.hybrid.vol == pytest.approx(math.sqrt(11 * move / years))
 
 
-def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day():
-    """A night that moves as much as the forecast has it leaves the forecast as it was."""
+@pytest.mark.parametrize("dividend", ["0", "1.212"])
+def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day(dividend):
+    """A night that moves as much as the forecast has it, beside a dividend, leaves the forecast as it was."""
     desk = began(0.16, source="nowcast")
     before = desk.session
     desk.now_ns = before.close_ns - 60 * 10**9
@@ -328,11 +329,13 @@ def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day():
     desk.now_ns = before.close_ns
     desk.close()
     after = next_session(before.day)
+    if D(dividend):
+        desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, after.open_ns, D(dividend)))
     desk.now_ns = after.open_ns
     desk.forecast(0.16)
     desk.open(after)
     night = desk.years(before.close_ns, after.open_ns)
-    spot = 500.0 * math.exp(0.16 * math.sqrt(night))
+    spot = (500.0 - float(dividend)) * math.exp(0.16 * math.sqrt(night))
     for second in (1, 61, 62):
         desk.now_ns = after.open_ns + second * 10**9
         desk.quote(0, spot - 0.01, spot + 0.01)

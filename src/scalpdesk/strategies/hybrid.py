@@ -26,6 +26,7 @@ from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.quiet_rows import Quiet
+from scalpdesk.marketdata.state import paid_between
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
@@ -275,7 +276,7 @@ class Hybrid(Several):
         if self.config.source == "forecast":
             assert event is not None
             return forecast, f"volatility {forecast:.1%} by {event.model}, bars before the session"
-        variance, covered, bars = self._realized(frames)
+        variance, covered, bars = self._realized(view, frames)
         years = 0.0 if covered is None else view.delta_engine.variance_years(*covered)
         if self.config.source == "realized":
             if bars < LEAST_BARS:
@@ -290,17 +291,20 @@ class Hybrid(Several):
         )
 
     @staticmethod
-    def _realized(frames: Timeframes) -> tuple[float, tuple[int, int] | None, int]:
+    def _realized(view: DeskView, frames: Timeframes) -> tuple[float, tuple[int, int] | None, int]:
         """Sum of squared log returns of the session's closed bars, the instants it covers, and their number.
 
-        The gap at the open counts where the session before was watched; what passed before the first
-        bar of a session joined late is not known and counts for nothing.
+        The gap at the open counts where the session before was watched, without the dividend that the price
+        falls by; what passed before the first bar of a session joined late is not known and counts for
+        nothing.
         """
         so_far, session = frames.session_range(), frames.session()
         if isinstance(so_far, Absent) or session is None:
             return 0.0, None, 0
         prior, prior_ns = frames.prior_close(), frames.prior_close_ns()
-        last = so_far.open if isinstance(prior, Absent) else prior
+        last = so_far.open
+        if not isinstance(prior, Absent) and prior_ns is not None:
+            last = prior - paid_between(view.market.dividends, view.underlying, prior_ns, session.open_ns)
         variance = math.log(so_far.open / last) ** 2
         last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
         for bar in bars:
