@@ -32,6 +32,7 @@ from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
+from scalpdesk.strategies.toolkit.exits import RISK_HALT
 from scalpdesk.volatility.nowcast import nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
@@ -142,6 +143,8 @@ class Hybrid(Several):
         """Who may open."""
         self.outgoing: str | None = None
         """Who hands over and is not flat yet."""
+        self._left_for: dict[str, str] = {}
+        """Why who does not trade was made to leave; nothing where the whole desk flattened meanwhile."""
         self.vol: float | None = None
         """Annualised volatility of a day (fraction) as of the last look; None while not known."""
         self._vol_words = "volatility not known yet"
@@ -175,6 +178,8 @@ class Hybrid(Several):
 
     def _steer(self, view: DeskView, wake: Wake, event: Event, box: MemberActions) -> None:
         session, frames, watch = view.session, self._frames, self._watch
+        if view.mode is Mode.FLATTENING:
+            self._left_for.clear()
         if frames is None or watch is None:  # before the first session has opened
             return
         if wake is Wake.SESSION and session is not None:
@@ -212,6 +217,7 @@ class Hybrid(Several):
         leaving.mode = Mode.FLATTENING
         leaving.look(view)
         cancels = [CancelIntent(name, f"handover to {to}") for name in leaving.orders.live]
+        self._left_for = {leaving.name: f"handover to {to}: {self._vol_words}"}
         words = f"handover from {leaving.name} to {to}: {self._vol_words}"
         going = Outgoing(leaving, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True)
         box.add(going)
@@ -245,9 +251,12 @@ class Hybrid(Several):
 
     def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
         """Add the reason of a handover; without a volatility, cut st0cka's entries to the least size."""
-        if member.name == self.outgoing:
-            words = f"handover to {self.trading}: {self._vol_words}"
-            return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, words))
+        left_for = self._left_for.get(member.name)
+        if left_for is not None:  # a member that hands over takes it for a flattening desk
+            reasons = tuple(reason.replace(RISK_HALT, left_for) for reason in proposal.reasons)
+            if member.name == self.outgoing and reasons == proposal.reasons:
+                reasons = (*reasons, left_for)
+            return msgspec.structs.replace(proposal, reasons=reasons)
         if self.vol is not None or member.name != LOW:
             return proposal
         smallest = Decimal(self.shared.members[LOW].position_size_min)
