@@ -1,6 +1,6 @@
 """Where the market comes from: tapes, generated ones, tapes moved to now."""
 
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from fakes.exchange import Bench, generated, start_ns
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
+from scalpdesk.assembly import FORECAST_HISTORY_DAYS
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NEVER_NS
@@ -17,7 +18,8 @@ from scalpdesk.exchange.launch import rebased, tape_source
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, BarBook, TapeSource, combine
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import is_session, session_on
+from scalpdesk.instruments.sessions import is_session, new_york_ns, session_on
+from scalpdesk.volatility.forecast import forecast_vol
 
 
 def played(source):
@@ -49,8 +51,21 @@ def test_the_embedded_session_is_played_as_the_backtest_sees_it():
             count += isinstance(event, QuoteEvent)
     assert count == len(tape.quotes)
     daily = source.history("SPY", 86_400, 0, source.start_ns)
-    assert len(daily) == 300
     assert daily[-1].close == pytest.approx(276.21, abs=0.01)
+
+
+def test_the_daily_bars_up_to_yesterday_give_the_forecast_of_the_backtest():
+    """Asked for as a desk does, by days: a bare date is midnight in New York, where a day begins."""
+    day = date(2018, 2, 6)
+    source = tape_source(market.reconstruct(day, seed=1))
+    bounds = (new_york_ns(each, time()) for each in (date(2011, 12, 1), date(2018, 2, 5)))
+    bars = source.history("SPY", 86_400, *bounds)[-FORECAST_HISTORY_DAYS:]
+    assert (len(bars), bars[-1].close) == (FORECAST_HISTORY_DAYS, 264.89)
+    columns = {name: [getattr(bar, name) for bar in bars] for name in ("open", "high", "low", "close")}
+    index = market.daily_bars_before(day, FORECAST_HISTORY_DAYS)
+    # the exchange's prices are whole cents
+    assert forecast_vol(columns).vol == pytest.approx(forecast_vol(index).vol, abs=2e-4)
+    assert forecast_vol(index).vol == pytest.approx(0.3614, abs=1e-4)
 
 
 def test_bars_of_a_tape_are_served_once_closed():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, ForecastEvent
+from scalpdesk.core.events import BarEvent, DividendEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
@@ -225,7 +225,9 @@ def test_a_straddle_leaves_with_its_hedge_last_and_comes_back_later():
     assert [purpose for _, purpose in sent] == ["close", "close", "unwind_hedge"]
     assert not desk.held(G)
     leaving = [one for one in decisions(outputs) if one.kind == "exit" and one.facts["strategy"] == G]
-    assert all("handover to st0cka: volatility 10.0%" in one.reasons[-1] for one in leaving[:-1])
+    words = "handover to st0cka: volatility 10.0% by har, bars before the session"
+    firsts = [one.reasons[0] for one in leaving]
+    assert firsts == [words, words, f"flat: {words}"]  # and no risk halt, which reports give as the reason
     fill_all(desk, desk.at("10:16", 505.0))
     assert desk.held(A)
     for order in list(desk.engine.desk.orders.live.values()):
@@ -319,8 +321,9 @@ def test_an_hour_of_bars_gives_the_realised_volatility(missed_minutes):
     assert desk.hybrid.vol == pytest.approx(math.sqrt(11 * move / years))
 
 
-def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day():
-    """A night that moves as much as the forecast has it leaves the forecast as it was."""
+@pytest.mark.parametrize("dividend", ["0", "1.212"])
+def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day(dividend):
+    """A night that moves as much as the forecast has it, beside a dividend, leaves the forecast as it was."""
     desk = began(0.16, source="nowcast")
     before = desk.session
     desk.now_ns = before.close_ns - 60 * 10**9
@@ -328,11 +331,13 @@ def test_the_gap_of_the_night_is_held_against_the_nights_share_of_the_day():
     desk.now_ns = before.close_ns
     desk.close()
     after = next_session(before.day)
+    if D(dividend):
+        desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, after.open_ns, D(dividend)))
     desk.now_ns = after.open_ns
     desk.forecast(0.16)
     desk.open(after)
     night = desk.years(before.close_ns, after.open_ns)
-    spot = 500.0 * math.exp(0.16 * math.sqrt(night))
+    spot = (500.0 - float(dividend)) * math.exp(0.16 * math.sqrt(night))
     for second in (1, 61, 62):
         desk.now_ns = after.open_ns + second * 10**9
         desk.quote(0, spot - 0.01, spot + 0.01)

@@ -5,7 +5,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -24,14 +24,14 @@ from scalpdesk.instruments.contract import (
     OptionContract,
     occ_symbol,
 )
-from scalpdesk.instruments.sessions import Session, session_on, sessions_between, to_new_york
+from scalpdesk.instruments.sessions import Session, new_york_ns, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
 LOOK_AHEAD_DAYS = 800
-MINUTES_SESSIONS, DAILY_BARS = 20, 300
-"""Sessions of minute bars, and daily bars, before the first day."""
+MINUTES_SESSIONS = 20
+"""Sessions of minute bars before the first day."""
 
 
 def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
@@ -208,10 +208,10 @@ def daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
     )
 
     share = index_share(symbol)
-    rows = [row for row in index_rows(share.series) if us_date(row[0]) < day][-DAILY_BARS:]
+    rows = [row for row in index_rows(share.series) if us_date(row[0]) < day]
     bars = []
     for row in rows:
         opened, high, low, close = (round(float(text) / share.points_per_dollar, 2) for text in row[1:5])
-        start = session_on(us_date(row[0])).open_ns
+        start = new_york_ns(us_date(row[0]), time())
         bars.append(Bar.of_prices(start, DAY_SECONDS, (opened, high, low, close), 0.0, 0))
     return bars

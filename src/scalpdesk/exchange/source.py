@@ -212,4 +212,4 @@ class TapeSource(TapeReader):
         """Return daily and minute bars of an underlying from before the tape."""
         if symbol not in self.tape.underlyings or seconds not in self._earlier:
             return ()
-        return [bar for bar in self._earlier[seconds](symbol) if start_ns <= bar.start_ns < end_ns]
+        return between(self._earlier[seconds](symbol), start_ns, end_ns)

@@ -45,6 +45,18 @@ class QuoteBook(Protocol):
         ...
 
 
+def paid_between(
+    dividends: Sequence[DividendEvent], instrument_id: InstrumentId, from_ns: int, to_ns: int
+) -> float:
+    """Return the dividends that went ex after ``from_ns`` up to ``to_ns`` (UTC ns), currency a share."""
+    due = (
+        float(item.amount)
+        for item in dividends
+        if item.instrument_id == instrument_id and from_ns < item.ts_ex_ns <= to_ns
+    )
+    return sum(due, 0.0)
+
+
 def _no_price(_: InstrumentId) -> float | None:
     return None
 

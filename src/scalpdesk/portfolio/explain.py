@@ -37,7 +37,7 @@ from scalpdesk.core.units import (
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
-from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.state import MarketState, paid_between
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.greeks import GreekSum, gamma_in_coin
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts, MoveMeter, in_coin, leg_parts
@@ -510,11 +510,7 @@ class PnlExplain:
 
     def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:
         """Return what a share paid in between, currency a share."""
-        return sum(
-            float(dividend.amount)
-            for dividend in self._state.dividends
-            if dividend.instrument_id == share and from_ns < dividend.ts_ex_ns <= to_ns
-        )
+        return paid_between(self._state.dividends, share, from_ns, to_ns)
 
     def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.

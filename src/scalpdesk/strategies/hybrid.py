@@ -26,11 +26,13 @@ from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.quiet_rows import Quiet
+from scalpdesk.marketdata.state import paid_between
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
+from scalpdesk.strategies.toolkit.exits import RISK_HALT
 from scalpdesk.volatility.nowcast import nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
@@ -141,6 +143,8 @@ class Hybrid(Several):
         """Who may open."""
         self.outgoing: str | None = None
         """Who hands over and is not flat yet."""
+        self._left_for: dict[str, str] = {}
+        """Why who does not trade was made to leave; nothing where the whole desk flattened meanwhile."""
         self.vol: float | None = None
         """Annualised volatility of a day (fraction) as of the last look; None while not known."""
         self._vol_words = "volatility not known yet"
@@ -174,6 +178,8 @@ class Hybrid(Several):
 
     def _steer(self, view: DeskView, wake: Wake, event: Event, box: MemberActions) -> None:
         session, frames, watch = view.session, self._frames, self._watch
+        if view.mode is Mode.FLATTENING:
+            self._left_for.clear()
         if frames is None or watch is None:  # before the first session has opened
             return
         if wake is Wake.SESSION and session is not None:
@@ -211,6 +217,7 @@ class Hybrid(Several):
         leaving.mode = Mode.FLATTENING
         leaving.look(view)
         cancels = [CancelIntent(name, f"handover to {to}") for name in leaving.orders.live]
+        self._left_for = {leaving.name: f"handover to {to}: {self._vol_words}"}
         words = f"handover from {leaving.name} to {to}: {self._vol_words}"
         going = Outgoing(leaving, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True)
         box.add(going)
@@ -244,9 +251,12 @@ class Hybrid(Several):
 
     def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
         """Add the reason of a handover; without a volatility, cut st0cka's entries to the least size."""
-        if member.name == self.outgoing:
-            words = f"handover to {self.trading}: {self._vol_words}"
-            return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, words))
+        left_for = self._left_for.get(member.name)
+        if left_for is not None:  # a member that hands over takes it for a flattening desk
+            reasons = tuple(reason.replace(RISK_HALT, left_for) for reason in proposal.reasons)
+            if member.name == self.outgoing and reasons == proposal.reasons:
+                reasons = (*reasons, left_for)
+            return msgspec.structs.replace(proposal, reasons=reasons)
         if self.vol is not None or member.name != LOW:
             return proposal
         smallest = Decimal(self.shared.members[LOW].position_size_min)
@@ -275,7 +285,7 @@ class Hybrid(Several):
         if self.config.source == "forecast":
             assert event is not None
             return forecast, f"volatility {forecast:.1%} by {event.model}, bars before the session"
-        variance, covered, bars = self._realized(frames)
+        variance, covered, bars = self._realized(view, frames)
         years = 0.0 if covered is None else view.delta_engine.variance_years(*covered)
         if self.config.source == "realized":
             if bars < LEAST_BARS:
@@ -290,17 +300,20 @@ class Hybrid(Several):
         )
 
     @staticmethod
-    def _realized(frames: Timeframes) -> tuple[float, tuple[int, int] | None, int]:
+    def _realized(view: DeskView, frames: Timeframes) -> tuple[float, tuple[int, int] | None, int]:
         """Sum of squared log returns of the session's closed bars, the instants it covers, and their number.
 
-        The gap at the open counts where the session before was watched; what passed before the first
-        bar of a session joined late is not known and counts for nothing.
+        The gap at the open counts where the session before was watched, without the dividend that the price
+        falls by; what passed before the first bar of a session joined late is not known and counts for
+        nothing.
         """
         so_far, session = frames.session_range(), frames.session()
         if isinstance(so_far, Absent) or session is None:
             return 0.0, None, 0
         prior, prior_ns = frames.prior_close(), frames.prior_close_ns()
-        last = so_far.open if isinstance(prior, Absent) else prior
+        last = so_far.open
+        if not isinstance(prior, Absent) and prior_ns is not None:
+            last = prior - paid_between(view.market.dividends, view.underlying, prior_ns, session.open_ns)
         variance = math.log(so_far.open / last) ** 2
         last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
         for bar in bars:

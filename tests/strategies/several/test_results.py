@@ -94,30 +94,33 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 @pytest.mark.recorded
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded data is not here")
-def test_recorded_seconds_call_the_scalper_once(tmp_path):
+@pytest.mark.parametrize(("threshold", "result", "calls"), [("0.20", "-3.77", 0), ("0.19", "-3.57", 1)])
+def test_recorded_seconds_call_the_scalper_only_below_a_threshold_of_20(threshold, result, calls, tmp_path):
     for kind in ("quote", "trade"):
         source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
         import_table(tmp_path, source, ImportChoices("spy-second", "SPY"), file_format="parquet")
     overrides = (
         "simulation.fees=alpaca",
+        f"volatility_threshold_for_gamma={threshold}",
         f"data.catalog={tmp_path}",
         f"data.daily_history={SHARED / 'daily_history' / 'equity_daily.parquet'}",
     )
     settings = load_settings("hybrid", overrides=overrides, cwd=tmp_path)
     first, last = date(2013, 10, 7), date(2013, 10, 11)
     tape = load_market(settings, "spy-second", underlying="SPY", start=first, end=last, seed=1)
-    result = run_backtest(settings, tape, ManualClock(0), runs_dir=tmp_path / "runs")
-    assert result.summary["nav_change"] == "-3.57"
-    assert result.run_dir is not None
+    made = run_backtest(settings, tape, ManualClock(0), runs_dir=tmp_path / "runs")
+    assert made.summary["nav_change"] == result
+    assert made.run_dir is not None
     said = [
         one.reasons[0]
-        for _, outputs in JournalReader(result.run_dir).steps()
+        for _, outputs in JournalReader(made.run_dir).steps()
         for one in outputs
         if isinstance(one, Decision) and one.kind in ("mode", "entry") and "buy" not in one.reasons[0]
     ]
     handovers = [words.partition(":")[0] for words in said if words.startswith("handover")]
-    assert handovers == [
+    assert handovers == calls * [
         "handover from st0cka to gamma-scalper",
         "handover from gamma-scalper to st0cka",
     ]
-    assert "no straddle passes the filters: the chain holds no pair of call and put" in said
+    refused = "no straddle passes the filters: the chain holds no pair of call and put"
+    assert (refused in said) is bool(calls)

@@ -409,6 +409,21 @@ def test_init_sells_what_is_held_at_the_start_and_resume_takes_it_over(st0cka):
         assert desk.positions == {}
 
 
+@pytest.mark.parametrize(
+    ("settings", "limit"), [({}, "499.93"), ({"use_volatility_sizing": False}, "499.91")], ids=["25 %", "off"]
+)
+def test_a_lot_taken_over_has_the_target_and_the_stop_of_the_volatility(st0cka, settings, limit):
+    desk = st0cka(vol=0.25, mode="resume", is_open=False, **settings)
+    desk.adopt({0: (1, "499.90")})
+    desk.open()
+    desk.go_to("09:31")
+    (offer,) = orders(tick(desk, 499.9))
+    assert offer.limit_price == D(limit)
+    desk.wait(3)
+    # the mid is 0.115 below the price paid: beyond 0.10, within five targets of 0.025
+    assert bool(cancels(tick(desk, 499.78))) is bool(settings)
+
+
 def test_another_session_begins_afresh(st0cka):
     desk = st0cka()
     desk.fill(buy(desk))

@@ -39,6 +39,7 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns, next_session
+from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
@@ -129,11 +130,7 @@ class StraddleEdge:
         last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
         paid = 0.0
         if last is not None:
-            paid = sum(
-                float(item.amount)
-                for item in view.market.dividends
-                if item.instrument_id == view.underlying and last[0] < item.ts_ex_ns <= view.now_ns
-            )
+            paid = paid_between(view.market.dividends, view.underlying, last[0], view.now_ns)
         if self._realised is not None:
             self._realised.open_session(last, paid)
 

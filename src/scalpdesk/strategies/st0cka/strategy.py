@@ -321,6 +321,7 @@ class St0cka:
         if self.config.mode == "init":
             self._leaving.begin(view.now_ns, "init: start flat")
             return (*timers, *self._leave(view, held))
+        self._target = self._target_at(self._volatility(view)[0])
         words = f"resume: {held:f} shares held at the start are the open lot"
         return (*timers, Proposal(DecisionKind.ENTRY, (words,), {"held_shares": float(held)}))
 
@@ -422,7 +423,7 @@ class St0cka:
         config = self.config
         vol, where = self._volatility(view)
         size = config.position_size_min
-        target = config.profit_target
+        target = self._target_at(vol)
         if config.use_volatility_sizing:
             size = size_by_vol(
                 vol,
@@ -431,7 +432,6 @@ class St0cka:
                 least=config.position_size_min,
                 most=config.position_size_max,
             )
-            target = dynamic_target(vol, config.profit_target, reference_vol=config.target_vol_ref)
         instrument = view.instruments[view.underlying]
         bid = exact(quote.bid)
         tick = instrument.tick_rule.tick_at(exact(quote.ask))
@@ -480,6 +480,10 @@ class St0cka:
             return event.vol, f"volatility {event.vol:.1%} by {event.model}, daily bars before the session"
         why = f" ({event.reason})" if event is not None and event.reason else ""
         return None, f"volatility unknown{why}: smallest size, smallest target"
+
+    def _target_at(self, vol: float | None) -> Decimal:
+        """Return the target a share at a volatility, currency; with volatility off there is none."""
+        return dynamic_target(vol, self.config.profit_target, reference_vol=self.config.target_vol_ref)
 
     def _stop(self, target: Decimal) -> Decimal:
         """Return the loss a share at which a lot is sold, currency."""
