@@ -93,7 +93,7 @@ def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> Ex
             nearest=nearest_name(name, known),
             fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
         )
-    rule = configured(plug, settings, kind="exit rule", name=name, where=where)
+    rule = configured(plug, settings, kind="exit rule", name=name, where=where, contract=("reason",))
     return cast("ExitRule[TradeView]", rule)
 
 
