@@ -541,3 +541,9 @@ def test_wrong_quiet_hours_and_a_wrong_zone_are_named_together_with_their_lines(
         "alerts.quiet_hours (scalpdesk.toml:2)",
         "alerts.timezone (scalpdesk.toml:3)",
     ]
+
+
+def test_a_symbol_with_a_dot_is_one_name(load):
+    betas = load(overrides=("risk.betas.BRK.B=0.9", "risk.betas.QQQ=1.1")).config.risk.betas
+    assert betas == {"BRK.B": 0.9, "QQQ": 1.1}
+    assert load(environ={"SCALPDESK_RISK__BETAS__BRK.B": "0.8"}).config.risk.betas == {"BRK.B": 0.8}

@@ -100,7 +100,7 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         from scalpdesk.datasets.embedded.coin import reconstruct_coin
 
         own = COIN_MARKETS[source.data_set]
-        fix = f"set strategies.{strategy or 'gamma-scalper'}.underlying to {own}"
+        fix = f"name {own}" if strategy is None else f"set strategies.{strategy}.underlying to {own}"
         require_own_coin(source.data_set, source.underlying, "underlying", fix)
         tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
     elif source.data_set == EMBEDDED:

@@ -1,14 +1,17 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
 from scalpdesk.config.settings import load_settings
+from scalpdesk.config.sources import dotted, leaves
 from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 
@@ -19,7 +22,7 @@ def load_data(
     start: str | date,
     end: str | date | None = None,
     underlying: str = "SPY",
-    catalog: str | Path = "catalog",
+    catalog: str | Path | None = None,
     seed: int = 1,
 ) -> MarketTape:
     """Load sessions of a market.
@@ -29,23 +32,35 @@ def load_data(
     name
         ``embedded``, or a data set of the catalogue (``scalpdesk data ls``).
     start, end
-        First and last session (``YYYY-MM-DD``), both included; one session without ``end``.
+        First and last session, both included; one session without ``end``. A text is written
+        ``YYYY-MM-DD``; of a datetime or a pandas timestamp midnight stands for its day.
     underlying
         Share, index, future's root or option root.
     catalog
-        Folder of the catalogue.
+        Folder of the catalogue; None takes ``data.catalog`` of the configuration. Runs on the data look for
+        daily history there too, and their replays for the quotes.
     seed
         Path of the embedded market.
 
     Raises
     ------
+    ArgumentError
+        When a day is none, or the last one lies before the first.
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
-    first = _day(start)
-    last = first if end is None else _day(end)
-    settings = load_settings(None, overrides=(f"data.catalog={catalog}",))
-    return load_market(settings, name, underlying=underlying, start=first, end=last, seed=seed)
+    first = _day(start, "start")
+    last = first if end is None else _day(end, "end")
+    if last < first:
+        raise ArgumentError(
+            "the last day lies before the first",
+            where="end",
+            value=str(last),
+            fix=f'start="{last}", end="{first}", or leave end out for one day',
+        )
+    settings = load_settings(None, overrides=() if catalog is None else (f"data.catalog={catalog}",))
+    tape = load_market(settings, name, underlying=underlying, start=first, end=last, seed=seed)
+    return tape if catalog is None else replace(tape, catalog=str(catalog))
 
 
 def backtest(
@@ -66,7 +81,8 @@ def backtest(
     data
         From :func:`load_data`.
     settings
-        Keys as for ``--set``, e.g. ``{"hedge.threshold_shares": 5}``.
+        Keys as for ``--set``, e.g. ``{"hedge.threshold_shares": 5}``; also tables and lists, as
+        ``{"simulation.positions": {"SPY": 100}, "risk.allowed_underlyings": ["SPY"]}``.
     runs_dir
         Folder in which to keep the run's journal; None keeps none.
     seed
@@ -81,10 +97,20 @@ def backtest(
 
     Raises
     ------
+    ArgumentError
+        When ``data`` is no market.
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
-    overrides = [f"{key}={_text(value)}" for key, value in (settings or {}).items()]
+    if not isinstance(data, MarketTape):  # a frame, or the name of a data set
+        raise ArgumentError(
+            "a backtest takes a market",
+            where="data",
+            value=type(data).__name__,
+            fix='data=load_data(NAME, start="2018-02-05"); quotes of yours: scalpdesk data import csv',
+        )
+    overrides = [] if data.catalog is None else [f"data.catalog={data.catalog}"]
+    overrides += [f"{dotted(path)}={_text(value)}" for path, value in leaves(settings or {})]
     loaded = load_settings(strategy, overrides=overrides)
     return run_backtest(
         loaded,
@@ -95,12 +121,21 @@ def backtest(
     )
 
 
-def _day(day: str | date) -> date:
-    return day if isinstance(day, date) else date.fromisoformat(day)
+def _day(day: str | date, where: str) -> date:
+    if isinstance(day, datetime):  # pandas' timestamp is one
+        day = day.date() if day.time() == time() else str(day)
+    try:
+        return day if isinstance(day, date) else date.fromisoformat(day)
+    except (TypeError, ValueError) as problem:
+        raise ArgumentError(
+            "not a day", where=where, value=str(day), fix=f'write it as {where}="2018-02-05"'
+        ) from problem
 
 
 def _text(value: Any) -> str:
     """Write a Python value as ``--set`` reads it."""
     if value is None:
         return "null"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,11 +1,13 @@
 """Plug-ins by name: the product's own names beside installed ones, and settings by their keys."""
 
+from importlib.metadata import EntryPoint
+
 import msgspec
 import pytest
 
 from scalpdesk.core import plugins
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.plugins import configured, installed_plug, plug_names
+from scalpdesk.core.plugins import configured, installed_plug, loaded, plug_names
 
 
 class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,3 +80,30 @@ def test_a_wrong_setting_is_refused_with_its_path(settings, what, where, nearest
     with pytest.raises(ConfigError, match=what) as caught:
         configured(Width, settings, kind="band", name="far", where="hedge")
     assert (caught.value.where, caught.value.nearest) == (where, nearest)
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        ("desk_extras_absent:PLUG", "ModuleNotFoundError: No module named 'desk_extras_absent'"),
+        ("fakes.desk:Scirpted", "AttributeError: module 'fakes.desk' has no attribute 'Scirpted'"),
+    ],
+)
+def test_a_plug_that_cannot_be_loaded_is_refused_with_its_entry_point(target, what):
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
+        loaded(EntryPoint("far", target, "scalpdesk.hedge_bands"))
+    assert caught.value.what.endswith(what)
+    assert (caught.value.where, caught.value.value) == (
+        "entry point far of scalpdesk.hedge_bands",
+        target,
+    )
+
+
+def test_a_plug_without_a_member_of_its_contract_is_refused_before_the_run():
+    with pytest.raises(
+        ConfigError, match="the band far does not keep its contract: it has no judge"
+    ) as caught:
+        configured(Width, {}, kind="band", name="far", where="hedge.band", contract=("judge",))
+    assert (caught.value.where, caught.value.value) == ("hedge.band", "Width")
+    with pytest.raises(ConfigError, match="it has no Config, no judge"):
+        configured(object(), {}, kind="band", name="far", where="hedge.band", contract=("judge",))

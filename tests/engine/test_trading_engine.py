@@ -1415,3 +1415,14 @@ def test_where_no_quotes_are_declared_quiet_none_is_passed_over(desk, trigger):
     one.engine._quiet[0] = trigger
     own = SimpleNamespace(number=0)  # has nothing that could be asked
     assert one.engine.pass_over(None, own, 5, 9, one.now_ns) == 5
+
+
+@pytest.mark.parametrize("returned", ["buy 5", buy(), None.__class__])
+def test_what_a_strategy_returns_that_is_no_action_ends_the_run_before_it_is_journaled(returned):
+    desk = HandDesk(
+        Scripted(lambda view, wake, event: [returned] if wake is Wake.PRICE else (), [EveryQuote(0)])
+    )
+    desk.open()
+    with pytest.raises(ArgumentError, match="a strategy returned what is no action") as caught:
+        desk.quote(0, 499.99, 500.01)
+    assert (caught.value.where, caught.value.value) == ("on_wake of scripted", returned)

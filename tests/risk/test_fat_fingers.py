@@ -58,7 +58,7 @@ simulation.positions.SPY                nan 1e12 many
 marketdata.stale_seconds_underlying     -5 5000 nan inf
 marketdata.stale_seconds_option         -60 60000 nan
 marketdata.floor_seconds                -1 60000
-marketdata.mark_seconds                 0 -60 60000 nan
+marketdata.mark_seconds                 0 -60 60000 nan 1e-9
 rates.flat                              5 -1 nan
 rates.default                           5 -1 inf
 data.max_side_age_seconds               -1 86400000

@@ -32,6 +32,46 @@ def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
     assert (spec.name, spec.config, spec.build) == (Scripted.name, Scripted.Config, Scripted)
 
 
+class Unfinished:
+    """A strategy of a package that lacks a method."""
+
+    name = "unfinished"
+    Config = type(None)
+
+    def start(self, view):
+        return ()
+
+
+NOT_SPEC = {"name": "unfinished"}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "what"),
+    [
+        ("Unfinished", "the strategy my-scalper does not keep its contract: it has no on_wake"),
+        ("NOT_SPEC", "the strategy my-scalper does not keep its contract: it has no name, no Config"),
+        ("Absent", "cannot be loaded: AttributeError"),
+    ],
+)
+def test_a_strategy_of_a_package_that_is_none_is_refused_by_its_entry_point(monkeypatch, attribute, what):
+    plug = EntryPoint("my_scalper", f"{__name__}:{attribute}", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
+    with pytest.raises(ConfigError, match=what) as caught:
+        find_strategy("my-scalper")
+    assert caught.value.where.startswith("entry point my")
+
+
+def test_a_strategy_that_shares_a_desk_goes_by_one_name(monkeypatch):
+    plug = EntryPoint("my-scalper", "fakes.desk:Scripted", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
+    with pytest.raises(ConfigError, match="goes by one name") as caught:
+        find_strategy("my-scalper+gamma-scalper")
+    assert (caught.value.value, caught.value.fix) == (
+        "scripted",
+        "write name='my-scalper' in its StrategySpec",
+    )
+
+
 @pytest.mark.parametrize(("name", "nearest"), [("gama-scalper", "gamma-scalper"), ("base", None)])
 def test_a_strategy_that_is_not_there_names_the_nearest(name, nearest):
     with pytest.raises(ConfigError, match="no strategy of this name") as caught:

@@ -114,3 +114,12 @@ def test_a_venue_needs_keys(tmp_path):
     plan = LivePlan(load_settings("gamma-scalper", environ={}, cwd=tmp_path), "alpaca")
     with pytest.raises(ConfigError, match="key and a secret"):
         build_gateway(plan, Instruments([Equity("SPY")]), ManualClock(7))
+
+
+def test_what_a_package_names_as_a_venue_and_is_none_is_refused(scratch, tmp_path):
+    (tmp_path / "scratch_venue-1.0.dist-info" / "entry_points.txt").write_text(
+        "[scalpdesk.venues]\nscratch = scratch_venue:Gateway\n"
+    )
+    with pytest.raises(ConfigError, match="no VenueSpec") as caught:
+        find_venue("scratch")
+    assert caught.value.where == "entry point scratch of scalpdesk.venues"

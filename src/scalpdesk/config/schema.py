@@ -145,13 +145,15 @@ class Schema:
         """Walk down from the root; names from the environment match in any case, ``_`` for ``-``."""
         found: KeyPath = ()
         kind: Any = self._root
-        for word in entry.path:
+        for at, word in enumerate(entry.path):
             if found == (STRATEGIES,):
                 strategy = self._strategy_name(word, entry)
                 found, kind = (STRATEGIES, strategy), self._strategy_config(strategy)
                 continue
             value_kind = mapping_value(kind)
             if value_kind is not None:
+                if not struct_types(value_kind) and mapping_value(value_kind) is None:
+                    return (*found, dotted(entry.path[at:])), value_kind  # a name may hold dots, as BRK.B
                 found, kind = (*found, word), value_kind
                 continue
             children = _children(kind)

@@ -169,7 +169,7 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Age at which an option's quote is stale; at least 5 times the pace of the data."""
     floor_seconds: QuoteSeconds = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
-    mark_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
+    mark_seconds: Annotated[float, Meta(ge=0.001, le=3_600)] = 60.0
     """How often the book is marked and its change explained; every fill is marked besides."""
     vol_half_life_seconds: Annotated[float, Meta(gt=0, le=3_600)] | None = None
     """Average each strike's volatility with this half life instead of filtering it by its quotes' widths."""

@@ -1,12 +1,15 @@
 """Plug-ins by name: what an installed package brings under an entry point group, and its settings."""
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
+
+IMPORT_FAULTS = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
+"""What a package with a slip of the pen raises as it is imported."""
 
 
 def plug_names(group: str, own: Iterable[str] = ()) -> tuple[str, ...]:
@@ -15,13 +18,64 @@ def plug_names(group: str, own: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def installed_plug(group: str, name: str) -> Any | None:
-    """Return what an installed package brings under a name; None when there is none."""
+    """Return what an installed package brings under a name; None when there is none.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be loaded.
+    """
     for point in entry_points(group=group, name=name):
-        return point.load()
+        return loaded(point)
     return None
 
 
-def configured(plug: Any, settings: Mapping[str, object], *, kind: str, name: str, where: str) -> Any:
+def loaded(point: EntryPoint) -> Any:
+    """Return what an entry point names.
+
+    Raises
+    ------
+    ConfigError
+        When its module cannot be imported or has no such name.
+    """
+    try:
+        return point.load()
+    except IMPORT_FAULTS as problem:
+        raise ConfigError(
+            f"what the package brings cannot be loaded: {type(problem).__name__}: {problem}",
+            where=f"entry point {point.name} of {point.group}",
+            value=point.value,
+            fix="correct the module or its line in the package's pyproject.toml, and install it again",
+        ) from problem
+
+
+def require(plug: Any, members: Iterable[str], *, kind: str, name: str, where: str) -> None:
+    """Refuse a plug that lacks members of its contract: it would end a run in the middle.
+
+    Raises
+    ------
+    ConfigError
+        Names the missing ones.
+    """
+    missing = [member for member in members if not hasattr(plug, member)]
+    if missing:
+        raise ConfigError(
+            f"the {kind} {name} does not keep its contract: it has no {', no '.join(missing)}",
+            where=where,
+            value=getattr(plug, "__qualname__", type(plug).__qualname__),
+            fix=f"write it as the {kind} of docs/howto/add_a_plug_in.md",
+        )
+
+
+def configured(
+    plug: Any,
+    settings: Mapping[str, object],
+    *,
+    kind: str,
+    name: str,
+    where: str,
+    contract: Iterable[str] = (),
+) -> Any:
     """Make a plug with its ``Config`` from keys and values; the rest keep their defaults.
 
     Parameters
@@ -34,12 +88,15 @@ def configured(plug: Any, settings: Mapping[str, object], *, kind: str, name: st
         What it is and what it is called, for messages: ``band``, ``fixed``.
     where
         Key path of the settings, for messages.
+    contract
+        Members that it has to have.
 
     Raises
     ------
     ConfigError
-        When a key is unknown, or a value is of the wrong kind or out of range.
+        When a key is unknown, a value is of the wrong kind or out of range, or a member is missing.
     """
+    require(plug, ("Config", *contract), kind=kind, name=name, where=where)
     given, fields = dict(settings), plug.Config.__struct_fields__
     for key in given:
         if key not in fields:

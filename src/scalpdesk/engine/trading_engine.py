@@ -45,6 +45,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import (
     EXITS,
+    AskFolder,
     CancelIntent,
     Decision,
     LegOrders,
@@ -65,7 +66,7 @@ from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import net_limit
-from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks
+from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks, not_an_action
 
 MARK_TIMER = "mark"
 LOSS_CHECK_NS = NANOS_PER_SECOND
@@ -306,8 +307,10 @@ class TradingEngine:
                         for action in actions:
                             if type(action) is Proposal:
                                 self._decide(action)
-                            else:
+                            elif type(action) is SetTimer or type(action) is AskFolder:
                                 self._out.append(action)
+                            else:
+                                raise not_an_action(action, self.strategy.name)  # noqa: TRY301 - as a fault within
                 if after is not None:
                     after(event, wake)
         except BaseException:

@@ -387,7 +387,7 @@ def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeB
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """
-    band = configured(_plug(name), settings or {}, kind="band", name=name, where=_WHERE)
+    band = configured(_plug(name), settings or {}, kind="band", name=name, where=_WHERE, contract=("judge",))
     return cast("HedgeBand", band)
 
 

@@ -285,6 +285,8 @@ class MarketTape:
     """Where sessions differ in it; without it what the tape has is known at the first open."""
     loaded: tuple[TapeOrigin, QuoteColumns | LazyQuotes, tuple[Session, ...]] | None = None
     """Where the tape was loaded from, with the quotes and sessions as they came from there."""
+    catalog: str | None = None
+    """Folder of the catalogue where a notebook named one; None for that of the configuration."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Underlyings beside the main one, each with its dividend yield."""
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, final, runtime_checkable
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import Event, is_order_event
 from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
@@ -58,6 +58,16 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
 
 Action = Proposal | SetTimer | AskFolder
+
+
+def not_an_action(returned: object, strategy: str) -> ArgumentError:
+    """Return the refusal of what a strategy returned; a journal that held it could not be read back."""
+    return ArgumentError(
+        "a strategy returned what is no action",
+        where=f"on_wake of {strategy}",
+        value=returned,
+        fix="return a sequence of Proposal, SetTimer or AskFolder; an OrderIntent goes into Proposal.intents",
+    )
 
 
 @final

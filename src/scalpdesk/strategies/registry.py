@@ -13,6 +13,7 @@ import msgspec
 
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import loaded, require
 from scalpdesk.strategies.contract import Strategy, StrategySpec
 from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
@@ -47,7 +48,7 @@ def find_strategy(name: str) -> StrategySpec:
     Raises
     ------
     ConfigError
-        When there is none; names the nearest.
+        When there is none (names the nearest), or what a package brings is none.
     """
     wanted = canonical_name(name)
     if SEVERAL in wanted:
@@ -58,7 +59,7 @@ def find_strategy(name: str) -> StrategySpec:
         return combined(plug, [find_strategy(member) for member in plug.members]) if plug.members else plug
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if _hyphened(point.name) == wanted:
-            return _spec_of(point.load())
+            return _spec_of(loaded(point), wanted)
     known = strategy_names()
     raise ConfigError(
         "there is no strategy of this name",
@@ -171,6 +172,14 @@ def _joined(name: str) -> StrategySpec:
             value=name,
             fix="name each strategy once",
         )
+    for known_as, item in zip(names, members, strict=True):
+        if item.name != known_as:  # books, orders and settings of each go by its name
+            raise ConfigError(
+                "a strategy that shares a desk goes by one name, in its spec and as its entry point",
+                where=f"entry point {known_as} of {ENTRY_POINT_GROUP}",
+                value=item.name,
+                fix=f"write name={known_as!r} in its StrategySpec",
+            )
     summary = f"{', '.join(names)} in one desk"
     return combined(
         StrategySpec(
@@ -180,10 +189,14 @@ def _joined(name: str) -> StrategySpec:
     )
 
 
-def _spec_of(plug: StrategySpec | StrategyClass) -> StrategySpec:
-    if isinstance(plug, StrategySpec):
-        return plug
-    return StrategySpec(name=plug.name, config=plug.Config, build=plug)
+def _spec_of(plug: StrategySpec | StrategyClass, name: str) -> StrategySpec:
+    where = f"entry point {name} of {ENTRY_POINT_GROUP}"
+    if not isinstance(plug, StrategySpec):
+        require(plug, ("name", "Config"), kind="strategy", name=name, where=where)
+        plug = StrategySpec(name=plug.name, config=plug.Config, build=plug)
+    if isinstance(plug.build, type):
+        require(plug.build, ("start", "on_wake"), kind="strategy", name=name, where=where)
+    return plug
 
 
 @cache

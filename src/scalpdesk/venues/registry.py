@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 
 import scalpdesk.venues
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import loaded
 from scalpdesk.venues.contract import VenueSpec
 
 ENTRY_POINT_GROUP = "scalpdesk.venues"
@@ -23,14 +24,21 @@ def find_venue(name: str) -> VenueSpec:
     Raises
     ------
     ConfigError
-        When there is none; names the nearest.
+        When there is none (names the nearest), or what a package brings is none.
     """
     for module in iter_modules(scalpdesk.venues.__path__):
         if module.ispkg and module.name == name:
             own: VenueSpec = import_module(f"scalpdesk.venues.{name}.gateway").VENUE
             return own
     for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        installed: VenueSpec = point.load()
+        installed = loaded(point)
+        if not isinstance(installed, VenueSpec):
+            raise ConfigError(
+                "what the package brings is no VenueSpec",
+                where=f"entry point {name} of {ENTRY_POINT_GROUP}",
+                value=type(installed).__qualname__,
+                fix=f'name VENUE = VenueSpec(name="{name}", build=…), as docs/howto/add_a_venue.md has it',
+            )
         return installed
     known = venue_names()
     raise ConfigError(

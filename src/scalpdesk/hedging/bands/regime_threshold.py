@@ -71,7 +71,12 @@ class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         for key in ("seconds_between_hedges", "gex_max_age_seconds"):
             seconds = getattr(self, key)
             if not 0 <= seconds <= DAY_SECONDS:
-                raise ConfigError("a number of seconds within a day", where=key, value=seconds)
+                raise ConfigError(
+                    "a number of seconds within a day",
+                    where=key,
+                    value=seconds,
+                    fix=f"set it from 0 to {DAY_SECONDS:g}",
+                )
         if not Decimal("0.1") <= self.macro_widening <= 10:
             raise ConfigError(
                 "out of range",

@@ -5,7 +5,7 @@ from pkgutil import iter_modules
 from typing import Any, cast
 
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.plugins import installed_plug, plug_names
+from scalpdesk.core.plugins import installed_plug, plug_names, require
 from scalpdesk.simulation.fills.base import FillModel
 
 ENTRY_POINT_GROUP = "scalpdesk.fill_models"
@@ -22,7 +22,7 @@ def fill_model(name: str) -> FillModel:
     Raises
     ------
     ConfigError
-        When there is no such model; names the nearest.
+        When there is no such model (names the nearest), or an installed one does not keep the contract.
     """
     plug: Any = None
     if name in _own():
@@ -38,7 +38,16 @@ def fill_model(name: str) -> FillModel:
             nearest=nearest_name(name, names),
             fix=f"use one of {', '.join(names)}",
         )
-    return cast("FillModel", plug())
+    require(plug, ("match",), kind="fill model", name=name, where="simulation.fill_model")
+    try:
+        return cast("FillModel", plug())
+    except TypeError as problem:
+        raise ConfigError(
+            f"the fill model {name} cannot be made: {problem}",
+            where="simulation.fill_model",
+            value=name,
+            fix="a fill model is made without arguments",
+        ) from problem
 
 
 def _own() -> set[str]:

@@ -41,6 +41,7 @@ from scalpdesk.strategies.contract import (
     Strategy,
     StrategySpec,
     WritableDeskView,
+    not_an_action,
     phase_of,
 )
 from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
@@ -301,13 +302,15 @@ class Several:
         if going:
             shown = [msgspec.structs.replace(piece.intent, quantity=piece.left) for piece in going]
             member.orders.show_going(shown, view.now_ns)
-        for action in member.strategy.on_wake(member.view, reason, event):
+        for action in member.strategy.on_wake(member.view, reason, event) or ():
             if isinstance(action, SetTimer):
                 box.add(SetTimer(f"{member.name}/{action.name}", action.due_ns))
             elif isinstance(action, AskFolder):
                 box.add(msgspec.structs.replace(action, owner=member.name))
-            else:
+            elif isinstance(action, Proposal):
                 self._take(view, member, self._reviewed(member, action), box)
+            else:
+                raise not_an_action(action, member.name)
 
     def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
         """Return a member's proposal as it may go on; side by side none is changed."""

@@ -93,7 +93,7 @@ def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> Ex
             nearest=nearest_name(name, known),
             fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
         )
-    rule = configured(plug, settings, kind="exit rule", name=name, where=where)
+    rule = configured(plug, settings, kind="exit rule", name=name, where=where, contract=("reason",))
     return cast("ExitRule[TradeView]", rule)
 
 
@@ -451,11 +451,19 @@ class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_o
     def __post_init__(self) -> None:
         """Refuse distances that cannot follow one another."""
         steps = (Decimal(0), self.breakeven_at_r, self.scale_out_at_r, self.final_target_at_r)
-        if self.risk_unit_usd <= 0 or any(a >= b for a, b in pairwise(steps)):
+        if self.risk_unit_usd <= 0:
+            raise ConfigError(
+                "the unit of risk must be above 0",
+                where="exits.risk_unit_usd",
+                value=str(self.risk_unit_usd),
+                fix="set exits.risk_unit_usd to an amount a share, as 0.10",
+            )
+        if any(a >= b for a, b in pairwise(steps)):
             raise ConfigError(
                 "the steps of an exit must rise: breakeven, scale-out, final target",
                 where="exits",
                 value=[str(step) for step in steps[1:]],
+                fix="set exits.breakeven_at_r < exits.scale_out_at_r < exits.final_target_at_r, all above 0",
             )
         self.plugin_rules()
 

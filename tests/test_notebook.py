@@ -1,0 +1,92 @@
+"""The Python interface: days of every kind, tables and lists as settings, one catalogue for a run."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fakes.clock import ManualClock
+from fakes.tape import TapeBuilder
+from scalpdesk import backtest, load_data
+from scalpdesk.backtesting.runs import replay
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.journal.reader import peek_header
+
+DAY = date(2018, 2, 5)
+
+
+@pytest.mark.parametrize(
+    "day", ["2018-02-05", DAY, datetime(2018, 2, 5, tzinfo=UTC), pd.Timestamp("2018-02-05")]
+)
+def test_a_day_is_a_text_a_date_or_midnight_of_a_timestamp(day):
+    assert [session.day for session in load_data(start=day, end=day).sessions] == [DAY]
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "05.02.2018",
+        20180205,
+        None,
+        datetime(2018, 2, 5, 22, tzinfo=UTC),
+        pd.Timestamp("2018-02-05 09:30"),
+        np.datetime64("2018-02-05"),
+    ],
+)
+def test_what_is_no_day_is_refused_by_its_argument(day):
+    with pytest.raises(ArgumentError, match="not a day") as caught:
+        load_data(start=day)
+    assert (caught.value.where, caught.value.fix) == ("start", 'write it as start="2018-02-05"')
+
+
+def test_a_span_that_ends_before_it_begins_is_refused():
+    with pytest.raises(ArgumentError, match="the last day lies before the first") as caught:
+        load_data(start="2018-02-06", end=DAY)
+    assert (caught.value.where, caught.value.value) == ("end", "2018-02-05")
+
+
+def test_a_coin_market_is_asked_for_by_its_own_name():
+    with pytest.raises(ConfigError, match="BTC-PERPETUAL alone") as caught:
+        load_data("embedded-btc", start="2025-03-05", underlying="BTC")
+    assert caught.value.fix == "name BTC-PERPETUAL"
+
+
+@pytest.mark.parametrize("data", ["embedded", None, pd.DataFrame({"bid": [1.0]})])
+def test_what_is_no_market_is_refused(data):
+    with pytest.raises(ArgumentError, match="a backtest takes a market") as caught:
+        backtest("gamma-scalper", data)
+    assert (caught.value.where, caught.value.value) == ("data", type(data).__name__)
+
+
+def test_settings_may_be_tables_and_lists(tmp_path):
+    settings = {
+        "simulation.positions": {"SPY": 100},
+        "hedge": {"band": "fixed", "threshold_shares": 5},
+        "risk.allowed_underlyings": ["SPY", "QQQ"],
+        "risk.betas": {"QQQ": 0.9},
+    }
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    run = backtest("gamma-scalper", tape, settings=settings, runs_dir=tmp_path, clock=ManualClock(1))
+    config = peek_header(run.run_dir).config
+    assert config["simulation"]["positions"] == {"SPY": 100}
+    assert config["strategies"]["gamma-scalper"]["hedge"]["threshold_shares"] == 5.0
+    assert config["risk"]["allowed_underlyings"] == ["SPY", "QQQ"]
+    assert config["risk"]["betas"] == {"QQQ": 0.9}
+
+
+@pytest.mark.recorded
+def test_a_run_on_a_named_catalogue_is_replayed_from_there(recorded_catalog, tmp_path):
+    day = load_data("lean", start="2015-12-23", underlying="GOOG", catalog=recorded_catalog)
+    settings = {"underlying": "GOOG", "entry.gate": "off", "exits.min_dte": None}
+    settings |= {"selection.min_expiration_days": 0, "selection.max_expiration_days": 30}
+    run = backtest("gamma-scalper", day, settings=settings, runs_dir=tmp_path / "runs", clock=ManualClock(1))
+    assert run.summary["pnl"]["total"] == "-130.49"
+    assert replay(run.run_dir).identical
+
+
+@pytest.mark.recorded
+def test_without_a_named_catalogue_it_is_that_of_the_configuration(recorded_catalog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scalpdesk.toml").write_text(f'[data]\ncatalog = "{recorded_catalog}"\n', encoding="utf-8")
+    assert load_data("lean", start="2015-12-23", underlying="GOOG").name == "lean"
