@@ -338,7 +338,8 @@ class LiveRunner:
         if type(item) is QuoteEvent:
             now_ns = item.ts_recv_ns
             if now_ns >= self.core.timers.due_ns or now_ns >= self.calendar.due_ns:
-                return [*self._fire(now_ns), *self.core.feed(item)]
+                fired = self._fire(now_ns)
+                return fired if self._is_over() else [*fired, *self.core.feed(item)]
             return list(self.core.feed(item))
         if isinstance(item, Notice):
             return self._on_notice(item)
@@ -350,7 +351,7 @@ class LiveRunner:
             self._stop.finish(item.why + (self._shown() if item.why == NOT_FLAT else ""))
             return []
         fired = self._fire(item.ts_recv_ns)
-        return [*fired, *self._feed(item)]
+        return fired if self._is_over() else [*fired, *self._feed(item)]
 
     def _shown(self) -> str:
         """Return what the venue showed last of the account, in words."""
@@ -370,19 +371,20 @@ class LiveRunner:
         return commands
 
     def _fire(self, now_ns: int) -> list[VenueCommand]:
-        """Carry out everything that is due by ``now_ns``, each at its own time."""
+        """Carry out everything that is due by ``now_ns``, each at its own time; nothing once the run is over.
+
+        A process that slept through the morning finds the end of its run and the next open due at once.
+        """
         commands: list[VenueCommand] = []
         core, calendar = self.core, self.calendar
-        while True:
-            due_ns = min(core.timers.due_ns, calendar.due_ns)
-            if due_ns > now_ns:
-                return commands
+        while not self._is_over() and min(core.timers.due_ns, calendar.due_ns) <= now_ns:
             if calendar.due_ns <= core.timers.due_ns:
                 commands += calendar.fire(now_ns)
             else:
                 timer = core.next_timer(now_ns)
                 if timer is not None:
                     commands += self._feed(timer)
+        return commands
 
     def _on_close(self) -> list[VenueCommand]:
         self.state.closes += 1
