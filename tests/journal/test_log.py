@@ -174,6 +174,31 @@ def test_a_disk_that_refuses_stops_everything(tmp_path, header, script, monkeypa
     JournalWriter.reopen(tmp_path / "r", started_ns=1).close()  # the folder was let go
 
 
+@pytest.mark.parametrize("durability", ["commands", "none"])
+def test_a_disk_that_refuses_the_next_segment_stops_everything(
+    tmp_path, header, script, monkeypatch, durability
+):
+    run_dir = tmp_path / "r"
+    writer = JournalWriter.create(run_dir, header, durability=durability, segment_limit_bytes=200)
+
+    def refuse(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", refuse)
+        with pytest.raises(StopError, match="open failed") as refused:
+            play(writer, script)
+    assert refused.value.value == errno.ENOSPC
+    for later in (lambda: play(writer, script), writer.flush):  # though there is room again
+        with pytest.raises(StopError, match="open failed"):
+            later()
+    writer.abandon()
+    assert [path.name for path in run_dir.glob("journal-*.sdj")] == ["journal-000001.sdj"]
+    reader = JournalReader(run_dir)
+    assert not reader.sealed
+    JournalWriter.reopen(run_dir, started_ns=1).close()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, header):
     (tmp_path / "file").write_text("")
     with pytest.raises(StopError, match="file/r"):

@@ -435,6 +435,39 @@ def test_a_quote_is_handled_after_what_was_due_before_it(runner, due, by_timer, 
     assert (len(due) > 1) is fires is (len(commands) > 1)
 
 
+def test_a_run_that_ends_in_the_morning_opens_no_session_that_is_due_as_well(runner, due):
+    """A process that slept (a closed laptop) wakes after the open: the session is the next run's."""
+    end = runner.calendar.fire
+
+    def fire(now_ns):
+        commands = end(now_ns)
+        runner._stop.finish("rolled")
+        return commands
+
+    runner.calendar.fire = fire
+    for item in (QuoteEvent(0, 7, 7, 1.0, 2.0, 1.0, 1.0), TimerEvent(7, 7, "x")):
+        runner._stop.reason = ""
+        runner.due(by_timer=[6], by_calendar=[4, 5])
+        assert runner._take(item) == ["opened"]
+        assert due == [("calendar", 4)]
+        assert (runner.core.timers.times.pop(), runner.calendar.times.pop()) == (6, 5)
+        due.clear()
+
+
+def test_a_quote_from_before_a_standstill_is_not_handled_until_its_connection_has_ended(runner, due):
+    quote, ended = QuoteEvent(0, 7, 7, 1.0, 2.0, 1.0, 1.0), []
+    runner._standstill = SimpleNamespace(limit_ns=6, is_late=lambda _: not ended, ended=ended.append)
+    runner.due(by_timer=[7])
+    assert runner._take(quote) == ["after timer 7"]
+    assert due == [("fed", "timer 7")]
+    assert runner.state.counters == {"quotes_passed_over": 1}
+    for kind in ("gap", "disconnected", "dead"):
+        runner.core.engine.desk.gate.mode = Mode.HALTED
+        do(runner, runner._on_notice, notice(kind, "stocks"))
+    assert ended == ["stocks", "stocks"]
+    assert runner._take(quote) == [f"after {quote}"]
+
+
 def test_another_event_is_handled_after_what_was_due_before_it_and_a_view_is_judged(runner, due):
     event = TimerEvent(7, 7, "x")
     runner.due(by_timer=[7])

@@ -1,4 +1,4 @@
-"""A data stream that stands and says nothing: noticed in an open session, renewed, and said."""
+"""A data stream that stands and says nothing is noticed and renewed; so is every one after a standstill."""
 
 import asyncio
 from dataclasses import replace
@@ -8,8 +8,10 @@ import pytest
 from fakes.alpaca_bench import AlpacaBench
 from fakes.live import until
 from fakes.venue_desk import BRISK, VenueDesk
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.live.supervision import StaleStreamMonitor
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.live.supervision import StaleStreamMonitor, StandstillMonitor
 from scalpdesk.venues.contract import Health
 
 
@@ -52,3 +54,103 @@ def test_a_silent_stream_is_renewed_until_it_speaks(tmp_path, socket_enabled):
     assert any(text.startswith("stocks silent:") for _, text in desk.said)
     assert desk.runner.state.counters["disconnected/stocks/silent"] >= 1
     assert desk.events(QuoteEvent)
+
+
+class MachineClock(SystemClock):
+    """The machine's clock, set by hand."""
+
+    seconds = 1_000.0
+
+    def now_ns(self):
+        return int(self.seconds * NANOS_PER_SECOND)
+
+
+class Standstill:
+    """A monitor that has had a sign of life at second 1,000; orders and both data streams are up."""
+
+    def __init__(self, clock=None, **up):
+        self.clock = clock or MachineClock()
+        self.woken = []
+        gateway = Gateway(orders=0.0, stocks=0.0, options=0.0)
+        gateway.up |= up
+        self.monitor = StandstillMonitor(
+            gateway, self.clock, lambda seconds, streams: self.woken.append((seconds, sorted(streams)))
+        )
+        self.monitor.tick()
+
+    def passes_over(self, second):
+        """Return whether a quote that is read at this second is passed over."""
+        read_ns = int(second * NANOS_PER_SECOND)
+        return read_ns > self.monitor.limit_ns and self.monitor.is_late(read_ns)
+
+    def tick(self, second):
+        self.clock.seconds = second
+        self.monitor.tick()
+
+
+def test_quotes_that_waited_while_the_process_stood_still_are_passed_over():
+    desk = Standstill()
+    assert not desk.passes_over(1_005.0)
+    assert desk.woken == []
+    assert desk.passes_over(1_012.0)  # the first thing that a process does as it wakes
+    assert desk.woken == [(12.0, ["options", "stocks"])]
+    desk.tick(1_012.1)
+    assert desk.passes_over(1_012.2)
+    desk.monitor.ended("options")
+    desk.monitor.ended("orders")
+    assert desk.passes_over(1_012.3)
+    desk.monitor.ended("stocks")
+    assert not desk.passes_over(1_012.4)
+    assert len(desk.woken) == 1
+
+
+def test_a_standstill_is_found_without_a_quote_as_well():
+    desk = Standstill(options=False)
+    desk.tick(1_000.0 + 8 * 3_600.0)
+    assert desk.woken == [(28_800.0, ["stocks"])]
+    assert desk.passes_over(1_000.1 + 8 * 3_600.0)
+
+
+def test_a_connection_whose_end_nobody_reports_holds_quotes_up_for_half_a_minute():
+    desk = Standstill()
+    desk.tick(1_010.0)
+    for second in range(1_011, 1_041):
+        assert desk.passes_over(second)
+    assert not desk.passes_over(1_040.1)
+    assert len(desk.woken) == 1
+
+
+def test_a_clock_that_is_set_back_is_no_standstill():
+    desk = Standstill()
+    desk.tick(1_000.0 - 600.0)
+    assert not desk.passes_over(1_000.0)  # stamps never run backwards
+    desk.tick(1_000.0 - 599.0)
+    assert not desk.passes_over(1_000.0)
+    assert desk.woken == []
+
+
+def test_the_time_of_an_exchange_tells_nothing_of_the_process():
+    desk = Standstill(FollowingClock(1))
+    assert desk.monitor.limit_ns == NEVER_NS
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_after_a_standstill_the_data_streams_are_renewed_and_quotes_count_again(tmp_path, socket_enabled):
+    bench = AlpacaBench()
+    desk = VenueDesk(tmp_path, bench)
+
+    async def meanwhile(desk):
+        await until(lambda: None not in (desk.engine.desk.market.quotes[number] for number in range(3)), 0.01)
+        monitor, counters = desk.runner._standstill, desk.runner.state.counters
+        for name in ("_alive_ns", "limit_ns"):
+            setattr(monitor, name, getattr(monitor, name) - 60 * NANOS_PER_SECOND)
+        await until(
+            lambda: counters["disconnected/stocks/silent"] and counters["disconnected/options/silent"]
+        )
+        ended_ns = desk.engine.now_ns
+        await until(lambda: desk.engine.desk.market.quotes[0].ts_recv_ns > ended_ns, 0.01)
+
+    desk.live(meanwhile)
+    (told,) = [text for level, text in desk.said if level == "warning" and "stood still" in text]
+    assert told.endswith(" for 60 s; quotes from before are passed over, the data streams reconnect")
+    assert desk.runner.state.counters["disconnected/orders/silent"] == 0

@@ -469,7 +469,11 @@ class JournalWriter:
     def _roll(self) -> None:
         self._write_out(is_synced=self._is_durable)
         self._file.close()
-        self._open_segment()
+        try:
+            self._open_segment()
+        except StopError as refused:
+            self._failure = refused
+            raise
 
     def _open_segment(self) -> None:
         self._segment += 1

@@ -36,6 +36,7 @@ from scalpdesk.live.supervision import (
     RESTART_TWICE,
     LogThrottle,
     StaleStreamMonitor,
+    StandstillMonitor,
     Supervisor,
     describe,
 )
@@ -157,6 +158,7 @@ class LiveRunner:
         )
         self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
+        self._standstill = StandstillMonitor(gateway, clock, self._on_wake)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
             engine=core.engine,
@@ -337,8 +339,12 @@ class LiveRunner:
     def _take(self, item: Item) -> list[VenueCommand]:
         if type(item) is QuoteEvent:
             now_ns = item.ts_recv_ns
+            if now_ns > self._standstill.limit_ns and self._standstill.is_late(now_ns):
+                self.state.counters["quotes_passed_over"] += 1
+                return self._fire(now_ns)
             if now_ns >= self.core.timers.due_ns or now_ns >= self.calendar.due_ns:
-                return [*self._fire(now_ns), *self.core.feed(item)]
+                fired = self._fire(now_ns)
+                return fired if self._is_over() else [*fired, *self.core.feed(item)]
             return list(self.core.feed(item))
         if isinstance(item, Notice):
             return self._on_notice(item)
@@ -350,7 +356,7 @@ class LiveRunner:
             self._stop.finish(item.why + (self._shown() if item.why == NOT_FLAT else ""))
             return []
         fired = self._fire(item.ts_recv_ns)
-        return [*fired, *self._feed(item)]
+        return fired if self._is_over() else [*fired, *self._feed(item)]
 
     def _shown(self) -> str:
         """Return what the venue showed last of the account, in words."""
@@ -370,19 +376,20 @@ class LiveRunner:
         return commands
 
     def _fire(self, now_ns: int) -> list[VenueCommand]:
-        """Carry out everything that is due by ``now_ns``, each at its own time."""
+        """Carry out everything that is due by ``now_ns``, each at its own time; nothing once the run is over.
+
+        A process that slept through the morning finds the end of its run and the next open due at once.
+        """
         commands: list[VenueCommand] = []
         core, calendar = self.core, self.calendar
-        while True:
-            due_ns = min(core.timers.due_ns, calendar.due_ns)
-            if due_ns > now_ns:
-                return commands
+        while not self._is_over() and min(core.timers.due_ns, calendar.due_ns) <= now_ns:
             if calendar.due_ns <= core.timers.due_ns:
                 commands += calendar.fire(now_ns)
             else:
                 timer = core.next_timer(now_ns)
                 if timer is not None:
                     commands += self._feed(timer)
+        return commands
 
     def _on_close(self) -> list[VenueCommand]:
         self.state.closes += 1
@@ -438,6 +445,8 @@ class LiveRunner:
         self.state.counters[name] += 1
         self.state.notices.append(notice)
         commands = self._fire(notice.ts_recv_ns)
+        if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.DEAD):
+            self._standstill.ended(notice.stream)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
             now = asyncio.get_running_loop().time()
             self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
@@ -476,6 +485,14 @@ class LiveRunner:
         if limits is None or (known is not None and limits == _stamped_as(known, limits)):
             return []
         return list(self.core.feed(limits))
+
+    def _on_wake(self, seconds: float, streams: tuple[str, ...]) -> None:
+        text = f"the process stood still, or the clock was set forward, for {seconds:.0f} s"
+        if streams:
+            text += "; quotes from before are passed over, the data streams reconnect"
+        self._notify("warning", text)
+        for stream in streams:
+            self.supervisor.spawn(f"the reconnection of {stream}", self.gateway.reconnect(stream))
 
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.query_order(client_order_id):
@@ -533,6 +550,7 @@ class LiveRunner:
             self._watchdog.beat()
             if not self._watchdog.is_alive:
                 self._throttle.warn("no watchdog runs:", "nothing cancels orders if this desk fails", now)
+        self._standstill.tick()
         for name in self._unknown.due(now):
             self.supervisor.spawn(f"the query of order {name}", self._resolve(name))
         is_open = self.core.engine.desk.view.session is not None

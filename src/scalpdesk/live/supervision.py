@@ -1,4 +1,4 @@
-"""Supervision of what runs beside the consumer: tasks, silent data streams, repeated messages.
+"""Supervision of what runs beside the consumer: tasks, silent data streams, standstills, repeated messages.
 
 What follows an unexpected exception, by the work that raised it:
 
@@ -21,7 +21,9 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
+from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.venues.contract import Gateway
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -212,3 +214,71 @@ class StaleStreamMonitor:
         for stream, seconds in health.silent_seconds.items():
             if stream != "orders" and health.streams.get(stream) and seconds > self._silent_seconds:
                 yield stream, seconds
+
+
+STANDSTILL_NS = 5 * NANOS_PER_SECOND
+"""Without a sign of life for so long, the process stood still."""
+PASS_OVER_NS = 30 * NANOS_PER_SECOND
+"""How long quotes are passed over at most, where the end of a connection is not reported."""
+
+
+class StandstillMonitor:
+    """Passes over the quotes that waited in the sockets while the process stood still.
+
+    A process that was stopped, frozen or suspended reads them as it wakes. They are stamped as they are
+    read, and would pass for fresh. The data streams are therefore reconnected, and no quote counts before
+    their old connections have ended.
+
+    Parameters
+    ----------
+    gateway
+        Has the streams.
+    clock
+        The desk's. Any but the machine's tells nothing of this process: nothing is passed over.
+    on_wake
+        Called with the seconds of a standstill and the streams to reconnect.
+    """
+
+    def __init__(
+        self, gateway: Gateway, clock: Clock, on_wake: Callable[[float, tuple[str, ...]], None]
+    ) -> None:
+        self._gateway = gateway
+        self._clock = clock if isinstance(clock, SystemClock) else None
+        self._on_wake = on_wake
+        self._alive_ns = 0
+        """Latest sign of life; it never runs backwards, as the stamps of quotes do not."""
+        self._gives_up_ns = 0
+        self._awaited: set[str] = set()
+        """Streams whose old connection has not ended."""
+        self.limit_ns = NEVER_NS
+        """A quote read later than this may be late, UTC nanoseconds."""
+
+    def tick(self) -> None:
+        """Note a sign of life; to be called several times a second."""
+        if self._clock is not None:
+            now_ns = self._clock.now_ns()
+            if now_ns > self.limit_ns:
+                self.is_late(now_ns)
+            self._note(now_ns)
+
+    def is_late(self, now_ns: int) -> bool:
+        """Return whether a quote that was read at ``now_ns``, after the limit, is to be passed over."""
+        if now_ns - self._alive_ns > STANDSTILL_NS:
+            streams = self._gateway.health().streams
+            self._awaited = {name for name, is_up in streams.items() if is_up and name != "orders"}
+            self._gives_up_ns = now_ns + PASS_OVER_NS
+            self._on_wake((now_ns - self._alive_ns) / NANOS_PER_SECOND, tuple(self._awaited))
+        elif now_ns > self._gives_up_ns:
+            self._awaited.clear()
+        self._note(now_ns)
+        return bool(self._awaited)
+
+    def ended(self, stream: str) -> None:
+        """Note that the connection of a stream has ended."""
+        if stream in self._awaited:
+            self._awaited.discard(stream)
+            self._note(self._alive_ns)
+
+    def _note(self, now_ns: int) -> None:
+        self._alive_ns = max(self._alive_ns, now_ns)
+        self.limit_ns = 0 if self._awaited else self._alive_ns + STANDSTILL_NS
