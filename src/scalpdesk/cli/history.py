@@ -223,7 +223,8 @@ class StoredRun:
 
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.session_tables import session_rows, straddle_rows
+    from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
+    from scalpdesk.core.events import DividendEvent, PositionChanged
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -236,8 +237,27 @@ def read_stored(run_dir: Path) -> StoredRun:
         run_id = project_journal(run_dir, store)
         row = load_run(store, run_id).as_dict()
         tables = load_tables(store, run_id)
-    header = JournalReader(run_dir).header
+    reader = JournalReader(run_dir)
+    header = reader.header
     clock = clock_of(header.data)
+    changes, dividends = dict[str, HoldingChange](), dict[tuple[int, int], float]()
+    listed = header.instruments
+    for events, _ in reader.steps():
+        for event in events:
+            if type(event) is PositionChanged:
+                source = None if event.source is None else listed[event.source].symbol
+                changes.setdefault(
+                    event.reference,
+                    HoldingChange(
+                        event.ts_recv_ns,
+                        listed[event.instrument_id].symbol,
+                        event.quantity_change,
+                        source,
+                        event.source_change,
+                    ),
+                )
+            elif type(event) is DividendEvent and listed[event.instrument_id].symbol == row["underlying"]:
+                dividends[event.ts_ex_ns, event.instrument_id] = float(event.amount)
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
@@ -259,7 +279,15 @@ def read_stored(run_dir: Path) -> StoredRun:
             clock,
             money_decimals(run_currency(row["config"])),
         ),
-        straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options, clock),
+        straddles=straddle_rows(
+            tables["fills"],
+            tables["marks"],
+            tables["decisions"],
+            options,
+            clock,
+            list(changes.values()),
+            [(ex_ns, amount) for (ex_ns, _), amount in dividends.items()],
+        ),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
         clock=clock,
     )
