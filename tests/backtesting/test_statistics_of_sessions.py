@@ -289,6 +289,15 @@ def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> Non
     assert found["exposure"] == 0.5
     # from two to three, and the last hour of the first session: before the first hedge there is no band
     assert found["unhedged_minutes"] == 120.0
+    # the mark at two is of the instant of a hedge, before it: two shares were bought then
+    filled_then = exposure(marks, decisions, straddles, spans, hedges={2 * hour: 2.0})
+    assert filled_then["unhedged_minutes"] == 60.0
+    # a hedge to the edge leaves what is less than a part of the half width: up to six shares at a half
+    facts = {"half_width_shares": 4.0, "net_delta_shares": 7.0, "quantity_shares": -3}
+    edge = [{"ts_ns": hour, "taken": True, "facts": facts}]
+    assert exposure(marks, edge, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 0.0
+    to_zero = [{"ts_ns": hour, "taken": True, "facts": facts | {"quantity_shares": -7}}]
+    assert exposure(marks, to_zero, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 120.0
 
 
 def test_the_realised_path_looks_back_half_an_hour_and_over_no_night() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise, zip_longest
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from scalpdesk.backtesting.statistics import (
     trade_figures,
 )
 from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.hedging.sizing import unhedged_from
 from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
@@ -300,11 +302,15 @@ def exposure(
     decisions: Iterable[Mapping[str, Any]],
     straddles: Iterable[Mapping[str, Any]],
     spans_ns: Sequence[tuple[int, int]],
+    *,
+    hedges: Mapping[int, float] = MappingProxyType({}),
+    least_fraction: float = 0.0,
+    contract_usd: int = 0,
 ) -> dict[str, float]:
     """Return how much of the sessions options were held, and how long of that beyond the hedge's band.
 
-    ``unhedged_minutes`` counts from a mark beyond the half width that the hedge before it stated to the next
-    mark of its session: what waits for a quote, an order or a fill.
+    ``unhedged_minutes`` counts from a mark beyond what the hedge before it leaves alone to the next mark of
+    its session: what waits for a quote, an order or a fill.
 
     Parameters
     ----------
@@ -314,6 +320,11 @@ def exposure(
         From `straddle_rows`.
     spans_ns
         Open and close of each session, UTC nanoseconds.
+    hedges
+        By instant (UTC nanoseconds): what the last hedge that was filled then did to the net delta. The mark
+        of that instant is of before.
+    least_fraction, contract_usd
+        As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
     held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
@@ -321,11 +332,12 @@ def exposure(
     shared = sum(
         max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held
     )
-    widths = [
-        (each["ts_ns"], each["facts"]["half_width_shares"])
+    stated = (
+        (each["ts_ns"], unhedged_from(each["facts"], least_fraction, contract_usd))
         for each in decisions
-        if each["taken"] and "half_width_shares" in each["facts"]
-    ]
+        if each["taken"]
+    )
+    widths = [(ts_ns, width) for ts_ns, width in stated if width is not None]
     beyond = at = session = 0
     width = math.inf
     for mark, following in pairwise(marks):
@@ -333,7 +345,7 @@ def exposure(
             width, at = widths[at][1], at + 1
         while spans_ns[session][1] < mark["ts_ns"] and session + 1 < len(spans_ns):
             session += 1
-        if abs(mark["net_delta_shares"] or 0.0) > width:
+        if abs((mark["net_delta_shares"] or 0.0) + hedges.get(mark["ts_ns"], 0.0)) > width:
             beyond += max(min(following["ts_ns"], spans_ns[session][1]) - mark["ts_ns"], 0)
     return {"exposure": shared / whole if whole else 0.0, "unhedged_minutes": beyond / 60e9}
 

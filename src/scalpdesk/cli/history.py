@@ -153,7 +153,17 @@ def report(
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
     if rows and stored.spans_ns:
-        statistics |= exposure(marks, stored.decisions, stored.straddles, stored.spans_ns)
+        from scalpdesk.hedging.sizing import least_fraction_of
+
+        statistics |= exposure(
+            marks,
+            stored.decisions,
+            stored.straddles,
+            stored.spans_ns,
+            hedges=_hedged(stored),
+            least_fraction=least_fraction_of(stored.run["config"]),
+            contract_usd=stored.contract_usd,
+        )
     if as_json:
         by = grouped(rows)
         print_json(
@@ -178,6 +188,17 @@ def report(
     show_straddles(out, stored.straddles, stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
+
+
+def _hedged(stored: "StoredRun") -> dict[int, float]:
+    """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
+    found = {}
+    for fill in stored.fills:
+        if fill["purpose"] == "hedge" and not fill["busted"]:
+            units = float(fill["quantity"] if fill["side"] == "buy" else -fill["quantity"])
+            size = stored.contract_usd / float(fill["price"]) if stored.contract_usd else 1.0
+            found[fill["ts_recv_ns"]] = units * size
+    return found
 
 
 def _refuse_together(compare: list[str], files: list[str]) -> None:
@@ -209,6 +230,8 @@ class StoredRun:
     """Open and close of each session, UTC nanoseconds."""
     clock: "VarianceClock"
     """The run's variance clock."""
+    contract_usd: int
+    """Size of the perpetual that hedges, US dollars; 0 where shares do."""
 
     @property
     def currency(self) -> str:
@@ -290,6 +313,7 @@ def read_stored(run_dir: Path) -> StoredRun:
         ),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
         clock=clock,
+        contract_usd=max(each.contract_usd for each in listed),
     )
 
 
