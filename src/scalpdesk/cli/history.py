@@ -493,6 +493,8 @@ def hedge_explain(
     for decision in decisions:
         if not decision["taken"] or not decision["kind"].startswith("hedge"):
             continue
+        if not decision["client_order_ids"]:  # it took an order back
+            continue
         parts: dict[str, Decimal] = {}
         while index < len(marks) and marks[index]["ts_ns"] <= decision["ts_ns"]:
             for name, amount in marks[index]["parts"].items():

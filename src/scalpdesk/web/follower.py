@@ -303,7 +303,8 @@ class RunFollower:
         if isinstance(output, Decision):
             self.decision_count += 1
             self.decisions.append((self.decision_count, output))
-            (self.taken if output.taken else self.skipped)[output.kind.value] += 1
+            if output.is_counted or not output.taken:
+                (self.taken if output.taken else self.skipped)[output.kind.value] += 1
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)
