@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.backtesting.session_tables import (
+    HoldingChange,
     exposure,
     gate_record,
     grouped,
@@ -167,6 +168,50 @@ def test_what_was_realised_counts_by_the_runs_clock_and_while_options_were_held(
     assert path[39] == pytest.approx(in_half_an_hour / math.sqrt(clock.years(stamps[36], stamps[39])))
 
 
+def filled(symbol: str, side: str, ts_ns: int, quantity: int = 1) -> dict[str, object]:
+    return {
+        "symbol": symbol, "quantity": Decimal(quantity), "price": Decimal(2), "purpose": "open",
+        "busted": False, "ts_recv_ns": ts_ns, "side": side,
+    }  # fmt: skip
+
+
+def test_a_straddle_ends_with_an_early_assignment_and_goes_on_under_its_adjusted_name() -> None:
+    options = dict.fromkeys(("C", "P", "C2", "P2"), (10**18, 100))
+    fills = [filled("C", "sell", 1), filled("P", "sell", 1), filled("P", "buy", 3), filled("C", "buy", 8)]
+    changes = [HoldingChange(5, "C", Decimal(1)), HoldingChange(5, "SPY", Decimal(-100))]
+    first, second = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    assert (first["opened_ns"], first["closed_ns"], first["legs"]) == (1, 5, {"C": "-1", "P": "-1"})
+    assert (second["opened_ns"], second["legs"]) == (8, {"C": "1"})
+
+    fills = [
+        filled("C", "buy", 1),
+        filled("P", "buy", 1),
+        filled("C2", "sell", 6, 2),
+        filled("P2", "sell", 7, 2),
+    ]
+    changes = [HoldingChange(5, f"{leg}2", Decimal(2), leg, Decimal(-1)) for leg in "CP"]
+    (row,) = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    assert (row["opened_ns"], row["closed_ns"], row["legs"]) == (1, 7, {"C": "1", "P": "1"})
+    assert (row["paid"], row["received"]) == (400, 800)
+
+
+def test_neither_a_dividend_nor_a_split_is_a_move_of_the_share() -> None:
+    """Two nights: the first ends 1 lower, ex a dividend of 1; the second at half the price, after a split."""
+    hour = 3_600 * 10**9
+    spots = [100.0, 101.0, 100.0, 102.0, 51.0, 51.51]
+    marks = [
+        {"ts_ns": (n + 1) * hour, "nav_change": "0", "spot": spot, "parts": {}}
+        for n, spot in enumerate(spots)
+    ]
+    split = HoldingChange(5 * hour, "C2", Decimal(2), "C", Decimal(-1))
+    options = dict.fromkeys(("C", "C2"), (10**18, 100))
+    fills = [filled("C", "buy", hour)]
+    (row,) = straddle_rows(fills, marks, [], options, CALENDAR, [split], [(3 * hour - 1, 1.0)])
+    years = 3 * hour / 365 / 86_400e9  # neither the step that ends with the split nor the one after it
+    moves = (101.0 / 100.0, 101.0 / 101.0, 102.0 / 100.0)
+    assert row["realised_vol"] == pytest.approx(math.sqrt(sum(math.log(move) ** 2 for move in moves) / years))
+
+
 US_YEAR = 252 + 197 * 0.46 + 46 * 0.65 + 9 * 0.76 + 8 * 0.80
 """Variances of a regular session in a year of the US clock."""
 
@@ -244,6 +289,15 @@ def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> Non
     assert found["exposure"] == 0.5
     # from two to three, and the last hour of the first session: before the first hedge there is no band
     assert found["unhedged_minutes"] == 120.0
+    # the mark at two is of the instant of a hedge, before it: two shares were bought then
+    filled_then = exposure(marks, decisions, straddles, spans, hedges={2 * hour: 2.0})
+    assert filled_then["unhedged_minutes"] == 60.0
+    # a hedge to the edge leaves what is less than a part of the half width: up to six shares at a half
+    facts = {"half_width_shares": 4.0, "net_delta_shares": 7.0, "quantity_shares": -3}
+    edge = [{"ts_ns": hour, "taken": True, "facts": facts}]
+    assert exposure(marks, edge, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 0.0
+    to_zero = [{"ts_ns": hour, "taken": True, "facts": facts | {"quantity_shares": -7}}]
+    assert exposure(marks, to_zero, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 120.0
 
 
 def test_the_realised_path_looks_back_half_an_hour_and_over_no_night() -> None:

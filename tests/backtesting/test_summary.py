@@ -103,6 +103,14 @@ def decision(kind="entry", reasons=("no edge",), *, taken=False):
     return Decision(0, kind, taken, tuple(reasons), {})
 
 
+def test_a_hedge_that_only_takes_an_order_back_counts_as_none():
+    tally, sent = Tally(), Decision(0, DecisionKind.HEDGE, True, ("net delta",), {}, ("r-000001",))
+    late = Decision(1, DecisionKind.HEDGE, True, ("hedge not filled in time: size it again",), {})
+    tally.see(None, (sent,))
+    tally.see(None, (late, decision("exit", taken=True)))
+    assert (tally.taken, tally.decisions) == ({"hedge": 1, "exit": 1}, 3)
+
+
 def test_no_trade_comes_with_its_reason():
     tally = Tally()
     assert verdict(tally, 0) == "no trade: the strategy never asked for one"

@@ -1170,6 +1170,25 @@ def test_an_option_that_was_adjusted_into_another_is_closed_for_no_strategy_know
     assert one.strategy.wakes[-1] is Wake.ACCOUNT
 
 
+def test_the_half_of_an_exercise_is_no_loss(desk):
+    """Ten puts worth 60,000 USD are gone before the 1,000 shares are sold at 60 above their price."""
+    one = desk(Scripted())
+    one.quote(0, 439.99, 440.01)
+    one.quote(2, 59.9, 60.1)
+    one.adopt({2: (10, "60")})
+    when = (one.now_ns, one.now_ns)
+    halves = (
+        PositionChanged(2, *when, ChangeCause.EXERCISE, D(-10), D(0), D(0), "gone"),
+        PositionChanged(0, *when, ChangeCause.DELIVERY, D(-1_000), D(500), D(500_000), "sold"),
+    )
+    outputs = [each for half in halves for each in one.handle(half)]
+    assert decisions(outputs) == []
+    assert one.engine.desk.gate.mode == "ACTIVE"
+    one.wait(60).quote(0, 449.99, 450.01)
+    one.timer("mark")  # short 1,000 shares that rose by 10: a loss like any other
+    assert one.engine.desk.gate.mode == "FLATTENING"
+
+
 @pytest.mark.parametrize("mode", ["halt", "flatten"])
 def test_an_adjusted_option_changes_no_mode_of_the_operators(desk, mode):
     one = desk(Scripted())

@@ -123,6 +123,13 @@ def test_the_fee_of_a_delivery_is_capped_as_well():
     assert DERIBIT_FEES.delivery(CALL, D("0.0004")) == D("0.00005")
 
 
+@pytest.mark.parametrize("day", ["5MAR26", "7MAR26", "8MAR26", "31MAR26"])
+def test_the_delivery_of_a_daily_option_is_free(day):
+    """Weekly, monthly and quarterly options expire on Fridays; 31 March 2026 is a Tuesday."""
+    assert DERIBIT_FEES.delivery(deribit_option(f"BTC-{day}-87000-C"), D("0.2")) == 0
+    assert DERIBIT_FEES.delivery(deribit_option("BTC-27MAR26-87000-C"), D("0.2")) == D("0.00015")
+
+
 MARKS = st.integers(90_000, 110_000).map(D)
 
 

@@ -28,9 +28,9 @@ from scalpdesk.simulation.orders import Booking, Cause, OrderRequest, Refused
 
 D = Decimal
 HALF_SATOSHI = D("5e-9")
-DAY = date(2026, 3, 3)
+DAY = date(2026, 3, 5)
 SESSION = coin_session(DAY)
-CALL, PUT = deribit_option("BTC-4MAR26-90000-C"), deribit_option("BTC-4MAR26-90000-P")
+CALL, PUT = deribit_option("BTC-6MAR26-90000-C"), deribit_option("BTC-6MAR26-90000-P")
 SWAP = 0
 
 
@@ -146,7 +146,7 @@ def test_the_delivery_price_of_the_market_settles_a_holding_at_eight_utc(venue):
     venue.bookings()
     before = venue.account.cash
     venue.broker.expiry.settlement_of = lambda symbol, day: (
-        D(100_000) if (symbol, day) == ("BTC-PERPETUAL", date(2026, 3, 4)) else None
+        D(100_000) if (symbol, day) == ("BTC-PERPETUAL", date(2026, 3, 6)) else None
     )
     venue.now_ns = expiry_instant_ns(CALL)
     venue.market(101_000.0)

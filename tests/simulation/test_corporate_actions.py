@@ -15,7 +15,7 @@ from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OrderCancelled, PositionChanged
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
@@ -187,6 +187,29 @@ def test_options_go_across_a_whole_split_with_their_cost():
     assert desk.positions.positions[2].realized == 3 * 100 * 1 - 600 * D("6.005")  # sold at 1, before
     # before its first quote nothing values it: three were sold at one, and are worth twelve then
     assert abs(desk.attribution.totals["residual"] + 3 * 100 * (12 - 1)) < D("0.1")
+
+
+def test_a_desk_is_not_judged_while_a_split_is_half_booked():
+    """Shares at half their price and not yet doubled in number are worth 25,000 USD less than they were."""
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
+    run = run_tape(tape, Scripted(), positions={1: 1, 0: 100})
+    assert [event.more_follow for event in run.events if isinstance(event, PositionChanged)] == [True, False]
+    reasons = [line for decision in decisions(run.outputs) for line in decision.reasons]
+    assert "ACTIVE to FLATTENING: SPY240419C00500000 was adjusted to SPY240419C00250000" in reasons
+    assert not [line for line in reasons if "daily loss" in line]
+    assert all(not each.nav_change for each in run.outputs if isinstance(each, Mark) and each.ts_ns == OPEN)
+
+
+def test_an_adjusted_option_ends_as_its_new_contract():
+    """One call of 500 becomes two of 250, which end at 260 on the day of the split: 200 shares at 250."""
+    book = Instruments([share("SPY"), option("C", 500, TUESDAY), option("C", 250, TUESDAY)])
+    venue = connect(book, is_open=False, positions={1: 1})
+    venue.broker.actions.schedule = (action(ratio="2"),)
+    venue.open_session(OPEN, CLOSE)
+    venue.on_quote(TapeBuilder(book).quote(0, at("16:00", TUESDAY), 260.0, 260.0).rows[0])
+    venue.take_due(CLOSE + 1)
+    assert {n: p.quantity for n, p in venue.account.holdings.items()} == {0: 200}
+    assert venue.account.cash == 100_000 - 200 * 250
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,8 @@ class DeskRules:
                 "Look at the data feed; flatten at the venue if it stays away.",
             )
         delta, band = follower.greeks().net_delta_shares, follower.band
-        if band is None or not math.isfinite(delta) or abs(delta) <= band:
+        beyond = follower.unhedged_from
+        if band is None or beyond is None or not math.isfinite(delta) or abs(delta) <= beyond:
             return
         lasted = self._lasts("unhedged", now_ns, settings.unhedged_seconds)
         if lasted is not None:

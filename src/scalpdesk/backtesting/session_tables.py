@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise, zip_longest
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from scalpdesk.backtesting.statistics import (
     trade_figures,
 )
 from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.hedging.sizing import unhedged_from
 from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
@@ -83,12 +85,28 @@ def session_rows(
     ]
 
 
+class HoldingChange(NamedTuple):
+    """Units that moved without an order: an exercise, an assignment, a settlement, a split."""
+
+    ts_ns: int
+    """UTC nanoseconds."""
+    symbol: str
+    units: Decimal
+    """Signed contracts or shares."""
+    source: str | None = None
+    """Symbol out of which the units come, where terms changed."""
+    source_units: Decimal = Decimal(0)
+    """Signed units that leave it."""
+
+
 def straddle_rows(
     fills: Iterable[Mapping[str, Any]],
     marks: Sequence[MarkRow],
     decisions: Iterable[Mapping[str, Any]],
     options: Mapping[str, tuple[int, int]],
     clock: VarianceClock,
+    changes: Sequence[HoldingChange] = (),
+    dividends: Sequence[tuple[int, float]] = (),
 ) -> list[dict[str, Any]]:
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
 
@@ -106,12 +124,18 @@ def straddle_rows(
         By symbol: when the contract expires (UTC nanoseconds), and its multiplier.
     clock
         Of the run.
+    changes
+        What moved the holdings without an order, in order. Adjusted contracts are the same straddle's.
+    dividends
+        Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
     held: dict[str, Decimal] = {}
     rows: list[dict[str, Any]] = []
-    zero = Decimal(0)
+    zero, adjusted, waiting = Decimal(0), set[str](), deque(changes)
     for fill in fills:
         now_ns, symbol = fill["ts_recv_ns"], fill["symbol"]
+        while waiting and waiting[0].ts_ns <= now_ns:
+            _change_held(held, rows, options, waiting.popleft(), adjusted)
         if fill["busted"]:
             continue
         _drop_expired(held, rows, options, now_ns)
@@ -131,17 +155,21 @@ def straddle_rows(
         quantity = fill["quantity"] if is_buy else -fill["quantity"]
         row["paid" if is_buy else "received"] += fill["quantity"] * fill["price"] * options[symbol][1]
         held[symbol] = held.get(symbol, zero) + quantity
-        largest = row["legs"].get(symbol, zero)
-        row["legs"][symbol] = max(largest, held[symbol], key=abs)
+        if symbol not in adjusted:
+            largest = row["legs"].get(symbol, zero)
+            row["legs"][symbol] = max(largest, held[symbol], key=abs)
         held = {name: amount for name, amount in held.items() if amount}
         if not held:
             row["closed_ns"] = now_ns
+    for change in waiting:
+        _change_held(held, rows, options, change, adjusted)
     last_ns = marks[-1]["ts_ns"] if marks else 0
     _drop_expired(held, rows, options, last_ns)
     decisions = list(decisions)
     entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
     stamps = [mark["ts_ns"] for mark in marks]
+    adjustments = [change.ts_ns for change in changes if change.source is not None]
     for row, following in zip_longest(rows, rows[1:]):
         end_ns = following["opened_ns"] if following else last_ns
         until_ns = row["closed_ns"] or end_ns
@@ -159,7 +187,7 @@ def straddle_rows(
         for name in ("edge_usd", "edge_stderr_usd"):
             row[name] = float(size) * facts[name] if name in facts else None
         first, last = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
-        row["realised_vol"] = _realised_vol(marks[first:last], clock)
+        row["realised_vol"] = _realised_vol(marks[first:last], clock, adjustments, dividends)
         row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
         row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
         row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
@@ -210,15 +238,26 @@ def _is_entry(decision: Mapping[str, Any]) -> bool:
     return bool(decision["kind"] == "entry" and decision["taken"] and "implied_vol" in decision["facts"])
 
 
-def _realised_vol(marks: Sequence[MarkRow], clock: VarianceClock) -> float | None:
-    """Return the volatility of the marks' spots, a fraction a year; None where too little is known."""
+def _realised_vol(
+    marks: Sequence[MarkRow],
+    clock: VarianceClock,
+    adjustments: Sequence[int],
+    dividends: Sequence[tuple[int, float]],
+) -> float | None:
+    """Return the volatility of the marks' spots, a fraction a year; None where too little is known.
+
+    Dividends are added back. A step in which the terms of the share changed counts neither as move nor time.
+    """
     known = [(mark["ts_ns"], mark["spot"]) for mark in marks if (mark.get("spot") or 0.0) > 0.0]
     years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
-    if not years > 0.0:
-        return None
-    return math.sqrt(
-        sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(known)) / years
-    )
+    total = 0.0
+    for (from_ns, before), (to_ns, after) in pairwise(known):
+        if any(from_ns <= at_ns <= to_ns for at_ns in adjustments):
+            years -= clock.years(from_ns, to_ns)
+            continue
+        paid = sum(amount for ex_ns, amount in dividends if from_ns < ex_ns <= to_ns)
+        total += math.log((after + paid) / before) ** 2
+    return math.sqrt(total / years) if years > 0.0 else None
 
 
 def realised_path(
@@ -263,11 +302,15 @@ def exposure(
     decisions: Iterable[Mapping[str, Any]],
     straddles: Iterable[Mapping[str, Any]],
     spans_ns: Sequence[tuple[int, int]],
+    *,
+    hedges: Mapping[int, float] = MappingProxyType({}),
+    least_fraction: float = 0.0,
+    contract_usd: int = 0,
 ) -> dict[str, float]:
     """Return how much of the sessions options were held, and how long of that beyond the hedge's band.
 
-    ``unhedged_minutes`` counts from a mark beyond the half width that the hedge before it stated to the next
-    mark of its session: what waits for a quote, an order or a fill.
+    ``unhedged_minutes`` counts from a mark beyond what the hedge before it leaves alone to the next mark of
+    its session: what waits for a quote, an order or a fill.
 
     Parameters
     ----------
@@ -277,6 +320,11 @@ def exposure(
         From `straddle_rows`.
     spans_ns
         Open and close of each session, UTC nanoseconds.
+    hedges
+        By instant (UTC nanoseconds): what the last hedge that was filled then did to the net delta. The mark
+        of that instant is of before.
+    least_fraction, contract_usd
+        As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
     held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
@@ -284,11 +332,12 @@ def exposure(
     shared = sum(
         max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held
     )
-    widths = [
-        (each["ts_ns"], each["facts"]["half_width_shares"])
+    stated = (
+        (each["ts_ns"], unhedged_from(each["facts"], least_fraction, contract_usd))
         for each in decisions
-        if each["taken"] and "half_width_shares" in each["facts"]
-    ]
+        if each["taken"]
+    )
+    widths = [(ts_ns, width) for ts_ns, width in stated if width is not None]
     beyond = at = session = 0
     width = math.inf
     for mark, following in pairwise(marks):
@@ -296,13 +345,36 @@ def exposure(
             width, at = widths[at][1], at + 1
         while spans_ns[session][1] < mark["ts_ns"] and session + 1 < len(spans_ns):
             session += 1
-        if abs(mark["net_delta_shares"] or 0.0) > width:
+        if abs((mark["net_delta_shares"] or 0.0) + hedges.get(mark["ts_ns"], 0.0)) > width:
             beyond += max(min(following["ts_ns"], spans_ns[session][1]) - mark["ts_ns"], 0)
     return {"exposure": shared / whole if whole else 0.0, "unhedged_minutes": beyond / 60e9}
 
 
 def _is_exit(decision: Mapping[str, Any]) -> bool:
     return bool(decision["kind"] == "exit" and decision["taken"] and decision["client_order_ids"])
+
+
+def _change_held(
+    held: dict[str, Decimal],
+    rows: list[dict[str, Any]],
+    options: Mapping[str, tuple[int, int]],
+    change: HoldingChange,
+    adjusted: set[str],
+) -> None:
+    """Book on the options held what no order moved; an adjusted contract takes the place of the old one."""
+    _drop_expired(held, rows, options, change.ts_ns)
+    if change.source in held and change.symbol in options:
+        held[change.source] += change.source_units
+        held[change.symbol] = held.get(change.symbol, Decimal(0)) + change.units
+        adjusted.add(change.symbol)
+    elif change.symbol in held:
+        held[change.symbol] += change.units
+    else:
+        return
+    for symbol in [name for name, units in held.items() if not units]:
+        del held[symbol]
+    if not held:
+        rows[-1]["closed_ns"] = change.ts_ns
 
 
 def _drop_expired(

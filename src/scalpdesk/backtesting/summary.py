@@ -120,7 +120,7 @@ class Tally:
         if LOG.isEnabledFor(logging.DEBUG):
             LOG.debug("%s", in_one_line(self.decisions, decision))
         if decision.taken:
-            self.taken[decision.kind] += 1
+            self.taken[decision.kind] += decision.is_counted
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":

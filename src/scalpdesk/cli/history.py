@@ -153,7 +153,17 @@ def report(
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
     if rows and stored.spans_ns:
-        statistics |= exposure(marks, stored.decisions, stored.straddles, stored.spans_ns)
+        from scalpdesk.hedging.sizing import least_fraction_of
+
+        statistics |= exposure(
+            marks,
+            stored.decisions,
+            stored.straddles,
+            stored.spans_ns,
+            hedges=_hedged(stored),
+            least_fraction=least_fraction_of(stored.run["config"]),
+            contract_usd=stored.contract_usd,
+        )
     if as_json:
         by = grouped(rows)
         print_json(
@@ -178,6 +188,17 @@ def report(
     show_straddles(out, stored.straddles, stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
+
+
+def _hedged(stored: "StoredRun") -> dict[int, float]:
+    """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
+    found = {}
+    for fill in stored.fills:
+        if fill["purpose"] == "hedge" and not fill["busted"]:
+            units = float(fill["quantity"] if fill["side"] == "buy" else -fill["quantity"])
+            size = stored.contract_usd / float(fill["price"]) if stored.contract_usd else 1.0
+            found[fill["ts_recv_ns"]] = units * size
+    return found
 
 
 def _refuse_together(compare: list[str], files: list[str]) -> None:
@@ -209,6 +230,8 @@ class StoredRun:
     """Open and close of each session, UTC nanoseconds."""
     clock: "VarianceClock"
     """The run's variance clock."""
+    contract_usd: int
+    """Size of the perpetual that hedges, US dollars; 0 where shares do."""
 
     @property
     def currency(self) -> str:
@@ -223,7 +246,8 @@ class StoredRun:
 
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.session_tables import session_rows, straddle_rows
+    from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
+    from scalpdesk.core.events import DividendEvent, PositionChanged
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -236,8 +260,27 @@ def read_stored(run_dir: Path) -> StoredRun:
         run_id = project_journal(run_dir, store)
         row = load_run(store, run_id).as_dict()
         tables = load_tables(store, run_id)
-    header = JournalReader(run_dir).header
+    reader = JournalReader(run_dir)
+    header = reader.header
     clock = clock_of(header.data)
+    changes, dividends = dict[str, HoldingChange](), dict[tuple[int, int], float]()
+    listed = header.instruments
+    for events, _ in reader.steps():
+        for event in events:
+            if type(event) is PositionChanged:
+                source = None if event.source is None else listed[event.source].symbol
+                changes.setdefault(
+                    event.reference,
+                    HoldingChange(
+                        event.ts_recv_ns,
+                        listed[event.instrument_id].symbol,
+                        event.quantity_change,
+                        source,
+                        event.source_change,
+                    ),
+                )
+            elif type(event) is DividendEvent and listed[event.instrument_id].symbol == row["underlying"]:
+                dividends[event.ts_ex_ns, event.instrument_id] = float(event.amount)
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
@@ -259,9 +302,18 @@ def read_stored(run_dir: Path) -> StoredRun:
             clock,
             money_decimals(run_currency(row["config"])),
         ),
-        straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options, clock),
+        straddles=straddle_rows(
+            tables["fills"],
+            tables["marks"],
+            tables["decisions"],
+            options,
+            clock,
+            list(changes.values()),
+            [(ex_ns, amount) for (ex_ns, _), amount in dividends.items()],
+        ),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
         clock=clock,
+        contract_usd=max(each.contract_usd for each in listed),
     )
 
 
@@ -440,6 +492,8 @@ def hedge_explain(
     index = 0
     for decision in decisions:
         if not decision["taken"] or not decision["kind"].startswith("hedge"):
+            continue
+        if not decision["client_order_ids"]:  # it took an order back
             continue
         parts: dict[str, Decimal] = {}
         while index < len(marks) and marks[index]["ts_ns"] <= decision["ts_ns"]:

@@ -141,6 +141,11 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     facts: dict[str, str | float | int]
     client_order_ids: tuple[str, ...] = ()
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it was taken; a hedge that only takes an order back is none."""
+        return self.taken and (self.kind is not DecisionKind.HEDGE or bool(self.client_order_ids))
+
 
 MARK_STATE = (
     "spot",

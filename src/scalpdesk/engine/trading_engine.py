@@ -130,6 +130,8 @@ class TradingEngine:
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
+        self._half_booked_ns = -1
+        """Instant of a change of which more parts follow: the book has a worth then that it never had."""
         self._flattener = Flattener(desk.instruments)
         self._flatten_due = False
         self._cancels_again = False
@@ -467,7 +469,10 @@ class TradingEngine:
         return None
 
     def _mark(self, *, is_anchor: bool = False) -> None:
-        """Mark the book, explain the change since the last mark, and stop at the session's loss limit."""
+        """Mark the book, explain the change since the last mark, and stop at the session's loss limit.
+
+        A book that is half booked is not judged.
+        """
         desk = self.desk
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
@@ -475,6 +480,8 @@ class TradingEngine:
             desk.mark_divisions(self.now_ns)
         if mark is not None:
             self._out.append(mark)
+        if self._half_booked_ns == self.now_ns:
+            return
         if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):
             self._mode_after_flattening = desk.gate.mode
             self._set_mode(FLATTENING, why, "risk gate")
@@ -573,17 +580,22 @@ class TradingEngine:
         if event.cause is ChangeCause.DIVIDEND:
             desk.book_change(event)  # before the first quote without it: one step with the night
             return Wake.ACCOUNT
-        self._mark()
+        in_action = event.cause is ChangeCause.CORPORATE_ACTION
+        if not (in_action and self._half_booked_ns == self.now_ns):  # one step with its other parts
+            self._mark()
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns)
-        self._mark()
+        is_half = event.more_follow or event.cause in EXERCISED
+        self._half_booked_ns = self.now_ns if is_half else -1
+        if not (in_action and event.more_follow):
+            self._mark()
         if event.source is not None and desk.gate.mode in (Mode.ACTIVE, Mode.REDUCING):
             old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]
             if old is not new and isinstance(
                 old, OptionContract
             ):  # no strategy knows its leg by the new name
                 self._set_mode(FLATTENING, f"{old.symbol} was adjusted to {new.symbol}", "risk gate")
-        if event.cause not in EXERCISED and not event.more_follow:
+        if not is_half:
             return Wake.ACCOUNT
         self._flatten_late()  # only half of an exercise is booked: the delivery that completes it follows
         return None

@@ -8,6 +8,8 @@ in whole contracts. (Deribit, "Inverse Options"; Reiswich and Wystup, 2010.)
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
@@ -48,6 +50,50 @@ def quantity_to_target(net_delta: float, target_delta: float) -> int:
     if abs(whole - abs(missing)) < _SURELY_ROUNDED and whole < _LARGEST_SURE:  # exact only where it matters
         return whole if missing > 0.0 else -whole
     return round_half_away(exact(target_delta, _DECIMALS) - exact(net_delta, _DECIMALS))
+
+
+def least_fraction_of(config: Mapping[str, Any]) -> float:
+    """Return the part of a half width that a hedge of a run has at least, from its stored configuration.
+
+    >>> least_fraction_of({"strategies": {"gamma-scalper": {"hedge": {"least_fraction": 0.35}}}})
+    0.35
+    """
+    hedges = (
+        each.get("hedge") for each in config.get("strategies", {}).values() if isinstance(each, Mapping)
+    )
+    fractions = (each.get("least_fraction", 0.0) for each in hedges if isinstance(each, Mapping))
+    return max(map(float, fractions), default=0.0)
+
+
+def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd: int = 0) -> float | None:
+    """Return the net delta beyond which a desk hedges, as its last hedge has it; None without a width.
+
+    Beyond the half width, where hedges end at the band's edge: what is left of a smaller hedge than
+    ``least_fraction`` of the half width is not sent.
+
+    Parameters
+    ----------
+    facts
+        Of the hedge's decision: ``half_width_shares``, and its ``net_delta_shares``, ``quantity_shares`` and
+        ``spot``, which say where it ends.
+    least_fraction
+        From `least_fraction_of`.
+    contract_usd
+        Size of the perpetual that hedges, US dollars; 0 for shares.
+
+    Examples
+    --------
+    >>> edge = {"half_width_shares": 4.0, "net_delta_shares": 6.0, "quantity_shares": -2, "spot": 100.0}
+    >>> unhedged_from(edge, 0.35), unhedged_from(edge | {"quantity_shares": -6}, 0.35)
+    (5.4, 4.0)
+    """
+    width = facts.get("half_width_shares")
+    if not isinstance(width, float | int):
+        return None
+    unit = contract_usd / facts["spot"] if contract_usd else 1.0
+    end = abs(facts.get("net_delta_shares", 0.0) + facts.get("quantity_shares", 0) * unit)
+    to_edge = end > 0.5 * width  # else to zero: whole shares end within half a one of their target
+    return float(width * (1.0 + least_fraction) if to_edge else width)
 
 
 def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:

@@ -39,6 +39,8 @@ SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), D
 """Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
 PLACES = 8
 """Decimals of the venue's ledger in coin."""
+FRIDAY = 4
+"""Weekday on which weekly, monthly and quarterly options expire; those of any other day are daily ones."""
 OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": Decimal(1)}
 """Smallest amount of an inverse option, in coins, and its step."""
 
@@ -145,7 +147,7 @@ class DeribitFees(msgspec.Struct, frozen=True):
     """Deribit's fee schedule without tier discounts, in the currency of each instrument.
 
     Maker and taker of an option pay the same. Every execution of a perpetual is charged as a taker's, the
-    dearer of the two. Source: Deribit, "Fees".
+    dearer of the two. The delivery of a daily option is free. Source: Deribit, "Fees".
     """
 
     option_rate: Decimal = Decimal("0.0003")
@@ -174,6 +176,8 @@ class DeribitFees(msgspec.Struct, frozen=True):
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return the fee of the delivery of one option that pays ``payoff``, in its currency."""
         assert isinstance(instrument, OptionContract)
+        if instrument.expiry.weekday() != FRIDAY:
+            return Decimal(0)
         return self._capped(self.delivery_rate, instrument, payoff)
 
     def _capped(self, rate: Decimal, option: OptionContract, price: Decimal) -> Decimal:

@@ -172,7 +172,7 @@ class Projection:
                 self._note(order, now_ns, "cancel sent")
 
     def _on_decision(self, decision: Decision) -> None:
-        if decision.taken:
+        if decision.is_counted:
             self._kinds[decision.kind] += 1
         self._scalps.on_decision(decision)
         self._decisions.add(

@@ -192,6 +192,9 @@ class Broker:
         for account in ledger.accounts.values():
             account.unsettled = ZERO
         self.actions.open_session(now_ns)
+        for account in ledger.accounts.values():
+            for number in account.holdings:  # an adjusted option ends as its new contract
+                self.expiry.watch(number)
         for order in self._open_orders():
             if order.status is Status.ACCEPTED:
                 self.activate(order)

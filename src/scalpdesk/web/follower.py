@@ -30,6 +30,7 @@ from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_o
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
@@ -140,6 +141,7 @@ class RunFollower:
         self.last_quote_ns = 0
         self._next_sample_ns = 0
         self._band = math.nan
+        self._unhedged_from = math.nan
         self._grown = time.monotonic()
         self._pace: deque[tuple[float, int]] = deque(maxlen=40)
 
@@ -203,6 +205,11 @@ class RunFollower:
         """Half width of the hedge band at the last hedge decision, shares; None before the first."""
         return self._band if math.isfinite(self._band) else None
 
+    @property
+    def unhedged_from(self) -> float | None:
+        """Net delta beyond which the desk hedges, as its last hedge has it; None before the first."""
+        return self._unhedged_from if math.isfinite(self._unhedged_from) else None
+
     def value(self, instrument_id: InstrumentId) -> Valuation | None:
         """Value an option at the latest market; None while it or its underlying was never quoted."""
         return self._observer.value(instrument_id, self.now_ns, fresh=False)
@@ -252,6 +259,7 @@ class RunFollower:
             self.problem = error.render()
             raise
         self._underlying = self.desk.view.underlying
+        self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
         self._stale_seconds = float(limits.get("stale_seconds_underlying", 5.0))
         self._observer = self.desk.delta_engine.observer()
@@ -312,11 +320,15 @@ class RunFollower:
         if isinstance(output, Decision):
             self.decision_count += 1
             self.decisions.append((self.decision_count, output))
-            (self.taken if output.taken else self.skipped)[output.kind.value] += 1
+            if output.is_counted or not output.taken:
+                (self.taken if output.taken else self.skipped)[output.kind.value] += 1
             self._note_trip(output)
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)
+                size = self.desk.instruments[self._underlying].contract_usd
+                beyond = unhedged_from(output.facts, self._least_fraction, size)
+                self._unhedged_from = self._band if beyond is None else beyond
         elif isinstance(output, Mark):
             self.marks += 1
             self.last_mark = output
