@@ -707,6 +707,22 @@ def test_half_is_bought_with_one_limit_order_at_mid_plus_two_cents():
     assert float(order.limit_price) == pytest.approx(0.5 * (known.bid + known.ask) + 0.02)
 
 
+def test_flips_of_both_bar_lengths_at_one_close_buy_a_contract_once():
+    bench = EmaBench(signal_minutes=(1, 5))
+    bench.clouds.lengths = (60, 300)
+    order = bench.enter("10:00")
+    assert bench.reasons == (
+        "skipped: SPY240304C00500000 is held or ordered already",
+        "fast cloud of 5m flipped bullish, conviction 80",
+    )
+    bench.desk.wait(1).fill(order, price=float(order.limit_price))
+    bench.quote(order, 0.30)
+    (sale,) = orders(bench.quote(order, 0.30))
+    assert sale.quantity == order.quantity
+    bench.desk.wait(1).fill(sale, price=0.29)
+    assert (bench.desk.positions, bench.strategy._scalps) == ({}, [])
+
+
 def test_an_entry_that_is_not_filled_in_time_is_cancelled_and_keeps_its_part():
     bench = EmaBench()
     order = bench.enter()

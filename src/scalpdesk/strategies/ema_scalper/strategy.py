@@ -283,7 +283,9 @@ class EmaScalper:
         assert isinstance(contract, OptionContract)
         shown = _shown(signal) | _facts_of(plan, days_to_expiry(session.day, contract.expiry))
         why = _why(signal)
-        if view.exposure(number) or view.orders.live_for(number):
+        # a scalp of this very instant, from the other bar length, has no order yet
+        is_scalped = any(scalp.number == number for scalp in self._scalps)
+        if is_scalped or view.exposure(number) or view.orders.live_for(number):
             return [_skipped(why, (f"{contract.symbol} is held or ordered already",), shown)]
         if view.now_ns >= venue_deadline_ns(contract, self.config.venue or view.venue):
             return [_skipped(why, ("past the venue's last orders in the contract",), shown)]
