@@ -403,6 +403,15 @@ class TestExitLogic:
         assert orders(bench.desk.fill(order, price=float(order.limit_price))) == []
         assert orders(bench.minute()) == []
 
+    def test_a_flip_while_the_desk_is_halted_sells_it_after_the_halt(self):
+        bench = EmaBench()
+        order = bench.bought()
+        bench.desk.operate("halt")
+        assert orders(bench.minute(flip=-1)) == []
+        (sale,) = orders(bench.desk.operate("resume"))
+        assert (sale.instrument_id, sale.quantity) == (order.instrument_id, order.quantity)
+        assert bench.reasons == ("cloud_flip",)
+
     def test_a_halted_desk_does_nothing_and_a_flattening_one_sells(self):
         bench = EmaBench()
         order = bench.bought()
@@ -772,6 +781,17 @@ def test_the_second_half_follows_a_first_candle_that_tests_the_cloud_and_holds(
         assert bought[0].instrument_id == order.instrument_id
     bench.clouds.show(end_ns + 60 * 10**9, *candle_prices, top=500.0, bottom=499.8)
     assert [one for one in orders(bench.minute("10:02")) if one.side is Side.BUY] == []
+
+
+def test_a_first_candle_that_closes_while_the_desk_is_halted_buys_no_second_half_after_it():
+    bench = EmaBench(profit_target_pct=5.0)
+    bench.bought()
+    bench.clouds.show(new_york_ns(DAY, time(10, 1)), 500.2, 500.5, 499.9, 500.4, top=500.0, bottom=499.8)
+    bench.desk.operate("halt")
+    outputs = bench.minute("10:01", spot=500.25)
+    outputs += bench.desk.operate("resume") + bench.minute("10:02", spot=500.25)
+    assert orders(outputs) == []
+    assert "skipped: the desk is halted" in [one.reasons[0] for one in decisions(outputs)]
 
 
 def test_a_rejected_entry_is_dropped():

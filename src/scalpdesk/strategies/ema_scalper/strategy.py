@@ -163,16 +163,18 @@ class EmaScalper:
         if isinstance(event, BarEvent | QuoteEvent):
             ticker = self._tickers.get(event.instrument_id)
             closed = () if ticker is None else ticker.watch.add(event)
-        if view.mode is Mode.HALTED:
-            return actions
+        is_halted = view.mode is Mode.HALTED
         for scalp in tuple(self._scalps):
             if ticker is not None and scalp.ticker is not ticker:
                 continue  # another underlying's market says nothing of it
             if scalp.bar_seconds in closed:
-                self._read_bar(scalp)
-            actions += self._tend(view, session, scalp, event)
+                self._read_bar(scalp)  # in a halt as well: a flip in it ends the scalp afterwards
+            if not is_halted:
+                actions += self._tend(view, session, scalp, event)
             if scalp.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
+        if is_halted:
+            return actions
         for seconds in closed:
             if ticker is not None and seconds // MINUTE in self.config.signal_minutes:
                 actions += (
