@@ -31,7 +31,7 @@ from scalpdesk.strategies.ema_scalper import (
     TradeSignal,
 )
 from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment, time_limit_ns
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit, halves
 from scalpdesk.strategies.ema_scalper.strike_selector import strike_score
@@ -387,6 +387,18 @@ class TestExitLogic:
         assert orders(outputs) == []
         alerts = [one for one in decisions(outputs) if one.kind == "alert"]
         assert [one.reasons[0].rpartition(" for ")[2] for one in alerts] == ["10 s"]
+
+    @pytest.mark.parametrize(
+        ("bid", "ask", "mid"),
+        [(0.35, 0.45, "0.4"), (0.70, 0.90, "0.8"), (0.70, 0.91, None), (2.10, 2.71, None)],
+    )
+    def test_a_spread_of_exactly_a_quarter_of_the_mid_is_a_mark(self, bid, ask, mid):
+        assert mark_of(bid, ask, 0.25) == (None if mid is None else Decimal(mid))
+        bench = EmaBench()
+        order = bench.bought()
+        bench.desk.wait(1).quote(int(order.instrument_id), bid, ask)
+        (scalp,) = bench.strategy._scalps
+        assert bench.strategy._price(bench.desk.engine.desk.view, scalp) == mark_of(bid, ask, 0.25)
 
     def test_a_flip_against_the_position_sells_it(self):
         bench = EmaBench()

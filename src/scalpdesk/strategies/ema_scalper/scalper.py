@@ -26,7 +26,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
     time_limit_ns,
     zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
 from scalpdesk.strategies.ema_scalper.model import (
     CONTRACT_SHARES,
@@ -330,8 +330,7 @@ class OptionsScalper:
         quote = self.router.quote(held.position.option_symbol)
         if quote is None or not 0.0 < quote[0] < quote[1]:
             return None
-        mid = 0.5 * (quote[0] + quote[1])
-        return exact(mid) if quote[1] - quote[0] <= self.config.max_mark_spread_pct * mid else None
+        return mark_of(*quote, self.config.max_mark_spread_pct)
 
     def _trade(self, held: _Held) -> ScalpTrade:
         session, position, price = self._session(), held.position, self._price(held)

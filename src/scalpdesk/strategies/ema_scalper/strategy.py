@@ -13,7 +13,7 @@ from typing import NamedTuple
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -42,7 +42,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
     time_limit_ns,
     zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
@@ -425,8 +425,7 @@ class EmaScalper:
         quote = view.market.quotes[scalp.number]
         if quote is None or view.market.verdict(scalp.number, view.now_ns) is not QuoteVerdict.GOOD:
             return None
-        mid = 0.5 * (quote.bid + quote.ask)
-        return exact(mid) if quote.ask - quote.bid <= self.config.max_mark_spread_pct * mid else None
+        return mark_of(quote.bid, quote.ask, self.config.max_mark_spread_pct)
 
     def _alert_without_mark(self, view: DeskView, scalp: EmaScalp, price: Decimal | None) -> list[Action]:
         if price is not None:
