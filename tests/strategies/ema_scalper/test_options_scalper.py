@@ -30,6 +30,7 @@ from scalpdesk.strategies.ema_scalper import (
     StrikeSelector,
     TradeSignal,
 )
+from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment, time_limit_ns
 from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import days_to_expiry
@@ -679,6 +680,15 @@ class TestOptionsScalper:
         router.clock = moment(clock=time(14))
         result = run(OptionsScalper(CONFIG, router).process_signal(signal(timestamp=router.clock)))
         assert result.option_symbol == "SPY250205C00500000"
+
+    def test_the_order_of_one_bar_length_is_returned_where_the_other_is_refused(self, monkeypatch):
+        monkeypatch.setattr(CloudWatch, "signal", lambda _, seconds: signal(timeframe=f"{seconds // 60}m"))
+        scalper = OptionsScalper(ScalpConfig(signal_minutes=(1, 5)), Router(row()))
+        scalper.router.clock = moment(clock=time(10))
+        bar = bar_event(0, 500.0, end_ns=new_york_ns(TUESDAY, time(10)))
+        result = run(scalper.on_bar("SPY", bar))
+        assert (result.signal_id, result.contracts_filled) == (signal().signal_id, 8)
+        assert scalper.refusals == ("a scalp in SPY is losing",)
 
     @pytest.mark.parametrize(("filled", "left"), [(8, 8), (0, 0)])
     def test_a_second_half_that_is_filled_after_the_exit_is_sold_too(self, filled, left):

@@ -208,7 +208,10 @@ class OptionsScalper:
         return closed
 
     async def on_bar(self, ticker: str, bar: BarEvent) -> ScalpResult | None:
-        """Follow the clouds of a ticker over a closed bar, buy second halves, and trade a signal of it."""
+        """Follow the clouds of a ticker over a closed bar, buy second halves, and trade a signal of it.
+
+        Return what was ordered last, where two bar lengths close with it; None without an order.
+        """
         session = self._session()
         watch = self._watches.setdefault(
             ticker, CloudWatch(InstrumentId(bar.instrument_id), ticker, self.config.price_source)
@@ -225,7 +228,7 @@ class OptionsScalper:
         for seconds in closed:
             signal = watch.signal(seconds) if seconds // 60 in self.config.signal_minutes else None
             if signal is not None:
-                result = await self.process_signal(signal)
+                result = await self.process_signal(signal) or result
         return result
 
     def _should_scalp(self, signal: TradeSignal) -> bool:
