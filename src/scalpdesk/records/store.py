@@ -181,7 +181,15 @@ def load_tables(store: Store, run_id: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def delete_run(connection: Connection, run_id: str) -> None:
-    """Delete a run's rows from every table, inside the caller's transaction."""
+    """Delete a run's rows from every table, inside the caller's transaction.
+
+    In PostgreSQL a second transaction that deletes the run, to make its rows again, waits for the end of this
+    one: it would delete the rows that it sees, and leave or meet those that this one makes. SQLite has one
+    writer at a time.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:run_id, :key))")
+        connection.execute(lock, {"run_id": run_id, "key": _ADVISORY_LOCK})
     mine = select(ScalpOutcomeRow.scalp_id).where(ScalpOutcomeRow.run_id == run_id)
     # the outcomes name the scalps: read before they go, and gone before what they name
     scalps = list(connection.scalars(mine))
