@@ -14,7 +14,7 @@ from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.records.projection import project_journal
+from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import alembic_config, delete_run, open_store
 from scalpdesk.records.tables import Base, OptionsScalpRecord, RunRow, ScalpOutcomeRow
@@ -192,6 +192,29 @@ def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
     assert (alone["total"]["scalps"], alone["total"]["won"]) == (1, 0)
     assert len(scalp_history(store, "b")) == 1
     assert scalp_history(store, ticker="QQQ") == []
+
+
+def test_scalps_of_a_run_that_is_read_again_keep_their_ids_and_their_place(store, tmp_path, header, write):
+    killed, later = (msgspec.structs.replace(header, run_id=name) for name in ("a-killed", "b-later"))
+    write(tmp_path, killed, bought() + sold("2.00"), seal=False)
+    write(tmp_path, later, bought() + sold("3.10"))
+    for _ in range(3):  # the killed one is read again each time
+        assert project_missing(tmp_path, store) == {}
+        assert [(row["id"], row["exit_premium"]) for row in scalp_history(store)] == [(2, 3.10), (1, 2.00)]
+        assert [row["exit_premium"] for row in scalp_history(store, limit=1)] == [3.10]
+
+
+def test_a_late_fill_gives_a_scalp_an_id_of_its_own(store, tmp_path, header, write):
+    """A first signal's order is filled after the second scalp's row was made."""
+    other = {"scalp_id": "SPY|1m|2018-02-05T14:30:30Z|flip_up"}
+    buy, at_ns = order("d-0", Side.BUY, 1, Purpose.OPEN), START_NS + 30 * SECOND
+    first = [
+        ([OrderAccepted("none", at_ns, at_ns, "v")], (decided(30, DecisionKind.ENTRY, "d-0", **other), buy))
+    ]
+    late = [([fill("d-0", 300, "x0", 1, "2.40")], ())]
+    for name, story in (("one", first + bought()), ("two", first + bought() + late)):
+        project_journal(write(tmp_path / name, header, story, seal=False), store)
+    assert [(row["id"], row["contracts"]) for row in open_scalps(store)] == [(1, 5), (2, 1)]
 
 
 def test_a_run_that_is_deleted_takes_its_scalps_along(store, tmp_path, header, write):

@@ -1,7 +1,7 @@
 """Options scalps of a run from its journal, and the questions that are asked of all of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -146,12 +146,16 @@ class ScalpProjection:
             (item for item in self._scalps.values() if item.contract == contract and item.held > 0), None
         )
 
-    def write(self, connection: Connection) -> None:
-        """Insert the rows of what was bought, inside the caller's transaction."""
-        for name, scalp in self._scalps.items():
-            if not scalp.buys:
-                continue
-            row = self._row(name, scalp)
+    def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
+        """Insert the rows of what was bought, inside the caller's transaction.
+
+        A scalp whose signal is in ``ids`` keeps that id: rows that are made again keep their place in the
+        history. They go in first, before the database gives ids to the others.
+        """
+        rows = [(self._row(name, scalp), scalp) for name, scalp in self._scalps.items() if scalp.buys]
+        for row, scalp in sorted(rows, key=lambda item: item[0]["signal_id"] not in ids):
+            if row["signal_id"] in ids:
+                row["id"] = ids[row["signal_id"]]
             made = connection.execute(insert(OptionsScalpRecord).values(row))
             entry_ns = min(item.ts_ns for item in scalp.buys.values())
             local = to_new_york(entry_ns)
