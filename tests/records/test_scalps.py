@@ -173,6 +173,29 @@ def test_a_sale_that_the_desk_made_for_it_counts(store, tmp_path, header, write)
     assert row["status"] == "closed"
 
 
+def test_a_sale_of_another_strategy_of_the_desk_ends_no_scalp(store, tmp_path, header, write):
+    def owned(output, owner):
+        is_order = isinstance(output, SubmitOrder)
+        return msgspec.structs.replace(output, owner=owner) if is_order else output
+
+    at_ns = START_NS + 180 * SECOND
+    buy, sale = order("d-7", Side.BUY, 5, Purpose.OPEN), order("d-8", Side.SELL, 5, Purpose.CLOSE)
+    flat = order("d-9", Side.SELL, 5, Purpose.CLOSE)  # what the desk sells as it flattens has its owner too
+    other = Decision(at_ns, DecisionKind.EXIT, True, ("time",), {}, ("d-8",))
+    story = [
+        *((events, tuple(owned(item, "ema-scalper") for item in outputs)) for events, outputs in bought()),
+        ([OrderAccepted("none", at_ns, at_ns, "v")], (other, owned(buy, "st0ckg"), owned(sale, "st0ckg"))),
+        ([fill("d-7", 181, "x7", 5, "2.00")], ()),
+        ([fill("d-8", 182, "x8", 5, "2.00")], (owned(flat, "ema-scalper"),)),
+    ]
+    project_journal(write(tmp_path / "one", header, story), store)
+    assert [row["contracts"] for row in open_scalps(store)] == [5]
+    project_journal(
+        write(tmp_path / "two", header, [*story, ([fill("d-9", 183, "x9", 5, "3.10")], ())]), store
+    )
+    assert [row["exit_premium"] for row in scalp_history(store)] == [3.10]
+
+
 def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
     for name, price in (("a", "3.10"), ("b", "2.00"), ("c", "2.00")):
         own = msgspec.structs.replace(header, run_id=name)

@@ -63,6 +63,8 @@ class _Scalp:
         self.contract = contract
         self.facts = decision.facts
         self.decided_ns = decision.ts_ns
+        self.owner: str | None = None
+        """Strategy whose orders they are; None before the first fill."""
         self.order_ids: list[str] = []
         self.exit_reason = ""
         self.buys: dict[tuple[str, str], _Execution] = {}
@@ -116,9 +118,10 @@ class ScalpProjection:
         """Take in an execution of the desk's: of a scalp's order, or one that closes a scalp's contract."""
         scalp = self._by_order.get(event.client_order_id)
         if scalp is None and command.side is Side.SELL:
-            scalp = self._open_in(command.instrument_id)
+            scalp = self._open_in(command.instrument_id, command.owner)
         if scalp is None:
             return
+        scalp.owner = command.owner
         side = scalp.buys if command.side is Side.BUY else scalp.sells
         side[event.client_order_id, event.execution_id] = _Execution(
             event.quantity, event.price, event.fee, event.ts_event_ns
@@ -140,11 +143,11 @@ class ScalpProjection:
         scalp.is_expired = event.cause in EXPIRED
         scalp.exit_reason = scalp.exit_reason or ("expired" if scalp.is_expired else str(event.cause))
 
-    def _open_in(self, number: InstrumentId) -> _Scalp | None:
+    def _open_in(self, number: InstrumentId, owner: str | None = None) -> _Scalp | None:
+        """Return the scalp that holds an instrument: of one strategy of the desk, or None for of any."""
         contract = self._instruments[number]
-        return next(
-            (item for item in self._scalps.values() if item.contract == contract and item.held > 0), None
-        )
+        held = (item for item in self._scalps.values() if item.contract == contract and item.held > 0)
+        return next((item for item in held if owner is None or item.owner == owner), None)
 
     def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
         """Insert the rows of what was bought, inside the caller's transaction.
