@@ -670,9 +670,10 @@ class TestOptionsScalper:
         run(other.process_signal(signal()))
         other.router.quotes = router.quotes
         run(other.on_bar("SPY", bar_event(0, 501.0, low=499.0, end_ns=close_ns)))
-        assert [one.contracts for one in other.router.sent] == [8, 8]
-        assert other.positions[0].contracts == 16
-        assert other.positions[0].entry_price == pytest.approx((1.25 + 1.30) / 2)
+        # 8 at 1.25 and 7 at 1.30 risk 955 of the 1,000; an eighth would make it 1,020
+        assert [one.contracts for one in other.router.sent] == [8, 7]
+        assert other.positions[0].contracts == 15
+        assert other.positions[0].entry_price == pytest.approx((8 * 1.25 + 7 * 1.30) / 15)
 
     def test_after_the_cutoff_tomorrows_option_is_bought_whatever_the_chain_says(self):
         tomorrow = row(expiry=TUESDAY + timedelta(days=1), option_symbol="SPY250205C00500000")
@@ -690,7 +691,7 @@ class TestOptionsScalper:
         assert (result.signal_id, result.contracts_filled) == (signal().signal_id, 8)
         assert scalper.refusals == ("a scalp in SPY is losing",)
 
-    @pytest.mark.parametrize(("filled", "left"), [(8, 8), (0, 0)])
+    @pytest.mark.parametrize(("filled", "left"), [(7, 7), (0, 0)])
     def test_a_second_half_that_is_filled_after_the_exit_is_sold_too(self, filled, left):
         router = Router(row())
         router.clock = moment(clock=time(10, 0, 30))
@@ -713,7 +714,7 @@ class TestOptionsScalper:
 
         router.submit = submit
         run(scalper.on_bar("SPY", bar_event(0, 501.0, low=499.0, end_ns=close_ns)))
-        assert [(one.side, one.contracts) for one in router.sent[1:]] == [(Side.SELL, 8), (Side.BUY, 8)]
+        assert [(one.side, one.contracts) for one in router.sent[1:]] == [(Side.SELL, 8), (Side.BUY, 7)]
         assert [position.contracts for position in scalper.positions] == [left]
         run(scalper.monitor_positions())
         assert scalper.positions == []
@@ -798,11 +799,25 @@ def test_the_second_half_follows_a_first_candle_that_tests_the_cloud_and_holds(
     outputs = bench.desk.handle(bar_event(0, 500.0, end_ns=end_ns))
     bought = [one for one in orders(outputs) if one.side is Side.BUY]
     assert bool(bought) is adds
-    if adds:
-        assert abs(bought[0].quantity - order.quantity) <= 1
+    if adds:  # as many as the first half, but for the budget of 2,000 at a stop of half the premium
+        assert (order.quantity, order.limit_price) == (22, Decimal("0.93"))
+        assert (bought[0].quantity, bought[0].limit_price) == (19, Decimal("0.99"))
+        assert 22 * 46.5 + 19 * 49.5 < 0.02 * 100_000 < 22 * 46.5 + 20 * 49.5
         assert bought[0].instrument_id == order.instrument_id
     bench.clouds.show(end_ns + 60 * 10**9, *candle_prices, top=500.0, bottom=499.8)
     assert [one for one in orders(bench.minute("10:02")) if one.side is Side.BUY] == []
+
+
+def test_a_second_half_without_room_in_the_budget_is_not_bought():
+    assert ScalpSizer(CONFIG).room(Decimal("1.30"), Decimal(8), Decimal("1.25"), 50_000.0) == 7
+    assert ScalpSizer(CONFIG).room(Decimal("1.25"), Decimal(8), Decimal("1.25"), 50_000.0) == 8
+    bench = EmaBench(profit_target_pct=50.0, max_risk_per_scalp=0.001)
+    bench.bought()
+    bench.clouds.show(new_york_ns(DAY, time(10, 1)), 500.2, 500.5, 499.9, 500.4, top=500.0, bottom=499.8)
+    outputs = bench.minute("10:01", spot=500.25)
+    assert orders(outputs) == []
+    why = decisions(outputs)[0].reasons
+    assert why[0] == "skipped: a second half at 1.18 may lose more than 0.1% of the equity with the first"
 
 
 def test_a_first_candle_that_closes_while_the_desk_is_halted_buys_no_second_half_after_it():

@@ -311,10 +311,11 @@ class OptionsScalper:
             return
         count, held.left_to_add = min(held.left_to_add, held.position.contracts), 0
         session, position = self._session(), held.position
+        entry_price, contracts = exact(position.entry_price), Decimal(position.contracts)
         last_ns = time_limit_ns(session, position.expiry, self.config)
         against = self._planner.against_adding(
             price=self._price(held),
-            entry_price=exact(position.entry_price),
+            entry_price=entry_price,
             is_buying=position.option_symbol in self._buying,
             is_past_cutoff=last_ns is not None and to_ns(self.router.now()) >= last_ns,
         )
@@ -322,6 +323,9 @@ class OptionsScalper:
         if not is_due or against or quote is None or self.mode is not Mode.ACTIVE:
             return
         limit = buy_limit(*quote, held.contract.tick_rule, self.config.limit_offset)
+        count = min(count, self.sizer.room(limit, contracts, entry_price, self.router.equity()))
+        if not count:
+            return
         fill = await self._buy(position.option_symbol, count, limit)
         if fill.contracts:
             total = position.contracts + fill.contracts

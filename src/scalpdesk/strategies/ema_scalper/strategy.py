@@ -347,8 +347,14 @@ class EmaScalper:
         if against or quote is None:
             return [_skipped(why, against, shown)]
         limit = buy_limit(quote.bid, quote.ask, scalp.contract.tick_rule, self.config.limit_offset)
+        room = self._planner.sizer.room(limit, scalp.bought, scalp.entry_price, float(view.nav))
         # never more than the first half came to: the gate may have cut it, or the venue filled a part
-        count = min(scalp.plan.halves.add, int(scalp.bought))
+        count = min(scalp.plan.halves.add, int(scalp.bought), room)
+        if not count:
+            most = f"{self.config.max_risk_per_scalp:.1%} of the equity"
+            return [
+                _skipped(why, (f"a second half at {limit} may lose more than {most} with the first",), shown)
+            ]
         return self._buy(scalp, view.now_ns, count, limit, why, shown)
 
     # open scalps --------------------------------------------------------------------------------
