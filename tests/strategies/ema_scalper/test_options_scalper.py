@@ -481,6 +481,16 @@ class TestTimingRules:
         assert "nothing is held back" in why_fomc_unknown(session_on(date(2013, 10, 4)), CONFIG)
         assert why_fomc_unknown(session_on(date(2013, 10, 4)), ScalpConfig(no_scalp_around_fomc=False)) == ""
 
+    @pytest.mark.parametrize(
+        ("clock", "overnight", "passes"),
+        [(time(15, 54), False, True), (time(15, 55), False, False), (time(15, 55), True, True)],
+    )
+    def test_nothing_is_bought_that_the_end_of_the_session_would_sell_at_once(self, clock, overnight, passes):
+        config = ScalpConfig(one_dte_cutoff="16:00", hold_overnight=overnight)
+        found = ScalpMoment(new_york_ns(TUESDAY, clock), session_on(TUESDAY), "alpaca", 0, 0)
+        refusals = EntryPlanner(config).refusals(signal(), found)
+        assert refusals == (() if passes else ("past the last entry at 15:55 New York",))
+
     def test_what_is_held_at_the_cutoff_is_sold(self):
         bench = EmaBench()
         order = bench.bought("13:58")
