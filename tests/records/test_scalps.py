@@ -12,7 +12,7 @@ from sqlalchemy import insert, inspect, select
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
-from scalpdesk.core.intents import Decision, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
@@ -156,6 +156,35 @@ def test_an_expiry_or_a_close_by_the_venue_ends_it(
     (row,) = scalp_history(store)
     assert (row["status"], row["exit_reason"], row["exit_premium"]) == (status, reason, float(price))
     assert row["pnl"] == pytest.approx((float(price) - 2.52) * 500 - 0.15)
+
+
+@pytest.mark.parametrize(
+    ("main", "pays", "pnl"), [("SPY", 3.50, (3.50 - 2.52) * 500 - 0.15), ("QQQ", 0.0, -2.52 * 500 - 0.15)]
+)
+def test_an_exercise_is_worth_what_it_pays_at_the_mark_beside_it(
+    store, tmp_path, header, write, main, pays, pnl
+):
+    """The option goes at nothing, its shares come at the strike; the mark shows the main underlying."""
+    own = msgspec.structs.replace(header, data=header.data | {"underlying": main})
+    at_ns, none = START_NS + 300 * SECOND, Decimal(0)
+    gone = PositionChanged(CALL, at_ns, at_ns, ChangeCause.EXERCISE, Decimal(-5), none, none, "end-1", True)
+    came = PositionChanged(
+        InstrumentId(0),
+        at_ns,
+        at_ns,
+        ChangeCause.DELIVERY,
+        Decimal(500),
+        Decimal(270),
+        Decimal(-135_000),
+        "end-2",
+    )
+    nav = Decimal(100_000)
+    seen = Mark(at_ns, nav, none, {}, 273.5, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)
+    story = [*bought(), ([gone], (msgspec.structs.replace(seen, spot=float("nan")),)), ([came], (seen,))]
+    project_journal(write(tmp_path, own, story), store)
+    (row,) = scalp_history(store)
+    assert (row["status"], row["exit_reason"], row["exit_premium"]) == ("expired", "expired", pays)
+    assert row["pnl"] == pytest.approx(pnl)
 
 
 def test_a_sale_that_the_desk_made_for_it_counts(store, tmp_path, header, write):

@@ -84,7 +84,9 @@ class Projection:
         self._history: dict[str, list[list[Any]]] = {}
         self._updated_ns: dict[str, int] = {}
         self._executions: dict[tuple[str, str], dict[str, Any]] = {}
-        self._scalps = ScalpProjection(self._instruments, reader.header.venue, self._run_id)
+        header = reader.header
+        underlying = _text(header.data.get("underlying"))
+        self._scalps = ScalpProjection(self._instruments, header.venue, self._run_id, underlying)
         self._events = 0
         self._span_ns: tuple[int | None, int | None] = (None, None)
         self._kinds: Counter[str] = Counter()
@@ -193,6 +195,7 @@ class Projection:
         )
 
     def _on_mark(self, mark: Mark) -> None:
+        self._scalps.on_mark(mark.spot)
         self._nav_change += mark.nav_change
         for name, amount in mark.parts.items():
             # A part without a column of its own counts as what is not explained.

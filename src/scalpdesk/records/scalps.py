@@ -4,15 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import inf
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, case, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from scalpdesk.core.enums import ChangeCause, DecisionKind
+from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.records.store import Store
@@ -21,14 +22,7 @@ from scalpdesk.signals.conviction import conviction_level
 
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
-EXPIRED = frozenset(
-    {
-        ChangeCause.EXPIRED_WORTHLESS,
-        ChangeCause.CASH_SETTLEMENT,
-        ChangeCause.EXERCISE,
-        ChangeCause.ASSIGNMENT,
-    }
-)
+EXPIRED = ENDED | EXERCISED
 SHOWN_FACTS = (
     "conviction",
     "macro_bias",
@@ -83,10 +77,14 @@ class _Scalp:
 class ScalpProjection:
     """Collects the scalps of a run while its journal is read."""
 
-    def __init__(self, instruments: Instruments, broker: str, run_id: str) -> None:
+    def __init__(self, instruments: Instruments, broker: str, run_id: str, underlying: str | None) -> None:
         self._instruments = instruments
         self._broker = broker
         self._run_id = run_id
+        self._underlying = underlying
+        """The run's main one, whose price each mark shows."""
+        self._exercised: list[tuple[_Scalp, str]] = []
+        """Scalps and the reference of their exercise, until a mark tells what it is worth."""
         self._scalps: dict[str, _Scalp] = {}
         self._by_order: dict[str, _Scalp] = {}
 
@@ -140,8 +138,21 @@ class ScalpProjection:
             return
         gone = min(-event.quantity_change, scalp.held)
         scalp.sells["", event.reference] = _Execution(gone, event.price, ZERO, event.ts_event_ns)
+        if event.cause in EXERCISED and scalp.contract.underlying == self._underlying:
+            self._exercised.append((scalp, event.reference))
         scalp.is_expired = event.cause in EXPIRED
         scalp.exit_reason = scalp.exit_reason or ("expired" if scalp.is_expired else str(event.cause))
+
+    def on_mark(self, spot: float) -> None:
+        """Value what was exercised at what it pays at the spot: it is booked at nothing, for shares."""
+        if not 0.0 < spot < inf:
+            return
+        for scalp, reference in self._exercised:
+            strike = scalp.contract.strike
+            pays = exact(spot) - strike if scalp.contract.is_call else strike - exact(spot)
+            ended = scalp.sells["", reference]
+            scalp.sells["", reference] = ended._replace(price=max(pays, ZERO))
+        self._exercised.clear()
 
     def _open_in(self, number: InstrumentId, owner: str | None = None) -> _Scalp | None:
         """Return the scalp that holds an instrument: of one strategy of the desk, or None for of any."""
