@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.cli.main import main
+from scalpdesk.web.runs import scalps_document
 
 LOOSE = ("min_volume_ratio=0", "min_conviction_to_scalp=40")
 
@@ -37,6 +38,16 @@ def test_the_three_views_agree_with_one_another_and_with_the_run(capsys, runs_di
     assert float(Decimal(summary["nav_change"])) == pytest.approx(total["pnl"], abs=0.01)
     assert summary["end_positions"] == {}
     assert {row["metadata"]["run_id"] for row in history} == {summary["run_id"]}
+
+
+def test_the_dashboards_rows_are_those_of_the_command_times_in_utc_and_all(capsys, runs_dir):
+    found, page = shown(capsys, runs_dir), scalps_document(runs_dir, None, refresh=True)
+    rows = [{**row, "metadata": json.loads(row["metadata_json"])} for row in page["history"]]
+    assert [{name: row[name] for name in mine} for row, mine in zip(rows, found["history"], strict=True)] == (
+        found["history"]
+    )
+    assert {row["entry_time"][-1] for row in rows} == {"Z"}
+    assert page["performance"]["total"] == found["performance"]["total"]
 
 
 def test_one_view_and_its_filters(capsys, runs_dir):

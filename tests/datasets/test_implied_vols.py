@@ -1,5 +1,7 @@
 """Daily history of 30-day implied volatility: kept, read back, and handed to the desk without look-ahead."""
 
+import fcntl
+import os
 from datetime import date, timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from fakes.instruments import option, share
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import TimerEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.datasets import store
 from scalpdesk.datasets.daily_history import vix_closes_before
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.implied_vols import (
@@ -43,6 +46,29 @@ def test_what_is_kept_comes_back_and_a_later_value_replaces_an_earlier_one(tmp_p
     assert history.keep([again]) == 5
     assert history.read("NVDA")[2] == again
     assert history.read("SPY") == []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_desks_that_keep_a_day_at_one_close_lose_no_line_and_wait_a_second_at_most(
+    tmp_path, monkeypatch, hangs
+):
+    history, waited = ImpliedVolHistory(tmp_path), []
+    history.keep(days(3))
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)  # another desk has read the file and is about to write it
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if not hangs and len(waited) == 3:
+            lines = history.path.read_text().splitlines()
+            history.path.write_text("\n".join([*lines, "QQQ,2018-02-05,0.3,test", ""]))
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(store, "sleep", sleep)
+    assert history.keep([DailyImpliedVol("NVDA", DAY, 0.4, "test")]) == (4 if hangs else 5)
+    assert [row.vol for row in history.read("QQQ")] == ([] if hangs else [0.3])
+    assert sum(waited) == pytest.approx(1.0 if hangs else 0.03)
+    os.close(other)
 
 
 def test_the_event_has_the_year_before_the_last_close_and_nothing_of_the_day(tmp_path):

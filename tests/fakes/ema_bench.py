@@ -24,6 +24,8 @@ class ShownClouds(CloudWatch):
     def __init__(self):
         super().__init__(InstrumentId(0), "SPY")
         self.direction = 0
+        self.lengths = (60,)
+        """Bar lengths in seconds whose cloud flips."""
         self.conviction = 80
         self.bias = None
         """The 10-minute bias; None for the signal's own direction."""
@@ -36,21 +38,22 @@ class ShownClouds(CloudWatch):
         return MacroState(self.bias, None, 2**62, 10)
 
     def flip(self, seconds):
-        return self.direction if seconds == 60 else 0
+        return self.direction if seconds in self.lengths else 0
 
     def signal(self, seconds, iv_rank=None):
         end_ns = super().candles(seconds)[-1].bar.ts_event_ns
-        return self.told(end_ns, iv_rank) if self.flip(seconds) else None
+        return self.told(end_ns, iv_rank, f"{seconds // 60}m") if self.flip(seconds) else None
 
-    def told(self, end_ns, iv_rank=None):
+    def told(self, end_ns, iv_rank=None, timeframe="1m"):
         side, way = ("bullish", "up") if self.direction > 0 else ("bearish", "down")
         return TradeSignal(
-            signal_id=f"SPY|1m|{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ}|flip_{way}",
+            signal_id=f"SPY|{timeframe}|{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ}|flip_{way}",
             ticker="SPY",
             direction=side,
             conviction=self.conviction,
             timestamp=from_ns(end_ns),
             entry_price=500.0,
+            timeframe=timeframe,
             macro_bias=self.direction if self.bias is None else self.bias,
             volume_ratio=self.ratio,
             iv_rank=iv_rank,

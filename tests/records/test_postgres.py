@@ -4,10 +4,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import alembic_config, open_store
+from scalpdesk.records.store import alembic_config, delete_run, open_store
 from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
 
 
@@ -40,3 +41,15 @@ def test_postgresql_holds_the_same_rows_as_sqlite(postgres, store, tmp_path, hea
     with postgres.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_rows_of_a_run_are_made_anew_by_one_transaction_at_a_time(postgres):
+    with postgres.engine.connect() as first, postgres.engine.connect() as second:
+        with first.begin(), second.begin():
+            delete_run(first, "demo-1")
+            second.execute(text("SET LOCAL lock_timeout = 1"))
+            delete_run(second, "demo-2")
+            with pytest.raises(OperationalError, match="lock timeout"):
+                delete_run(second, "demo-1")
+        with second.begin():
+            delete_run(second, "demo-1")

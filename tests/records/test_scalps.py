@@ -12,9 +12,9 @@ from sqlalchemy import insert, inspect, select
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
-from scalpdesk.core.intents import Decision, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.records.projection import project_journal
+from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import alembic_config, delete_run, open_store
 from scalpdesk.records.tables import Base, OptionsScalpRecord, RunRow, ScalpOutcomeRow
@@ -158,6 +158,35 @@ def test_an_expiry_or_a_close_by_the_venue_ends_it(
     assert row["pnl"] == pytest.approx((float(price) - 2.52) * 500 - 0.15)
 
 
+@pytest.mark.parametrize(
+    ("main", "pays", "pnl"), [("SPY", 3.50, (3.50 - 2.52) * 500 - 0.15), ("QQQ", 0.0, -2.52 * 500 - 0.15)]
+)
+def test_an_exercise_is_worth_what_it_pays_at_the_mark_beside_it(
+    store, tmp_path, header, write, main, pays, pnl
+):
+    """The option goes at nothing, its shares come at the strike; the mark shows the main underlying."""
+    own = msgspec.structs.replace(header, data=header.data | {"underlying": main})
+    at_ns, none = START_NS + 300 * SECOND, Decimal(0)
+    gone = PositionChanged(CALL, at_ns, at_ns, ChangeCause.EXERCISE, Decimal(-5), none, none, "end-1", True)
+    came = PositionChanged(
+        InstrumentId(0),
+        at_ns,
+        at_ns,
+        ChangeCause.DELIVERY,
+        Decimal(500),
+        Decimal(270),
+        Decimal(-135_000),
+        "end-2",
+    )
+    nav = Decimal(100_000)
+    seen = Mark(at_ns, nav, none, {}, 273.5, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)
+    story = [*bought(), ([gone], (msgspec.structs.replace(seen, spot=float("nan")),)), ([came], (seen,))]
+    project_journal(write(tmp_path, own, story), store)
+    (row,) = scalp_history(store)
+    assert (row["status"], row["exit_reason"], row["exit_premium"]) == ("expired", "expired", pays)
+    assert row["pnl"] == pytest.approx(pnl)
+
+
 def test_a_sale_that_the_desk_made_for_it_counts(store, tmp_path, header, write):
     """As when the desk flattens: the order belongs to no decision on the scalp."""
     sale = order("d-9", Side.SELL, 5, Purpose.CLOSE)
@@ -171,6 +200,29 @@ def test_a_sale_that_the_desk_made_for_it_counts(store, tmp_path, header, write)
     project_journal(write(tmp_path, header, story), store)
     (row,) = scalp_history(store)
     assert row["status"] == "closed"
+
+
+def test_a_sale_of_another_strategy_of_the_desk_ends_no_scalp(store, tmp_path, header, write):
+    def owned(output, owner):
+        is_order = isinstance(output, SubmitOrder)
+        return msgspec.structs.replace(output, owner=owner) if is_order else output
+
+    at_ns = START_NS + 180 * SECOND
+    buy, sale = order("d-7", Side.BUY, 5, Purpose.OPEN), order("d-8", Side.SELL, 5, Purpose.CLOSE)
+    flat = order("d-9", Side.SELL, 5, Purpose.CLOSE)  # what the desk sells as it flattens has its owner too
+    other = Decision(at_ns, DecisionKind.EXIT, True, ("time",), {}, ("d-8",))
+    story = [
+        *((events, tuple(owned(item, "ema-scalper") for item in outputs)) for events, outputs in bought()),
+        ([OrderAccepted("none", at_ns, at_ns, "v")], (other, owned(buy, "st0ckg"), owned(sale, "st0ckg"))),
+        ([fill("d-7", 181, "x7", 5, "2.00")], ()),
+        ([fill("d-8", 182, "x8", 5, "2.00")], (owned(flat, "ema-scalper"),)),
+    ]
+    project_journal(write(tmp_path / "one", header, story), store)
+    assert [row["contracts"] for row in open_scalps(store)] == [5]
+    project_journal(
+        write(tmp_path / "two", header, [*story, ([fill("d-9", 183, "x9", 5, "3.10")], ())]), store
+    )
+    assert [row["exit_premium"] for row in scalp_history(store)] == [3.10]
 
 
 def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
@@ -192,6 +244,29 @@ def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
     assert (alone["total"]["scalps"], alone["total"]["won"]) == (1, 0)
     assert len(scalp_history(store, "b")) == 1
     assert scalp_history(store, ticker="QQQ") == []
+
+
+def test_scalps_of_a_run_that_is_read_again_keep_their_ids_and_their_place(store, tmp_path, header, write):
+    killed, later = (msgspec.structs.replace(header, run_id=name) for name in ("a-killed", "b-later"))
+    write(tmp_path, killed, bought() + sold("2.00"), seal=False)
+    write(tmp_path, later, bought() + sold("3.10"))
+    for _ in range(3):  # the killed one is read again each time
+        assert project_missing(tmp_path, store) == {}
+        assert [(row["id"], row["exit_premium"]) for row in scalp_history(store)] == [(2, 3.10), (1, 2.00)]
+        assert [row["exit_premium"] for row in scalp_history(store, limit=1)] == [3.10]
+
+
+def test_a_late_fill_gives_a_scalp_an_id_of_its_own(store, tmp_path, header, write):
+    """A first signal's order is filled after the second scalp's row was made."""
+    other = {"scalp_id": "SPY|1m|2018-02-05T14:30:30Z|flip_up"}
+    buy, at_ns = order("d-0", Side.BUY, 1, Purpose.OPEN), START_NS + 30 * SECOND
+    first = [
+        ([OrderAccepted("none", at_ns, at_ns, "v")], (decided(30, DecisionKind.ENTRY, "d-0", **other), buy))
+    ]
+    late = [([fill("d-0", 300, "x0", 1, "2.40")], ())]
+    for name, story in (("one", first + bought()), ("two", first + bought() + late)):
+        project_journal(write(tmp_path / name, header, story, seal=False), store)
+    assert [(row["id"], row["contracts"]) for row in open_scalps(store)] == [(1, 5), (2, 1)]
 
 
 def test_a_run_that_is_deleted_takes_its_scalps_along(store, tmp_path, header, write):

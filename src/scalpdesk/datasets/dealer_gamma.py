@@ -130,12 +130,14 @@ class ExposureHistory:
         DataError
             When the file is not of this form, or the folder cannot be written.
         """
-        kept = self._file.read(_of) + [(self._key, exposure) for exposure in exposures]
-        rows = {(*key, exposure.session): exposure for key, exposure in kept}
-        self._file.write(
-            (data, symbol, day.isoformat(), repr(exposure.exposure_usd), repr(exposure.near_usd))
-            for (data, symbol, day), exposure in sorted(rows.items(), key=itemgetter(0))
-        )
+        added = [(self._key, exposure) for exposure in exposures]
+        with self._file.locked():
+            kept = self._file.read(_of) + added
+            rows = {(*key, exposure.session): exposure for key, exposure in kept}
+            self._file.write(
+                (data, symbol, day.isoformat(), repr(exposure.exposure_usd), repr(exposure.near_usd))
+                for (data, symbol, day), exposure in sorted(rows.items(), key=itemgetter(0))
+            )
 
     def usual(self, before: date) -> tuple[float, float]:
         """Return what counts as a large exposure, of the chain and near the money, as known before a day.

@@ -72,14 +72,16 @@ class ImpliedVolHistory:
         DataError
             When the file is not of this form, or cannot be written.
         """
-        rows = {
-            (row.symbol, row.session, row.source if row.source in RECONSTRUCTED else ""): row
-            for row in (*self._file.read(_row_of), *days)
-        }
-        self._file.write(
-            (row.symbol, row.session.isoformat(), repr(row.vol), row.source)
-            for _, row in sorted(rows.items())
-        )
+        added = list(days)
+        with self._file.locked():
+            rows = {
+                (row.symbol, row.session, row.source if row.source in RECONSTRUCTED else ""): row
+                for row in (*self._file.read(_row_of), *added)
+            }
+            self._file.write(
+                (row.symbol, row.session.isoformat(), repr(row.vol), row.source)
+                for _, row in sorted(rows.items())
+            )
         return len(rows)
 
 

@@ -11,17 +11,20 @@ that nobody has to guess the bar's length.
 """
 
 import csv
+import fcntl
 import io
 import json
 import math
+import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 import numpy as np
@@ -263,6 +266,7 @@ def replace_file(path: Path, text: str, *, mode: int | None = None) -> None:
 
 
 Row = TypeVar("Row")
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 100, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +279,32 @@ class HistoryFile:
     """``columns``, ``subject``: What its lines hold, and what it is a history of."""
     fix: str
     """How a line that is none is put right."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Read, change and write the lines while no other process does: desks share a catalogue at one close.
+
+        After a second it is done without the lock: a desk must not wait for a process that hangs.
+        """
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+        except OSError:  # reading and writing say what is wrong
+            yield
+            return
+        try:
+            for _ in range(_LOCK_TRIES):
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    sleep(_LOCK_PAUSE_SECONDS)
+                except OSError:  # a file system without locks
+                    break
+            yield
+        finally:
+            os.close(folder)
 
     def read(self, row_of: Callable[..., Row]) -> list[Row]:
         """Return what ``row_of`` makes of the texts of each line; it refuses by a ValueError.

@@ -1,7 +1,7 @@
 """The rows of a run from its journal; making them again gives the same rows, and nothing else is needed."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path
@@ -84,15 +84,20 @@ class Projection:
         self._history: dict[str, list[list[Any]]] = {}
         self._updated_ns: dict[str, int] = {}
         self._executions: dict[tuple[str, str], dict[str, Any]] = {}
-        self._scalps = ScalpProjection(self._instruments, reader.header.venue, self._run_id)
+        header = reader.header
+        underlying = _text(header.data.get("underlying"))
+        self._scalps = ScalpProjection(self._instruments, header.venue, self._run_id, underlying)
         self._events = 0
         self._span_ns: tuple[int | None, int | None] = (None, None)
         self._kinds: Counter[str] = Counter()
         self._parts: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self._nav_change = ZERO
 
-    def run(self) -> None:
-        """Walk the journal; all rows but the run's own are in the database afterwards."""
+    def run(self, scalp_ids: Mapping[str, int]) -> None:
+        """Walk the journal; all rows but the run's own are in the database afterwards.
+
+        ``scalp_ids`` are those that its scalps have had, by signal.
+        """
         take_event: dict[type, Callable[[Any], None]] = {
             **dict.fromkeys(get_args(OrderEvent), self._on_order_event),
             PositionChanged: self._on_position_changed,
@@ -114,7 +119,7 @@ class Projection:
             self._fills.add(execution)
         for rows in (self._decisions, self._marks, self._orders, self._fills, self._positions):
             rows.flush()
-        self._scalps.write(self._connection)
+        self._scalps.write(self._connection, scalp_ids)
 
     def run_row(self) -> dict[str, Any]:
         """Return the run's own row, with the figures gathered so far."""
@@ -190,6 +195,7 @@ class Projection:
         )
 
     def _on_mark(self, mark: Mark) -> None:
+        self._scalps.on_mark(mark.spot)
         self._nav_change += mark.nav_change
         for name, amount in mark.parts.items():
             # A part without a column of its own counts as what is not explained.
@@ -368,10 +374,10 @@ def project_journal(run_dir: Path, store: Store) -> str:
     run_id = reader.header.run_id
     with store.engine.connect().execution_options(writes=True) as connection, connection.begin():
         projection = Projection(reader, connection)
-        delete_run(connection, run_id)
+        scalp_ids = delete_run(connection, run_id)
         # SQLite and PostgreSQL both want the run before the rows that name it; its figures follow.
         connection.execute(insert(RunRow), [projection.run_row()])
-        projection.run()
+        projection.run(scalp_ids)
         connection.execute(update(RunRow).where(RunRow.run_id == run_id).values(projection.run_row()))
     return run_id
 

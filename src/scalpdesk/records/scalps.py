@@ -1,18 +1,19 @@
 """Options scalps of a run from its journal, and the questions that are asked of all of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import inf
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, case, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from scalpdesk.core.enums import ChangeCause, DecisionKind
+from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.records.store import Store
@@ -21,14 +22,7 @@ from scalpdesk.signals.conviction import conviction_level
 
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
-EXPIRED = frozenset(
-    {
-        ChangeCause.EXPIRED_WORTHLESS,
-        ChangeCause.CASH_SETTLEMENT,
-        ChangeCause.EXERCISE,
-        ChangeCause.ASSIGNMENT,
-    }
-)
+EXPIRED = ENDED | EXERCISED
 SHOWN_FACTS = (
     "conviction",
     "macro_bias",
@@ -63,6 +57,8 @@ class _Scalp:
         self.contract = contract
         self.facts = decision.facts
         self.decided_ns = decision.ts_ns
+        self.owner: str | None = None
+        """Strategy whose orders they are; None before the first fill."""
         self.order_ids: list[str] = []
         self.exit_reason = ""
         self.buys: dict[tuple[str, str], _Execution] = {}
@@ -81,10 +77,14 @@ class _Scalp:
 class ScalpProjection:
     """Collects the scalps of a run while its journal is read."""
 
-    def __init__(self, instruments: Instruments, broker: str, run_id: str) -> None:
+    def __init__(self, instruments: Instruments, broker: str, run_id: str, underlying: str | None) -> None:
         self._instruments = instruments
         self._broker = broker
         self._run_id = run_id
+        self._underlying = underlying
+        """The run's main one, whose price each mark shows."""
+        self._exercised: list[tuple[_Scalp, str]] = []
+        """Scalps and the reference of their exercise, until a mark tells what it is worth."""
         self._scalps: dict[str, _Scalp] = {}
         self._by_order: dict[str, _Scalp] = {}
 
@@ -116,9 +116,10 @@ class ScalpProjection:
         """Take in an execution of the desk's: of a scalp's order, or one that closes a scalp's contract."""
         scalp = self._by_order.get(event.client_order_id)
         if scalp is None and command.side is Side.SELL:
-            scalp = self._open_in(command.instrument_id)
+            scalp = self._open_in(command.instrument_id, command.owner)
         if scalp is None:
             return
+        scalp.owner = command.owner
         side = scalp.buys if command.side is Side.BUY else scalp.sells
         side[event.client_order_id, event.execution_id] = _Execution(
             event.quantity, event.price, event.fee, event.ts_event_ns
@@ -137,21 +138,38 @@ class ScalpProjection:
             return
         gone = min(-event.quantity_change, scalp.held)
         scalp.sells["", event.reference] = _Execution(gone, event.price, ZERO, event.ts_event_ns)
+        if event.cause in EXERCISED and scalp.contract.underlying == self._underlying:
+            self._exercised.append((scalp, event.reference))
         scalp.is_expired = event.cause in EXPIRED
         scalp.exit_reason = scalp.exit_reason or ("expired" if scalp.is_expired else str(event.cause))
 
-    def _open_in(self, number: InstrumentId) -> _Scalp | None:
-        contract = self._instruments[number]
-        return next(
-            (item for item in self._scalps.values() if item.contract == contract and item.held > 0), None
-        )
+    def on_mark(self, spot: float) -> None:
+        """Value what was exercised at what it pays at the spot: it is booked at nothing, for shares."""
+        if not 0.0 < spot < inf:
+            return
+        for scalp, reference in self._exercised:
+            strike = scalp.contract.strike
+            pays = exact(spot) - strike if scalp.contract.is_call else strike - exact(spot)
+            ended = scalp.sells["", reference]
+            scalp.sells["", reference] = ended._replace(price=max(pays, ZERO))
+        self._exercised.clear()
 
-    def write(self, connection: Connection) -> None:
-        """Insert the rows of what was bought, inside the caller's transaction."""
-        for name, scalp in self._scalps.items():
-            if not scalp.buys:
-                continue
-            row = self._row(name, scalp)
+    def _open_in(self, number: InstrumentId, owner: str | None = None) -> _Scalp | None:
+        """Return the scalp that holds an instrument: of one strategy of the desk, or None for of any."""
+        contract = self._instruments[number]
+        held = (item for item in self._scalps.values() if item.contract == contract and item.held > 0)
+        return next((item for item in held if owner is None or item.owner == owner), None)
+
+    def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
+        """Insert the rows of what was bought, inside the caller's transaction.
+
+        A scalp whose signal is in ``ids`` keeps that id: rows that are made again keep their place in the
+        history. They go in first, before the database gives ids to the others.
+        """
+        rows = [(self._row(name, scalp), scalp) for name, scalp in self._scalps.items() if scalp.buys]
+        for row, scalp in sorted(rows, key=lambda item: item[0]["signal_id"] not in ids):
+            if row["signal_id"] in ids:
+                row["id"] = ids[row["signal_id"]]
             made = connection.execute(insert(OptionsScalpRecord).values(row))
             entry_ns = min(item.ts_ns for item in scalp.buys.values())
             local = to_new_york(entry_ns)

@@ -180,17 +180,28 @@ def load_tables(store: Store, run_id: str) -> dict[str, list[dict[str, Any]]]:
     return {name: [row.as_dict() for row in found] for name, found in rows.items()}
 
 
-def delete_run(connection: Connection, run_id: str) -> None:
-    """Delete a run's rows from every table, inside the caller's transaction."""
-    mine = select(ScalpOutcomeRow.scalp_id).where(ScalpOutcomeRow.run_id == run_id)
+def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
+    """Delete a run's rows from every table, in the caller's transaction; return its scalps' ids by signal.
+
+    In PostgreSQL a second transaction that deletes the run, to make its rows again, waits for the end of this
+    one: it would delete the rows that it sees, and leave or meet those that this one makes. SQLite has one
+    writer at a time.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:run_id, :key))")
+        connection.execute(lock, {"run_id": run_id, "key": _ADVISORY_LOCK})
+    table = OptionsScalpRecord
+    mine = select(table.id, table.signal_id).join(ScalpOutcomeRow, ScalpOutcomeRow.scalp_id == table.id)
     # the outcomes name the scalps: read before they go, and gone before what they name
-    scalps = list(connection.scalars(mine))
+    rows = connection.execute(mine.where(ScalpOutcomeRow.run_id == run_id)).all()
+    scalps = [row.id for row in rows]
     connection.execute(delete(ScalpOutcomeRow).where(ScalpOutcomeRow.run_id == run_id))
     for start in range(0, len(scalps), MOST_PARAMETERS):
         part = scalps[start : start + MOST_PARAMETERS]
-        connection.execute(delete(OptionsScalpRecord).where(OptionsScalpRecord.id.in_(part)))
-    for table in (*CHILD_TABLES, RunRow):
-        connection.execute(delete(table).where(table.run_id == run_id))
+        connection.execute(delete(table).where(table.id.in_(part)))
+    for child in (*CHILD_TABLES, RunRow):
+        connection.execute(delete(child).where(child.run_id == run_id))
+    return {row.signal_id: row.id for row in rows}
 
 
 def _rows(store: Store, statement: Any) -> list[Any]:

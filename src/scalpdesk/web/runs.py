@@ -1,6 +1,6 @@
 """The Runs page: runs on record, one run's curve, several side by side; from the store of runs."""
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,13 @@ def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[s
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in row.items()}
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):  # the columns hold UTC without a zone: a reader would take it for its own
+        return f"{value.isoformat()}Z"
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _with_plain_extremes(found: dict[str, Any]) -> dict[str, Any]:

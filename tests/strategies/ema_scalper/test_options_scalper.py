@@ -30,8 +30,9 @@ from scalpdesk.strategies.ema_scalper import (
     StrikeSelector,
     TradeSignal,
 )
+from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment, time_limit_ns
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit, halves
 from scalpdesk.strategies.ema_scalper.strike_selector import strike_score
@@ -388,6 +389,18 @@ class TestExitLogic:
         alerts = [one for one in decisions(outputs) if one.kind == "alert"]
         assert [one.reasons[0].rpartition(" for ")[2] for one in alerts] == ["10 s"]
 
+    @pytest.mark.parametrize(
+        ("bid", "ask", "mid"),
+        [(0.35, 0.45, "0.4"), (0.70, 0.90, "0.8"), (0.70, 0.91, None), (2.10, 2.71, None)],
+    )
+    def test_a_spread_of_exactly_a_quarter_of_the_mid_is_a_mark(self, bid, ask, mid):
+        assert mark_of(bid, ask, 0.25) == (None if mid is None else Decimal(mid))
+        bench = EmaBench()
+        order = bench.bought()
+        bench.desk.wait(1).quote(int(order.instrument_id), bid, ask)
+        (scalp,) = bench.strategy._scalps
+        assert bench.strategy._price(bench.desk.engine.desk.view, scalp) == mark_of(bid, ask, 0.25)
+
     def test_a_flip_against_the_position_sells_it(self):
         bench = EmaBench()
         order = bench.bought()
@@ -402,6 +415,15 @@ class TestExitLogic:
         bench.desk.wait(1)
         assert orders(bench.desk.fill(order, price=float(order.limit_price))) == []
         assert orders(bench.minute()) == []
+
+    def test_a_flip_while_the_desk_is_halted_sells_it_after_the_halt(self):
+        bench = EmaBench()
+        order = bench.bought()
+        bench.desk.operate("halt")
+        assert orders(bench.minute(flip=-1)) == []
+        (sale,) = orders(bench.desk.operate("resume"))
+        assert (sale.instrument_id, sale.quantity) == (order.instrument_id, order.quantity)
+        assert bench.reasons == ("cloud_flip",)
 
     def test_a_halted_desk_does_nothing_and_a_flattening_one_sells(self):
         bench = EmaBench()
@@ -458,6 +480,16 @@ class TestTimingRules:
         assert why_fomc_unknown(session_on(TUESDAY), CONFIG) == ""
         assert "nothing is held back" in why_fomc_unknown(session_on(date(2013, 10, 4)), CONFIG)
         assert why_fomc_unknown(session_on(date(2013, 10, 4)), ScalpConfig(no_scalp_around_fomc=False)) == ""
+
+    @pytest.mark.parametrize(
+        ("clock", "overnight", "passes"),
+        [(time(15, 54), False, True), (time(15, 55), False, False), (time(15, 55), True, True)],
+    )
+    def test_nothing_is_bought_that_the_end_of_the_session_would_sell_at_once(self, clock, overnight, passes):
+        config = ScalpConfig(one_dte_cutoff="16:00", hold_overnight=overnight)
+        found = ScalpMoment(new_york_ns(TUESDAY, clock), session_on(TUESDAY), "alpaca", 0, 0)
+        refusals = EntryPlanner(config).refusals(signal(), found)
+        assert refusals == (() if passes else ("past the last entry at 15:55 New York",))
 
     def test_what_is_held_at_the_cutoff_is_sold(self):
         bench = EmaBench()
@@ -648,9 +680,10 @@ class TestOptionsScalper:
         run(other.process_signal(signal()))
         other.router.quotes = router.quotes
         run(other.on_bar("SPY", bar_event(0, 501.0, low=499.0, end_ns=close_ns)))
-        assert [one.contracts for one in other.router.sent] == [8, 8]
-        assert other.positions[0].contracts == 16
-        assert other.positions[0].entry_price == pytest.approx((1.25 + 1.30) / 2)
+        # 8 at 1.25 and 7 at 1.30 risk 955 of the 1,000; an eighth would make it 1,020
+        assert [one.contracts for one in other.router.sent] == [8, 7]
+        assert other.positions[0].contracts == 15
+        assert other.positions[0].entry_price == pytest.approx((8 * 1.25 + 7 * 1.30) / 15)
 
     def test_after_the_cutoff_tomorrows_option_is_bought_whatever_the_chain_says(self):
         tomorrow = row(expiry=TUESDAY + timedelta(days=1), option_symbol="SPY250205C00500000")
@@ -659,7 +692,16 @@ class TestOptionsScalper:
         result = run(OptionsScalper(CONFIG, router).process_signal(signal(timestamp=router.clock)))
         assert result.option_symbol == "SPY250205C00500000"
 
-    @pytest.mark.parametrize(("filled", "left"), [(8, 8), (0, 0)])
+    def test_the_order_of_one_bar_length_is_returned_where_the_other_is_refused(self, monkeypatch):
+        monkeypatch.setattr(CloudWatch, "signal", lambda _, seconds: signal(timeframe=f"{seconds // 60}m"))
+        scalper = OptionsScalper(ScalpConfig(signal_minutes=(1, 5)), Router(row()))
+        scalper.router.clock = moment(clock=time(10))
+        bar = bar_event(0, 500.0, end_ns=new_york_ns(TUESDAY, time(10)))
+        result = run(scalper.on_bar("SPY", bar))
+        assert (result.signal_id, result.contracts_filled) == (signal().signal_id, 8)
+        assert scalper.refusals == ("a scalp in SPY is losing",)
+
+    @pytest.mark.parametrize(("filled", "left"), [(7, 7), (0, 0)])
     def test_a_second_half_that_is_filled_after_the_exit_is_sold_too(self, filled, left):
         router = Router(row())
         router.clock = moment(clock=time(10, 0, 30))
@@ -682,7 +724,7 @@ class TestOptionsScalper:
 
         router.submit = submit
         run(scalper.on_bar("SPY", bar_event(0, 501.0, low=499.0, end_ns=close_ns)))
-        assert [(one.side, one.contracts) for one in router.sent[1:]] == [(Side.SELL, 8), (Side.BUY, 8)]
+        assert [(one.side, one.contracts) for one in router.sent[1:]] == [(Side.SELL, 8), (Side.BUY, 7)]
         assert [position.contracts for position in scalper.positions] == [left]
         run(scalper.monitor_positions())
         assert scalper.positions == []
@@ -705,6 +747,22 @@ def test_half_is_bought_with_one_limit_order_at_mid_plus_two_cents():
     order = wide.enter()
     known = wide.desk.engine.desk.market.quotes[order.instrument_id]
     assert float(order.limit_price) == pytest.approx(0.5 * (known.bid + known.ask) + 0.02)
+
+
+def test_flips_of_both_bar_lengths_at_one_close_buy_a_contract_once():
+    bench = EmaBench(signal_minutes=(1, 5))
+    bench.clouds.lengths = (60, 300)
+    order = bench.enter("10:00")
+    assert bench.reasons == (
+        "skipped: SPY240304C00500000 is held or ordered already",
+        "fast cloud of 5m flipped bullish, conviction 80",
+    )
+    bench.desk.wait(1).fill(order, price=float(order.limit_price))
+    bench.quote(order, 0.30)
+    (sale,) = orders(bench.quote(order, 0.30))
+    assert sale.quantity == order.quantity
+    bench.desk.wait(1).fill(sale, price=0.29)
+    assert (bench.desk.positions, bench.strategy._scalps) == ({}, [])
 
 
 def test_an_entry_that_is_not_filled_in_time_is_cancelled_and_keeps_its_part():
@@ -751,11 +809,36 @@ def test_the_second_half_follows_a_first_candle_that_tests_the_cloud_and_holds(
     outputs = bench.desk.handle(bar_event(0, 500.0, end_ns=end_ns))
     bought = [one for one in orders(outputs) if one.side is Side.BUY]
     assert bool(bought) is adds
-    if adds:
-        assert abs(bought[0].quantity - order.quantity) <= 1
+    if adds:  # as many as the first half, but for the budget of 2,000 at a stop of half the premium
+        assert (order.quantity, order.limit_price) == (22, Decimal("0.93"))
+        assert (bought[0].quantity, bought[0].limit_price) == (19, Decimal("0.99"))
+        assert 22 * 46.5 + 19 * 49.5 < 0.02 * 100_000 < 22 * 46.5 + 20 * 49.5
         assert bought[0].instrument_id == order.instrument_id
     bench.clouds.show(end_ns + 60 * 10**9, *candle_prices, top=500.0, bottom=499.8)
     assert [one for one in orders(bench.minute("10:02")) if one.side is Side.BUY] == []
+
+
+def test_a_second_half_without_room_in_the_budget_is_not_bought():
+    assert ScalpSizer(CONFIG).room(Decimal("1.30"), Decimal(8), Decimal("1.25"), 50_000.0) == 7
+    assert ScalpSizer(CONFIG).room(Decimal("1.25"), Decimal(8), Decimal("1.25"), 50_000.0) == 8
+    bench = EmaBench(profit_target_pct=50.0, max_risk_per_scalp=0.001)
+    bench.bought()
+    bench.clouds.show(new_york_ns(DAY, time(10, 1)), 500.2, 500.5, 499.9, 500.4, top=500.0, bottom=499.8)
+    outputs = bench.minute("10:01", spot=500.25)
+    assert orders(outputs) == []
+    why = decisions(outputs)[0].reasons
+    assert why[0] == "skipped: a second half at 1.18 may lose more than 0.1% of the equity with the first"
+
+
+def test_a_first_candle_that_closes_while_the_desk_is_halted_buys_no_second_half_after_it():
+    bench = EmaBench(profit_target_pct=5.0)
+    bench.bought()
+    bench.clouds.show(new_york_ns(DAY, time(10, 1)), 500.2, 500.5, 499.9, 500.4, top=500.0, bottom=499.8)
+    bench.desk.operate("halt")
+    outputs = bench.minute("10:01", spot=500.25)
+    outputs += bench.desk.operate("resume") + bench.minute("10:02", spot=500.25)
+    assert orders(outputs) == []
+    assert "skipped: the desk is halted" in [one.reasons[0] for one in decisions(outputs)]
 
 
 def test_a_rejected_entry_is_dropped():

@@ -28,7 +28,7 @@ from scalpdesk.strategies.ema_scalper.model import (
 )
 from scalpdesk.strategies.ema_scalper.sizing import Halves, ScalpSizer, buy_limit, halves
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS, StrikeSelector
-from scalpdesk.strategies.ema_scalper.timing import cutoff_ns, is_near_fomc, start_ns
+from scalpdesk.strategies.ema_scalper.timing import cutoff_ns, is_near_fomc, session_end_ns, start_ns
 
 
 class ScalpMoment(NamedTuple):
@@ -197,6 +197,8 @@ class EntryPlanner:
         if now_ns < start_ns(session, config):
             found.append(f"before {config.scalp_start_time} New York")
         last_ns = cutoff_ns(session, 1, config)
+        if not config.hold_overnight:  # what is bought from then on would be sold at once
+            last_ns = min(last_ns, session_end_ns(session))
         if now_ns >= last_ns:
             found.append(f"past the last entry at {to_new_york(last_ns):%H:%M} New York")
         if is_near_fomc(now_ns, config):

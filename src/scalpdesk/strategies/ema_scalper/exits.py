@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 
+from scalpdesk.core.units import exact, exceeds
 from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, RiskHalt, TradeView, first_reason
@@ -28,6 +29,20 @@ class ScalpExit(StrEnum):
     """A fill after the venue's cancel made it one more than may be open: no rule, sold at once."""
     EXPIRED = "expired"
     """It expired, or was taken away, while it was still held: no rule, what the records have for it."""
+
+
+def mark_of(bid: float, ask: float, max_spread_pct: float) -> Decimal | None:
+    """Return the mid of a good quote, currency per share; None where its spread is too wide for a mark.
+
+    Parameters
+    ----------
+    bid, ask
+        Quote, currency per share.
+    max_spread_pct
+        Widest ask less bid over the mid, itself allowed.
+    """
+    mid = 0.5 * (bid + ask)
+    return None if exceeds(ask - bid, max_spread_pct * mid) else exact(mid)
 
 
 class ScalpTrade(TradeView, frozen=True, kw_only=True):

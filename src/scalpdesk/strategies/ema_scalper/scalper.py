@@ -26,7 +26,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
     time_limit_ns,
     zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
 from scalpdesk.strategies.ema_scalper.model import (
     CONTRACT_SHARES,
@@ -208,7 +208,10 @@ class OptionsScalper:
         return closed
 
     async def on_bar(self, ticker: str, bar: BarEvent) -> ScalpResult | None:
-        """Follow the clouds of a ticker over a closed bar, buy second halves, and trade a signal of it."""
+        """Follow the clouds of a ticker over a closed bar, buy second halves, and trade a signal of it.
+
+        Return what was ordered last, where two bar lengths close with it; None without an order.
+        """
         session = self._session()
         watch = self._watches.setdefault(
             ticker, CloudWatch(InstrumentId(bar.instrument_id), ticker, self.config.price_source)
@@ -225,7 +228,7 @@ class OptionsScalper:
         for seconds in closed:
             signal = watch.signal(seconds) if seconds // 60 in self.config.signal_minutes else None
             if signal is not None:
-                result = await self.process_signal(signal)
+                result = await self.process_signal(signal) or result
         return result
 
     def _should_scalp(self, signal: TradeSignal) -> bool:
@@ -308,10 +311,11 @@ class OptionsScalper:
             return
         count, held.left_to_add = min(held.left_to_add, held.position.contracts), 0
         session, position = self._session(), held.position
+        entry_price, contracts = exact(position.entry_price), Decimal(position.contracts)
         last_ns = time_limit_ns(session, position.expiry, self.config)
         against = self._planner.against_adding(
             price=self._price(held),
-            entry_price=exact(position.entry_price),
+            entry_price=entry_price,
             is_buying=position.option_symbol in self._buying,
             is_past_cutoff=last_ns is not None and to_ns(self.router.now()) >= last_ns,
         )
@@ -319,6 +323,9 @@ class OptionsScalper:
         if not is_due or against or quote is None or self.mode is not Mode.ACTIVE:
             return
         limit = buy_limit(*quote, held.contract.tick_rule, self.config.limit_offset)
+        count = min(count, self.sizer.room(limit, contracts, entry_price, self.router.equity()))
+        if not count:
+            return
         fill = await self._buy(position.option_symbol, count, limit)
         if fill.contracts:
             total = position.contracts + fill.contracts
@@ -330,8 +337,7 @@ class OptionsScalper:
         quote = self.router.quote(held.position.option_symbol)
         if quote is None or not 0.0 < quote[0] < quote[1]:
             return None
-        mid = 0.5 * (quote[0] + quote[1])
-        return exact(mid) if quote[1] - quote[0] <= self.config.max_mark_spread_pct * mid else None
+        return mark_of(*quote, self.config.max_mark_spread_pct)
 
     def _trade(self, held: _Held) -> ScalpTrade:
         session, position, price = self._session(), held.position, self._price(held)

@@ -68,6 +68,22 @@ class ScalpSizer:
         )
         return full if level is ConvictionLevel.HIGH or not full else max(full // 2, 1)
 
+    def room(self, premium: Decimal, held: Decimal, entry_price: Decimal, account_equity: float) -> int:
+        """Return how many contracts may be added before the scalp's risk at its stop is beyond the budget.
+
+        Parameters
+        ----------
+        premium, entry_price
+            Limit of the purchase, and what was paid for those held, currency per share.
+        held
+            Contracts of the scalp.
+        account_equity
+            Currency.
+        """
+        budget = _decimal(self.config.max_risk_per_scalp) * _decimal(account_equity)
+        left = budget - held * self.risk_per_contract(entry_price)
+        return size_by_risk(left, self.risk_per_contract(premium), equity_fraction=Decimal(1), most=NO_MOST)
+
     def risk_per_contract(self, premium: Decimal) -> Decimal:
         """Return what one contract loses at its stop, in currency."""
         return premium * CONTRACT_SHARES * _decimal(self.config.max_loss_pct)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -42,7 +42,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
     time_limit_ns,
     zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
@@ -163,16 +163,18 @@ class EmaScalper:
         if isinstance(event, BarEvent | QuoteEvent):
             ticker = self._tickers.get(event.instrument_id)
             closed = () if ticker is None else ticker.watch.add(event)
-        if view.mode is Mode.HALTED:
-            return actions
+        is_halted = view.mode is Mode.HALTED
         for scalp in tuple(self._scalps):
             if ticker is not None and scalp.ticker is not ticker:
                 continue  # another underlying's market says nothing of it
             if scalp.bar_seconds in closed:
-                self._read_bar(scalp)
-            actions += self._tend(view, session, scalp, event)
+                self._read_bar(scalp)  # in a halt as well: a flip in it ends the scalp afterwards
+            if not is_halted:
+                actions += self._tend(view, session, scalp, event)
             if scalp.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
+        if is_halted:
+            return actions
         for seconds in closed:
             if ticker is not None and seconds // MINUTE in self.config.signal_minutes:
                 actions += (
@@ -283,7 +285,9 @@ class EmaScalper:
         assert isinstance(contract, OptionContract)
         shown = _shown(signal) | _facts_of(plan, days_to_expiry(session.day, contract.expiry))
         why = _why(signal)
-        if view.exposure(number) or view.orders.live_for(number):
+        # a scalp of this very instant, from the other bar length, has no order yet
+        is_scalped = any(scalp.number == number for scalp in self._scalps)
+        if is_scalped or view.exposure(number) or view.orders.live_for(number):
             return [_skipped(why, (f"{contract.symbol} is held or ordered already",), shown)]
         if view.now_ns >= venue_deadline_ns(contract, self.config.venue or view.venue):
             return [_skipped(why, ("past the venue's last orders in the contract",), shown)]
@@ -343,8 +347,14 @@ class EmaScalper:
         if against or quote is None:
             return [_skipped(why, against, shown)]
         limit = buy_limit(quote.bid, quote.ask, scalp.contract.tick_rule, self.config.limit_offset)
+        room = self._planner.sizer.room(limit, scalp.bought, scalp.entry_price, float(view.nav))
         # never more than the first half came to: the gate may have cut it, or the venue filled a part
-        count = min(scalp.plan.halves.add, int(scalp.bought))
+        count = min(scalp.plan.halves.add, int(scalp.bought), room)
+        if not count:
+            most = f"{self.config.max_risk_per_scalp:.1%} of the equity"
+            return [
+                _skipped(why, (f"a second half at {limit} may lose more than {most} with the first",), shown)
+            ]
         return self._buy(scalp, view.now_ns, count, limit, why, shown)
 
     # open scalps --------------------------------------------------------------------------------
@@ -421,8 +431,7 @@ class EmaScalper:
         quote = view.market.quotes[scalp.number]
         if quote is None or view.market.verdict(scalp.number, view.now_ns) is not QuoteVerdict.GOOD:
             return None
-        mid = 0.5 * (quote.bid + quote.ask)
-        return exact(mid) if quote.ask - quote.bid <= self.config.max_mark_spread_pct * mid else None
+        return mark_of(quote.bid, quote.ask, self.config.max_mark_spread_pct)
 
     def _alert_without_mark(self, view: DeskView, scalp: EmaScalp, price: Decimal | None) -> list[Action]:
         if price is not None:
