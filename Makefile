@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test wou
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: compiled  ## make .venv, install all that running needs, and compile the order path (two to four minutes; needs gcc)
+setup: $(VENV)/.venues-ready compiled  ## make .venv, install all that running needs, and compile the order path (two to four minutes; needs gcc)
 
 setup-dev: $(VENV)/.dev-ready
 
@@ -25,6 +25,10 @@ $(VENV)/.run-ready: requirements/run.lock requirements/compile.lock pyproject.to
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e . -e testing
 	$(BIN)/scalpdesk doctor --warm-up
+	touch $@
+
+$(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
+	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/venues.lock
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
@@ -81,6 +85,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-ha
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
+	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange -o requirements/venues.lock
 	printf 'mypy\nsetuptools\n' | $(LOCK:pyproject.toml=-) -c requirements/dev.lock -o requirements/compile.lock
 
 clean:  ## remove what set-up and the tools made
