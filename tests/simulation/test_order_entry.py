@@ -464,12 +464,13 @@ def test_an_option_of_another_underlying_is_watched_without_a_quote_of_it():
     venue.broker.expiry.check_levels()
 
 
-def test_a_replacement_withholds_as_its_order_did():
+def test_a_replacement_withholds_what_it_costs():
     venue = market()
     old = venue.order(CALL, 2, 5)
     new = venue.broker.replace("account", old.order_id, Changes(limit_price=D(6)))
-    assert (new.withholds, new.is_unpriced, new.intent.value) == (old.withholds, False, "buy_to_open")
-    assert venue.account.reserved() == (0, 1_000)
+    assert (new.is_unpriced, new.intent.value) == (False, "buy_to_open")
+    assert (old.withholds, new.withholds) == (500, 600)
+    assert venue.account.reserved() == (0, 1_200)
     unpriced = Market(straddle_book(500), opens_ns=OPEN_NS)
     old = unpriced.order(CALL, 2)
     new = unpriced.broker.replace("account", old.order_id, Changes(quantity=D(3)))
