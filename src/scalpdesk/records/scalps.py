@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
-from scalpdesk.core.intents import Decision, Side, SubmitOrder
+from scalpdesk.core.intents import Decision, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
@@ -23,6 +23,8 @@ from scalpdesk.signals.conviction import conviction_level
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
 EXPIRED = ENDED | EXERCISED
+EXPIRY_REFERENCE = "expiry-"
+"""Begins the reference of a settlement between two strategies; that of a cross does not."""
 SHOWN_FACTS = (
     "conviction",
     "macro_bias",
@@ -57,8 +59,9 @@ class _Scalp:
         self.contract = contract
         self.facts = decision.facts
         self.decided_ns = decision.ts_ns
-        self.owner: str | None = None
-        """Strategy whose orders they are; None before the first fill."""
+        owner = decision.facts.get("strategy")
+        self.owner = owner if isinstance(owner, str) else None
+        """Strategy whose orders they are; None before the first fill where it has the desk to itself."""
         self.order_ids: list[str] = []
         self.exit_reason = ""
         self.buys: dict[tuple[str, str], _Execution] = {}
@@ -90,13 +93,16 @@ class ScalpProjection:
 
     def on_decision(self, decision: Decision) -> None:
         """Take in a decision; one on no scalp changes nothing."""
+        if decision.kind is DecisionKind.CROSS:
+            self._on_cross(decision)
+            return
         name = decision.facts.get(SCALP_ID)
         if not isinstance(name, str):
             return
         scalp = self._scalps.get(name)
         if scalp is None:
             contract = self._contract(decision)
-            if contract is None or decision.kind is not DecisionKind.ENTRY or not decision.client_order_ids:
+            if contract is None or decision.kind is not DecisionKind.ENTRY or not decision.taken:
                 return
             scalp = self._scalps[name] = _Scalp(contract, decision)
         if decision.kind is DecisionKind.EXIT:
@@ -105,8 +111,24 @@ class ScalpProjection:
             self._by_order[client_order_id] = scalp
             scalp.order_ids.append(client_order_id)
 
-    def _contract(self, decision: Decision) -> OptionContract | None:
-        symbol = decision.facts.get("contract")
+    def _on_cross(self, decision: Decision) -> None:
+        """Take in a trade between two strategies of the desk: no venue reports a fill of it."""
+        facts, contract = decision.facts, self._contract(decision, "symbol")
+        if contract is None or "reference" not in facts:
+            return
+        number, reference = self._instruments.id_of(contract.symbol), str(facts["reference"])
+        done = _Execution(exact(float(facts["quantity"])), exact(float(facts["price"])), ZERO, decision.ts_ns)
+        bought = self._entered(number, str(facts["buyer"]))
+        if bought is not None:
+            bought.buys["", reference] = done
+        sold = self._open_in(number, str(facts["seller"]))
+        if sold is not None:
+            sold.sells["", reference] = done
+            sold.is_expired = reference.startswith(EXPIRY_REFERENCE)
+            sold.exit_reason = sold.exit_reason or ("expired" if sold.is_expired else "")
+
+    def _contract(self, decision: Decision, fact: str = "contract") -> OptionContract | None:
+        symbol = decision.facts.get(fact)
         if not isinstance(symbol, str) or symbol not in self._instruments:
             return None
         found = self._instruments[self._instruments.id_of(symbol)]
@@ -117,6 +139,8 @@ class ScalpProjection:
         scalp = self._by_order.get(event.client_order_id)
         if scalp is None and command.side is Side.SELL:
             scalp = self._open_in(command.instrument_id, command.owner)
+        elif scalp is None and command.owner and command.purpose is Purpose.OPEN:  # it waited inside the desk
+            scalp = self._entered(command.instrument_id, command.owner)
         if scalp is None:
             return
         scalp.owner = command.owner
@@ -159,6 +183,12 @@ class ScalpProjection:
         contract = self._instruments[number]
         held = (item for item in self._scalps.values() if item.contract == contract and item.held > 0)
         return next((item for item in held if owner is None or item.owner == owner), None)
+
+    def _entered(self, number: InstrumentId, owner: str) -> _Scalp | None:
+        """Return the newest scalp of a strategy in an instrument."""
+        contract = self._instruments[number]
+        mine = (item for item in self._scalps.values() if (item.contract, item.owner) == (contract, owner))
+        return max(mine, key=lambda item: item.decided_ns, default=None)
 
     def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
         """Insert the rows of what was bought, inside the caller's transaction.
@@ -219,7 +249,7 @@ class ScalpProjection:
             "pnl": None if pnl is None else float(pnl),
             "pnl_pct": None if leave is None else float(leave / entry - 1),
             "broker": self._broker[:20],
-            "order_id": scalp.order_ids[0],
+            "order_id": scalp.order_ids[0] if scalp.order_ids else None,
             "entry_time": _utc(min(item.ts_ns for item in scalp.buys.values())),
             "exit_time": _utc(max(item.ts_ns for item in scalp.sells.values())) if is_over else None,
             "metadata_json": json.dumps(about, sort_keys=True),
