@@ -14,6 +14,7 @@ from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import us_option
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import alembic_config, delete_run, open_store
@@ -263,6 +264,36 @@ def test_a_scalp_that_was_crossed_inside_the_desk_is_bought_and_sold_at_the_pric
     assert (row["status"], row["exit_reason"], row["contracts"]) == ("expired", "profit_target", 5)
     assert row["exit_premium"] == pytest.approx((4 * 3.1 + 0.5) / 5)
     assert row["pnl"] == pytest.approx((4 * 3.1 + 0.5 - 2 * 2.45 - 3 * 2.40) * 100 - 0.05)
+
+
+def test_a_scalp_goes_on_under_the_name_of_its_adjusted_contract(store, tmp_path, header, write):
+    """Five calls of 270 become ten of 135 by a split of two for one; six are sold and four are exercised."""
+    new = us_option("SPY180209C00135000")
+    own = msgspec.structs.replace(
+        header, data=header.data | {"underlying": "SPY"}, instruments=(*header.instruments, new)
+    )
+    number, none, at_ns = InstrumentId(len(header.instruments)), Decimal(0), START_NS + 300 * SECOND
+    split = PositionChanged(
+        *(number, at_ns, at_ns, ChangeCause.CORPORATE_ACTION, Decimal(10), none, none, "split-1"),
+        source=CALL,
+        source_change=Decimal(-5),
+    )
+    sale = msgspec.structs.replace(order("d-9", Side.SELL, 6, Purpose.CLOSE), instrument_id=number)
+    gone = PositionChanged(number, at_ns, at_ns, ChangeCause.EXERCISE, Decimal(-4), none, none, "end-1", True)
+    seen = Mark(at_ns, Decimal(100_000), none, {}, 136.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)
+    story = [
+        *bought(),
+        ([split], (sale,)),
+        ([fill("d-9", 300, "x9", 6, "1.50", fee="0")], ()),
+    ]
+    project_journal(write(tmp_path / "one", own, story, seal=False), store)
+    (row,) = open_scalps(store)
+    assert (row["option_symbol"], row["contracts"]) == ("SPY180209C00270000", 5)
+    project_journal(write(tmp_path / "two", own, [*story, ([gone], (seen,))]), store)
+    (row,) = scalp_history(store)
+    assert (row["option_symbol"], row["contracts"], row["status"]) == ("SPY180209C00270000", 5, "expired")
+    assert row["exit_premium"] == pytest.approx((3 * 3.00 + 2 * 2.00) / 5)
+    assert row["pnl"] == pytest.approx((6 * 1.50 + 4 * 1.00) * 100 - 5 * 2.52 * 100 - 0.15)
 
 
 def test_the_performance_groups_what_is_over(store, tmp_path, header, write):

@@ -57,6 +57,9 @@ class _Scalp:
 
     def __init__(self, contract: OptionContract, decision: Decision) -> None:
         self.contract = contract
+        """As it was bought."""
+        self.held_as, self.units = contract, Decimal(1)
+        """Contract that it is after corporate actions, and how many of it one bought has become."""
         self.facts = decision.facts
         self.decided_ns = decision.ts_ns
         owner = decision.facts.get("strategy")
@@ -71,6 +74,12 @@ class _Scalp:
     @property
     def held(self) -> Decimal:
         return _quantity(self.buys) - _quantity(self.sells)
+
+    def sell(self, key: tuple[str, str], execution: _Execution) -> None:
+        """Book a sale, in contracts and prices as it was bought."""
+        factor = self.units * self.held_as.multiplier / self.contract.multiplier
+        quantity, price = execution.quantity / self.units, execution.price * factor
+        self.sells[key] = execution._replace(quantity=quantity, price=price)
 
     @property
     def fees(self) -> Decimal:
@@ -123,7 +132,7 @@ class ScalpProjection:
             bought.buys["", reference] = done
         sold = self._open_in(number, str(facts["seller"]))
         if sold is not None:
-            sold.sells["", reference] = done
+            sold.sell(("", reference), done)
             sold.is_expired = reference.startswith(EXPIRY_REFERENCE)
             sold.exit_reason = sold.exit_reason or ("expired" if sold.is_expired else "")
 
@@ -144,10 +153,12 @@ class ScalpProjection:
         if scalp is None:
             return
         scalp.owner = command.owner
-        side = scalp.buys if command.side is Side.BUY else scalp.sells
-        side[event.client_order_id, event.execution_id] = _Execution(
-            event.quantity, event.price, event.fee, event.ts_event_ns
-        )
+        key = event.client_order_id, event.execution_id
+        done = _Execution(event.quantity, event.price, event.fee, event.ts_event_ns)
+        if command.side is Side.BUY:
+            scalp.buys[key] = done
+        else:
+            scalp.sell(key, done)
 
     def on_bust(self, client_order_id: str, execution_id: str) -> None:
         """Take an execution back."""
@@ -156,32 +167,47 @@ class ScalpProjection:
             scalp.sells.pop((client_order_id, execution_id), None)
 
     def on_position_changed(self, event: PositionChanged) -> None:
-        """Take in an expiry, or a close that the desk did not order."""
+        """Take in an expiry, a close that the desk did not order, or new terms of the contract."""
+        if event.source is not None:
+            self._adjust(event, event.source)
+            return
         scalp = self._open_in(event.instrument_id)
         if scalp is None or event.quantity_change >= 0:
             return
-        gone = min(-event.quantity_change, scalp.held)
-        scalp.sells["", event.reference] = _Execution(gone, event.price, ZERO, event.ts_event_ns)
-        if event.cause in EXERCISED and scalp.contract.underlying == self._underlying:
+        gone = min(-event.quantity_change, scalp.held * scalp.units)
+        scalp.sell(("", event.reference), _Execution(gone, event.price, ZERO, event.ts_event_ns))
+        if event.cause in EXERCISED and scalp.held_as.underlying == self._underlying:
             self._exercised.append((scalp, event.reference))
         scalp.is_expired = event.cause in EXPIRED
         scalp.exit_reason = scalp.exit_reason or ("expired" if scalp.is_expired else str(event.cause))
+
+    def _adjust(self, event: PositionChanged, source: InstrumentId) -> None:
+        """Follow scalps of a contract into the one that a corporate action has made of it."""
+        old, new = self._instruments[source], self._instruments[event.instrument_id]
+        if not isinstance(new, OptionContract) or not event.source_change:
+            return
+        for scalp in self._scalps.values():
+            if scalp.held_as == old and scalp.held > 0:
+                scalp.held_as = new
+                scalp.units *= event.quantity_change / -event.source_change
 
     def on_mark(self, spot: float) -> None:
         """Value what was exercised at what it pays at the spot: it is booked at nothing, for shares."""
         if not 0.0 < spot < inf:
             return
         for scalp, reference in self._exercised:
-            strike = scalp.contract.strike
-            pays = exact(spot) - strike if scalp.contract.is_call else strike - exact(spot)
+            strike = scalp.held_as.strike
+            pays = exact(spot) - strike if scalp.held_as.is_call else strike - exact(spot)
             ended = scalp.sells["", reference]
-            scalp.sells["", reference] = ended._replace(price=max(pays, ZERO))
+            scalp.sell(
+                ("", reference), ended._replace(quantity=ended.quantity * scalp.units, price=max(pays, ZERO))
+            )
         self._exercised.clear()
 
     def _open_in(self, number: InstrumentId, owner: str | None = None) -> _Scalp | None:
         """Return the scalp that holds an instrument: of one strategy of the desk, or None for of any."""
         contract = self._instruments[number]
-        held = (item for item in self._scalps.values() if item.contract == contract and item.held > 0)
+        held = (item for item in self._scalps.values() if item.held_as == contract and item.held > 0)
         return next((item for item in held if owner is None or item.owner == owner), None)
 
     def _entered(self, number: InstrumentId, owner: str) -> _Scalp | None:
