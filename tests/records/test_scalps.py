@@ -296,6 +296,25 @@ def test_a_scalp_goes_on_under_the_name_of_its_adjusted_contract(store, tmp_path
     assert row["pnl"] == pytest.approx((6 * 1.50 + 4 * 1.00) * 100 - 5 * 2.52 * 100 - 0.15)
 
 
+def test_a_purchase_taken_back_after_the_sale_is_over_with_what_it_was_bought_back_for(
+    store, tmp_path, header, write
+):
+    at_ns = START_NS + 190 * SECOND
+    cover = order("d-4", Side.BUY, 5, Purpose.CLOSE)
+    taken_back = [FillBusted(name, at_ns, at_ns, ex, "bad") for name, ex in
+                  (("d-1", "x1"), ("d-1", "x2"), ("d-2", "x3"))]  # fmt: skip
+    story = [*bought(), *sold("2.00"), (taken_back, (decided(190, DecisionKind.EXIT, "d-4"), cover))]
+    project_journal(write(tmp_path / "one", header, story, seal=False), store)
+    assert open_scalps(store) == scalp_history(store) == []  # nothing was bought: the account is short
+    project_journal(
+        write(tmp_path / "two", header, [*story, ([fill("d-4", 195, "x5", 5, "2.10")], ())]), store
+    )
+    (row,) = scalp_history(store)
+    assert row["pnl"] == pytest.approx((2.00 - 2.10) * 500 - 0.35 - 0.05)
+    assert (row["entry_time"].second, row["exit_time"].second) == (1, 15)
+    assert scalp_performance(store)["total"]["average_hold_seconds"] == 14.0
+
+
 def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
     for name, price in (("a", "3.10"), ("b", "2.00"), ("c", "2.00")):
         own = msgspec.structs.replace(header, run_id=name)

@@ -82,6 +82,12 @@ class _Scalp:
         self.sells[key] = execution._replace(quantity=quantity, price=price)
 
     @property
+    def span_ns(self) -> tuple[int, int]:
+        """Instants of its first and last execution: where a purchase was taken back, the first is a sale."""
+        stamps = [item.ts_ns for item in (*self.buys.values(), *self.sells.values())]
+        return min(stamps), max(stamps)
+
+    @property
     def fees(self) -> Decimal:
         return sum((item.fee for item in (*self.buys.values(), *self.sells.values())), ZERO)
 
@@ -227,12 +233,12 @@ class ScalpProjection:
             if row["signal_id"] in ids:
                 row["id"] = ids[row["signal_id"]]
             made = connection.execute(insert(OptionsScalpRecord).values(row))
-            entry_ns = min(item.ts_ns for item in scalp.buys.values())
+            entry_ns, last_ns = scalp.span_ns
             local = to_new_york(entry_ns)
             conviction = scalp.facts.get("conviction")
             hold = None
             if row["exit_time"] is not None:
-                hold = (max(item.ts_ns for item in scalp.sells.values()) - entry_ns) / 1e9
+                hold = (last_ns - entry_ns) / 1e9
             outcome = {
                 "scalp_id": made.inserted_primary_key[0] if made.inserted_primary_key else None,
                 "run_id": self._run_id,
@@ -276,8 +282,8 @@ class ScalpProjection:
             "pnl_pct": None if leave is None else float(leave / entry - 1),
             "broker": self._broker[:20],
             "order_id": scalp.order_ids[0] if scalp.order_ids else None,
-            "entry_time": _utc(min(item.ts_ns for item in scalp.buys.values())),
-            "exit_time": _utc(max(item.ts_ns for item in scalp.sells.values())) if is_over else None,
+            "entry_time": _utc(scalp.span_ns[0]),
+            "exit_time": _utc(scalp.span_ns[1]) if is_over else None,
             "metadata_json": json.dumps(about, sort_keys=True),
             "created_at": _utc(scalp.decided_ns),
         }

@@ -178,7 +178,8 @@ def test_a_purchase_taken_back_after_its_sale_is_bought_back(sells):
     outputs += bench.at(500.3)
     (cover,) = orders(outputs)
     assert (cover.side, cover.quantity, cover.purpose) == (Side.BUY, sale.quantity, Purpose.CLOSE)
-    assert not [why for why in reasons(bench.desk.wait(1).timer()) if why.startswith("entry")]
+    outputs += bench.desk.wait(1).timer()
+    assert not [why for why in reasons(outputs) if why.startswith("entry")]
     bench.desk.fill(cover)
     assert bench.desk.positions == {}
     assert not orders(bench.desk.wait(60).timer())
