@@ -119,6 +119,8 @@ class OrderEntry:
         if not closes:
             price = request.limit_price or request.stop_price or self._far_price(number, side)
             withholds = self._check_means(account, request, instrument, side, price)
+        elif side is SELL:
+            self._check_cover(account, number, instrument, quantity)
         intent = request.intent or _INTENTS[side, closes]
         kind = OrderType.LIMIT if is_oco else request.kind
         order = self.new_order(account, request, number, side, quantity, kind, intent)
@@ -153,6 +155,22 @@ class OrderEntry:
             if is_option and side is SELL:
                 return margin.need(account, (wanted,)) / quantity
         return price * instrument.multiplier if is_option else ZERO
+
+    def _check_cover(
+        self, account: BrokerAccount, number: InstrumentId, instrument: Instrument, quantity: Decimal
+    ) -> None:
+        """Refuse to sell what covers a sold option, with what open orders sell of it."""
+        by_id = self._ledger.instruments.by_id
+        for held, position in account.holdings.items():
+            if position.quantity < ZERO and isinstance(by_id[held], OptionContract):
+                break
+        else:
+            return
+        leaves = quantity + account.held_for_orders(number)
+        order = Holding(instrument, -leaves, self._far_price(number, SELL))
+        refused = self._ledger.margin.uncovers(account, order)
+        if refused is not None:
+            raise refused
 
     def check_replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> Decimal:
         """Refuse what a replacement asks for beyond its order; return the cash that each unit withholds.
