@@ -1170,6 +1170,27 @@ def test_an_option_that_was_adjusted_into_another_is_closed_for_no_strategy_know
     assert one.strategy.wakes[-1] is Wake.ACCOUNT
 
 
+def test_an_option_adjusted_while_a_loss_is_flattened_keeps_the_desk_flattening(desk):
+    """The night's split comes before the session that would bring the desk back to ACTIVE."""
+    one = desk(Scripted())
+    one.quote(0, 499.99, 500.01)
+    one.quote(1, 5.0, 5.2)
+    one.adopt({1: (40, "5.1")})
+    one.wait(60).quote(1, 1.0, 1.2)
+    one.timer("mark")
+    assert one.engine.desk.gate.mode == "FLATTENING"
+    one.close()
+    when = (one.now_ns, one.now_ns)
+    event = PositionChanged(
+        *(2, *when, ChangeCause.CORPORATE_ACTION, D(80), D(0), D(0), "r"), source=1, source_change=D(-40)
+    )
+    (decision,) = decisions(one.handle(event))
+    old, new = one.book[1].symbol, one.book[2].symbol
+    assert decision.reasons == (f"FLATTENING to FLATTENING: {old} was adjusted to {new}",)
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == "FLATTENING"
+
+
 def test_the_half_of_an_exercise_is_no_loss(desk):
     """Ten puts worth 60,000 USD are gone before the 1,000 shares are sold at 60 above their price."""
     one = desk(Scripted())

@@ -103,6 +103,13 @@ def test_a_ratio_is_found_again_from_the_rounded_factor_of_a_data_set(before, af
     assert split_ratio(factor) == D(after) / D(before)
 
 
+@given(st.integers(1, 100), st.integers(1, 30), st.integers(-100_000, 100_000))
+def test_a_holding_that_a_ratio_divides_leaves_no_fraction(before, after, lots):
+    """300 shares are 100 after one for three; by the decimals of a third they were 99 and a fraction."""
+    ratio = split_ratio(round(D(before) / D(after), 6))
+    assert whole_units(before * lots * ratio) == (after * lots, 0)
+
+
 @pytest.mark.parametrize(
     "terms",
     [

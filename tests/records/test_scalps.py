@@ -14,6 +14,7 @@ from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import us_option
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import alembic_config, delete_run, open_store
@@ -223,6 +224,95 @@ def test_a_sale_of_another_strategy_of_the_desk_ends_no_scalp(store, tmp_path, h
         write(tmp_path / "two", header, [*story, ([fill("d-9", 183, "x9", 5, "3.10")], ())]), store
     )
     assert [row["exit_premium"] for row in scalp_history(store)] == [3.10]
+
+
+def test_a_scalp_that_was_crossed_inside_the_desk_is_bought_and_sold_at_the_price_of_the_cross(
+    store, tmp_path, header, write
+):
+    """Two of five contracts come from another strategy, three from the venue; four go to it, one expires."""
+    at_ns = START_NS + 60 * SECOND
+    buy = msgspec.structs.replace(order("d-1", Side.BUY, 3, Purpose.OPEN), owner="ema-scalper")
+
+    def crossed(second, buyer, seller, quantity, price, reference="cross-000001"):
+        facts = {"symbol": "SPY180209C00270000", "buyer": buyer, "seller": seller, "reference": reference}
+        facts |= {"quantity": quantity, "price": price}
+        return Decision(START_NS + second * SECOND, DecisionKind.CROSS, True, ("why",), facts)
+
+    entry = decided(60, DecisionKind.ENTRY, strategy="ema-scalper")
+    leaves = decided(180, DecisionKind.EXIT, strategy="ema-scalper", exit_reason="profit_target")
+    entry, leaves = (msgspec.structs.replace(each, taken=True) for each in (entry, leaves))
+    waited = Decision(at_ns, DecisionKind.NETTING, True, ("waited",), {"strategy": "ema-scalper"}, ("d-1",))
+    story = [
+        (
+            [OrderAccepted("none", at_ns, at_ns, "v")],
+            (entry, crossed(60, "ema-scalper", "gamma-scalper", 2.0, 2.45), waited, buy),
+        ),
+        ([fill("d-1", 61, "x1", 3, "2.40")], ()),
+        (
+            [OrderAccepted("none", at_ns + 120 * SECOND, at_ns + 120 * SECOND, "v")],
+            (leaves, crossed(180, "gamma-scalper", "ema-scalper", 4.0, 3.1, "cross-000002")),
+        ),
+    ]
+    project_journal(write(tmp_path / "one", header, story, seal=False), store)
+    (row,) = open_scalps(store)
+    assert (row["contracts"], row["order_id"]) == (5, None)
+    assert row["entry_premium"] == pytest.approx((2 * 2.45 + 3 * 2.40) / 5)
+    ends = crossed(300, "gamma-scalper", "ema-scalper", 1.0, 0.5, "expiry-SPY180209C00270000-a-b")
+    ended = OrderAccepted("none", START_NS + 300 * SECOND, START_NS + 300 * SECOND, "v")
+    project_journal(write(tmp_path / "two", header, [*story, ([ended], (ends,))]), store)
+    (row,) = scalp_history(store)
+    assert (row["status"], row["exit_reason"], row["contracts"]) == ("expired", "profit_target", 5)
+    assert row["exit_premium"] == pytest.approx((4 * 3.1 + 0.5) / 5)
+    assert row["pnl"] == pytest.approx((4 * 3.1 + 0.5 - 2 * 2.45 - 3 * 2.40) * 100 - 0.05)
+
+
+def test_a_scalp_goes_on_under_the_name_of_its_adjusted_contract(store, tmp_path, header, write):
+    """Five calls of 270 become ten of 135 by a split of two for one; six are sold and four are exercised."""
+    new = us_option("SPY180209C00135000")
+    own = msgspec.structs.replace(
+        header, data=header.data | {"underlying": "SPY"}, instruments=(*header.instruments, new)
+    )
+    number, none, at_ns = InstrumentId(len(header.instruments)), Decimal(0), START_NS + 300 * SECOND
+    split = PositionChanged(
+        *(number, at_ns, at_ns, ChangeCause.CORPORATE_ACTION, Decimal(10), none, none, "split-1"),
+        source=CALL,
+        source_change=Decimal(-5),
+    )
+    sale = msgspec.structs.replace(order("d-9", Side.SELL, 6, Purpose.CLOSE), instrument_id=number)
+    gone = PositionChanged(number, at_ns, at_ns, ChangeCause.EXERCISE, Decimal(-4), none, none, "end-1", True)
+    seen = Mark(at_ns, Decimal(100_000), none, {}, 136.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)
+    story = [
+        *bought(),
+        ([split], (sale,)),
+        ([fill("d-9", 300, "x9", 6, "1.50", fee="0")], ()),
+    ]
+    project_journal(write(tmp_path / "one", own, story, seal=False), store)
+    (row,) = open_scalps(store)
+    assert (row["option_symbol"], row["contracts"]) == ("SPY180209C00270000", 5)
+    project_journal(write(tmp_path / "two", own, [*story, ([gone], (seen,))]), store)
+    (row,) = scalp_history(store)
+    assert (row["option_symbol"], row["contracts"], row["status"]) == ("SPY180209C00270000", 5, "expired")
+    assert row["exit_premium"] == pytest.approx((3 * 3.00 + 2 * 2.00) / 5)
+    assert row["pnl"] == pytest.approx((6 * 1.50 + 4 * 1.00) * 100 - 5 * 2.52 * 100 - 0.15)
+
+
+def test_a_purchase_taken_back_after_the_sale_is_over_with_what_it_was_bought_back_for(
+    store, tmp_path, header, write
+):
+    at_ns = START_NS + 190 * SECOND
+    cover = order("d-4", Side.BUY, 5, Purpose.CLOSE)
+    taken_back = [FillBusted(name, at_ns, at_ns, ex, "bad") for name, ex in
+                  (("d-1", "x1"), ("d-1", "x2"), ("d-2", "x3"))]  # fmt: skip
+    story = [*bought(), *sold("2.00"), (taken_back, (decided(190, DecisionKind.EXIT, "d-4"), cover))]
+    project_journal(write(tmp_path / "one", header, story, seal=False), store)
+    assert open_scalps(store) == scalp_history(store) == []  # nothing was bought: the account is short
+    project_journal(
+        write(tmp_path / "two", header, [*story, ([fill("d-4", 195, "x5", 5, "2.10")], ())]), store
+    )
+    (row,) = scalp_history(store)
+    assert row["pnl"] == pytest.approx((2.00 - 2.10) * 500 - 0.35 - 0.05)
+    assert (row["entry_time"].second, row["exit_time"].second) == (1, 15)
+    assert scalp_performance(store)["total"]["average_hold_seconds"] == 14.0
 
 
 def test_the_performance_groups_what_is_over(store, tmp_path, header, write):

@@ -425,6 +425,25 @@ def test_an_order_that_is_not_at_the_exchange_is_not_replaced(name):
     assert (refused.value.cause, refused.value.facts) == (Cause.CLOSED_ORDER, {"status": "canceled"})
 
 
+def test_a_dearer_replacement_is_asked_for_the_means_of_the_whole_order():
+    """Ten calls bid for at 1 withhold 1,000 USD; at 5 they cost 5,000, which the account does not have."""
+    venue = market(cash=1_500)
+    old = venue.order(CALL, 10, 1)
+    for dear, cost in ((5, "5000.00"), ("1.51", "1510.00")):
+        with pytest.raises(Refused) as refused:
+            venue.broker.replace("account", old.order_id, Changes(limit_price=D(dear)))
+        assert refused.value.facts == {"buying_power": "1500.00", "cost_basis": cost}
+    assert venue.account.reserved() == (0, 1_000)
+    new = venue.broker.replace("account", old.order_id, Changes(limit_price=D("1.5")))
+    assert (new.withholds, venue.account.reserved()) == (150, (0, 1_500))
+    other = market(cash=1_500)
+    straddle = other.combo({CALL: 1, PUT: 1}, 5, units=2)
+    with pytest.raises(Refused) as refused:
+        other.broker.replace("account", straddle.order_id, Changes(limit_price=D("7.51")))
+    assert refused.value.facts == {"buying_power": "1500.00", "cost_basis": "1502.00"}
+    assert other.broker.replace("account", straddle.order_id, Changes(limit_price=D("7.5"))).withholds == 750
+
+
 def test_a_larger_replacement_is_asked_for_the_means_of_what_is_more():
     venue = market(cash=25_000, multiplier=2)
     old = venue.order(SHARE, 50, 490)
@@ -432,8 +451,8 @@ def test_a_larger_replacement_is_asked_for_the_means_of_what_is_more():
         venue.broker.replace("account", old.order_id, Changes(quantity=D(103)))
     assert refused.value.cause is Cause.BUYING_POWER
     assert (refused.value.facts["buying_power"], refused.value.facts["cost_basis"]) == (
-        "25500.00",
-        "25970.00",
+        "50000.00",
+        "50470.00",
     )
     assert venue.broker.replace("account", old.order_id, Changes(quantity=D(102))).quantity == 102
     closing = market({SHARE: 10})

@@ -11,6 +11,7 @@ from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, next_session, session_on
 from scalpdesk.simulation.hours import ExchangeHours
+from scalpdesk.simulation.margin import SPREADS, UNCOVERED
 from scalpdesk.simulation.order_entry import (
     ALPACA_RULES,
     DERIBIT_RULES,
@@ -464,12 +465,13 @@ def test_an_option_of_another_underlying_is_watched_without_a_quote_of_it():
     venue.broker.expiry.check_levels()
 
 
-def test_a_replacement_withholds_as_its_order_did():
+def test_a_replacement_withholds_what_it_costs():
     venue = market()
     old = venue.order(CALL, 2, 5)
     new = venue.broker.replace("account", old.order_id, Changes(limit_price=D(6)))
-    assert (new.withholds, new.is_unpriced, new.intent.value) == (old.withholds, False, "buy_to_open")
-    assert venue.account.reserved() == (0, 1_000)
+    assert (new.is_unpriced, new.intent.value) == (False, "buy_to_open")
+    assert (old.withholds, new.withholds) == (500, 600)
+    assert venue.account.reserved() == (0, 1_200)
     unpriced = Market(straddle_book(500), opens_ns=OPEN_NS)
     old = unpriced.order(CALL, 2)
     new = unpriced.broker.replace("account", old.order_id, Changes(quantity=D(3)))
@@ -515,3 +517,36 @@ def test_what_open_orders_in_options_withhold_is_free_for_nothing_else():
         198_000,
         396_000,
     )
+
+
+@pytest.mark.parametrize(
+    ("held", "sale", "refused"),
+    [
+        ({SHARE: 150, CALL: -1}, (SHARE, -51), "uncovered_option"),
+        ({SHARE: 150, CALL: -1}, (SHARE, -50), ""),
+        ({CALL: -1, 3: 2}, (3, -2), "uncovered_option"),
+        ({CALL: -1, 3: 2}, (3, -1), ""),
+        ({PUT: -1, 4: 1}, (4, -1), "insufficient_buying_power"),
+        ({PUT: 1, CALL: 2}, (CALL, -2), ""),
+    ],
+)
+def test_what_covers_a_sold_option_is_sold_only_where_the_level_allows_it(held, sale, refused):
+    """Level 3 writes no uncovered calls, and secures puts by their strike, 50,000 USD."""
+    for level in (SPREADS, UNCOVERED):
+        venue = Market(straddle_book(500, 510), held, cash=5_000, opens_ns=OPEN_NS, options_level=level)
+        for number, mid in enumerate((500, 9, 8, 5, 14)):
+            venue.quote(number, T, mid - 0.5, mid + 0.5)
+        if refused and level == SPREADS:
+            with pytest.raises(Refused) as found:
+                venue.order(*sale)
+            assert found.value.cause.value == refused
+        else:
+            assert venue.order(*sale).status is Status.FILLED
+
+
+def test_open_sales_count_before_another_one_sells_the_cover():
+    venue = Market(straddle_book(500), {SHARE: 200, CALL: -1}, opens_ns=OPEN_NS)
+    venue.quote(SHARE, T, 499.5, 500.5)
+    venue.order(SHARE, -100, 510)
+    with pytest.raises(Refused):
+        venue.order(SHARE, -1, 510)

@@ -203,6 +203,20 @@ def test_a_busted_trade_leaves_the_account_and_the_order_as_before_it():
     assert venue.broker.staged.bust(other) is False
 
 
+def test_a_cash_account_waits_for_no_proceeds_of_a_sale_that_was_taken_back_or_corrected():
+    venue = Market(straddle_book(500), {SHARE: 4}, cash=1_000, multiplier=1)
+    venue.quote(SHARE, T, 499.5, 500.5)
+    venue.order(SHARE, -1)
+    venue.order(SHARE, -2)
+    first, second = venue.account.executions
+    assert (venue.account.cash, venue.account.unsettled) == (D("2498.5"), D("1498.5"))
+    venue.broker.staged.bust(first)
+    assert (venue.account.cash, venue.account.unsettled) == (1_999, 999)
+    venue.broker.staged.correct(second, D(499))
+    assert (venue.account.cash, venue.account.unsettled) == (1_998, 998)
+    assert venue.ledger.margin.figures(venue.account).buying_power == 1_000
+
+
 def test_a_part_that_is_busted_is_not_worked_again():
     venue = market()
     order = venue.order(SHARE, 10, 499)

@@ -26,6 +26,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Decision
 from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.web.feed import STATE_FILE, acknowledge, alerts_of
 from scalpdesk.web.follower import RunFollower
 
@@ -201,6 +202,19 @@ def test_net_delta_outside_of_its_band_for_a_minute(desk):
     assert alert.did.startswith("has no hedge order working.")
     desk._unhedged_from = abs(delta) + 1  # beyond the band by less than a hedge that is sent
     assert "unhedged" not in keys_after(desk, 60, settings)
+
+
+def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_share_the_desk(desk):
+    """What st0cka holds is no delta that the gamma scalper hedges."""
+    inner, settings = desk.desk, structs.replace(CALM, unhedged_seconds=60.0)
+    parts = (inner.instruments, inner.market, inner.delta_engine, inner.view.underlying)
+    inner.books = SubBooks(*parts, {"st0cka": Decimal("0.5"), "gamma-scalper": Decimal("0.5")})
+    for number, position in enumerate(inner.positions.held()):
+        inner.books.adopt(position.instrument_id, position.quantity, Decimal(1), f"r{number}", "st0cka")
+    for name, is_alarm in (("gamma-scalper", False), ("st0cka", True)):
+        facts = {"strategy": name, "half_width_shares": 0.001}
+        desk._note(Decision(desk.now_ns, DecisionKind.HEDGE, True, ("hedge",), facts))
+        assert ("unhedged" in keys_after(desk, 60, settings)) is is_alarm
 
 
 def test_a_held_leg_without_a_quote_is_named(desk):

@@ -312,7 +312,7 @@ class DeskRules:
                 "cannot hedge by fresh prices and opens nothing.",
                 "Look at the data feed; flatten at the venue if it stays away.",
             )
-        delta, band = follower.greeks().net_delta_shares, follower.band
+        delta, band = follower.hedged_delta(), follower.band
         beyond = follower.unhedged_from
         if band is None or beyond is None or not math.isfinite(delta) or abs(delta) <= beyond:
             return

@@ -589,11 +589,13 @@ class TradingEngine:
         self._half_booked_ns = self.now_ns if is_half else -1
         if not (in_action and event.more_follow):
             self._mark()
-        if event.source is not None and desk.gate.mode in (Mode.ACTIVE, Mode.REDUCING):
+        trades_again = desk.gate.mode in LOSS_MODES or self._mode_after_flattening is not None
+        if event.source is not None and trades_again:
             old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]
             if old is not new and isinstance(
                 old, OptionContract
-            ):  # no strategy knows its leg by the new name
+            ):  # no strategy knows its leg by the new name, in the next session either
+                self._mode_after_flattening = None
                 self._set_mode(FLATTENING, f"{old.symbol} was adjusted to {new.symbol}", "risk gate")
         if not is_half:
             return Wake.ACCOUNT

@@ -110,11 +110,15 @@ def split_ratio(shares_before: Decimal) -> Decimal:
 def whole_units(units: Decimal) -> tuple[Decimal, Decimal]:
     """Divide signed units into whole ones and the fraction that is paid in cash, both of one sign.
 
-    >>> whole_units(Decimal("-12.5"))
-    (Decimal('-12'), Decimal('-0.5'))
+    A ratio of one for three has no exact decimal: units are exact to the ninth.
+
+    >>> whole_units(Decimal("-12.5")), whole_units(300 * split_ratio(Decimal(3)))
+    ((Decimal('-12'), Decimal('-0.5')), (Decimal('100'), Decimal('0')))
     """
-    whole = units // 1
-    return whole, units - whole
+    rounded = round(units, 9)
+    exact = units if rounded == units else rounded.normalize() + 0
+    whole = exact // 1
+    return whole, exact - whole
 
 
 def adjusted_option(contract: OptionContract, action: CorporateAction) -> AdjustedOption:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
-from scalpdesk.core.intents import Decision, Side, SubmitOrder
+from scalpdesk.core.intents import Decision, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
@@ -23,6 +23,8 @@ from scalpdesk.signals.conviction import conviction_level
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
 EXPIRED = ENDED | EXERCISED
+EXPIRY_REFERENCE = "expiry-"
+"""Begins the reference of a settlement between two strategies; that of a cross does not."""
 SHOWN_FACTS = (
     "conviction",
     "macro_bias",
@@ -55,10 +57,14 @@ class _Scalp:
 
     def __init__(self, contract: OptionContract, decision: Decision) -> None:
         self.contract = contract
+        """As it was bought."""
+        self.held_as, self.units = contract, Decimal(1)
+        """Contract that it is after corporate actions, and how many of it one bought has become."""
         self.facts = decision.facts
         self.decided_ns = decision.ts_ns
-        self.owner: str | None = None
-        """Strategy whose orders they are; None before the first fill."""
+        owner = decision.facts.get("strategy")
+        self.owner = owner if isinstance(owner, str) else None
+        """Strategy whose orders they are; None before the first fill where it has the desk to itself."""
         self.order_ids: list[str] = []
         self.exit_reason = ""
         self.buys: dict[tuple[str, str], _Execution] = {}
@@ -68,6 +74,18 @@ class _Scalp:
     @property
     def held(self) -> Decimal:
         return _quantity(self.buys) - _quantity(self.sells)
+
+    def sell(self, key: tuple[str, str], execution: _Execution) -> None:
+        """Book a sale, in contracts and prices as it was bought."""
+        factor = self.units * self.held_as.multiplier / self.contract.multiplier
+        quantity, price = execution.quantity / self.units, execution.price * factor
+        self.sells[key] = execution._replace(quantity=quantity, price=price)
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """Instants of its first and last execution: where a purchase was taken back, the first is a sale."""
+        stamps = [item.ts_ns for item in (*self.buys.values(), *self.sells.values())]
+        return min(stamps), max(stamps)
 
     @property
     def fees(self) -> Decimal:
@@ -90,13 +108,16 @@ class ScalpProjection:
 
     def on_decision(self, decision: Decision) -> None:
         """Take in a decision; one on no scalp changes nothing."""
+        if decision.kind is DecisionKind.CROSS:
+            self._on_cross(decision)
+            return
         name = decision.facts.get(SCALP_ID)
         if not isinstance(name, str):
             return
         scalp = self._scalps.get(name)
         if scalp is None:
             contract = self._contract(decision)
-            if contract is None or decision.kind is not DecisionKind.ENTRY or not decision.client_order_ids:
+            if contract is None or decision.kind is not DecisionKind.ENTRY or not decision.taken:
                 return
             scalp = self._scalps[name] = _Scalp(contract, decision)
         if decision.kind is DecisionKind.EXIT:
@@ -105,8 +126,24 @@ class ScalpProjection:
             self._by_order[client_order_id] = scalp
             scalp.order_ids.append(client_order_id)
 
-    def _contract(self, decision: Decision) -> OptionContract | None:
-        symbol = decision.facts.get("contract")
+    def _on_cross(self, decision: Decision) -> None:
+        """Take in a trade between two strategies of the desk: no venue reports a fill of it."""
+        facts, contract = decision.facts, self._contract(decision, "symbol")
+        if contract is None or "reference" not in facts:
+            return
+        number, reference = self._instruments.id_of(contract.symbol), str(facts["reference"])
+        done = _Execution(exact(float(facts["quantity"])), exact(float(facts["price"])), ZERO, decision.ts_ns)
+        bought = self._entered(number, str(facts["buyer"]))
+        if bought is not None:
+            bought.buys["", reference] = done
+        sold = self._open_in(number, str(facts["seller"]))
+        if sold is not None:
+            sold.sell(("", reference), done)
+            sold.is_expired = reference.startswith(EXPIRY_REFERENCE)
+            sold.exit_reason = sold.exit_reason or ("expired" if sold.is_expired else "")
+
+    def _contract(self, decision: Decision, fact: str = "contract") -> OptionContract | None:
+        symbol = decision.facts.get(fact)
         if not isinstance(symbol, str) or symbol not in self._instruments:
             return None
         found = self._instruments[self._instruments.id_of(symbol)]
@@ -117,13 +154,17 @@ class ScalpProjection:
         scalp = self._by_order.get(event.client_order_id)
         if scalp is None and command.side is Side.SELL:
             scalp = self._open_in(command.instrument_id, command.owner)
+        elif scalp is None and command.owner and command.purpose is Purpose.OPEN:  # it waited inside the desk
+            scalp = self._entered(command.instrument_id, command.owner)
         if scalp is None:
             return
         scalp.owner = command.owner
-        side = scalp.buys if command.side is Side.BUY else scalp.sells
-        side[event.client_order_id, event.execution_id] = _Execution(
-            event.quantity, event.price, event.fee, event.ts_event_ns
-        )
+        key = event.client_order_id, event.execution_id
+        done = _Execution(event.quantity, event.price, event.fee, event.ts_event_ns)
+        if command.side is Side.BUY:
+            scalp.buys[key] = done
+        else:
+            scalp.sell(key, done)
 
     def on_bust(self, client_order_id: str, execution_id: str) -> None:
         """Take an execution back."""
@@ -132,33 +173,54 @@ class ScalpProjection:
             scalp.sells.pop((client_order_id, execution_id), None)
 
     def on_position_changed(self, event: PositionChanged) -> None:
-        """Take in an expiry, or a close that the desk did not order."""
+        """Take in an expiry, a close that the desk did not order, or new terms of the contract."""
+        if event.source is not None:
+            self._adjust(event, event.source)
+            return
         scalp = self._open_in(event.instrument_id)
         if scalp is None or event.quantity_change >= 0:
             return
-        gone = min(-event.quantity_change, scalp.held)
-        scalp.sells["", event.reference] = _Execution(gone, event.price, ZERO, event.ts_event_ns)
-        if event.cause in EXERCISED and scalp.contract.underlying == self._underlying:
+        gone = min(-event.quantity_change, scalp.held * scalp.units)
+        scalp.sell(("", event.reference), _Execution(gone, event.price, ZERO, event.ts_event_ns))
+        if event.cause in EXERCISED and scalp.held_as.underlying == self._underlying:
             self._exercised.append((scalp, event.reference))
         scalp.is_expired = event.cause in EXPIRED
         scalp.exit_reason = scalp.exit_reason or ("expired" if scalp.is_expired else str(event.cause))
+
+    def _adjust(self, event: PositionChanged, source: InstrumentId) -> None:
+        """Follow scalps of a contract into the one that a corporate action has made of it."""
+        old, new = self._instruments[source], self._instruments[event.instrument_id]
+        if not isinstance(new, OptionContract) or not event.source_change:
+            return
+        for scalp in self._scalps.values():
+            if scalp.held_as == old and scalp.held > 0:
+                scalp.held_as = new
+                scalp.units *= event.quantity_change / -event.source_change
 
     def on_mark(self, spot: float) -> None:
         """Value what was exercised at what it pays at the spot: it is booked at nothing, for shares."""
         if not 0.0 < spot < inf:
             return
         for scalp, reference in self._exercised:
-            strike = scalp.contract.strike
-            pays = exact(spot) - strike if scalp.contract.is_call else strike - exact(spot)
+            strike = scalp.held_as.strike
+            pays = exact(spot) - strike if scalp.held_as.is_call else strike - exact(spot)
             ended = scalp.sells["", reference]
-            scalp.sells["", reference] = ended._replace(price=max(pays, ZERO))
+            scalp.sell(
+                ("", reference), ended._replace(quantity=ended.quantity * scalp.units, price=max(pays, ZERO))
+            )
         self._exercised.clear()
 
     def _open_in(self, number: InstrumentId, owner: str | None = None) -> _Scalp | None:
         """Return the scalp that holds an instrument: of one strategy of the desk, or None for of any."""
         contract = self._instruments[number]
-        held = (item for item in self._scalps.values() if item.contract == contract and item.held > 0)
+        held = (item for item in self._scalps.values() if item.held_as == contract and item.held > 0)
         return next((item for item in held if owner is None or item.owner == owner), None)
+
+    def _entered(self, number: InstrumentId, owner: str) -> _Scalp | None:
+        """Return the newest scalp of a strategy in an instrument."""
+        contract = self._instruments[number]
+        mine = (item for item in self._scalps.values() if (item.contract, item.owner) == (contract, owner))
+        return max(mine, key=lambda item: item.decided_ns, default=None)
 
     def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
         """Insert the rows of what was bought, inside the caller's transaction.
@@ -171,12 +233,12 @@ class ScalpProjection:
             if row["signal_id"] in ids:
                 row["id"] = ids[row["signal_id"]]
             made = connection.execute(insert(OptionsScalpRecord).values(row))
-            entry_ns = min(item.ts_ns for item in scalp.buys.values())
+            entry_ns, last_ns = scalp.span_ns
             local = to_new_york(entry_ns)
             conviction = scalp.facts.get("conviction")
             hold = None
             if row["exit_time"] is not None:
-                hold = (max(item.ts_ns for item in scalp.sells.values()) - entry_ns) / 1e9
+                hold = (last_ns - entry_ns) / 1e9
             outcome = {
                 "scalp_id": made.inserted_primary_key[0] if made.inserted_primary_key else None,
                 "run_id": self._run_id,
@@ -219,9 +281,9 @@ class ScalpProjection:
             "pnl": None if pnl is None else float(pnl),
             "pnl_pct": None if leave is None else float(leave / entry - 1),
             "broker": self._broker[:20],
-            "order_id": scalp.order_ids[0],
-            "entry_time": _utc(min(item.ts_ns for item in scalp.buys.values())),
-            "exit_time": _utc(max(item.ts_ns for item in scalp.sells.values())) if is_over else None,
+            "order_id": scalp.order_ids[0] if scalp.order_ids else None,
+            "entry_time": _utc(scalp.span_ns[0]),
+            "exit_time": _utc(scalp.span_ns[1]) if is_over else None,
             "metadata_json": json.dumps(about, sort_keys=True),
             "created_at": _utc(scalp.decided_ns),
         }

@@ -132,6 +132,8 @@ class BrokerAccount:
         self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
     ) -> None:
         """Undo a trade of ``signed`` units at a price (currency per unit) and return its cash."""
+        if self.multiplier == 1 and signed < 0:  # proceeds that no longer come have not to settle
+            self.unsettled = max(self.unsettled + cash_change, ZERO)
         held = self.holdings.get(instrument_id)
         if held is None:
             self.book(instrument_id, -signed, price, cash_change)

@@ -301,9 +301,9 @@ class Broker:
         total = changes.quantity if changes.quantity is not None else old.quantity
         if total <= old.filled:
             raise Refused(Cause.UNPROCESSABLE, "qty must be > filled_qty")
-        self.entry.check_replacement(old, changes, total)
+        withholds = self.entry.check_replacement(old, changes, total)
         fault = ledger.faults.take("replace", old.request.symbol)
-        new = self.entry.replacement(old, changes, total)
+        new = self.entry.replacement(old, changes, total, withholds)
         old.status = Status.PENDING_REPLACE
         if self._effect_latency_ns is not None:
             ledger.emit(old, "pending_replace")

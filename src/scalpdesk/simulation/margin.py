@@ -146,6 +146,10 @@ class MarginModel(Protocol):
         """Return why the account may not open these legs, together, at these prices; None if it may."""
         ...
 
+    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
+        """Return why the account may not sell what covers an option it has sold; None if it may."""
+        ...
+
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
         """Return the cash that open legs in options withhold until they trade, currency."""
         ...
@@ -504,6 +508,20 @@ class RegulationT:
         asked = was - left if is_option else abs(first.value)
         return Refused(Cause.BUYING_POWER, buying_power=f"{power:.2f}", cost_basis=f"{asked:.2f}")
 
+    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
+        """Return why the account may not sell what covers an option it has sold; None if it may."""
+        if account.options_level >= UNCOVERED:
+            return None
+        held = list(account.valued())
+        if uncovered_calls(merged(held, (order,))) > uncovered_calls(held):
+            return Refused(Cause.UNCOVERED_OPTION)
+        before, after = self._rooms(account, (order,))
+        if after.night >= 0 or after.night >= before.night:
+            return None
+        power = self.figures(account).options_buying_power
+        asked = before.night - after.night
+        return Refused(Cause.BUYING_POWER, buying_power=f"{power:.2f}", cost_basis=f"{asked:.2f}")
+
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
         """Return the cash that open legs in options withhold until they trade, currency."""
         before, after = self._rooms(account, order)
@@ -572,6 +590,19 @@ class RegulationT:
             available_qty=number_text(max(shares, ZERO)),
             underlying=contract.underlying,
         )
+
+
+def uncovered_calls(holdings: Iterable[Holding]) -> Decimal:
+    """Return the sold calls that neither shares nor bought calls cover, contracts."""
+    return sum(
+        (
+            sold.quantity
+            for group in by_underlying(holdings).values()
+            for sold in Pairing(group, ZERO).uncovered
+            if sold.contract.is_call
+        ),
+        ZERO,
+    )
 
 
 def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
@@ -653,6 +684,11 @@ class CoinMargin:
             return None
         power, asked = f"{max(before, ZERO):.8f}", f"{before - after:.8f}"
         return Refused(Cause.BUYING_POWER, buying_power=power, cost_basis=asked)
+
+    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
+        """Return None: each sold option has its own margin, and nothing covers it."""
+        del account, order
+        return None
 
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
         """Return the coin that open legs in options withhold until they trade."""

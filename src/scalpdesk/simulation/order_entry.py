@@ -35,6 +35,7 @@ MAX_CLIENT_ID = 128
 COIN_STEP = Decimal("0.1")
 """Smallest amount of an option on a coin, in coins."""
 PENNY_PRICE = Decimal(1)
+CLOSING = frozenset({PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE})
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
 
@@ -118,6 +119,8 @@ class OrderEntry:
         if not closes:
             price = request.limit_price or request.stop_price or self._far_price(number, side)
             withholds = self._check_means(account, request, instrument, side, price)
+        elif side is SELL:
+            self._check_cover(account, number, instrument, quantity)
         intent = request.intent or _INTENTS[side, closes]
         kind = OrderType.LIMIT if is_oco else request.kind
         order = self.new_order(account, request, number, side, quantity, kind, intent)
@@ -153,27 +156,83 @@ class OrderEntry:
                 return margin.need(account, (wanted,)) / quantity
         return price * instrument.multiplier if is_option else ZERO
 
-    def check_replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> None:
-        """Refuse what a replacement asks for beyond its order.
+    def _check_cover(
+        self, account: BrokerAccount, number: InstrumentId, instrument: Instrument, quantity: Decimal
+    ) -> None:
+        """Refuse to sell what covers a sold option, with what open orders sell of it."""
+        by_id = self._ledger.instruments.by_id
+        for held, position in account.holdings.items():
+            if position.quantity < ZERO and isinstance(by_id[held], OptionContract):
+                break
+        else:
+            return
+        leaves = quantity + account.held_for_orders(number)
+        order = Holding(instrument, -leaves, self._far_price(number, SELL))
+        refused = self._ledger.margin.uncovers(account, order)
+        if refused is not None:
+            raise refused
+
+    def check_replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> Decimal:
+        """Refuse what a replacement asks for beyond its order; return the cash that each unit withholds.
 
         Raises
         ------
         Refused
-            When the account may not open, or does not hold, what is more.
+            When the account may not open, or does not hold, what is more or dearer.
         """
         for name in ("limit_price", "stop_price"):
             price = getattr(changes, name)
             if price is not None:
                 self.check_increment(name, price)
         extra, number = total - old.quantity, old.instrument_id
-        if extra <= 0 or number is None:
-            return
-        account = self._ledger.accounts[old.account]
-        instrument = self._ledger.instruments[number]
-        if not check_available(account, number, instrument.symbol, old.side, extra):
-            price = changes.limit_price or old.working_limit or self._far_price(number, old.side)
-            more = structs.replace(old.request, quantity=extra, notional=None)
-            self._check_means(account, more, instrument, old.side, price)
+        account, closes = self._ledger.accounts[old.account], old.intent in CLOSING
+        if extra > 0 and number is not None:
+            symbol = self._ledger.instruments[number].symbol
+            closes = check_available(account, number, symbol, old.side, extra)
+        is_same = extra <= 0 and changes.limit_price is None and changes.stop_price is None
+        if closes or is_same or old.is_unpriced:
+            return old.withholds
+        left = total - old.filled
+        account.unended.pop(old.order_id, None)  # what it reserves itself is not in its way
+        try:
+            if number is None:
+                lines = [
+                    Holding(
+                        leg.instrument,
+                        leg.side.sign * left * leg.ratio,
+                        self._far_price(leg.instrument_id, leg.side),
+                    )
+                    for leg in old.legs
+                    if leg.instrument is not None and leg.instrument_id is not None
+                ]
+                return self._combo_means(account, lines, left, changes.limit_price or old.limit_price)[0]
+            price = (
+                changes.limit_price
+                or old.working_limit
+                or changes.stop_price
+                or old.stop_price
+                or self._far_price(number, old.side)
+            )
+            whole = structs.replace(old.request, quantity=left, notional=None)
+            return self._check_means(account, whole, self._ledger.instruments[number], old.side, price)
+        finally:
+            account.unended[old.order_id] = old
+
+    def _combo_means(
+        self, account: BrokerAccount, lines: list[Holding], quantity: Decimal, limit: Decimal | None
+    ) -> tuple[Decimal, list[Holding]]:
+        """Refuse a combo that the account may not open; return what a unit withholds, and the legs."""
+        if limit is not None:
+            # the net limit is what the legs cost: the difference goes to the first
+            first, *others = lines
+            net = sum((line.quantity * line.price for line in lines), ZERO) / quantity
+            shift = (limit - net) * quantity / first.quantity
+            lines = [structs.replace(first, price=first.price + shift), *others]
+        margin = self._ledger.margin
+        refused = margin.refusal(account, lines)
+        if refused is not None:
+            raise refused
+        return margin.need(account, lines) / quantity, lines
 
     def _far_price(self, number: InstrumentId, side: Side) -> Decimal:
         quote = self._ledger.latest(number)
@@ -203,22 +262,14 @@ class OrderEntry:
             self._check_option(request, number, contract)
             price = self._far_price(number, leg.side)
             found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
-        if request.limit_price is not None:
-            # the net limit is what the legs cost: the difference goes to the first
-            net = sum((line.quantity * line.price for _, _, line in found), ZERO) / quantity
-            leg, number, first = found[0]
-            shift = (request.limit_price - net) * quantity / first.quantity
-            found[0] = leg, number, structs.replace(first, price=first.price + shift)
-        lines = [line for _, _, line in found]
-        margin = self._ledger.margin
-        refused = margin.refusal(account, lines)
-        if refused is not None:
-            raise refused
+        withholds, lines = self._combo_means(
+            account, [line for _, _, line in found], quantity, request.limit_price
+        )
         intent = request.intent or PositionIntent.BUY_TO_OPEN
         parent = self.new_order(
             account, request, None, request.side or Side.BUY, quantity, request.kind, intent
         )
-        parent.withholds = margin.need(account, lines) / quantity
+        parent.withholds = withholds
         parent.is_unpriced = not all(line.price for line in lines)
         for leg, number, line in found:
             child = self.new_order(
@@ -310,8 +361,13 @@ class OrderEntry:
             leg.limit_price, leg.stop_price = limit, stop
             leg.trail_price = leg.trail_percent = None
 
-    def replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> BrokerOrder:
-        """Make the order that takes the place of ``old`` and asks for ``total`` less what is filled."""
+    def replacement(
+        self, old: BrokerOrder, changes: Changes, total: Decimal, withholds: Decimal
+    ) -> BrokerOrder:
+        """Make the order that takes the place of ``old`` and asks for ``total`` less what is filled.
+
+        ``withholds`` is from :meth:`check_replacement`.
+        """
         account = self._ledger.accounts[old.account]
         new = self.new_order(
             account,
@@ -335,7 +391,7 @@ class OrderEntry:
                 new.trail_price = changes.trail
         new.high_water, new.triggered = old.high_water, old.triggered
         new.replaces, new.parent = old.order_id, old.parent
-        new.withholds, new.is_unpriced = old.withholds, old.is_unpriced
+        new.withholds, new.is_unpriced = withholds, old.is_unpriced
         new.legs = old.legs
         new.filled_before = old.filled
         return new
@@ -531,7 +587,7 @@ def check_available(
 
 def check_closing_intent(asked: PositionIntent, side: Side) -> None:
     """Refuse an order that means to close where it would open: there is nothing to close."""
-    if asked in (PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE):
+    if asked in CLOSING:
         raise Refused(Cause.INTENT, inferred=f"{side.value}_to_open", specified=asked.value)
 
 

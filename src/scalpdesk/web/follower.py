@@ -142,6 +142,8 @@ class RunFollower:
         self._next_sample_ns = 0
         self._band = math.nan
         self._unhedged_from = math.nan
+        self._hedging = ""
+        """Strategy whose band it is, where several share the desk."""
         self._grown = time.monotonic()
         self._pace: deque[tuple[float, int]] = deque(maxlen=40)
 
@@ -217,6 +219,12 @@ class RunFollower:
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
         return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
+
+    def hedged_delta(self) -> float:
+        """Return the net delta that the band is for: of one strategy's book where several share the desk."""
+        books = self.desk.books
+        positions = self.desk.positions if books is None else books.of(self._hedging).positions
+        return self._observer.position_greeks(positions.held(), self.now_ns).net_delta_shares
 
     def advance(self, most_records: int = 8) -> int:
         """Take in what the journal holds beyond what was read; return how many records were new."""
@@ -326,6 +334,7 @@ class RunFollower:
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)
+                self._hedging = str(output.facts.get("strategy", ""))
                 size = self.desk.instruments[self._underlying].contract_usd
                 beyond = unhedged_from(output.facts, self._least_fraction, size)
                 self._unhedged_from = self._band if beyond is None else beyond

@@ -14,7 +14,7 @@ from fakes.ema_bench import EmaBench
 from fakes.instruments import DAY
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import ImpliedVolEvent
+from scalpdesk.core.events import FillBusted, ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
@@ -934,6 +934,22 @@ def test_a_fill_after_the_venues_cancel_that_makes_a_fourth_scalp_is_sold_at_onc
     desk.wait(1).fill(sold, price=float(sold.limit_price))
     last = decisions(desk.outputs)[-1]
     assert (last.facts["exit_reason"], len(desk.positions)) == ("surplus", 3)
+
+
+def test_a_purchase_taken_back_after_its_sale_is_bought_back():
+    bench = EmaBench(second_half="never")
+    desk, order = bench.desk, bench.bought()
+    sale = orders(bench.minute(flip=-1))[0]
+    desk.fill(sale)
+    assert desk.positions == {}
+    execution = next(iter(desk.engine.desk.orders.orders[order.client_order_id].executions))
+    when = (desk.wait(5).now_ns, desk.now_ns)
+    outputs = desk.handle(FillBusted(order.client_order_id, *when, execution, "erroneous"))
+    assert desk.positions == {order.instrument_id: -order.quantity}
+    (cover,) = orders(outputs)
+    assert (cover.side, cover.quantity, cover.purpose) == (Side.BUY, order.quantity, Purpose.CLOSE)
+    desk.wait(1).fill(cover)
+    assert desk.positions == {}
 
 
 def test_a_ten_minute_bar_that_is_missing_holds_the_entry_back():

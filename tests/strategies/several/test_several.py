@@ -424,6 +424,7 @@ def test_what_two_hold_against_each_other_expires_between_them():
     outputs = two.desk.close()
     (settled,) = [one for one in decisions(outputs) if one.kind == "cross"]
     assert settled.reasons[0].endswith("of a against b expired: settled inside at 4.0000")
+    assert [settled.facts[name] for name in ("buyer", "seller", "quantity", "price")] == ["b", "a", 3.0, 4.0]
     assert (two.held("a", 1), two.held("b", 1)) == (0, 0)
     assert two.books.of("a").account.cash - before == 3 * 4 * 100
     two.check_sums()

@@ -162,6 +162,29 @@ def test_a_sale_taken_back_is_sold_again():
     assert (again.side, again.quantity) == (Side.SELL, order.quantity)
 
 
+@pytest.mark.parametrize("sells", ["all", "half"])
+def test_a_purchase_taken_back_after_its_sale_is_bought_back(sells):
+    """Nobody means to be short of an option: neither after the last sale nor after that of a half."""
+    bench = Bench()
+    order = bench.bought()
+    (sale,) = orders(bench.at(500.5 if sells == "all" else 500.15))
+    bench.desk.fill(sale)
+    assert (sale.quantity < order.quantity) is (sells == "half")
+    bench.desk.wait(5)
+    execution = next(iter(bench.desk.engine.desk.orders.orders[order.client_order_id].executions))
+    now_ns = bench.desk.now_ns
+    outputs = bench.desk.handle(FillBusted(order.client_order_id, now_ns, now_ns, execution, "erroneous"))
+    assert bench.desk.positions == {order.instrument_id: -sale.quantity}
+    outputs += bench.at(500.3)
+    (cover,) = orders(outputs)
+    assert (cover.side, cover.quantity, cover.purpose) == (Side.BUY, sale.quantity, Purpose.CLOSE)
+    outputs += bench.desk.wait(1).timer()
+    assert not [why for why in reasons(outputs) if why.startswith("entry")]
+    bench.desk.fill(cover)
+    assert bench.desk.positions == {}
+    assert not orders(bench.desk.wait(60).timer())
+
+
 def test_the_cooldown_starts_with_the_fill_not_with_the_signal():
     bench = Bench()
     bench.told.say(1)

@@ -240,7 +240,14 @@ def _settle(
                 f"{units} {contract.symbol} of {holder or 'nobody'} against {writer or 'nobody'} expired:"
                 f" settled inside at {price}"
             )
-            facts: dict[str, str | float | int] = {"symbol": contract.symbol, "price": float(price)}
+            facts: dict[str, str | float | int] = {
+                "symbol": contract.symbol,
+                "buyer": writer,
+                "seller": holder,
+                "quantity": float(units),
+                "price": float(price),
+                "reference": reference,
+            }
             found.append(Proposal(DecisionKind.CROSS, (words,), facts, carried_out=True))
     return found
 

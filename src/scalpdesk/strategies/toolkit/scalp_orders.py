@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
@@ -71,8 +71,14 @@ class ScalpOrders:
         return bool(self._orders)
 
     def live(self, side: Side) -> list[Order]:
-        """Orders of one side that may still fill."""
-        return [item for item in self._orders.values() if item.is_live and item.submitted.side is side]
+        """Orders of one side that may still fill: entries, or sales."""
+        return [
+            item
+            for item in self._orders.values()
+            if item.is_live
+            and item.submitted.side is side
+            and (side is Side.SELL or item.submitted.purpose is Purpose.OPEN)
+        ]
 
     @property
     def bought(self) -> Decimal:
@@ -101,16 +107,19 @@ class ScalpOrders:
         return (_value(orders, Side.SELL) - _value(orders, Side.BUY)) * self.contract.multiplier
 
     def held(self, view: DeskView) -> Decimal:
-        """Contracts of its own still held; never more than the account has."""
-        own = self.bought - self.sold
-        return max(min(own, view.positions.quantity(self.number)), ZERO)
+        """Contracts of its own still held; never more than the account has.
+
+        Below zero where a purchase was taken back that had been sold again.
+        """
+        own, account = self.bought - self.sold, view.positions.quantity(self.number)
+        return min(max(own, account), ZERO) if own < 0 else max(min(own, account), ZERO)
 
     def sell(self, view: DeskView, facts: Facts) -> list[Action]:
-        """Sell what is held; an entry still working is taken off the book first."""
+        """Close what is held; an entry still working is taken off the book first."""
         held = self.held(view)
         if not held:
             return list(self.exit.take_off(view))
-        facts = facts | {"contracts": int(held)}
+        facts = facts | {"contracts": int(abs(held))}
         return self.exit.step(view, [self.number], facts, {self.number: held})
 
 
@@ -145,7 +154,10 @@ class Scalps(list[S]):
             return None
         for scalp in (*self, *self._ended):
             if scalp.claim_order(order):
-                is_back = scalp in self._ended and scalp.held(view) > 0
+                held = scalp.held(view)
+                is_back = scalp in self._ended and held != 0
+                if held < 0 and not scalp.exit.why:
+                    scalp.exit.begin(view.now_ns, "its purchase was taken back after the sale")
                 if is_back:
                     self._ended.remove(scalp)
                     self.append(scalp)
