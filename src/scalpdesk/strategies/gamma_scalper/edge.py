@@ -461,7 +461,8 @@ class StraddleEdge:
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         one_way = inputs.own_cost_fraction if size else cost_per_unit  # of a coin in coins
         days = horizon_years * SESSIONS_PER_YEAR
-        cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way)
+        least = hedger.least_fraction
+        cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way, least_fraction=least)
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 
