@@ -109,6 +109,17 @@ def coin_rows() -> list[dict[str, Any]]:
     return session_rows(marks, days, VIX.get, CALENDAR, 8)
 
 
+def test_samples_of_equal_sessions_have_no_sharpe_and_no_part_in_its_interval() -> None:
+    amounts = ("0.10", "0.10", "0.10", "0.10", "0.20", "0.10", "0.10")
+    rows = [
+        {"session": f"2024-01-{day:02d}", "pnl": amount, "largest_net_delta_shares": 0.0}
+        for day, amount in enumerate(amounts, 2)
+    ]
+    facts = performance(rows, 1000.0)
+    assert facts["sharpe"] == pytest.approx(48.0)
+    assert facts["sharpe_interval"] == pytest.approx([41.828, 48.0], abs=1e-3)
+
+
 def test_a_market_that_never_closes_has_a_session_for_each_day_of_account() -> None:
     found = coin_rows()
     assert [row["session"] for row in found] == [f"2025-03-{day:02d}" for day in range(5, 12)]
