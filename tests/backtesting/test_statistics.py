@@ -44,6 +44,8 @@ def test_positive_autocorrelation_lowers_the_annual_sharpe() -> None:
 def test_amounts_that_do_not_vary_have_no_sharpe() -> None:
     with pytest.raises(ValueError, match="do not vary"):
         sharpe_ratio([3.0, 3.0, 3.0])
+    with pytest.raises(ValueError, match="do not vary"):
+        sharpe_ratio([0.1] * 7)  # whose deviation is 1.5e-17 in floats
     with pytest.raises(ValueError, match="2 or more finite"):
         sharpe_ratio([3.0, math.nan])
 

@@ -109,6 +109,17 @@ def coin_rows() -> list[dict[str, Any]]:
     return session_rows(marks, days, VIX.get, CALENDAR, 8)
 
 
+def test_samples_of_equal_sessions_have_no_sharpe_and_no_part_in_its_interval() -> None:
+    amounts = ("0.10", "0.10", "0.10", "0.10", "0.20", "0.10", "0.10")
+    rows = [
+        {"session": f"2024-01-{day:02d}", "pnl": amount, "largest_net_delta_shares": 0.0}
+        for day, amount in enumerate(amounts, 2)
+    ]
+    facts = performance(rows, 1000.0)
+    assert facts["sharpe"] == pytest.approx(48.0)
+    assert facts["sharpe_interval"] == pytest.approx([41.828, 48.0], abs=1e-3)
+
+
 def test_a_market_that_never_closes_has_a_session_for_each_day_of_account() -> None:
     found = coin_rows()
     assert [row["session"] for row in found] == [f"2025-03-{day:02d}" for day in range(5, 12)]
@@ -296,6 +307,12 @@ def test_exposure_counts_held_time_and_unhedged_minutes_within_sessions() -> Non
     facts = {"half_width_shares": 4.0, "net_delta_shares": 7.0, "quantity_shares": -3}
     edge = [{"ts_ns": hour, "taken": True, "facts": facts}]
     assert exposure(marks, edge, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 0.0
+    # nor does one send less than half a share: 5.2 is 0.4 beyond a width of 4.8
+    narrow = facts | {"half_width_shares": 4.8, "net_delta_shares": 5.4, "quantity_shares": -1}
+    late = [(hour, 3.0), (2 * hour, -5.2), (3 * hour, 5.4), (4 * hour, 0.0)]
+    marks_then = [{"ts_ns": ts, "net_delta_shares": net} for ts, net in late]
+    edge_then = [{"ts_ns": hour, "taken": True, "facts": narrow}]
+    assert exposure(marks_then, edge_then, straddles, spans, least_fraction=0.05)["unhedged_minutes"] == 60.0
     to_zero = [{"ts_ns": hour, "taken": True, "facts": facts | {"quantity_shares": -7}}]
     assert exposure(marks, to_zero, straddles, spans, least_fraction=0.5)["unhedged_minutes"] == 120.0
 

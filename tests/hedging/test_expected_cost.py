@@ -48,6 +48,32 @@ def test_the_edge_takes_what_a_reflected_walk_of_the_delta_does():
     assert edge.cost_usd == cost_of_band(gamma, spot, vol, days, band, 0.01).cost_usd / 2
 
 
+def test_hedges_that_wait_for_a_part_of_the_width_are_those_of_the_desk():
+    gamma, spot, vol, days, band, least = 2.0, 500.0, 0.2, 60.0, 40.0, 0.35
+    steps = 60 * 2000
+    size = delta_speed(gamma, spot, vol) * np.sqrt(days / 252 / steps)
+    walk = np.random.default_rng(8).standard_normal((steps, 40)) * size
+    delta, traded, hedges = np.zeros(40), np.zeros(40), np.zeros(40)
+    for move in walk:
+        delta += move
+        beyond = np.abs(delta) - band
+        whole = np.where(beyond >= least * band, np.floor(beyond + 0.5), 0.0)
+        delta -= np.copysign(whole, delta)
+        traded += whole
+        hedges += whole > 0.0
+    to_edge = {"rehedge_to": "edge"}
+    cost = cost_of_band(gamma, spot, vol, days, band, 0.01, **to_edge, least_fraction=least)
+    assert 0.01 * traded.mean() == pytest.approx(cost.cost_usd, rel=0.1)
+    assert hedges.mean() == pytest.approx(cost.rehedges, rel=0.1)
+    assert cost.shares_per_rehedge == pytest.approx(14.0)
+    at_once = cost_of_band(gamma, spot, vol, days, band, 0.01, **to_edge)
+    assert cost.cost_usd == pytest.approx(at_once.cost_usd / 1.175)
+    # a part of less than half a share holds no whole share back
+    assert cost_of_band(gamma, spot, vol, days, 1.0, 0.01, **to_edge, least_fraction=least) == cost_of_band(
+        gamma, spot, vol, days, 1.0, 0.01, **to_edge
+    )
+
+
 def test_the_clock_size_is_the_mean_of_what_the_delta_moves():
     moves = np.random.default_rng(6).standard_normal(200_000) * delta_speed(2.0, 500.0, 0.2)
     expected = cost_of_clock(2.0, 500.0, 0.2, 5, 13, 0.01).shares_per_rehedge

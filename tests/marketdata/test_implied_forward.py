@@ -144,12 +144,27 @@ def test_one_pair_is_enough_in_the_last_minute():
     assert (found.pairs_used, found.pairs_offered) == (1, 1)
 
 
-@pytest.mark.parametrize(("spot", "believed"), [(98.0, -0.05), (140.0, 1.0)])
-def test_a_borrow_beyond_belief_is_a_spot_of_another_moment(spot, believed):
+@pytest.mark.parametrize("spot", [98.0, 140.0])
+def test_a_borrow_beyond_belief_is_a_spot_of_another_moment(spot):
     quotes = sides("european", borrow=0.0)
     found = implied_forward(STRIKES, *quotes, spot=spot, years=0.25, rate=0.04, style="european")
-    assert found.pricing_borrow == believed
-    assert found.pricing_spot * np.exp((0.04 - believed) * 0.25) == pytest.approx(found.forward, rel=1e-12)
+    assert not -0.05 <= found.borrow <= 1.0
+    assert found.pricing_borrow == 0.0
+    assert found.pricing_spot * np.exp(0.04 * 0.25) == pytest.approx(found.forward, rel=1e-12)
+
+
+def test_early_exercise_knows_no_borrow_of_a_spot_that_is_late_in_the_last_hours():
+    strikes, years = np.arange(765.0, 779.0), 5.0 / 24 / 365
+    call, put = (
+        greeks(771.0, strikes, years, 0.12, is_call, rate=0.037, style="american").price
+        for is_call in (True, False)
+    )
+    quotes = call - 0.01, call + 0.01, put - 0.01, put + 0.01
+    found = implied_forward(strikes, *quotes, spot=771.8, years=years, rate=0.037)
+    assert found.borrow > 1.5
+    # calls at a yield of 100 % are exercised, and have no gamma, from three dollars in the money on
+    assert found.pricing_borrow == 0.0
+    assert found.pricing_spot == pytest.approx(771.0, abs=0.01)
 
 
 def test_the_weighted_median_is_where_half_the_weight_is():

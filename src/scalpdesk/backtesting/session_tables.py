@@ -25,6 +25,7 @@ from scalpdesk.backtesting.statistics import (
     sharpe_ratio,
     sortino_ratio,
     trade_figures,
+    varies,
 )
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 from scalpdesk.hedging.sizing import unhedged_from
@@ -229,7 +230,7 @@ def gate_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if len(kept) >= ENOUGH_SESSIONS:
         ends = bootstrap_interval(off, np.mean)
         found["difference_interval"] = [ends.low, ends.high]
-        if promised.std() > 0.0 and pnl.std() > 0.0:
+        if varies(promised) and varies(pnl):
             found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
     return found
 
@@ -439,7 +440,7 @@ def performance(
     """
 
     def annual_sharpe(sample: Floats) -> float:
-        ratio = sharpe_ratio(sample, days_per_year, lags=0) if sample.std() > 0 else None
+        ratio = sharpe_ratio(sample, days_per_year, lags=0) if varies(sample) else None
         return np.nan if ratio is None else ratio.annual_independent
 
     pnl = [float(row["pnl"]) for row in rows]

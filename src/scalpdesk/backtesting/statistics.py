@@ -89,6 +89,11 @@ def _amounts(values: Amounts, at_least: int, what: str) -> Floats:
     return amounts
 
 
+def varies(amounts: Floats) -> bool:
+    """Return whether the amounts differ; the deviation of equal ones is not always 0 in floats."""
+    return bool(amounts.max() > amounts.min())
+
+
 def automatic_lags(number: int) -> int:
     """Return the lags that Newey and West's rule takes for `number` observations."""
     return int(4 * (number / 100) ** (2 / 9))
@@ -122,9 +127,9 @@ def sharpe_ratio(
     """
     amounts = _amounts(pnl, 2, "Sharpe ratio")
     number = len(amounts)
-    deviation = float(amounts.std(ddof=1))
-    if not deviation > 0:
+    if not varies(amounts):
         raise ValueError("Sharpe ratio: the amounts do not vary")
+    deviation = float(amounts.std(ddof=1))
     per_period = float(amounts.mean()) / deviation
     used = automatic_lags(number) if lags is None else lags
     centred = amounts - amounts.mean()
@@ -220,7 +225,7 @@ def mean_block_length(pnl: Amounts) -> float:
     """
     amounts = _amounts(pnl, 1, "block length")
     number = len(amounts)
-    if number >= 20 and float(amounts.std()) > 0:
+    if number >= 20 and varies(amounts):
         from arch.bootstrap import optimal_block_length  # noqa: PLC0415  arch takes half a second to load
 
         block = float(optimal_block_length(amounts)["stationary"].iloc[0])

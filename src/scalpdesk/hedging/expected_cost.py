@@ -49,12 +49,15 @@ def cost_of_band(
     *,
     rehedge_to: RehedgeTo = "zero",
     smallest_hedge: float = 1.0,
+    least_fraction: float = 0.0,
 ) -> HedgeCost:
     """Expected cost of a symmetric dead band.
 
     The delta is read as a Brownian motion of speed v. Hedged to zero, it leaves ±b after b²/v² years
     on average: ``(H/252)·v²/b²`` hedges of b shares each. Hedged to the edge it is reflected there,
-    which takes ``(H/252)·v²/(2b)`` shares, half as many, in hedges of the smallest size.
+    which takes ``(H/252)·v²/(2b)`` shares, half as many, in hedges of the smallest size. Hedges of less than
+    c shares are not sent: the delta runs to b + c and back to b, which takes ``(H/252)·v²/(2b + c)``. Of
+    whole shares one is sent from half a share on, to half a share inside: as many as at the edge.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def cost_of_band(
         ``zero`` or ``edge``.
     smallest_hedge
         One share, or the coins of one contract; above 0.
+    least_fraction
+        c/b, 0 or more: a hedge to the edge is not sent below it.
 
     Raises
     ------
@@ -91,11 +96,15 @@ def cost_of_band(
     """
     refuse_below(0.0, strict=True, half_width_shares=half_width_shares, smallest_hedge=smallest_hedge)
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
+    refuse_below(0.0, strict=False, least_fraction=least_fraction)
     speed = delta_speed(gamma_shares_per_usd, spot, vol)
     rehedges = horizon_days / SESSIONS_PER_YEAR * (speed / half_width_shares) ** 2
     if rehedge_to == "edge":
-        shares = 0.5 * rehedges * half_width_shares
-        return HedgeCost(shares / smallest_hedge, smallest_hedge, shares * cost_usd_per_share)
+        least = least_fraction * half_width_shares
+        size = max(least, smallest_hedge)
+        beyond = 2.0 * max(least, 0.5 * smallest_hedge) - size
+        shares = rehedges * half_width_shares * (half_width_shares / (2.0 * half_width_shares + beyond))
+        return HedgeCost(shares / size, size, shares * cost_usd_per_share)
     return HedgeCost(rehedges, half_width_shares, rehedges * half_width_shares * cost_usd_per_share)
 
 
@@ -142,6 +151,8 @@ def expected_cost(
     vol: float,
     horizon_days: float,
     cost_usd_per_share: float,
+    *,
+    least_fraction: float = 0.0,
 ) -> HedgeCost:
     """Expected cost of hedging a position with a band.
 
@@ -149,7 +160,7 @@ def expected_cost(
     ----------
     band, inputs
         The band, and the position at entry.
-    vol, horizon_days, cost_usd_per_share
+    vol, horizon_days, cost_usd_per_share, least_fraction
         As for :func:`cost_of_band`.
     """
     gamma, spot, smallest = inputs.gamma_shares_per_usd, inputs.spot, inputs.smallest_hedge
@@ -160,4 +171,4 @@ def expected_cost(
     width = max(band.judge(inputs).half_width_shares, 0.5 * smallest)
     rehedge_to = band.rehedge_to if isinstance(band, ChoosesTarget) else "zero"
     terms = gamma, spot, vol, horizon_days, width, cost_usd_per_share
-    return cost_of_band(*terms, rehedge_to=rehedge_to, smallest_hedge=smallest)
+    return cost_of_band(*terms, rehedge_to=rehedge_to, smallest_hedge=smallest, least_fraction=least_fraction)

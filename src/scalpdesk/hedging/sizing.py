@@ -68,8 +68,8 @@ def least_fraction_of(config: Mapping[str, Any]) -> float:
 def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd: int = 0) -> float | None:
     """Return the net delta beyond which a desk hedges, as its last hedge has it; None without a width.
 
-    Beyond the half width, where hedges end at the band's edge: what is left of a smaller hedge than
-    ``least_fraction`` of the half width is not sent.
+    Beyond the half width, where hedges end at the band's edge: a smaller hedge than ``least_fraction`` of
+    the half width, or than half a share or contract, is not sent.
 
     Parameters
     ----------
@@ -86,14 +86,17 @@ def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd:
     >>> edge = {"half_width_shares": 4.0, "net_delta_shares": 6.0, "quantity_shares": -2, "spot": 100.0}
     >>> unhedged_from(edge, 0.35), unhedged_from(edge | {"quantity_shares": -6}, 0.35)
     (5.4, 4.0)
+    >>> unhedged_from({"half_width_shares": 0.75, "net_delta_shares": 1.25, "quantity_shares": -1}, 0.35)
+    1.25
     """
     width = facts.get("half_width_shares")
     if not isinstance(width, float | int):
         return None
     unit = contract_usd / facts["spot"] if contract_usd else 1.0
     end = abs(facts.get("net_delta_shares", 0.0) + facts.get("quantity_shares", 0) * unit)
-    to_edge = end > 0.5 * width  # else to zero: whole shares end within half a one of their target
-    return float(width * (1.0 + least_fraction) if to_edge else width)
+    # else to zero: whole shares end within half a one of their target
+    to_edge = end > 0.5 * width or abs(end - width) <= 0.5 * unit + 1e-9
+    return float(width + max(width * least_fraction, 0.5 * unit) if to_edge else width)
 
 
 def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:

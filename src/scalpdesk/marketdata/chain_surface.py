@@ -71,10 +71,10 @@ class ImpliedForward:
     the share, and any other dividends."""
     pricing_spot: float
     """Spot that with ``pricing_borrow`` gives this forward, to price options with. It differs from the spot
-    only where the borrow is implausible."""
+    only where ``pricing_borrow`` is not the borrow."""
     pricing_borrow: float
-    """The borrow, limited to the plausible range, and 0 where it is below the forward's own error: near
-    expiry a cent between spot and forward is no borrow, but a spot of another moment."""
+    """The borrow; 0 where it is implausible or below the forward's own error: near expiry a cent between spot
+    and forward is no borrow, but a spot of another moment."""
     pairs_used: int
     """Pairs with full weight; those beyond Huber's bound are weighted down and not counted."""
     pairs_offered: int
@@ -209,12 +209,10 @@ def _pricing_terms(
     """Return the borrow implied by the forward, and the spot and borrow to price with."""
     paid = _present_value(dividends, years, rate)
     borrow = rate - float(np.log(forward / (spot - paid))) / years
-    plausible = min(max(borrow, PLAUSIBLE_BORROW[0]), PLAUSIBLE_BORROW[1])
-    if abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
-        plausible = 0.0
-    if plausible == borrow:
+    is_plausible = PLAUSIBLE_BORROW[0] <= borrow <= PLAUSIBLE_BORROW[1]
+    if is_plausible and not abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
         return borrow, spot, borrow
-    return borrow, forward * float(np.exp((plausible - rate) * years)) + paid, plausible
+    return borrow, forward * float(np.exp(-rate * years)) + paid, 0.0
 
 
 def _premiums(

@@ -1,10 +1,13 @@
 """The edge on a market that never closes: its forecast counts days of account, 365 a year."""
 
 from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 
+from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
@@ -14,21 +17,25 @@ from scalpdesk.volatility.variance_time import CALENDAR
 VOL = 0.5
 
 
-def forecast(day, horizon_days):
-    """Return the forecast at the opening of a day of account, of statements of 0.8 days each."""
+def forecast(day, horizon_days, call=None):
+    """Return the forecast at the opening of a day of account, of statements of 0.8 days each.
+
+    To the expiry of a call where one is named.
+    """
     session = coin_session(day)
     event = SimpleNamespace(vol=VOL, stderr=0.02, model="har", reason="")
     view = SimpleNamespace(
         session=session,
         now_ns=session.open_ns,
         underlying=0,
-        instruments={0: SimpleNamespace(contract_usd=10)},
+        instruments={0: SimpleNamespace(contract_usd=10), 1: call and deribit_option(call)},
         market=SimpleNamespace(forecasts={0: event}),
         delta_engine=SimpleNamespace(variance_years=CALENDAR.years),
     )
     sizes = {EventKind.FOMC: 0.8}
     config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
-    return StraddleEdge(config, 1).forecast(view).vol
+    pair = call and StraddlePair(call_id=1, put_id=2, strike=Decimal(87_000), expiry=day)
+    return StraddleEdge(config, 1).forecast(view, pair).vol
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,10 @@ def forecast(day, horizon_days):
 def test_a_statement_ahead_counts_in_days_of_account(day, days, statements):
     surplus = 0.8 * (statements - 8 * days / 365) / days
     assert forecast(day, days) ** 2 == pytest.approx(VOL**2 * (1 + surplus), rel=1e-9)
+
+
+@pytest.mark.parametrize(("call", "days", "statements"), [("19MAR25", 1, 0), ("20MAR25", 2, 1)])
+def test_a_statement_behind_the_expiry_of_a_straddle_does_not_count(call, days, statements):
+    surplus = 0.8 * (statements - 8 * days / 365) / days
+    found = forecast(date(2025, 3, 18), 5, f"BTC-{call}-87000-C")
+    assert found**2 == pytest.approx(VOL**2 * (1 + surplus), rel=1e-9)

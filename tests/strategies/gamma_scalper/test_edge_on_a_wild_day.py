@@ -16,6 +16,7 @@ from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.volatility.nowcast import nowcast
 
 DAY = date(2018, 2, 5)
 STRIKES = Decimal(275), Decimal(282)
@@ -97,6 +98,19 @@ def test_the_forecast_follows_what_the_session_realises():
     assert 0.20 < strategy._edge.forecast(view).vol < 0.25
     realised = strategy._edge._realised
     assert 0.40 < (252 * realised.variance / realised.share) ** 0.5 < 0.50
+
+
+def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
+    """What is left of a wild day is all that a straddle of that day has: not a day in five."""
+    engine = run_until("10:38", "entry.gate=off").engine
+    strategy, view = engine.strategy, engine.desk.view
+    edge, morning_vol = strategy._edge, view.market.forecasts[view.underlying].vol
+    by_days = {(pair.expiry - DAY).days: pair for pair in strategy._pairs}
+    so_far = nowcast(morning_vol, edge._realised.variance, min(edge._realised.share, 1.0))
+    assert so_far.rest_vol > 1.5 * morning_vol
+    assert edge.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)
+    assert edge.forecast(view, by_days[0]).vol > edge.forecast(view, by_days[2]).vol > edge.forecast(view).vol
+    assert edge.forecast(view, by_days[39]) == edge.forecast(view)
 
 
 @pytest.mark.parametrize(

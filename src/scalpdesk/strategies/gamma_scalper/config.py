@@ -56,7 +56,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
     horizon_days: float = 5.0
     """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
-    there moves to the forecast.
+    there moves to the forecast. Of a straddle that expires sooner, to its expiry.
     """
     level: Level = "swap"
     """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a

@@ -140,8 +140,11 @@ class StraddleEdge:
         if self._realised is not None and spot is not None and spot > 0.0:
             self._realised.add(view.now_ns, spot)
 
-    def forecast(self, view: DeskView) -> VolForecast:
-        """Return the run's forecast to the horizon as of now, or the configured one."""
+    def forecast(self, view: DeskView, pair: StraddlePair | None = None) -> VolForecast:
+        """Return the run's forecast to the horizon as of now, or the configured one.
+
+        Of a straddle that expires before the horizon: to its expiry.
+        """
         given = self._config.forecast_vol
         if given is not None:
             return _as_forecast(given, 0.0, "given in entry.forecast_vol", None)
@@ -155,13 +158,16 @@ class StraddleEdge:
             share = min(realised.share, 1.0)
             now = nowcast(vol, realised.variance, share, days_per_year=_days_a_year(view))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
-            vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view))
+            vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view, pair))
         if self._config.event_sessions and session is not None and vol > 0.0:
-            vol = event_forecast(vol, self._horizon_years(view), self._surplus(view, session, vol))
+            surplus = self._surplus(view, session, vol, pair)
+            vol = event_forecast(vol, self._horizon_years(view, pair), surplus)
         stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
         return _as_forecast(vol, stderr, event.model, event.reason or None)
 
-    def _surplus(self, view: DeskView, session: Session, vol: float) -> list[float]:
+    def _surplus(
+        self, view: DeskView, session: Session, vol: float, pair: StraddlePair | None
+    ) -> list[float]:
         """Return the variance by kind of event that lies ahead beyond its average, squared log return.
 
         The forecast was fitted to days with their events in them: only the surplus is added.
@@ -174,14 +180,17 @@ class StraddleEdge:
                 ends = coin_session(ends.day + timedelta(days=1)) if is_coin else next_session(ends.day)
             self._horizon_of = session, ends.close_ns
         day_variance = vol * vol / days_a_year
+        ends_ns, years = self._horizon_of[1], self._horizon_years(view, pair)
+        if pair is not None:
+            ends_ns = min(ends_ns, expiry_instant_ns(_call_of(pair, view)))
         found = []
         for kind, size in self._config.event_sessions.items():
-            ahead = events_between(view.now_ns, self._horizon_of[1], (kind,))
+            ahead = events_between(view.now_ns, ends_ns, (kind,))
             if kind is EventKind.FOMC and session.day.year >= FIRST_FOMC_YEAR and not is_coin:
                 continue  # on the clock of sessions
             if why_unknown((kind,), session.day):
                 continue
-            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * days / days_a_year))
+            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * years))
         return found
 
     def forecast_vol(self, view: DeskView) -> float | None:
@@ -199,7 +208,7 @@ class StraddleEdge:
         judged_ns, pair = self._judged
         if self._config.gate != "enforce" or pair is None or view.now_ns - judged_ns >= SELECTED_NS:
             return False
-        vol = self.forecast(view).vol
+        vol = self.forecast(view, pair).vol
         if not 0.0 < vol < self._least_vol:
             return False
         falls = math.log(vol / self._least_vol) / FALL
@@ -235,7 +244,7 @@ class StraddleEdge:
         """Return whether to buy this straddle, with reasons and figures."""
         if self._config.gate == "off":
             return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
-        forecast = self.forecast(view)
+        forecast = self.forecast(view, best.pair)
         # sitting out the whole spread once in and once out is two half-spreads
         fees = 2.0 * _option_fees(view, best.pair.legs)
         inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread, fees=fees)
@@ -271,7 +280,7 @@ class StraddleEdge:
 
     def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return the edge left, with the spread and the fees of getting out only; None when unknown."""
-        forecast = self.forecast(view)
+        forecast = self.forecast(view, pair)
         spread = 0.0
         for leg in pair.legs:
             quote = view.market.quotes[leg]
@@ -288,7 +297,7 @@ class StraddleEdge:
         self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView
     ) -> tuple[StraddlePair, Recentring] | None:
         """Compare a straddle with the one at the money of its expiry; None if held or a figure is missing."""
-        forecast, spot = self.forecast(view), view.market.mark(view.underlying)
+        forecast, spot = self.forecast(view, pair), view.market.mark(view.underlying)
         held = view.instruments[pair.call_id]
         if spot is None or not forecast.known or not isinstance(held, OptionContract):
             return None
@@ -461,7 +470,8 @@ class StraddleEdge:
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         one_way = inputs.own_cost_fraction if size else cost_per_unit  # of a coin in coins
         days = horizon_years * SESSIONS_PER_YEAR
-        cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way)
+        least = hedger.least_fraction
+        cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way, least_fraction=least)
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 
@@ -480,14 +490,27 @@ class StraddleEdge:
         theta = -0.5 * gamma * spot * spot * variance / _days_a_year(view)
         stderr = float(facts.get("edge_stderr_usd", 0.0))
         deviation = pnl_deviation(
-            gamma, spot, math.sqrt(variance), self._horizon_years(view), self.rehedges, stderr
+            gamma, spot, math.sqrt(variance), self._horizon_years(view, best.pair), self.rehedges, stderr
         )
         edge = float(facts.get("edge_usd", 0.0))
         return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
 
-    def _horizon_years(self, view: DeskView) -> float:
-        """Return the horizon in years of the variance clock: of sessions, or of days that never stop."""
-        return self._config.horizon_days / _days_a_year(view)
+    def _horizon_years(self, view: DeskView, pair: StraddlePair | None = None) -> float:
+        """Return the horizon in years of the variance clock: of sessions, or of days that never stop.
+
+        Of a straddle no longer than to its expiry.
+        """
+        years = self._config.horizon_days / _days_a_year(view)
+        if pair is None:
+            return years
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(_call_of(pair, view)))
+        return min(years, left) if left > 0.0 else years
+
+
+def _call_of(pair: StraddlePair, view: DeskView) -> OptionContract:
+    call = view.instruments[pair.call_id]
+    assert isinstance(call, OptionContract)
+    return call
 
 
 def _days_a_year(view: DeskView) -> float:

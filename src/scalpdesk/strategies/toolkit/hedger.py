@@ -112,7 +112,7 @@ class DeltaHedger:
         """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
-        self._least_fraction = least_fraction
+        self.least_fraction = least_fraction
         self._passive_seconds = passive_seconds
         self._crosses = passive_seconds is None
         """Whether the next hedge goes to the far side."""
@@ -234,7 +234,7 @@ class DeltaHedger:
             net_usd = inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
         beyond = inputs.net_delta_shares - target
-        least = self._least_fraction * judged.half_width_shares if unfinished is None else 0.0
+        least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
         if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
             return []
         owned = int(view.positions.quantity(number))
