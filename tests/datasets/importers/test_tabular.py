@@ -229,7 +229,30 @@ def test_a_number_that_is_none_is_found_by_its_line(tmp_path):
     body = "".join(ROW.replace("14:31", f"14:{minute}") for minute in range(31, 59))
     with pytest.raises(DataError, match="cannot be read") as refused:
         put(tmp_path, HEADER + body + ROW.replace("100.2", "much"))
-    assert "rows.csv" in refused.value.where
+    assert refused.value.where.endswith("rows.csv:30")
+    assert 'column "ask". Could not convert string "much"' in refused.value.what
+
+
+def test_prices_after_twenty_thousand_rows_of_whole_numbers_keep_their_cents(tmp_path):
+    """DuckDB judges a column by its first 20,480 rows."""
+    whole = "".join(
+        f"2015-12-23T15:{i // 600:02d}:{i // 10 % 60:02d}.{i % 10}Z,XYZ,100,101,3,2\n" for i in range(20_600)
+    )
+    put(tmp_path, HEADER + whole + "2015-12-23T16:00:00Z,XYZ,100.25,100.75,2.5,NaN\n")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", "bid, ask, bid_size, ask_size")[-1] == (
+        *(100.25, 100.75, 2.5),
+        None,
+    )
+
+
+def test_a_zone_after_twenty_thousand_times_without_one_is_refused(tmp_path):
+    """It would be dropped: 09:59 in New York stored as 09:59 of the zone given."""
+    times = "".join(
+        f"2015-12-23 15:{i // 600:02d}:{i // 10 % 60:02d}.{i % 10},XYZ,100,101,3,2\n" for i in range(20_600)
+    )
+    with pytest.raises(DataError, match="have no zone, this one has one") as refused:
+        put(tmp_path, HEADER + times + "2015-12-23T10:59:00-05:00,XYZ,100,101,3,2\n", timezone="UTC")
+    assert refused.value.where.endswith("rows.csv:20602: ts")
 
 
 def test_times_that_are_none_and_missing_ones_are_refused(tmp_path):

@@ -6,7 +6,7 @@ underlying, one of its options, a dated future) follows from its form.
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -46,8 +46,9 @@ NEEDED = {
 
 EXCHANGE_ZONE = "America/New_York"
 
-_YEAR_FIRST = r"^\s*\d{4}\D"
-_ENDS_WITH_ZONE = r"(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$"
+_YEAR_FIRST = r"regexp_matches(written, '^\s*\d{4}\D')"
+_ENDS_WITH_ZONE = r"regexp_matches(written, '(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$')"
+_FIGURES = ("DOUBLE", "BIGINT")
 
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
@@ -106,6 +107,7 @@ def import_table(
     progress(0, 2, source.path.name)
     if source.label == "CSV":
         _refuse_unclear_times(connection, source, columns)
+        source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
@@ -186,24 +188,37 @@ def _kind_of(columns: dict[str, str], source: TableSource) -> str:
     return kind
 
 
+def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> TableSource:
+    """Return the CSV file with prices, sizes and counts read as numbers that may have decimals.
+
+    DuckDB judges by the first 20,480 rows: where those are whole, it rounds a later 600.25 to 600.
+    """
+    figures = {name for table in NEEDED for name, kind in SCHEMAS[table].items() if kind in _FIGURES}
+    types = {name: "DOUBLE" for name in columns if name in figures}
+    return replace(source, relation=f"read_csv(?, header = true, types = {types})")
+
+
 def _refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
     It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
+    Where the first 20,480 have none, it drops the zone of a later one.
     """
     for column in ("ts", "bar_start"):
-        unclear = {"a date that does not begin with its year can be read in two ways": _YEAR_FIRST}
+        unclear = {"a date that does not begin with its year can be read in two ways": f"NOT {_YEAR_FIRST}"}
         if columns.get(column) == "TIMESTAMP WITH TIME ZONE":
-            unclear["other rows of the column have a zone, this one has none"] = _ENDS_WITH_ZONE
-        elif columns.get(column) != "TIMESTAMP":
+            unclear["other rows of the column have a zone, this one has none"] = f"NOT {_ENDS_WITH_ZONE}"
+        elif columns.get(column) == "TIMESTAMP":
+            unclear["other rows of the column have no zone, this one has one"] = _ENDS_WITH_ZONE
+        else:
             continue
         relation = f"read_csv(?, header = true, types = {{'{column}': 'VARCHAR'}})"
-        for what, pattern in unclear.items():
+        for what, condition in unclear.items():
             row, text = connection.execute(
                 "SELECT min(file_row), arg_min(written, file_row) FROM "  # noqa: S608 - a known column
                 f"(SELECT row_number() OVER () AS file_row, {column} AS written FROM {relation}) "
-                "WHERE NOT regexp_matches(written, ?)",
-                [str(source.path), pattern],
+                f"WHERE {condition}",
+                [str(source.path)],
             ).fetchall()[0]
             if row is not None:
                 raise DataError(
@@ -529,8 +544,9 @@ def _table_of(kind: str, is_option: bool, key: str) -> str:
 def _unreadable(source: TableSource, error: Exception) -> DataError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     at_line = next((w for line in lines for w in [line.partition("Line:")[2].strip()] if w.isdigit()), None)
+    why = next((line for line in lines if line.startswith("Error when converting")), lines[0])
     return DataError(
-        f"this {source.label} file cannot be read: {lines[0]}",
+        f"this {source.label} file cannot be read: {why}",
         where=f"{source.path}:{at_line}" if at_line else str(source.path),
         fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
     )
