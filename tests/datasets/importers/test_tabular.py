@@ -194,6 +194,14 @@ def test_open_interest_is_published_before_the_open(tmp_path):
     assert tape.open_interest == {"XYZ151224C00100000": 15}
 
 
+def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
+    text = HEADER.replace("\n", ",volume,open_interest\n")
+    report = put(tmp_path, text + "2015-12-23T14:31:00Z,XYZ151224C00100000,1,2,3,4,9,500\n", bar_seconds=60)
+    assert report.notes == [
+        "not read: volume, open_interest; import them as a file of their own, without bid and ask"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message", "value", "nearest"),
     [
@@ -214,6 +222,18 @@ def test_open_interest_is_published_before_the_open(tmp_path):
             None,
         ),
         ("bar_start,symbol,bid,ask,bid_size,ask_size\n" + ROW, "not how long a bar is", "bar_start", None),
+        (
+            "ts,expiry,strike,right,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,2015-12-24,100,C,1,2,3,4\n",
+            "options need a column symbol",
+            "expiry, strike, right",
+            None,
+        ),
+        (
+            "ts,underlying,bid,ask,bid_size,ask_size\n" + ROW + ROW.replace("XYZ", "ABC"),
+            "neither XYZ nor an option",
+            "ABC",
+            None,
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_value_and_fix(tmp_path, text, message, value, nearest):

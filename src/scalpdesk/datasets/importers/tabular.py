@@ -44,6 +44,9 @@ NEEDED = {
 }
 """Value columns that rows of a kind need."""
 
+_MARKS = {"quotes": ("bid", "ask"), "trades": ("open", "close"), "open_interest": ("open_interest",)}
+"""Columns by which rows of a kind are known, the first kind that fits."""
+
 EXCHANGE_ZONE = "America/New_York"
 
 _YEAR_FIRST = r"regexp_matches(written, '^\s*\d{4}\D')"
@@ -109,6 +112,10 @@ def import_table(
         _refuse_unclear_times(connection, source, columns)
         source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
+    unread = [c for other in NEEDED if other != kind for c in NEEDED[other] if c in columns]
+    if unread:
+        without = " and ".join(_MARKS[kind])
+        report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
@@ -163,8 +170,7 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
 
 def _kind_of(columns: dict[str, str], source: TableSource) -> str:
     """Return the kind of the rows; a missing column is refused."""
-    marks = {"quotes": {"bid", "ask"}, "trades": {"open", "close"}, "open_interest": {"open_interest"}}
-    kind = next((kind for kind, mark in marks.items() if mark & set(columns)), None)
+    kind = next((kind for kind, mark in _MARKS.items() if set(mark) & set(columns)), None)
     if kind is None:
         raise DataError(
             "the columns do not say what the rows are",
@@ -282,7 +288,16 @@ def _stage(
             value="bar_start",
             fix="add a column ts or seconds, or pass --bar-seconds 60",
         )
-    symbol = "symbol" if "symbol" in columns else sql_text(choices.underlying.upper())
+    terms = [column for column in ("expiry", "strike", "right") if column in columns]
+    if "symbol" not in columns and terms:
+        raise DataError(
+            "rows of options need a column symbol: without it they would be taken for the underlying's",
+            where=str(source.path),
+            value=", ".join(terms),
+            fix="add it, with options as ROOT + yymmdd + C or P + strike x 1000 in 8 digits",
+        )
+    whose = "underlying" if "underlying" in columns else sql_text(choices.underlying.upper())
+    symbol = "symbol" if "symbol" in columns else whose
     table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
     values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
 
