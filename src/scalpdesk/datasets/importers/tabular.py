@@ -109,7 +109,7 @@ def import_table(
     kind = _kind_of(columns, source)
     progress(0, 2, source.path.name)
     if source.label == "CSV":
-        _refuse_unclear_times(connection, source, columns)
+        refuse_unclear_times(connection, source, columns)
         source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
     unread = [c for other in NEEDED if other != kind for c in NEEDED[other] if c in columns]
@@ -204,17 +204,22 @@ def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> Ta
     return replace(source, relation=f"read_csv(?, header = true, types = {types})")
 
 
-def _refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
+def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
     It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
     Where the first 20,480 have none, it drops the zone of a later one.
+
+    Raises
+    ------
+    DataError
+        With the line of the first such time.
     """
-    for column in ("ts", "bar_start"):
+    for column in ("ts", "bar_start", "date"):
         unclear = {"a date that does not begin with its year can be read in two ways": f"NOT {_YEAR_FIRST}"}
         if columns.get(column) == "TIMESTAMP WITH TIME ZONE":
             unclear["other rows of the column have a zone, this one has none"] = f"NOT {_ENDS_WITH_ZONE}"
-        elif columns.get(column) == "TIMESTAMP":
+        elif columns.get(column) in ("TIMESTAMP", "DATE"):
             unclear["other rows of the column have no zone, this one has one"] = _ENDS_WITH_ZONE
         else:
             continue
