@@ -133,6 +133,17 @@ def test_nan_is_an_empty_cell_in_both_formats(tmp_path):
         assert tape.quotes.bid.tolist() == [100.0] * 3  # carried forward for the minute
 
 
+def test_prices_in_single_precision_stay_on_their_tick(tmp_path):
+    path = tmp_path / "rows.parquet"
+    connect().execute(
+        "COPY (SELECT '2015-12-23T14:31:00Z'::TIMESTAMPTZ AS ts, 'XYZ' AS symbol, 603.89::FLOAT AS bid, "
+        f"603.91::FLOAT AS ask, 3::FLOAT AS bid_size, 'nan'::FLOAT AS ask_size) TO '{path}' (FORMAT parquet)"
+    )
+    import_table(tmp_path / "cat", path, ImportChoices("mine", "XYZ"), file_format="parquet")
+    got = stored(tmp_path / "cat", "quotes", "XYZ", "bid, ask, bid_size, ask_size")
+    assert got == [(603.89, 603.91, 3.0, None)]
+
+
 def test_ticks_of_different_pace_make_one_data_set(tmp_path):
     quick = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in range(0, 60, 5))
     slow = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in (1, 18, 35))

@@ -311,7 +311,9 @@ def _stage(
         if column not in columns:
             return f'NULL::{kind} AS "{column}"'
         # what writes NaN for an empty cell means none: it would be neither carried forward nor compared
-        value = f'"{column}"::{kind}'
+        # single precision by its digits: 603.89 there is 603.8900146484375 as a double, a price on no tick
+        digits = "::VARCHAR" if columns[column] == "FLOAT" else ""
+        value = f'"{column}"{digits}::{kind}'
         value = f"nullif({value}, 'nan')" if kind == "DOUBLE" else value
         return f'{value} AS "{column}"'
 
