@@ -10,7 +10,7 @@ from fakes.clock import ManualClock
 from fakes.tape import TapeBuilder
 from scalpdesk import backtest, load_data
 from scalpdesk.backtesting.runs import replay
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.journal.reader import peek_header
 
 DAY = date(2018, 2, 5)
@@ -38,6 +38,21 @@ def test_what_is_no_day_is_refused_by_its_argument(day):
     with pytest.raises(ArgumentError, match="not a day") as caught:
         load_data(start=day)
     assert (caught.value.where, caught.value.fix) == ("start", 'write it as start="2018-02-05"')
+
+
+@pytest.mark.parametrize(
+    ("where", "value"), [("name", None), ("underlying", ["SPY", "QQQ"]), ("seed", "7"), ("seed", True)]
+)
+def test_a_name_or_seed_of_another_type_is_refused_by_its_argument(where, value):
+    with pytest.raises(ArgumentError) as caught:
+        load_data(**({"start": DAY} | {where: value}))
+    assert (caught.value.where, caught.value.value) == (where, repr(value))
+
+
+def test_an_underlying_named_twice_is_refused_with_the_names_once():
+    with pytest.raises(DataError, match="an underlying is named twice") as caught:
+        load_data(start=DAY, underlying="SPY,QQQ,SPY")
+    assert (caught.value.where, caught.value.fix) == ("underlying", "name each once: SPY,QQQ")
 
 
 def test_a_span_that_ends_before_it_begins_is_refused():

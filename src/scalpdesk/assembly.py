@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
-from scalpdesk.core.errors import ConfigError, JournalError, Notify
+from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
@@ -94,6 +94,13 @@ def played_market(tape: MarketTape, config: DeskConfig) -> MarketTape:
 
 def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
     symbols = source.underlying.split(",")
+    if len(set(symbols)) < len(symbols):
+        raise DataError(
+            "an underlying is named twice",
+            where="underlying",
+            value=source.underlying,
+            fix=f"name each once: {','.join(dict.fromkeys(symbols))}",
+        )
     if len(symbols) > 1:
         tape = joined_tape([_load(replace(source, underlying=each), data, strategy) for each in symbols])
     elif source.data_set in COIN_MARKETS:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,23 @@ def load_data(
     Raises
     ------
     ArgumentError
-        When a day is none, or the last one lies before the first.
+        When a day is none, the last one lies before the first, or a name or the seed is of another type.
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
+    arguments: tuple[tuple[str, object, type, object], ...] = (
+        ("name", name, str, EMBEDDED),
+        ("underlying", underlying, str, "SPY"),
+        ("seed", seed, Integral, 1),
+    )
+    for where, value, kind, example in arguments:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ArgumentError(
+                f"not a {'whole number' if kind is Integral else 'name'}",
+                where=where,
+                value=repr(value),
+                fix=f"write it as {where}={example!r}",
+            )
     first = _day(start, "start")
     last = first if end is None else _day(end, "end")
     if last < first:

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -264,6 +265,23 @@ def test_a_capture_is_not_imported_under_the_name_of_a_reconstructed_market(caps
     assert code == 2
     assert "belongs to a reconstructed market" in err
     assert not (tmp_path / "c").exists()
+
+
+def test_a_file_without_a_message_is_no_capture(capsys, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello\n")
+    code, _, err = run(capsys, "data", "import", "deribit", "notes.txt", "--catalog", "c")
+    assert code == 2
+    assert "holds no JSON-RPC message" in err
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("name", ["DAILY.CSV", "daily.csv.gz"])
+def test_a_table_of_a_coin_is_one_by_any_spelling_of_its_ending(capsys, tmp_path, name):
+    text = b"date,symbol,open,high,low,close,volume\n2025-03-05,BTCUSD,1,3,0.5,2,10\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    code, out, _ = run(capsys, "data", "import", "deribit", name, "--name", "own", "--catalog", "c", "--json")
+    assert code == 0
+    assert json.loads(out)["data_sets"][0]["rows"] == {"trades/BTC": 1}
 
 
 def test_ls_shows_every_underlying_that_the_reconstructed_markets_serve(capsys):

@@ -70,6 +70,21 @@ def test_a_kept_history_says_what_is_usual(run, tmp_path):
     assert history.read()[-1].near_usd == pytest.approx(found["near_usd"])
 
 
+def test_chain_files_of_a_symbol_are_one_history(run, tmp_path):
+    """A file a day: under their own names no exposure would ever meet another one."""
+    for day in range(5, 10):
+        rows = [
+            f"2018-02-{day:02d}T17:00:00Z,SPY180216{right}{strike * 1000:08d},265,{bid},{bid + 0.02:.2f},10"
+            for strike, call, put in ((263, 4.4, 2.3), (264, 3.7, 2.7), (265, 3.1, 3.1), (266, 2.6, 3.5))
+            for right, bid in (("C", call), ("P", put))
+        ]
+        path = tmp_path / f"chain-2018-02-{day:02d}.csv"
+        path.write_text("\n".join(["ts,symbol,spot,bid,ask,open_interest", *rows]))
+        assert run("SPY", "--chain", path.name, "--keep", "--json")[0] == 0
+    kept = ExposureHistory(tmp_path / "catalog", "chain files", "SPY").read()
+    assert [one.session.day for one in kept] == [5, 6, 7, 8, 9]
+
+
 def test_the_last_days_are_kept_one_by_one(run, tmp_path):
     assert run(*AT, "--days", "2", "--json")[0] == 0
     kept = ExposureHistory(tmp_path / "catalog", "embedded", "SPY").read()

@@ -130,3 +130,11 @@ def test_recorded_chains_are_read_whole():
     assert (len(found.contracts), found.rows_refused) == (5472, 0)
     assert found.spot == pytest.approx(775.81, abs=0.001)
     assert int(np.isnan(found.open_interest).sum()) == 1
+
+
+def test_a_chain_keeps_its_cents_after_twenty_thousand_whole_prices(write):
+    """DuckDB judges a column by its first 20,480 rows, and a file may hold many sessions."""
+    row = "2018-02-05T17:00:00Z,2018-02-0{day},SPY180216C00260000,SPY,264.5,{sides},3"
+    lines = [HEADER, *[row.format(day=2, sides="2,3")] * 20_600, row.format(day=5, sides="2.25,2.75")]
+    found = read_chain(write(*lines), "SPY")
+    assert (found.bid[0], found.ask[0]) == (2.25, 2.75)

@@ -1,6 +1,7 @@
 """Rows of a coin market in the catalogue, files of others, and the tables for research."""
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -199,9 +200,51 @@ def test_files_of_others_are_tickers_prints_or_bars(tmp_path):
     assert import_coin_table(tmp_path, prints, name="own").rows == {"prints/BTC": 1}
 
 
+def test_times_of_a_coin_s_file_without_a_zone_are_utc_on_any_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    bars = tmp_path / "bars.csv"
+    bars.write_text(
+        "ts,bar_start,symbol,open,high,low,close,volume\n"
+        "2025-03-05 12:01:00,2025-03-05 12:00:00,BTC-PERPETUAL,1,1,1,1,1\n"
+    )
+    import_coin_table(tmp_path, bars, name="own")
+    monkeypatch.undo()
+    time.tzset()
+    ((ts,),) = stored(tmp_path / "own" / "trades" / "BTC" / "2025-03-05.parquet", "ts")
+    assert ts == datetime(2025, 3, 5, 12, 1, tzinfo=UTC)
+
+
+def test_a_coin_s_prices_keep_their_decimals_after_twenty_thousand_whole_ones(tmp_path):
+    """DuckDB judges a column by its first 20,480 rows unless it is told to look at all."""
+    bars = tmp_path / "daily.csv"
+    whole = "2025-03-05,BTC-PERPETUAL,1,1,1,1,1\n" * 20_600
+    bars.write_text(
+        f"date,symbol,open,high,low,close,volume\n{whole}2025-03-06 00:00:00,BTC-PERPETUAL,1,2,1,1.5,1\n"
+    )
+    import_coin_table(tmp_path, bars, name="own")
+    closes = stored(tmp_path / "own-daily" / "trades" / "BTC" / "2025.parquet", "close")
+    assert closes[-1] == (1.5,)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("date,open,high,low,close,volume\n2025-03-05,1,1,1,1,1\n", "neither tickers nor prints nor bars"),
+        (
+            "ts,symbol,open,high,low,close,volume\n2025-03-05T12:00:00Z,BTC-PERPETUAL,1,1,1,1,1\n",
+            "neither tickers nor prints nor bars",
+        ),
+        (
+            (
+                "date,symbol,open,high,low,close,volume\n,BTC-PERPETUAL,1,1,1,1,1\n"
+                "2025-03-05,BTC-PERPETUAL,1,1,1,1,1\n"
+            ),
+            "not an instant",
+        ),
+        ("ts,symbol,mark_iv\n1741176000000,BTC-14MAR25-90000-C,50\n", "not an instant"),
+        ("ts,symbol,mark_iv\n2025-03-05T12:00:00Z,BTC-14MAR25-90000-C,50%\n", "not a number"),
+        ("date,symbol,open,high,low,close,volume\n01/04/2025,BTC-PERPETUAL,1,1,1,1,1\n", "in two ways"),
         ("ts,symbol,size\n2025-03-05T12:00:00Z,BTC-PERPETUAL,3\n", "neither tickers nor prints nor bars"),
         (
             (

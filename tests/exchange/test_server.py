@@ -118,6 +118,7 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
         ("account", {"account": "account-1", "cash": "5", "options_level": "abc"}, "options_level"),
         ("account", {"account": "account-1", "cash": "5", "options_level": 2.5}, "options_level"),
         ("account", {"account": "account-1", "cash": "5", "trading_blocked": "no"}, "trading_blocked"),
+        ("account", {"account": "account-1", "cash": "5", "blocked": True}, "blocked"),
         ("account", {"cash": "5"}, "account"),
         ("advance", {"seconds": "nan"}, "seconds"),
         ("advance", {"seconds": 1e300}, "seconds"),

@@ -6,7 +6,7 @@ from math import isnan
 
 import pytest
 
-from scalpdesk.config.settings import CredentialsSection, DeskConfig, MarketDataSection
+from scalpdesk.config.settings import CredentialsSection, DeskConfig, MarketDataSection, load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import (
@@ -33,6 +33,17 @@ def desk(store="auto", by_hand=None, **named):
 
 def test_without_a_value_a_project_or_a_server_nothing_is_asked():
     assert not live_source(desk()).has_any
+
+
+@pytest.mark.parametrize(
+    ("written", "usd"), [("-2e9", -2e9), ("-2000000000", -2e9), ('"-2e9"', -2e9), ('"-2bn"', None)]
+)
+def test_a_value_by_hand_is_a_number_or_a_text_in_toml(tmp_path, written, usd):
+    path = tmp_path / "scalpdesk.toml"
+    path.write_text(f"[marketdata]\ngex_value = {written}\n")
+    config = load_settings(None, config_file=str(path), environ={}, cwd=tmp_path).config
+    found = live_source(config).look(AT_NS)
+    assert isnan(found.exposure_usd) if usd is None else found.exposure_usd == usd
 
 
 def test_a_value_by_hand_needs_no_store(monkeypatch):

@@ -419,6 +419,15 @@ def test_what_waits_for_an_order_that_the_gate_refused_is_never_sent():
     assert bench.positions == {0: 29}
 
 
+def test_a_folder_that_is_given_up_is_an_alert_and_a_failed_event_is_not():
+    bench = Bench()
+    bench.picture()
+    assert [one.kind for one in decisions(bench.answer(failures=("event x: KeyError: 'a'",)))] == ["risk"]
+    bench.wait(6).picture(501.0)
+    outputs = bench.answer(failures=("request: the strategy's process was ended 20 times; it is given up",))
+    assert [one.kind for one in decisions(outputs)] == ["alert"]
+
+
 def test_failures_are_counted_and_said_once_a_session():
     bench = Bench()
     for spot in (500.0, 501.0, 502.0):

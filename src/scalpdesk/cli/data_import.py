@@ -130,7 +130,7 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
 
     if not path.is_file():
         raise DataError("no such file", where=str(path), fix="check the path")
-    if path.suffix in (".parquet", ".csv"):
+    if path.name.lower().endswith((".parquet", ".csv", ".csv.gz")):
         show_imports([import_coin_table(catalog, path, name=name)], catalog, as_json=as_json)
         return
     from scalpdesk.datasets.manifests import manifest_to_extend
@@ -138,6 +138,12 @@ def import_deribit(*, as_json: bool, path: Path, name: str, catalog: Path) -> No
 
     manifest_to_extend(catalog, name, 60)
     found, kinds = read_capture(path)
+    if not kinds:
+        raise DataError(
+            "the file holds no JSON-RPC message",
+            where=str(path),
+            fix="name a capture, or a table that ends in .csv, .csv.gz or .parquet",
+        )
     report = ImportReport(name, files_read=1)
     report.note("messages read: " + (", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "none"))
     coins = sorted({coin_of(row["symbol"]) for rows in found.values() for row in rows})

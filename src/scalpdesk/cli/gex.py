@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
 
 STRIKES_SHOWN = 12
+CHAIN_FILES = "chain files"
+"""Name in the history of what chain files hold: their own names often bear the day."""
 
 
 @desk_command(
@@ -126,6 +128,7 @@ def gex(
     if chain_file is not None:
         _refuse_with_file(data_set, seed, days)
         at = _from_file(Path(chain_file), symbol, day, spot, settings)
+        history = _history(settings, CHAIN_FILES, symbol)
     elif spot is not None:
         raise ConfigError(
             "the data says where the underlying stands; --spot goes with --chain",
@@ -138,7 +141,10 @@ def gex(
         if days is not None:
             _keep_days(settings, symbol, data_set, last, clock, seed, days)
         at = _from_market(settings, symbol, data_set, last, clock, seed)
-    usual = _kept(settings, at) if keep else _history(settings, at).usual(at.day)
+        history = _history(settings, at.data, at.symbol)
+    if keep:
+        history.keep([at.as_session()])
+    usual = history.usual(at.day)
     shown = exposure_document(at, usual)
     if plot_file is not None:
         draw(at, shown, Path(plot_file))
@@ -204,14 +210,8 @@ def _from_file(
     return ChainAt(symbol, path.name, "recorded", at_day, stored.ts_ns, priced, tuple(notes))
 
 
-def _history(settings: "LoadedSettings", at: "ChainAt") -> ExposureHistory:
-    return ExposureHistory(Path(settings.config.data.catalog), at.data, at.symbol)
-
-
-def _kept(settings: "LoadedSettings", at: "ChainAt") -> tuple[float, float]:
-    history = _history(settings, at)
-    history.keep([at.as_session()])
-    return history.usual(at.day)
+def _history(settings: "LoadedSettings", data: str, symbol: str) -> ExposureHistory:
+    return ExposureHistory(Path(settings.config.data.catalog), data, symbol)
 
 
 def _keep_days(
@@ -235,7 +235,7 @@ def _keep_days(
         except ArgumentError as error:  # a half day is over by then
             click.echo(f"{day}: {error.what} ({clock})", err=True)
         else:
-            _history(settings, at).keep([at.as_session()])
+            _history(settings, at.data, at.symbol).keep([at.as_session()])
         day = previous_session(day).day
 
 

@@ -173,8 +173,8 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """How often the book is marked and its change explained; every fill is marked besides."""
     vol_half_life_seconds: Annotated[float, Meta(gt=0, le=3_600)] | None = None
     """Average each strike's volatility with this half life instead of filtering it by its quotes' widths."""
-    gex_value: str | None = None
-    """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
+    gex_value: float | str | None = None
+    """Dealer gamma exposure given by hand, in USD: a text that is not a number counts as unknown."""
 
 
 class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -114,7 +114,7 @@ def read_chain(
 
 
 def _relation(path: Path) -> str:
-    return "read_parquet($path)" if path.suffix == ".parquet" else "read_csv($path)"
+    return "read_parquet($path)" if path.suffix.lower() == ".parquet" else "read_csv($path, sample_size = -1)"
 
 
 def _columns_of(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ that ends a day is in its file. What has been downloaded whole stands in
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.datasets.implied_vols import BEFORE_CLOSE_NS, implied_vol_30d
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.importers.tabular import FORMATS, TableSource, refuse_unclear_times
 from scalpdesk.datasets.manifests import Coverage, Manifest, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
@@ -35,7 +36,7 @@ from scalpdesk.datasets.store import (
 )
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual
-from scalpdesk.instruments.sessions import Session, account_day, coin_session, from_ns
+from scalpdesk.instruments.sessions import Session, account_day, coin_session, from_ns, to_ns
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import FundingRate, MarketTape, QuoteColumns
 from scalpdesk.volatility.realised import realized_vol
@@ -158,30 +159,45 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
     """Import tickers, prints or bars from a Parquet or CSV file whose columns bear the names of the tables.
 
     ``bid_size`` and ``ask_size`` are amounts; a volatility above 5 is percent; a bar of a ``date`` is known
-    when that UTC day ends. Bars go to NAME, NAME-second, NAME-hour or NAME-daily by their length.
+    when that UTC day ends; a time without a zone is UTC. Bars go to NAME, NAME-second, NAME-hour or
+    NAME-daily by their length.
 
     Raises
     ------
     DataError
-        When the file cannot be read or has none of the tables.
+        When the file cannot be read or has none of the tables, or a cell is no instant or number.
     """
-    relation = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, header = true)"
+    source = TableSource(path, *FORMATS["parquet" if path.suffix.lower() == ".parquet" else "csv"])
+    # a column is judged by all of its rows: of whole prices in the first ones a later 90000.5 became 90001
+    relation = source.relation.replace("header = true", "header = true, sample_size = -1")
     with connect() as connection:
         try:
             table = connection.execute(f"SELECT * FROM {relation}", [str(path)])  # noqa: S608 - our own words
             columns, values = [each[0] for each in table.description], table.fetchall()
+            if source.label == "CSV":
+                types = {each[0]: str(each[1]) for each in table.description}
+                refuse_unclear_times(connection, source, types)
         except duckdb_error() as error:
             raise DataError("the file cannot be read", where=str(path), value=str(error)[:200]) from error
     kinds = {"tickers": {"mark_iv"}, "prints": {"trade_id"}, "trades": {"open", "close"}}
     kind = next((kind for kind, needed in kinds.items() if needed <= set(columns)), None)
-    if kind is None or not values or not {"ts", "date"} & set(columns):
+    needed = (
+        [{"symbol", "ts"}, {"symbol", "date"}]
+        if kind != "trades"
+        else [{"symbol", "ts", "bar_start"}, {"symbol", "date"}]
+    )
+    if kind is None or not values or not any(each <= set(columns) for each in needed):
         raise DataError(
             "the columns are neither tickers nor prints nor bars",
             where=str(path),
             value=", ".join(columns),
-            fix="tickers have ts and mark_iv, prints ts and trade_id, bars ts or date and open to volume",
+            fix="all have symbol, tickers ts and mark_iv, prints ts and trade_id, "
+            "bars open to volume and date, or ts and bar_start",
         )
-    rows = [_typed(dict(zip(columns, line, strict=True))) for line in values]
+    rows = [
+        _typed(dict(zip(columns, line, strict=True)), kind, source.place(number))
+        for number, line in enumerate(values, 1)
+    ]
     lengths = {(row["ts"] - row["bar_start"]) // NANOS_PER_SECOND if kind == "trades" else 60 for row in rows}
     if len(lengths) > 1:
         raise DataError("a file has bars of one length", where=str(path), value=sorted(lengths)[:5])
@@ -196,16 +212,21 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
     return report
 
 
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
+def _typed(row: dict[str, Any], table: str, where: str) -> dict[str, Any]:
     """Return a row of a foreign file with the names and units of the catalogue."""
     made = {name.replace("_size", "_amount") if name in ("bid_size", "ask_size") else name: value
             for name, value in row.items()}  # fmt: skip
+    for name in ("ts", "bar_start", "date"):
+        if name in made:
+            made[name] = _instant_ns(made[name], f"{where}: {name}")
     if "date" in made:
-        start = int((made["date"] - date(1970, 1, 1)).days) * DAY_NS
+        start = made["date"] // DAY_NS * DAY_NS
         made |= {"bar_start": start, "ts": start + DAY_NS}
-    for name in ("ts", "bar_start"):
-        if not isinstance(made.get(name, 0), int):
-            made[name] = round(made[name].timestamp() * 1e6) * 1_000
+    for name, type_ in SCHEMAS[table].items():
+        if type_ == "DOUBLE" and isinstance(made.get(name), str):
+            raise DataError(
+                "not a number", where=f"{where}: {name}", value=made[name], fix="correct the cell"
+            )
     for name in ("mark_iv", "bid_iv", "ask_iv", "iv"):
         if made.get(name):
             made[name] = made[name] / 100.0 if made[name] > 5.0 else made[name]
@@ -216,6 +237,18 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
             made[name] = None  # the venue writes 0 where there is no such side
     symbol = str(made["symbol"])
     return made | {"coin": coin_of(symbol).removesuffix("USD")}
+
+
+def _instant_ns(written: object, where: str) -> int:
+    if not isinstance(written, date):
+        raise DataError(
+            "not an instant",
+            where=where,
+            value=written,
+            fix="write times as 2026-01-05T12:00:00Z, dates as 2026-01-05",
+        )
+    at = written if isinstance(written, datetime) else datetime(written.year, written.month, written.day)  # noqa: DTZ001 - the zone follows
+    return to_ns(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 
 
 # the tape -----------------------------------------------------------------------------------------------

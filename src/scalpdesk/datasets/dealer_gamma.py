@@ -163,16 +163,16 @@ SKEW_SECONDS = 60.0
 """How far ahead of the desk's clock a store's may run before its stamp is not believed."""
 
 
-def by_hand(text: str, symbol: str, now_ns: int) -> GammaExposureEvent:
-    """Return the exposure set by hand as an event; with a reason where the text is no number.
+def by_hand(given: float | str, symbol: str, now_ns: int) -> GammaExposureEvent:
+    """Return the exposure set by hand as an event; with a reason where it is no number.
 
-    ``text`` is GEX_VALUE, in USD of delta per move of 1 %.
+    ``given`` is GEX_VALUE, in USD of delta per move of 1 %.
     """
     try:
-        value = float(text)
+        value = float(given)
     except ValueError:
         value = NAN
-    reason = "" if math.isfinite(value) else f"{ExposureGap.MALFORMED.value} ({text!r})"
+    reason = "" if math.isfinite(value) else f"{ExposureGap.MALFORMED.value} ({given!r})"
     return GammaExposureEvent(symbol, now_ns, now_ns, NAN if reason else value, BY_HAND, reason)
 
 
@@ -184,7 +184,7 @@ class ExposureSource:
     symbol
         Underlying whose exposure is asked for.
     value_by_hand
-        Text that a person set; it wins over the store.
+        What a person set; it wins over the store.
     store
         Where others keep it; None without one.
     say
@@ -201,7 +201,7 @@ class ExposureSource:
         self,
         symbol: str,
         *,
-        value_by_hand: str | None = None,
+        value_by_hand: float | str | None = None,
         store: ExposureStore | None = None,
         say: Notify | None = None,
         cache_seconds: float = CACHE_SECONDS,
@@ -306,7 +306,7 @@ class ExposureSource:
 def tape_gamma_events(
     tape: MarketTape,
     settings: ExposureSettings,
-    value_by_hand: str | None,
+    value_by_hand: float | str | None,
     *,
     is_read: bool,
     history_folder: Path | None = None,

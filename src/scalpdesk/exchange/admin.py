@@ -28,6 +28,7 @@ MOST_MONEY = 1e12
 MOST_SECONDS = 366.0 * DAY_SECONDS
 MOST_EVENTS = 10_000_000
 MOST_CONTRACTS = 10**9
+ACCOUNT_FIELDS = ("account", "cash", "options_level", "shorting_enabled", "trading_blocked")
 """Largest figures that a request may name."""
 
 
@@ -318,6 +319,14 @@ class Admin:
         """
         _field(body, "account")
         account = self._account(body)
+        unknown = next((name for name in body if name not in ACCOUNT_FIELDS), None)
+        if unknown is not None:
+            raise ArgumentError(
+                "an account has no such field to change",
+                where=unknown,
+                nearest=nearest_name(unknown, ACCOUNT_FIELDS),
+                fix=f"use {', '.join(ACCOUNT_FIELDS[1:])}",
+            )
         changes: dict[str, Any] = {}
         if "cash" in body:
             changes["cash"] = _number(body, "cash", -MOST_MONEY, MOST_MONEY)

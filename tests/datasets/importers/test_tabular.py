@@ -133,6 +133,17 @@ def test_nan_is_an_empty_cell_in_both_formats(tmp_path):
         assert tape.quotes.bid.tolist() == [100.0] * 3  # carried forward for the minute
 
 
+def test_prices_in_single_precision_stay_on_their_tick(tmp_path):
+    path = tmp_path / "rows.parquet"
+    connect().execute(
+        "COPY (SELECT '2015-12-23T14:31:00Z'::TIMESTAMPTZ AS ts, 'XYZ' AS symbol, 603.89::FLOAT AS bid, "
+        f"603.91::FLOAT AS ask, 3::FLOAT AS bid_size, 'nan'::FLOAT AS ask_size) TO '{path}' (FORMAT parquet)"
+    )
+    import_table(tmp_path / "cat", path, ImportChoices("mine", "XYZ"), file_format="parquet")
+    got = stored(tmp_path / "cat", "quotes", "XYZ", "bid, ask, bid_size, ask_size")
+    assert got == [(603.89, 603.91, 3.0, None)]
+
+
 def test_ticks_of_different_pace_make_one_data_set(tmp_path):
     quick = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in range(0, 60, 5))
     slow = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in (1, 18, 35))
@@ -194,6 +205,14 @@ def test_open_interest_is_published_before_the_open(tmp_path):
     assert tape.open_interest == {"XYZ151224C00100000": 15}
 
 
+def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
+    text = HEADER.replace("\n", ",volume,open_interest\n")
+    report = put(tmp_path, text + "2015-12-23T14:31:00Z,XYZ151224C00100000,1,2,3,4,9,500\n", bar_seconds=60)
+    assert report.notes == [
+        "not read: volume, open_interest; import them as a file of their own, without bid and ask"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message", "value", "nearest"),
     [
@@ -214,6 +233,18 @@ def test_open_interest_is_published_before_the_open(tmp_path):
             None,
         ),
         ("bar_start,symbol,bid,ask,bid_size,ask_size\n" + ROW, "not how long a bar is", "bar_start", None),
+        (
+            "ts,expiry,strike,right,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,2015-12-24,100,C,1,2,3,4\n",
+            "options need a column symbol",
+            "expiry, strike, right",
+            None,
+        ),
+        (
+            "ts,underlying,bid,ask,bid_size,ask_size\n" + ROW + ROW.replace("XYZ", "ABC"),
+            "neither XYZ nor an option",
+            "ABC",
+            None,
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_value_and_fix(tmp_path, text, message, value, nearest):
@@ -229,7 +260,30 @@ def test_a_number_that_is_none_is_found_by_its_line(tmp_path):
     body = "".join(ROW.replace("14:31", f"14:{minute}") for minute in range(31, 59))
     with pytest.raises(DataError, match="cannot be read") as refused:
         put(tmp_path, HEADER + body + ROW.replace("100.2", "much"))
-    assert "rows.csv" in refused.value.where
+    assert refused.value.where.endswith("rows.csv:30")
+    assert 'column "ask". Could not convert string "much"' in refused.value.what
+
+
+def test_prices_after_twenty_thousand_rows_of_whole_numbers_keep_their_cents(tmp_path):
+    """DuckDB judges a column by its first 20,480 rows."""
+    whole = "".join(
+        f"2015-12-23T15:{i // 600:02d}:{i // 10 % 60:02d}.{i % 10}Z,XYZ,100,101,3,2\n" for i in range(20_600)
+    )
+    put(tmp_path, HEADER + whole + "2015-12-23T16:00:00Z,XYZ,100.25,100.75,2.5,NaN\n")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", "bid, ask, bid_size, ask_size")[-1] == (
+        *(100.25, 100.75, 2.5),
+        None,
+    )
+
+
+def test_a_zone_after_twenty_thousand_times_without_one_is_refused(tmp_path):
+    """It would be dropped: 09:59 in New York stored as 09:59 of the zone given."""
+    times = "".join(
+        f"2015-12-23 15:{i // 600:02d}:{i // 10 % 60:02d}.{i % 10},XYZ,100,101,3,2\n" for i in range(20_600)
+    )
+    with pytest.raises(DataError, match="have no zone, this one has one") as refused:
+        put(tmp_path, HEADER + times + "2015-12-23T10:59:00-05:00,XYZ,100,101,3,2\n", timezone="UTC")
+    assert refused.value.where.endswith("rows.csv:20602: ts")
 
 
 def test_times_that_are_none_and_missing_ones_are_refused(tmp_path):

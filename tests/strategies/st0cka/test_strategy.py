@@ -493,6 +493,25 @@ def test_without_volume_there_is_no_vwap_and_no_entry(st0cka):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "other"),
+    [
+        ("buy_from", "16:30", "buy_until"),
+        ("sell_until", "09:45", "buy_until"),
+        ("buy_until", "15:58", "sell_until"),
+        ("position_size_max", 0, "position_size_min"),
+        ("high_vol_threshold", 0.01, "low_vol_threshold"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_both_named(key, value, other):
+    """The one that was set may be either; the default of the other is in the message."""
+    with pytest.raises(ConfigError) as refused:
+        St0ckaConfig(**{key: value})
+    assert set(refused.value.where.split(", ")) == {key, other}
+    assert str(value) in refused.value.value.split(", ")
+    assert str(getattr(St0ckaConfig(), other)) in refused.value.value.split(", ")
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("buy_from", "9 o'clock"),

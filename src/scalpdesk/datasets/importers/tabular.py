@@ -6,7 +6,7 @@ underlying, one of its options, a dated future) follows from its form.
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -44,10 +44,14 @@ NEEDED = {
 }
 """Value columns that rows of a kind need."""
 
+_MARKS = {"quotes": ("bid", "ask"), "trades": ("open", "close"), "open_interest": ("open_interest",)}
+"""Columns by which rows of a kind are known, the first kind that fits."""
+
 EXCHANGE_ZONE = "America/New_York"
 
-_YEAR_FIRST = r"^\s*\d{4}\D"
-_ENDS_WITH_ZONE = r"(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$"
+_YEAR_FIRST = r"regexp_matches(written, '^\s*\d{4}\D')"
+_ENDS_WITH_ZONE = r"regexp_matches(written, '(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$')"
+_FIGURES = ("DOUBLE", "BIGINT")
 
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
@@ -105,8 +109,13 @@ def import_table(
     kind = _kind_of(columns, source)
     progress(0, 2, source.path.name)
     if source.label == "CSV":
-        _refuse_unclear_times(connection, source, columns)
+        refuse_unclear_times(connection, source, columns)
+        source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
+    unread = [c for other in NEEDED if other != kind for c in NEEDED[other] if c in columns]
+    if unread:
+        without = " and ".join(_MARKS[kind])
+        report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
@@ -161,8 +170,7 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
 
 def _kind_of(columns: dict[str, str], source: TableSource) -> str:
     """Return the kind of the rows; a missing column is refused."""
-    marks = {"quotes": {"bid", "ask"}, "trades": {"open", "close"}, "open_interest": {"open_interest"}}
-    kind = next((kind for kind, mark in marks.items() if mark & set(columns)), None)
+    kind = next((kind for kind, mark in _MARKS.items() if set(mark) & set(columns)), None)
     if kind is None:
         raise DataError(
             "the columns do not say what the rows are",
@@ -186,24 +194,42 @@ def _kind_of(columns: dict[str, str], source: TableSource) -> str:
     return kind
 
 
-def _refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
+def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> TableSource:
+    """Return the CSV file with prices, sizes and counts read as numbers that may have decimals.
+
+    DuckDB judges by the first 20,480 rows: where those are whole, it rounds a later 600.25 to 600.
+    """
+    figures = {name for table in NEEDED for name, kind in SCHEMAS[table].items() if kind in _FIGURES}
+    types = {name: "DOUBLE" for name in columns if name in figures}
+    return replace(source, relation=f"read_csv(?, header = true, types = {types})")
+
+
+def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
     It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
+    Where the first 20,480 have none, it drops the zone of a later one.
+
+    Raises
+    ------
+    DataError
+        With the line of the first such time.
     """
-    for column in ("ts", "bar_start"):
-        unclear = {"a date that does not begin with its year can be read in two ways": _YEAR_FIRST}
+    for column in ("ts", "bar_start", "date"):
+        unclear = {"a date that does not begin with its year can be read in two ways": f"NOT {_YEAR_FIRST}"}
         if columns.get(column) == "TIMESTAMP WITH TIME ZONE":
-            unclear["other rows of the column have a zone, this one has none"] = _ENDS_WITH_ZONE
-        elif columns.get(column) != "TIMESTAMP":
+            unclear["other rows of the column have a zone, this one has none"] = f"NOT {_ENDS_WITH_ZONE}"
+        elif columns.get(column) in ("TIMESTAMP", "DATE"):
+            unclear["other rows of the column have no zone, this one has one"] = _ENDS_WITH_ZONE
+        else:
             continue
         relation = f"read_csv(?, header = true, types = {{'{column}': 'VARCHAR'}})"
-        for what, pattern in unclear.items():
+        for what, condition in unclear.items():
             row, text = connection.execute(
                 "SELECT min(file_row), arg_min(written, file_row) FROM "  # noqa: S608 - a known column
                 f"(SELECT row_number() OVER () AS file_row, {column} AS written FROM {relation}) "
-                "WHERE NOT regexp_matches(written, ?)",
-                [str(source.path), pattern],
+                f"WHERE {condition}",
+                [str(source.path)],
             ).fetchall()[0]
             if row is not None:
                 raise DataError(
@@ -267,7 +293,16 @@ def _stage(
             value="bar_start",
             fix="add a column ts or seconds, or pass --bar-seconds 60",
         )
-    symbol = "symbol" if "symbol" in columns else sql_text(choices.underlying.upper())
+    terms = [column for column in ("expiry", "strike", "right") if column in columns]
+    if "symbol" not in columns and terms:
+        raise DataError(
+            "rows of options need a column symbol: without it they would be taken for the underlying's",
+            where=str(source.path),
+            value=", ".join(terms),
+            fix="add it, with options as ROOT + yymmdd + C or P + strike x 1000 in 8 digits",
+        )
+    whose = "underlying" if "underlying" in columns else sql_text(choices.underlying.upper())
+    symbol = "symbol" if "symbol" in columns else whose
     table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
     values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
 
@@ -276,7 +311,9 @@ def _stage(
         if column not in columns:
             return f'NULL::{kind} AS "{column}"'
         # what writes NaN for an empty cell means none: it would be neither carried forward nor compared
-        value = f'"{column}"::{kind}'
+        # single precision by its digits: 603.89 there is 603.8900146484375 as a double, a price on no tick
+        digits = "::VARCHAR" if columns[column] == "FLOAT" else ""
+        value = f'"{column}"{digits}::{kind}'
         value = f"nullif({value}, 'nan')" if kind == "DOUBLE" else value
         return f'{value} AS "{column}"'
 
@@ -529,8 +566,9 @@ def _table_of(kind: str, is_option: bool, key: str) -> str:
 def _unreadable(source: TableSource, error: Exception) -> DataError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     at_line = next((w for line in lines for w in [line.partition("Line:")[2].strip()] if w.isdigit()), None)
+    why = next((line for line in lines if line.startswith("Error when converting")), lines[0])
     return DataError(
-        f"this {source.label} file cannot be read: {lines[0]}",
+        f"this {source.label} file cannot be read: {why}",
         where=f"{source.path}:{at_line}" if at_line else str(source.path),
         fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
     )

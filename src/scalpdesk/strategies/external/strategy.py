@@ -252,7 +252,10 @@ class External:
         if not kinds or kinds in self._reported:
             return []  # reported once a session; the counts go on
         self._reported.add(kinds)
-        return [Proposal(DecisionKind.RISK, event.failures, {"failures": self.counts["failures"]})]
+        # no event failed but the folder: it was given up, and nobody decides any more
+        is_whole = any(text.startswith("request: ") for text in event.failures)
+        kind = DecisionKind.ALERT if is_whole else DecisionKind.RISK
+        return [Proposal(kind, event.failures, {"failures": self.counts["failures"]})]
 
     def _refused(self, message: Any, why: str) -> Proposal:
         self.counts["refused"] += 1

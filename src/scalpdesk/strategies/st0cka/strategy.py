@@ -166,17 +166,24 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
         clocks = {key: time_of_day(key, getattr(self, key)) for key in CLOCK_KEYS}
         for first, last in (("buy_from", "buy_until"), ("sell_from", "sell_until")):
             if clocks[first] >= clocks[last]:
-                raise _refusal("a window must end after it begins", last, getattr(self, last))
+                raise self._refusal("a window must end after it begins", first, last)
         if clocks["sell_until"] < clocks["buy_until"]:
-            raise _refusal("what is bought last could not be sold", "sell_until", self.sell_until)
+            raise self._refusal("what is bought last could not be sold", "buy_until", "sell_until")
         if not 0 < self.position_size_min <= self.position_size_max:
-            raise _refusal(
-                "sizes: at least 1, least before most", "position_size_min", self.position_size_min
+            raise self._refusal(
+                "sizes: at least 1, least before most", "position_size_min", "position_size_max"
             )
         if not 0 < self.low_vol_threshold < self.high_vol_threshold:
-            raise _refusal("thresholds: low before high", "low_vol_threshold", self.low_vol_threshold)
+            raise self._refusal(
+                "thresholds: above 0, low before high", "low_vol_threshold", "high_vol_threshold"
+            )
         check_bounds(self, ST0CKA_BOUNDS, "")
         self.plugin_rules("rules")
+
+    def _refusal(self, what: str, *keys: str) -> ConfigError:
+        """Return a refusal that names both keys: either may be the one that was set."""
+        values = ", ".join(str(getattr(self, key)) for key in keys)
+        return ConfigError(what, where=", ".join(keys), value=values, fix=f"change {' or '.join(keys)}")
 
 
 CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
@@ -196,10 +203,6 @@ ST0CKA_BOUNDS = dict.fromkeys(
     ),
     ABOVE_ZERO,
 ) | {"max_spread_fraction": Bound(0, 1, "a fraction of the price")}
-
-
-def _refusal(what: str, key: str, value: object) -> ConfigError:
-    return ConfigError(what, where=key, value=str(value), fix=f"change {key}")
 
 
 class LotView(TradeView, frozen=True, kw_only=True):
