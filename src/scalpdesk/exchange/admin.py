@@ -28,8 +28,8 @@ MOST_MONEY = 1e12
 MOST_SECONDS = 366.0 * DAY_SECONDS
 MOST_EVENTS = 10_000_000
 MOST_CONTRACTS = 10**9
-ACCOUNT_FIELDS = ("account", "cash", "options_level", "shorting_enabled", "trading_blocked")
 """Largest figures that a request may name."""
+ACCOUNT_FIELDS = ("account", "cash", "options_level", "shorting_enabled", "trading_blocked")
 
 
 class Admin:
