@@ -85,6 +85,8 @@ def test_a_killed_run_resumed_gives_the_hash_of_one_never_killed(settings, tape,
     assert journal.sealed
     assert journal.decisions.hex() == whole.summary["decision_hash"]
     assert journal.totals.events == whole.summary["events"]
+    assert not (run_dir / STATE_NAME).exists()
+    (run_dir / STATE_NAME).write_bytes(b"left by a kill between the seal and the end of the process")
     with pytest.raises(JournalError, match="the run has ended") as refused:
         resume_backtest(run_dir, ManualClock(3))
     assert refused.value.fix == f"scalpdesk report {run_dir.name}"

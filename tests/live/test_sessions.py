@@ -18,6 +18,7 @@ MONDAY, TUESDAY = session_on(DAY), next_session(DAY)
 SATURDAY = date(2024, 3, 9)
 HOUR_NS = 60 * MINUTE_NS
 NOON_NS = MONDAY.open_ns + 2 * HOUR_NS
+MIDNIGHT_NS = MONDAY.close_ns + 8 * HOUR_NS
 
 
 # the bounds of a session ----------------------------------------
@@ -35,6 +36,11 @@ NOON_NS = MONDAY.open_ns + 2 * HOUR_NS
         ),
         # a clock that stands at the close leaves a session of a nanosecond
         (VenueClock(NOON_NS, True, 0, NOON_NS), Session(DAY, NOON_NS - 1, NOON_NS)),
+        # a market that is always open: midnight ends the day before it
+        (
+            VenueClock(NOON_NS, True, MIDNIGHT_NS, MIDNIGHT_NS),
+            Session(DAY, NOON_NS, MIDNIGHT_NS),
+        ),
         # closed: by the next open
         (VenueClock(NOON_NS, False, MONDAY.open_ns + NANOS_PER_SECOND - 1, 0), MONDAY),
         (VenueClock(NOON_NS, False, MONDAY.open_ns - NANOS_PER_SECOND + 1, 0), MONDAY),

@@ -244,6 +244,9 @@ def resume_backtest(run_dir: Path, clock: Clock, *, observer: Observer | None = 
     """
     header = peek_header(run_dir)
     path = run_dir / STATE_NAME
+    if JournalReader(run_dir).sealed:  # a kill between the seal and the end of the process leaves the state
+        path.unlink(missing_ok=True)
+        raise JournalError("the run has ended", where=str(run_dir), fix=f"scalpdesk report {run_dir.name}")
     try:
         with path.open("rb") as file:
             code = file.readline().strip().decode("ascii", "replace")
@@ -257,10 +260,6 @@ def resume_backtest(run_dir: Path, clock: Clock, *, observer: Observer | None = 
             found = _StateReader(file, {"header": header, "tape": tape, "instruments": tape.instruments})
             run, end, seconds = found.load()
     except FileNotFoundError as error:
-        if JournalReader(run_dir).sealed:
-            raise JournalError(
-                "the run has ended", where=str(run_dir), fix=f"scalpdesk report {run_dir.name}"
-            ) from error
         raise JournalError(
             "no state of this run was saved: it has one session, or was ended within its first minute",
             where=str(path),

@@ -51,7 +51,7 @@ def session_of(clock: VenueClock) -> Session:
         closes = from_ns(clock.next_close_ns)
         if closes.timetz() == COIN_EXPIRY:  # a market that never closes: its day of account
             return coin_session(closes.date() - timedelta(days=1))
-        day = to_new_york(clock.next_close_ns).date()
+        day = to_new_york(clock.next_close_ns - 1).date()  # a close at midnight ends the day before
         known = _on_calendar(day)
         if known is not None and abs(known.close_ns - clock.next_close_ns) < NANOS_PER_SECOND:
             return known
