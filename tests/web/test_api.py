@@ -69,7 +69,7 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
     folder, summary = ended_runs
     api = client_of(ended_feed)
     with open_store(store_url(folder)) as store:
-        run_id = project_journal(folder / summary["run_id"], store)
+        run_id = project_journal(folder / summary["run_id"], store).header.run_id
         row, fills = load_run(store, run_id).as_dict(), load_fills(store, run_id)
     shown = api.get("/api/performance").json()
     page = api.get("/api/desk").json()["desk"]
