@@ -257,6 +257,25 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
     assert len(asked) == 2
 
 
+def test_a_command_for_the_desk_that_the_page_showed_never_reaches_another(held_runs, client_of, monkeypatch):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    feed.is_running = True
+    shown, asked = feed.follower.run_dir.name, []
+    monkeypatch.setattr("scalpdesk.web.feed.ask", lambda run_dir, _request, **_: asked.append(run_dir) or {})
+    client, body = client_of(feed), {"key": "0123456789", "run": "the-desk-before"}
+    answer = client.post("/api/commands/flatten", json=body, headers=OPERATOR)
+    assert answer.status_code == 409
+    assert answer.json() == {
+        "error": f"nothing was sent: the page showed the-desk-before, and follows {shown} by now",
+        "fix": "scalpdesk flatten --run the-desk-before",
+    }
+    assert asked == []
+    body["run"] = shown
+    assert client.post("/api/commands/flatten", json=body, headers=OPERATOR).status_code == 200
+    assert [path.name for path in asked] == [shown]
+
+
 def test_stream_gives_the_newest_state_and_drops_what_nobody_took(held_runs):
     feed = DeskFeed(held_runs, None, SystemClock())
     feed.choose()
