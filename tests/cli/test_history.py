@@ -180,7 +180,7 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-def unfinished(*, has_mark=True, has_session=True):
+def unfinished(*, has_mark=True, has_session=True, underlying="SPY"):
     """Write ``runs/short``, a run that ended without a seal, and return its folder."""
     day = SESSION.open_ns
     settings = load_settings("gamma-scalper")
@@ -195,7 +195,7 @@ def unfinished(*, has_mark=True, has_session=True):
         build="1",
         instruments=(Equity("SPY"),),
         sessions=(SESSION,) if has_session else (),
-        data={"underlying": "SPY"},
+        data={"underlying": underlying},
         started_ns=day,
         seed=1,
     )
@@ -224,6 +224,18 @@ def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
     told = capsys.readouterr()
     assert "the run did not end cleanly" in told.out
     assert told.err == ""
+
+
+@pytest.mark.parametrize(("underlying", "unit"), [("SPY", "shares"), ("BTC-PERPETUAL", "contracts")])
+def test_hedges_of_a_run_that_goes_on_are_in_what_its_desk_hedges_with(
+    tmp_path, monkeypatch, underlying, unit
+):
+    monkeypatch.chdir(tmp_path)
+    unfinished(underlying=underlying)
+    shown = []
+    monkeypatch.setattr("scalpdesk.cli.summary_view.show_hedges", lambda *words: shown.append(words[-1]))
+    assert main(["report", "last"]) == 0
+    assert shown == [unit]
 
 
 def test_a_report_goes_through_its_journal_once(tmp_path, monkeypatch):

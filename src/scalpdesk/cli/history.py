@@ -182,7 +182,7 @@ def report(
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
-    underlying = stored.summary.get("data", {}).get("underlying", "")
+    underlying = stored.run["underlying"] or ""  # the summary of a run that goes on holds none
     in_contracts = underlying.endswith("-PERPETUAL")
     show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
     show_straddles(out, stored.straddles, stored.currency)
