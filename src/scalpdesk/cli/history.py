@@ -69,7 +69,9 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     ),
 )
 @click.argument("run")
-@click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
+@click.option(
+    "--hedges", type=click.IntRange(0), default=12, show_default=True, help="Hedges shown, the last ones."
+)
 @click.option(
     "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
 )
