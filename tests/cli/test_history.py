@@ -238,6 +238,15 @@ def test_hedges_of_a_run_that_goes_on_are_in_what_its_desk_hedges_with(
     assert shown == [unit]
 
 
+def test_a_run_that_goes_on_is_drawn(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    monkeypatch.chdir(tmp_path)
+    unfinished()
+    assert main(["report", "last", "--plot", "p.png"]) == 0
+    assert capsys.readouterr().err == ""
+    assert Path("p.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_a_report_goes_through_its_journal_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, walked = unfinished(), []

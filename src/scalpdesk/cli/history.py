@@ -338,7 +338,12 @@ def _draw(stored: StoredRun, path: Path) -> None:
     ]
     if not marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
-    save_figure(RunResult(stored.summary, None, marks).plot(), path)
+    titles = {  # the summary of a run that goes on, or was cut, names none of them
+        "strategy": stored.run["strategy"],
+        "data": stored.run["data"],
+        "pnl": {"total": f"{Decimal(stored.run['nav_change']):.{stored.decimals}f}"},
+    }
+    save_figure(RunResult(titles | stored.summary, None, marks).plot(), path)
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:
