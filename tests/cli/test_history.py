@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fakes.tape import TapeBuilder
-from scalpdesk.cli.history import _settings
+from scalpdesk.cli.history import _settings, read_stored
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import (
     LiveView,
@@ -28,6 +28,7 @@ from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
 
@@ -179,12 +180,8 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-@pytest.mark.parametrize("has_mark", [False, True])
-@pytest.mark.parametrize("has_session", [False, True])
-@pytest.mark.parametrize("words", [[], ["--json"]])
-def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
-    tmp_path, monkeypatch, capsys, has_mark, has_session, words
-):
+def unfinished(*, has_mark=True, has_session=True, underlying="SPY"):
+    """Write ``runs/short``, a run that ended without a seal, and return its folder."""
     day = SESSION.open_ns
     settings = load_settings("gamma-scalper")
     header = JournalHeader(
@@ -198,12 +195,12 @@ def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
         build="1",
         instruments=(Equity("SPY"),),
         sessions=(SESSION,) if has_session else (),
-        data={"underlying": "SPY"},
+        data={"underlying": underlying},
         started_ns=day,
         seed=1,
     )
-    monkeypatch.chdir(tmp_path)
-    journal = JournalWriter.create(Path("runs/short"), header, durability="none")
+    folder = Path("runs/short")
+    journal = JournalWriter.create(folder, header, durability="none")
     journal.add_event(RateEvent(day, day, (1.0,), (0.01,)))
     if has_mark:
         state = dict.fromkeys((*MARK_STATE, "gamma_rent", "theta_paid"), 0.0)
@@ -212,10 +209,56 @@ def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
         journal.add_outputs((mark,))
     journal.flush()
     journal.abandon()
+    return folder
+
+
+@pytest.mark.parametrize("has_mark", [False, True])
+@pytest.mark.parametrize("has_session", [False, True])
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
+    tmp_path, monkeypatch, capsys, has_mark, has_session, words
+):
+    monkeypatch.chdir(tmp_path)
+    unfinished(has_mark=has_mark, has_session=has_session)
     assert main(["report", "last", *words]) == 0
     told = capsys.readouterr()
     assert "the run did not end cleanly" in told.out
     assert told.err == ""
+
+
+@pytest.mark.parametrize(("underlying", "unit"), [("SPY", "shares"), ("BTC-PERPETUAL", "contracts")])
+def test_hedges_of_a_run_that_goes_on_are_in_what_its_desk_hedges_with(
+    tmp_path, monkeypatch, underlying, unit
+):
+    monkeypatch.chdir(tmp_path)
+    unfinished(underlying=underlying)
+    shown = []
+    monkeypatch.setattr("scalpdesk.cli.summary_view.show_hedges", lambda *words: shown.append(words[-1]))
+    assert main(["report", "last"]) == 0
+    assert shown == [unit]
+
+
+def test_a_run_that_goes_on_is_drawn(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    monkeypatch.chdir(tmp_path)
+    unfinished()
+    assert main(["report", "last", "--plot", "p.png"]) == 0
+    assert capsys.readouterr().err == ""
+    assert Path("p.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_report_goes_through_its_journal_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, walked = unfinished(), []
+    steps = JournalReader.steps
+
+    def counted(reader, *args):
+        walked.append(reader.run_dir)
+        return steps(reader, *args)
+
+    monkeypatch.setattr(JournalReader, "steps", counted)
+    read_stored(folder)
+    assert walked == [folder]
 
 
 def test_a_folder_of_results_that_cannot_be_written_is_refused_before_the_run(tmp_path, monkeypatch, capsys):

@@ -121,6 +121,8 @@ MISTAKES = [
             "the simulated venue is a market in this process", "--url", "--venue alpaca --url"),
     Mistake("a report before the first run", "report last", "there is no run yet", "runs",
             "scalpdesk demo makes one"),
+    Mistake("fewer hedges than none", "report last --hedges -3", "-3 is not in the range",
+            "scalpdesk report --hedges", "scalpdesk report --help"),
     Mistake("nothing runs that could answer", "status", "no desk runs here", "runs",
             "scalpdesk run STRATEGY starts one"),
     Mistake("alerts without an address", "alerts test", "there is no address to send alerts to",

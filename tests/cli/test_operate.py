@@ -24,6 +24,27 @@ def test_a_refused_question_says_what_to_type(desk, capsys):
     assert "value" not in said
 
 
+@pytest.mark.parametrize(
+    ("currency", "amounts", "shown"),
+    [
+        ("USD", ("99997.0000", "-3.0000", "892.3000"), "NAV 99997.00 USD  session P&L -3.00  cash 892.30"),
+        (
+            "BTC",
+            ("1.998053393166016069159036656", "-0.001946606833983930840963344", "2.591788694935936"),
+            "NAV 1.99805339 BTC  session P&L -0.00194661  cash 2.59178869",
+        ),
+    ],
+)
+def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, capsys, currency, amounts, shown):
+    desk.update(dict.fromkeys(("run_id", "trading", "venue", "account", "mode", "phase", "session", "now")))
+    desk.update(dict.fromkeys(("halted", "orders", "differences", "decisions"), ()))
+    desk.update(positions={}, margin=None)
+    desk.update(connection={"streams": {}}, reconciled=None, currency=currency)
+    desk.update(zip(("nav", "session_pnl", "cash"), amounts, strict=True))
+    assert main(["status", "--runs-dir", "."]) == 0
+    assert shown in capsys.readouterr().out.splitlines()
+
+
 def test_a_reason_of_blanks_is_none(desk, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(status, "ask", lambda _folder, request: asked.append(request) or {"error": "no"})

@@ -382,12 +382,12 @@ def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_o
     monkeypatch.setattr(assembly, "load_market", lambda *how, **named: loaded.append(named) or tape)
     monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how) or "connection")
     monkeypatch.setattr(assembly, "gamma_events", lambda *_: ("gamma",))
-    monkeypatch.setattr(assembly, "PlayedSession", lambda *how, exposures: (*how, exposures))
+    monkeypatch.setattr(assembly, "PlayedSession", lambda *how, **named: (*how, named))
     monkeypatch.setattr(assembly, "SimulatedGateway", lambda *how, pace: (*how, pace))
     plan = plan_in(tmp_path, session=day, pace=7.0)
     monkeypatch.setitem(plan.settings.config.simulation.positions, "SPY", 5)
     clock = plan.clock
-    played = (tape, "connection", ("gamma",))
+    played = (tape, "connection", {"exposures": ("gamma",), "from_ns": 0})
     assert assembly.build_gateway(plan, book, clock) == (played, clock, 7.0)
     on = day or date(2018, 2, 5)
     seed = plan.settings.config.simulation.seed
@@ -397,7 +397,8 @@ def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_o
     desk = SimpleNamespace(
         account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])
     )
-    resumed = assembly.build_gateway(plan, book, clock, SimpleNamespace(desk=desk))
+    played[-1]["from_ns"] = now_ns = session.open_ns + 1
+    resumed = assembly.build_gateway(plan, book, clock, SimpleNamespace(desk=desk, now_ns=now_ns))
     assert resumed == (played, clock, 7.0)
     assert connected[1][3:] == (Decimal(77), {0: (Decimal(3), Decimal("274.1"))})
     loaded.pop()

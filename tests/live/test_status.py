@@ -250,6 +250,7 @@ HEADER = SimpleNamespace(
     mode="paper",
     data={"account_id": "A1"},
     config_hash="c0de",
+    config={},
 )
 HEALTH = Health({"orders": True}, {"orders": 0.5}, 2, ("t-000009",), 180, {"half_open": 1})
 
@@ -289,6 +290,7 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         "phase": "",
         "now": "1970-01-01T00:00:00+00:00",
         "session": None,
+        "currency": "USD",
         "nav": "100000",
         "cash": "100000",
         "session_pnl": "0",
@@ -351,6 +353,17 @@ FIRST_ORDER = {
     "reason": "",
     "created": "2024-03-04T15:00:00+00:00",
 }
+
+
+def test_the_result_is_at_the_market_of_now_as_on_the_page_not_at_that_of_the_last_mark():
+    desk, _ = trading_desk()
+    desk.timer("mark")
+    marked = D(status.status(HEADER, runner_of(desk))["session_pnl"])
+    desk.quote(0, 501.99, 502.01)
+    desk.quote(1, 5.99, 6.01)
+    shown = status.status(HEADER, runner_of(desk))
+    assert D(shown["session_pnl"]) - marked == 13 * 2 - 100 * 1
+    assert D(shown["nav"]) == desk.engine.desk.attribution.current_nav()
 
 
 def test_a_trading_desk_shows_holdings_orders_result_and_what_happened_last():

@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import func, select
 
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.events import FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
+from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
 from scalpdesk.core.intents import CancelOrder
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
@@ -156,7 +157,7 @@ def test_a_run_that_was_cut_says_so(tmp_path, header, story, store, write):
     run_dir = write(tmp_path, header, story, seal=False)
     path = run_dir / "journal-000001.sdj"
     path.write_bytes(path.read_bytes()[:-1])
-    run = load_run(store, project_journal(run_dir, store))
+    run = load_run(store, project_journal(run_dir, store).header.run_id)
     assert not run.sealed
     assert "journal-000001.sdj" in run.recovered
     assert run.summary == {}
@@ -172,7 +173,7 @@ def test_an_execution_beyond_the_order_is_told_in_its_row(tmp_path, header, stor
 
 
 def test_a_run_without_events_has_a_row(tmp_path, header, store, write):
-    run = load_run(store, project_journal(write(tmp_path, header, []), store))
+    run = load_run(store, project_journal(write(tmp_path, header, []), store).header.run_id)
     assert (run.events, run.first_event_ns, run.nav_change) == (0, None, 0)
 
 
@@ -235,8 +236,19 @@ def test_a_cancel_of_an_order_that_is_over_is_no_change(tmp_path, header, story,
     assert load_orders(store, "demo-1")[0].state == "filled"
 
 
+def test_what_moved_the_holdings_and_the_dividends_are_kept_as_they_pass(
+    tmp_path, header, story, store, write
+):
+    (expiry,) = story[-1][0]
+    again = msgspec.structs.replace(expiry, ts_recv_ns=expiry.ts_recv_ns + 1)
+    dividend = DividendEvent(InstrumentId(0), 1, 2, header.started_ns + 50, Decimal("1.10"))
+    found = project_journal(write(tmp_path, header, [*story, ([again, dividend], ())]), store)
+    assert found.holding_changes == {"exp-1": expiry}
+    assert found.dividends == [dividend]
+
+
 def test_figures_that_are_no_amounts_are_left_out(tmp_path, header, store, write):
     odd = msgspec.structs.replace(header, data={"open": "nan", "high": "Infinity", "notes": [float("-inf")]})
-    run = load_run(store, project_journal(write(tmp_path, odd, []), store))
+    run = load_run(store, project_journal(write(tmp_path, odd, []), store).header.run_id)
     assert (run.open, run.high, run.close, run.session) == (None, None, None, None)
     assert run.data["notes"] == ["-inf"]

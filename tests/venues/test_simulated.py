@@ -1,6 +1,7 @@
 """The simulated venue: a played session's time, and what its gateway answers beside orders."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -24,6 +25,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.connection import OVER
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
@@ -56,6 +58,37 @@ def test_dealer_gamma_comes_at_its_own_time_after_the_quotes_of_that_instant():
     first = next(place for place, (kind, _) in enumerate(seen) if kind is GammaExposureEvent)
     assert first == 3
     assert venue.now_ns == SESSION.close_ns
+
+
+def test_the_market_of_a_run_that_is_resumed_goes_on_where_the_run_stood():
+    tape = TapeBuilder().spot("10:00", 500.0).spot("10:02", 502.0).build()
+    gamma = [GammaExposureEvent("SPY", ns, ns, 1.0, "chain") for ns in (at("10:00"), at("10:01:30"))]
+    venue = PlayedSession(tape, connect(tape.instruments, is_open=False), gamma, from_ns=at("10:01"))
+    assert venue.clock().now_ns == at("10:01")
+    venue.take(order())
+    seen = steps(venue)
+    assert seen[0] == ("OrderAccepted", at("10:01"))
+    (fill,) = (event for event in venue.record.history["a"] if isinstance(event, OrderFilled))
+    assert (fill.ts_event_ns, round(fill.price)) == (at("10:01"), 500)  # at the last quote before
+    assert [ns for name, ns in seen if name == "GammaExposureEvent"] == [at("10:01:30")]
+    assert [ns for name, ns in seen if name == "QuoteEvent"] == [at("10:02")] * 3
+
+
+@pytest.mark.parametrize(("from_ns", "paid"), [(0, 110), (at("10:00"), 0)])
+def test_a_dividend_that_the_journal_has_booked_is_not_paid_again(from_ns, paid):
+    tape = TapeBuilder().spot("10:00", 500.0).build()
+    tape = replace(tape, dividends=(CashDividend("SPY", DAY, Decimal("1.10")),))
+    connection = connect(tape.instruments, is_open=False, positions={0: (Decimal(100), Decimal(500))})
+    before = connection.account.cash
+    PlayedSession(tape, connection, from_ns=from_ns)
+    assert connection.account.cash - before == paid
+
+
+def test_a_run_that_is_resumed_after_the_close_finds_the_session_over():
+    tape = TapeBuilder().spot("10:00", 500.0).build()
+    venue = PlayedSession(tape, connect(tape.instruments, is_open=False), from_ns=SESSION.close_ns)
+    assert steps(venue) == []
+    assert venue.is_over
 
 
 def test_the_clock_shows_the_session_and_after_it_the_next():

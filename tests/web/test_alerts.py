@@ -119,6 +119,20 @@ def test_quiet_hours_hold_back_all_but_alarms():
         quiet_span("22 to 7")
 
 
+def test_an_alarm_that_comes_again_in_quiet_hours_is_not_called_over():
+    night_ns = NOON_NS + 11 * 3_600 * SECOND_NS
+    book = AlertBook(AlertSettings(quiet_hours="22:00-07:00"))
+    sent = []
+    for minute in range(10):
+        now_ns = night_ns + minute * 60 * SECOND_NS
+        book.update([] if minute in {2, 3} else [HALT], [], now_ns)  # over at the second minute
+        sent += [(minute, body.partition("\n")[0], "OVER" in body) for _, body in told(book, now_ns)]
+    assert sent == [
+        (0, "ALARM: The desk is HALTED.", False),
+        (5, "ALARM: The desk is HALTED.", False),
+    ]
+
+
 def test_an_alarm_is_repeated_ever_more_rarely_until_it_is_acknowledged():
     book = AlertBook(AlertSettings(escalate_seconds=300.0))
     sent = []

@@ -69,7 +69,7 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
     folder, summary = ended_runs
     api = client_of(ended_feed)
     with open_store(store_url(folder)) as store:
-        run_id = project_journal(folder / summary["run_id"], store)
+        run_id = project_journal(folder / summary["run_id"], store).header.run_id
         row, fills = load_run(store, run_id).as_dict(), load_fills(store, run_id)
     shown = api.get("/api/performance").json()
     page = api.get("/api/desk").json()["desk"]
@@ -255,6 +255,25 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
     assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
     feed.command("halt", "key-00002", "again")
     assert len(asked) == 2
+
+
+def test_a_command_for_the_desk_that_the_page_showed_never_reaches_another(held_runs, client_of, monkeypatch):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    feed.is_running = True
+    shown, asked = feed.follower.run_dir.name, []
+    monkeypatch.setattr("scalpdesk.web.feed.ask", lambda run_dir, _request, **_: asked.append(run_dir) or {})
+    client, body = client_of(feed), {"key": "0123456789", "run": "the-desk-before"}
+    answer = client.post("/api/commands/flatten", json=body, headers=OPERATOR)
+    assert answer.status_code == 409
+    assert answer.json() == {
+        "error": f"nothing was sent: the page showed the-desk-before, and follows {shown} by now",
+        "fix": "scalpdesk flatten --run the-desk-before",
+    }
+    assert asked == []
+    body["run"] = shown
+    assert client.post("/api/commands/flatten", json=body, headers=OPERATOR).status_code == 200
+    assert [path.name for path in asked] == [shown]
 
 
 def test_stream_gives_the_newest_state_and_drops_what_nobody_took(held_runs):

@@ -246,6 +246,24 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         playwright.expect(mode).to_have_text("ACTIVE")
 
 
+def test_an_opened_row_stays_open_and_focused_while_decisions_and_orders_come(browser, tmp_path):
+    with demo(tmp_path / "runs", "240") as url, opened(browser, url) as page:
+        for name, kept in (("why", "half_width_shares"), ("orders", "Order id")):
+            page.click(f"#tabs a[data-page={name}]")
+            rows = page.locator("main tbody tr[tabindex]")
+            playwright.expect(rows.nth(2)).to_be_attached(timeout=60_000)
+            row = page.locator("main tbody tr[tabindex]", has_text="hedge").first
+            chosen = row.get_attribute("data-row")
+            row.focus()
+            page.keyboard.press("Enter")
+            detail = page.locator("main tr.open")
+            playwright.expect(detail).to_contain_text(kept)
+            newest = rows.first.get_attribute("data-row")
+            playwright.expect(rows.first).not_to_have_attribute("data-row", newest, timeout=60_000)
+            playwright.expect(detail).to_have_count(1)
+            assert page.evaluate("document.activeElement.dataset.row") == chosen
+
+
 def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(browser, tmp_path):
     runs = tmp_path / "runs"
     words = ("demo", "--dashboard", "--port", "0", "--speed", "120", "--set", f"desk.runs_dir={runs}")

@@ -59,8 +59,8 @@ class AlertBook:
     """Begins each message: which desk it is."""
     open: dict[str, OpenAlert] = field(default_factory=dict)
     sent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
-    _waiting: list[tuple[int, Level, str]] = field(default_factory=list)
-    """Texts to be sent: when each came, its level."""
+    _waiting: list[tuple[int, Level, str, str]] = field(default_factory=list)
+    """Texts to be sent: when each came, its level, and the key of what it says is over, else empty."""
     _last_sent_ns: dict[str, int] = field(default_factory=dict)
     _suppressed: dict[str, int] = field(default_factory=dict)
     _read_acknowledgements: int = 0
@@ -72,6 +72,8 @@ class AlertBook:
             keys.add(alert.key)
             known = self.open.get(alert.key)
             if known is None:
+                # its end was not sent yet, in quiet hours for instance: beside it that would be wrong
+                self._waiting = [each for each in self._waiting if each[3] != alert.key]
                 self.open[alert.key] = opened = OpenAlert(alert, now_ns, now_ns)
                 if self._tell(alert, now_ns):
                     opened.sent_ns = now_ns
@@ -87,7 +89,7 @@ class AlertBook:
                     held = span((ended.last_ns - ended.since_ns) / NANOS_PER_SECOND)
                     first = ended.alert.what.partition("\n")[0]
                     level = min(ended.alert.level, Level.WARNING, key=RANK.__getitem__)
-                    self._wait(now_ns, level, f"OVER after {held}: {first}")
+                    self._wait(now_ns, level, f"OVER after {held}: {first}", key)
         for alert in news:
             self._tell(alert, now_ns)
 
@@ -109,8 +111,8 @@ class AlertBook:
         last_ns = self._last_sent_ns.get(alert.key)
         return last_ns is not None and now_ns - last_ns < self.settings.repeat_seconds * NANOS_PER_SECOND
 
-    def _wait(self, now_ns: int, level: Level, text: str) -> None:
-        self._waiting.append((now_ns, level, text))
+    def _wait(self, now_ns: int, level: Level, text: str, over: str = "") -> None:
+        self._waiting.append((now_ns, level, text, over))
 
     def acknowledge(self, key: str, who: str) -> list[str]:
         """Acknowledge the open alert of this key, else those whose key begins so; return their keys.
@@ -153,7 +155,7 @@ class AlertBook:
         """
         messages = []
         if self._waiting:
-            has_alarm = any(level is Level.ALARM for _, level, _ in self._waiting)
+            has_alarm = any(each[1] is Level.ALARM for each in self._waiting)
             waited_ns = now_ns - self._waiting[0][0]
             is_ripe = waited_ns >= self.settings.group_seconds * NANOS_PER_SECOND
             if at_once or has_alarm or (is_ripe and not self.is_quiet(now_ns)):
@@ -171,7 +173,7 @@ class AlertBook:
         level = ordered[0][1]
         counted = f", {len(ordered)} alerts" if len(ordered) > 1 else ""
         return Message(
-            f"{self.title}: {level.upper()}{counted}", "\n\n".join(text for _, _, text in ordered), level
+            f"{self.title}: {level.upper()}{counted}", "\n\n".join(each[2] for each in ordered), level
         )
 
     def _escalations(self, now_ns: int) -> list[Message]:

@@ -69,7 +69,9 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     ),
 )
 @click.argument("run")
-@click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
+@click.option(
+    "--hedges", type=click.IntRange(0), default=12, show_default=True, help="Hedges shown, the last ones."
+)
 @click.option(
     "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
 )
@@ -182,7 +184,7 @@ def report(
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
-    underlying = stored.summary.get("data", {}).get("underlying", "")
+    underlying = stored.run["underlying"] or ""  # the summary of a run that goes on holds none
     in_contracts = underlying.endswith("-PERPETUAL")
     show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
     show_straddles(out, stored.straddles, stored.currency)
@@ -247,40 +249,34 @@ class StoredRun:
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
     from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
-    from scalpdesk.core.events import DividendEvent, PositionChanged
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.journal.reader import JournalReader
     from scalpdesk.records.projection import project_journal
     from scalpdesk.records.store import load_run, load_tables, open_store, store_url
     from scalpdesk.volatility.variance_time import clock_of
 
     with open_store(store_url(run_dir.parent)) as store:
-        run_id = project_journal(run_dir, store)
-        row = load_run(store, run_id).as_dict()
-        tables = load_tables(store, run_id)
-    reader = JournalReader(run_dir)
-    header = reader.header
-    clock = clock_of(header.data)
-    changes, dividends = dict[str, HoldingChange](), dict[tuple[int, int], float]()
-    listed = header.instruments
-    for events, _ in reader.steps():
-        for event in events:
-            if type(event) is PositionChanged:
-                source = None if event.source is None else listed[event.source].symbol
-                changes.setdefault(
-                    event.reference,
-                    HoldingChange(
-                        event.ts_recv_ns,
-                        listed[event.instrument_id].symbol,
-                        event.quantity_change,
-                        source,
-                        event.source_change,
-                    ),
-                )
-            elif type(event) is DividendEvent and listed[event.instrument_id].symbol == row["underlying"]:
-                dividends[event.ts_ex_ns, event.instrument_id] = float(event.amount)
+        projection = project_journal(run_dir, store)
+        header = projection.header
+        row = load_run(store, header.run_id).as_dict()
+        tables = load_tables(store, header.run_id)
+    clock, listed = clock_of(header.data), header.instruments
+    changes = [
+        HoldingChange(
+            event.ts_recv_ns,
+            listed[event.instrument_id].symbol,
+            event.quantity_change,
+            None if event.source is None else listed[event.source].symbol,
+            event.source_change,
+        )
+        for event in projection.holding_changes.values()
+    ]
+    dividends = {
+        event.ts_ex_ns: float(event.amount)
+        for event in projection.dividends
+        if listed[event.instrument_id].symbol == row["underlying"]
+    }
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
@@ -293,7 +289,7 @@ def read_stored(run_dir: Path) -> StoredRun:
 
     return StoredRun(
         run=row,
-        summary=dict(row["summary"]) or {"run_id": run_id, "verdict": "the run did not end cleanly"},
+        summary=dict(row["summary"]) or {"run_id": header.run_id, "verdict": "the run did not end cleanly"},
         **tables,
         sessions=session_rows(
             tables["marks"],
@@ -308,8 +304,8 @@ def read_stored(run_dir: Path) -> StoredRun:
             tables["decisions"],
             options,
             clock,
-            list(changes.values()),
-            [(ex_ns, amount) for (ex_ns, _), amount in dividends.items()],
+            changes,
+            list(dividends.items()),
         ),
         spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
         clock=clock,
@@ -342,7 +338,12 @@ def _draw(stored: StoredRun, path: Path) -> None:
     ]
     if not marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
-    save_figure(RunResult(stored.summary, None, marks).plot(), path)
+    titles = {  # the summary of a run that goes on, or was cut, names none of them
+        "strategy": stored.run["strategy"],
+        "data": stored.run["data"],
+        "pnl": {"total": f"{Decimal(stored.run['nav_change']):.{stored.decimals}f}"},
+    }
+    save_figure(RunResult(titles | stored.summary, None, marks).plot(), path)
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.units import money_decimals
 from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
@@ -131,7 +133,9 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     )
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
-    click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
+    places = money_decimals(found["currency"])
+    nav, pnl, cash = (f"{Decimal(found[name]):.{places}f}" for name in ("nav", "session_pnl", "cash"))
+    click.echo(f"NAV {nav} {found['currency']}  session P&L {pnl}  cash {cash}")
     if found["margin"]:
         click.echo(found["margin"]["text"])
     for symbol, position in found["positions"].items():

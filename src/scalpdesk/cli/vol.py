@@ -166,6 +166,14 @@ def track_gate(
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     stored = [read_stored(folder) for folder in folders]
+    if len(currencies := sorted({each.currency for each in stored})) > 1:
+        raise ConfigError(
+            "runs in different currencies have no mean in common",
+            where="--track",
+            value=", ".join(currencies),
+            fix="track those of one currency at a time",
+        )
+    decimals = stored[0].decimals
     names = ("opened_ns", "closed_ns", "forecast_vol", "implied_level", "realised_vol", "why")
     rows = [
         {
@@ -185,27 +193,30 @@ def track_gate(
     table = new_table("in (New York)", "forecast %", "implied %", "realised %", "edge", "stderr", "earned")
     for row in rows:
         vols = (_percent(row[name]) for name in ("forecast_vol", "implied_level", "realised_vol"))
-        edges = (cell(row[name], 2, 1.0) for name in ("edge_usd", "edge_stderr_usd"))
+        edges = (cell(row[name], decimals, 1.0) for name in ("edge_usd", "edge_stderr_usd"))
         earned = row["pnl"] if row["closed_ns"] else "held"
         table.add_row(f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}", *vols, *edges, earned)
     print_table(table)
-    click.echo(_gate_line(record))
+    click.echo(_gate_line(record, decimals))
 
 
-def _gate_line(record: dict[str, Any]) -> str:
+def _gate_line(record: dict[str, Any], decimals: int) -> str:
     if not record["straddles"]:
         return "no straddle of these runs was bought on an edge and sold: nothing to compare"
     word = "straddle" if record["straddles"] == 1 else "straddles"
     line = (
-        f"{record['straddles']} {word}: the gate promised {record['promised']:.2f} each, they earned "
-        f"{record['earned']:.2f}; {record['above_zero']:.0%} above zero, forecast over implied "
-        f"{record['forecast_over_implied']:.2f}"
+        f"{record['straddles']} {word}: the gate promised {record['promised']:.{decimals}f} each,"
+        f" they earned {record['earned']:.{decimals}f}; {record['above_zero']:.0%} above zero,"
+        f" forecast over implied {record['forecast_over_implied']:.2f}"
     )
     if record["realised_over_implied"] is not None:
         line += f", realised over implied {record['realised_over_implied']:.2f}"
     if "difference_interval" in record:
         low, high = record["difference_interval"]
-        line += f"; earned less promised {record['difference']:+.2f}, 95 % from {low:.2f} to {high:.2f}"
+        line += (
+            f"; earned less promised {record['difference']:+.{decimals}f}, 95 % from {low:.{decimals}f}"
+            f" to {high:.{decimals}f}"
+        )
     if "correlation" in record:
         line += f"; correlation {record['correlation']:.2f}"
     return line

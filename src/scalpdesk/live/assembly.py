@@ -172,7 +172,7 @@ def _account_of(engine: TradingEngine) -> tuple[Decimal, dict[InstrumentId, tupl
 
 
 def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None = None) -> SimulatedGateway:
-    """Return an in-process venue that plays a session; a resumed run goes on with its account."""
+    """Return an in-process venue that plays a session; a resumed run goes on with its account and time."""
     settings = plan.settings
     simulation = settings.config.simulation
     day = plan.session or date(2018, 2, 5)
@@ -181,12 +181,12 @@ def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None
         settings, plan.data, underlying=",".join(plan.underlyings), start=day, end=day, seed=simulation.seed
     )
     positions = starting_positions(tape, settings.config)
-    cash = simulation.starting_cash
+    cash, from_ns = simulation.starting_cash, 0
     if engine is not None:
-        cash, positions = _account_of(engine)
+        (cash, positions), from_ns = _account_of(engine), engine.now_ns
     connection = connect_broker(settings.config, tape.instruments, TapeHours(tape.sessions), cash, positions)
     assert isinstance(clock, FollowingClock)
-    venue = PlayedSession(tape, connection, exposures=gamma_events(tape, settings))
+    venue = PlayedSession(tape, connection, exposures=gamma_events(tape, settings), from_ns=from_ns)
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
+from scalpdesk.core.units import run_currency
 from scalpdesk.engine.desk import by_strategy, by_underlying, margin_row
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
@@ -37,6 +38,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
     reconciler, state = runner.reconciler, runner.state
     health = runner.gateway.health()
     distance, spot = desk.margin_distance(), desk.market.mark(desk.view.underlying)
+    nav = desk.attribution.current_nav()  # as on the page: that of the last mark may be a minute old
     return {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -49,9 +51,10 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "phase": phase_of(engine.strategy),
         "now": from_ns(engine.now_ns).isoformat(),
         "session": None if session is None else session.day.isoformat(),
-        "nav": str(desk.attribution.nav),
+        "currency": run_currency(header.config),
+        "nav": str(nav),
         "cash": str(desk.account.cash),
-        "session_pnl": str(desk.attribution.nav - desk.session_equity),
+        "session_pnl": str(nav - desk.session_equity),
         "margin": None
         if distance is None or spot is None
         else margin_row(distance) | {"text": distance.text(spot)},

@@ -13,6 +13,7 @@ from scalpdesk.core.errors import InvariantError, JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
     CancelRejected,
+    DividendEvent,
     FillBusted,
     OrderEvent,
     OrderFilled,
@@ -67,11 +68,23 @@ class Projection:
     """Reads a journal from beginning to end and writes its rows.
 
     The connection is inside a transaction; rows go in as they come, a batch at a time.
+
+    Attributes
+    ----------
+    header
+        Description of the run.
+    holding_changes
+        By reference: what moved the holdings without an order, as it was journaled first.
+    dividends
+        As journaled.
     """
 
     def __init__(self, reader: JournalReader, connection: Connection) -> None:
         self._reader = reader
         self._connection = connection
+        self.header = reader.header
+        self.holding_changes: dict[str, PositionChanged] = {}
+        self.dividends: list[DividendEvent] = []
         self._run_id = reader.header.run_id
         self._instruments = Instruments(reader.header.instruments)
         self._decisions = _Rows(connection, DecisionRow)
@@ -101,6 +114,7 @@ class Projection:
         take_event: dict[type, Callable[[Any], None]] = {
             **dict.fromkeys(get_args(OrderEvent), self._on_order_event),
             PositionChanged: self._on_position_changed,
+            DividendEvent: self.dividends.append,
             AccountSnapshot: self._on_snapshot,
         }
         for events, outputs in self._reader.steps():
@@ -266,6 +280,7 @@ class Projection:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _on_position_changed(self, event: PositionChanged) -> None:
+        self.holding_changes.setdefault(event.reference, event)
         if not self._book.already_applied(event.reference):
             self._book.change(event)
             self._scalps.on_position_changed(event)
@@ -360,8 +375,8 @@ def _json(value: Any) -> Any:
     return value
 
 
-def project_journal(run_dir: Path, store: Store) -> str:
-    """Make a run's rows from its journal and put them in the place of the old ones; return its id.
+def project_journal(run_dir: Path, store: Store) -> Projection:
+    """Make a run's rows from its journal and put them in the place of the old ones.
 
     All of it happens in one transaction: another reader sees the old rows or the new ones.
 
@@ -379,7 +394,7 @@ def project_journal(run_dir: Path, store: Store) -> str:
         connection.execute(insert(RunRow), [projection.run_row()])
         projection.run(scalp_ids)
         connection.execute(update(RunRow).where(RunRow.run_id == run_id).values(projection.run_row()))
-    return run_id
+    return projection
 
 
 def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:

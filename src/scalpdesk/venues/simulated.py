@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 
 import msgspec
@@ -222,6 +223,9 @@ class PlayedSession:
     exposures
         Dealer gamma that becomes known, each after the quotes of its instant; those of the open are for
         the start.
+    from_ns
+        Instant up to which a run that is resumed has played it, UTC nanoseconds. The market goes on there,
+        and nothing is paid a second time that its journal has booked.
     """
 
     def __init__(
@@ -229,6 +233,8 @@ class PlayedSession:
         tape: MarketTape,
         connection: BrokerConnection,
         exposures: Sequence[GammaExposureEvent] = (),
+        *,
+        from_ns: int = 0,
     ) -> None:
         self.tape = tape
         self.record = AccountRecord("simulated", connection)
@@ -241,8 +247,25 @@ class PlayedSession:
         self._reader = TapeReader(tape, self.session)
         self._market: deque[QuoteEvent | BarEvent] = deque()
         self._is_settled = False
-        connection.broker.play(tape)
+        is_resumed = from_ns > self.session.open_ns
+        if is_resumed:  # dividends and corporate actions are those of the open
+            later = tuple(rate for rate in tape.funding if rate.ts_ns > from_ns)
+            connection.broker.play(replace(tape, dividends=(), actions=(), funding=later))
+        else:
+            connection.broker.play(tape)
         connection.open_session(self.session.open_ns, self.session.close_ns)
+        if is_resumed:
+            self._pass_to(from_ns)
+
+    def _pass_to(self, from_ns: int) -> None:
+        """Leave out what was played before; the broker knows the last quotes of it."""
+        while self._reader.next_ns() <= from_ns:
+            for event in self._reader.take_next():
+                if isinstance(event, QuoteEvent):
+                    self._connection.broker.ledger.quotes[event.instrument_id] = event
+        while self._exposures and self._exposures[0].ts_recv_ns <= from_ns:
+            self._exposures.popleft()
+        self.now_ns = from_ns
 
     def _market_ns(self) -> int:
         if not self._market and self._reader.next_ns() < NEVER_NS:

@@ -66,6 +66,11 @@ class Command(BaseModel):
 
     key: str = Field(min_length=8, max_length=100, description="Chosen by the sender; sent once per key.")
     reason: str = Field(default="", max_length=500, description="Kept in the journal.")
+    run: str = Field(
+        default="",
+        max_length=255,
+        description="Id of the run that is meant; it is refused when another one is followed by now.",
+    )
 
 
 class Acknowledgement(BaseModel):
@@ -484,7 +489,7 @@ def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
             return JSONResponse({"error": "unknown command", "fix": ", ".join(ACTIONS)}, 404)
         reason = body.reason or f"{action} from the dashboard"
         try:
-            answer = await run_in_threadpool(feed.command, action, body.key, reason)
+            answer = await run_in_threadpool(feed.command, action, body.key, reason, body.run)
         except ScalpdeskError as error:
             facts = {"error": error.what, "fix": f"scalpdesk {action}"}
             return JSONResponse(facts, 503)

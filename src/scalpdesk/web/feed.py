@@ -272,8 +272,11 @@ class DeskFeed:
 
     # commands -------------------------------------------------------------------------------
 
-    def command(self, action: str, key: str, reason: str) -> dict[str, Any]:
+    def command(self, action: str, key: str, reason: str, run: str = "") -> dict[str, Any]:
         """Send a command to the desk on its control socket; the same key is sent once.
+
+        ``run`` is the run that its sender saw. Where a second desk has started since, the feed may follow
+        that one: the answer has ``error`` then, and nothing is sent.
 
         Raises
         ------
@@ -287,6 +290,12 @@ class DeskFeed:
             raise DataError(
                 "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
             )
+        followed = follower.run_dir.name
+        if run and run != followed:
+            return {
+                "error": f"nothing was sent: the page showed {run}, and follows {followed} by now",
+                "fix": f"scalpdesk {action} --run {run}",
+            }
         answer = ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0)
         self._answers[key] = answer
         if len(self._answers) > KEPT_ANSWERS:

@@ -137,18 +137,20 @@ function drawConnection() {
 
 // commands -------------------------------------------------------------------------------------
 
+// the run that the operator sees: until a panel is confirmed, the server may have turned to another desk
+const shownRun = () => store.state?.head.run_id;
 const newKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-async function send(action, key, reason) {
+async function send(action, key, reason, run) {
   const timer = setTimeout(() => note(`No answer in 2 s. Type: scalpdesk ${action}`, true), 2000);
   try {
     const { ok, status, body } = await fetchJson(`/api/commands/${action}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ key, reason }),
+      body: JSON.stringify({ key, reason, run }),
     });
     clearTimeout(timer);
-    if (status === 401 || status === 403) { openLogin(() => send(action, key, reason)); return false; }
+    if (status === 401 || status === 403) { openLogin(() => send(action, key, reason, run)); return false; }
     if (!ok) note(`${body.error}. ${body.fix ? `Type: ${body.fix}` : ""}`, true);
     else note(`${action}: ${body.was} to ${body.mode}, ${body.cancels} cancels sent`, false);
     return ok;
@@ -176,13 +178,13 @@ function closePanel() {
 function halt() {
   if (store.state?.head.mode === "HALTED") return openResume();
   note("Halting …", false);
-  return send("halt", newKey(), "halt pressed on the dashboard");
+  return send("halt", newKey(), "halt pressed on the dashboard", shownRun());
 }
 
 function openResume() {
   const field = h("input", { type: "text", "aria-label": "Reason", placeholder: "reason, kept in the journal", size: "40" });
-  const key = newKey();
-  const go = () => field.value.trim() && send("resume", key, field.value.trim());
+  const key = newKey(), run = shownRun();
+  const go = () => field.value.trim() && send("resume", key, field.value.trim(), run);
   field.addEventListener("keydown", (event) => event.key === "Enter" && go());
   $("panel").replaceChildren(
     h("div", { class: "grow" }, h("h2", {}, "Resume: let the desk trade again"), field),
@@ -194,10 +196,10 @@ function openResume() {
 }
 
 async function openFlatten() {
-  const key = newKey();
+  const key = newKey(), run = shownRun();
   const { body: plan } = await fetchJson("/api/flatten");
   const live = root.dataset.kind === "LIVE";
-  const go = () => { send("flatten", key, "flatten confirmed on the dashboard"); };
+  const go = () => { send("flatten", key, "flatten confirmed on the dashboard", run); };
   const confirm = live ? typed(go) : held(go, 800);
   $("panel").replaceChildren(
     h(

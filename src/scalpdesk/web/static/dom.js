@@ -37,13 +37,14 @@ export function setText(element, text, flash = false) {
   }
 }
 
-// A table from columns [{head, cell(row), class}] and rows; a row may be opened by click, Enter or O.
-export function table(columns, rows, { caption, open } = {}) {
+// A table from columns [{head, cell(row), class}] and rows; a row may be opened by click, Enter or O. `key` names
+// a row that may be opened, for redraw.
+export function table(columns, rows, { caption, open, key } = {}) {
   const body = h("tbody");
   for (const row of rows) {
     const line = h(
       "tr",
-      open ? { tabindex: "0" } : {},
+      open ? { tabindex: "0", "data-row": key?.(row) } : {},
       columns.map((column) => {
         const cell = h("td", { class: column.class });
         add(cell, [column.cell(row)].flat().map((part) => (part instanceof Node ? part : shown(part))));
@@ -75,6 +76,18 @@ export function table(columns, rows, { caption, open } = {}) {
       body,
     ),
   );
+}
+
+// Put what was drawn anew in the place of the old: a row that somebody opened stays open, and the focus on its row.
+export function redraw(container, ...children) {
+  const isOpen = (line) => line.nextElementSibling?.classList.contains("open");
+  const opened = new Set([...container.querySelectorAll("tr[data-row]")].filter(isOpen).map((line) => line.dataset.row));
+  const focused = container.contains(document.activeElement) ? document.activeElement.dataset.row : undefined;
+  container.replaceChildren(...children);
+  for (const line of container.querySelectorAll("tr[data-row]")) {
+    if (opened.has(line.dataset.row)) line.click();
+    if (line.dataset.row === focused) line.focus({ preventScroll: true });
+  }
 }
 
 export const tinted = (text, tone, bold = false) =>

@@ -1,6 +1,6 @@
 // Orders: is anything in doubt?
 
-import { card, facts, h, poll, shown, table, tinted } from "./dom.js";
+import { card, facts, h, poll, redraw, shown, table, tinted } from "./dom.js";
 
 const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
 
@@ -16,7 +16,7 @@ export function create(main) {
 
   function draw(page) {
     const text = JSON.stringify(page);
-    if (text === last) return;  // rows that somebody opened stay open
+    if (text === last) return;
     last = text;
     sentence.replaceChildren(page.empty || page.error || page.sentence);
     const latency = page.latency || {};
@@ -31,7 +31,8 @@ export function create(main) {
       const rows = (page.orders || []).filter((order) => order.group === name);
       const total = (page.counts || {})[name] || 0;
       groups[name].closest(".card").hidden = !rows.length;  // the sentence says that there is none
-      groups[name].replaceChildren(
+      redraw(
+        groups[name],
         rows.length ? orderTable(rows) : "",
         total > rows.length ? h("p", { class: "note" }, `The newest ${rows.length} of ${total}; /api/orders?limit=5000 has all.`) : "",
       );
@@ -59,6 +60,7 @@ function orderTable(rows) {
     rows,
     {
       caption: "Orders",
+      key: (row) => row.id,
       open: (row) => facts([["Order id", row.id], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
     },
   );

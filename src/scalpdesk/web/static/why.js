@@ -1,6 +1,6 @@
 // Why: why did it, why not?
 
-import { card, facts, h, poll, table, tinted } from "./dom.js";
+import { card, facts, h, poll, redraw, table, tinted } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -28,7 +28,8 @@ export function create(main) {
       list.replaceChildren(h("p", { class: "empty" }, "No decision fits."));
       return;
     }
-    list.replaceChildren(
+    redraw(
+      list,
       table(
         [
           { head: "#", class: "num narrow-gone", cell: (row) => String(row.number) },
@@ -40,6 +41,8 @@ export function create(main) {
         rows,
         {
           caption: "Decisions",
+          // an equal skip is folded into its row under a new number
+          key: (row) => (row.taken ? String(row.number) : `${row.count > 1 ? row.first_time : row.time} ${row.what}`),
           open: (row) =>
             h(
               "div",
