@@ -200,6 +200,7 @@ class SessionCalendar:
         if session is None:
             return []
         self.has_closed = True
+        self.session = session  # a look before this close may have seen the next one: it is yet to be planned
         at_ns = max(session.close_ns, self._engine.now_ns)
         self._notify("info", f"session {session.day} closes")
         commands = self._feed(
