@@ -586,6 +586,26 @@ def test_the_least_offer_of_what_nobody_bids_for_rests(side, number, limit, is_l
     assert bool(found.cancels) is not is_left
 
 
+@pytest.mark.parametrize(
+    ("bids", "lines", "sent"),
+    [
+        ({"_0": 490.0, "_1": None}, [(0, -30), (1, 2)], {0, 1}),
+        ({"_0": 490.0, "_1": None}, [(0, 30), (1, 2), (2, 2)], {1, 2}),  # the put has a bid: it goes first
+        ({"_0": 490.0, "_1": None, "_2": None}, [(0, 30), (1, 2), (2, 2)], {1, 2}),  # the put has a payoff
+        ({"_0": 510.0, "_1": None}, [(0, -30), (1, 2)], {1}),  # exercise delivers what the hedge owes
+        ({"_0": 490.0, "_1": None}, [(0, 30), (1, -2)], {1}),  # sold: it may still cost
+        ({}, [(0, -30), (1, 2)], {1}),
+    ],
+)
+def test_a_hedge_outlives_no_option_that_expires_worthless(bids, lines, sent):
+    """22 shares stayed over the night beside a call that nobody bid for."""
+    found = step(lines, quotes=quoted(**bids))
+    assert {int(one.instrument_id) for one in found.orders} == sent
+    hedge = at_work("h", 0, Side.BUY, 5, Purpose.HEDGE)
+    is_unwound = 0 in sent
+    assert bool(step(lines, [hedge], quotes=quoted(**bids)).cancels) is is_unwound
+
+
 def test_ids_count_the_attempts_at_each_instrument():
     flattener = Flattener(straddle_book(500), "run")
     found = step([(1, 2), (2, 3)], flattener=flattener).orders

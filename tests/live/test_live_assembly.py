@@ -29,6 +29,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Rebuilt, Start
+from scalpdesk.live.sessions import BY_DEADLINE
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
 
@@ -246,6 +247,16 @@ def test_the_halt_of_an_orderly_stop_is_lifted_by_the_next_start(tmp_path, comma
     assert found.start == Start(is_fresh=False, lapsed_stop=lapsed)
     assert (found.header.run_id, found.events, found.asked) == (folder.name, 1 + len(events), [])
     assert said == [("info", f"resumed {folder.name}: {1 + len(events)} events replayed")]
+
+
+@pytest.mark.parametrize(("who", "by_deadline"), [(BY_DEADLINE, True), ("me", False)])
+def test_a_flattening_for_an_expiry_is_still_nobodys_stop_after_a_resume(tmp_path, who, by_deadline):
+    """A desk that was killed past the deadline and resumed stayed FLATTENING on the days after."""
+    command = OperatorEvent(1_600, 1_600, OperatorAction.FLATTEN, "options expire", who)
+    plan, _ = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,)), command])
+    found, _ = resumed(plan)
+    found.journal.abandon()
+    assert found.start.flattened_by_deadline is by_deadline
 
 
 # the header of a new run ----------------------------------------

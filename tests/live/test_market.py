@@ -93,11 +93,11 @@ class Venue:
 def begin(tmp_path):
     """Return what a run begins with: the header's data, the events and the instruments."""
 
-    def build(venue, strategy="zero-dte", *overrides, contracts=200):
+    def build(venue, strategy="zero-dte", *overrides, contracts=200, is_later_day=False):
         settings = load_settings(
             strategy, overrides=[f"data.catalog={tmp_path}", "venue.forecast=false", *overrides]
         )
-        plan = LivePlan(settings, venue="alpaca", contracts=contracts)
+        plan = LivePlan(settings, venue="alpaca", contracts=contracts, is_later_day=is_later_day)
         instruments = Instruments()
         data, events = asyncio.run(first_market(plan, venue, instruments, ManualClock(OPEN_NS)))
         return data, events, [instrument.symbol for instrument in instruments]
@@ -169,6 +169,13 @@ def test_a_venue_that_lists_nothing_ends_the_start(begin):
     with pytest.raises(ConfigError, match="lists no options that this strategy could trade") as refused:
         begin(Venue(listed(3, 270)))
     assert refused.value.where == "SPY, 0 to 0 days to expiry"
+
+
+def test_a_later_day_without_options_is_waited_out(begin):
+    """A desk on options that do not expire each day ended with an error on the first day without."""
+    data, _, symbols = begin(Venue(listed(3, 270)), is_later_day=True)
+    assert symbols == ["SPY"]
+    assert data["notes"][0] == "0 of 0 listed options, nearest to 270.0"
 
 
 def test_held_options_are_known_before_all_others_and_what_is_not_listed_too(begin):

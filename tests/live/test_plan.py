@@ -43,6 +43,7 @@ def test_the_run_of_the_next_day_has_the_sessions_that_are_left(tmp_path, sessio
     plan = plan_of(settings(tmp_path), "alpaca", sessions=sessions)
     following = _next_day(replace(plan, resume=True), 2)
     assert (following.runner.sessions, following.resume) == (left, False)
+    assert (plan.is_later_day, following.is_later_day) == (False, True)
 
 
 def test_the_file_sets_and_the_command_line_wins(tmp_path):

@@ -732,7 +732,7 @@ class Line(SimpleNamespace):
         return f"{self.quantity} {self.symbol}"
 
 
-def begin(runner, monkeypatch, *, is_fresh, positions=(), open_orders=(), quoted=(), received_ns=0):
+def begin(runner, monkeypatch, *, is_fresh, positions=(), open_orders=(), quoted=(), received_ns=0, **known):
     """Begin a run on stand-ins; return which history was asked for and the first events in order."""
     steps = []
     view = SimpleNamespace(
@@ -759,7 +759,7 @@ def begin(runner, monkeypatch, *, is_fresh, positions=(), open_orders=(), quoted
     monkeypatch.setattr(runner_, "continuation", lambda engine, start, now_ns: ["go on", now_ns])
     runner._feed = lambda event: [f"after {event}"]
     runner._consumer = SimpleNamespace(send=send)
-    runner.loop.run_until_complete(runner._begin(Start(is_fresh=is_fresh)))
+    runner.loop.run_until_complete(runner._begin(Start(is_fresh=is_fresh, **known)))
     (viewed,) = runner._queue.items
     assert viewed == Viewed(view)
     return steps
@@ -814,11 +814,12 @@ def test_a_resumed_run_asks_for_a_day_of_history_and_cancels_again_what_was_bein
         view=SimpleNamespace(session="session" if is_open else None), orders=SimpleNamespace(live=live)
     )
     runner.core = SimpleNamespace(engine=SimpleNamespace(desk=desk, now_ns=engine_ns))
-    steps = begin(runner, monkeypatch, is_fresh=False)
+    steps = begin(runner, monkeypatch, is_fresh=False, flattened_by_deadline=is_open)
     assert steps == [since_ns, ("sent", "after go on"), ("sent", f"after {engine_ns}")]
     assert runner.sent == [CancelOrder("a")]
     assert runner.reconciler.fills_since_ns == since_ns
     assert runner.calendar.has_closed is not is_open
+    assert runner.calendar.flattened_by_deadline is is_open
     assert runner.said == []
 
 

@@ -219,6 +219,16 @@ def test_while_a_session_is_under_way_a_look_moves_its_close_alone(view_ns, sess
     assert (desk.calendar.session, desk.calendar.due_ns) == (session, MONDAY.close_ns + 1)
 
 
+def test_a_session_that_a_look_saw_before_the_last_one_was_closed_opens_all_the_same():
+    """A desk resumed in the session after never opened it: 276 delivered shares stayed unsold."""
+    desk = Desk().plan()
+    desk.fire(MONDAY.open_ns)
+    desk.plan(TO_TUESDAY, at_ns=TUESDAY.open_ns + 1)
+    desk.fire(MONDAY.close_ns + 1)
+    desk.plan(TO_TUESDAY, at_ns=TUESDAY.open_ns + 2)
+    assert (desk.calendar.session, desk.calendar.due_ns) == (TUESDAY, TUESDAY.open_ns - 10 * MINUTE_NS)
+
+
 @pytest.mark.parametrize("planned", ["at the open", "by a look"])
 def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planned):
     deadline_ns = MONDAY.close_ns - MINUTE_NS

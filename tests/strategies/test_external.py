@@ -485,14 +485,34 @@ def test_a_flattening_desk_closes_options_then_shares_whatever_the_folder_wants(
     assert bench.positions == {}
 
 
-def test_a_refused_order_of_a_flattening_desk_is_sent_again_after_a_while():
+def test_what_the_venue_refuses_of_a_flattening_desk_is_left_to_the_desk_and_its_growing_pauses():
+    """Past the venue's cut-off each sale is refused: 287 market orders went out in half an hour."""
     bench = Bench()
     bench.adopt({CALL: (2, "10")})
     bench.market(500.0)
     (close,) = orders(bench.operate("flatten"))
     assert orders(bench.reject(close)) == []
-    assert orders(bench.wait(1).market(500.5)) == []
-    assert len(orders(bench.wait(6).market(501.0))) == 1
+    sent = []
+    for second in range(1, 121):
+        bench.wait(1)
+        found = orders(bench.market(500.0 + second / 10))
+        found += orders(bench.timer("flatten")) if second % 2 == 0 else []
+        sent += [second] * len(found)
+        for order in found:
+            bench.reject(order)
+    assert sent[0] <= 10
+    assert len(sent) == 60  # the desk's alone, here asked every other second
+    bench.operate("resume")
+    (again,) = orders(bench.operate("flatten"))
+    assert again.instrument_id == CALL
+
+
+def test_a_flattening_desk_sends_no_sale_of_what_nobody_bids_for():
+    bench = Bench()
+    bench.adopt({CALL: (2, "10")})
+    bench.market(500.0)
+    bench.quote(CALL, 0.0, 0.05)
+    assert orders(bench.operate("flatten")) == []
 
 
 def test_an_order_that_is_not_filled_in_time_is_cancelled():

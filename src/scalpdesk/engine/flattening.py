@@ -5,7 +5,7 @@ for. What then is still held is closed here, options before their hedge, again a
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
 An option that nobody bids for is offered at 95 % of what its exercise would pay, or at the smallest price,
 and left to rest there; where the venue does not take that, it is offered again after ever longer pauses, and
-at once when it is bid for.
+at once when it is bid for. Out of the money it holds up no hedge: the shares would outlive it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,8 +104,11 @@ class Flattener:
         if not lines and not working:
             return FlattenStep((), (), (), None)
         options = [line for line in lines if self._is_option(line.instrument_id)]
-        cancels = self._cancels(now_ns, working, quotes, has_options=bool(options))
-        orders = () if cancels else self._orders(now_ns, options or lines, working, quotes, limits)
+        is_hedged = not all(self._is_worthless(line, quotes) for line in options)
+        cancels = self._cancels(now_ns, working, quotes, has_options=is_hedged)
+        orders = (
+            () if cancels else self._orders(now_ns, options if is_hedged else lines, working, quotes, limits)
+        )
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
@@ -114,7 +117,8 @@ class Flattener:
         held = ", ".join(
             [f"{line.quantity:+f} {self._instruments[line.instrument_id].symbol}" for line in lines]
         )
-        what = "take orders off the book" if cancels else "sell the options" if options else "unwind the rest"
+        rest = "sell the options" if is_hedged else "unwind the rest"
+        what = "take orders off the book" if cancels else rest
         reasons = (f"flattening: still held: {held or 'nothing'}", what)
         again = min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS)
         return FlattenStep(cancels, orders, reasons, again)
@@ -156,6 +160,13 @@ class Flattener:
             return None
         spot = quotes[self._instruments.id_of(contract.underlying)]
         return None if spot is None or not spot.mid > 0 else (contract, spot.mid)
+
+    def _is_worthless(
+        self, line: ClosingLine, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
+    ) -> bool:
+        """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge."""
+        unbid = self._unbid(line.instrument_id, quotes) if line.quantity > 0 else None
+        return unbid is not None and not unbid[0].payoff(unbid[1])
 
     def _rests_unsold(
         self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook

@@ -335,11 +335,11 @@ async def _options(
     rest = tuple(item for item in listed if item.contract.symbol not in named)
     room = plan.contracts // len(plan.underlyings) - len(named)
     chosen = known + choose_contracts(rest, spot, max(room, 0))
-    if not chosen and not held_options:
+    if not chosen and not held_options and not plan.is_later_day:
         raise ConfigError(
             "the venue lists no options that this strategy could trade; nothing was sent",
             where=f"{symbol}, {near} to {far} days to expiry",
-            fix="check selection.min_expiration_days and max_expiration_days of the strategy",
+            fix="start on a day on which they are listed, or check the strategy's days to expiry",
         )
     chosen.sort(key=lambda kept: kept.contract.symbol)
     on = f" on {symbol}" if len(plan.underlyings) > 1 else ""

@@ -51,6 +51,8 @@ class LivePlan:
     """Machine-wide folder of locks and armings; None takes the user's own."""
     follows_venue: bool = False
     """The desk's time is the venue's: for a simulated exchange with a time of its own."""
+    is_later_day: bool = False
+    """Another run of one command came before: a day without options to trade is waited out, not refused."""
 
     @property
     def trading(self) -> str:

@@ -124,6 +124,8 @@ class Start:
     """False when a journal was replayed."""
     lapsed_stop: bool = False
     """True when the run before ended by an orderly stop: its halt is lifted by this start."""
+    flattened_by_deadline: bool = False
+    """True when the desk is flattening because options expire, not by an operator command."""
     who: str = "operator"
     """The person who starts."""
 

@@ -143,7 +143,7 @@ def _next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
     """Return the plan of the run that follows one that rolled."""
     left = plan.runner.sessions
     runner = replace(plan.runner, sessions=None if left is None else left - sessions_closed)
-    return replace(plan, runner=runner, resume=False, set_aside=False)
+    return replace(plan, runner=runner, resume=False, set_aside=False, is_later_day=True)
 
 
 async def _one_run(

@@ -285,6 +285,7 @@ class LiveRunner:
         else:
             self.reconciler.fills_since_ns = since_ns or 0
             self.calendar.has_closed = engine.desk.view.session is None
+            self.calendar.flattened_by_deadline = start.flattened_by_deadline
             first = continuation(engine, start, now_ns)
             for name, order in engine.desk.orders.live.items():
                 if order.state is OrderState.PENDING_CANCEL:

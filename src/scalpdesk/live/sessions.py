@@ -26,6 +26,8 @@ from scalpdesk.instruments.sessions import (
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock, VenueView
 
+BY_DEADLINE = "deadline"
+"""Who flattens a desk because options expire, in the journal."""
 MORNING_NS = 10 * MINUTE_NS
 """The daily rollover comes so long before a later session opens."""
 Feed = Callable[[Event], list[VenueCommand]]
@@ -198,6 +200,7 @@ class SessionCalendar:
         if session is None:
             return []
         self.has_closed = True
+        self.session = session  # a look before this close may have seen the next one: it is yet to be planned
         at_ns = max(session.close_ns, self._engine.now_ns)
         self._notify("info", f"session {session.day} closes")
         commands = self._feed(
@@ -242,7 +245,7 @@ class SessionCalendar:
         self._notify("alarm", f"deadline: {reason}")
         self.flattened_by_deadline = True
         at_ns = max(due_ns, self._engine.now_ns)
-        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, "deadline"))
+        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, BY_DEADLINE))
 
 
 LOOK_AGAIN_SECONDS = 0.5

@@ -392,6 +392,22 @@ def test_a_worthless_option_is_offered_at_a_cent_and_holds_no_hedge():
     assert desk.positions == {PUT: 1}
 
 
+def test_an_option_in_the_money_that_nobody_bids_for_keeps_its_hedge():
+    """Its exercise delivers the shares that the hedge owes: without it 100 would stay over the night."""
+    desk = desk_of(held=straddle())
+    settle(desk, desk.go_to("15:44").market(510.0))
+    assert desk.positions[SHARE] == -97
+    desk.go_to("15:45").quote(CALL, 0.0, 10.5)
+    call, put = orders(desk.timer())
+    assert (call.order_type, call.limit_price) == (OrderType.LIMIT, Decimal("9.50"))
+    settle(desk, desk.fill(put))
+    for _ in range(5):
+        settle(desk, desk.wait(5).quote(SHARE, 509.99, 510.01))
+    assert desk.positions == {SHARE: -97, CALL: 1}
+    settle(desk, desk.fill(call))
+    assert desk.positions == {}
+
+
 def test_a_late_fill_after_the_exit_is_left_again():
     desk = desk_of(entry={"mode": "straddle"})
     call, put = orders(desk.go_to("09:45").market(500.0))

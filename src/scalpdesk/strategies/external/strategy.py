@@ -39,8 +39,6 @@ MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
 MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
-BACK_OFF_NS = 5 * NANOS_PER_SECOND
-"""After a refused order of a flattening desk, before the next."""
 
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -116,7 +114,8 @@ class External:
         self._rests: dict[InstrumentId, tuple[Decimal, OrderIntent, Facts]] = {}
         """Signed shares that go once the order that takes the holding to zero is filled, and that order."""
         self._reported: set[str] = set()
-        self._silent_until_ns = 0
+        self._is_exit_refused = False
+        """Whether an order of the present flattening was refused: what is left the desk closes."""
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Wake on the underlying's price and on a heartbeat.
@@ -151,6 +150,7 @@ class External:
             return [*actions, *self._on_answer(view, event)]
         if view.mode is Mode.FLATTENING:
             return self._flatten(view, event)
+        self._is_exit_refused = False
         if wake is Wake.ORDER and not isinstance(event, OrderFilled):
             return actions
         actions += self._cancel_old(view)
@@ -329,20 +329,24 @@ class External:
         return [Proposal(DecisionKind.EXIT, (f"not filled within {ttl:g} s",), {}, old)] if old else []
 
     def _flatten(self, view: DeskView, event: Event) -> list[Action]:
-        """Close the options, then the shares: the desk's own order, whatever the folder wants."""
+        """Close the options, then the shares: the desk's own order, whatever the folder wants.
+
+        What the venue refuses, and what nobody bids for, is left to the desk, which tries ever more seldom.
+        """
         self._rests.clear()
-        if isinstance(event, OrderRejected | OrderNotFound):
-            self._silent_until_ns = view.now_ns + BACK_OFF_NS
-        if view.now_ns < self._silent_until_ns:
+        self._is_exit_refused |= isinstance(event, OrderRejected | OrderNotFound)
+        if self._is_exit_refused:
             return []
         held = [item.instrument_id for item in view.positions.held()]
         options = [number for number in held if isinstance(view.instruments[number], OptionContract)]
         targets, purpose = (options, Purpose.CLOSE) if options else (held, Purpose.UNWIND_HEDGE)
         intents: list[Intent] = []
         for number in targets:
-            left = view.exposure(number)
-            if left and not view.orders.pending(number) and view.market.quotes[number] is not None:
+            left, quote = view.exposure(number), view.market.quotes[number]
+            if left and not view.orders.pending(number) and quote is not None:
                 side = Side.SELL if left > 0 else Side.BUY
+                if not (quote.bid if side is Side.SELL else quote.ask) > 0:
+                    continue
                 intents.append(OrderIntent(number, side, abs(left), purpose, "the desk is flattening"))
         if not intents:
             return []

@@ -282,6 +282,16 @@ class Liquidation:
         quote = view.market.quotes[number]
         return quote is not None and not quote.bid > 0
 
+    def _has_no_worth(self, view: DeskView, leg: InstrumentId) -> bool:
+        """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge.
+
+        One in the money delivers shares that its hedge stands against.
+        """
+        if not self._has_no_bid(view, leg) or view.positions.quantity(leg) <= 0:
+            return False
+        spot, contract = self._spot(view, leg), view.instruments[leg]
+        return spot is not None and isinstance(contract, OptionContract) and not contract.payoff(spot)
+
     @staticmethod
     def _spot(view: DeskView, number: InstrumentId) -> float | None:
         return view.market.mark(view.instruments.id_of(underlying_of(view.instruments[number])))
@@ -496,8 +506,8 @@ class Liquidation:
             for order in view.orders.live_for(leg)
         ):
             return ()  # a sale is under way: hedging its half would be paid twice
-        if all(self._has_no_bid(view, leg) and view.positions.quantity(leg) > 0 for leg in legs):
-            return self._unwind(view)  # worth nothing to anybody: nothing is left to hedge
+        if all(self._has_no_worth(view, leg) for leg in legs):
+            return self._unwind(view)
         held = {leg: view.positions.quantity(leg) for leg in legs}
         exposure = self._hedger.measure(view, legs)
         if exposure is None:
