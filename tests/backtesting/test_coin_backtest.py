@@ -405,8 +405,15 @@ def status_of(engine):
         state=SimpleNamespace(counters={}, notices=[], recovered_seconds=0.0),
         gateway=SimpleNamespace(health=lambda: health),
     )
+    config = {"desk": {"currency": "BTC"}}
     header = SimpleNamespace(
-        run_id="r", strategy="gamma-scalper", venue="deribit", mode="live", data={}, config_hash=""
+        run_id="r",
+        strategy="gamma-scalper",
+        venue="deribit",
+        mode="live",
+        data={},
+        config_hash="",
+        config=config,
     )
     return status.status(header, runner)
 

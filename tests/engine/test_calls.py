@@ -27,7 +27,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (52, 51)
 STRADDLE = (193, 165)
-WHOLE_TRIP = (78, 66)
+WHOLE_TRIP = (79, 67)
 STRADDLE_DECISION = (113, 113)
 """Python calls and C calls."""
 
