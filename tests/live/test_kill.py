@@ -97,7 +97,8 @@ def check(exchange, plan, summary):
     booked = sum(sum(q for q, _ in order.executions.values()) for order in desk.orders.orders.values())
     assert booked == sum(Decimal(one["qty"]) for one in exchange.get("fills"))
     assert len(fills) >= 10
-    assert len(held) == 3
+    legs = [symbol for symbol in held if symbol not in plan.underlyings]
+    assert len(legs) == 2  # the hedge of an instant may be no share at all
     if in_coin:
         straddles = max(float(quantity) for name, quantity in held.items() if name != "BTC-PERPETUAL")
         assert abs(net_delta(engine)) <= MOST_COINS * straddles

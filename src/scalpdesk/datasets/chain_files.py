@@ -143,7 +143,10 @@ def _asked(path: Path, query: str, **named: object) -> list[Any]:
 
 
 def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, session: date | None) -> list[Any]:
-    """Return the rows of the chain that is wanted: the last snapshot of the session."""
+    """Return the rows of the chain that is wanted, the last snapshot of the session, as the file has them.
+
+    Of an option that stands there more than once the last row comes last.
+    """
     day = "session" if "session" in columns else "NULL::DATE"
     terms, named = ["TRUE"], dict[str, object]()
     if "underlying" in columns:
@@ -153,11 +156,12 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
         terms.append(f"{day} = $session")
         named["session"] = session
     figures = ", ".join(_number(name) for name in ("bid", "ask", "open_interest"))
-    chain = f"SELECT * FROM {_relation(path)} WHERE {' AND '.join(terms)}"  # noqa: S608 - our own words only
+    numbered = f"SELECT *, row_number() OVER () AS row_in_file FROM {_relation(path)}"  # noqa: S608 - our own
+    chain = f"SELECT * FROM ({numbered}) WHERE {' AND '.join(terms)}"  # noqa: S608 - our own words only
     query = (
         f"WITH chain AS ({chain}) "  # noqa: S608 - the same
         f"SELECT symbol, {figures}, ts, {price}, {day} FROM chain "
-        "WHERE ts = (SELECT max(ts) FROM chain) ORDER BY symbol"
+        "WHERE ts = (SELECT max(ts) FROM chain) ORDER BY symbol, row_in_file"
     )
     rows = _asked(path, query, **named)
     if rows:
