@@ -143,9 +143,9 @@ def _asked(path: Path, query: str, **named: object) -> list[Any]:
 
 
 def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, session: date | None) -> list[Any]:
-    """Return the rows of the chain that is wanted, the last snapshot of the session, as the file has them.
+    """Return the rows of the chain that is wanted: the last snapshot of the session, by symbol.
 
-    Of an option that stands there more than once the last row comes last.
+    Rows of one symbol keep the order of the file.
     """
     day = "session" if "session" in columns else "NULL::DATE"
     terms, named = ["TRUE"], dict[str, object]()
