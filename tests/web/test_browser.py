@@ -246,15 +246,33 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         playwright.expect(mode).to_have_text("ACTIVE")
 
 
+def test_of_two_tabs_the_one_clicked_last_is_shown_though_the_first_loads_later(browser, address):
+    with opened(browser, address[0]) as page:
+        held = []
+
+        def hold(route):
+            held.append(route)
+
+        page.route("**/volatility.js", hold)
+        page.click("#tabs a[data-page=volatility]")
+        page.click("#tabs a[data-page=orders]")
+        playwright.expect(page.locator("#tabs a[aria-current=page]")).to_have_attribute("data-page", "orders")
+        with page.expect_response("**/volatility.js"):
+            held[0].continue_()
+        page.evaluate("import('/static/volatility.js').then(() => new Promise(requestAnimationFrame))")
+        playwright.expect(page.locator("html")).to_have_attribute("data-page", "orders")
+        assert page.url == f"{address[0]}orders"
+
+
 def test_an_opened_row_stays_open_and_focused_while_decisions_and_orders_come(browser, tmp_path):
     with demo(tmp_path / "runs", "240") as url, opened(browser, url) as page:
         for name, kept in (("why", "half_width_shares"), ("orders", "Order id")):
             page.click(f"#tabs a[data-page={name}]")
+            playwright.expect(page.locator("html")).to_have_attribute("data-page", name)
             rows = page.locator("main tbody tr[tabindex]")
             playwright.expect(rows.nth(2)).to_be_attached(timeout=60_000)
-            row = page.locator("main tbody tr[tabindex]", has_text="hedge").first
-            chosen = row.get_attribute("data-row")
-            row.focus()
+            chosen = rows.filter(has_text="hedge").first.get_attribute("data-row")
+            page.locator(f"main tr[data-row='{chosen}']").focus()
             page.keyboard.press("Enter")
             detail = page.locator("main tr.open")
             playwright.expect(detail).to_contain_text(kept)

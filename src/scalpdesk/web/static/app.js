@@ -17,13 +17,15 @@ const LOADERS = {
   runs: () => import("./runs.js"),
   system: () => import("./system.js"),
 };
-let page = null, pageName = root.dataset.page, pending = new Set(), frame = 0, lastText = 0;
+let page = null, pageName = root.dataset.page, asked = "", pending = new Set(), frame = 0, lastText = 0;
 
 // pages ----------------------------------------------------------------------------------------
 
 async function show(name, push) {
   if (root.dataset.role === "nobody") { openLogin(); return; }
+  asked = name;
   const module = await LOADERS[name]();
+  if (asked !== name) return;  // another page was asked for while this one loaded
   if (page) page.destroy();
   pageName = name;
   root.dataset.page = name;
