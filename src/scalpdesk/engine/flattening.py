@@ -16,7 +16,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.state import QuoteBook
+from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
@@ -104,7 +104,10 @@ class Flattener:
         if not lines and not working:
             return FlattenStep((), (), (), None)
         options = [line for line in lines if self._is_option(line.instrument_id)]
-        is_hedged = not all(self._is_worthless(line, quotes) for line in options)
+        is_hedged = not all(
+            holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.quantity)
+            for line in options
+        )
         cancels = self._cancels(now_ns, working, quotes, has_options=is_hedged)
         orders = (
             () if cancels else self._orders(now_ns, options if is_hedged else lines, working, quotes, limits)
@@ -151,29 +154,12 @@ class Flattener:
     def _is_option(self, instrument_id: InstrumentId) -> bool:
         return isinstance(self._instruments[instrument_id], OptionContract)
 
-    def _unbid(
-        self, number: InstrumentId, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
-    ) -> tuple[OptionContract, float] | None:
-        """Return an option that nobody bids for, and its spot; None for another, or while a quote lacks."""
-        quote, contract = quotes[number], self._instruments[number]
-        if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not isinstance(contract, OptionContract):
-            return None
-        spot = quotes[self._instruments.id_of(contract.underlying)]
-        return None if spot is None or not spot.mid > 0 else (contract, spot.mid)
-
-    def _is_worthless(
-        self, line: ClosingLine, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
-    ) -> bool:
-        """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge."""
-        unbid = self._unbid(line.instrument_id, quotes) if line.quantity > 0 else None
-        return unbid is not None and not unbid[0].payoff(unbid[1])
-
     def _rests_unsold(
         self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
     ) -> bool:
         """Return whether an order is the least offer of an option that nobody bids for."""
         sent = order.submitted
-        unbid, limit = self._unbid(sent.instrument_id, quotes), sent.limit_price
+        unbid, limit = unbid_option(self._instruments, quotes, sent.instrument_id), sent.limit_price
         if unbid is None or limit is None or sent.side is Side.BUY:
             return False
         contract, spot = unbid
@@ -238,7 +224,7 @@ class Flattener:
             most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
             order_type, limit = OrderType.MARKET, None
             price = quote.bid if side is Side.SELL else quote.ask
-            unbid = self._unbid(line.instrument_id, quotes) if side is Side.SELL else None
+            unbid = unbid_option(self._instruments, quotes, line.instrument_id) if side is Side.SELL else None
             if unbid is None:
                 self._unsold.pop(line.instrument_id, None)
             elif self._waits_unsold(line.instrument_id, now_ns):

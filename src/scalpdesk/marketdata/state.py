@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -55,6 +56,34 @@ def paid_between(
         if item.instrument_id == instrument_id and from_ns < item.ts_ex_ns <= to_ns
     )
     return sum(due, 0.0)
+
+
+def unbid_option(
+    instruments: Instruments,
+    quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
+    number: InstrumentId,
+) -> tuple[OptionContract, float] | None:
+    """Return an option that nobody bids for, and its spot; None for another, or while a quote lacks."""
+    quote, contract = quotes[number], instruments[number]
+    if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not isinstance(contract, OptionContract):
+        return None
+    underlying = quotes[instruments.id_of(contract.underlying)]
+    spot = 0.0 if underlying is None else mark_price(underlying)
+    return (contract, spot) if spot > 0 else None
+
+
+def holds_up_no_hedge(
+    instruments: Instruments,
+    quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
+    number: InstrumentId,
+    quantity: Decimal,
+) -> bool:
+    """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge.
+
+    One in the money delivers shares that its hedge stands against.
+    """
+    unbid = unbid_option(instruments, quotes, number) if quantity > 0 else None
+    return unbid is not None and not unbid[0].payoff(unbid[1])
 
 
 def _no_price(_: InstrumentId) -> float | None:

@@ -32,6 +32,7 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
+from scalpdesk.marketdata.state import holds_up_no_hedge
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -282,16 +283,6 @@ class Liquidation:
         quote = view.market.quotes[number]
         return quote is not None and not quote.bid > 0
 
-    def _has_no_worth(self, view: DeskView, leg: InstrumentId) -> bool:
-        """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge.
-
-        One in the money delivers shares that its hedge stands against.
-        """
-        if not self._has_no_bid(view, leg) or view.positions.quantity(leg) <= 0:
-            return False
-        spot, contract = self._spot(view, leg), view.instruments[leg]
-        return spot is not None and isinstance(contract, OptionContract) and not contract.payoff(spot)
-
     @staticmethod
     def _spot(view: DeskView, number: InstrumentId) -> float | None:
         return view.market.mark(view.instruments.id_of(underlying_of(view.instruments[number])))
@@ -506,9 +497,9 @@ class Liquidation:
             for order in view.orders.live_for(leg)
         ):
             return ()  # a sale is under way: hedging its half would be paid twice
-        if all(self._has_no_worth(view, leg) for leg in legs):
+        quotes, held = view.market.quotes, {leg: view.positions.quantity(leg) for leg in legs}
+        if all(holds_up_no_hedge(view.instruments, quotes, leg, held[leg]) for leg in legs):
             return self._unwind(view)
-        held = {leg: view.positions.quantity(leg) for leg in legs}
         exposure = self._hedger.measure(view, legs)
         if exposure is None:
             return ()
