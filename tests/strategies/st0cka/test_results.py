@@ -1,7 +1,7 @@
 """Each row of the tables in docs/st0cka.md, computed anew; and what must hold in any session."""
 
 import re
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "st0cka.md").read_text(encoding="utf-8")
 SHARED = ROOT / ".." / "shared" / "data"
 DAILY = SHARED / "daily_history" / "equity_daily.parquet"
+ALL_SOLD = time(11, 5)
+"""The last sale is at 11:00 unless settings move it; what comes after changes no row."""
 
 recorded = [
     pytest.mark.recorded,
@@ -73,7 +75,7 @@ def holds(sessions: Sessions):
 @pytest.mark.parametrize(("day", "cells"), EMBEDDED, ids=[day for day, _ in EMBEDDED])
 def test_a_reconstructed_day_comes_to_its_row(day, cells):
     session = date.fromisoformat(day)
-    sessions = trade("embedded", session, session)
+    sessions = trade("embedded", session, session, last_quote=ALL_SOLD)
     assert sessions.row() == cells
     holds(sessions)
 
@@ -108,7 +110,9 @@ def catalog(tmp_path_factory):
 
 
 def trade_recorded(catalog, data, start, end, overrides=()):
-    return trade(data, start, end, (f"data.daily_history={DAILY}", *overrides), catalog=catalog)
+    last_quote = None if any(one.startswith("sell_until") for one in overrides) else ALL_SOLD
+    settings = (f"data.daily_history={DAILY}", *overrides)
+    return trade(data, start, end, settings, catalog=catalog, last_quote=last_quote)
 
 
 class TestRecorded:
