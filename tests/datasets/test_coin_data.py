@@ -62,6 +62,17 @@ def test_realised_volatility_is_the_root_of_the_summed_squares_of_five_minutes(t
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("hours", [6, 12])
+def test_a_day_that_was_recorded_in_part_has_the_volatility_of_that_part(tape, hours):
+    session = tape.sessions[0]
+    quotes = tape.quotes.between(session.open_ns, session.open_ns + hours * 3_600 * SECOND)
+    mids = (0.5 * (quotes.bid + quotes.ask))[quotes.instrument_id == 0]
+    (row,) = research_tables(replace(tape, quotes=quotes, sessions=(session,)), windows=(1,))["realised_vol"]
+    returns = np.diff(np.log(mids[10:][::10]))
+    assert len(returns) == 12 * hours - 1
+    assert row["vol"] == pytest.approx(np.sqrt(np.mean(returns**2) * 365 * 288), rel=1e-12)
+
+
 def test_the_term_structure_is_that_which_the_market_was_drawn_with(tables):
     rows = tables["term_structure"]
     assert len({row["ts"] for row in rows}) == 4  # twice a day

@@ -429,6 +429,8 @@ def _realised(tape: MarketTape, session: Session) -> list[dict[str, Any]]:
     quotes = tape.quotes.between(session.open_ns, session.close_ns)
     stamps, mids = quotes.mids(tape.instruments.id_of(tape.underlying))
     grid = np.arange(session.open_ns, session.close_ns + 1, SAMPLE_NS)
+    # after the last quote of a day that was recorded in part, its price stands still
+    grid = grid[grid < stamps.max(initial=0) + SAMPLE_NS]
     rows = np.searchsorted(stamps, grid, side="right") - 1
     closes = mids[rows[rows >= 0]]
     if len(closes) < 3:
