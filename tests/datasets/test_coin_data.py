@@ -102,6 +102,18 @@ def test_the_variance_premium_is_implied_less_realised_variance(tables):
         )
 
 
+def test_no_window_reaches_over_a_day_without_a_volatility(tape):
+    sessions = (coin_session(DAY - timedelta(days=1)), *tape.sessions)
+    kept = tape.quotes.between(tape.sessions[1].open_ns, tape.sessions[1].close_ns)
+    kept = type(kept).joined([replace(kept, ts_ns=kept.ts_ns - 2 * 86_400 * SECOND), kept])
+    found = research_tables(replace(tape, quotes=kept, sessions=sessions), windows=(1, 2))
+    assert [row["day"] for row in found["realised_vol"]] == [sessions[0].day, sessions[2].day]
+    first, first_of_two, last, last_of_two = found["variance_premium"]
+    assert first["trailing_vol"] == last["trailing_vol"] > 0.0
+    assert np.isnan([first["later_vol"], first_of_two["later_vol"], last_of_two["trailing_vol"]]).all()
+    assert "premium" not in last_of_two
+
+
 def test_tables_are_written_with_their_columns(tables, tmp_path):
     assert write_processed(tmp_path / "made", tables) == {name: len(rows) for name, rows in tables.items()}
     got = stored(tmp_path / "made" / "variance_premium.parquet", "day, window_days, dvol, later_vol")
