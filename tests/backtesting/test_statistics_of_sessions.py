@@ -52,12 +52,22 @@ def rows() -> list[dict[str, Any]]:
 
 def test_sessions_carry_every_cent_once() -> None:
     assert [row["pnl"] for row in rows()] == ["6.25", "-20.00", "7.75", "0.00", "1.00", "0.00"]
-    assert rows()[0]["parts"] == {"gamma": "8.75", "theta": "-2.50"}
+    assert rows()[0]["parts"] == {"gamma": "8.75", "theta": "-2.50", "residual": "0.00"}
     assert rows()[0]["largest_net_delta_shares"] == 8.0
     total = sum(Decimal(row["pnl"]) for row in rows())
     for groups in grouped(rows()).values():
         assert sum(Decimal(group["pnl"]) for group in groups.values()) == total
         assert sum(group["sessions"] for group in groups.values()) == len(SESSIONS)
+
+
+def test_the_parts_of_a_session_sum_to_its_cents_as_those_of_the_run_do() -> None:
+    at = datetime(2018, 2, 1, 15, tzinfo=UTC)
+    marks = [mark(at, "0.015", gamma="3.004", theta="-2.004", vega="-0.985004", residual="0.000004")]
+    row = session_rows(marks, SESSIONS, VIX.get, US_SESSIONS)[0]
+    # half a cent goes away from zero, and the residual takes what rounding leaves
+    assert row["pnl"] == "0.02"
+    assert row["parts"] == {"gamma": "3.00", "theta": "-2.00", "vega": "-0.99", "residual": "0.01"}
+    assert sum(map(Decimal, row["parts"].values())) == Decimal(row["pnl"])
 
 
 def test_a_coin_desks_net_delta_keeps_its_digits() -> None:

@@ -62,6 +62,17 @@ def test_realised_volatility_is_the_root_of_the_summed_squares_of_five_minutes(t
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("hours", [6, 12])
+def test_a_day_that_was_recorded_in_part_has_the_volatility_of_that_part(tape, hours):
+    session = tape.sessions[0]
+    quotes = tape.quotes.between(session.open_ns, session.open_ns + hours * 3_600 * SECOND)
+    mids = (0.5 * (quotes.bid + quotes.ask))[quotes.instrument_id == 0]
+    (row,) = research_tables(replace(tape, quotes=quotes, sessions=(session,)), windows=(1,))["realised_vol"]
+    returns = np.diff(np.log(mids[10:][::10]))
+    assert len(returns) == 12 * hours - 1
+    assert row["vol"] == pytest.approx(np.sqrt(np.mean(returns**2) * 365 * 288), rel=1e-12)
+
+
 def test_the_term_structure_is_that_which_the_market_was_drawn_with(tables):
     rows = tables["term_structure"]
     assert len({row["ts"] for row in rows}) == 4  # twice a day
@@ -89,6 +100,18 @@ def test_the_variance_premium_is_implied_less_realised_variance(tables):
         assert row["iv_30d"] == pytest.approx(
             smile_vol(level, np.array([30 / 365.0]), np.zeros(1))[0], abs=0.003
         )
+
+
+def test_no_window_reaches_over_a_day_without_a_volatility(tape):
+    sessions = (coin_session(DAY - timedelta(days=1)), *tape.sessions)
+    kept = tape.quotes.between(tape.sessions[1].open_ns, tape.sessions[1].close_ns)
+    kept = type(kept).joined([replace(kept, ts_ns=kept.ts_ns - 2 * 86_400 * SECOND), kept])
+    found = research_tables(replace(tape, quotes=kept, sessions=sessions), windows=(1, 2))
+    assert [row["day"] for row in found["realised_vol"]] == [sessions[0].day, sessions[2].day]
+    first, first_of_two, last, last_of_two = found["variance_premium"]
+    assert first["trailing_vol"] == last["trailing_vol"] > 0.0
+    assert np.isnan([first["later_vol"], first_of_two["later_vol"], last_of_two["trailing_vol"]]).all()
+    assert "premium" not in last_of_two
 
 
 def test_tables_are_written_with_their_columns(tables, tmp_path):

@@ -90,6 +90,56 @@ def test_a_strike_without_two_sides_takes_the_smiles_volatility():
     np.testing.assert_allclose(found.rows.gamma, gamma, rtol=0.02)
 
 
+def american_chain(spot, *, borrow=0.0):
+    """Return options of one, five and forty days, quoted at a spot of 100, beside another spot."""
+    options, bid, ask = [], [], []
+    for expiry in ("180206", "180210", "180316"):
+        own = [
+            us_option(f"SPY{expiry}{right}{strike * 1000:08d}") for strike in range(95, 106) for right in "CP"
+        ]
+        strike = np.array([float(one.strike) for one in own])
+        is_call = np.array([one.is_call for one in own])
+        years = (expiry_instant_ns(own[0]) - NOON_NS) / NANOS_PER_SECOND / 86_400 / 365
+        price = greeks(SPOT, strike, years, VOL, is_call, rate=RATE, dividend_yield=borrow).price
+        options, bid, ask = [*options, *own], [*bid, *(price - 0.002)], [*ask, *(price + 0.002)]
+    chain = chain_of(options, np.array(bid), np.array(ask), spot=spot, ts_ns=NOON_NS, rate=RATE)
+    return price_chain(chain, options, {one.symbol: 100.0 if one.is_call else 10.0 for one in options})
+
+
+@pytest.mark.parametrize("spot", [99.75, 100.25])
+def test_a_spot_of_another_moment_is_no_borrow_and_leaves_the_exposure_as_it_is(spot):
+    right, late = american_chain(SPOT), american_chain(spot)
+    borrows = [forward.borrow for forward in late.surface.forwards.values()]
+    assert max(map(abs, borrows)) > 0.6
+    priced_with = {forward.pricing_borrow for forward in late.surface.forwards.values()}
+    assert len(priced_with) == 1
+    # the last one's own: a quarter of a percent over forty days
+    assert abs(priced_with.pop()) < 0.03
+    of_late, of_right = (gamma_exposure(found.rows, found.spot) for found in (late, right))
+    assert of_late.sum_usd == pytest.approx(of_right.sum_usd, rel=0.02)
+    for (_, exposure), (_, expected) in zip(of_late.by_expiry, of_right.by_expiry, strict=True):
+        assert exposure == pytest.approx(expected, abs=0.02 * of_right.sum_usd)
+
+
+def test_a_borrow_that_all_expiries_show_is_priced_with_in_each():
+    found = american_chain(SPOT, borrow=0.3)
+    for forward in found.surface.forwards.values():
+        assert forward.pricing_borrow == pytest.approx(0.3, abs=2e-3)
+        assert forward.pricing_spot == pytest.approx(SPOT, abs=0.01)
+
+
+def test_the_profile_stands_on_the_forwards_of_the_quotes():
+    options = contracts("180205")
+    bid, ask, _ = quoted(options)
+    chain = chain_of(options, bid, ask, spot=100.3, ts_ns=NOON_NS, rate=RATE)
+    found = price_chain(chain, options, {one.symbol: 100.0 if one.is_call else 10.0 for one in options})
+    exposure = gamma_exposure(found.rows, found.spot)
+    here = repriced_exposure(
+        found.rows, np.array([found.spot]), rate=found.rate, dividend_yield=found.borrow
+    )[0]
+    assert here == pytest.approx(exposure.sum_usd, rel=1e-9)
+
+
 def test_an_expiry_that_nobody_quotes_has_no_gamma_and_lowers_the_coverage():
     near, far = contracts("180316"), contracts("180615")
     bid, ask, _ = quoted(near)

@@ -29,6 +29,7 @@ from scalpdesk.backtesting.statistics import (
 )
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 from scalpdesk.hedging.sizing import unhedged_from
+from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
@@ -74,16 +75,28 @@ def session_rows(
         for name, amount in mark["parts"].items():
             parts[day][name] += Decimal(amount)
         largest[day] = max(largest[day], abs(mark["net_delta_shares"] or 0.0))
+    unit = Decimal(1).scaleb(-decimals)
     return [
         {
             "session": day.isoformat(),
-            "pnl": f"{amount:.{decimals}f}",
-            "parts": {name: f"{value:.{decimals}f}" for name, value in parts[day].items()},
+            **amounts_in_cents(amount, parts[day], unit),
             "largest_net_delta_shares": round(largest[day], decimals),
             "vix_before": vix_before(day),
         }
         for day, amount in sorted(pnl.items())
     ]
+
+
+def amounts_in_cents(
+    pnl: Decimal, parts: Mapping[str, Decimal], unit: Decimal
+) -> dict[str, str | dict[str, str]]:
+    """Return ``pnl`` and its ``parts`` as texts that sum, rounded to a unit; no parts where nothing was."""
+    rounded = parts_in_cents(dict(parts), pnl, unit)
+    total = rounded.pop("total")
+    return {
+        "pnl": f"{total:f}",
+        "parts": {name: f"{amount:f}" for name, amount in rounded.items()} if parts else {},
+    }
 
 
 class HoldingChange(NamedTuple):

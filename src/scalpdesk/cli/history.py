@@ -315,9 +315,10 @@ def read_stored(run_dir: Path) -> StoredRun:
 
 def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     """Return a straddle in JSON types."""
-    parts = {name: f"{amount:.{decimals}f}" for name, amount in row["parts"].items()}
-    amounts = {name: f"{row[name]:.{decimals}f}" for name in ("paid", "received", "costs", "pnl")}
-    return row | amounts | {"parts": parts}
+    from scalpdesk.backtesting.session_tables import amounts_in_cents
+
+    amounts = {name: f"{row[name]:.{decimals}f}" for name in ("paid", "received", "costs")}
+    return row | amounts | amounts_in_cents(row["pnl"], row["parts"], Decimal(1).scaleb(-decimals))
 
 
 def _draw(stored: StoredRun, path: Path) -> None:
@@ -488,6 +489,8 @@ def hedge_explain(
     The interval runs from the hedge before; its parts are the sum of the marks in it. All intervals
     together are the run up to its last hedge.
     """
+    from scalpdesk.backtesting.session_tables import amounts_in_cents
+
     by_order = {fill["client_order_id"]: fill for fill in fills}
     explained = []
     index = 0
@@ -508,8 +511,7 @@ def hedge_explain(
                 "reason": decision["reasons"][0],
                 "quantity_shares": decision["facts"].get("quantity_shares"),
                 "price": None if fill is None else str(fill["price"]),
-                "parts": {name: f"{amount:.{decimals}f}" for name, amount in parts.items()},
-                "pnl": f"{sum(parts.values(), Decimal(0)):.{decimals}f}",
+                **amounts_in_cents(sum(parts.values(), Decimal(0)), parts, Decimal(1).scaleb(-decimals)),
             }
         )
     return explained

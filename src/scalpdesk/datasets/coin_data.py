@@ -408,13 +408,15 @@ def research_tables(
                 implied[session.day] = implied_vol_30d(chain) or math.nan
             at_ns -= every_hours * HOUR_NS
     found["term_structure"].sort(key=lambda row: (row["ts"], row["expiry"]))
-    variances = np.array([row["vol"] ** 2 for row in found["realised_vol"]])
-    for place, row in enumerate(found["realised_vol"]):
+    variances = {row["day"]: row["vol"] ** 2 for row in found["realised_vol"]}
+    for row in found["realised_vol"]:
         for window in windows:
-            before, after = variances[max(place + 1 - window, 0) : place + 1], variances[place + 1 :][:window]
-            trailing, later = (
-                math.sqrt(part.mean()) if len(part) == window else math.nan for part in (before, after)
+            # a day without a volatility of its own leaves a window none
+            before, after = (
+                [variances.get(row["day"] + timedelta(days=n), math.nan) for n in days]
+                for days in (range(1 - window, 1), range(1, window + 1))
             )
+            trailing, later = (math.sqrt(np.mean(part)) for part in (before, after))
             made = {"day": row["day"], "iv_30d": implied[row["day"]], "window_days": float(window)}
             made |= {"dvol": (index or {}).get(row["day"]), "trailing_vol": trailing, "later_vol": later}
             if math.isfinite(made["iv_30d"]) and trailing > 0.0:
@@ -429,6 +431,8 @@ def _realised(tape: MarketTape, session: Session) -> list[dict[str, Any]]:
     quotes = tape.quotes.between(session.open_ns, session.close_ns)
     stamps, mids = quotes.mids(tape.instruments.id_of(tape.underlying))
     grid = np.arange(session.open_ns, session.close_ns + 1, SAMPLE_NS)
+    # after the last quote of a day that was recorded in part, its price stands still
+    grid = grid[grid < stamps.max(initial=0) + SAMPLE_NS]
     rows = np.searchsorted(stamps, grid, side="right") - 1
     closes = mids[rows[rows >= 0]]
     if len(closes) < 3:

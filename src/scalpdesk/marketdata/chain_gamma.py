@@ -47,7 +47,9 @@ class PricedChain:
     """Underlying, currency per unit."""
     rate: Floats
     borrow: Floats
-    """``rate``, ``borrow``: Continuously compounded, a year, one value a row."""
+    """``rate``, ``borrow``: Continuously compounded, a year, one value a row; together they carry the spot to
+    the forward by parity, also where the spot is of another moment.
+    """
     from_quotes: int
     from_smile: int
     """``from_quotes``, ``from_smile``: Number of rows with a quoted volatility, and with one of the fitted
@@ -91,7 +93,7 @@ def price_chain(
         entry = quoted[label]
         vol[at], is_quoted[at] = _vols(fitted, entry, strike[at])
         years[at], rate[at] = entry.years, fitted.rates[label]
-        borrow[at] = fitted.forwards[label].pricing_borrow
+        borrow[at] = fitted.forwards[label].borrow
         gamma[at] = _gammas(fitted, entry, strike[at], is_call[at], vol[at])
     known = np.isfinite(vol)
     rows = ExposureRows(
@@ -262,4 +264,5 @@ def _gammas(
         dividends=[pair for pair in fitted.chain.dividends if pair[0] <= entry.years] or None,
         style=entry.style,
     )
-    return np.where(known, answer.gamma, NAN)
+    # a share's move is the same fraction of either spot: Γ·S² is that of the spot that fits the quotes
+    return np.where(known, answer.gamma * (forward.pricing_spot / fitted.chain.spot) ** 2, NAN)

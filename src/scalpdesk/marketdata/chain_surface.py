@@ -44,6 +44,11 @@ PLAUSIBLE_BORROW = (-0.05, 1.0)
 """Range of borrow costs a year: hard-to-borrow shares cost up to about their price, few pay to be lent."""
 SIGNIFICANT_ERRORS = 2.0
 """A borrow that moves the forward by fewer standard errors than this counts as zero."""
+SPOT_OFFSET = 0.005
+"""By how much a chain's spot may be of another moment than its options, as a fraction of it: two deviations
+of a quarter of an hour, by which free quotes are late, at a volatility of 20 %."""
+OFFSET_YEARS = 30.0 / DAYS_PER_YEAR
+"""Time to expiry from which the last expiry has its own borrow: a tenth of a percent is one of 1 % there."""
 
 
 class ForwardStatus(StrEnum):
@@ -73,8 +78,9 @@ class ImpliedForward:
     """Spot that with ``pricing_borrow`` gives this forward, to price options with. It differs from the spot
     only where ``pricing_borrow`` is not the borrow."""
     pricing_borrow: float
-    """The borrow; 0 where it is implausible or below the forward's own error: near expiry a cent between spot
-    and forward is no borrow, but a spot of another moment."""
+    """The borrow; that of later expiries (0 where none are known) where it is implausible or differs from
+    theirs by no more than the errors of forward and spot: near expiry a cent between spot and forward is no
+    borrow, but a spot of another moment."""
     pairs_used: int
     """Pairs with full weight; those beyond Huber's bound are weighted down and not counted."""
     pairs_offered: int
@@ -94,6 +100,8 @@ def implied_forward(
     dividends: Dividends | None = None,
     style: str = "american",
     pairs_near_money: int = PAIRS_NEAR_MONEY,
+    later_borrow: float = 0.0,
+    spot_offset: float = 0.0,
 ) -> ImpliedForward:
     """Estimate the forward of one expiry from the call-put pairs near the money.
 
@@ -114,6 +122,10 @@ def implied_forward(
         "american" or "european".
     pairs_near_money
         Number of strikes nearest the money to use.
+    later_borrow
+        Borrow that later expiries are priced with, a year.
+    spot_offset
+        By how much the spot may be of another moment than the quotes, as a fraction of it.
 
     Returns
     -------
@@ -163,15 +175,16 @@ def implied_forward(
     near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
     forward, error, used = robust_level(level, width)
+    carry = (spot, years, rate, dividends, later_borrow, spot_offset)
     if style == "european":
-        terms = _pricing_terms(forward, error, spot, years, rate, dividends)
+        terms = _pricing_terms(forward, error, *carry)
         return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
     call = 0.5 * (sides[0] + sides[1])[near]
     put = 0.5 * (sides[2] + sides[3])[near]
     status = ForwardStatus.NOT_SETTLED
     premiums = np.zeros((2, len(k)))
     for _ in range(MAX_ROUNDS):
-        _, at, borrow = _pricing_terms(forward, error, spot, years, rate, dividends)
+        _, at, borrow = _pricing_terms(forward, error, *carry)
         premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends)
         excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
@@ -182,7 +195,7 @@ def implied_forward(
         if change < CONVERGED:
             status = ForwardStatus.OK
             break
-    terms = _pricing_terms(forward, error, spot, years, rate, dividends)
+    terms = _pricing_terms(forward, error, *carry)
     return ImpliedForward(forward, error, *terms, used, offered, status)
 
 
@@ -204,15 +217,23 @@ def _present_value(dividends: Dividends | None, years: float, rate: float) -> fl
 
 
 def _pricing_terms(
-    forward: float, error: float, spot: float, years: float, rate: float, dividends: Dividends | None
+    forward: float,
+    error: float,
+    spot: float,
+    years: float,
+    rate: float,
+    dividends: Dividends | None,
+    later_borrow: float,
+    spot_offset: float,
 ) -> tuple[float, float, float]:
     """Return the borrow implied by the forward, and the spot and borrow to price with."""
     paid = _present_value(dividends, years, rate)
     borrow = rate - float(np.log(forward / (spot - paid))) / years
     is_plausible = PLAUSIBLE_BORROW[0] <= borrow <= PLAUSIBLE_BORROW[1]
-    if is_plausible and not abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
+    doubt = SIGNIFICANT_ERRORS * error + spot_offset * spot
+    if is_plausible and not abs(borrow - later_borrow) * years * spot < doubt:
         return borrow, spot, borrow
-    return borrow, forward * float(np.exp(-rate * years)) + paid, 0.0
+    return borrow, forward * float(np.exp((later_borrow - rate) * years)) + paid, later_borrow
 
 
 def _premiums(
@@ -469,10 +490,14 @@ def fit_chain(
     forwards: dict[ExpiryLabel, ImpliedForward] = {}
     rates: dict[ExpiryLabel, float] = {}
     dues: dict[ExpiryLabel, list[tuple[float, float]]] = {}
-    for entry in chain.expiries:
-        rates[entry.label] = chain.rate_at(entry.years * DAYS_PER_YEAR)
-        dues[entry.label] = [pair for pair in chain.dividends if pair[0] <= entry.years]
-        forwards[entry.label] = _forward_of(entry, chain.spot, rates[entry.label], dues[entry.label])
+    later_borrow: float | None = None
+    for entry in reversed(chain.expiries):
+        label = entry.label
+        rates[label] = chain.rate_at(entry.years * DAYS_PER_YEAR)
+        dues[label] = [pair for pair in chain.dividends if pair[0] <= entry.years]
+        forwards[label] = _forward_of(entry, chain.spot, rates[label], dues[label], later_borrow)
+        if forwards[label].status is not ForwardStatus.NO_PAIRS:
+            later_borrow = forwards[label].pricing_borrow
     borrow = _shared_borrow(chain, forwards)
     quotes = []
     for entry in chain.expiries:
@@ -500,7 +525,10 @@ def dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
     return ahead
 
 
-def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends) -> ImpliedForward:
+def _forward_of(
+    entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends, later_borrow: float | None
+) -> ImpliedForward:
+    is_long_last = later_borrow is None and entry.years >= OFFSET_YEARS
     calls, puts = np.flatnonzero(entry.is_call), np.flatnonzero(~entry.is_call)
     strikes, at_call, at_put = np.intersect1d(entry.strike[calls], entry.strike[puts], return_indices=True)
     c, p = calls[at_call], puts[at_put]
@@ -520,6 +548,8 @@ def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Divide
         rate=rate,
         dividends=dividends,
         style=entry.style,
+        later_borrow=later_borrow or 0.0,
+        spot_offset=0.0 if is_long_last else SPOT_OFFSET,
     )
 
 

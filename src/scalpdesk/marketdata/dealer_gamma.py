@@ -233,7 +233,7 @@ def repriced_exposure(
 ) -> Floats:
     """Return the net exposure of the chain at other levels of the underlying.
 
-    Gamma is Black–Scholes–Merton's at each option's own volatility (sticky strike); the time to expiry is at
+    Gamma is Black–Scholes–Merton's at each option's own volatility (sticky strike), with its variance over at
     least an hour.
 
     Parameters
@@ -259,9 +259,10 @@ def repriced_exposure(
         raise ArgumentError("repricing needs the volatility and the time of every row", where="rows")
     weight = np.where(rows.is_call, 1.0, -1.0) * rows.open_interest * rows.multiplier
     use = np.isfinite(rows.vol) & (rows.vol > 0.0) & np.isfinite(weight) & (weight != 0.0)
-    years = np.maximum(rows.years[use], MIN_YEARS)
+    years = rows.years[use]
     dividend_yield = _per_row(dividend_yield, use)
-    deviation = rows.vol[use] * np.sqrt(years)
+    # the carry keeps the time that is left: it is measured over it
+    deviation = rows.vol[use] * np.sqrt(np.maximum(years, MIN_YEARS))
     drift = (_per_row(rate, use) - dividend_yield) * years + 0.5 * deviation * deviation
     # Γ = e^{-qτ}·n(d₁)/(S·σ√τ); one S of the S² cancels
     scale = weight[use] * np.exp(-dividend_yield * years) / (deviation * np.sqrt(2.0 * np.pi)) * ONE_PERCENT

@@ -254,7 +254,7 @@ def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str], unit: Decim
         "why": row["why"],
         "pnl": signed(pnl),
         "tone": tone(pnl),
-        "parts": _parts_row({name: to_cents(amount, unit) for name, amount in row["parts"].items()}),
+        "parts": _parts_row(parts_in_cents(row["parts"], pnl, unit)),
     }
 
 
