@@ -27,7 +27,7 @@ from scalpdesk.backtesting.statistics import (
     trade_figures,
     varies,
 )
-from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.core.units import SESSIONS_PER_YEAR, to_cents
 from scalpdesk.hedging.sizing import unhedged_from
 from scalpdesk.volatility.variance_time import VarianceClock
 
@@ -63,6 +63,7 @@ def session_rows(
     decimals
         Of the amounts and the net delta.
     """
+    unit = Decimal(1).scaleb(-decimals)
     pnl: dict[date, Decimal] = dict.fromkeys(sessions, Decimal(0))
     parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     largest: dict[date, float] = defaultdict(float)
@@ -77,7 +78,7 @@ def session_rows(
     return [
         {
             "session": day.isoformat(),
-            "pnl": f"{amount:.{decimals}f}",
+            "pnl": f"{to_cents(amount, unit):f}",  # half cents as in the run's summary
             "parts": {name: f"{value:.{decimals}f}" for name, value in parts[day].items()},
             "largest_net_delta_shares": round(largest[day], decimals),
             "vix_before": vix_before(day),
@@ -328,7 +329,12 @@ def exposure(
         As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
-    held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
+    held: list[tuple[int, int]] = []
+    upto_ns = 0  # straddles of several strategies may overlap
+    for row in straddles:
+        closed_ns = row["closed_ns"] or end_ns
+        held.append((max(row["opened_ns"], upto_ns), closed_ns))
+        upto_ns = max(upto_ns, closed_ns)
     whole = sum(closes - opens for opens, closes in spans_ns)
     shared = sum(
         max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held

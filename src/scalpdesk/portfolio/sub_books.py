@@ -13,7 +13,7 @@ import msgspec
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import Purpose
+from scalpdesk.core.intents import Mark, Purpose
 from scalpdesk.core.units import CENT, ZERO, InstrumentId, to_cents
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
@@ -47,6 +47,8 @@ class SubBook:
     opened
         Signed units by instrument that the strategy opened and has not closed, without hedges: its use of the
         budget.
+    last_mark
+        What its last mark found; None before the first.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SubBook:
         )
         self.opened: dict[InstrumentId, Decimal] = {}
         self.closed_trades = ClosedTrades()
+        self.last_mark: Mark | None = None
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
@@ -72,7 +75,7 @@ class SubBook:
 
     def mark(self, now_ns: int) -> None:
         """Explain the P&L since the last mark."""
-        self.attribution.mark(now_ns)
+        self.last_mark = self.attribution.mark(now_ns) or self.last_mark
 
     def note_opened(self, instrument_id: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
         """Update the budget's use: an opening adds, a close subtracts down to zero."""
