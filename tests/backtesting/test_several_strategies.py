@@ -14,7 +14,7 @@ from scalpdesk.backtesting.session_tables import exposure
 from scalpdesk.backtesting.strategy_tables import StrategyRecord, strategy_records
 from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import to_cents
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
@@ -158,3 +158,10 @@ def test_a_recovery_rebuilds_each_ones_book(run):
         }
         assert held == row["positions"]
         assert f"{book.attribution.nav:.2f}" == row["nav"]
+
+
+def test_a_coin_market_without_the_underlying_names_a_setting_that_there_is(tmp_path):
+    settings = load_settings("gamma-scalper+zero-dte", overrides=("underlying=SPY",), cwd=tmp_path)
+    with pytest.raises(ConfigError, match="BTC-PERPETUAL") as refused:
+        load_market(settings, "embedded-btc", underlying="SPY", start=DAY, end=DAY, seed=1)
+    assert refused.value.fix == "--set underlying=BTC-PERPETUAL"
