@@ -108,6 +108,8 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
 
         own = COIN_MARKETS[source.data_set]
         fix = f"name {own}" if strategy is None else f"set strategies.{strategy}.underlying to {own}"
+        if strategy is not None and "+" in strategy:  # each has a section of its own
+            fix = f"--set underlying={own}"
         require_own_coin(source.data_set, source.underlying, "underlying", fix)
         tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
     elif source.data_set == EMBEDDED:

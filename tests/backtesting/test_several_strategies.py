@@ -8,8 +8,14 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.assembly import engine_from_header, load_market
+from scalpdesk.backtesting import strategy_tables
 from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.backtesting.session_tables import exposure
+from scalpdesk.backtesting.strategy_tables import StrategyRecord, strategy_records
+from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.units import to_cents
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 
@@ -55,6 +61,85 @@ def test_each_strategy_has_its_row_and_they_sum_to_the_account(run):
     }
 
 
+def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_account(run):
+    """The straddle had the account's P&L, and st0cka's shares counted as minutes beyond its band."""
+    stored = read_stored(run.run_dir)
+    totals = {name: D(row["pnl"]["total"]) for name, row in run.summary["strategies"].items()}
+    assert totals["st0cka"] != 0
+    (straddle,) = stored.straddles
+    assert straddle["strategy"] == "gamma-scalper"
+    assert to_cents(straddle["pnl"]) == totals["gamma-scalper"]
+    assert straddle["hedges"] == sum(fill["purpose"] == "hedge" for fill in stored.fills)
+    parts = run.summary["strategies"]["gamma-scalper"]["pnl"]
+    assert to_cents(straddle["parts"]["gamma"]) == D(parts["gamma"])
+    (session,) = stored.sessions
+    own = {name: D(amount) for name, amount in session["strategies"].items()}
+    assert sum(own.values()) == D(session["pnl"]) == D(run.summary["nav_change"])
+    assert own == totals
+    marks = {name: record.marks for name, record in stored.strategies.items()}
+    for mark, *rows in zip(stored.marks, *marks.values(), strict=True):
+        assert sum(row["nav_change"] for row in rows) == D(mark["nav_change"])
+        assert sum(row["net_delta_shares"] for row in rows) == pytest.approx(mark["net_delta_shares"])
+        for row in rows:
+            assert (row["ts_ns"], sum(row["parts"].values())) == (mark["ts_ns"], row["nav_change"])
+    assert {row["strategy"] for row in stored.hedges()} == {"gamma-scalper"}
+    shown = _exposures(stored)
+    own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]
+    by_account = exposure(
+        stored.marks, stored.decisions, stored.straddles, stored.spans_ns, hedges=_hedged(stored.fills, 0)
+    )
+    assert list(shown["strategies"]) == ["gamma-scalper"]
+    assert shown["unhedged_minutes"] == own_minutes != by_account["unhedged_minutes"]
+    assert shown["exposure"] == by_account["exposure"]
+
+
+def test_the_time_in_which_two_strategies_hold_options_counts_once():
+    rows = [
+        {"opened_ns": 0, "closed_ns": 50},
+        {"opened_ns": 20, "closed_ns": 40},
+        {"opened_ns": 45, "closed_ns": 60},
+    ]
+    assert exposure([], [], rows, [(0, 100)])["exposure"] == 0.6
+
+
+def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(run, monkeypatch, capsys):
+    def gone(*_):
+        raise DataError("the tape has changed")
+
+    monkeypatch.setattr(strategy_tables, "strategy_records", gone)
+    stored = read_stored(run.run_dir)
+    assert (stored.straddles, stored.strategies) == (None, {})
+    assert "no straddle is shown by strategy: the tape has changed" in capsys.readouterr().err
+
+
+def test_a_trade_between_strategies_is_in_the_tables_of_both(run, monkeypatch):
+    facts = {
+        "symbol": "SPY", "buyer": "st0cka", "seller": "gamma-scalper", "quantity": 2.0, "price": 277.125,
+        "reference": "x",
+    }  # fmt: skip
+    cross = {
+        "kind": "cross",
+        "taken": True,
+        "ts_ns": 5,
+        "facts": facts,
+        "reasons": [],
+        "client_order_ids": [],
+    }
+    names = ("st0cka", "gamma-scalper", "nobody")
+    empty = {name: StrategyRecord() for name in names}
+    monkeypatch.setattr(strategy_tables, "_replayed", lambda _: empty)
+    fills = [{"client_order_id": name, "ts_recv_ns": at} for name, at in (("a", 9), ("b", 1))]
+    found = strategy_records(run.run_dir, fills, [cross], {"a": "st0cka"})
+    bought, sent = found["st0cka"].fills
+    (sold,) = found["gamma-scalper"].fills
+    assert (bought["side"], sold["side"], sent) == ("buy", "sell", fills[0])
+    assert {(fill["symbol"], fill["quantity"], fill["price"]) for fill in (bought, sold)} == {
+        ("SPY", D(2), D("277.125"))
+    }
+    assert found["nobody"].fills == [fills[1]]
+    assert all(found[name].decisions == [cross] for name in names)
+
+
 def test_a_replay_of_the_journal_gives_the_same(run):
     verdict = replay(run.run_dir)
     assert verdict.identical, verdict.difference
@@ -73,3 +158,10 @@ def test_a_recovery_rebuilds_each_ones_book(run):
         }
         assert held == row["positions"]
         assert f"{book.attribution.nav:.2f}" == row["nav"]
+
+
+def test_a_coin_market_without_the_underlying_names_a_setting_that_there_is(tmp_path):
+    settings = load_settings("gamma-scalper+zero-dte", overrides=("underlying=SPY",), cwd=tmp_path)
+    with pytest.raises(ConfigError, match="BTC-PERPETUAL") as refused:
+        load_market(settings, "embedded-btc", underlying="SPY", start=DAY, end=DAY, seed=1)
+    assert refused.value.fix == "--set underlying=BTC-PERPETUAL"

@@ -57,7 +57,7 @@ def expiring_day():
         positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
         instruments = {1: us_option(f"SPY{expiry}C00500000")}
         gate = SimpleNamespace(mode=mode)
-        desk = SimpleNamespace(view=view, positions=positions, instruments=instruments, gate=gate)
+        desk = SimpleNamespace(view=view, positions=positions, instruments=instruments, gate=gate, books=None)
         fed, said = [], []
         day = SessionCalendar(
             engine=SimpleNamespace(desk=desk, now_ns=0),

@@ -9,9 +9,17 @@ import pytest
 
 from fakes.instruments import option, share
 from fakes.live import FAST, LiveBench, follower, walk
-from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
-from scalpdesk.core.events import AccountLimits, OperatorEvent, QuoteEvent, TimerEvent
+from scalpdesk.core.events import (
+    AccountLimits,
+    OperatorEvent,
+    OrderAccepted,
+    OrderFilled,
+    PositionChanged,
+    QuoteEvent,
+    TimerEvent,
+)
 from scalpdesk.core.intents import (
     CancelOrder,
     MultiLegOrder,
@@ -21,7 +29,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.core.units import DAY_NS, NEVER_NS
+from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId
 from scalpdesk.instruments.contract import Settlement
 from scalpdesk.live import runner as runner_
 from scalpdesk.live.consumer import Ended, Operation
@@ -495,6 +503,31 @@ class Dog:
 
 def leg(name):
     return SubmitOrder(name, 0, Side.BUY, Decimal(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("event", "times"),
+    [
+        (OrderFilled("a", 1, 1, "x", Decimal(1), Decimal(4), Decimal(0)), 1),
+        (
+            PositionChanged(
+                InstrumentId(1), 1, 1, ChangeCause.MANUAL_TRADE, Decimal(1), Decimal(4), Decimal(0), "r"
+            ),
+            1,
+        ),
+        (OrderAccepted("a", 1, 1, "v"), 0),
+    ],
+)
+def test_what_changes_a_holding_sets_its_deadline_before_the_next_look_at_the_account(runner, event, times):
+    """Options bought after the last look had none: held past it, they were left to the venue."""
+    planned = []
+    runner.calendar = SimpleNamespace(plan_deadline=lambda: planned.append(len(fed)))
+    fed = []
+    runner.core = SimpleNamespace(
+        engine=runner.core.engine, feed=lambda item: fed.append(item) or ("command",)
+    )
+    assert runner._feed(event) == ["command"]
+    assert (fed, planned) == ([event], [1] * times)
 
 
 def test_the_watchdog_hears_of_an_order_before_the_venue_and_of_its_end_once(runner):

@@ -93,6 +93,7 @@ class Desk:
             positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] * bool(held)),
             instruments=[us_option(option)],
             gate=SimpleNamespace(mode=mode),
+            books=None,
         )
         self.now_ns = now_ns
         self.calendar = SessionCalendar(

@@ -1,5 +1,6 @@
 """The divided book: who a change of the account concerns, and what each has earned."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import CENT_TICK, Instruments, Perpetual, us_option
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -630,3 +632,57 @@ def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
     books.book_change(change("exercise", CALL, -4))
     books.book_change(change("delivery", SHARE, 400, "-200000", "500"))
     assert held(books, SHARE) == {"a": 120, "b": 240, "c": 160, UNASSIGNED: 0}
+
+
+# a desk in coin
+
+
+def make_coin(**fractions: str) -> SubBooks:
+    """Return books over a perpetual of 10 dollars at 50,000 and an option in coin, begun with 0.015 BTC."""
+    option = us_option("SPY240419C00050000")
+    option = replace(
+        option, symbol="BTC-19APR24-50000-C", underlying="BTC-PERPETUAL", multiplier=1, currency="BTC"
+    )
+    book = Instruments([Perpetual("BTC-PERPETUAL", 10, CENT_TICK), option])
+    state = MarketState(book)
+    state.apply_quote(quote(0, 1, 49_999.5, 50_000.5))
+    state.apply_quote(quote(1, 1, 0.0495, 0.0505))
+    shares = {name: D(one) for name, one in fractions.items()}
+    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, shares)
+    books.begin(1, D("0.015"))
+    return books
+
+
+def test_an_inverse_contract_is_booked_as_the_dollars_that_it_is():
+    """A purchase of 1,000 contracts of 10 dollars at 50,000 took 50,000,000 BTC from the strategy's cash."""
+    books = make_coin(a="0.5", b="0.25")
+    assert cash(books) == {"a": D("0.0075"), "b": D("0.00375"), UNASSIGNED: D("0.00375")}
+    books.book_fill("a", SHARE, D(1_000), D(50_000), D("0.0001"), "x1", HEDGE, 2)
+    assert books.of("a").account.cash == D("0.0075") + D("0.2") - D("0.0001")
+    assert books.nav("a") == D("0.0074")
+    books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(1_000), D(40_000), "x2", 3)
+    assert books.nav("a") == D("0.0074") + D("0.2") - D("0.25")
+    assert books.nav("b") == D("0.00375") + D("0.25") - D("0.2")
+    assert books.opened_value("b") == D("0.2")
+    books.book_bust("b", "x2/b", OPEN, 4)
+    assert (books.nav("b"), books.of("b").quantity(SHARE)) == (D("0.00375"), 0)
+
+
+def test_funding_goes_with_the_perpetuals_of_each():
+    books = make_coin(a="0.5", b="0.25")
+    for owner, units in (("a", 600), ("b", -200)):
+        books.book_fill(owner, SHARE, D(units), D(50_000), D(0), owner, HEDGE, 2)
+    before = cash(books)
+    books.book_change(change("funding", SHARE, 0, "-0.00000003"))
+    paid = {name: one - before[name] for name, one in cash(books).items()}
+    assert paid == {"a": D("-0.00000004"), "b": D("0.00000001"), UNASSIGNED: 0}
+    assert books.of("a").attribution.nav_change == D("-0.00000004")
+
+
+def test_the_rows_of_a_coin_desk_sum_to_the_account_in_its_own_unit():
+    books = make_coin(a="0.5", b="0.25")
+    books.book_fill("a", SHARE, D(1_000), D(50_000), D("0.000012345"), "x1", HEDGE, 2)
+    books.mark(3)
+    rows = books.explained(D("-0.000012345"))
+    assert rows["a"]["total"] == D("-0.00001235")
+    assert sum(row["total"] for row in rows.values()) == D("-0.00001235")

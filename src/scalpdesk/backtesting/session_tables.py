@@ -341,7 +341,12 @@ def exposure(
         As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
-    held = [(row["opened_ns"], row["closed_ns"] or end_ns) for row in straddles]
+    held: list[tuple[int, int]] = []
+    upto_ns = 0  # straddles of several strategies may overlap
+    for row in straddles:
+        closed_ns = row["closed_ns"] or end_ns
+        held.append((max(row["opened_ns"], upto_ns), closed_ns))
+        upto_ns = max(upto_ns, closed_ns)
     whole = sum(closes - opens for opens, closes in spans_ns)
     shared = sum(
         max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held

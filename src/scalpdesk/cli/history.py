@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,15 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
-from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.units import money_decimals, run_currency
 
 if TYPE_CHECKING:
+    from scalpdesk.backtesting.strategy_tables import StrategyRecord
     from scalpdesk.volatility.variance_time import VarianceClock
+
+_EXACT = 10
+"""Decimals of amounts that are yet to be summed."""
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
@@ -148,24 +153,14 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {each['rows']} rows" for each in files))
         return
-    from scalpdesk.backtesting.session_tables import exposure, grouped, performance
+    from scalpdesk.backtesting.session_tables import grouped, performance
 
-    explained = hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
+    explained = stored.hedges()
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
-    if rows and stored.spans_ns:
-        from scalpdesk.hedging.sizing import least_fraction_of
-
-        statistics |= exposure(
-            marks,
-            stored.decisions,
-            stored.straddles,
-            stored.spans_ns,
-            hedges=_hedged(stored),
-            least_fraction=least_fraction_of(stored.run["config"]),
-            contract_usd=stored.contract_usd,
-        )
+    if rows and stored.spans_ns and stored.straddles is not None:
+        statistics |= _exposures(stored)
     if as_json:
         by = grouped(rows)
         print_json(
@@ -173,7 +168,7 @@ def report(
                 **stored.summary,
                 "hedge_explain": explained,
                 "sessions": rows,
-                "straddles": [_shown_straddle(row, stored.decimals) for row in stored.straddles],
+                "straddles": [_shown_straddle(row, stored.decimals) for row in stored.straddles or ()],
                 "by": by,
                 "performance": statistics,
             }
@@ -187,18 +182,46 @@ def report(
     underlying = stored.run["underlying"] or ""  # the summary of a run that goes on holds none
     in_contracts = underlying.endswith("-PERPETUAL")
     show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
-    show_straddles(out, stored.straddles, stored.currency)
+    show_straddles(out, stored.straddles or (), stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
 
 
-def _hedged(stored: "StoredRun") -> dict[int, float]:
+def _exposures(stored: "StoredRun") -> dict[str, Any]:
+    """Return how long options were held and how long beyond the band; by strategy, too, if several."""
+    from scalpdesk.backtesting.session_tables import exposure
+    from scalpdesk.hedging.sizing import least_fraction_of
+
+    def of(record: "StoredRun | StrategyRecord", straddles: list[dict[str, Any]]) -> dict[str, float]:
+        return exposure(
+            record.marks,
+            record.decisions,
+            straddles,
+            stored.spans_ns,
+            hedges=_hedged(record.fills, stored.contract_usd),
+            least_fraction=least_fraction_of(stored.run["config"]),
+            contract_usd=stored.contract_usd,
+        )
+
+    rows = stored.straddles or []
+    if not stored.strategies:
+        return dict(of(stored, rows))
+    own = {
+        name: of(record, straddles)
+        for name, record in stored.strategies.items()
+        if (straddles := [row for row in rows if row["strategy"] == name])
+    }
+    minutes = sum(figures["unhedged_minutes"] for figures in own.values())
+    return of(stored, rows) | {"unhedged_minutes": minutes, "strategies": own}
+
+
+def _hedged(fills: list[dict[str, Any]], contract_usd: int) -> dict[int, float]:
     """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
     found = {}
-    for fill in stored.fills:
+    for fill in fills:
         if fill["purpose"] == "hedge" and not fill["busted"]:
             units = float(fill["quantity"] if fill["side"] == "buy" else -fill["quantity"])
-            size = stored.contract_usd / float(fill["price"]) if stored.contract_usd else 1.0
+            size = contract_usd / float(fill["price"]) if contract_usd else 1.0
             found[fill["ts_recv_ns"]] = units * size
     return found
 
@@ -227,13 +250,27 @@ class StoredRun:
     marks: list[dict[str, Any]]
     positions: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
-    straddles: list[dict[str, Any]]
+    straddles: list[dict[str, Any]] | None
+    """Those of every strategy; None where a shared run cannot be divided any more."""
     spans_ns: list[tuple[int, int]]
     """Open and close of each session, UTC nanoseconds."""
     clock: "VarianceClock"
     """The run's variance clock."""
     contract_usd: int
     """Size of the perpetual that hedges, US dollars; 0 where shares do."""
+    strategies: "dict[str, StrategyRecord]"
+    """By name, where several strategies shared the desk; else empty."""
+
+    def hedges(self) -> list[dict[str, Any]]:
+        """Return each hedge explained, with the marks of the strategy that sent it."""
+        if not self.strategies:
+            return hedge_explain(self.decisions, self.fills, self.marks, self.decimals)
+        found = [
+            {"strategy": name} | row
+            for name, record in self.strategies.items()
+            for row in hedge_explain(record.decisions, record.fills, record.marks, self.decimals)
+        ]
+        return sorted(found, key=itemgetter("ts_ns"))
 
     @property
     def currency(self) -> str:
@@ -249,6 +286,7 @@ class StoredRun:
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
     from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
+    from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -287,30 +325,71 @@ def read_stored(run_dir: Path) -> StoredRun:
         known = vix_closes_before(day)
         return None if known is None else round(100 * known[1], 2)
 
+    spans, days = header.sessions, [session.day for session in header.sessions]
+    decimals = money_decimals(run_currency(row["config"]))
+    sessions = session_rows(tables["marks"], days, vix_before, clock, decimals)
+    records: dict[str, StrategyRecord] | None = {}
+    if projection.owners:
+        records = _divided(run_dir, tables, projection.owners)
+    if records:
+        for name, record in records.items():
+            own = session_rows(record.marks, days, lambda _: None, clock, decimals=_EXACT)
+            for session, part in zip(sessions, own, strict=True):
+                session.setdefault("strategies", {})[name] = Decimal(part["pnl"])
+        unit = Decimal(1).scaleb(-decimals)
+        for session in sessions:
+            session["strategies"] = divided_to_cents(session["strategies"], Decimal(session["pnl"]), unit)
+
+    def straddles_of(record: "StrategyRecord") -> list[dict[str, Any]]:
+        return straddle_rows(
+            record.fills,
+            record.marks,
+            record.decisions,
+            options,
+            clock,
+            record.changes,
+            list(dividends.items()),
+        )
+
+    straddles: list[dict[str, Any]] | None
+    if records is None:
+        straddles = None
+    elif records:
+        straddles = [
+            {"strategy": name} | each for name, record in records.items() for each in straddles_of(record)
+        ]
+        straddles.sort(key=itemgetter("opened_ns"))
+        for number, each in enumerate(straddles, start=1):
+            each["number"] = number
+    else:
+        straddles = straddles_of(
+            StrategyRecord(tables["marks"], changes, tables["fills"], tables["decisions"])
+        )
     return StoredRun(
         run=row,
         summary=dict(row["summary"]) or {"run_id": header.run_id, "verdict": "the run did not end cleanly"},
         **tables,
-        sessions=session_rows(
-            tables["marks"],
-            [session.day for session in header.sessions],
-            vix_before,
-            clock,
-            money_decimals(run_currency(row["config"])),
-        ),
-        straddles=straddle_rows(
-            tables["fills"],
-            tables["marks"],
-            tables["decisions"],
-            options,
-            clock,
-            changes,
-            list(dividends.items()),
-        ),
-        spans_ns=[(session.open_ns, session.close_ns) for session in header.sessions],
+        sessions=sessions,
+        straddles=straddles,
+        spans_ns=[(session.open_ns, session.close_ns) for session in spans],
         clock=clock,
         contract_usd=max(each.contract_usd for each in listed),
+        strategies=records or {},
     )
+
+
+def _divided(
+    run_dir: Path, tables: dict[str, list[dict[str, Any]]], owners: dict[str, str]
+) -> "dict[str, StrategyRecord] | None":
+    """Return the tables by strategy, or None with a warning where the run cannot be replayed."""
+    from scalpdesk.backtesting.strategy_tables import strategy_records
+
+    try:
+        return strategy_records(run_dir, tables["fills"], tables["decisions"], owners)
+    except ScalpdeskError as error:
+        why = f"the run cannot be replayed, so no straddle is shown by strategy: {error.what}"
+        click.echo(f"warning: {why}", err=True)
+        return None
 
 
 def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
@@ -356,11 +435,8 @@ def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, 
         **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions")},
         "marks": [_spread_parts(row) for row in stored.marks],
         "sessions": [_spread_parts(row) for row in stored.sessions],
-        "straddles": [_spread_parts(row) for row in stored.straddles],
-        "hedges": [
-            _spread_parts(row)
-            for row in hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
-        ],
+        "straddles": [_spread_parts(row) for row in stored.straddles or ()],
+        "hedges": [_spread_parts(row) for row in stored.hedges()],
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
@@ -375,8 +451,9 @@ def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, 
 
 
 def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its parts as columns of their own, amounts as numbers."""
-    flat = {name: value for name, value in row.items() if name != "parts"}
+    """Return a row with its parts, and strategies, as columns of their own, amounts as numbers."""
+    flat = {name: value for name, value in row.items() if name not in ("parts", "strategies")}
+    flat |= {f"pnl_of_{name}": Decimal(amount) for name, amount in row.get("strategies", {}).items()}
     for name in ("pnl", "price"):
         if isinstance(flat.get(name), str):
             flat[name] = Decimal(flat[name])
@@ -402,7 +479,7 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
         name: [each_run.run[name] for each_run in stored]
         for name in ("orders", "fills", "hedges", "decisions")
     }
-    counts["straddles"] = [len(each_run.straddles) for each_run in stored]
+    counts["straddles"] = [len(each_run.straddles or ()) for each_run in stored]
     pnl = {"total": [Decimal(each_run.run["nav_change"]) for each_run in stored]}
     pnl |= {name: [Decimal(each_run.run[f"pnl_{name}"]) for each_run in stored] for name in PARTS}
     decimals = [each_run.decimals for each_run in stored]
@@ -459,7 +536,7 @@ def _write_sheet(
         models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
         redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
     stored = read_stored(run_dir)
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles or (), "marks": stored.marks}
     document = sheet_document(follower, models, redrawn, tables)
     content = tear_sheet(document).encode()
     try:

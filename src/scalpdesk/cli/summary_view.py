@@ -3,12 +3,13 @@
 import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
-from scalpdesk.core.units import money_decimals
+from scalpdesk.core.units import money_decimals, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
@@ -268,16 +269,19 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
     title = f"last {len(shown)} of {len(rows)} straddles" if len(shown) < len(rows) else "straddles"
     columns = ("out", "IV paid", "realised", "hedges", "costs", f"P&L {currency}", "why")
     decimals = money_decimals(currency)
-    table = new_table("in (New York)", *columns, title=title, left=1, text=("why",))
+    is_shared = "strategy" in rows[0]
+    first = ("strategy", "in (New York)") if is_shared else ("in (New York)",)
+    table = new_table(*first, *columns, title=title, left=len(first), text=("why",))
     for row in shown:
         vols = (row["implied_vol"], row["realised_vol"])
         table.add_row(
+            *((row["strategy"],) if is_shared else ()),
             f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
             f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",
             *("" if vol is None else f"{vol:.1%}" for vol in vols),
             str(row["hedges"]),
             f"{row['costs']:.{decimals}f}",
-            money(float(row["pnl"]), decimals),
+            money(float(to_cents(row["pnl"], Decimal(1).scaleb(-decimals))), decimals),
             (row["why"] or "").partition(":")[0],
         )
     out.print(table)
@@ -294,16 +298,17 @@ def show_performance(
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
     shown = rows if len(rows) <= LONGEST_TABLE else ()
     n, (unit, places) = money_decimals(currency), delta_unit(underlying)
-    table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before")
+    names = list(dict.fromkeys(name for row in rows for name in row.get("strategies", ())))
+    table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before", *names)
     for row in shown:
         vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
-        table.add_row(
-            row["session"], money(float(row["pnl"]), n), f"{row['largest_net_delta_shares']:.{places}f}", vix
-        )
+        own = [money(float(row["strategies"].get(name, 0)), n) for name in names]
+        largest = f"{row['largest_net_delta_shares']:.{places}f}"
+        table.add_row(row["session"], money(float(row["pnl"]), n), largest, vix, *own)
     for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
-            table.add_row(name, money(float(group["pnl"]), n), rate, "")
+            table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))
         table.add_section()
     out.print(table)
     fall = figures["drawdown"]
@@ -318,6 +323,11 @@ def show_performance(
             f"options held {figures['exposure']:.0%} of the time, {figures['unhedged_minutes']:.0f} minutes"
             f" beyond the hedge's band; largest net delta {largest}"
         )
+        for name, own in figures.get("strategies", {}).items():
+            out.print(
+                f"{name}: options held {own['exposure']:.0%} of the time,"
+                f" {own['unhedged_minutes']:.0f} minutes beyond its band"
+            )
     if "sharpe" in figures:
         low, high = figures["mean_pnl_interval"]
         from_, to = figures["sharpe_interval"]

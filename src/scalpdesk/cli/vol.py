@@ -183,7 +183,7 @@ def track_gate(
             "pnl": f"{row['pnl']:.{each.decimals}f}",
         }
         for folder, each in zip(folders, stored, strict=True)
-        for row in each.straddles
+        for row in each.straddles or ()
         if row["edge_usd"] is not None
     ]
     record = gate_record(rows)

@@ -34,6 +34,7 @@ from scalpdesk.config.sources import (
     refuse_open_keys,
 )
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_simulated_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -528,6 +529,8 @@ def _lay_over(
     *,
     simulated_account: bool,
 ) -> LoadedSettings:
+    named = dict.fromkeys(path[1] for path in values if path[0] == "strategies" and len(path) > 1)
+    _hand_down_exposure_age(values, schema, [*named, *(member_names(strategy) if strategy else ())])
     tree = _tree(values)
     sections = tree.pop("strategies", {})
     mode = tree.get("desk", {}).get("strategy_mode")
@@ -558,6 +561,24 @@ def _lay_over(
     shares = config.budgets
     own = None if strategy is None else bound_config(strategy, configs, shares.fractions, shares.adopts)
     return LoadedSettings(config, strategy, own, sources, path)
+
+
+def _hand_down_exposure_age(values: dict[KeyPath, Entry], schema: Schema, names: Sequence[str]) -> None:
+    """Let ``gex.max_age_seconds`` hold for a strategy's hedge, too, where its own former key is not set.
+
+    The key of the hedge is in every stored configuration, and its hash: it stays, with its default.
+    """
+    given = values.get(("gex", "max_age_seconds"))
+    if given is None:
+        return
+    try:
+        seconds = min(float(given.value), DAY_SECONDS)
+    except (TypeError, ValueError):  # refused where it was set
+        return
+    for name in names:
+        own = replace(given, path=("strategies", name, "hedge", "gex_max_age_seconds"), value=seconds)
+        if own.path not in values and SEVERAL not in name and schema.knows(own):
+            values[own.path] = own
 
 
 def spread(entries: Sequence[Entry], schema: Schema, strategy: str | None) -> list[Entry]:

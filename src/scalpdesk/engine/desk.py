@@ -511,7 +511,8 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
     """Return a row for each strategy, or None where one strategy has the desk to itself.
 
     ``nav`` and the parts of ``pnl`` are in the quote currency; the totals sum to the account's change
-    of net asset value to the cent. What belongs to nobody has a row only when there is any of it.
+    of net asset value to its smallest unit, a cent of dollars. What belongs to nobody has a row only when
+    there is any of it.
     """
     return None if desk.books is None else _rows(desk, desk.books, lambda owner, _: owner)
 
@@ -530,6 +531,7 @@ def _rows(
     desk: Desk, books: SubBooks, name_of: Callable[[str, InstrumentId], str]
 ) -> dict[str, dict[str, Any]]:
     explained = books.explained(desk.attribution.nav_change)
+    decimals = -int(desk.attribution.unit.as_tuple().exponent)
     counts = desk.orders.counts()
     live = [(order.client_order_id, order.submitted) for order in desk.orders.live.values()]
     rows: dict[str, dict[str, Any]] = {}
@@ -544,8 +546,8 @@ def _rows(
         own = [count for whose, count in counts.items() if name_of(*whose) == name]
         rows[name or REST] = {
             "budget": None if name == UNASSIGNED else str(books.fractions[name]),
-            "nav": f"{book.attribution.nav:.2f}",
-            "pnl": {part: str(amount) for part, amount in pnl.items()},
+            "nav": f"{book.attribution.nav:.{decimals}f}",
+            "pnl": {part: f"{amount:f}" for part, amount in pnl.items()},
             "positions": positions,
             "orders": sum(sent for sent, _ in own),
             "live_orders": [each for each, sent in live if name_of(sent.owner, sent.instrument_id) == name],

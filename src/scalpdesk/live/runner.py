@@ -14,7 +14,14 @@ import msgspec
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
-from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
+from scalpdesk.core.events import (
+    AccountLimits,
+    Event,
+    OperatorEvent,
+    OrderFilled,
+    PositionChanged,
+    QuoteEvent,
+)
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import DAY_NS, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement
@@ -368,6 +375,10 @@ class LiveRunner:
     def _feed(self, event: Event) -> list[VenueCommand]:
         """Feed anything but a quote: it may have moved the account."""
         commands = list(self.core.feed(event))
+        if (
+            type(event) is OrderFilled or type(event) is PositionChanged
+        ):  # a look at the account may come late
+            self.calendar.plan_deadline()
         if self._watchdog is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
             for name in [name for name in self._reported_orders if name not in live]:

@@ -8,8 +8,9 @@ from operator import itemgetter
 from scalpdesk.core.enums import OperatorAction, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, SessionEvent
-from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.core.intents import EXITS, VenueCommand
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import order_cutoff_ns
@@ -24,10 +25,14 @@ from scalpdesk.instruments.sessions import (
     to_new_york,
 )
 from scalpdesk.live.supervision import Supervisor
+from scalpdesk.marketdata.state import holds_up_no_hedge
+from scalpdesk.portfolio.sub_books import UNASSIGNED
 from scalpdesk.venues.contract import VenueClock, VenueView
 
 BY_DEADLINE = "deadline"
 """Who flattens a desk because options expire, in the journal."""
+OWNERS_SHARE = 0.2
+"""Part of the margin before the venue's cut-off in which strategies that share a desk leave by themselves."""
 MORNING_NS = 10 * MINUTE_NS
 """The daily rollover comes so long before a later session opens."""
 Feed = Callable[[Event], list[VenueCommand]]
@@ -215,24 +220,29 @@ class SessionCalendar:
         )
         return [*commands, *self._on_close()]
 
-    def _expiring(self) -> list[OptionContract]:
+    def _expiring(self) -> dict[InstrumentId, OptionContract]:
         """Held options whose trading ends in the session under way."""
         desk = self._engine.desk
         session = desk.view.session
         if session is None:
-            return []
-        held = (desk.instruments[position.instrument_id] for position in desk.positions.held())
-        return [
-            contract
-            for contract in held
+            return {}
+        held = {
+            position.instrument_id: desk.instruments[position.instrument_id]
+            for position in desk.positions.held()
+        }
+        return {
+            number: contract
+            for number, contract in held.items()
             if isinstance(contract, OptionContract)
             and session.open_ns < last_trading_ns(contract) <= session.close_ns
-        ]
+        }
+
+    def _deadline_ns(self, contract: OptionContract) -> int:
+        return deadline_ns(contract, self._engine.desk.view.venue, self._margin_seconds)
 
     def plan_deadline(self) -> None:
         """Set the deadline of what is held and expires in this session."""
-        venue = self._engine.desk.view.venue
-        dates = [deadline_ns(contract, venue, self._margin_seconds) for contract in self._expiring()]
+        dates = [self._deadline_ns(contract) for contract in self._expiring().values()]
         if dates and self._engine.desk.gate.mode in ("ACTIVE", "REDUCING"):
             self._agenda.put("deadline", min(dates))
 
@@ -240,12 +250,60 @@ class SessionCalendar:
         expiring = self._expiring()
         if not expiring or self._engine.desk.gate.mode not in ("ACTIVE", "REDUCING"):
             return []
-        names = ", ".join(contract.symbol for contract in expiring)
+        at_ns = max(due_ns, self._engine.now_ns)
+        again_ns = self._left_to_owners_ns(expiring, at_ns)
+        if again_ns is not None:
+            self._agenda.put("deadline", again_ns)
+            return []
+        names = ", ".join(contract.symbol for contract in expiring.values())
         reason = f"the venue stops taking orders in expiring options soon: {names}"
         self._notify("alarm", f"deadline: {reason}")
         self.flattened_by_deadline = True
-        at_ns = max(due_ns, self._engine.now_ns)
         return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, BY_DEADLINE))
+
+    def _left_to_owners_ns(self, expiring: dict[InstrumentId, OptionContract], at_ns: int) -> int | None:
+        """Return when to look again at what strategies of a shared desk leave by themselves; None to flatten.
+
+        Flattening stops those, too, that hold nothing of it. A strategy's own deadline may be this instant:
+        it has the time that a flattening desk gives it to begin, and then its exits must cover what is held.
+        """
+        books = self._engine.desk.books
+        dates = {number: self._deadline_ns(contract) for number, contract in expiring.items()}
+        began_ns = min(dates.values())
+        if books is None:
+            return None
+        if began_ns > at_ns:  # those before it are gone
+            return began_ns
+        due = [number for number, date_ns in dates.items() if date_ns <= at_ns]
+        if any(books.of(UNASSIGNED).quantity(number) for number in due):  # no strategy leaves those
+            return None
+        margin_ns = int(self._margin_seconds * NANOS_PER_SECOND)
+        until_ns = began_ns + int(margin_ns * OWNERS_SHARE)
+        begun_ns = min(began_ns + int(GRACE_SECONDS * NANOS_PER_SECOND), until_ns)
+        if at_ns < begun_ns:
+            return begun_ns
+        for number in due:
+            is_tried, is_worthless = self._is_leaving(number), self._is_worthless(number)
+            is_late = at_ns >= dates[number] + margin_ns  # the venue takes no order in it any more
+            if not (is_tried and (is_worthless or at_ns < until_ns)) and not (is_late and is_worthless):
+                return None
+        return at_ns + int(STEP_SECONDS * NANOS_PER_SECOND)
+
+    def _is_leaving(self, number: InstrumentId) -> bool:
+        """Return whether exits at the venue cover the whole holding."""
+        desk = self._engine.desk
+        exits = (
+            order.signed_leaves
+            for order in desk.orders.live.values()
+            if order.submitted.instrument_id == number and order.submitted.purpose in EXITS
+        )
+        return desk.positions.quantity(number) + sum(exits, ZERO) == 0
+
+    def _is_worthless(self, number: InstrumentId) -> bool:
+        """Return whether nobody bids for a bought option that pays nothing: flattening sells it no sooner."""
+        desk = self._engine.desk
+        quantity = desk.positions.quantity(number)
+        return holds_up_no_hedge(desk.instruments, desk.market.quotes, number, quantity)
 
 
 LOOK_AGAIN_SECONDS = 0.5

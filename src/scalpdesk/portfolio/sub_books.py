@@ -13,9 +13,9 @@ import msgspec
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import CENT, ZERO, InstrumentId, to_cents
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.core.intents import Mark, Purpose
+from scalpdesk.core.units import ZERO, InstrumentId, to_cents
+from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
@@ -32,6 +32,8 @@ UNASSIGNED = ""
 """Owner of the unassigned book."""
 _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
+_OF_HOLDERS = (ChangeCause.DIVIDEND, ChangeCause.FUNDING)
+"""Causes whose cash goes with the holdings."""
 Part = tuple["SubBook", Decimal]
 
 
@@ -47,6 +49,8 @@ class SubBook:
     opened
         Signed units by instrument that the strategy opened and has not closed, without hedges: its use of the
         budget.
+    last_mark
+        What its last mark found; None before the first.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class SubBook:
         underlying: InstrumentId,
     ) -> None:
         self.name = name
+        self._instruments = instruments
+        self._state = state
         self.account = Account()
         self.positions = PositionManager(instruments)
         self.attribution = PnlExplain(
@@ -65,14 +71,25 @@ class SubBook:
         )
         self.opened: dict[InstrumentId, Decimal] = {}
         self.closed_trades = ClosedTrades()
+        self.last_mark: Mark | None = None
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
         return self.positions.quantity(instrument_id)
 
+    def pay_for(self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, fee: Decimal) -> None:
+        """Book the cash of an execution, its fee, and what it cost beyond the mark."""
+        instrument, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
+        if instrument.contract_usd:
+            self.account.cash += cash_flow(instrument, signed, price) - fee
+            self.attribution.note_inverse_trade(quote, signed, instrument.contract_usd, price, fee)
+        else:
+            self.account.pay_for(signed, price, instrument.multiplier, fee)
+            self.attribution.note_trade(quote, signed, instrument.multiplier, price, fee)
+
     def mark(self, now_ns: int) -> None:
         """Explain the P&L since the last mark."""
-        self.attribution.mark(now_ns)
+        self.last_mark = self.attribution.mark(now_ns) or self.last_mark
 
     def note_opened(self, instrument_id: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
         """Update the budget's use: an opening adds, a close subtracts down to zero."""
@@ -138,6 +155,7 @@ class SubBooks:
             )
             for name in (*fractions, UNASSIGNED)
         }
+        self._unit = self.books[UNASSIGNED].attribution.unit
         self.most_losses_in_a_row: int | None = None
         """Losing round trips in a row after which a strategy opens nothing more in the session, or None."""
         self.largest_order_shares: Decimal | None = None
@@ -173,7 +191,7 @@ class SubBooks:
             worth = {name: self._worth(book) for name, book in self.books.items()}
             equity = cash + sum(worth.values(), ZERO)
             for name, fraction in self.fractions.items():
-                part = (fraction * equity).quantize(CENT, rounding=ROUND_HALF_EVEN)
+                part = (fraction * equity).quantize(self._unit, rounding=ROUND_HALF_EVEN)
                 self.books[name].account.cash = part - worth[name]
         others = sum((book.account.cash for name, book in self.books.items() if name != UNASSIGNED), ZERO)
         self.books[UNASSIGNED].account.cash = cash - others
@@ -182,11 +200,7 @@ class SubBooks:
             book.closed_trades.start_cash = book.attribution.nav
 
     def _worth(self, book: SubBook) -> Decimal:
-        values = (
-            position.quantity * position.multiplier * mark_decimal(self._state, position)
-            for position in book.positions.held()
-        )
-        return sum(values, ZERO)
+        return net_asset_value(Account(), book.positions.held(), self._state)
 
     def new_session(self) -> None:
         """Reset the session's counters."""
@@ -209,10 +223,8 @@ class SubBooks:
         """Book an execution in its owner's book."""
         book = self.of(owner)
         book.mark(now_ns)
-        multiplier = self._instruments[instrument_id].multiplier
         book.positions.book(instrument_id, signed, price, reference, fee=fee)
-        book.account.pay_for(signed, price, multiplier, fee)
-        book.attribution.note_trade(self._state.quotes[instrument_id], signed, multiplier, price, fee)
+        book.pay_for(instrument_id, signed, price, fee)
         book.note_opened(instrument_id, signed, purpose)
         book.attribution.rebase(now_ns)
         book.note_round_trip()
@@ -223,9 +235,7 @@ class SubBooks:
         book.mark(now_ns)
         was_flat = not book.positions.held()
         number, quantity, price, fee = book.positions.take_back(reference)
-        multiplier = self._instruments[number].multiplier
-        book.account.pay_for(-quantity, price, multiplier, -fee)
-        book.attribution.note_trade(self._state.quotes[number], -quantity, multiplier, price, -fee)
+        book.pay_for(number, -quantity, price, -fee)
         if purpose in (Purpose.OPEN, Purpose.CLOSE):
             book.opened[number] = book.opened.get(number, ZERO) - quantity
         book.attribution.rebase(now_ns)
@@ -263,7 +273,7 @@ class SubBooks:
         """Divide an exercise, settlement, dividend or other change of the account among the books.
 
         The end of a whole holding ends each book's part; a partial one is taken from the books on that side,
-        in their order. Delivered shares follow the options; dividends and splits follow the holdings.
+        in their order. Delivered shares follow the options; dividends, funding and splits the holdings.
         Transfers, interest and manual trades are unassigned.
         """
         instrument_id, now_ns = event.instrument_id, event.ts_recv_ns
@@ -276,13 +286,13 @@ class SubBooks:
             cash = left
             if count < len(parts):
                 share = event.cash_change * quantity / whole
-                cash = share.quantize(_FINEST, rounding=ROUND_HALF_EVEN)
+                cash = share.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
             left -= cash
             is_action = event.cause is ChangeCause.CORPORATE_ACTION
             if not is_action:  # its prices are carried through already; the books were marked before
                 book.mark(now_ns)
             worth = book.attribution.nav
-            if not event.quantity_change:  # of a dividend the part is the holding
+            if not event.quantity_change:  # of a dividend and of funding the part is the holding
                 book.positions.change(msgspec.structs.replace(event, cash_change=cash))
             elif quantity:
                 self._change(book, event, quantity, cash)
@@ -321,7 +331,7 @@ class SubBooks:
             book.opened[number] = opened * (held + quantity) / held
 
     def _parts(self, event: PositionChanged) -> list[Part]:
-        """Return the books that a change concerns, each with its units (for a dividend: its holding)."""
+        """Return the books that a change concerns, each with its units (of a dividend, its holding)."""
         change, unassigned = event.quantity_change, self.books[UNASSIGNED]
         instrument_id = event.instrument_id if event.source is None else event.source
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
@@ -329,7 +339,7 @@ class SubBooks:
         if event.cause is ChangeCause.TRANSFER:
             return [(unassigned, change)]
         if not change:
-            return holders if event.cause is ChangeCause.DIVIDEND and total else [(unassigned, Decimal(1))]
+            return holders if event.cause in _OF_HOLDERS and total else [(unassigned, Decimal(1))]
         if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
@@ -364,7 +374,9 @@ class SubBooks:
         for instrument_id, opened in book.opened.items():
             position = book.positions.positions.get(instrument_id)
             if opened and position is not None:
-                value += abs(opened) * position.multiplier * mark_decimal(self._state, position)
+                mark = mark_decimal(self._state, position)
+                each = position.contract_usd / mark if position.contract_usd else position.multiplier * mark
+                value += abs(opened) * each
         return value
 
     def nav(self, owner: str) -> Decimal:
@@ -380,13 +392,13 @@ class SubBooks:
             Change of the account's net asset value since the run began, in the quote currency.
         """
         rows = {
-            name: parts_in_cents(book.attribution.totals, book.attribution.nav_change)
+            name: parts_in_cents(book.attribution.totals, book.attribution.nav_change, self._unit)
             for name, book in self.books.items()
         }
         # half cents: the rounding goes to the unassigned book if that changed, else to the largest change
         unassigned = self.books[UNASSIGNED].attribution.nav_change
         taker = UNASSIGNED if unassigned else max(self.fractions, key=lambda name: abs(rows[name]["total"]))
-        rest = to_cents(account_change) - sum((row["total"] for row in rows.values()), ZERO)
+        rest = to_cents(account_change, self._unit) - sum((row["total"] for row in rows.values()), ZERO)
         rows[taker]["total"] += rest
         rows[taker]["residual"] += rest
         return rows

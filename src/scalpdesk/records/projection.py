@@ -77,6 +77,8 @@ class Projection:
         By reference: what moved the holdings without an order, as it was journaled first.
     dividends
         As journaled.
+    owners
+        Strategy by client order id, of the orders that name one: several share the desk.
     """
 
     def __init__(self, reader: JournalReader, connection: Connection) -> None:
@@ -85,6 +87,7 @@ class Projection:
         self.header = reader.header
         self.holding_changes: dict[str, PositionChanged] = {}
         self.dividends: list[DividendEvent] = []
+        self.owners: dict[str, str] = {}
         self._run_id = reader.header.run_id
         self._instruments = Instruments(reader.header.instruments)
         self._decisions = _Rows(connection, DecisionRow)
@@ -186,6 +189,8 @@ class Projection:
             for order in self._manager.restore(output, now_ns):
                 leg_of = f", leg of {order.parent_id}" if order.parent_id else ""
                 self._note(order, now_ns, order.submitted.purpose.value + leg_of)
+                if order.submitted.owner:
+                    self.owners[order.client_order_id] = order.submitted.owner
         elif isinstance(output, CancelOrder) and self._manager.cancel(output.client_order_id) is not None:
             for order in self._manager.legs_with(self._manager.orders[output.client_order_id]):
                 self._note(order, now_ns, "cancel sent")

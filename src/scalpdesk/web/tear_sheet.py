@@ -244,8 +244,10 @@ def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str], unit: Decim
         None if row[name] is None else f"{to_new_york(row[name]):%Y-%m-%d %H:%M:%S}"
         for name in ("opened_ns", "closed_ns")
     )
+    owner = f"{row['strategy']}: " if "strategy" in row else ""
     return {
-        "legs": ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
+        "legs": owner
+        + ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
         "opened": opened,
         "closed": closed,
         "paid": plain(paid),

@@ -79,3 +79,33 @@ def test_the_hash_counts_budgets_only_where_they_count(tmp_path):
 def test_the_members_of_a_name():
     assert member_names(BOTH) == ("st0cka", "gamma-scalper")
     assert member_names("gamma_scalping") == ("gamma-scalper",)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seconds"),
+    [
+        ((), (900.0, 900.0)),
+        (("gex.max_age_seconds=3600",), (3600.0, 3600.0)),
+        (("gex.max_age_seconds=3600", "hedge.gex_max_age_seconds=60"), (3600.0, 60.0)),
+        (("hedge.gex_max_age_seconds=60",), (900.0, 60.0)),
+        (("gex.max_age_seconds=1e9",), (1e9, 86_400.0)),  # no hedge takes more than a day
+    ],
+)
+@pytest.mark.parametrize("strategy", ["zero-dte", "st0cka+zero-dte"])
+def test_the_age_of_dealer_gamma_is_one_setting_and_its_former_name_still_works(
+    tmp_path, strategy, overrides, seconds
+):
+    """At 50 minutes the source knew a value that the hedge took for unknown, though 3600 s were allowed."""
+    found = load_settings(strategy, overrides=overrides, cwd=tmp_path)
+    own = found.effective()["strategies"]["zero-dte"]["hedge"]["gex_max_age_seconds"]
+    assert (found.config.gex.max_age_seconds, own) == seconds
+    if not overrides:
+        assert found.sources["strategies.zero-dte.hedge.gex_max_age_seconds"] == "default"
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "soon"])
+def test_an_age_of_dealer_gamma_that_is_none_is_refused_by_the_name_that_was_set(tmp_path, value):
+    with pytest.raises(ConfigError) as refused:
+        load_settings("zero-dte", overrides=(f"gex.max_age_seconds={value}",), cwd=tmp_path)
+    assert "gex.max_age_seconds" in refused.value.render()
+    assert "hedge" not in refused.value.render()

@@ -46,7 +46,7 @@ class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     gex_symbol: str = "SPX"
     """Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the underlying's own."""
     gex_max_age_seconds: float = MAX_AGE_SECONDS
-    """Age at which it is not known any more."""
+    """Deprecated for ``gex.max_age_seconds``, which holds where it is set and this is not."""
     macro_widening: Decimal = ONE
     """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none."""
 

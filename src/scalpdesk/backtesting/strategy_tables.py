@@ -1,0 +1,165 @@
+"""The tables of a run that several strategies share, divided: fills, decisions, marks and changes of each.
+
+Orders and decisions name their strategy. What its book was worth, and how exercises and settlements were
+divided, no journal holds: the run is replayed for it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.backtesting.runs import rows_reader
+from scalpdesk.backtesting.session_tables import HoldingChange
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import Mark
+from scalpdesk.core.units import ZERO, to_cents
+from scalpdesk.engine.desk import REST
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.portfolio.sub_books import SubBook
+
+Rows = list[dict[str, Any]]
+
+
+class StrategyRecord(msgspec.Struct):
+    """What a shared run's tables have of one strategy, in order."""
+
+    marks: Rows = msgspec.field(default_factory=list)
+    """``ts_ns``, ``nav_change``, ``parts``, ``spot`` and ``net_delta_shares`` at each mark of the account."""
+    changes: list[HoldingChange] = msgspec.field(default_factory=list)
+    fills: Rows = msgspec.field(default_factory=list)
+    """Its executions, and what it traded with other strategies inside the desk."""
+    decisions: Rows = msgspec.field(default_factory=list)
+    """Its own, and the desk's."""
+
+
+class _BookMarks:
+    """Reads one book's change between the marks of the account."""
+
+    def __init__(self, book: SubBook) -> None:
+        self._book = book
+        self._change = ZERO
+        self._totals = dict.fromkeys(book.attribution.totals, ZERO)
+
+    def row(self, mark: Mark) -> dict[str, Any]:
+        attribution, last = self._book.attribution, self._book.last_mark
+        change, totals = attribution.nav_change, dict(attribution.totals)
+        row = {
+            "ts_ns": mark.ts_ns,
+            "nav_change": change - self._change,
+            "parts": {name: amount - self._totals[name] for name, amount in totals.items()},
+            "spot": mark.spot,
+            "net_delta_shares": 0.0 if last is None else last.net_delta_shares,
+        }
+        self._change, self._totals = change, totals
+        return row
+
+
+def strategy_records(
+    run_dir: Path,
+    fills: Iterable[dict[str, Any]],
+    decisions: Sequence[dict[str, Any]],
+    owners: Mapping[str, str],
+) -> dict[str, StrategyRecord]:
+    """Return what each strategy of a shared run did and earned; what belongs to nobody under its name.
+
+    The marks of all of them sum to the account's. The run is replayed.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the journal.
+    fills, decisions
+        Of the whole run, in order.
+    owners
+        Strategy by client order id.
+
+    Raises
+    ------
+    ScalpdeskError
+        When the run cannot be replayed: its tape or a strategy is not there any more.
+    """
+    records = _replayed(run_dir)
+    for fill in fills:
+        records[owners.get(fill["client_order_id"]) or REST].fills.append(fill)
+    for decision in decisions:
+        facts = decision["facts"]
+        for name, record in records.items():
+            if facts.get("strategy", name) == name:
+                record.decisions.append(decision)
+        if decision["kind"] == DecisionKind.CROSS:
+            for side, other in (("buyer", "buy"), ("seller", "sell")):
+                records[facts[side] or REST].fills.append(_crossed(decision, other))
+    for record in records.values():
+        record.fills.sort(key=lambda fill: fill["ts_recv_ns"])
+    return records
+
+
+def _crossed(decision: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """Return one side of a cross inside the desk as an execution."""
+    facts = decision["facts"]
+    return {
+        "ts_recv_ns": decision["ts_ns"],
+        "client_order_id": facts.get("reference", ""),
+        "symbol": facts["symbol"],
+        "side": side,
+        "purpose": None,
+        "quantity": Decimal(str(facts["quantity"])),
+        "price": Decimal(str(facts["price"])),
+        "busted": False,
+    }
+
+
+def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
+    reader = JournalReader(run_dir)
+    engine = engine_from_header(reader.header)
+    assert engine.desk.books is not None
+    books, instruments = engine.desk.books.books, engine.desk.instruments
+    readers = {name: _BookMarks(book) for name, book in books.items()}
+    records = {name or REST: StrategyRecord() for name in books}
+    for step, _ in reader.steps(rows_reader(reader.header)):
+        for event in step:
+            before: dict[str, tuple[Decimal, Decimal]] = {}
+            if type(event) is PositionChanged:
+                before = {name: _held(book, event) for name, book in books.items()}
+            produced = engine.handle(event)
+            if type(event) is PositionChanged:
+                for name, book in books.items():
+                    units, source_units = (
+                        now - was for now, was in zip(_held(book, event), before[name], strict=True)
+                    )
+                    if units or source_units:
+                        source = None if event.source is None else instruments[event.source].symbol
+                        symbol = instruments[event.instrument_id].symbol
+                        records[name or REST].changes.append(
+                            HoldingChange(event.ts_recv_ns, symbol, units, source, source_units)
+                        )
+            marks = [output for output in produced if type(output) is Mark] if produced else ()
+            if marks:
+                for name, book_marks in readers.items():
+                    records[name or REST].marks.append(book_marks.row(marks[-1]))
+    return records
+
+
+def _held(book: SubBook, event: PositionChanged) -> tuple[Decimal, Decimal]:
+    """Return the units of an event's instrument, and of the one out of which they come."""
+    return book.quantity(event.instrument_id), ZERO if event.source is None else book.quantity(event.source)
+
+
+def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, str]:
+    """Return amounts in cents that sum to ``total``, which is in cents; the largest takes the half cents.
+
+    What belongs to nobody is left out while it is nothing.
+
+    Examples
+    --------
+    >>> divided_to_cents({"a": Decimal("1.005"), "b": Decimal("0.005")}, Decimal("1.01"), Decimal("0.01"))
+    {'a': '1.00', 'b': '0.01'}
+    """
+    cents = {name: to_cents(amount, unit) for name, amount in amounts.items()}
+    cents[max(cents, key=lambda name: abs(cents[name]))] += total - sum(cents.values(), ZERO)
+    return {name: f"{amount + ZERO:f}" for name, amount in cents.items() if amount or name != REST}
