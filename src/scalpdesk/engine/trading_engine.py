@@ -34,6 +34,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
     PositionChanged,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
     SessionBarsEvent,
@@ -284,6 +285,8 @@ class TradingEngine:
                 self.desk.market.apply_rates(event)
             elif type(event) is DividendEvent:
                 self.desk.market.apply_dividend(event)
+            elif type(event) is PriceAdjustmentEvent:
+                self.desk.market.apply_adjustment(event)
             elif type(event) is ForecastEvent:
                 self.desk.market.apply_forecast(event)
             elif type(event) is GammaExposureEvent:

@@ -17,6 +17,7 @@ from scalpdesk.core.events import (
     GammaExposureEvent,
     ImpliedVolEvent,
     OpenInterestEvent,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
     SessionBarsEvent,
@@ -123,6 +124,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def adjustments(self) -> Sequence[PriceAdjustmentEvent]:
+        """Corporate actions of this run that changed the scale of earlier prices, in order."""
+        ...
+
+    @property
     def gamma_exposures(self) -> Mapping[str, GammaExposureEvent]:
         """Latest dealer gamma exposure by symbol."""
         ...
@@ -185,6 +191,7 @@ class MarketState:
         """The session's rows, once quotes were passed over."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
+        self.adjustments: list[PriceAdjustmentEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
         self.implied_vols: dict[InstrumentId, ImpliedVolEvent] = {}
@@ -329,9 +336,16 @@ class MarketState:
         by_bars = volumes.get((BarEvent, instrument_id), 0.0)
         return max(by_bars, volumes.get((TradeEvent, instrument_id), 0.0)) or None
 
-    def open_session(self) -> None:
-        """Count the session's volumes from zero."""
+    def open_session(self, open_ns: int) -> None:
+        """Count the session's volumes from zero; carry last prices across what goes ex at its open.
+
+        A holding of a share that was split has carried its price already, with its units.
+        """
         self._volumes.clear()
+        for item in self.adjustments:
+            if item.ts_event_ns == open_ns:
+                number = item.instrument_id
+                self.carry_price(number, number, item.price_factor, open_ns, paid=item.paid)
 
     def apply_open_interest(self, event: OpenInterestEvent) -> None:
         """Apply the open interest of the day before."""
@@ -344,6 +358,10 @@ class MarketState:
     def apply_dividend(self, event: DividendEvent) -> None:
         """Apply a declared dividend."""
         self.dividends.append(event)
+
+    def apply_adjustment(self, event: PriceAdjustmentEvent) -> None:
+        """Apply a change of the scale of an instrument's prices; its last price follows at the open."""
+        self.adjustments.append(event)
 
     def apply_forecast(self, event: ForecastEvent) -> None:
         """Apply a volatility forecast."""
