@@ -404,3 +404,19 @@ def test_holders_are_paid_a_dividend_and_who_is_short_is_charged():
     assert [change.reference for change in venue.bookings()] == [f"dividend-0-{OPEN - 1}"] * 2
     venue.broker.actions.pay_dividend(0, D("0.5"), "q1")
     assert venue.bookings()[0].reference == "dividend-0-q1"
+
+
+@pytest.mark.parametrize("positions", [{1: 3, 2: 5}, {2: 5, 1: 3}])
+def test_an_option_that_becomes_another_held_one_takes_neither_its_cost_nor_its_price(positions):
+    """Two for one: the 500 call becomes the 250 call, which was the 125 call's; held in either order."""
+    instruments = Instruments([share("SPY"), *(option("C", strike) for strike in (500, 250, 125))])
+    before, after = {0: 500.0, 1: 12.0, 2: 252.0}, {0: 250.0, 2: 6.0, 3: 126.0}
+    run = run_tape(two_days(instruments, before, after, action(ratio="2")), Scripted(), positions=positions)
+    desk = run.engine.desk
+    changes = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert [(change.source, change.instrument_id) for change in changes] == [(2, 3), (1, 2)]
+    # bought at one each, and sold at the bid of the second day
+    assert desk.positions.positions[2].realized == 600 * D("5.995") - 300
+    assert desk.positions.positions[3].realized == 1_000 * D("125.995") - 500
+    assert desk.account.cash == run.broker.account.cash
+    assert desk.session_equity == 100_000 + 300 * 12 + 500 * 252  # worth at the open what it was

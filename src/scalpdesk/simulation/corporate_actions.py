@@ -106,10 +106,8 @@ class ActionProcessor:
         for account in ledger.accounts.values():
             self._cancel_orders(account, action.symbol)
             changes: list[PositionChanged] = []
-            for number in list(account.holdings):
-                contract = ledger.instruments[number]
-                if isinstance(contract, OptionContract) and contract.underlying == action.symbol:
-                    changes += self._option(account, number, contract, action)
+            for number, contract in self._options(account, action.symbol):
+                changes += self._option(account, number, contract, action)
             # with what exercised options deliver: a merger for cash pays for those shares too
             delivered = (change.quantity_change for change in changes if change.instrument_id == share)
             held = account.quantity(share) + sum(delivered, ZERO)
@@ -119,6 +117,16 @@ class ActionProcessor:
                 parts = [msgspec.structs.replace(change, more_follow=True) for change in changes[:-1]]
                 ledger.change(account, [*parts, changes[-1]])
         self._reprice(share, action)
+
+    def _options(self, account: BrokerAccount, symbol: str) -> list[tuple[InstrumentId, OptionContract]]:
+        """Return the options held on a share by strike: one falls to a strike that another has left."""
+        instruments = self._ledger.instruments
+        found = [
+            (number, contract)
+            for number in account.holdings
+            if isinstance(contract := instruments[number], OptionContract) and contract.underlying == symbol
+        ]
+        return sorted(found, key=lambda held: held[1].strike)
 
     def _cancel_orders(self, account: BrokerAccount, symbol: str) -> None:
         ledger = self._ledger
