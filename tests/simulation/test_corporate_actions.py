@@ -20,7 +20,9 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.orders import Structure
 
@@ -420,3 +422,22 @@ def test_an_option_that_becomes_another_held_one_takes_neither_its_cost_nor_its_
     assert desk.positions.positions[3].realized == 1_000 * D("125.995") - 500
     assert desk.account.cash == run.broker.account.cash
     assert desk.session_equity == 100_000 + 300 * 12 + 500 * 252  # worth at the open what it was
+
+
+@pytest.mark.parametrize(
+    "paid",
+    [
+        {"dividends": (CashDividend("SPY", TUESDAY, D(14)),)},
+        {"actions": (action("special_dividend", cash=D(14)),)},
+    ],
+    ids=["ordinary", "special"],
+)
+def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(paid):
+    """100 shares from 500 to 486 USD, 1,400 USD received: the equity at the open is that of the evening."""
+    tape = replace(two_days(Instruments([share("SPY")]), {0: 500.0}, {0: 486.0}), **paid)
+    limits = RiskLimits(max_daily_loss=D(1_000))
+    strategy = Scripted(triggers=[EveryQuote(0)])
+    run = run_tape(tape, strategy, positions={0: 100}, limits=limits)
+    desk = run.engine.desk
+    assert desk.session_equity == desk.attribution.nav == 100_000 + 100 * 500
+    assert not decisions(run.outputs)

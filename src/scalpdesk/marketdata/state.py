@@ -339,13 +339,20 @@ class MarketState:
     def open_session(self, open_ns: int) -> None:
         """Count the session's volumes from zero; carry last prices across what goes ex at its open.
 
-        A holding of a share that was split has carried its price already, with its units.
+        A holding of a share that was split has carried its price already, with its units. A dividend is paid
+        by now: a session whose equity had it beside a price with it would begin with a loss.
         """
         self._volumes.clear()
         for item in self.adjustments:
             if item.ts_event_ns == open_ns:
                 number = item.instrument_id
                 self.carry_price(number, number, item.price_factor, open_ns, paid=item.paid)
+        for number in {item.instrument_id for item in self.dividends}:
+            quote = self.quotes[number]
+            since_ns = open_ns if quote is None else quote.ts_event_ns
+            paid = paid_between(self.dividends, number, since_ns, open_ns)
+            if paid:
+                self.carry_price(number, number, 1.0, open_ns, paid=paid)
 
     def apply_open_interest(self, event: OpenInterestEvent) -> None:
         """Apply the open interest of the day before."""
