@@ -13,8 +13,9 @@ from fakes.broker import Market, connect
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import OrderCancelled, PositionChanged
+from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
@@ -441,3 +442,19 @@ def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(paid):
     desk = run.engine.desk
     assert desk.session_equity == desk.attribution.nav == 100_000 + 100 * 500
     assert not decisions(run.outputs)
+
+
+@pytest.mark.parametrize("action_after", ["resume", "reduce"])
+def test_a_desk_that_was_halted_over_a_split_closes_the_adjusted_option_once_it_may_trade(action_after):
+    def operate(what, day, when):
+        return OperatorEvent(at(when, day), at(when, day), OperatorAction(what), "test", "operator")
+
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
+    commands = operate("halt", DAY, "15:00"), operate(action_after, TUESDAY, "10:00")
+    limits = RiskLimits(max_daily_loss=D(1_000_000))
+    run = run_tape(tape, Scripted(), positions={1: 1, 0: -50}, known_at_open=commands, limits=limits)
+    reasons = [decision.reasons[0] for decision in decisions(run.outputs)]
+    adjusted = "SPY240419C00500000 was adjusted to SPY240419C00250000"
+    assert reasons[2] == f"{OperatorAction(action_after).mode} to FLATTENING: {adjusted}"
+    assert run.engine.desk.gate.mode is Mode.FLATTENING
+    assert not run.engine.desk.positions.held()
