@@ -458,3 +458,18 @@ def test_a_desk_that_was_halted_over_a_split_closes_the_adjusted_option_once_it_
     assert reasons[2] == f"{OperatorAction(action_after).mode} to FLATTENING: {adjusted}"
     assert run.engine.desk.gate.mode is Mode.FLATTENING
     assert not run.engine.desk.positions.held()
+
+
+def test_the_broker_values_an_adjusted_option_at_the_price_of_before_until_its_first_quote():
+    """Ten calls at 12 become twenty at 6; at the same forward their volatility, and so their worth, stays."""
+    venue = connect(split_book(), cash=10_000, is_open=False, positions={0: D(100), 1: D(10)})
+    for number, price in ((0, 500.0), (1, 12.0)):
+        venue.on_quote(TapeBuilder().quote(number, "16:00", price - 0.005, price + 0.005).rows[0])
+    ledger = venue.broker.ledger
+    assert ledger.figures(venue.account).equity == 72_000
+    venue.broker.actions.schedule = (action(ratio="2"),)
+    venue.open_session(OPEN, CLOSE)
+    venue.take_due(OPEN)
+    assert ledger.figures(venue.account).equity == 72_000
+    venue.on_quote(TapeBuilder().quote(0, OPEN + 10**9, 249.995, 250.005).rows[0])
+    assert ledger.figures(venue.account).equity == pytest.approx(72_000, abs=12_000 * 0.02)  # a night less
