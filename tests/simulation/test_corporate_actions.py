@@ -425,17 +425,22 @@ def test_an_option_that_becomes_another_held_one_takes_neither_its_cost_nor_its_
     assert desk.session_equity == 100_000 + 300 * 12 + 500 * 252  # worth at the open what it was
 
 
+ORDINARY, SPECIAL = CashDividend("SPY", TUESDAY, D(14)), action("special_dividend", cash=D(20))
+
+
 @pytest.mark.parametrize(
-    "paid",
+    ("after", "paid"),
     [
-        {"dividends": (CashDividend("SPY", TUESDAY, D(14)),)},
-        {"actions": (action("special_dividend", cash=D(14)),)},
+        (486.0, {"dividends": (ORDINARY,)}),
+        (480.0, {"actions": (SPECIAL,)}),
+        (233.0, {"dividends": (ORDINARY,), "actions": (SPECIAL, action(ratio="2"))}),
+        (223.0, {"dividends": (ORDINARY,), "actions": (action(ratio="2"), SPECIAL)}),
     ],
-    ids=["ordinary", "special"],
+    ids=["ordinary", "special", "both, then a split", "a split before the special one"],
 )
-def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(paid):
-    """100 shares from 500 to 486 USD, 1,400 USD received: the equity at the open is that of the evening."""
-    tape = replace(two_days(Instruments([share("SPY")]), {0: 500.0}, {0: 486.0}), **paid)
+def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(after, paid):
+    """100 shares of 500 USD, less what they are paid: the equity at the open is that of the evening."""
+    tape = replace(two_days(Instruments([share("SPY")]), {0: 500.0}, {0: after}), **paid)
     limits = RiskLimits(max_daily_loss=D(1_000))
     strategy = Scripted(triggers=[EveryQuote(0)])
     run = run_tape(tape, strategy, positions={0: 100}, limits=limits)

@@ -200,8 +200,8 @@ class MarketState:
         self.oddities: Counter[str] = Counter()
         self.model_price: Callable[[InstrumentId], float | None] = _no_price
         """Value of an option whose quote the underlying has left behind, currency per unit."""
-        self._carried: dict[InstrumentId, int] = {}
-        """When a price was last carried across a corporate action, by instrument."""
+        self._carried: dict[InstrumentId, tuple[int, QuoteEvent | None]] = {}
+        """When a price was last carried across a corporate action, and the quote of before, by instrument."""
         self._stale_ns = [
             int(
                 (stale_seconds_option if isinstance(instrument, OptionContract) else stale_seconds_underlying)
@@ -306,9 +306,9 @@ class MarketState:
         quote, own = self.quotes[source], self.quotes[target]
         if quote is None or max(quote.ts_event_ns, 0 if own is None else own.ts_event_ns) >= at_ns:
             return
-        if self._carried.get(target) == at_ns:
+        if self._carried.get(target, (0, None))[0] == at_ns:
             return
-        self._carried[target] = at_ns
+        self._carried[target] = at_ns, own
         self.quotes[target] = msgspec.structs.replace(
             quote, instrument_id=target, bid=(quote.bid - paid) * factor, ask=(quote.ask - paid) * factor
         )
@@ -339,20 +339,25 @@ class MarketState:
     def open_session(self, open_ns: int) -> None:
         """Count the session's volumes from zero; carry last prices across what goes ex at its open.
 
-        A holding of a share that was split has carried its price already, with its units. A dividend is paid
-        by now: a session whose equity had it beside a price with it would begin with a loss.
+        A holding that one of them has changed has carried the price across that one already. A dividend is
+        paid by now: a session whose equity had it beside a price with it would begin with a loss.
         """
         self._volumes.clear()
-        for item in self.adjustments:
-            if item.ts_event_ns == open_ns:
-                number = item.instrument_id
-                self.carry_price(number, number, item.price_factor, open_ns, paid=item.paid)
-        for number in {item.instrument_id for item in self.dividends}:
-            quote = self.quotes[number]
-            since_ns = open_ns if quote is None else quote.ts_event_ns
-            paid = paid_between(self.dividends, number, since_ns, open_ns)
-            if paid:
-                self.carry_price(number, number, 1.0, open_ns, paid=paid)
+        due = [item for item in self.adjustments if item.ts_event_ns == open_ns]
+        going_ex = {item.instrument_id for item in self.dividends} | {item.instrument_id for item in due}
+        for number in going_ex:
+            last, (carried_ns, before) = self.quotes[number], self._carried.get(number, (0, None))
+            quote = before if carried_ns == open_ns else last
+            if last is None or quote is None or last.ts_event_ns >= open_ns:
+                continue
+            paid = paid_between(self.dividends, number, quote.ts_event_ns, open_ns)
+            bid, ask = quote.bid - paid, quote.ask - paid
+            for item in due:
+                if item.instrument_id == number:
+                    bid, ask = item.price(bid), item.price(ask)
+            if (bid, ask) != (quote.bid, quote.ask):
+                self._carried[number] = open_ns, quote
+                self.quotes[number] = msgspec.structs.replace(quote, bid=bid, ask=ask)
 
     def apply_open_interest(self, event: OpenInterestEvent) -> None:
         """Apply the open interest of the day before."""
