@@ -147,7 +147,7 @@ def two_days(instruments, before, after, *actions, dividends=()):
         ),
         (action("merger", "2", into="KID"), {1: 250.0}, {1: 202}, 0),
         (action("merger", "0", cash=D(510)), {}, {}, 1_010),
-        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 2_020),
+        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 0),
     ],
 )
 def test_an_action_is_explained_without_a_residual(happens, after, holdings, carry):
@@ -478,3 +478,17 @@ def test_the_broker_values_an_adjusted_option_at_the_price_of_before_until_its_f
     assert ledger.figures(venue.account).equity == 72_000
     venue.on_quote(TapeBuilder().quote(0, OPEN + 10**9, 249.995, 250.005).rows[0])
     assert ledger.figures(venue.account).equity == pytest.approx(72_000, abs=12_000 * 0.02)  # a night less
+
+
+def test_a_special_dividend_on_shares_and_options_is_no_move_of_the_market():
+    """Two calls and 100 shares sold short: what is paid and what prices fall by are one, in no part."""
+    instruments = Instruments([share("SPY"), option("C", 500), option("C", 450)])
+    happens = action("special_dividend", cash=D(50))
+    tape = two_days(instruments, {0: 500.0, 1: 12.0}, {0: 450.0, 2: 12.0}, happens)
+    limits = RiskLimits(max_daily_loss=D(1_000_000))
+    run = run_tape(tape, Scripted(), positions={1: 2, 0: -100}, limits=limits)
+    totals = run.engine.desk.attribution.totals
+    # from one, at which they were taken over, to the first mark of the shares, and of the calls
+    assert (totals["delta"], totals["gamma"], totals["carry"]) == (-100 * 499, 0, 0)
+    assert float(totals["residual"]) == pytest.approx(2 * 100 * 11, abs=0.01)
+    assert sum(totals.values()) == run.engine.desk.attribution.nav_change

@@ -192,6 +192,8 @@ class MarketState:
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.adjustments: list[PriceAdjustmentEvent] = []
+        self._going_ex: list[PriceAdjustmentEvent] = []
+        """Adjustments of the next open: what is marked before it still has the scale of before."""
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
         self.implied_vols: dict[InstrumentId, ImpliedVolEvent] = {}
@@ -343,6 +345,8 @@ class MarketState:
         paid by now: a session whose equity had it beside a price with it would begin with a loss.
         """
         self._volumes.clear()
+        self.adjustments += self._going_ex
+        self._going_ex = []
         due = [item for item in self.adjustments if item.ts_event_ns == open_ns]
         going_ex = {item.instrument_id for item in self.dividends} | {item.instrument_id for item in due}
         for number in going_ex:
@@ -372,8 +376,8 @@ class MarketState:
         self.dividends.append(event)
 
     def apply_adjustment(self, event: PriceAdjustmentEvent) -> None:
-        """Apply a change of the scale of an instrument's prices; its last price follows at the open."""
-        self.adjustments.append(event)
+        """Apply a change of the scale of an instrument's prices, from the next open on."""
+        self._going_ex.append(event)
 
     def apply_forecast(self, event: ForecastEvent) -> None:
         """Apply a volatility forecast."""
