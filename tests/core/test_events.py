@@ -17,6 +17,7 @@ SAMPLES = {
     ev.SessionEvent: (1, 2, "2024-03-04", "open", 1, 9),
     ev.RateEvent: (1, 2, (1.0, 30.0), (0.05, 0.04)),
     ev.DividendEvent: (3, 1, 2, 5, Decimal("1.57")),
+    ev.PriceAdjustmentEvent: (3, 1, 2, 0.25, 4.0, 0.5),
     ev.ForecastEvent: (3, 1, 2, "har", 5, 0.2, 0.1, 0.3, 0.01, ""),
     ev.GammaExposureEvent: ("SPX", 1, 2, -1.5e9, "firestore", "", -2e8, 3e9, 4e8),
     ev.ImpliedVolEvent: (3, 1, 2, 0.18, (0.15, 0.21), "VIX"),

@@ -25,6 +25,7 @@ from scalpdesk.core.events import (
     OrderFilled,
     OrderStatusUnknown,
     PositionChanged,
+    PriceAdjustmentEvent,
     RateEvent,
     SessionBarsEvent,
     TimerEvent,
@@ -1429,6 +1430,7 @@ def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
         ("apply_open_interest", lambda at_ns: OpenInterestEvent(1, at_ns, at_ns, 1_000)),
         ("apply_rates", lambda at_ns: RateEvent(at_ns, at_ns, (1.0,), (0.05,))),
         ("apply_dividend", lambda at_ns: DividendEvent(0, at_ns, at_ns, at_ns, D("1.5"))),
+        ("apply_adjustment", lambda at_ns: PriceAdjustmentEvent(0, at_ns, at_ns, 0.25, 4.0)),
         (
             "apply_forecast",
             lambda at_ns: ForecastEvent(0, at_ns, at_ns, "har", 5, 0.2, 0.2, 0.2, 0.01, ""),

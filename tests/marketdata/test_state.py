@@ -11,6 +11,7 @@ from scalpdesk.core.events import (
     DividendEvent,
     ForecastEvent,
     OpenInterestEvent,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
     SessionBarsEvent,
@@ -141,5 +142,24 @@ def test_the_volume_of_a_session_is_that_of_its_bars_or_of_its_prints_never_of_b
         state.apply_bar(BarEvent(1, end_ns, end_ns, 60, 2.0, 2.0, 2.0, 2.0, volume))
     assert state.volume_today(1) == 50.0
     assert state.volume_today(2) is None
-    state.open_session()
+    state.open_session(200)
     assert state.volume_today(1) is None
+
+
+def test_at_the_open_the_last_price_is_that_of_after_a_split_and_no_other_sessions(state):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    state.apply_adjustment(PriceAdjustmentEvent(0, 200, 200, 0.25, 4.0))
+    assert state.mark(0) == 500.0  # until the session opens
+    for _ in range(2):
+        state.open_session(200)
+        assert (state.quotes[0].bid, state.quotes[0].ask, state.quotes[0].ts_event_ns) == (124.75, 125.25, 10)
+    state.apply_quote(quote(0, 300, 125.9, 126.1))
+    state.open_session(400)
+    assert state.mark(0) == 126.0
+
+
+def test_a_special_dividend_lowers_the_last_price_at_the_open(state):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    state.apply_adjustment(PriceAdjustmentEvent(0, 200, 200, 1.0, 1.0, paid=50.0))
+    state.open_session(200)
+    assert state.mark(0) == 450.0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import BarEvent, QuoteEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
 from scalpdesk.marketdata.bars import Absent, Timeframes
@@ -252,6 +252,26 @@ def test_opening_range_is_known_when_it_is_over():
         90.0,
         7.0,
     )
+
+
+def test_after_a_split_earlier_bars_and_sessions_have_the_scale_of_after_it_once():
+    """Four for one: prices are a quarter, volumes four times as large; another share's says nothing."""
+    frames, open_ns = Timeframes(0, opening_minutes=2), session(1).open_ns
+    fed_minutes(frames, session(0), [8.0, 12.0, 16.0])
+    frames.close_session()
+    actions = [
+        PriceAdjustmentEvent(1, open_ns, open_ns, 10.0, 0.1),
+        PriceAdjustmentEvent(0, open_ns, open_ns, 0.25, 4.0, paid=2.0),
+    ]
+    for _ in range(2):
+        frames.open_session(session(1), actions)
+    prior = frames.prior_session()
+    assert (prior.open, prior.high, prior.low, prior.close, prior.volume) == (24.5, 25.0, 24.5, 25.0, 144.0)
+    assert frames.closes(60, 3) == (24.5, 24.75, 25.0)
+    fed_minutes(frames, session(1), [32.0, 96.0])
+    assert (frames.volume_ratio(1), frames.opening_volume_ratio(1)) == (2.0, 1.6)
+    frames.open_session(session(2), actions)
+    assert frames.closes(60, 5) == (24.5, 24.75, 25.0, 100.0, 101.0)
 
 
 def test_volume_ratio_is_against_the_same_minute_of_earlier_sessions():

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import duckdb
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.cloud_bars import bar_event, candle, minutes_of
-from scalpdesk.core.events import QuoteEvent, SessionBarsEvent
+from scalpdesk.core.events import PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import NEW_YORK, session_on
 from scalpdesk.signals.conviction import Conviction, ConvictionLevel, conviction_level, judge_conviction
 from scalpdesk.signals.ema_cloud import (
@@ -354,6 +355,28 @@ def test_minutes_of_earlier_sessions_are_those_that_the_watch_would_have_seen():
     for seconds in (60, 300):
         assert live.candles(seconds)[-1].clouds == handed.candles(seconds)[-1].clouds
     assert live.macro == handed.macro
+
+
+@pytest.mark.parametrize("source", list(PriceSource))
+def test_after_a_split_clouds_and_volumes_are_those_of_adjusted_bars(source):
+    first, second = session_on(date(2024, 3, 1)), session_on(date(2024, 3, 4))
+    split, adjusted = CloudWatch(0, "SPY", source), CloudWatch(0, "SPY", source)
+    action = PriceAdjustmentEvent(0, second.open_ns, second.open_ns, 0.25, 4.0)
+    closes = 500 + np.cumsum(np.random.default_rng(3).normal(0, 0.1, 400)).round(2)
+    for watch, ratio, actions in ((split, 4.0, [action]), (adjusted, 1.0, [])):
+        watch.open_session(first)
+        for place, close in enumerate(closes.tolist()):
+            scale, session, minute = (ratio, first, place) if place < 390 else (1.0, second, place - 390)
+            if place == 390:
+                watch.open_session(second, (), actions)
+            bar = bar_event(0, scale * close, end_ns=session.open_ns + (minute + 1) * MINUTE_NS)
+            watch.add(msgspec.structs.replace(bar, volume=(100.0 + place % 7) / scale))
+    for seconds in (60, 300, 600, 1800):
+        assert list(split.candles(seconds)) == list(adjusted.candles(seconds))
+        assert len(split.candles(seconds)) == 5
+    assert split.macro == adjusted.macro
+    assert split.volume_ratio(60) == adjusted.volume_ratio(60)
+    assert split.volume_ratio(60) == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.recorded

@@ -13,14 +13,17 @@ from fakes.broker import Market, connect
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import OrderCancelled, PositionChanged
+from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.orders import Structure
 
@@ -144,7 +147,7 @@ def two_days(instruments, before, after, *actions, dividends=()):
         ),
         (action("merger", "2", into="KID"), {1: 250.0}, {1: 202}, 0),
         (action("merger", "0", cash=D(510)), {}, {}, 1_010),
-        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 2_020),
+        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 0),
     ],
 )
 def test_an_action_is_explained_without_a_residual(happens, after, holdings, carry):
@@ -404,3 +407,88 @@ def test_holders_are_paid_a_dividend_and_who_is_short_is_charged():
     assert [change.reference for change in venue.bookings()] == [f"dividend-0-{OPEN - 1}"] * 2
     venue.broker.actions.pay_dividend(0, D("0.5"), "q1")
     assert venue.bookings()[0].reference == "dividend-0-q1"
+
+
+@pytest.mark.parametrize("positions", [{1: 3, 2: 5}, {2: 5, 1: 3}])
+def test_an_option_that_becomes_another_held_one_takes_neither_its_cost_nor_its_price(positions):
+    """Two for one: the 500 call becomes the 250 call, which was the 125 call's; held in either order."""
+    instruments = Instruments([share("SPY"), *(option("C", strike) for strike in (500, 250, 125))])
+    before, after = {0: 500.0, 1: 12.0, 2: 252.0}, {0: 250.0, 2: 6.0, 3: 126.0}
+    run = run_tape(two_days(instruments, before, after, action(ratio="2")), Scripted(), positions=positions)
+    desk = run.engine.desk
+    changes = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert [(change.source, change.instrument_id) for change in changes] == [(2, 3), (1, 2)]
+    # bought at one each, and sold at the bid of the second day
+    assert desk.positions.positions[2].realized == 600 * D("5.995") - 300
+    assert desk.positions.positions[3].realized == 1_000 * D("125.995") - 500
+    assert desk.account.cash == run.broker.account.cash
+    assert desk.session_equity == 100_000 + 300 * 12 + 500 * 252  # worth at the open what it was
+
+
+ORDINARY, SPECIAL = CashDividend("SPY", TUESDAY, D(14)), action("special_dividend", cash=D(20))
+
+
+@pytest.mark.parametrize(
+    ("after", "paid"),
+    [
+        (486.0, {"dividends": (ORDINARY,)}),
+        (480.0, {"actions": (SPECIAL,)}),
+        (233.0, {"dividends": (ORDINARY,), "actions": (SPECIAL, action(ratio="2"))}),
+        (223.0, {"dividends": (ORDINARY,), "actions": (action(ratio="2"), SPECIAL)}),
+    ],
+    ids=["ordinary", "special", "both, then a split", "a split before the special one"],
+)
+def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(after, paid):
+    """100 shares of 500 USD, less what they are paid: the equity at the open is that of the evening."""
+    tape = replace(two_days(Instruments([share("SPY")]), {0: 500.0}, {0: after}), **paid)
+    limits = RiskLimits(max_daily_loss=D(1_000))
+    strategy = Scripted(triggers=[EveryQuote(0)])
+    run = run_tape(tape, strategy, positions={0: 100}, limits=limits)
+    desk = run.engine.desk
+    assert desk.session_equity == desk.attribution.nav == 100_000 + 100 * 500
+    assert not decisions(run.outputs)
+
+
+@pytest.mark.parametrize("action_after", ["resume", "reduce"])
+def test_a_desk_that_was_halted_over_a_split_closes_the_adjusted_option_once_it_may_trade(action_after):
+    def operate(what, day, when):
+        return OperatorEvent(at(when, day), at(when, day), OperatorAction(what), "test", "operator")
+
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
+    commands = operate("halt", DAY, "15:00"), operate(action_after, TUESDAY, "10:00")
+    limits = RiskLimits(max_daily_loss=D(1_000_000))
+    run = run_tape(tape, Scripted(), positions={1: 1, 0: -50}, known_at_open=commands, limits=limits)
+    reasons = [decision.reasons[0] for decision in decisions(run.outputs)]
+    adjusted = "SPY240419C00500000 was adjusted to SPY240419C00250000"
+    assert reasons[2] == f"{OperatorAction(action_after).mode} to FLATTENING: {adjusted}"
+    assert run.engine.desk.gate.mode is Mode.FLATTENING
+    assert not run.engine.desk.positions.held()
+
+
+def test_the_broker_values_an_adjusted_option_at_the_price_of_before_until_its_first_quote():
+    """Ten calls at 12 become twenty at 6; at the same forward their volatility, and so their worth, stays."""
+    venue = connect(split_book(), cash=10_000, is_open=False, positions={0: D(100), 1: D(10)})
+    for number, price in ((0, 500.0), (1, 12.0)):
+        venue.on_quote(TapeBuilder().quote(number, "16:00", price - 0.005, price + 0.005).rows[0])
+    ledger = venue.broker.ledger
+    assert ledger.figures(venue.account).equity == 72_000
+    venue.broker.actions.schedule = (action(ratio="2"),)
+    venue.open_session(OPEN, CLOSE)
+    venue.take_due(OPEN)
+    assert ledger.figures(venue.account).equity == 72_000
+    venue.on_quote(TapeBuilder().quote(0, OPEN + 10**9, 249.995, 250.005).rows[0])
+    assert ledger.figures(venue.account).equity == pytest.approx(72_000, abs=12_000 * 0.02)  # a night less
+
+
+def test_a_special_dividend_on_shares_and_options_is_no_move_of_the_market():
+    """Two calls and 100 shares sold short: what is paid and what prices fall by are one, in no part."""
+    instruments = Instruments([share("SPY"), option("C", 500), option("C", 450)])
+    happens = action("special_dividend", cash=D(50))
+    tape = two_days(instruments, {0: 500.0, 1: 12.0}, {0: 450.0, 2: 12.0}, happens)
+    limits = RiskLimits(max_daily_loss=D(1_000_000))
+    run = run_tape(tape, Scripted(), positions={1: 2, 0: -100}, limits=limits)
+    totals = run.engine.desk.attribution.totals
+    # from one, at which they were taken over, to the first mark of the shares, and of the calls
+    assert (totals["delta"], totals["gamma"], totals["carry"]) == (-100 * 499, 0, 0)
+    assert float(totals["residual"]) == pytest.approx(2 * 100 * 11, abs=0.01)
+    assert sum(totals.values()) == run.engine.desk.attribution.nav_change

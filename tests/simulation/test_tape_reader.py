@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
-from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
+from scalpdesk.core.events import DividendEvent, OpenInterestEvent, PriceAdjustmentEvent, RateEvent
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, session_bars
 from scalpdesk.simulation import tape_reader
@@ -102,6 +103,32 @@ def test_what_is_known_before_the_open_is_stamped_at_the_open():
         DividendEvent(0, at_ns, at_ns, session_on(date(2024, 3, 15)).open_ns, Decimal("1.57")),
     ]
     assert opening_events(tape, session, is_first=False) == [RateEvent(at_ns, at_ns, (1.0,), (0.0,))]
+
+
+def test_before_a_later_session_what_changes_the_scale_of_prices_since_the_one_before_is_known():
+    """Friday to Monday; a merger leaves no share, and figures that a run begins with need no other scale."""
+    days = date(2024, 3, 1), date(2024, 3, 4)
+    terms = [("split", {"ratio": Decimal("0.1")}), ("special_dividend", {"cash": Decimal("2.5")})]
+    terms += [("spin_off", {"into": "KID", "value_fraction": Decimal("0.25")}), ("merger", {"into": "KID"})]
+    actions = tuple(
+        CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind(kind), **more) for kind, more in terms
+    )
+    others = (
+        replace(actions[0], symbol="QQQ"),
+        replace(actions[0], ex_date=days[0]),
+        replace(actions[0], ex_date=date(2024, 3, 5)),
+    )
+    tape = replace(TapeBuilder(days=days).build(), actions=(*actions, *others))
+    first, second = tape.sessions
+    at_ns = second.open_ns
+    assert not any(
+        isinstance(each, PriceAdjustmentEvent) for each in opening_events(tape, first, is_first=True)
+    )
+    assert opening_events(tape, second, is_first=False)[1:] == [
+        PriceAdjustmentEvent(0, at_ns, at_ns, 10.0, 0.1),
+        PriceAdjustmentEvent(0, at_ns, at_ns, 1.0, 1.0, 2.5),
+        PriceAdjustmentEvent(0, at_ns, at_ns, 0.75, 1.0),
+    ]
 
 
 def test_a_share_goes_ex_at_the_open_of_the_ex_date():

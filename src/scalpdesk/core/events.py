@@ -112,6 +112,29 @@ class DividendEvent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
 
 
 @final
+class PriceAdjustmentEvent(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """A corporate action overnight after which earlier figures of an instrument have another scale.
+
+    A price of before ``ts_event_ns`` (the open of the ex-date) compares with a later one as
+    ``(price - paid) * price_factor``, a volume as ``volume * volume_factor``.
+    """
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    price_factor: float
+    """0.25 after a split of four for one."""
+    volume_factor: float
+    """4 after a split of four for one."""
+    paid: float = 0.0
+    """Special dividend, currency a unit of before."""
+
+    def price(self, before: float) -> float:
+        """Return an earlier price in the present scale."""
+        return (before - self.paid) * self.price_factor
+
+
+@final
 class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """A volatility forecast for ``instrument_id`` over ``horizon_days`` trading days.
 
@@ -452,6 +475,7 @@ MarketEvent = (
     | SessionEvent
     | RateEvent
     | DividendEvent
+    | PriceAdjustmentEvent
     | ForecastEvent
     | GammaExposureEvent
     | SessionBarsEvent

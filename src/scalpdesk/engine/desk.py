@@ -344,7 +344,7 @@ class Desk:
         self.is_margined |= any(_is_in_coin(instrument) for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
-        self.market.open_session()
+        self.market.open_session(event.open_ns)
         if self.books is not None:
             self.books.new_session()
         self.attribution.open_session()

@@ -34,6 +34,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
     PositionChanged,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
     SessionBarsEvent,
@@ -132,6 +133,8 @@ class TradingEngine:
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._half_booked_ns = -1
         """Instant of a change of which more parts follow: the book has a worth then that it never had."""
+        self._adjusted: dict[InstrumentId, str] = {}
+        """Options that held ones were adjusted to, with the words for it: no strategy knows them."""
         self._flattener = Flattener(desk.instruments)
         self._flatten_due = False
         self._cancels_again = False
@@ -284,6 +287,8 @@ class TradingEngine:
                 self.desk.market.apply_rates(event)
             elif type(event) is DividendEvent:
                 self.desk.market.apply_dividend(event)
+            elif type(event) is PriceAdjustmentEvent:
+                self.desk.market.apply_adjustment(event)
             elif type(event) is ForecastEvent:
                 self.desk.market.apply_forecast(event)
             elif type(event) is GammaExposureEvent:
@@ -590,13 +595,12 @@ class TradingEngine:
         if not (in_action and event.more_follow):
             self._mark()
         trades_again = desk.gate.mode in LOSS_MODES or self._mode_after_flattening is not None
-        if event.source is not None and trades_again:
+        if event.source is not None:
             old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]
-            if old is not new and isinstance(
-                old, OptionContract
-            ):  # no strategy knows its leg by the new name, in the next session either
-                self._mode_after_flattening = None
-                self._set_mode(FLATTENING, f"{old.symbol} was adjusted to {new.symbol}", "risk gate")
+            if old is not new and isinstance(old, OptionContract):
+                self._adjusted[event.instrument_id] = f"{old.symbol} was adjusted to {new.symbol}"
+                if trades_again:
+                    self._leave_adjusted()
         if not is_half:
             return Wake.ACCOUNT
         self._flatten_late()  # only half of an exercise is booked: the delivery that completes it follows
@@ -615,7 +619,17 @@ class TradingEngine:
         if mode is Mode.ACTIVE:
             self.desk.gate.counters.forget_executions()
         self._set_mode(mode, event.reason, event.who)
+        if mode in LOSS_MODES:
+            self._leave_adjusted()
         return Wake.OPERATOR
+
+    def _leave_adjusted(self) -> None:
+        """Close everything while an adjusted option is held: no strategy knows it, in any later session."""
+        for number, why in self._adjusted.items():
+            if self.desk.positions.quantity(number):
+                self._mode_after_flattening = None
+                self._set_mode(FLATTENING, why, "risk gate")
+                return
 
     def _cancel_again(self, *, everything: bool) -> None:
         """Cancel again what is being cancelled, or all: an operator waits for no proof of a loss."""

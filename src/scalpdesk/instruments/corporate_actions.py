@@ -93,6 +93,28 @@ class AdjustedOption:
         )
 
 
+def price_scale(action: CorporateAction) -> tuple[float, float, float] | None:
+    """Return by what an action changes the scale of its share; None for a merger, after which it has none.
+
+    Returns
+    -------
+    tuple of float, optional
+        Factor of prices, factor of volumes, and the currency a share that prices fall by before that.
+
+    >>> price_scale(
+    ...     CorporateAction(symbol="X", ex_date=date(2024, 6, 10), kind=ActionKind.SPLIT, ratio=Decimal(4))
+    ... )
+    (0.25, 4.0, 0.0)
+    """
+    if action.kind is ActionKind.SPLIT:
+        return float(1 / action.ratio), float(action.ratio), 0.0
+    if action.kind is ActionKind.SPECIAL_DIVIDEND:
+        return 1.0, 1.0, float(action.cash)
+    if action.kind is ActionKind.SPIN_OFF and action.value_fraction < 1:
+        return float(1 - action.value_fraction), 1.0, 0.0
+    return None
+
+
 def split_ratio(shares_before: Decimal) -> Decimal:
     """Return the units after a split for one before, from the factor of a data set (before for one after).
 

@@ -6,14 +6,14 @@ number.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from math import gcd, inf
 
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import BarEvent, QuoteEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.instruments.sessions import Session, whole_session
 
@@ -30,6 +30,29 @@ class PriceRange(msgspec.Struct, frozen=True):
     low: float
     close: float
     volume: float
+
+    def rescaled(self, by: PriceAdjustmentEvent) -> "PriceRange":
+        """Return it in the scale of after a corporate action."""
+        return PriceRange(
+            self.day,
+            by.price(self.open),
+            by.price(self.high),
+            by.price(self.low),
+            by.price(self.close),
+            self.volume * by.volume_factor,
+        )
+
+
+def rescaled_bar(bar: BarEvent, by: PriceAdjustmentEvent) -> BarEvent:
+    """Return a closed bar in the scale of after a corporate action."""
+    return msgspec.structs.replace(
+        bar,
+        open=by.price(bar.open),
+        high=by.price(bar.high),
+        low=by.price(bar.low),
+        close=by.price(bar.close),
+        volume=bar.volume * by.volume_factor,
+    )
 
 
 class GrowingBar:
@@ -112,6 +135,13 @@ class SessionStatistics:
         if minute < opening_minutes:
             self.opening = _widened(self.opening, piece, self.session.day)
 
+    def rescale(self, by: PriceAdjustmentEvent) -> None:
+        """Bring the figures of a session that is over to the scale of after a corporate action."""
+        self.range = None if self.range is None else self.range.rescaled(by)
+        self.opening = None if self.opening is None else self.opening.rescaled(by)
+        for minute in self.volume_of_minute:
+            self.volume_of_minute[minute] *= by.volume_factor
+
     def observed(self, minute: int) -> bool:
         """Whether this minute was observed, with or without trades."""
         return self.range is not None and self.first_minute <= minute <= self.last_minute
@@ -191,22 +221,49 @@ class Timeframes:
         # quotes build one short bar, of which the other lengths are made when it closes
         self._quote_seconds = gcd(*(seconds for seconds in lengths if seconds != DAY_SECONDS))
         self._quoted = GrowingBar(self._quote_seconds, 1)
+        self._adjustments_taken = 0
 
     # feeding ------------------------------------------------------------------------------------
 
-    def open_session(self, session: Session) -> tuple[BarEvent, ...]:
+    def open_session(
+        self, session: Session, adjustments: Sequence[PriceAdjustmentEvent] = ()
+    ) -> tuple[BarEvent, ...]:
         """Open a session, closing the current one first; a second call for the same session does nothing.
 
         Bars are aligned to the whole session, even where the desk joined it late.
+
+        Parameters
+        ----------
+        session
+            The one that opens.
+        adjustments
+            Those of the run so far, of any instrument: earlier bars and sessions are brought to the scale of
+            after those that came since the last call.
+
+        Returns
+        -------
+        tuple of BarEvent
+            The bars that this closes, in the scale in which they were built.
         """
         whole = whole_session(session)
         if self._day is not None and self._day.session == whole:
             return NOTHING
         closed = self.close_session()
+        for item in adjustments[self._adjustments_taken :]:
+            if item.instrument_id == self.instrument_id:
+                self._rescale(item)
+        self._adjustments_taken = max(self._adjustments_taken, len(adjustments))
         self._day = SessionStatistics(whole, joined_late=whole.open_ns < session.open_ns)
         self._source_seconds = inf
         self._last_end_ns = 0
         return closed
+
+    def _rescale(self, by: PriceAdjustmentEvent) -> None:
+        for growing in self._growing.values():
+            for place, bar in enumerate(growing.bars):
+                growing.bars[place] = rescaled_bar(bar, by)
+        for day in self._days:
+            day.rescale(by)
 
     def close_session(self) -> tuple[BarEvent, ...]:
         """Close the session; return the bars that this closes."""

@@ -17,6 +17,7 @@ from scalpdesk.core.events import (
     GammaExposureEvent,
     ImpliedVolEvent,
     OpenInterestEvent,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
     SessionBarsEvent,
@@ -123,6 +124,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def adjustments(self) -> Sequence[PriceAdjustmentEvent]:
+        """Corporate actions of this run that changed the scale of earlier prices, in order."""
+        ...
+
+    @property
     def gamma_exposures(self) -> Mapping[str, GammaExposureEvent]:
         """Latest dealer gamma exposure by symbol."""
         ...
@@ -185,6 +191,9 @@ class MarketState:
         """The session's rows, once quotes were passed over."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
+        self.adjustments: list[PriceAdjustmentEvent] = []
+        self._going_ex: list[PriceAdjustmentEvent] = []
+        """Adjustments of the next open: what is marked before it still has the scale of before."""
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
         self.implied_vols: dict[InstrumentId, ImpliedVolEvent] = {}
@@ -193,8 +202,8 @@ class MarketState:
         self.oddities: Counter[str] = Counter()
         self.model_price: Callable[[InstrumentId], float | None] = _no_price
         """Value of an option whose quote the underlying has left behind, currency per unit."""
-        self._carried: dict[InstrumentId, int] = {}
-        """When a price was last carried across a corporate action, by instrument."""
+        self._carried: dict[InstrumentId, tuple[int, QuoteEvent | None]] = {}
+        """When a price was last carried across a corporate action, and the quote of before, by instrument."""
         self._stale_ns = [
             int(
                 (stale_seconds_option if isinstance(instrument, OptionContract) else stale_seconds_underlying)
@@ -299,9 +308,9 @@ class MarketState:
         quote, own = self.quotes[source], self.quotes[target]
         if quote is None or max(quote.ts_event_ns, 0 if own is None else own.ts_event_ns) >= at_ns:
             return
-        if self._carried.get(target) == at_ns:
+        if self._carried.get(target, (0, None))[0] == at_ns:
             return
-        self._carried[target] = at_ns
+        self._carried[target] = at_ns, own
         self.quotes[target] = msgspec.structs.replace(
             quote, instrument_id=target, bid=(quote.bid - paid) * factor, ask=(quote.ask - paid) * factor
         )
@@ -329,9 +338,30 @@ class MarketState:
         by_bars = volumes.get((BarEvent, instrument_id), 0.0)
         return max(by_bars, volumes.get((TradeEvent, instrument_id), 0.0)) or None
 
-    def open_session(self) -> None:
-        """Count the session's volumes from zero."""
+    def open_session(self, open_ns: int) -> None:
+        """Count the session's volumes from zero; carry last prices across what goes ex at its open.
+
+        A holding that one of them has changed has carried the price across that one already. A dividend is
+        paid by now: a session whose equity had it beside a price with it would begin with a loss.
+        """
         self._volumes.clear()
+        self.adjustments += self._going_ex
+        self._going_ex = []
+        due = [item for item in self.adjustments if item.ts_event_ns == open_ns]
+        going_ex = {item.instrument_id for item in self.dividends} | {item.instrument_id for item in due}
+        for number in going_ex:
+            last, (carried_ns, before) = self.quotes[number], self._carried.get(number, (0, None))
+            quote = before if carried_ns == open_ns else last
+            if last is None or quote is None or last.ts_event_ns >= open_ns:
+                continue
+            paid = paid_between(self.dividends, number, quote.ts_event_ns, open_ns)
+            bid, ask = quote.bid - paid, quote.ask - paid
+            for item in due:
+                if item.instrument_id == number:
+                    bid, ask = item.price(bid), item.price(ask)
+            if (bid, ask) != (quote.bid, quote.ask):
+                self._carried[number] = open_ns, quote
+                self.quotes[number] = msgspec.structs.replace(quote, bid=bid, ask=ask)
 
     def apply_open_interest(self, event: OpenInterestEvent) -> None:
         """Apply the open interest of the day before."""
@@ -344,6 +374,10 @@ class MarketState:
     def apply_dividend(self, event: DividendEvent) -> None:
         """Apply a declared dividend."""
         self.dividends.append(event)
+
+    def apply_adjustment(self, event: PriceAdjustmentEvent) -> None:
+        """Apply a change of the scale of an instrument's prices, from the next open on."""
+        self._going_ex.append(event)
 
     def apply_forecast(self, event: ForecastEvent) -> None:
         """Apply a volatility forecast."""

@@ -366,7 +366,7 @@ class PnlExplain:
             start_ns, gamma, start_spot, vol, expires_ns, left = self._interval
             years = left - self._variance_years(expires_ns, now_ns)
             if years > 0.0:
-                if self._state.dividends:
+                if self._state.dividends or self._state.adjustments:
                     paid = self._dividends(self._underlying, start_ns, now_ns)
                 self.meter.add(gamma, start_spot, spot + paid - start_spot, vol, years)
         gamma = variance = size = left = 0.0
@@ -509,8 +509,14 @@ class PnlExplain:
         return PricedState(valuation.spot, vol, variance_years, years, *carry)
 
     def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:
-        """Return what a share paid in between, currency a share."""
-        return paid_between(self._state.dividends, share, from_ns, to_ns)
+        """Return what a share paid in between, special dividends too, currency a share."""
+        state = self._state
+        special = (
+            item.paid
+            for item in state.adjustments
+            if item.instrument_id == share and from_ns < item.ts_event_ns <= to_ns
+        )
+        return paid_between(state.dividends, share, from_ns, to_ns) + sum(special)
 
     def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.
@@ -686,7 +692,7 @@ class PnlExplain:
                 earned = units * contract_usd * step / (leg.mark * mark)
                 bend = -units * contract_usd * step * step / leg.mark**3
                 return LegParts(delta=earned - bend, gamma=bend)
-            if not market.dividends:
+            if not (market.dividends or market.adjustments):
                 return LegParts(0.0, units * (mark - leg.mark))
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns)
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
@@ -700,7 +706,8 @@ class PnlExplain:
         if leg.is_lost and not (deep or now).is_modelled:  # what was not seen is no move of this interval
             end = end._replace(vol=start.vol)
             self._is_found = True
-        paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
+        goes_ex = market.dividends or market.adjustments
+        paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if goes_ex else 0.0
         return self._stepped(leg, terms, end, end.spot + paid, mark)
 
     def _restate(

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
-from scalpdesk.core.events import BarEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent
+from scalpdesk.marketdata.bars import rescaled_bar
 
 FAST = "fast"
 MACRO = "macro"
@@ -78,6 +79,10 @@ class Ema:
         self.value = value if last is None else last + self._weight * (value - last)
         return self.value
 
+    def rescale(self, by: PriceAdjustmentEvent) -> None:
+        """Bring an average of prices to the scale of after a corporate action."""
+        self.value = None if self.value is None else by.price(self.value)
+
 
 class CloudState(msgspec.Struct, frozen=True):
     """A cloud as of a bar's close; prices in currency per share."""
@@ -113,6 +118,10 @@ class CloudState(msgspec.Struct, frozen=True):
     def thickness(self) -> float:
         """Distance of the averages as a fraction of the close."""
         return abs(self.short - self.long) / self.close
+
+    def rescaled(self, by: PriceAdjustmentEvent) -> "CloudState":
+        """Return it in the scale of after a corporate action."""
+        return CloudState(by.price(self.short), by.price(self.long), by.price(self.close))
 
 
 class CloudCandle(msgspec.Struct, frozen=True):
@@ -163,6 +172,15 @@ class FrameClouds:
         self._bars += 1
         self.candles.append(candle)
         return candle
+
+    def rescale(self, by: PriceAdjustmentEvent) -> None:
+        """Bring averages and kept bars to the scale of after a corporate action."""
+        for pair in self._averages.values():
+            for average in pair:
+                average.rescale(by)
+        for place, candle in enumerate(self.candles):
+            clouds = {name: cloud.rescaled(by) for name, cloud in candle.clouds.items()}
+            self.candles[place] = CloudCandle(rescaled_bar(candle.bar, by), clouds)
 
     @property
     def is_ready(self) -> bool:

@@ -6,7 +6,7 @@ is still forming has no say. Source: the strategy reference F2.
 
 import msgspec
 
-from scalpdesk.core.events import BarEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.signals.ema_cloud import MACRO, CloudState, FrameClouds, PriceSource
 
@@ -55,6 +55,13 @@ class MacroFilter:
         cloud = self._clouds.update(bar).clouds[MACRO]
         bias = cloud.colour if self._clouds.is_ready else None
         self._state = MacroState(bias, cloud, bar.ts_event_ns, minutes)
+
+    def rescale(self, by: PriceAdjustmentEvent) -> None:
+        """Bring the clouds to the scale of after a corporate action."""
+        self._clouds.rescale(by)
+        cloud = self._state.cloud
+        if cloud is not None:
+            self._state = msgspec.structs.replace(self._state, cloud=cloud.rescaled(by))
 
     @property
     def state(self) -> MacroState:

@@ -27,6 +27,10 @@ class VolumeAverage:
         before.append(volume)
         return ratio
 
+    def rescale(self, factor: float) -> None:
+        """Multiply the volumes of the bars before by a factor: that of a share split."""
+        self._before = deque((volume * factor for volume in self._before), self._before.maxlen)
+
 
 def is_surge(ratio: float | None, least: float) -> bool:
     """Return whether a ratio is above ``least``; one that is not known is not."""

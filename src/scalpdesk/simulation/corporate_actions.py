@@ -1,6 +1,6 @@
 """Dividends, corporate actions and funding: what changes holdings and resting orders without a trade."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -103,13 +103,13 @@ class ActionProcessor:
         """
         ledger = self._ledger
         share = ledger.instruments.id_of(action.symbol)
+        adjusted: dict[InstrumentId, PositionChanged] = {}
         for account in ledger.accounts.values():
             self._cancel_orders(account, action.symbol)
             changes: list[PositionChanged] = []
-            for number in list(account.holdings):
-                contract = ledger.instruments[number]
-                if isinstance(contract, OptionContract) and contract.underlying == action.symbol:
-                    changes += self._option(account, number, contract, action)
+            for number, contract in self._by_strike(account.holdings, action.symbol):
+                changes += self._option(account, number, contract, action)
+            adjusted |= {change.source: change for change in changes if change.source is not None}
             # with what exercised options deliver: a merger for cash pays for those shares too
             delivered = (change.quantity_change for change in changes if change.instrument_id == share)
             held = account.quantity(share) + sum(delivered, ZERO)
@@ -118,7 +118,21 @@ class ActionProcessor:
             if changes:
                 parts = [msgspec.structs.replace(change, more_follow=True) for change in changes[:-1]]
                 ledger.change(account, [*parts, changes[-1]])
+        for number, _ in self._by_strike(adjusted, action.symbol):
+            self._reprice_option(adjusted[number])
         self._reprice(share, action)
+
+    def _by_strike(
+        self, numbers: Iterable[InstrumentId], symbol: str
+    ) -> list[tuple[InstrumentId, OptionContract]]:
+        """Return the options on a share by strike: one falls to a strike that another has left."""
+        instruments = self._ledger.instruments
+        found = [
+            (number, contract)
+            for number in numbers
+            if isinstance(contract := instruments[number], OptionContract) and contract.underlying == symbol
+        ]
+        return sorted(found, key=lambda option: option[1].strike)
 
     def _cancel_orders(self, account: BrokerAccount, symbol: str) -> None:
         ledger = self._ledger
@@ -275,6 +289,21 @@ class ActionProcessor:
         self._ledger.quotes[share] = msgspec.structs.replace(
             quote, bid=quote.bid * factor, ask=quote.ask * factor
         )
+
+    def _reprice_option(self, change: PositionChanged) -> None:
+        """Give an adjusted option the price and volatility of the one before, until its next quote."""
+        ledger, old, new = self._ledger, change.source, change.instrument_id
+        quote = None if old is None else ledger.latest(old)
+        if old is None or quote is None:
+            return
+        before, after = ledger.instruments[old], ledger.instruments[new]
+        units = change.quantity_change * after.multiplier
+        factor = float(-change.source_change * before.multiplier / units)
+        ledger.quotes[new] = msgspec.structs.replace(
+            quote, instrument_id=new, bid=quote.bid * factor, ask=quote.ask * factor
+        )
+        if old in ledger.last_vols:
+            ledger.last_vols[new] = ledger.last_vols[old]
 
     def pay_funding(self, rate: FundingRate) -> None:
         """Pay the funding of a perpetual on every account that holds it."""

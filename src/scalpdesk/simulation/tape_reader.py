@@ -16,10 +16,12 @@ from scalpdesk.core.events import (
     DividendEvent,
     Event,
     OpenInterestEvent,
+    PriceAdjustmentEvent,
     QuoteEvent,
     RateEvent,
 )
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.corporate_actions import price_scale
 from scalpdesk.instruments.sessions import Session, is_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, Morning, QuoteColumns, session_bars
 
@@ -28,7 +30,11 @@ CHUNK_ROWS = 8_192
 
 
 def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> list[Event]:
-    """Return what is known before the session opens: rates, open interest, declared dividends."""
+    """Return what is known before the session opens: rates, open interest, declared dividends.
+
+    Of a later session also the corporate actions that change the scale of prices: figures that a run begins
+    with are in the scale of its first session.
+    """
     at_ns = session.open_ns
     if tape.morning is not None:
         known = tape.morning(session)
@@ -45,6 +51,18 @@ def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> lis
         if dividend.symbol in tape.instruments:
             number = tape.instruments.id_of(dividend.symbol)
             events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
+    return [*events, *_adjustments(tape, session)]
+
+
+def _adjustments(tape: MarketTape, session: Session) -> list[PriceAdjustmentEvent]:
+    """Return what changes the scale of prices between the session before and this one."""
+    before = max((each.day for each in tape.sessions if each.day < session.day), default=session.day)
+    events = []
+    for action in tape.actions:
+        scale = price_scale(action) if before < action.ex_date <= session.day else None
+        if scale is not None and action.symbol in tape.instruments:
+            number, at_ns = tape.instruments.id_of(action.symbol), session.open_ns
+            events.append(PriceAdjustmentEvent(number, at_ns, at_ns, *scale))
     return events
 
 

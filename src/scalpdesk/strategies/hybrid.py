@@ -186,7 +186,7 @@ class Hybrid(Several):
             if isinstance(event, SessionEvent) and event.phase is SessionPhase.CLOSE:
                 frames.close_session()
                 return
-            frames.open_session(session)
+            frames.open_session(session, view.market.adjustments)
             watch.has_closed = True
             self._since_ns = None  # the night is longer than any dwell
         if isinstance(event, BarEvent) and event.instrument_id == view.underlying:

@@ -129,21 +129,19 @@ class RealisedSoFar:
             return 0.0
         return self._days_per_year * self._years(self._start_ns, self._last_ns)
 
-    def open_session(self, last: tuple[int, float] | None, paid: float = 0.0) -> None:
+    def open_session(self, last: tuple[int, float] | None) -> None:
         """Begin a day.
 
         Parameters
         ----------
         last
-            Instant (UTC nanoseconds) and price before it, as corporate actions overnight have left it; None
-            where there is none: then the day counts from its first price.
-        paid
-            Dividend that the price falls by at this open, currency a share.
+            Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight have
+            left it; None where there is none: then the day counts from its first price.
         """
         self.variance, self._start_ns = 0.0, None
-        if last is not None and last[1] > paid:
-            self._start_ns = self._last_ns = last[0]
-            self._last_price = last[1] - paid
+        if last is not None and last[1] > 0.0:
+            self._start_ns, self._last_price = last
+            self._last_ns = last[0]
 
     def add(self, now_ns: int, price: float) -> None:
         """Take a price (currency per unit, above zero); what comes within five minutes is passed over."""

@@ -7,7 +7,7 @@ from datetime import date
 from statistics import fmean
 from typing import Literal
 
-from scalpdesk.core.events import BarEvent, QuoteEvent, SessionBarsEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import Session, from_ns
 from scalpdesk.marketdata.bars import Timeframes
@@ -51,6 +51,13 @@ class _Averages:
             begin_ns = end_ns - MACRO_SECONDS * NANOS_PER_SECOND
             self.macro.update(bar, sum(begin_ns < minute <= end_ns for minute in self.minute_ends))
 
+    def rescale(self, by: PriceAdjustmentEvent) -> None:
+        for frame in self.frames.values():
+            frame.rescale(by)
+        for volumes in self.volumes.values():
+            volumes.rescale(by.volume_factor)
+        self.macro.rescale(by)
+
 
 class CloudWatch:
     """Follows the clouds of one underlying from its bars, or from its quotes where it has none."""
@@ -62,11 +69,20 @@ class CloudWatch:
         self._now = _Averages(source)
         self._at_open = copy.deepcopy(self._now)
         self._sessions_taken = 0
+        self._adjustments_taken = 0
 
     # feeding ------------------------------------------------------------------------------------
 
-    def open_session(self, session: Session, earlier: Sequence[SessionBarsEvent] = ()) -> None:
-        """Take in earlier sessions' minutes that came since the last call, and begin a session."""
+    def open_session(
+        self,
+        session: Session,
+        earlier: Sequence[SessionBarsEvent] = (),
+        adjustments: Sequence[PriceAdjustmentEvent] = (),
+    ) -> None:
+        """Take in earlier sessions' minutes and adjustments that came since the last call; begin a session.
+
+        ``adjustments`` are those of the run, of any instrument.
+        """
         for item in earlier[self._sessions_taken :]:
             if item.close_ns > session.open_ns or item.ends_ns[-1] <= self._now.last_end_ns.get(MINUTE, 0):
                 continue
@@ -77,10 +93,14 @@ class CloudWatch:
                     self._bars.add_bar(BarEvent(self._number, end_ns, end_ns, item.bar_seconds, *prices))
                 )
         self._sessions_taken = len(earlier)
-        self._begin(session)
+        self._begin(session, adjustments)
 
-    def _begin(self, session: Session) -> None:
-        self._take(self._bars.open_session(session))
+    def _begin(self, session: Session, adjustments: Sequence[PriceAdjustmentEvent] = ()) -> None:
+        self._take(self._bars.open_session(session, adjustments))
+        for item in adjustments[self._adjustments_taken :]:
+            if item.instrument_id == self._number:
+                self._now.rescale(item)
+        self._adjustments_taken = max(self._adjustments_taken, len(adjustments))
         self._at_open = copy.deepcopy(self._now)
 
     def close_session(self) -> None:

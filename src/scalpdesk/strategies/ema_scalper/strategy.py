@@ -189,7 +189,9 @@ class EmaScalper:
             if view.now_ns != session.open_ns:
                 ticker.watch.close_session()
             else:
-                ticker.watch.open_session(session, view.market.earlier_sessions.get(ticker.number, ()))
+                market = view.market
+                earlier = market.earlier_sessions.get(ticker.number, ())
+                ticker.watch.open_session(session, earlier, market.adjustments)
         if view.now_ns != session.open_ns:
             return ()
         actions: list[Action] = [

@@ -39,7 +39,6 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns, next_session
-from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
@@ -128,11 +127,8 @@ class StraddleEdge:
         """Start the sum of the day's realised variance."""
         quote, spot = view.market.quotes[view.underlying], view.market.mark(view.underlying)
         last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
-        paid = 0.0
-        if last is not None:
-            paid = paid_between(view.market.dividends, view.underlying, last[0], view.now_ns)
         if self._realised is not None:
-            self._realised.open_session(last, paid)
+            self._realised.open_session(last)
 
     def note_price(self, view: DeskView) -> None:
         """Add the underlying's price of now to the day's realised variance."""

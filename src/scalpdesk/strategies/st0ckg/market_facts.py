@@ -75,7 +75,7 @@ class FactsCollector:
                 )
             self.frames.close_session()
         self._sessions_taken = len(earlier)
-        self.frames.open_session(session)
+        self.frames.open_session(session, view.market.adjustments)
         self._minutes.clear()
         self._minute_ends.clear()
         self._spreads.clear()
