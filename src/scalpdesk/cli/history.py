@@ -11,6 +11,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import money_decimals, run_currency
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def report(
         return
     from scalpdesk.backtesting.session_tables import exposure, grouped, performance
 
-    explained = hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
+    explained = hedge_explain(stored)
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
@@ -356,10 +357,7 @@ def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, 
         "marks": [_spread_parts(row) for row in stored.marks],
         "sessions": [_spread_parts(row) for row in stored.sessions],
         "straddles": [_spread_parts(row) for row in stored.straddles],
-        "hedges": [
-            _spread_parts(row)
-            for row in hedge_explain(stored.decisions, stored.fills, stored.marks, stored.decimals)
-        ],
+        "hedges": [_spread_parts(row) for row in hedge_explain(stored)],
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
@@ -477,21 +475,18 @@ def _write_sheet(
     }
 
 
-def hedge_explain(
-    decisions: list[dict[str, Any]],
-    fills: list[dict[str, Any]],
-    marks: list[dict[str, Any]],
-    decimals: int = 2,
-) -> list[dict[str, Any]]:
+def hedge_explain(stored: "StoredRun") -> list[dict[str, Any]]:
     """Return each hedge with the P&L parts of the interval that led up to it.
 
     The interval runs from the hedge before; its parts are the sum of the marks in it. All intervals
     together are the run up to its last hedge.
     """
-    by_order = {fill["client_order_id"]: fill for fill in fills}
+    by_order = {fill["client_order_id"]: fill for fill in stored.fills}
+    orders = {order["client_order_id"]: order for order in stored.orders}
+    marks, decimals = stored.marks, stored.decimals
     explained = []
     index = 0
-    for decision in decisions:
+    for decision in stored.decisions:
         if not decision["taken"] or not decision["kind"].startswith("hedge"):
             continue
         if not decision["client_order_ids"]:  # it took an order back
@@ -506,13 +501,30 @@ def hedge_explain(
             {
                 "ts_ns": decision["ts_ns"],
                 "reason": decision["reasons"][0],
-                "quantity_shares": decision["facts"].get("quantity_shares"),
+                "quantity_shares": _hedged_quantity(decision, orders),
                 "price": None if fill is None else str(fill["price"]),
                 "parts": {name: f"{amount:.{decimals}f}" for name, amount in parts.items()},
                 "pnl": f"{sum(parts.values(), Decimal(0)):.{decimals}f}",
             }
         )
     return explained
+
+
+def _hedged_quantity(decision: dict[str, Any], orders: dict[str, dict[str, Any]]) -> int | float:
+    """Return the signed quantity that a hedge's decision names, else that of its orders in one symbol."""
+    named = decision["facts"].get("quantity_shares")
+    if isinstance(named, int | float):
+        return named
+    sent = [orders[name] for name in decision["client_order_ids"] if name in orders]
+    total = sum(
+        (
+            Side(order["side"]).sign * Decimal(order["quantity"])
+            for order in sent
+            if order["symbol"] == sent[0]["symbol"]
+        ),
+        Decimal(0),
+    )
+    return int(total) if total == int(total) else float(total)
 
 
 @desk_command("replay", example=("scalpdesk replay last --verify", "scalpdesk replay last --json"))
