@@ -264,6 +264,9 @@ def read_stored(run_dir: Path) -> StoredRun:
         tables = load_tables(store, header.run_id)
     clock, listed = clock_of(header.data), header.instruments
     changes = [
+        HoldingChange(at_ns, listed[number].symbol, quantity, is_taken_over=True)
+        for at_ns, number, quantity in projection.taken_over
+    ] + [
         HoldingChange(
             event.ts_recv_ns,
             listed[event.instrument_id].symbol,
