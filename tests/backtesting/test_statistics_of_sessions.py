@@ -216,6 +216,25 @@ def test_a_straddle_ends_with_an_early_assignment_and_goes_on_under_its_adjusted
     assert (row["paid"], row["received"]) == (400, 800)
 
 
+def test_options_that_the_run_took_over_are_a_straddle_from_its_beginning() -> None:
+    """Their sale opened a straddle sold short, which ended at its expiry and had none of the hedges."""
+    options = dict.fromkeys("CP", (10**18, 100))
+    fills = [
+        {**filled("SPY", "sell", 4), "purpose": "hedge"},
+        filled("C", "sell", 7, 3),
+        filled("P", "sell", 8, 3),
+        filled("P", "buy", 9),
+    ]
+    changes = [
+        HoldingChange(2, symbol, Decimal(units), is_taken_over=True)
+        for symbol, units in (("C", 3), ("SPY", -50), ("P", 3))
+    ]
+    first, second = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    assert (first["opened_ns"], first["closed_ns"], first["legs"]) == (2, 8, {"C": "3", "P": "3"})
+    assert (first["hedges"], first["paid"], first["received"]) == (1, 0, 1_200)
+    assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (9, None, {"P": "1"})
+
+
 def test_neither_a_dividend_nor_a_split_is_a_move_of_the_share() -> None:
     """Two nights: the first ends 1 lower, ex a dividend of 1; the second at half the price, after a split."""
     hour = 3_600 * 10**9

@@ -3,10 +3,12 @@ import json
 
 import pytest
 
+from scalpdesk.cli.data import show_imports
 from scalpdesk.cli.main import main
 from scalpdesk.cli.output import progress_bar
 from scalpdesk.datasets.embedded import COIN_MARKETS
 from scalpdesk.datasets.embedded.days import SHARES
+from scalpdesk.datasets.importers.base import ImportReport
 
 CSV = """ts,symbol,bid,ask,bid_size,ask_size
 2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200
@@ -292,3 +294,11 @@ def test_ls_shows_every_underlying_that_the_reconstructed_markets_serve(capsys):
         *(("embedded", symbol) for symbol in SHARES),
         *COIN_MARKETS.items(),
     ]
+
+
+def test_what_was_recorded_came_from_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    report = ImportReport("deribit")
+    report.rows["tickers/BTC"] = 1_524
+    show_imports([report], tmp_path, as_json=False)
+    assert capsys.readouterr().out.splitlines()[0] == f"deribit: 1,524 rows in {tmp_path}/"

@@ -1,6 +1,7 @@
 """The package of docs/howto/add_a_plug_in.md, built from the page: each of its files is used by its name."""
 
 import asyncio
+import re
 import sys
 from dataclasses import replace
 from decimal import Decimal
@@ -11,6 +12,7 @@ from fakes.clock import ManualClock
 from fakes.instruments import DAY, straddle_book
 from fakes.packages import DOCS, install_page
 from fakes.tape import TapeBuilder
+from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
@@ -184,3 +186,15 @@ def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
     summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 600))
     assert (summary["orders"], summary["fills"], summary["end_positions"]) == (2, 2, {})
     assert summary["pnl"]["total"] == "-0.06"
+
+
+@pytest.mark.slow
+def test_each_command_of_the_page_for_the_gamma_scalper_trades(tmp_path, monkeypatch, capsys):
+    """On the usual day its entry gate refuses: the part shown would never be asked."""
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "howto" / "add_a_plug_in.md").read_text("utf-8")
+    commands = re.findall(r"^\$ scalpdesk (backtest gamma-scalper .*)$", page, re.MULTILINE)
+    assert len(commands) == 3
+    for words in commands:
+        assert main(words.split()) == 0
+        assert "traded: 1 entry" in capsys.readouterr().out

@@ -15,11 +15,17 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.cli.main import main
-from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
+from scalpdesk.datasets.embedded.coin import (
+    FIRST_HISTORY,
+    _levels,
+    index_path,
+    reconstruct_coin,
+    smile_vol,
+)
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi
 from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
-from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line
+from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line, tape_source
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import OptionContract
@@ -33,7 +39,7 @@ class Desk:
     """A client of the exchange: requests in, results and notifications out; time by hand."""
 
     def __init__(self, tape):
-        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+        plan = LaunchPlan(tape_source(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
         self.world, (self.key,) = build_world(plan)
         self.clock = ManualClock(10**18)
         self.api = DeribitApi(self.world, Keyring([self.key]), self.clock)
@@ -525,12 +531,28 @@ def test_a_chart_has_bars_of_the_length_that_is_asked_for(late, tape):
     minutes, hours, days = (
         late("public/get_tradingview_chart_data", resolution=name, **span) for name in ("1", "60", "1D")
     )
+    earlier = (DAY - FIRST_HISTORY).days - 1
+    days = {name: column if name == "status" else column[earlier:] for name, column in days.items()}
     assert (len(minutes["ticks"]), len(hours["ticks"]), len(days["ticks"])) == (1_440, 24, 2)
     assert hours["high"][3] == max(minutes["high"][180:240])
     assert (hours["open"][3], hours["close"][3]) == (minutes["open"][180], minutes["close"][239])
     assert [tick % 86_400_000 for tick in days["ticks"]] == [0, 0]
     assert days["low"] == [min(minutes["low"][:960]), min(minutes["low"][960:])]
     assert late.refused("public/get_tradingview_chart_data", resolution="7", **span)[0] == -32602
+
+
+def test_a_daily_chart_reaches_back_over_the_days_that_the_market_drew_before(late):
+    """Without them no live desk there had a forecast: its entry gate refused each straddle."""
+    midnight = 1_741_132_800_000  # of DAY, UTC
+    span = {"start_timestamp": 0, "end_timestamp": midnight - 1, "instrument_name": SWAP}
+    found = late("public/get_tradingview_chart_data", resolution="1D", **span)
+    assert found["ticks"] == [midnight - back * 86_400_000 for back in range(793, 0, -1)]
+    night, day = index_path(date(2025, 3, 3), 1)[1_920:-1], index_path(date(2025, 3, 4), 1)[:1_920]
+    assert found["open"][-1] == round(night[0], 2)
+    assert found["high"][-1] == round(max(night.max(), day.max()), 2)
+    assert found["low"][-1] == round(min(night.min(), day.min()), 2)
+    assert found["close"][-1] == round(day[-1], 2)
+    assert late("public/get_tradingview_chart_data", resolution="60", **span)["status"] == "no_data"
 
 
 def test_trades_of_a_currency_are_the_executions_of_all_instruments(desk):

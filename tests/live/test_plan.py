@@ -184,3 +184,20 @@ def test_the_times_of_the_section_reach_the_runner(tmp_path):
 @pytest.mark.parametrize(("strategy", "trades"), [("gamma-scalper", True), ("st0cka", False)])
 def test_whether_a_strategy_needs_options_is_known_before_it_runs(tmp_path, strategy, trades):
     assert trades_options(load_settings(strategy, environ={}, cwd=tmp_path)) is trades
+
+
+@pytest.mark.parametrize(
+    "address", ["URL", "127.0.0.1:8001", "localhost:8001", "http://", "http://127.0.0.1:99999"]
+)
+def test_what_is_no_address_is_refused_before_anything_is_asked(tmp_path, address):
+    with pytest.raises(ConfigError, match="no address of an exchange") as caught:
+        plan_of(settings(tmp_path), "alpaca", url=address)
+    assert "where: --url" in caught.value.render()
+    with pytest.raises(ConfigError, match="no address of an exchange") as caught:
+        plan_of(settings(tmp_path, f"venue.url={address}"), "deribit")
+    assert "where: venue.url" in caught.value.render()
+
+
+def test_an_empty_address_is_never_the_venues_own(tmp_path):
+    with pytest.raises(ConfigError, match="no address of an exchange"):
+        plan_of(settings(tmp_path), "alpaca", url="")

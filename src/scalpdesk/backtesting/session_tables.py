@@ -111,6 +111,8 @@ class HoldingChange(NamedTuple):
     """Symbol out of which the units come, where terms changed."""
     source_units: Decimal = Decimal(0)
     """Signed units that leave it."""
+    is_taken_over: bool = False
+    """Held by the account when the run began."""
 
 
 def straddle_rows(
@@ -139,7 +141,8 @@ def straddle_rows(
     clock
         Of the run.
     changes
-        What moved the holdings without an order, in order. Adjusted contracts are the same straddle's.
+        What moved the holdings without an order, in order. Adjusted contracts are the same straddle's;
+        options that the run took over are a straddle from its beginning, for which it paid nothing.
     dividends
         Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
@@ -158,12 +161,7 @@ def straddle_rows(
                 rows[-1]["hedges"] += 1
             continue
         if not held:
-            rows.append(
-                {
-                    "number": len(rows) + 1, "opened_ns": now_ns, "closed_ns": None, "legs": {},
-                    "paid": zero, "received": zero, "hedges": 0, "why": None,
-                }
-            )  # fmt: skip
+            _open_row(rows, now_ns)
         row = rows[-1]
         is_buy = fill["side"] == "buy"
         quantity = fill["quantity"] if is_buy else -fill["quantity"]
@@ -373,6 +371,16 @@ def _is_exit(decision: Mapping[str, Any]) -> bool:
     return bool(decision["kind"] == "exit" and decision["taken"] and decision["client_order_ids"])
 
 
+def _open_row(rows: list[dict[str, Any]], now_ns: int) -> None:
+    zero = Decimal(0)
+    rows.append(
+        {
+            "number": len(rows) + 1, "opened_ns": now_ns, "closed_ns": None, "legs": {},
+            "paid": zero, "received": zero, "hedges": 0, "why": None,
+        }
+    )  # fmt: skip
+
+
 def _change_held(
     held: dict[str, Decimal],
     rows: list[dict[str, Any]],
@@ -382,6 +390,12 @@ def _change_held(
 ) -> None:
     """Book on the options held what no order moved; an adjusted contract takes the place of the old one."""
     _drop_expired(held, rows, options, change.ts_ns)
+    if change.is_taken_over:
+        if change.symbol in options:
+            if not held:
+                _open_row(rows, change.ts_ns)
+            held[change.symbol] = rows[-1]["legs"][change.symbol] = change.units
+        return
     if change.source in held and change.symbol in options:
         held[change.source] += change.source_units
         held[change.symbol] = held.get(change.symbol, Decimal(0)) + change.units

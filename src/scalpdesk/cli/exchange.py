@@ -241,4 +241,4 @@ def _source(
         seed=seed if data in RECONSTRUCTED else None,
     )
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
-    return tape_source(tape, wall_start_ns=wall_start_ns)
+    return tape_source(tape, wall_start_ns=wall_start_ns, seed=seed)

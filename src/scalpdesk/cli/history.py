@@ -12,6 +12,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import money_decimals, run_currency
 
 if TYPE_CHECKING:
@@ -264,11 +265,11 @@ class StoredRun:
     def hedges(self) -> list[dict[str, Any]]:
         """Return each hedge explained, with the marks of the strategy that sent it."""
         if not self.strategies:
-            return hedge_explain(self.decisions, self.fills, self.marks, self.decimals)
+            return hedge_explain(self.decisions, self.fills, self.orders, self.marks, self.decimals)
         found = [
             {"strategy": name} | row
             for name, record in self.strategies.items()
-            for row in hedge_explain(record.decisions, record.fills, record.marks, self.decimals)
+            for row in hedge_explain(record.decisions, record.fills, self.orders, record.marks, self.decimals)
         ]
         return sorted(found, key=itemgetter("ts_ns"))
 
@@ -301,6 +302,9 @@ def read_stored(run_dir: Path) -> StoredRun:
         tables = load_tables(store, header.run_id)
     clock, listed = clock_of(header.data), header.instruments
     changes = [
+        HoldingChange(at_ns, listed[number].symbol, quantity, is_taken_over=True)
+        for at_ns, number, quantity in projection.taken_over
+    ] + [
         HoldingChange(
             event.ts_recv_ns,
             listed[event.instrument_id].symbol,
@@ -558,8 +562,9 @@ def _write_sheet(
 def hedge_explain(
     decisions: list[dict[str, Any]],
     fills: list[dict[str, Any]],
+    orders: list[dict[str, Any]],
     marks: list[dict[str, Any]],
-    decimals: int = 2,
+    decimals: int,
 ) -> list[dict[str, Any]]:
     """Return each hedge with the P&L parts of the interval that led up to it.
 
@@ -569,6 +574,7 @@ def hedge_explain(
     from scalpdesk.backtesting.session_tables import amounts_in_cents
 
     by_order = {fill["client_order_id"]: fill for fill in fills}
+    sent = {order["client_order_id"]: order for order in orders}
     explained = []
     index = 0
     for decision in decisions:
@@ -586,12 +592,29 @@ def hedge_explain(
             {
                 "ts_ns": decision["ts_ns"],
                 "reason": decision["reasons"][0],
-                "quantity_shares": decision["facts"].get("quantity_shares"),
+                "quantity_shares": _hedged_quantity(decision, sent),
                 "price": None if fill is None else str(fill["price"]),
                 **amounts_in_cents(sum(parts.values(), Decimal(0)), parts, Decimal(1).scaleb(-decimals)),
             }
         )
     return explained
+
+
+def _hedged_quantity(decision: dict[str, Any], orders: dict[str, dict[str, Any]]) -> int | float:
+    """Return the signed quantity that a hedge's decision names, else that of its orders in one symbol."""
+    named = decision["facts"].get("quantity_shares")
+    if isinstance(named, int | float):
+        return named
+    sent = [orders[name] for name in decision["client_order_ids"] if name in orders]
+    total = sum(
+        (
+            Side(order["side"]).sign * Decimal(order["quantity"])
+            for order in sent
+            if order["symbol"] == sent[0]["symbol"]
+        ),
+        Decimal(0),
+    )
+    return int(total) if total == int(total) else float(total)
 
 
 @desk_command("replay", example=("scalpdesk replay last --verify", "scalpdesk replay last --json"))

@@ -252,7 +252,7 @@ def show_hedges(
         costs = sum(parts.get(name, 0.0) for name in ("spread", "fees", "slippage"))
         table.add_row(
             f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
-            f"{row['quantity_shares']:+d}",
+            f"{row['quantity_shares']:+}",
             str(row["price"] or "not filled"),
             *(money(parts.get(name, 0.0), decimals) for name in ("delta", "gamma", "theta", "vega")),
             money(costs, decimals),
@@ -282,7 +282,7 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
             str(row["hedges"]),
             f"{row['costs']:.{decimals}f}",
             money(float(to_cents(row["pnl"], Decimal(1).scaleb(-decimals))), decimals),
-            (row["why"] or "").partition(":")[0],
+            (row["why"] or "").partition(": ")[0],
         )
     out.print(table)
 

@@ -5,14 +5,14 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, InstrumentId
-from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
 from scalpdesk.exchange.alpaca.app import Credential
 from scalpdesk.exchange.deribit.app import API_PATH
 from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
@@ -24,7 +24,7 @@ from scalpdesk.instruments.contract import (
     OptionContract,
     occ_symbol,
 )
-from scalpdesk.instruments.sessions import Session, new_york_ns, sessions_between, to_new_york
+from scalpdesk.instruments.sessions import Session, new_york_ns, sessions_between, to_new_york, to_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
@@ -120,8 +120,13 @@ class LaunchPlan:
     """At full speed: wait for a client's orders after it has read all its messages, milliseconds."""
 
 
-def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSource:
-    """Return a tape as a source; ``wall_start_ns`` moves its opening to that instant (UTC nanoseconds)."""
+def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None, seed: int = 1) -> TapeSource:
+    """Return a tape as a source; ``wall_start_ns`` moves its opening to that instant (UTC nanoseconds).
+
+    ``seed`` is that of a reconstructed coin market, whose earlier days are drawn too.
+    """
+    if tape.name in COIN_MARKETS:
+        return TapeSource(tape, partial(daily_bars_of_coin, tape.sessions[0].day, seed))
     if tape.name != EMBEDDED:
         return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns))
     day = tape.sessions[0].day
@@ -215,3 +220,13 @@ def daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
         start = new_york_ns(us_date(row[0]), time())
         bars.append(Bar.of_prices(start, DAY_SECONDS, (opened, high, low, close), 0.0, 0))
     return bars
+
+
+def daily_bars_of_coin(day: date, seed: int, symbol: str) -> list[Bar]:
+    """Return the UTC days of a reconstructed coin market before ``day``."""
+    from scalpdesk.datasets.embedded.coin import MARKETS, utc_days_before  # noqa: PLC0415 - draws a market
+
+    return [
+        Bar.of_prices(to_ns(datetime.combine(at, time(), tzinfo=UTC)), DAY_SECONDS, prices, 0.0, 0)
+        for at, prices in utc_days_before(day, seed=seed, market=MARKETS[symbol])
+    ]

@@ -120,12 +120,8 @@ def plan_of(
     follows = section.exchange_time if exchange_time is None else exchange_time
     if venue == "simulated":
         address, follows = None, False
-    if address is not None and urlsplit(address).username is not None:
-        raise ConfigError(
-            "an address holds no keys",
-            where="venue.url",
-            fix="put them into .env: TRADING_API_KEY, TRADING_API_SECRET",
-        )
+    if address is not None:
+        _check_address(address, "venue.url" if url is None else "--url")
     if follows and address is None:
         raise ConfigError(
             "only a simulated exchange has a time of its own",
@@ -170,3 +166,24 @@ def trades_options(settings: LoadedSettings) -> bool:
     """Return whether the strategy needs an option chain."""
     assert settings.strategy is not None
     return find_strategy(settings.strategy).trades_options
+
+
+def _check_address(address: str, where: str) -> None:
+    if "@" in address:
+        raise ConfigError(
+            "an address holds no keys",
+            where=where,
+            fix="put them into .env: TRADING_API_KEY, TRADING_API_SECRET",
+        )
+    try:
+        parts = urlsplit(address)
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 host that cannot be
+        is_address = False
+    if not is_address:
+        raise ConfigError(
+            "this is no address of an exchange",
+            where=where,
+            value=address,
+            fix="write it as scalpdesk exchange prints it: http://127.0.0.1:PORT",
+        )

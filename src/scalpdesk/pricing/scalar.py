@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.american import AmericanModel, boundary_table, tables_for
+from scalpdesk.pricing.american import AmericanModel, boundary_table, premiums_at_yields, tables_for
 from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs
 from scalpdesk.pricing.implied import STATUSES, implied_vol
 from scalpdesk.pricing.kernels.american import (
@@ -33,12 +33,13 @@ from scalpdesk.pricing.kernels.american_iv import (
     american_start,
     fill_american_verdicts,
     fill_quoted,
+    out_of_money_vols,
     table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
-from scalpdesk.pricing.kernels.normal import Nine
+from scalpdesk.pricing.kernels.normal import Nine, robust_level
 from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
@@ -337,6 +338,10 @@ def warm_up() -> None:
         vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
+    prices = np.array([1.0, 3.0])  # the forward of an expiry, of its pairs of call and put
+    out_of_money_vols(prices, prices, strikes, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
+    premiums_at_yields(100.0, strikes, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
+    robust_level(strikes, prices)
     k = np.linspace(-0.2, 0.2, 9)
     fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
     smile, _ = fit.without_arbitrage(fit.free(), None)

@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
-from scalpdesk.core.units import ZERO
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
@@ -75,6 +75,8 @@ class Projection:
         Description of the run.
     holding_changes
         By reference: what moved the holdings without an order, as it was journaled first.
+    taken_over
+        Time, instrument and signed quantity of what the account held when the run began.
     dividends
         As journaled.
     owners
@@ -86,6 +88,7 @@ class Projection:
         self._connection = connection
         self.header = reader.header
         self.holding_changes: dict[str, PositionChanged] = {}
+        self.taken_over: list[tuple[int, InstrumentId, Decimal]] = []
         self.dividends: list[DividendEvent] = []
         self.owners: dict[str, str] = {}
         self._run_id = reader.header.run_id
@@ -295,6 +298,7 @@ class Projection:
             reference = f"snapshot-{line.instrument_id}"
             if not self._book.already_applied(reference):
                 self._book.book(line.instrument_id, line.quantity, line.average_price, reference)
+                self.taken_over.append((event.ts_recv_ns, line.instrument_id, line.quantity))
 
     def _note(self, order: Order, now_ns: int, reason: str) -> None:
         self._updated_ns[order.client_order_id] = now_ns

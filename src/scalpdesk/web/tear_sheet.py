@@ -410,7 +410,9 @@ def _hedges(follower: RunFollower) -> list[list[Any]]:
             continue
         order = next((orders[name] for name in decision.client_order_ids if name in orders), None)
         price = plain(order.average_price) if order is not None and order.filled else None
-        quantity = decision.facts.get("quantity_shares")
+        quantity = decision.facts.get("quantity_shares")  # a strategy of one's own need not name it
+        if quantity is None and order is not None:
+            quantity = float(order.submitted.quantity * order.submitted.side.sign)
         rows.append(
             [
                 clock(decision.ts_ns),

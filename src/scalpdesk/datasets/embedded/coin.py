@@ -205,6 +205,23 @@ def daily_bars_before(
     return {name: table[:, index].copy() for index, name in enumerate(("open", "high", "low", "close"))}
 
 
+def utc_days_before(
+    day: date, *, seed: int = 1, market: CoinMarket = BITCOIN
+) -> list[tuple[date, tuple[float, float, float, float]]]:
+    """Return the open, high, low and close of the index on each UTC day that ended before ``day``."""
+    to_midnight = STEPS * 2 // 3  # a day of account begins at 08:00 UTC
+    rows = []
+    at, early = FIRST_HISTORY, np.empty(0)
+    while at < day:
+        path = index_path(at, seed, market)
+        if early.size:
+            whole = np.concatenate((early, path[:to_midnight]))
+            opened, high, low, close = np.round((whole[0], whole.max(), whole.min(), whole[-1]), 2).tolist()
+            rows.append((at, (opened, high, low, close)))
+        early, at = path[to_midnight:-1], at + timedelta(days=1)
+    return rows
+
+
 # what is drawn ------------------------------------------------------------------------------------------
 
 

@@ -120,8 +120,10 @@ class PublicMethods:
         length = str(params.get("resolution", "1"))
         if length not in CHART_MINUTES:
             raise RpcFault(-32602, "Invalid params", param="resolution")
-        made = combine(self._world.bars.minutes(number), CHART_MINUTES[length] * 60, in_utc=True)
-        bars = [bar for bar in made if start <= bar.start_ns <= end]
+        seconds = CHART_MINUTES[length] * 60
+        earlier = self._world.source.history(self._instruments[number].symbol, seconds, start, end)
+        made = combine(self._world.bars.minutes(number), seconds, in_utc=True)
+        bars = [*earlier, *(bar for bar in made if start <= bar.start_ns <= end)]
         return {
             "status": "ok" if bars else "no_data",
             "ticks": [bar.start_ns // NANOS_PER_MS for bar in bars],
