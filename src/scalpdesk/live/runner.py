@@ -160,7 +160,7 @@ class LiveRunner:
         )
         self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
-        self._standstill = StandstillMonitor(gateway, clock, self._on_wake)
+        self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
             engine=core.engine,
@@ -516,6 +516,10 @@ class LiveRunner:
         self._notify("warning", text)
         for stream in streams:
             self.supervisor.spawn(f"the reconnection of {stream}", self.gateway.reconnect(stream))
+
+    def _on_set_back(self, seconds: float) -> None:
+        text = "the desk goes on with the time that passes; set it right, or end the run and start again"
+        self._notify("alarm", f"the machine's clock was set back by {seconds:.0f} s: {text}")
 
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.query_order(client_order_id):
