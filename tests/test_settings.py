@@ -312,6 +312,18 @@ def test_invalid_toml_names_its_line(load):
     assert caught.value.value == "seed ="
 
 
+@pytest.mark.parametrize("name", ["scalpdesk.toml", "params.yaml", ".env"])
+def test_a_byte_order_mark_and_lines_of_windows_change_nothing(tmp_path, name):
+    """Editors on Windows save so; TOML was refused as an invalid statement in its first line."""
+    text = {
+        "scalpdesk.toml": "[simulation]\r\nseed = 9\r\n",
+        "params.yaml": "simulation:\r\n  seed: 9\r\n",
+        ".env": "SCALPDESK_SIMULATION__SEED=9\r\n",
+    }[name]
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load_settings(cwd=tmp_path).config.simulation.seed == 9
+
+
 def test_yaml_is_accepted_with_its_lines(tmp_path):
     (tmp_path / "params.yaml").write_text("simulation:\n  seed: 9\n  latenzy_ms: 1\n")
     with pytest.raises(ConfigError) as caught:

@@ -1,5 +1,6 @@
 """A backtest over sessions that is killed and resumed ends as one that never was."""
 
+import errno
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.assembly import load_market
+from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import STATE_NAME, YOUNG_OBJECTS, resume_backtest, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import JournalError
@@ -134,3 +136,15 @@ def test_a_state_of_other_code_is_refused(settings, tape, tmp_path):
     state.write_bytes(b"0" * 64 + state.read_bytes()[64:])
     with pytest.raises(JournalError, match="another version of the code"):
         resume_backtest(run_dir, ManualClock(2))
+
+
+def test_a_state_that_the_disk_refuses_is_named_and_takes_no_room(settings, tape, tmp_path, monkeypatch):
+    def refuse(writer, state):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs._StateWriter, "dump", refuse)
+    with pytest.raises(OSError, match="No space left") as refused:
+        run_backtest(settings, tape, ManualClock(1), seed=1, runs_dir=tmp_path, save_seconds=0.0)
+    (run_dir,) = run_dirs(tmp_path)
+    assert refused.value.filename == str(run_dir / STATE_NAME)
+    assert sorted(path.name for path in run_dir.iterdir()) == ["journal-000001.sdj", "journal.lock"]

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 
 from fakes.clock import ManualClock
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core import clock as clock_
+from scalpdesk.core.clock import SteadyClock, SystemClock
 from scalpdesk.core.errors import InvariantError
 
 
@@ -24,3 +27,36 @@ def test_a_manual_clock_never_runs_backwards():
 def test_the_system_clock_gives_nanoseconds_since_1970():
     first, second = SystemClock().now_ns(), SystemClock().now_ns()
     assert 1_700_000_000 * 10**9 < first <= second
+
+
+HOUR = 3_600.0
+
+
+@pytest.mark.parametrize(
+    ("moves", "shown"),
+    [
+        # seconds that pass, by which the machine's time moves, and what it then lies behind
+        ([(10, 10, 0)], 10),
+        ([(10, 10 - HOUR, HOUR), (10, 10, HOUR)], 20),  # set back an hour: it goes on
+        ([(10, 10 - HOUR, HOUR), (10, 10 + HOUR, 0)], 20),  # and set right again
+        ([(10, 10 - HOUR, HOUR), (10, 10 + 2 * HOUR, 0)], 20 + HOUR),
+        ([(10, 10 + HOUR, 0), (10, 10 - HOUR, HOUR)], 20 + HOUR),
+        ([(0, 8 * HOUR, 0)], 8 * HOUR),  # suspended: no second has passed
+        ([(10, 9.5, 0), (10, 10, 0)], 19.5),  # a correction by network time is followed
+        ([(10, 9.5, 0), (10, 9.5, 0), (10, 9.5, 0)], 28.5),
+    ],
+)
+def test_a_steady_clock_goes_on_where_the_machines_is_set_back(monkeypatch, moves, shown):
+    """It stood still until the machine's had caught up, and with it every timer, deadline and wait."""
+    passed, utc, begins = 0.0, 0.0, 1_800_000_000 * 10**9
+    machine = SimpleNamespace(
+        time_ns=lambda: begins + int(utc * 1e9), monotonic_ns=lambda: 77 + int(passed * 1e9)
+    )
+    monkeypatch.setattr(clock_, "time", machine)
+    clock = SteadyClock()
+    assert clock.now_ns() == begins
+    for seconds, by, behind in moves:
+        passed, utc = passed + seconds, utc + by
+        now_ns = clock.now_ns()
+        assert clock.behind_ns == behind * 1e9
+    assert now_ns == begins + shown * 1e9

@@ -1,5 +1,6 @@
 """The embedded market over nights: one listing, real gaps, dividends and rates, and nothing of tomorrow."""
 
+import errno
 import os
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -218,6 +219,22 @@ def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkey
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
                 assert first.dtype == second.dtype
                 assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+def test_a_session_that_the_disk_does_not_take_whole_leaves_nothing_in_the_cache(monkeypatch, tmp_path):
+    """The part of a file that was written kept the disk full, one more of each process that tried."""
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
+    part, whole = [], np.savez
+
+    def save(path, **columns):
+        whole(path, **columns)
+        part.append(path.stat().st_size)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(market.np, "savez", save)
+    market._kept(date(2017, 11, 24), 3, "SPY")
+    assert part[0] > 0
+    assert list((tmp_path / "3").iterdir()) == []
 
 
 def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import FollowingClock, SystemClock
+from scalpdesk.core.clock import FollowingClock, SteadyClock, SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.assembly import build_gateway
@@ -134,10 +134,10 @@ def test_a_plan_that_says_nothing_plays_a_simulated_session_for_no_money(tmp_pat
     [
         ("simulated", False, False, "simulated", FollowingClock),
         ("simulated", True, False, "simulated", FollowingClock),
-        ("alpaca", False, False, "paper", SystemClock),
-        ("alpaca", True, False, "live", SystemClock),
+        ("alpaca", False, False, "paper", SteadyClock),
+        ("alpaca", True, False, "live", SteadyClock),
         ("alpaca", False, True, "paper", FollowingClock),
-        ("sandbox", False, False, "paper", SystemClock),
+        ("sandbox", False, False, "paper", SteadyClock),
     ],
 )
 def test_a_plan_names_the_money_and_the_clock(tmp_path, venue, live, follows, trading, clock):

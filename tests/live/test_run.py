@@ -41,7 +41,9 @@ class Parts:
                 start=lambda name, *_: self.step(f"{name} kept"), end=self.later("tasks ended")
             ),
             options=SimpleNamespace(stop=StopMode.HOLD),
-            state=SimpleNamespace(closes=2, recovered_seconds=0.5, reason=reason, open_orders=left),
+            state=SimpleNamespace(
+                closes=2, recovered_seconds=0.5, reason=reason, open_orders=left, stop_asked=None
+            ),
             reconciler=SimpleNamespace(unexplained=[17]),
             core=SimpleNamespace(events=9),
             stop=lambda *how: self.steps.append(("stop", *how)),
@@ -215,6 +217,22 @@ def test_a_run_that_rolled_is_followed_by_one_of_its_own(wire, sessions, left):
         "watchdog ended True keeping positions"
     ]
     assert summary["ended"] == "stopped: leave"
+
+
+@pytest.mark.parametrize("mode", list(StopMode))
+def test_a_stop_that_comes_as_a_run_rolls_lets_no_other_one_follow(wire, mode):
+    """The signal was handled by a run that had ended already, and the next day's run began."""
+    parts = wire(Parts(ends=(ROLLED, "stopped: leave")))
+
+    async def live(start):
+        parts.runner.state.stop_asked = mode
+        return parts.ends.pop(0)
+
+    parts.runner.run = live
+    summary = carry_out(parts, watchdog=parts.watchdog)
+    assert len(parts.opened) == 1
+    assert summary["ended"] == f"stopped: {mode}"
+    assert parts.steps[-2:] == ["watchdog ended True keeping positions", "watchdog left"]
 
 
 @pytest.mark.parametrize(

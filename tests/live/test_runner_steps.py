@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -723,6 +724,31 @@ def test_an_operators_command_is_fed_at_the_desks_time_told_and_answered(runner)
     assert operated(runner, "halt", answer=False)[1] is None
 
 
+@pytest.mark.parametrize("action", ["halt", "flatten"])
+def test_a_command_to_a_run_that_has_just_rolled_is_refused(runner, due, action):
+    """It was answered "ACTIVE to HALTED", and the next day's run began ACTIVE."""
+    fire = runner.calendar.fire
+
+    def rolls(now_ns):
+        runner._stop.finish("rolled")
+        return fire(now_ns)
+
+    async def inside():
+        asked = asyncio.create_task(runner.operate(action, "why", "me"))
+        await asyncio.sleep(0)
+        assert runner._take(runner._queue.items.popleft()) == ["opened"]
+        runner._refuse_unanswered()
+        await asked
+
+    runner.calendar.fire, runner._feed = rolls, pytest.fail
+    runner._clock = SimpleNamespace(now_ns=lambda: runner.core.engine.now_ns)
+    runner.due(by_calendar=[0])
+    for asked in (inside, partial(runner.operate, action, "why", "me")):  # the second one after the end
+        with pytest.raises(StopError, match="the run ended before it carried this out: rolled"):
+            runner.loop.run_until_complete(asked())
+    assert not runner._queue.items
+
+
 def test_a_command_whose_asker_has_gone_is_carried_out_without_an_answer(runner):
     async def inside():
         future = asyncio.get_running_loop().create_future()
@@ -922,7 +948,8 @@ def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0), cancel
 
 def test_a_run_begins_settles_follows_the_market_and_ends_with_its_reason(runner):
     runner.options = RunnerOptions(absent_after_seconds=7.0)
-    dog = Dog()
+    dog, unanswered = Dog(), runner.loop.create_future()
+    runner._unanswered.add(unanswered)
     steps, reason = run_through(runner, watchdog=dog)
     assert steps == [
         ("the venue's event stream", RESTART_TWICE, runner._stream_restarts),
@@ -940,6 +967,7 @@ def test_a_run_begins_settles_follows_the_market_and_ends_with_its_reason(runner
     assert runner._unknown.may_prove_absence_at == 107.0
     assert runner.state.recovered_seconds == 3.0
     assert dog.heard == [("started",)]
+    assert "before it carried this out: over" in str(unanswered.exception())
 
 
 @pytest.mark.parametrize(

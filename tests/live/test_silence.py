@@ -60,6 +60,7 @@ class MachineClock(SystemClock):
     """The machine's clock, set by hand."""
 
     seconds = 1_000.0
+    behind_ns = 0
 
     def now_ns(self):
         return int(self.seconds * NANOS_PER_SECOND)
@@ -70,11 +71,14 @@ class Standstill:
 
     def __init__(self, clock=None, **up):
         self.clock = clock or MachineClock()
-        self.woken = []
+        self.woken, self.set_back = [], []
         gateway = Gateway(orders=0.0, stocks=0.0, options=0.0)
         gateway.up |= up
         self.monitor = StandstillMonitor(
-            gateway, self.clock, lambda seconds, streams: self.woken.append((seconds, sorted(streams)))
+            gateway,
+            self.clock,
+            lambda seconds, streams: self.woken.append((seconds, sorted(streams))),
+            self.set_back.append,
         )
         self.monitor.tick()
 
@@ -126,6 +130,15 @@ def test_a_clock_that_is_set_back_is_no_standstill():
     assert not desk.passes_over(1_000.0)  # stamps never run backwards
     desk.tick(1_000.0 - 599.0)
     assert not desk.passes_over(1_000.0)
+    assert desk.woken == []
+
+
+def test_a_clock_that_was_set_back_is_named_once_each_time():
+    desk = Standstill()
+    for second, behind in ((1_001.0, 3_600.0), (1_002.0, 3_600.0), (1_003.0, 0.0), (1_004.0, 60.0)):
+        desk.clock.behind_ns = int(behind * NANOS_PER_SECOND)
+        desk.tick(second)
+    assert desk.set_back == [3_600.0, 60.0]
     assert desk.woken == []
 
 

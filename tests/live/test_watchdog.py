@@ -475,7 +475,7 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
 
         async def clear(self, orders, **how):
             steps.append(("clear", list(orders), how))
-            made["log"]("two orders")
+            made["log"]("two orders: señal \udce4")  # a path, or a venue's text, may hold anything
             await asyncio.sleep(1.25)
             return done
 
@@ -506,7 +506,7 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
         ("fence", 77),
         tmp_path,
         ("clear", [order("a"), order("late")], {"flatten": closes, "parents": {"a": "combo", "late": ""}}),
-        "two orders",
+        "two orders: señal \udce4",
         outcome,
     ]
     assert list(book) == [Equity("SPY")]
@@ -514,7 +514,7 @@ def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_
     assert (made["gateway"], made["instruments"], made["limits"]) == ("gateway", book, "limits")
     assert made["only_ids"] == ("sd1" if leaves_foreign else None)
     written = (tmp_path / ACTED_FILE).read_text(encoding="utf-8").splitlines()
-    assert written == ["ALARM: the desk died; cancelling all orders", "two orders", outcome]
+    assert written == ["ALARM: the desk died; cancelling all orders", r"two orders: señal \udce4", outcome]
 
 
 def held_for(seconds, lock):

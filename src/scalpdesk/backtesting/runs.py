@@ -39,7 +39,7 @@ from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.compiled import MODULES
-from scalpdesk.core.errors import JournalError
+from scalpdesk.core.errors import JournalError, naming_file
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import MARK_STATE, Mark, Output
 from scalpdesk.core.units import InstrumentId
@@ -344,6 +344,18 @@ class _Saver:
         self._journal.flush()
         path = self._journal.run_dir / STATE_NAME
         unfinished = path.with_suffix(".tmp")
+        try:
+            with naming_file(path):
+                self._write(unfinished, now - began)
+                unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # on a full disk it holds what the journal's end needs
+            raise
+        done = time.perf_counter()
+        self._next = done + max(self._seconds, (done - now) / SAVE_SHARE)
+
+    def _write(self, unfinished: Path, seconds: float) -> None:
+        runner = self._run.runner
         with unfinished.open("wb") as file:
             file.write(_code_digest().encode() + b"\n")
             apart = {
@@ -352,10 +364,7 @@ class _Saver:
                 id(runner.tape.instruments): "instruments",
                 id(self._journal): "journal",
             }
-            _StateWriter(file, apart).dump((self._run, self._journal.end, now - began))
-        unfinished.replace(path)
-        done = time.perf_counter()
-        self._next = done + max(self._seconds, (done - now) / SAVE_SHARE)
+            _StateWriter(file, apart).dump((self._run, self._journal.end, seconds))
 
 
 class _StateWriter(pickle.Pickler):

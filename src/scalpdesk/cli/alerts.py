@@ -168,9 +168,9 @@ def watch(
     asked for.
     """
     from scalpdesk.alerts.service import AlertService, WatchOrders
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.core.clock import SteadyClock
 
-    desk, clock = DeskLine(), SystemClock()
+    desk, clock = DeskLine(), SteadyClock()
     run_dir: Path | None
     if beside_desk:
         config = msgspec.json.decode(sys.stdin.readline(), type=WatchOrders).config()

@@ -166,7 +166,7 @@ def _read_text(path: Path, what: str) -> str:
             fix="name the right file with --config; scalpdesk init writes one to start from",
         )
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
     except UnicodeDecodeError as problem:
         line = content[: problem.start].count(b"\n") + 1
         raise ConfigError(  # without the cause, whose bytes may be of a key

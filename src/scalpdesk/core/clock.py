@@ -6,6 +6,8 @@ Time at the wire: what is received is stamped once, and never backwards.
 import time
 from typing import Protocol
 
+from scalpdesk.core.units import NANOS_PER_SECOND
+
 
 class Clock(Protocol):
     """Tells the time in UTC nanoseconds since 1970."""
@@ -16,11 +18,45 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; for the edges only."""
+    """The machine's clock; for the edges only.
+
+    Attributes
+    ----------
+    behind_ns
+        How far the machine's time lies behind what :meth:`now_ns` returns.
+    """
+
+    behind_ns = 0
 
     def now_ns(self) -> int:
         """Return UTC nanoseconds since 1970."""
         return time.time_ns()  # noqa: TID251 - the one place that may read the wall
+
+
+SET_BACK_NS = NANOS_PER_SECOND
+"""A correction of the machine's time up to this is followed."""
+
+
+class SteadyClock(SystemClock):
+    """The machine's clock of a process whose waits must end: it goes on where the machine's is set back.
+
+    Its time would stand still until the machine's has caught up: for so long no timer, deadline or session
+    end would come. It goes on with the seconds that pass, and follows the machine's clock again once that is
+    not behind any more.
+    """
+
+    def __init__(self) -> None:
+        self._apart_ns: int | None = None
+        """The machine's UTC time less its monotonic one, which stands still in a suspended machine alone."""
+
+    def now_ns(self) -> int:
+        """Return UTC nanoseconds since 1970."""
+        utc_ns, passed_ns = super().now_ns(), time.monotonic_ns()
+        apart_ns = utc_ns - passed_ns
+        if self._apart_ns is None or apart_ns > self._apart_ns - SET_BACK_NS:
+            self._apart_ns = apart_ns
+        self.behind_ns = self._apart_ns - apart_ns
+        return passed_ns + self._apart_ns
 
 
 class FollowingClock:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scalpdesk.config.settings import LoadedSettings
-from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
+from scalpdesk.core.clock import Clock, FollowingClock, SteadyClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
@@ -74,7 +74,7 @@ class LivePlan:
     @property
     def clock(self) -> Clock:
         """A new clock: one that follows a venue with a time of its own, else the machine's."""
-        return FollowingClock() if self.venue == "simulated" or self.follows_venue else SystemClock()
+        return FollowingClock() if self.venue == "simulated" or self.follows_venue else SteadyClock()
 
 
 def venue_name(name: str) -> str:

@@ -198,6 +198,9 @@ async def _one_run(
             summary = await _close(desk, began)
         if watchdog is not None and ended == "failed":
             watchdog.leave()
+    if ended == ROLLED and runner.state.stop_asked is not None:
+        # asked for as the run ended by itself, flat and without orders: no other one follows
+        ended = f"stopped: {runner.state.stop_asked}"
     return summary | {"ended": ended, "sessions_closed": runner.state.closes}
 
 

@@ -105,6 +105,8 @@ class RunnerState:
     """Why the run ended; empty while it runs."""
     open_orders: tuple[str, ...] = ()
     """Client order ids of what may still work at the venue after the end."""
+    stop_asked: StopMode | None = None
+    """Set as soon as a stop is asked for; a run that has just ended does not get to it."""
     closes: int = 0
     counters: Counter[str] = field(default_factory=Counter)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
@@ -165,7 +167,7 @@ class LiveRunner:
         )
         self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
-        self._standstill = StandstillMonitor(gateway, clock, self._on_wake)
+        self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
             engine=core.engine,
@@ -185,6 +187,8 @@ class LiveRunner:
         )
         self._reported_orders: set[str] = set()
         """Orders that the watchdog counts as live."""
+        self._unanswered: set[asyncio.Future[OperationResult]] = set()
+        """Of operator commands that are still to be carried out."""
         self._last_flush_at = 0.0
         self._looks_before_stop: int | None = None
         """Looks at the account still to come after the last session; None before it and once stopped."""
@@ -201,8 +205,11 @@ class LiveRunner:
         Raises
         ------
         StopError
-            For a resume while the order stream is down: a desk that hears of no fill does not trade.
+            For a resume while the order stream is down: a desk that hears of no fill does not trade. When the
+            run ends before it gets to the command.
         """
+        if self._is_over():
+            raise self._too_late()
         if action == OperatorAction.RESUME and not self.gateway.health().streams.get("orders", True):
             raise StopError(
                 "the desk hears nothing of its orders: the venue's order stream is down; it stays as it is",
@@ -211,11 +218,25 @@ class LiveRunner:
                 " the keys, end the run (Ctrl-C) and go on with --resume",
             )
         answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answer)
+        answer.add_done_callback(self._unanswered.discard)
         self.put(Operation(action, reason, who, answer=answer))
         return await answer
 
+    def _too_late(self) -> StopError:
+        return StopError(
+            f"the run ended before it carried this out: {self._stop.reason or 'it failed'}",
+            fix="scalpdesk status shows the run that follows it, where one does: give the command again",
+        )
+
+    def _refuse_unanswered(self) -> None:
+        for answer in tuple(self._unanswered):
+            if not answer.done():
+                answer.set_exception(self._too_late())
+
     def stop(self, mode: StopMode, who: str = "operator") -> None:
         """End the run in order."""
+        self.state.stop_asked = mode
         self.put(Operation(mode.action, f"stop: {mode}", who, mode))
 
     # the run --------------------------------------------------------------------------------------
@@ -262,6 +283,7 @@ class LiveRunner:
         finally:
             self.state.reason = self._stop.reason
             self.core.inform_watchers()
+            self._refuse_unanswered()
             await self.supervisor.end()
         return self.state.reason
 
@@ -506,6 +528,10 @@ class LiveRunner:
         for stream in streams:
             self.supervisor.spawn(f"the reconnection of {stream}", self.gateway.reconnect(stream))
 
+    def _on_set_back(self, seconds: float) -> None:
+        text = "the desk goes on with the time that passes; set it right, or end the run and start again"
+        self._notify("alarm", f"the machine's clock was set back by {seconds:.0f} s: {text}")
+
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.query_order(client_order_id):
             self.state.counters["doubts_resolved"] += 1
@@ -519,6 +545,8 @@ class LiveRunner:
     def _on_operation(self, item: Operation) -> list[VenueCommand]:
         now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
         commands = self._fire(now_ns)
+        if self._is_over():  # it rolled: the mode of this run is not that of the next
+            return commands
         self.calendar.flattened_by_deadline = False
         if item.stop is not None:
             self._stop.mode = item.stop

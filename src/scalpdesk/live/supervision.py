@@ -237,14 +237,22 @@ class StandstillMonitor:
         The desk's. Any but the machine's tells nothing of this process: nothing is passed over.
     on_wake
         Called with the seconds of a standstill and the streams to reconnect.
+    on_set_back
+        Called with the seconds by which the machine's clock was set back.
     """
 
     def __init__(
-        self, gateway: Gateway, clock: Clock, on_wake: Callable[[float, tuple[str, ...]], None]
+        self,
+        gateway: Gateway,
+        clock: Clock,
+        on_wake: Callable[[float, tuple[str, ...]], None],
+        on_set_back: Callable[[float], None],
     ) -> None:
         self._gateway = gateway
         self._clock = clock if isinstance(clock, SystemClock) else None
         self._on_wake = on_wake
+        self._on_set_back = on_set_back
+        self._behind_ns = 0
         self._alive_ns = 0
         """Latest sign of life; it never runs backwards, as the stamps of quotes do not."""
         self._gives_up_ns = 0
@@ -257,6 +265,9 @@ class StandstillMonitor:
         """Note a sign of life; to be called several times a second."""
         if self._clock is not None:
             now_ns = self._clock.now_ns()
+            behind_ns, self._behind_ns = self._behind_ns, self._clock.behind_ns
+            if self._behind_ns - behind_ns >= NANOS_PER_SECOND:
+                self._on_set_back((self._behind_ns - behind_ns) / NANOS_PER_SECOND)
             if now_ns > self.limit_ns:
                 self.is_late(now_ns)
             self._note(now_ns)

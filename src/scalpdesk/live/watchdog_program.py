@@ -372,7 +372,8 @@ async def _act(
 
     def log_to_run(text: str) -> None:
         log(text)
-        with suppress(OSError), acted.open("a") as out:  # the log stands even when the run's folder does not
+        # the log stands even when the run's folder does not; a text may hold letters that the locale has not
+        with suppress(OSError), acted.open("a", encoding="utf-8", errors="backslashreplace") as out:
             out.write(f"{text}\n")
 
     log_to_run(f"ALARM: {trouble}; cancelling all orders")

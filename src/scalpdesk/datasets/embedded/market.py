@@ -492,8 +492,12 @@ def _drawn_and_kept(path: Path, session: date, seed: int, symbol: str) -> tuple[
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-        np.savez(unfinished, allow_pickle=False, **columns)
-        unfinished.replace(path)
+        try:
+            np.savez(unfinished, allow_pickle=False, **columns)
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # on a full disk it holds what was free
+            raise
     return quotes, bars
 
 
