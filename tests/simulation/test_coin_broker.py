@@ -106,6 +106,23 @@ def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):
     assert venue.figures.equity == venue.account.cash - D("0.9")
 
 
+@pytest.mark.parametrize(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
+def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
+    venue.trade(number, quantity)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.bust(execution)
+    assert abs(venue.account.cash - 2) < HALF_SATOSHI
+    assert venue.account.holdings == {}
+
+
+def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
+    venue.trade(0, 500)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.correct(execution, D(80_000))
+    assert venue.account.cash == D(2) + D("0.0625") - D("0.00003125")
+    assert venue.account.quantity(SWAP) == 500
+
+
 def test_funding_is_paid_by_longs_on_each_account(venue):
     venue.trade(0, 5_000)
     venue.bookings()

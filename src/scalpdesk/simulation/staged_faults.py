@@ -6,6 +6,7 @@ from decimal import ROUND_DOWN, Decimal
 from msgspec import structs
 
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import cash_flow
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.matching import Matcher
@@ -138,7 +139,7 @@ class StagedFaults:
         instrument = ledger.instruments[number]
         account.executions.remove(execution)
         signed = -execution.quantity * execution.side.sign
-        cash = -signed * execution.price * instrument.multiplier + execution.fee
+        cash = cash_flow(instrument, signed, execution.price) + execution.fee
         account.take_back(number, -signed, execution.price, cash)
         order = ledger.orders[execution.order_id]
         order.filled -= execution.quantity
