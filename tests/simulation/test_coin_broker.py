@@ -123,6 +123,16 @@ def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
     assert venue.account.quantity(SWAP) == 500
 
 
+def test_a_european_option_is_neither_exercised_nor_assigned_before_its_end(venue):
+    venue.trade(1, 0.5)
+    venue.trade(2, -0.5)
+    cash = venue.account.cash
+    with pytest.raises(Refused):
+        venue.broker.expiry.exercise(venue.account.name, 1)
+    assert venue.broker.expiry.assign(venue.account.name, 2, D(1)) is False
+    assert (venue.account.cash, venue.account.quantity(SWAP)) == (cash, 0)
+
+
 def test_funding_is_paid_by_longs_on_each_account(venue):
     venue.trade(0, 5_000)
     venue.bookings()

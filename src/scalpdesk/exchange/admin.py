@@ -295,7 +295,11 @@ class Admin:
         contracts = _whole_number({"contracts": MOST_CONTRACTS, **body}, "contracts", 1, MOST_CONTRACTS)
         done = self._world.broker.expiry.assign(account.name, self._instrument_id(body), Decimal(contracts))
         if not done:
-            raise ArgumentError("nothing sold of this contract", where="symbol", value=str(body["symbol"]))
+            raise ArgumentError(
+                "nothing sold of this contract, or it is exercised at its end alone",
+                where="symbol",
+                value=str(body["symbol"]),
+            )
         return self.account(account)
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
