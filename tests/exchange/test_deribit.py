@@ -457,6 +457,11 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
     kinds = [activity.kind for activity in account.activities]
     assert kinds.count("INT") == 10  # of 24 hours: in the others the premium is too small for a rate
     assert kinds.count("OPCSH") + kinds.count("OPEXP") == 1
+    log = desk("private/get_transaction_log", currency="BTC")["logs"]
+    (delivered,) = [line for line in log if line["type"] == "delivery"]
+    assert (delivered["side"], delivered["amount"]) == ("close sell", 0.5)
+    fundings = [line for line in log if line["type"] == "settlement"]
+    assert [line["total_interest_pl"] for line in fundings] == [line["change"] for line in fundings]
     (position,) = desk("private/get_positions")
     assert position["instrument_name"] == SWAP
     moved = sum((activity.net_amount for activity in account.activities), D(0))
