@@ -21,6 +21,7 @@ from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.expiry import settle_option
+from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.margin import CoinMargin, Holding, coin_requirement
@@ -121,6 +122,15 @@ def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
     assert venue.broker.staged.correct(execution, D(80_000))
     assert venue.account.cash == D(2) + D("0.0625") - D("0.00003125")
     assert venue.account.quantity(SWAP) == 500
+
+
+@pytest.mark.parametrize(("coins", "part"), [(0.5, "0.2"), (1, "0.4"), (0.1, "0.1")])
+def test_a_fault_fills_a_part_of_less_than_one_coin(venue, coins, part):
+    venue.broker.ledger.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
+    order = venue.trade(1, coins)
+    assert order.filled == D(part)
+    venue.broker.advance(venue.now_ns + 2 * NANOS_PER_SECOND)
+    assert order.filled == D(str(coins))
 
 
 def test_a_european_option_is_neither_exercised_nor_assigned_before_its_end(venue):
