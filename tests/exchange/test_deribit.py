@@ -463,6 +463,11 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
     kinds = [activity.kind for activity in account.activities]
     assert kinds.count("INT") == 10  # of 24 hours: in the others the premium is too small for a rate
     assert kinds.count("OPCSH") + kinds.count("OPEXP") == 1
+    log = desk("private/get_transaction_log", currency="BTC")["logs"]
+    (delivered,) = [line for line in log if line["type"] == "delivery"]
+    assert (delivered["side"], delivered["amount"]) == ("close sell", 0.5)
+    fundings = [line for line in log if line["type"] == "settlement"]
+    assert [line["total_interest_pl"] for line in fundings] == [line["change"] for line in fundings]
     (position,) = desk("private/get_positions")
     assert position["instrument_name"] == SWAP
     moved = sum((activity.net_amount for activity in account.activities), D(0))
@@ -590,3 +595,15 @@ def test_the_ready_line_names_the_protocol_that_is_served(tape):
 def test_the_coin_market_keeps_its_own_time(capsys):
     assert main(["exchange", "--data", "embedded-btc", "--clock", "wall"]) != 0
     assert "this market keeps its own time" in capsys.readouterr().err
+
+
+def test_a_fault_that_never_strikes_here_is_refused(tape, tmp_path, capsys):
+    path = tmp_path / "faults.json"
+    path.write_text('[{"name": "late_ack"}, {"name": "stream_drop"}]')
+    assert main(["exchange", "--data", "embedded-btc", "--faults", str(path)]) != 0
+    assert "the exchange in coin has no such fault" in capsys.readouterr().err
+    plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+    admin = build_server(plan, ManualClock(0)).admin
+    status, answer = admin.handle("POST", "faults", b'{"name": "drop_request"}')
+    assert (status, answer["value"]) == (400, "'drop_request'")
+    assert admin.handle("POST", "faults", b'{"name": "bust"}') == (200, {"injected": "bust"})

@@ -52,6 +52,19 @@ def by_name(band):
     return band.name
 
 
+def test_a_hedge_of_a_coin_desk_is_told_in_coin():
+    coin = {"underlying": "BTC-PERPETUAL", "multiplier": 1, "spot": 58_000.0, "gamma_shares_per_usd": 1e-4}
+    inputs = _with(net_delta_shares=-0.0061, **coin)
+    told = FixedBand(FixedConfig(threshold=0.002)).judge(inputs).reason
+    assert told == ("net delta -0.0061 BTC is beyond ±0.0020 (fixed, 0.002 BTC × 1): hedge to +0.0000")
+    told = WhalleyWilmottBand().judge(_with(net_delta_shares=0.3, **coin)).reason
+    assert "gamma 0.0001 BTC/USD" in told
+    assert "shares" not in told
+    assert (
+        FixedBand().judge(POSITION).reason.startswith("net delta +12.00 shares is beyond ±2.00 (fixed, 2 sh")
+    )
+
+
 class TestEveryBand:
     @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
     @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import SATOSHI, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, session_on, to_new_york
 from scalpdesk.live.reconciliation import desk_picture
@@ -174,7 +174,10 @@ def test_orders_are_missing_shown_or_foreign():
 
 def test_both_views_stand_side_by_side():
     table = side_by_side(
-        picture("1000", {SHARE: 3}, OpenOrder("a", "v", "SPY", D(1))), picture("900", {CALL: 1}), BOOK
+        picture("1000", {SHARE: 3}, OpenOrder("a", "v", "SPY", D(1))),
+        picture("900", {CALL: 1}),
+        BOOK,
+        Tolerance(),
     )
     rows = [line.split() for line in table.splitlines()]
     assert rows[0] == ["desk", "venue"]
@@ -745,6 +748,17 @@ def test_a_cent_is_no_difference(cash, is_reported):
     assert found.explained == ()
 
 
+def test_a_difference_of_coin_is_told_to_the_satoshi():
+    within = Tolerance(cash=SATOSHI)
+    ours, theirs = picture("2.08458641"), picture("2.07927837")
+    (found,) = reconcile(ours, theirs, BOOK, tolerance=within).unexplained
+    assert str(found) == "cash: desk 2.08458641, venue 2.07927837"
+    assert side_by_side(ours, theirs, BOOK, within).split()[-3:] == ["cash", "2.08458641", "2.07927837"]
+    within = Tolerance(cash=SATOSHI, equity=D(2))
+    (small,) = reconcile(ours, picture("2.08459641"), BOOK, tolerance=within).explained
+    assert small.detail == "interest, fees or rounding of +0.00001000"
+
+
 def test_units_that_nothing_explains_are_told_with_both_sides():
     found = reconcile(picture("0", {SHARE: "3.50", PUT: 1}), picture("0", {SHARE: "1.0", PUT: 1}), BOOK)
     assert [str(one) for one in found.unexplained] == ["SPY: desk 3.5, venue 1"]
@@ -776,6 +790,7 @@ def test_both_views_leave_out_what_neither_holds_and_show_orders_of_either():
         picture("1", {SHARE: 0, CALL: 2}, OpenOrder("a", "v", "SPY", D("1.50"))),
         picture("2", {SHARE: 0}, OpenOrder("b", "w", "SPY", D(0))),
         BOOK,
+        Tolerance(),
     )
     assert table.splitlines() == [
         "                                  desk               venue",

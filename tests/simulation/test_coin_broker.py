@@ -21,6 +21,7 @@ from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.expiry import settle_option
+from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.margin import CoinMargin, Holding, coin_requirement
@@ -104,6 +105,42 @@ def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):
     assert venue.figures.equity == venue.account.cash - D(90_000) / D(90_000)
     venue.market(100_000.0)
     assert venue.figures.equity == venue.account.cash - D("0.9")
+
+
+@pytest.mark.parametrize(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
+def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
+    venue.trade(number, quantity)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.bust(execution)
+    assert abs(venue.account.cash - 2) < HALF_SATOSHI
+    assert venue.account.holdings == {}
+
+
+def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
+    venue.trade(0, 500)
+    (execution,) = venue.account.executions
+    assert venue.broker.staged.correct(execution, D(80_000))
+    assert venue.account.cash == D(2) + D("0.0625") - D("0.00003125")
+    assert venue.account.quantity(SWAP) == 500
+
+
+@pytest.mark.parametrize(("coins", "part"), [(0.5, "0.2"), (1, "0.4"), (0.1, "0.1")])
+def test_a_fault_fills_a_part_of_less_than_one_coin(venue, coins, part):
+    venue.broker.ledger.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
+    order = venue.trade(1, coins)
+    assert order.filled == D(part)
+    venue.broker.advance(venue.now_ns + 2 * NANOS_PER_SECOND)
+    assert order.filled == D(str(coins))
+
+
+def test_a_european_option_is_neither_exercised_nor_assigned_before_its_end(venue):
+    venue.trade(1, 0.5)
+    venue.trade(2, -0.5)
+    cash = venue.account.cash
+    with pytest.raises(Refused):
+        venue.broker.expiry.exercise(venue.account.name, 1)
+    assert venue.broker.expiry.assign(venue.account.name, 2, D(1)) is False
+    assert (venue.account.cash, venue.account.quantity(SWAP)) == (cash, 0)
 
 
 def test_funding_is_paid_by_longs_on_each_account(venue):

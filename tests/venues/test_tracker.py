@@ -19,6 +19,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
@@ -274,6 +276,22 @@ def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
 def test_an_execution_beyond_the_beginning_is_not_believed():
     tracker, one = tracked()
     assert tracker.execution(one, "e1", D(5), D(100), D(4), 5, 9) == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "price"),
+    [
+        (D(1_000) / (D(400) / 90_000 + D(600) / 91_000), D(91_000)),
+        (D(400) * 90_000 / 400, D(90_000)),  # of another count: more coin than was bought is missing
+        (D(1_000) * 90_000 / 400, D(225_000)),  # the coin of the rest would be none
+    ],
+)
+def test_the_mean_of_inverse_contracts_is_harmonic(mean, price):
+    tracker = OrderTracker(Instruments([perpetual("BTC")]))
+    one = tracker.track(submit(1_000), 0)
+    tracker.next_execution(one, "x1", D(400), D(90_000), 1, 1)
+    (fill,) = fills(tracker.apply(one, said("filled", 1_000, mean), 9, infer=True))
+    assert (fill.quantity, round(fill.price, 6)) == (600, price)
 
 
 def test_an_average_of_another_count_never_makes_a_negative_price():

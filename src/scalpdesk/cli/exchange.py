@@ -125,7 +125,7 @@ def exchange(
             fix='pip install "scalpdesk[exchange]"',
         ) from missing
     from scalpdesk.exchange.market import MarketOptions
-    from scalpdesk.simulation.faults import load_faults, seeded_faults
+    from scalpdesk.simulation.faults import IN_COIN, PLACES, check_in_coin, load_faults, seeded_faults
 
     in_coin = data_set in COIN_MARKETS
     if in_coin and clock == "wall":
@@ -138,8 +138,12 @@ def exchange(
     currency = symbol.partition("-")[0] if in_coin else "USD"
     source = _source(data_set, generated, session, end, symbol, clock, seed)
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
+    if in_coin:
+        for rule in rules:
+            check_in_coin(rule)
     if fault_seed is not None:
-        rules += seeded_faults(fault_seed)
+        drawn = seeded_faults(fault_seed)
+        rules += [rule for rule in drawn if not in_coin or PLACES[rule.name] in IN_COIN]
     plan = LaunchPlan(
         source=source,
         options=MarketOptions(

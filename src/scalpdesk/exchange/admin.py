@@ -20,7 +20,7 @@ from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.deribit.app import DeribitApi
 from scalpdesk.exchange.market import Pace, SimulatedMarket, read_speed
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import PLACES, Fault
+from scalpdesk.simulation.faults import PLACES, Fault, check_in_coin
 from scalpdesk.simulation.orders import Execution
 
 Reply = tuple[int, Any]
@@ -215,6 +215,8 @@ class Admin:
     def inject(self, body: dict[str, Any]) -> dict[str, Any]:
         """Inject a fault at the next matching request; faults of the market apply at once."""
         fault = msgspec.convert(body, Fault)
+        if self._world.options.venue == "deribit":
+            check_in_coin(fault)
         if PLACES[fault.name] == "market":
             self._world.strike_market_fault(fault)
         else:
@@ -295,7 +297,11 @@ class Admin:
         contracts = _whole_number({"contracts": MOST_CONTRACTS, **body}, "contracts", 1, MOST_CONTRACTS)
         done = self._world.broker.expiry.assign(account.name, self._instrument_id(body), Decimal(contracts))
         if not done:
-            raise ArgumentError("nothing sold of this contract", where="symbol", value=str(body["symbol"]))
+            raise ArgumentError(
+                "nothing sold of this contract, or it is exercised at its end alone",
+                where="symbol",
+                value=str(body["symbol"]),
+            )
         return self.account(account)
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:

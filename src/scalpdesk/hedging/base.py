@@ -21,6 +21,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
 from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
+from scalpdesk.instruments.deribit import delta_unit
 
 TRADING_YEAR_SECONDS = SESSIONS_PER_YEAR * 6.5 * 3600.0
 """Of the sessions of a stock exchange."""
@@ -177,6 +178,12 @@ def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
     raise ConfigError(f"{key} must be a finite number, {bound}", where=key, value=value)
 
 
+def words_of_delta(inputs: HedgeInputs) -> tuple[str, int]:
+    """Return what the position's delta counts, and the decimals in which its reasons show it."""
+    unit, decimals = delta_unit(inputs.underlying)
+    return unit, max(decimals, 2)
+
+
 def verdict_of_width(
     inputs: HedgeInputs, half_width: float, rehedge_to: RehedgeTo, why: str | Callable[[], str]
 ) -> BandVerdict:
@@ -198,7 +205,10 @@ def verdict_of_width(
         return BandVerdict(half_width, net, inside=True, reason="")
     target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
     words = why if isinstance(why, str) else why()
-    reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({words}): hedge to {target:+.2f}"
+    unit, n = words_of_delta(inputs)
+    reason = (
+        f"net delta {net:+.{n}f} {unit} is beyond ±{half_width:.{n}f} ({words}): hedge to {target:+.{n}f}"
+    )
     return BandVerdict(half_width, target, inside=False, reason=reason)
 
 
@@ -278,9 +288,9 @@ def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tupl
     floor = _whole_position(limits.floor_shares_per_straddle, inputs)
     cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
     if half_width > cap:
-        return cap, f", capped from {half_width:.2f}"
+        return cap, f", capped from {half_width:.{words_of_delta(inputs)[1]}f}"
     if half_width < floor:
-        return floor, f", raised from {half_width:.2f}"
+        return floor, f", raised from {half_width:.{words_of_delta(inputs)[1]}f}"
     return half_width, ""
 
 
@@ -348,7 +358,8 @@ class AversionBand(ABC):
 
         def why() -> str:
             return (
-                f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
+                f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} {words_of_delta(inputs)[0]}/USD, "
+                f"spot {inputs.spot:.2f}, "
                 f"{figures}cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
                 f"aversion {config.risk_aversion:g}/USD{bitten}"
             )

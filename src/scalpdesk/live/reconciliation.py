@@ -239,7 +239,8 @@ class Reconciler:
         known = {difference.what for difference in self.unexplained}
         self.unexplained = found.unexplained
         if any(difference.what not in known for difference in found.unexplained):
-            table = side_by_side(ours, theirs, self._core.engine.desk.instruments)
+            desk = self._core.engine.desk
+            table = side_by_side(ours, theirs, desk.instruments, Tolerance(cash=desk.attribution.unit))
             text = "; ".join(str(difference) for difference in found.unexplained)
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
             if self._core.engine.desk.gate.mode == "ACTIVE":

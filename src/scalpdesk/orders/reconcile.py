@@ -117,6 +117,10 @@ class Tolerance(msgspec.Struct, frozen=True):
     equity: Decimal = ZERO
     """Net asset value in currency."""
 
+    def text(self, amount: Decimal, sign: str = "") -> str:
+        """Return an amount with the decimals that count here; ``sign`` is ``+`` to show it always."""
+        return f"{amount:{sign}.{-int(self.cash.as_tuple().exponent)}f}"
+
 
 Booking = tuple[Explained, PositionChanged]
 LIQUIDATION_WINDOW_NS = HOUR_NS
@@ -390,7 +394,8 @@ def cash_cause(
     event = PositionChanged(
         instrument_id, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference
     )
-    return Explained(ChangeCause.INTEREST, f"interest, fees or rounding of {cash_left:+.2f}", event)
+    detail = f"interest, fees or rounding of {within.text(cash_left, '+')}"
+    return Explained(ChangeCause.INTEREST, detail, event)
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -505,7 +510,7 @@ def reconcile(
         for instrument_id in left.wanted
     ]
     if abs(left.cash) > within.cash:
-        unexplained.append(Difference("cash", f"{desk.cash:.2f}", f"{venue.cash:.2f}"))
+        unexplained.append(Difference("cash", within.text(desk.cash), within.text(venue.cash)))
     missing, shown, foreign = _orders(desk, venue)
     return Reconciliation(tuple(left.found), (*unexplained, *foreign), missing, shown)
 
@@ -526,9 +531,11 @@ def _bookings(
     return sorted(fresh, key=lambda booking: booking[1].ts_event_ns)
 
 
-def side_by_side(desk: AccountPicture, venue: AccountPicture, instruments: Instruments) -> str:
+def side_by_side(
+    desk: AccountPicture, venue: AccountPicture, instruments: Instruments, within: Tolerance
+) -> str:
     """Return both views as lines of a table, for the operator."""
-    rows = [("", "desk", "venue"), ("cash", f"{desk.cash:.2f}", f"{venue.cash:.2f}")]
+    rows = [("", "desk", "venue"), ("cash", within.text(desk.cash), within.text(venue.cash))]
     for instrument_id in sorted({*desk.holdings, *venue.holdings}):
         ours, theirs = desk.holdings.get(instrument_id, ZERO), venue.holdings.get(instrument_id, ZERO)
         if ours or theirs:

@@ -10,7 +10,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import CENT, MINUTE_NS, SATOSHI, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
 from scalpdesk.instruments.deribit import PLACES
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
@@ -285,7 +285,7 @@ class ExpiryProcessor:
         Raises
         ------
         Refused
-            When none is held long.
+            When none is held long, or the option is European.
         """
         held = self._ledger.accounts[account_name].quantity(number)
         if held <= 0 or not self._deliver(account_name, number, held):
@@ -299,8 +299,8 @@ class ExpiryProcessor:
     def _deliver(self, account_name: str, number: InstrumentId, quantity: Decimal) -> bool:
         ledger = self._ledger
         contract = ledger.instruments[number]
-        if not isinstance(contract, OptionContract):
-            return False
+        if not isinstance(contract, OptionContract) or contract.style is Style.EUROPEAN:
+            return False  # a European option is exercised at its end alone
         share_id = ledger.instruments.id_of(contract.underlying)
         changes = delivery(contract, number, share_id, quantity, ledger.now_ns, ledger.now_ns)
         ledger.change(ledger.accounts[account_name], changes)

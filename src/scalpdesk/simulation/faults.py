@@ -69,6 +69,8 @@ PLACES: dict[str, str] = {
     "clock_skew": "data",
 }
 """Every fault and the place where it is asked for."""
+IN_COIN = frozenset({"submit", "cancel", "replace", "fill", "market"})
+"""Places that there are at the exchange in coin: its requests and streams are not tampered with."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,6 +162,23 @@ class FaultPlan:
                 self.hits[rule.name] += 1
                 return rule
         return None
+
+
+def check_in_coin(fault: Fault) -> None:
+    """Refuse a fault that never strikes at the exchange in coin.
+
+    Raises
+    ------
+    ConfigError
+        Names the fault.
+    """
+    if PLACES[fault.name] not in IN_COIN:
+        raise ConfigError(
+            "the exchange in coin has no such fault",
+            where="faults.name",
+            value=fault.name,
+            fix="take one of orders or of the market and account (docs/exchange.md)",
+        )
 
 
 def seeded_faults(seed: int, count: int = 12) -> list[Fault]:

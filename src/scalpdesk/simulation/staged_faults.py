@@ -1,14 +1,16 @@
 """Order faults injected on request: late answers, fills before the acknowledgement and after a cancel."""
 
 from collections.abc import Callable
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from msgspec import structs
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, floor_to
+from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.matching import Matcher
+from scalpdesk.simulation.order_entry import quantity_step
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Cause, Execution, OrderUpdate, Refused, Status
 
 Effect = Callable[[BrokerOrder], None]
@@ -47,8 +49,10 @@ class StagedFaults:
             order.reject_reason = fault.reason
             self._ledger.end(order, Status.REJECTED)
         elif fault.name == "partial_fill":
-            part = (order.quantity * Decimal(str(fault.fraction))).to_integral_value(ROUND_DOWN)
-            least = Decimal(1) if fault.fraction else Decimal(0)  # nothing of it fills for now, with 0
+            option = order.instrument if isinstance(order.instrument, OptionContract) else None
+            step = Decimal(1) if option is None else quantity_step(option)
+            part = floor_to(order.quantity * Decimal(str(fault.fraction)), step)
+            least = step if fault.fraction else Decimal(0)  # nothing of it fills for now, with 0
             self._matcher.held_back[order.order_id] = max(part, least)
             self._ledger.at(self._ledger.now_ns + delay_ns, lambda: self._let_go(order))
             effect(order)
@@ -138,7 +142,7 @@ class StagedFaults:
         instrument = ledger.instruments[number]
         account.executions.remove(execution)
         signed = -execution.quantity * execution.side.sign
-        cash = -signed * execution.price * instrument.multiplier + execution.fee
+        cash = cash_flow(instrument, signed, execution.price) + execution.fee
         account.take_back(number, -signed, execution.price, cash)
         order = ledger.orders[execution.order_id]
         order.filled -= execution.quantity

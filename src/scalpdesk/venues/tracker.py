@@ -117,6 +117,12 @@ class TrackedOrder:
         """Quantity of all spans."""
         return sum((span.end - span.start for span in self.cover), ZERO)
 
+    @property
+    def coins(self) -> Decimal:
+        """Quantity over price of all spans: the mean price of an inverse contract is the harmonic one."""
+        parts = ((span.end - span.start) / price for span, price in self.executions.values() if price)
+        return sum(parts, ZERO)
+
     def holes(self, upto: Decimal) -> list[Span]:
         """Return what is not covered from zero to ``upto``, in order."""
         holes = []
@@ -173,6 +179,33 @@ def request_ended_ns(known: KnownOrder, *, loop_ns: int, utc_ns: int | None, req
     if not known.sent_ns or utc_ns is None:
         return loop_ns
     return loop_ns - max(utc_ns - known.sent_ns - request_ns, 0)
+
+
+def mean_of_rest(
+    mean: Decimal, filled: Decimal, known: Decimal, missing: Decimal, *, is_inverse: bool
+) -> Decimal:
+    """Return the mean price of what is missing from an order's executions.
+
+    Parameters
+    ----------
+    mean, filled
+        Mean price and quantity of the whole.
+    known
+        Quantity times price of the rest; of inverse contracts quantity over price.
+    missing
+        Quantity that is not in ``known``.
+    is_inverse
+        Whether the mean is the harmonic one.
+    """
+    if is_inverse:
+        coins = filled / mean - known
+        price = missing / coins if coins else ZERO
+        is_possible = price > 0
+    else:
+        price = (mean * filled - known) / missing
+        is_possible = price >= 0
+    # the mean is rounded, or of another count: never a price that cannot be
+    return price if is_possible else mean
 
 
 class OrderTracker:
@@ -429,9 +462,9 @@ class OrderTracker:
         if order.cover and order.cover[-1].end > report.filled:
             return []  # the report is older than what is known: its average says nothing of the rest
         missing = sum((hole.end - hole.start for hole in holes), ZERO)
-        price = (report.average_price * report.filled - order.value) / missing
-        if price < 0:  # the average is rounded, or of another count: never a price that cannot be
-            price = report.average_price
+        is_inverse = self._instruments[order.submitted.instrument_id].contract_usd
+        known = order.coins if is_inverse else order.value
+        price = mean_of_rest(report.average_price, report.filled, known, missing, is_inverse=bool(is_inverse))
         events: list[OrderEvent] = []
         for hole in holes:
             name = f"{report.venue_order_id}/{number_text(hole.start)}-{number_text(hole.end)}"

@@ -452,6 +452,27 @@ def test_a_delivery_takes_the_contracts_at_what_they_were_worth(price, cause):
     assert (found.symbol, found.cash_change) == ("", D("0.5"))
 
 
+def test_a_settlement_brings_its_funding_without_the_profit_of_the_session():
+    """Of 50,000 USD bought at 100,000 and marked at 101,000: the cash changes by the funding alone."""
+    profit, funding = D(50_000) / 100_000 - D(50_000) / 101_000, D("-0.0000125")
+    held = {"instrument_name": SWAP.symbol, "size": 50_000.0, "mark_price": 101_000.0}
+    swap = wire.read_position(held | {"average_price": 100_000.0}, SWAP, 1)
+    summary = SUMMARY | {"equity": str(2 + profit + funding)}
+    before = wire.read_account(summary | {"session_funding": float(funding)}, [swap])
+    behind = wire.read_account(summary | {"session_funding": 0.0}, [swap])
+    assert before.cash == pytest.approx(D("2.5"), abs=D("1e-20"))
+    assert behind.cash - before.cash == funding
+    line = {"side": "long", "change": str(profit + funding), "total_interest_pl": float(funding)}
+    found = wire.read_log(LINE | line | {"type": "settlement", "instrument_name": SWAP.symbol})
+    assert (found.cause, found.quantity_change, found.cash_change) == (ChangeCause.FUNDING, 0, funding)
+
+
+@pytest.mark.parametrize(("side", "quantity"), [("close sell", "-0.5"), ("close buy", "0.5"), ("-", "0.5")])
+def test_the_side_of_a_delivery_is_the_sign_of_its_amount(side, quantity):
+    found = wire.read_log(LINE | {"type": "delivery", "amount": 0.5, "price": 0.01, "side": side})
+    assert (found.cause, found.quantity_change) == (ChangeCause.CASH_SETTLEMENT, D(quantity))
+
+
 def test_a_line_without_an_id_is_refused_as_it_could_not_be_told_from_another():
     with pytest.raises(WireError, match="a line of the log without an id: transfer"):
         wire.read_log({name: value for name, value in LINE.items() if name != "id"})

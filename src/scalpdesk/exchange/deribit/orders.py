@@ -37,6 +37,11 @@ LOG_TYPES = {
 """Types of the transaction log by the kinds of the broker's activities."""
 
 
+def _closing_side(quantity: Decimal) -> str:
+    """Return in the log's words what a change of units without a trade did to the position."""
+    return "-" if not quantity else "close buy" if quantity > 0 else "close sell"
+
+
 class Orders:
     """Answers what an account may do and ask.
 
@@ -418,10 +423,12 @@ class Orders:
                 "type": LOG_TYPES.get(activity.kind, "correction"),
                 "currency": account.currency,
                 "instrument_name": activity.symbol or None,
-                "amount": plain_number(activity.quantity),
+                "side": _closing_side(activity.quantity),
+                "amount": plain_number(abs(activity.quantity)),
                 "price": plain_number(activity.price),
                 "change": plain_number(activity.net_amount),
                 "cashflow": plain_number(activity.net_amount),
+                "total_interest_pl": plain_number(activity.net_amount) if activity.kind == "INT" else None,
                 "info": activity.activity_id,
             }
             for place, (before, activity) in enumerate(pairwise((None, *account.activities)), start=1)

@@ -11,6 +11,7 @@ from scalpdesk.hedging.base import (
     check_inputs,
     positive,
     verdict_of_width,
+    words_of_delta,
 )
 
 DEFAULT_PART = 0.02
@@ -52,7 +53,7 @@ class FixedBand:
             inputs,
             width,
             self.config.rehedge_to,
-            lambda: f"fixed, {threshold:g} shares × {inputs.straddles}",
+            lambda: f"fixed, {threshold:g} {words_of_delta(inputs)[0]} × {inputs.straddles}",
         )
 
 

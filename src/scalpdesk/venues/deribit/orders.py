@@ -28,7 +28,13 @@ from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection
 from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
+from scalpdesk.venues.tracker import (
+    OrderReport,
+    OrderTracker,
+    TrackedOrder,
+    mean_of_rest,
+    request_ended_ns,
+)
 
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
@@ -212,8 +218,13 @@ class OrderPath:
         if not before:
             return report
         if average is not None:
-            paid = average * report.filled - sum((each.value for each in earlier), ZERO)
-            average = paid / filled if filled > 0 else None
+            is_inverse = bool(self._instruments[order.submitted.instrument_id].contract_usd)
+            known = sum((each.coins if is_inverse else each.value for each in earlier), ZERO)
+            average = (
+                mean_of_rest(average, report.filled, known, filled, is_inverse=is_inverse)
+                if filled > 0
+                else None
+            )
         return msgspec.structs.replace(report, filled=filled, average_price=average)
 
     async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:

@@ -55,6 +55,8 @@ class AccountAndMarket:
         """Of the venue's clock over the desk's."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
+        self._untraded: set[str] = set()
+        """Names of positions in what the desk does not trade, dated futures for one."""
 
     async def question(self, method: str, params: wire.Message) -> Any:
         """Return an answer.
@@ -93,13 +95,31 @@ class AccountAndMarket:
                 break
         held = []
         for message in wire.rows(found, "positions"):
-            instrument = self.instrument(message)
+            instrument = self.instrument(message) or await self._look_up(message)
             name = str(message.get("instrument_name"))
             number = self._instruments.find(name)
             line = wire.read_position(message, instrument, number)
             if line is not None:
                 held.append(line)
         return wire.read_account(summary, held), held
+
+    async def _look_up(self, message: wire.Message) -> Instrument | None:
+        """Return the instrument of a position that no list has named yet; None for what no desk trades."""
+        name = str(message.get("instrument_name"))
+        if not message.get("size") or name in self._untraded:
+            return None
+        try:
+            found = wire.read_instrument(
+                await self.question("public/get_instrument", {"instrument_name": name})
+            )
+        except (RetryError, wire.WireError, AttributeError) as problem:
+            self._publisher.refuse("requests", "malformed_instrument", repr(problem)[:200])
+            return None
+        if found is None:
+            self._untraded.add(name)
+        else:
+            self._listed[name] = found
+        return found
 
     async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
         """Return funding, deliveries and transfers since some days before an instant, oldest first."""

@@ -541,12 +541,20 @@ LOGGED = {
 
 
 def read_log(message: Message) -> VenueActivity | None:
-    """Read one line of the transaction log; None for a trade, which comes as an execution."""
+    """Read one line of the transaction log; None for a trade, which comes as an execution.
+
+    A settlement changes the balance by the session's profit of futures, too. The desk's cash has no part in
+    that: of the line it takes the session's funding.
+    """
     kind = _text(message, "type")
     if kind in ("trade", "maker", "taker"):
         return None
     quantity, cash = exact_field(message, "amount", ZERO), exact_field(message, "change", ZERO)
-    price = exact_field(message, "price", ZERO)
+    price, side = exact_field(message, "price", ZERO), message.get("side")
+    if side in ("close buy", "close sell"):  # of a delivery; its amount has no sign
+        quantity = abs(quantity) if side == "close buy" else -abs(quantity)
+    if kind == "settlement":
+        cash = exact_field(message, "total_interest_pl", cash)
     if kind == "delivery" and quantity:
         cause = ChangeCause.CASH_SETTLEMENT if price > 0 else ChangeCause.EXPIRED_WORTHLESS
     else:
@@ -665,7 +673,8 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
     """Read ``private/get_account_summary``.
 
     The desk's cash is the venue's equity less what the positions are worth at the venue's own marks, so that
-    both come to the same value. The venue sets its maintenance margin against the margin balance, in which
+    both come to the same value, and less the session's funding, which the log shows at its settlement. The
+    venue sets its maintenance margin against the margin balance, in which
     options do not count. What perpetuals may be bought for is the free margin over their initial rate.
     """
     equity = exact_field(summary, "equity")
@@ -675,7 +684,7 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         account_id=str(summary.get("id") or summary.get("username") or summary.get("currency")),
         status="ACTIVE",
         currency=_text(summary, "currency"),
-        cash=equity - sum((line.value for line in held), ZERO),
+        cash=equity - sum((line.value for line in held), exact_field(summary, "session_funding", ZERO)),
         equity=equity,
         buying_power=free,
         options_buying_power=free,
