@@ -548,6 +548,31 @@ def test_a_holding_that_ends_without_an_order_closes_the_trade_and_one_that_stay
     assert (closed.losses_in_a_row, closed.start_cash) == (1, 41_000)
 
 
+@pytest.mark.parametrize("cause", ["fee", "interest", "dividend"])
+def test_cash_that_comes_to_a_flat_book_is_no_closed_trade_and_counts_in_none(cause):
+    desk = HandDesk(Scripted())
+    desk.quote(0, 499.99, 500.01)
+    desk.adopt({}, cash=D(1_000))
+    closed = desk.engine.desk.gate.closed_trades
+    closed.note(D(-1))
+    for amount, reference in (("-0.02", "a"), ("-0.02", "b"), ("0.03", "c")):
+        changed(desk, cause, cash=amount, reference=reference)
+    assert (closed.losses_in_a_row, closed.start_cash) == (1, D("999.99"))
+
+
+def test_an_exercised_option_closes_its_trade_when_the_delivered_shares_are_gone():
+    desk = HandDesk(Scripted())
+    desk.quote(0, 509.99, 510.01)
+    desk.adopt({1: (1, "5")}, cash=D(60_000))
+    closed = desk.engine.desk.gate.closed_trades
+    closed.start_cash = D(60_500)
+    changed(desk, "exercise", -1, number=1, reference="a")
+    assert closed.losses_in_a_row == 0
+    changed(desk, "delivery", 100, "500", "-50000", reference="b")
+    changed(desk, "manual_trade", -100, "510", "51000", reference="c")
+    assert (closed.losses_in_a_row, closed.start_cash) == (0, 61_000)
+
+
 # an account that several share ----------------------------------------
 
 

@@ -1,10 +1,17 @@
 """Websocket protocols, frame by frame."""
 
+from dataclasses import replace
+
 import msgspec
+import numpy as np
 import pytest
 
 from fakes.exchange import Bench, Line, generated
+from fakes.tape import TapeBuilder, at
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.alpaca.streams import ERRORS, DataStream, Frame
+from scalpdesk.exchange.source import TapeSource
+from scalpdesk.marketdata.tape import BarColumns
 
 
 def last_error(line):
@@ -178,6 +185,25 @@ def test_halts_are_told(bench):
     bench.world.halt(bench.world.ledger.instruments.id_of("SPY"), seconds=2)
     bench.advance(3)
     assert [one[0]["sc"] for one in line.messages()] == ["2", "3"]
+
+
+def test_a_tape_has_no_bar_and_no_trade_of_the_minutes_in_which_it_is_halted():
+    tape = TapeBuilder().path("10:00", 60.0, [500.0] * 6).build()
+    ends = np.array([at(f"10:0{minute}") for minute in range(1, 6)], np.int64)
+    prices = [np.full(5, 500.0)] * 5
+    minutes = BarColumns(ends, np.zeros(5, np.int32), np.full(5, 60, np.int32), *prices)
+    bench = Bench(TapeSource(replace(tape, bars=minutes)))
+    bench.world.advance_to(at("10:01:30"))
+    line = bench.data_stream()
+    line.say({"action": "subscribe", "bars": ["SPY"], "trades": ["SPY"]})
+    line.messages()
+    bench.world.halt(InstrumentId(0), seconds=120)  # to 10:03:30
+    bench.world.advance_to(at("10:05"))
+    said = [(one[0]["T"], one[0]["t"][11:16]) for one in line.messages()]
+    # the minutes of 10:01, which had begun before, and of 10:03, in which it trades again
+    bars = [start for kind, start in said if kind == "b"]
+    assert bars == ["15:01", "15:03", "15:04"]
+    assert len([kind for kind, _ in said if kind == "t"]) == len(bars)
 
 
 def test_bars_close_on_the_minute():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalpdesk.core.enums import CARRY, ENDED, ChangeCause, Mode
+from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, Mode
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
@@ -434,8 +434,13 @@ class Desk:
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.book_change(event)
-        if self.books is None:
-            self._note_round_trip()
+        if self.books is not None:
+            return
+        if event.quantity_change:
+            if event.cause not in EXERCISED:  # those end with their delivery
+                self._note_round_trip()
+        elif event.cause in CARRY and not self.positions.held():  # no trade of its own, nor the next one's
+            self.gate.closed_trades.move_cash(event.cash_change)
 
     def _carry_prices(self, event: PositionChanged) -> None:
         """Carry the last prices through a corporate action: units change, what they are worth does not."""

@@ -119,6 +119,8 @@ class SimulatedMarket:
             self.broker.open_session(session.open_ns, session.close_ns)
         self._has_trades: set[InstrumentId] = set()
         self._asked_second = -1
+        self._halted_ns: dict[InstrumentId, int] = {}
+        """When each halt under way began, UTC nanoseconds."""
 
     # watching ---------------------------------------------------------------------------------------
 
@@ -221,6 +223,8 @@ class SimulatedMarket:
             if isinstance(event, QuoteEvent):
                 self._take_quote(event)
             elif isinstance(event, TradeEvent):
+                if event.instrument_id in self._halted_ns:
+                    continue
                 self._has_trades.add(event.instrument_id)
                 self.last_trades[event.instrument_id] = event
                 self._print(event.instrument_id, event.ts_recv_ns, event.price, event.size)
@@ -249,6 +253,8 @@ class SimulatedMarket:
     def _take_bar(self, event: BarEvent) -> None:
         number = event.instrument_id
         start_ns = event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
+        if start_ns >= self._halted_ns.get(number, NEVER_NS):
+            return  # nothing trades in a halt: who sees a bar made in it takes the halt for over
         prices = (event.open, event.high, event.low, event.close)
         trades = max(int(event.volume // 100), 1)
         bar = Bar.of_prices(start_ns, event.bar_seconds, prices, event.volume, trades)
@@ -282,6 +288,7 @@ class SimulatedMarket:
     def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:
         """Stop trading in an instrument, for ``seconds`` or until it is resumed."""
         self.broker.halt(number)
+        self._halted_ns.setdefault(number, self.now_ns)
         self._publish(StatusChange(number, self.now_ns, is_halted=True))
         if seconds is not None:
             self.ledger.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
@@ -290,6 +297,7 @@ class SimulatedMarket:
         """Resume trading in an instrument."""
         if number not in self.ledger.halted:
             return
+        del self._halted_ns[number]
         self._publish(StatusChange(number, self.now_ns, is_halted=False))
         self.broker.resume(number)
 

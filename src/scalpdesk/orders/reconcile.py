@@ -369,6 +369,15 @@ def _repeats(booked: Collection[str], now_ns: int) -> bool:
     return today in days or sum(0 < (today - day).days < 7 for day in days) >= MOST_DAYS_A_WEEK
 
 
+def _is_left_over(booked: Collection[str], cash_left: Decimal, within: Tolerance, now_ns: int) -> bool:
+    """Return whether a difference of cash undoes what passed for interest today, and was not undone yet."""
+    today = to_new_york(now_ns).date()
+    passed = [reference.split("-", 2)[1:] for reference in booked if reference.startswith(UNEXPLAINED_CASH)]
+    amounts = [Decimal(amount) for at_ns, amount in passed if to_new_york(int(at_ns)).date() == today]
+    undone = sum(abs(amount - cash_left) <= within.cash for amount in amounts)
+    return sum(abs(amount + cash_left) <= within.cash for amount in amounts) > undone
+
+
 def cash_cause(
     cash_left: Decimal,
     desk: AccountPicture,
@@ -387,15 +396,21 @@ def cash_cause(
                 dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash_left, reference
             )
             return Explained(ChangeCause.DIVIDEND, f"dividend of {dividend.amount} on {held:f}", event)
-    if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity) or _repeats(booked, now_ns):
+    # the account shows a correction before the order stream does: its cash passed for interest meanwhile
+    is_left_over = _is_left_over(booked, cash_left, within, now_ns)
+    is_small = abs(cash_left) <= within.cash_cause_fraction * abs(within.equity)
+    if not is_left_over and (not is_small or _repeats(booked, now_ns)):
         return None
     instrument_id = next(iter(sorted(desk.holdings)), InstrumentId(0))
     reference = f"{UNEXPLAINED_CASH}{now_ns}-{cash_left}"
     event = PositionChanged(
         instrument_id, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference
     )
-    detail = f"interest, fees or rounding of {within.text(cash_left, '+')}"
-    return Explained(ChangeCause.INTEREST, detail, event)
+    what = f"interest, fees or rounding of {within.text(cash_left, '+')}"
+    if is_left_over:
+        back = within.text(-cash_left, "+")
+        what = f"{back} that passed for interest today, taken back: its cause is booked"
+    return Explained(ChangeCause.INTEREST, what, event)
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
