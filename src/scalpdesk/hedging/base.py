@@ -8,6 +8,7 @@ that into shares; the strategy sends them. A band is found because its module li
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -178,9 +179,10 @@ def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
     raise ConfigError(f"{key} must be a finite number, {bound}", where=key, value=value)
 
 
-def words_of_delta(inputs: HedgeInputs) -> tuple[str, int]:
-    """Return what the position's delta counts, and the decimals in which its reasons show it."""
-    unit, decimals = delta_unit(inputs.underlying)
+@cache
+def words_of_delta(underlying: str) -> tuple[str, int]:
+    """Return what a position's delta counts, and the decimals in which its reasons show it."""
+    unit, decimals = delta_unit(underlying)
     return unit, max(decimals, 2)
 
 
@@ -205,7 +207,7 @@ def verdict_of_width(
         return BandVerdict(half_width, net, inside=True, reason="")
     target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
     words = why if isinstance(why, str) else why()
-    unit, n = words_of_delta(inputs)
+    unit, n = words_of_delta(inputs.underlying)
     reason = (
         f"net delta {net:+.{n}f} {unit} is beyond ±{half_width:.{n}f} ({words}): hedge to {target:+.{n}f}"
     )
@@ -288,9 +290,9 @@ def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tupl
     floor = _whole_position(limits.floor_shares_per_straddle, inputs)
     cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
     if half_width > cap:
-        return cap, f", capped from {half_width:.{words_of_delta(inputs)[1]}f}"
+        return cap, f", capped from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
     if half_width < floor:
-        return floor, f", raised from {half_width:.{words_of_delta(inputs)[1]}f}"
+        return floor, f", raised from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
     return half_width, ""
 
 
@@ -357,8 +359,9 @@ class AversionBand(ABC):
         width, bitten = limited(raw, inputs, config)
 
         def why() -> str:
+            unit, _ = words_of_delta(inputs.underlying)
             return (
-                f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} {words_of_delta(inputs)[0]}/USD, "
+                f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} {unit}/USD, "
                 f"spot {inputs.spot:.2f}, "
                 f"{figures}cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
                 f"aversion {config.risk_aversion:g}/USD{bitten}"

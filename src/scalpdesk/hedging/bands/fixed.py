@@ -53,7 +53,7 @@ class FixedBand:
             inputs,
             width,
             self.config.rehedge_to,
-            lambda: f"fixed, {threshold:g} {words_of_delta(inputs)[0]} × {inputs.straddles}",
+            lambda: f"fixed, {threshold:g} {words_of_delta(inputs.underlying)[0]} × {inputs.straddles}",
         )
 
 
