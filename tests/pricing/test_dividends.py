@@ -118,6 +118,28 @@ def test_quadrature_agrees_with_finite_differences(model, is_call, strike, sched
         assert float(getattr(g, name)) == pytest.approx(expected, abs=limit), name
 
 
+@pytest.mark.parametrize(
+    ("strike", "years", "vol", "rate", "when", "cash", "model", "price", "delta"),
+    [  # QuantLib 1.44, finite differences on 2,000 nodes and 800 steps, extrapolated from half of them
+        (108.856, 0.5, 0.1, 0.02, 0.623, 0.05, "spot", 8.8899, -0.9437),
+        (161.607, 1.0, 0.4, 0.05, 0.611, 0.3, "spot", 61.7864, -0.9370),
+        (121.17, 1.0, 0.2, 0.05, 0.6, 0.3, "escrowed", 21.2424, -0.9328),
+        (106.184, 1.0, 0.2, 0.2, 0.502, 1.0, "spot", 6.6782, -0.7041),
+    ],
+)
+def test_a_put_before_a_far_ex_date_is_held_until_its_boundary(
+    strike, years, vol, rate, when, cash, model, price, delta
+):
+    terms = {"rate": rate, "dividends": [(when * years, cash)], "model": model}
+    held = greeks(100.0, strike, years, vol, False, **terms)
+    assert float(held.price) == pytest.approx(price, abs=8e-4)
+    assert float(held.delta) == pytest.approx(delta, abs=1e-3)
+    assert float(held.gamma) > 0.0
+    for deeper in (1.1, 1.3):  # beyond the boundary
+        exercised = greeks(100.0, deeper * strike, years, vol, False, **terms)
+        assert float(exercised.price) == pytest.approx(deeper * strike - 100.0, abs=3e-4)
+
+
 def test_two_dividends_on_one_day_are_one():
     whole = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 1.0)])
     parts = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 0.4), (0.2, 0.6)])
