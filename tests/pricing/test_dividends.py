@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,43 @@ def test_the_volatility_comes_back_from_the_price(model, style, is_call):
     iv = implied_vol(price, 100.0, [95.0, 100.0, 105.0], 0.5, is_call, **terms)
     assert iv.status.tolist() == ["ok"] * 3
     assert iv.vol == pytest.approx([0.3] * 3, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("strike", "years", "rate", "is_call", "schedule", "model", "certain"),
+    [  # worth of the best fixed time of exercise, worked out by hand
+        (
+            95.0,
+            0.5,
+            0.05,
+            True,
+            [(0.27380497, 0.05)],
+            "spot",
+            100.0 - 95.0 * math.exp(-0.025) - 0.05 * 0.986403,
+        ),
+        (120.0, 1 / 365, 0.05, False, [(0.00059, 0.5)], "spot", 120.5 * math.exp(-0.05 * 0.00059) - 100.0),
+        (
+            105.0,
+            0.5,
+            0.2,
+            True,
+            [(0.2, 2.0)],
+            "escrowed",
+            100.0 - 105.0 * math.exp(-0.1) - 2.0 * math.exp(-0.04),
+        ),
+    ],
+)
+def test_a_price_below_the_value_without_volatility_has_none(
+    strike, years, rate, is_call, schedule, model, certain
+):
+    terms = {"rate": rate, "dividends": schedule, "model": model}
+    below = implied_vol(certain - 0.015, 100.0, strike, years, is_call, **terms)
+    assert str(below.status) == "below_intrinsic"
+    assert np.isnan(below.vol)
+    above = implied_vol(certain + 0.015, 100.0, strike, years, is_call, **terms)
+    assert str(above.status) == "ok"
+    found = greeks(100.0, strike, years, float(above.vol), is_call, **terms)
+    assert float(found.price) == pytest.approx(certain + 0.015, abs=1e-9)
 
 
 @pytest.mark.parametrize("bad", [[(0.1,)], [(0.1, -1.0)], [(float("nan"), 1.0)], [("soon", 1.0)], [0.1]])
