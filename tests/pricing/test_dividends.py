@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,43 @@ def test_the_volatility_comes_back_from_the_price(model, style, is_call):
     assert iv.vol == pytest.approx([0.3] * 3, abs=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("strike", "years", "rate", "is_call", "schedule", "model", "certain"),
+    [  # worth of the best fixed time of exercise, worked out by hand
+        (
+            95.0,
+            0.5,
+            0.05,
+            True,
+            [(0.27380497, 0.05)],
+            "spot",
+            100.0 - 95.0 * math.exp(-0.025) - 0.05 * 0.986403,
+        ),
+        (120.0, 1 / 365, 0.05, False, [(0.00059, 0.5)], "spot", 120.5 * math.exp(-0.05 * 0.00059) - 100.0),
+        (
+            105.0,
+            0.5,
+            0.2,
+            True,
+            [(0.2, 2.0)],
+            "escrowed",
+            100.0 - 105.0 * math.exp(-0.1) - 2.0 * math.exp(-0.04),
+        ),
+    ],
+)
+def test_a_price_below_the_value_without_volatility_has_none(
+    strike, years, rate, is_call, schedule, model, certain
+):
+    terms = {"rate": rate, "dividends": schedule, "model": model}
+    below = implied_vol(certain - 0.015, 100.0, strike, years, is_call, **terms)
+    assert str(below.status) == "below_intrinsic"
+    assert np.isnan(below.vol)
+    above = implied_vol(certain + 0.015, 100.0, strike, years, is_call, **terms)
+    assert str(above.status) == "ok"
+    found = greeks(100.0, strike, years, float(above.vol), is_call, **terms)
+    assert float(found.price) == pytest.approx(certain + 0.015, abs=1e-9)
+
+
 @pytest.mark.parametrize("bad", [[(0.1,)], [(0.1, -1.0)], [(float("nan"), 1.0)], [("soon", 1.0)], [0.1]])
 def test_a_bad_entry_of_the_schedule_is_named(bad):
     with pytest.raises(ArgumentError) as refusal:
@@ -116,6 +155,28 @@ def test_quadrature_agrees_with_finite_differences(model, is_call, strike, sched
     limits = (4e-4, 6e-5, 1e-4, 5e-2, 3e-2, 0.1, 1e-2, 1.0, 5e-2)
     for name, expected, limit in zip(NAMES, columns[:, 0], limits, strict=True):
         assert float(getattr(g, name)) == pytest.approx(expected, abs=limit), name
+
+
+@pytest.mark.parametrize(
+    ("strike", "years", "vol", "rate", "when", "cash", "model", "price", "delta"),
+    [  # QuantLib 1.44, finite differences on 2,000 nodes and 800 steps, extrapolated from half of them
+        (108.856, 0.5, 0.1, 0.02, 0.623, 0.05, "spot", 8.8899, -0.9437),
+        (161.607, 1.0, 0.4, 0.05, 0.611, 0.3, "spot", 61.7864, -0.9370),
+        (121.17, 1.0, 0.2, 0.05, 0.6, 0.3, "escrowed", 21.2424, -0.9328),
+        (106.184, 1.0, 0.2, 0.2, 0.502, 1.0, "spot", 6.6782, -0.7041),
+    ],
+)
+def test_a_put_before_a_far_ex_date_is_held_until_its_boundary(
+    strike, years, vol, rate, when, cash, model, price, delta
+):
+    terms = {"rate": rate, "dividends": [(when * years, cash)], "model": model}
+    held = greeks(100.0, strike, years, vol, False, **terms)
+    assert float(held.price) == pytest.approx(price, abs=8e-4)
+    assert float(held.delta) == pytest.approx(delta, abs=1e-3)
+    assert float(held.gamma) > 0.0
+    for deeper in (1.1, 1.3):  # beyond the boundary
+        exercised = greeks(100.0, deeper * strike, years, vol, False, **terms)
+        assert float(exercised.price) == pytest.approx(deeper * strike - 100.0, abs=3e-4)
 
 
 def test_two_dividends_on_one_day_are_one():

@@ -10,12 +10,12 @@ On the Roll–Geske–Whaley example (80/82, 4.00 paid in three of four months) 
 
 Prices go back from one ex-date to the one before by quadrature (``kernels/ex_dates.py``). A put may be worth
 exercising well before a far ex-date: then it may be exercised on 4, 8 and 16 dates until then, and the three
-prices are extrapolated to any time, within 3e-4 per 100 of spot. Finite differences remain for early exercise
-under yields or negative rates, and for extreme volatilities.
+prices are extrapolated to any time, within 3e-4 per 100 of spot. Finite differences remain beside the
+boundary of that exercise, for early exercise under yields or negative rates, and for extreme volatilities.
 """
 
 from dataclasses import dataclass
-from math import frexp, log1p, sqrt
+from math import expm1, frexp, log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,23 @@ from scalpdesk.pricing.kernels.tables import TABLE_SHAPE
 
 LOWEST_DEVIATION, HIGHEST_DEVIATION = 1e-4, 3.0
 """v·sqrt(T) within which quadrature is used."""
-_COARSE, _FINE = (4, 8, 16), (8, 16, 32)
-_ORDERS = [[m**-order for m in _COARSE] for order in (0.0, 1.0, 1.5)]
+_COUNTS = (4, 8, 16, 32)
+_ORDERS = [[m**-order for m in _COUNTS[:3]] for order in (0.0, 1.0, 1.5)]
 _SHARES = np.linalg.solve(_ORDERS, [1.0, 0.0, 0.0])
-"""Of the prices with exercise on that many dates, whose error has the orders 1 and 3/2 in the gaps."""
+"""Of the prices with exercise on three such numbers of dates, whose error has the orders 1 and 3/2."""
 _WORTHLESS, _VALUABLE = 1e-7, 5e-5
 """Of the strike: worth of exercise on the fewest dates below which no more are tried, above which most."""
+_UNSETTLED = 5e-6
+"""Of the strike: what the last doubling of the dates may change of the extrapolated price."""
 _NO_TABLE = np.empty(TABLE_SHAPE)
+
+
+def _extrapolated(values: list[Floats]) -> Floats:
+    """Return price and Greeks with exercise at any time from those on three numbers of dates."""
+    total = np.zeros(9)
+    for value, share in zip(values, _SHARES, strict=True):
+        total += share * value
+    return total
 
 
 def _worth_ahead(inputs: PricingInputs) -> Floats:
@@ -122,26 +132,40 @@ class _DividendOption:
         """Return price and eight Greeks by quadrature; None where it does not fit."""
         if not LOWEST_DEVIATION <= vol * sqrt(self.years) <= HIGHEST_DEVIATION:
             return None
+        held = self._held(vol)
+        if held is None:
+            return None
+        intrinsic = self.phi * (self.spot - self.strike)
+        if self.american and held[0] <= intrinsic + 1e-12 * self.strike:
+            return np.array([intrinsic, self.phi, *7 * (0.0,)])
+        return held
+
+    def _held(self, vol: float) -> Floats | None:
+        """Price and Greeks of not exercising now; None where quadrature does not fit."""
         least = self._on_dates(vol, 1)
         if least is None or not self.has_long_gap:
             return least
-        coarse = self._on_dates(vol, _COARSE[0])
+        coarse = self._on_dates(vol, _COUNTS[0])
         if coarse is None or coarse[0] - least[0] <= _WORTHLESS * self.strike:
             return coarse
-        counts = _FINE if coarse[0] - least[0] > _VALUABLE * self.strike else _COARSE
-        total = np.zeros(9)
-        for count, share in zip(counts, _SHARES, strict=True):
-            found = coarse if count == _COARSE[0] else self._on_dates(vol, count)
+        # exercise put off to the next date costs at most the strike's interest
+        longest = float(np.diff(self.with_exercise_between(_COUNTS[0])[0], prepend=0.0).max())
+        delay = self.strike * -expm1(-self.rate * longest)
+        if coarse[0] + delay <= self.strike - self.spot + _WORTHLESS * self.strike:
+            return coarse
+        values = [coarse]
+        for count in _COUNTS[1:] if coarse[0] - least[0] > _VALUABLE * self.strike else _COUNTS[1:3]:
+            found = self._on_dates(vol, count)
             if found is None:
                 return None
-            total += share * found
-        intrinsic = self.phi * (self.spot - self.strike)
-        if not total[0] > intrinsic + 1e-12 * self.strike:
-            total = np.array([intrinsic, self.phi, *7 * (0.0,)])
-        return total
+            values.append(found)
+        limit = _extrapolated(values[-3:])
+        if abs(limit[0] - _extrapolated(values[:3])[0]) > _UNSETTLED * self.strike:
+            return None  # beside the exercise boundary the price is not smooth in the number of dates
+        return limit
 
     def _on_dates(self, vol: float, count: int) -> Floats | None:
-        """Price and Greeks with exercise on ``count`` - 1 dates in long gaps; None if it does not fit."""
+        """As ``_held``, with exercise on ``count`` - 1 dates in long gaps."""
         after = self.years - float(self.dates[-1])
         table, horizon, band = _NO_TABLE, 0.0, 0
         if self.american and self.phi < 0.0 < self.rate:

@@ -275,18 +275,13 @@ def panels(low: float, high: float, width: float, bends: Floats, ends: Floats) -
 
 
 @inner
-def greeks_in_spot(
-    S: float, state: float, ahead: float, ahead_rate: float, terms: Floats, out: Floats
-) -> Nine:
+def greeks_in_spot(state: float, ahead: float, ahead_rate: float, terms: Floats, out: Floats) -> Nine:
     """Price and Greeks from ``out`` of ``carried_back`` at the ``state``, the spot less ``ahead``.
 
     ``ahead_rate`` is the slope of the dividends' value in the rate.
     """
-    phi, v, r, q = terms[SIDE], terms[VOL], terms[RATE], terms[YIELD]
+    v, r, q = terms[VOL], terms[RATE], terms[YIELD]
     price = out[0]
-    exercise = phi * (S - terms[STRIKE])
-    if terms[AMERICAN] > 0.0 and exercise >= price - 1e-12 * terms[STRIKE]:
-        return exercise, phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     var = v * v
     delta = out[1] / state
     gamma = (out[5] - out[1]) / (state * state)
@@ -355,7 +350,7 @@ def value_by_ex_dates(  # noqa: PLR0915 - one loop over the dates, compiled as a
     vol_low: float,
     years_after: float,
 ) -> tuple[bool, Nine]:
-    """Whether the method fits (False: too many points), and price and Greeks.
+    """Whether the method fits (False: too many points), and price and Greeks of not exercising now.
 
     ``dates`` ascend, in (0, T]; the last one has a dividend, others may have ``drops`` of 0: dates on which a
     put may be exercised between two dividends. ``table`` has the exercise boundaries after the last one, over
@@ -438,4 +433,4 @@ def value_by_ex_dates(  # noqa: PLR0915 - one loop over the dates, compiled as a
     terms[GAP] = dates[0]
     carried_back(x, terms, buffers[0], count, pieces[0], out)
     ahead, ahead_rate = (0.0, 0.0) if spot_model else (ahead, ahead_rate)
-    return True, greeks_in_spot(S, state, ahead, ahead_rate, terms, out)
+    return True, greeks_in_spot(state, ahead, ahead_rate, terms, out)

@@ -26,6 +26,7 @@ GRID_HALF = 400  # nodes on each side of the spot; 1.5 times as many for calls, 
 GRID_STEPS = 240
 WIDEST = 300.0  # of ln S to a side
 WILD = 3.0  # v·sqrt(T) above which all steps are implicit: nothing but a bounded price matters there
+UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
 VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
 
 
@@ -458,7 +459,7 @@ def searched_iv(
         nxt = b - f_b * (b - a) / gap if gap != 0.0 else 0.5 * (lo + hi)
         a, f_a = b, f_b
         b = nxt
-    if best <= 1e-6 and f_best > goal:
+    if f_best > (goal if best <= 1e-6 else UNREACHED * S):
         return math.nan, BELOW
     return best, OK
 
