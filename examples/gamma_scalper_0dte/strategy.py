@@ -20,9 +20,17 @@ from scalpdesk.config.settings import CredentialsSection, DeskConfig
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.deadlines import VENUE_CUTOFFS, exit_deadline_ns
-from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
+from scalpdesk.instruments.deadlines import EXIT_MINUTES, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.sessions import (
+    REGULAR_CLOSE,
+    Session,
+    is_session,
+    new_york_ns,
+    session_on,
+    to_ns,
+)
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_SYMBOL, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
@@ -30,6 +38,8 @@ from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_dec
 NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years whose sessions the exchange calendar knows."""
+LATEST_EXIT = time(15, 55)
+"""From then on a venue may take no order in what expires today."""
 MOST_EVENT_IDS = 100_000
 LONGEST_SYMBOL = 64
 RULE_KEYS = {
@@ -85,6 +95,13 @@ class Settings:
             raise ConfigError(
                 "not a time of day", where="EXIT_TIME_ET", value=environ["EXIT_TIME_ET"], fix="write HH:MM"
             ) from error
+        if self.exit_time > LATEST_EXIT:
+            raise ConfigError(
+                "too late: the last minutes before the close are left to the venue",
+                where="EXIT_TIME_ET",
+                value=environ["EXIT_TIME_ET"],
+                fix=f"at most {LATEST_EXIT:%H:%M}",
+            )
 
     def hours(self, underlying: str, day: date) -> Hours | None:
         """Return when orders may go on ``day``; on a day without a session only a replay has hours."""
@@ -94,7 +111,12 @@ class Settings:
             return None
         else:
             session = Session(day, new_york_ns(day, time(9, 30)), new_york_ns(day, time(16)))
-        venue_ns = exit_deadline_ns(session.close_ns, cutoff_minutes=self.cutoff.of(underlying))
+        before_close = (new_york_ns(day, REGULAR_CLOSE) - new_york_ns(day, self.exit_time)) / MINUTE_NS
+        venue_ns = exit_deadline_ns(
+            session.close_ns,
+            exit_minutes=min(before_close, EXIT_MINUTES),
+            cutoff_minutes=self.cutoff.of(underlying),
+        )
         own_ns = new_york_ns(day, self.exit_time)
         return Hours(session.open_ns, min(own_ns, venue_ns), session.close_ns)
 
