@@ -18,6 +18,7 @@ from scalpdesk.core.events import FillBusted, ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
+from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk.strategies.ema_scalper import (
     ChainRow,
@@ -905,11 +906,19 @@ def test_a_scalp_that_expires_in_the_desks_hands_is_reported_as_expired():
         {"max_loss_pct": 0.0},
         {"scalp_start_time": "early"},
         {"venue": "nowhere"},
+        {"entry_order_type": "market"},
+        {"second_half": "first candle"},
+        {"price_source": "ohlc4"},
+        {"scalp_tickers": "SPY"},
     ],
 )
 def test_settings_out_of_bounds_are_refused(settings):
     with pytest.raises(ConfigError):
         ScalpConfig(**settings)
+
+
+def test_a_script_may_name_the_price_source_by_its_text():
+    assert ScalpConfig(price_source="hl2").price_source is PriceSource.HL2
 
 
 def test_the_documents_defaults():
