@@ -338,6 +338,16 @@ def test_yaml_is_accepted_with_its_lines(tmp_path):
         load_settings(cwd=tmp_path)
 
 
+@pytest.mark.parametrize("text", ["14:00", "7"])
+def test_a_text_that_yaml_reads_as_a_number_is_to_be_quoted(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(f"desk:\n  runs_dir: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(cwd=tmp_path)
+    assert caught.value.fix == 'set desk.runs_dir to text, in "quotes"'
+    (tmp_path / "params.yaml").write_text(f"desk:\n  runs_dir: '{text}'\n")
+    assert load_settings(cwd=tmp_path).config.desk.runs_dir == text
+
+
 def test_a_missing_config_file_is_named_with_its_neighbour(load, tmp_path):
     (tmp_path / "desk.toml").write_text("")
     with pytest.raises(ConfigError) as caught:

@@ -8,6 +8,7 @@ folder and ``scalpdesk run zero-dte`` decide alike. Settings come from the envir
 
 import logging
 import os
+import socket
 import threading
 from collections.abc import Mapping
 from datetime import date, time
@@ -20,9 +21,17 @@ from scalpdesk.config.settings import CredentialsSection, DeskConfig
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.deadlines import VENUE_CUTOFFS, exit_deadline_ns
-from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
+from scalpdesk.instruments.deadlines import EXIT_MINUTES, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.sessions import (
+    REGULAR_CLOSE,
+    Session,
+    is_session,
+    new_york_ns,
+    session_on,
+    to_ns,
+)
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_SYMBOL, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
@@ -30,6 +39,8 @@ from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_dec
 NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years whose sessions the exchange calendar knows."""
+LATEST_EXIT = time(15, 55)
+"""From then on a venue may take no order in what expires today."""
 MOST_EVENT_IDS = 100_000
 LONGEST_SYMBOL = 64
 RULE_KEYS = {
@@ -85,6 +96,13 @@ class Settings:
             raise ConfigError(
                 "not a time of day", where="EXIT_TIME_ET", value=environ["EXIT_TIME_ET"], fix="write HH:MM"
             ) from error
+        if self.exit_time > LATEST_EXIT:
+            raise ConfigError(
+                "too late: the last minutes before the close are left to the venue",
+                where="EXIT_TIME_ET",
+                value=environ["EXIT_TIME_ET"],
+                fix=f"at most {LATEST_EXIT:%H:%M}",
+            )
 
     def hours(self, underlying: str, day: date) -> Hours | None:
         """Return when orders may go on ``day``; on a day without a session only a replay has hours."""
@@ -94,7 +112,12 @@ class Settings:
             return None
         else:
             session = Session(day, new_york_ns(day, time(9, 30)), new_york_ns(day, time(16)))
-        venue_ns = exit_deadline_ns(session.close_ns, cutoff_minutes=self.cutoff.of(underlying))
+        before_close = (new_york_ns(day, REGULAR_CLOSE) - new_york_ns(day, self.exit_time)) / MINUTE_NS
+        venue_ns = exit_deadline_ns(
+            session.close_ns,
+            exit_minutes=min(before_close, EXIT_MINUTES),
+            cutoff_minutes=self.cutoff.of(underlying),
+        )
         own_ns = new_york_ns(day, self.exit_time)
         return Hours(session.open_ns, min(own_ns, venue_ns), session.close_ns)
 
@@ -131,7 +154,14 @@ class DealerGamma:
         self._latest: dict[str, GammaExposureEvent] = {}
         self._symbols = (DEFAULT_SYMBOL, settings.underlying)
         self._watch: ExposureWatch | None = None
-        if settings.is_live and (settings.project or settings.firestore_host):
+        is_wanted = settings.is_live and (settings.project or settings.firestore_host)
+        if is_wanted and not _may_connect():
+            log.warning(
+                "Firestore cannot be asked in a process without network: dealer gamma is not known, the "
+                "standard threshold is used; set GEX_VALUE, or run the folder with --no-isolate "
+                "(strategies.external.isolate=false)"
+            )
+        elif is_wanted:
             keys = CredentialsSection(
                 firebase_project_id=settings.project,
                 google_application_credentials=settings.credentials_file,
@@ -166,6 +196,15 @@ class DealerGamma:
     def _take(self, event: GammaExposureEvent) -> None:
         self._latest[event.symbol] = event
         self.arrived.set()
+
+
+def _may_connect() -> bool:
+    """Return whether this process may open sockets: one that the desk isolates may not."""
+    try:
+        socket.socket().close()
+    except PermissionError:
+        return False
+    return True
 
 
 def _say(level: str, text: str) -> None:

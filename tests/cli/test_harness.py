@@ -89,7 +89,8 @@ def test_a_shutdown_ends_the_events(tmp_path, capsys):
 
 def test_a_line_without_an_end_and_one_of_another_system(tmp_path, capsys):
     events = tmp_path / "e.ndjson"
-    events.write_bytes(json.dumps(event("a")).encode() + b"\r\n" + json.dumps(event("b")).encode())
+    mark = b"\xef\xbb\xbf"
+    events.write_bytes(mark + json.dumps(event("a")).encode() + b"\r\n" + json.dumps(event("b")).encode())
     assert harness("--strategy", folder(tmp_path, BUY_ONE), "--events", events, HERE) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
 

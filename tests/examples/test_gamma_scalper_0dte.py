@@ -148,6 +148,26 @@ def test_leaves_at_1545_new_york_in_winter_and_in_summer(folder, day, morning, e
     assert folder.on_market_event(event(3, f"{day}T{after}:00Z", symbol, **payload)) == []
 
 
+@pytest.mark.parametrize(
+    ("day", "exit_time", "before", "exit_at"),
+    [
+        ("2025-12-30", "15:50", "20:49:59", "20:50:00"),
+        ("2025-12-30", "15:30", "20:29:59", "20:30:00"),
+        ("2025-12-24", "15:50", "17:49:59", "17:50:00"),
+        ("2025-12-24", "15:30", "17:44:59", "17:45:00"),
+    ],
+)
+def test_leaves_at_the_exit_time_of_ones_own(folder, monkeypatch, day, exit_time, before, exit_at):
+    monkeypatch.setenv("EXIT_TIME_ET", exit_time)
+    symbol = f"SPY{day[2:].replace('-', '')}C00500000"
+    payload = {"delta": 0.65, "quantity": 10, "underlying_price": 495.5}
+    folder.on_market_event(event(1, f"{day}T14:30:00Z", symbol, **payload))
+    kept = folder.on_market_event(event(2, f"{day}T{before}Z", "SPY", price=495.5))
+    assert [one for one in kept if "exit" in one["client_tag"]] == []
+    leaving = folder.on_market_event(event(3, f"{day}T{exit_at}Z", "SPY", price=495.5))
+    assert brief(leaving)[0] == ("sell", 10.0, symbol)
+
+
 def test_the_sample_events_give_valid_intents_and_end_flat(folder):
     answers = {one["event_id"]: folder.on_market_event(one) for one in sample()}
     intents = [intent for given in answers.values() for intent in given]
@@ -223,6 +243,14 @@ def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, sy
     assert hedge["metadata"].get("gex_value") == (
         None if exposure == "no" or symbol == "QQQ" else str(exposure)
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder's process is confined on Linux")
+def test_a_folder_without_network_says_that_it_cannot_ask_firestore(monkeypatch, capfd):
+    monkeypatch.setenv("SESSION_MODE", "live")
+    monkeypatch.setenv("FIREBASE_PROJECT_ID", "demo")
+    assert main(["harness", "--strategy", str(FOLDER), "--events", str(FOLDER / "events.ndjson")]) == 0
+    assert capfd.readouterr().err.count("run the folder with --no-isolate") == 1
 
 
 @pytest.mark.parametrize(
@@ -328,6 +356,7 @@ def test_a_venue_that_closes_earlier_brings_the_exit_forward(folder, monkeypatch
         ("QUANTITY_UNIT", "lots"),
         ("SESSION_MODE", "paper"),
         ("EXIT_TIME_ET", "quarter to four"),
+        ("EXIT_TIME_ET", "15:56"),
         ("HEDGING_THRESHOLD_NEGATIVE_GEX", "0.2"),
         ("MIN_SECONDS_BETWEEN_HEDGES", "-1"),
         ("STALE_DELTA_SECONDS", "1e9"),

@@ -181,7 +181,7 @@ def test_what_it_prints_never_meets_the_replies(tmp_path, capfd):
         assert process.ask(event()).messages == [{"ok": True}]
     captured = capfd.readouterr()
     assert captured.out == ""
-    assert "raw" in captured.err
+    assert captured.err == "to stdout\nraw"
 
 
 def test_writing_to_the_desks_line_ends_the_process(tmp_path):

@@ -15,6 +15,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import (
     DETAILS,
+    HIGHER,
     PARTS,
     PnlExplain,
     explain_lines,
@@ -236,6 +237,17 @@ def test_the_lines_under_the_parts_are_texts_in_the_accounts_unit(desk):
     assert set(lines["details"].values()) == {"0.00"}
     assert lines["realised_against_implied"]["total"] == "12.25"
     assert set(lines["realised_against_implied"].values()) == {"12.25", 0.0, None}
+
+
+def test_the_lines_of_the_higher_order_sum_to_it_to_the_cent(desk):
+    explain = desk.explain
+    exactly = (0.164, 0.874, 9.564, -0.846, 0.264, 0.074)
+    explain.details |= dict(zip(HIGHER, exactly, strict=True)) | {"mark_noise": -0.001}
+    explain.totals["higher_order"] = D("10.094")
+    lines = explain_lines(explain)["details"]
+    assert sum(D(lines[name]) for name in HIGHER) == D("10.09")
+    assert [lines[name] for name in HIGHER] == ["0.16", "0.87", "9.56", "-0.85", "0.26", "0.09"]
+    assert lines["mark_noise"] == "0.00"
 
 
 def test_an_account_in_coin_is_explained_to_the_satoshi():

@@ -24,7 +24,8 @@ def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed,
     shown = documents.performance(ended_feed.follower)
     assert shown["pnl"] == summary["pnl"]
     assert shown["session_parts"] == summary["pnl"]
-    assert shown["pnl_detail"] == summary["explain"]
+    assert shown["pnl_detail"] == summary["pnl_detail"] == summary["explain"]
+    assert summary["realised_vs_implied"] == summary["explain"]["realised_against_implied"]["total"]
     for name in ("nav_change", "fills", "orders", "hedges", "decisions", "mode", "end_positions"):
         assert shown[name] == summary[name], name
     assert shown["round_trips"]["number"] == 1

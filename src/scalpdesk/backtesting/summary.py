@@ -150,6 +150,8 @@ def run_summary(
     unit = desk.attribution.unit
     decimals = -int(unit.as_tuple().exponent)
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
+    lines = explain_lines(desk.attribution)
+    headline = lines["realised_against_implied"]["total"]
     summary = {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -163,9 +165,11 @@ def run_summary(
         "hedges": tally.taken["hedge"],
         "nav_change": f"{pnl['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in pnl.items()},
-        "gamma_rent": f"{desk.attribution.realised_vs_implied:.{decimals}f}",
+        "pnl_detail": lines,
+        "realised_vs_implied": headline,
+        "gamma_rent": headline,
         "theta_paid": f"{desk.attribution.theta_paid:.{decimals}f}",
-        "explain": explain_lines(desk.attribution),
+        "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),
         "mode": desk.gate.mode.value,

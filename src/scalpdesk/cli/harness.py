@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -109,6 +110,8 @@ def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iter
     number = 0
     while line := source.readline(LONGEST_LINE_BYTES + 2):
         number += 1
+        if number == 1:
+            line = line.removeprefix(BOM_UTF8)  # editors on Windows begin a file with it
         if line.isspace():
             continue
         try:

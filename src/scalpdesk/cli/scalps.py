@@ -62,7 +62,9 @@ def scalps(
         return
     is_known = found.get("performance") is not None and found["performance"]["total"]["scalps"]
     if not (found.get("positions") or found.get("history") or is_known):
-        click.echo(f"no scalps on record in {runs_dir}/: scalpdesk backtest ema-scalper")
+        about = "" if symbol is None or "history" not in wanted else f" in {symbol}"
+        advice = "" if about else ": scalpdesk backtest ema-scalper"
+        click.echo(f"no scalps{about} on record in {runs_dir}/{advice}")
         return
     if "positions" in wanted:
         _print_positions(found["positions"])

@@ -327,12 +327,14 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
     limit = str(problem).partition(" - at ")[0].partition("` ")[2]
     bound = f" {limit}" if limit[:1] in {"<", ">", "m", "o"} and not limit.startswith("or ") else ""
     secret = Secret in _alternatives(kind)
+    # YAML takes 15:45 without quotes for the number 945
+    quoted = ', in "quotes"' if str in _alternatives(kind) and isinstance(entry.value, int) else ""
     return ConfigError(
         f"this key takes {expected}{bound}",
         where=_where(path, entry.source),
         value=_shown(path, kind, entry.value),
         nearest=nearest_name(str(entry.value), choices) if choices and not secret else None,
-        fix=f"set {dotted(path)} to {expected}{bound}",
+        fix=f"set {dotted(path)} to {expected}{bound}{quoted}",
     )
 
 

@@ -254,6 +254,7 @@ def main(folder: str, time_limit_seconds: float, memory_limit_bytes: int, scratc
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr  # line by line: this process is ended without a last flush
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the desk, which ends this process in order
     limit_resources(memory_limit_bytes)
     found = Path(folder)

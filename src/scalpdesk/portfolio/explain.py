@@ -32,6 +32,7 @@ from scalpdesk.core.units import (
     SATOSHI,
     SECONDS_PER_YEAR,
     InstrumentId,
+    exact,
     to_cents,
 )
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
@@ -790,6 +791,14 @@ def unexplained(explain: PnlExplain, decimals: int = 2) -> dict[str, str | float
     }
 
 
+def _details_in_cents(explain: PnlExplain) -> dict[str, Decimal]:
+    """Round the lines so that those of the higher order sum to it; the three-way term takes the rest."""
+    rounded = {name: to_cents(exact(each, 12), explain.unit) + ZERO for name, each in explain.details.items()}
+    others = sum((rounded[name] for name in HIGHER if name != "three_way"), ZERO)
+    rounded["three_way"] = to_cents(explain.totals["higher_order"], explain.unit) - others
+    return rounded
+
+
 def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     """Return the lines under the parts as JSON types: amounts in cents, volatilities as fractions a year.
 
@@ -801,7 +810,7 @@ def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     night = {name: to_cents(amount, unit) for name, amount in explain.overnight.items()}
     figures = explain.meter.figures()
     return {
-        "details": {name: f"{amount:.{decimals}f}" for name, amount in explain.details.items()},
+        "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explain).items()},
         "unexplained": unexplained(explain, decimals),
         "overnight": {name: str(amount) for name, amount in night.items()},
         "intraday": {

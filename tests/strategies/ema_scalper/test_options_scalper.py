@@ -13,11 +13,12 @@ from fakes.desk import cancels, decisions, orders
 from fakes.ema_bench import EmaBench
 from fakes.instruments import DAY
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import FillBusted, ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
+from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk.strategies.ema_scalper import (
     ChainRow,
@@ -135,6 +136,11 @@ class TestStrikeSelector:
     @given(st.floats(-1, 1), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1e6)), st.integers(0, 10**6))
     def test_a_score_lies_between_0_and_100(self, delta, spread, volume, interest):
         assert 0.0 <= strike_score(delta, spread, volume, interest) <= 100.0
+
+    @pytest.mark.parametrize("direction", ["calls", "LONG", "Bullish", "up", ""])
+    def test_a_direction_that_is_none_is_refused_and_buys_no_puts(self, direction):
+        with pytest.raises(ArgumentError, match="not a direction"):
+            StrikeSelector(CONFIG).select("SPY", direction, chain(row(), row(delta=-0.4, option_type="put")))
 
     def test_of_equal_scores_the_lower_spread_then_open_interest_then_the_money_wins(self):
         far = [row(510, 0.40, open_interest=20_000), row(501, 0.40, open_interest=20_000)]
@@ -565,6 +571,19 @@ class TestOptionsScalper:
         assert (position.direction, position.contracts, position.dte) == ("long_call", 8, 0)
         assert position.entry_price == 1.25
 
+    @pytest.mark.parametrize(
+        ("change", "where"),
+        [
+            ({"direction": "long"}, "direction"),
+            ({"direction": "Bullish"}, "direction"),
+            ({"timestamp": moment().replace(tzinfo=None)}, "timestamp"),
+        ],
+    )
+    def test_a_signal_of_no_direction_or_no_instant_is_refused(self, change, where):
+        with pytest.raises(ArgumentError) as refused:
+            signal(**change)
+        assert refused.value.where == where
+
     def test_only_what_was_filled_is_a_position(self):
         router = Router(row())
         router.fills = [3]
@@ -887,11 +906,19 @@ def test_a_scalp_that_expires_in_the_desks_hands_is_reported_as_expired():
         {"max_loss_pct": 0.0},
         {"scalp_start_time": "early"},
         {"venue": "nowhere"},
+        {"entry_order_type": "market"},
+        {"second_half": "first candle"},
+        {"price_source": "ohlc4"},
+        {"scalp_tickers": "SPY"},
     ],
 )
 def test_settings_out_of_bounds_are_refused(settings):
     with pytest.raises(ConfigError):
         ScalpConfig(**settings)
+
+
+def test_a_script_may_name_the_price_source_by_its_text():
+    assert ScalpConfig(price_source="hl2").price_source is PriceSource.HL2
 
 
 def test_the_documents_defaults():

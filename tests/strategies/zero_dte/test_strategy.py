@@ -534,6 +534,12 @@ def test_its_own_time_counts_where_it_is_the_earliest():
     assert {one.purpose for one in orders(desk.go_to("15:00").timer())} == {Purpose.CLOSE}
 
 
+def test_a_later_exit_than_a_quarter_to_four_takes_both_keys():
+    desk = desk_of(held=straddle(), exits={"at": "15:50", "minutes_before_close": 10.0})
+    settle(desk, desk.go_to("15:49:59").market(501.0))
+    assert {one.purpose for one in orders(desk.go_to("15:50").timer())} == {Purpose.CLOSE}
+
+
 def test_what_resists_is_said_every_half_minute_and_not_at_every_wake():
     desk = leaving_desk()
     legs = orders(desk.go_to("15:45").timer())
@@ -597,6 +603,9 @@ def test_another_market_is_refused():
         (ZeroDteHedge, {"order_ttl_seconds": 0.0}),
         (ZeroDteHedge, {"macro_widening": Decimal(0)}),
         (ZeroDteExit, {"at": "25:00"}),
+        (ZeroDteExit, {"at": "15:50"}),
+        (ZeroDteExit, {"at": "15:50", "minutes_before_close": 10.5}),
+        (ZeroDteExit, {"at": "15:58", "minutes_before_close": 2.0}),
         (ZeroDteExit, {"venue": "alpacca"}),
         (ZeroDteExit, {"retry_seconds": 3600.0}),
         (ZeroDteExit, {"buffer_minutes": 0.0}),

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.deadlines import venue_cutoff
 from scalpdesk.signals.ema_cloud import PriceSource
@@ -101,6 +101,24 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times out of order and bar lengths that are not followed."""
         check_bounds(self, BOUNDS, "")
+        for key, choices in CHOICES.items():  # a script's own words: a file's are checked as they are read
+            if getattr(self, key) not in choices:
+                raise ConfigError(
+                    f"this key takes {' or '.join(choices)}",
+                    where=key,
+                    value=getattr(self, key),
+                    nearest=nearest_name(str(getattr(self, key)), choices),
+                    fix=f"set {key} to {choices[0]}",
+                )
+        msgspec.structs.force_setattr(self, "price_source", PriceSource(self.price_source))
+        tickers: object = self.scalp_tickers
+        if isinstance(tickers, str):
+            raise ConfigError(
+                "this key takes a list of symbols",
+                where="scalp_tickers",
+                value=tickers,
+                fix=f"write [{tickers!r}]",
+            )
         start, zero, later = (
             time_of_day(key, getattr(self, key))
             for key in ("scalp_start_time", "zero_dte_cutoff", "one_dte_cutoff")
@@ -135,6 +153,11 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.allow_spx if ticker == SPX else ticker in self.scalp_tickers
 
 
+CHOICES = {
+    "entry_order_type": ("limit",),
+    "second_half": ("first_candle", "bounce", "never"),
+    "price_source": tuple(PriceSource),
+}
 SIGNAL_MINUTES = (1, 5)
 FRACTION = Bound(0, 1, "a fraction")
 COUNT = Bound(0, 1e9, "a number", may_equal_low=True)

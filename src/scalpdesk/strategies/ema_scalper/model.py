@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import TickRule, us_option
 from scalpdesk.instruments.sessions import NEW_YORK, sessions_between
 from scalpdesk.signals.conviction import Conviction
@@ -45,6 +46,20 @@ class TradeSignal(msgspec.Struct, frozen=True, kw_only=True):
     """Rank of the underlying's implied volatility, 0 to 1; None when it is not known."""
     parts: Conviction | None = None
     """Parts of the conviction; None where it comes from elsewhere."""
+
+    def __post_init__(self) -> None:
+        """Refuse another direction: one that is not ``bullish`` would buy puts."""
+        if self.direction not in ("bullish", "bearish"):
+            raise ArgumentError(
+                "not a direction of a signal",
+                where="direction",
+                value=self.direction,
+                fix="bullish for calls, bearish for puts",
+            )
+        if self.timestamp.tzinfo is None:
+            raise ArgumentError(
+                "a moment needs a time zone", where="timestamp", value=self.timestamp.isoformat()
+            )
 
     @property
     def sign(self) -> int:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 
+from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.core.units import exceeds
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig, is_index
@@ -69,15 +70,29 @@ class StrikeSelector:
         ticker
             Underlying.
         direction
-            ``bullish`` (also ``long``, ``call``, ``long_call``) for calls; anything else for puts.
+            ``bullish`` (also ``long``, ``call``, ``long_call``) for calls, ``bearish`` (``short``, ``put``,
+            ``long_put``) for puts.
         chain
             Its options.
+
+        Raises
+        ------
+        ArgumentError
+            For any other direction.
         """
+        option_type = TYPE_OF.get(direction)
+        if option_type is None:
+            raise ArgumentError(
+                "not a direction",
+                where="direction",
+                value=direction,
+                nearest=nearest_name(direction, TYPE_OF),
+                fix=f"use one of {', '.join(TYPE_OF)}",
+            )
         self.removed = Counter()
         expiry = self.expiry(ticker, chain)
         if expiry is None:
             return None
-        option_type: OptionType = "call" if direction in CALL_WORDS else "put"
         side = [row for row in chain.rows if row.expiry == expiry and row.option_type == option_type]
         near = self._filter_by_delta(chain.valued(self._filter_by_liquidity(side)), TARGET_DELTA)
         scored = self._score_strikes(near)
@@ -171,7 +186,17 @@ class StrikeSelector:
         return sorted(scored, key=lambda item: -item.score)
 
 
-CALL_WORDS = frozenset({"bullish", "long", "call", "long_call"})
+TYPE_OF: dict[str, OptionType] = {
+    "bullish": "call",
+    "long": "call",
+    "call": "call",
+    "long_call": "call",
+    "bearish": "put",
+    "short": "put",
+    "put": "put",
+    "long_put": "put",
+}
+"""Type of option by direction."""
 
 
 def _rank(item: StrikeSelection, spot: float) -> tuple[float, float, int, float, str]:

@@ -6,7 +6,7 @@ deadline on it only leaves; what a late fill or a broken trade brings back is le
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, time
 from enum import StrEnum
 from typing import Literal
 
@@ -35,7 +35,7 @@ from scalpdesk.instruments.deadlines import (
     VENUE_CUTOFFS,
     contract_deadline_ns,
 )
-from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
+from scalpdesk.instruments.sessions import REGULAR_CLOSE, last_trading_ns, to_new_york
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
@@ -65,6 +65,7 @@ BLIND_SECONDS = 60.0
 
 
 AUTO = "auto"
+EXIT_AT = "15:45"
 MOST_STRADDLES = 100_000
 
 
@@ -142,8 +143,8 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
 class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Deadline and orders of the exit."""
 
-    at: str = "15:45"
-    """New York time (``HH:MM``)."""
+    at: str = EXIT_AT
+    """New York time (``HH:MM``). One later than 15:45 needs ``minutes_before_close`` lower, too."""
     minutes_before_close: float = EXIT_MINUTES
     """Before the session's own close: what half days go by."""
     venue: str = AUTO
@@ -157,9 +158,19 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         """Refuse times and venues that are none."""
-        time_of_day("exit.at", self.at)
+        at = time_of_day("exit.at", self.at)
         check_range("exit.minutes_before_close", self.minutes_before_close, 1.0, 390.0)
         check_range("exit.buffer_minutes", self.buffer_minutes, 1.0, 120.0)
+        minutes = max(self.minutes_before_close, self.buffer_minutes)
+        last = _minutes(REGULAR_CLOSE) - minutes
+        if self.at != EXIT_AT and _minutes(at) > last:
+            raise ConfigError(
+                f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
+                where="exit.at",
+                value=self.at,
+                fix=f"lower exit.minutes_before_close, which is {self.minutes_before_close:g}, and "
+                f"exit.buffer_minutes, which is {self.buffer_minutes:g}, too",
+            )
         check_range("exit.retry_seconds", self.retry_seconds, 0.1, 60.0)
         check_range("exit.alert_after", self.alert_after, 1, 100)
         self.plugin_rules("exit.rules")
@@ -538,6 +549,10 @@ def _with_greeks(hedge: Proposal, exposure: HedgedPosition, options: int) -> Pro
         "options": options,
     }
     return msgspec.structs.replace(hedge, facts=hedge.facts | facts)
+
+
+def _minutes(clock: time) -> float:
+    return 60 * clock.hour + clock.minute + clock.second / 60
 
 
 PLUG = StrategySpec(
