@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.live import status
+from scalpdesk.live.arming import marked_as_starting
 
 
 @pytest.fixture
@@ -43,6 +45,19 @@ def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, capsys, cur
     desk.update(zip(("nav", "session_pnl", "cash"), amounts, strict=True))
     assert main(["status", "--runs-dir", "."]) == 0
     assert shown in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["status", "halt"])
+def test_a_desk_that_still_starts_is_named_with_how_long_it_does(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    runs = tmp_path / "runs"
+    with marked_as_starting(tmp_path / "scalpdesk", runs):
+        assert main([command, "--runs-dir", str(runs), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert said["what"] == "a desk is starting here and does not answer yet"
+    assert f"process {os.getpid()}, for 0 s" in said["value"]
+    main([command, "--runs-dir", str(runs), "--json"])
+    assert json.loads(capsys.readouterr().out)["error"]["what"] == "no desk runs here"
 
 
 def test_a_reason_of_blanks_is_none(desk, monkeypatch, capsys):

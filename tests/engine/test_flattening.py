@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
-from fakes.instruments import straddle_book
-from fakes.tape import quote
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import at, quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
@@ -241,6 +241,28 @@ def test_an_offer_that_nobody_bids_for_is_made_again_after_pauses_that_double():
         if flattener.step(NOW + second * S, line, [], market, RiskLimits()).orders
     ]
     assert offered == [0, 2, 6, 14, 30, 62]
+
+
+@pytest.mark.parametrize(
+    ("clock", "venue", "offered"),
+    [
+        ("15:31", "alpaca", [0, 2, 4, 8, 16, 32]),
+        ("15:20", "alpaca", list(range(0, 64, 2))),
+        ("15:31", "deribit", list(range(0, 64, 2))),
+    ],
+)
+def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_that_double(
+    clock, venue, offered
+):
+    flattener, now_ns = Flattener(straddle_book(500, expiry=DAY)), at(clock, DAY)
+    line, market = [ClosingLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 5.0, 5.1)}
+    assert [
+        second
+        for second in range(0, 64, 2)
+        if flattener.step(now_ns + second * S, line, [], market, RiskLimits(), venue).orders
+    ] == offered
+    smaller = [ClosingLine("", 1, D(1))]  # a part went: it is taken after all
+    assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), venue).orders
 
 
 def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):

@@ -32,7 +32,7 @@ def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_lea
     decisions = run(recorded_catalog, "SPY", date(2013, 10, 4), date(2013, 10, 11), "volume_sessions=3")
     reasons = [reason for one in decisions for reason in one.reasons]
     assert sum("OPTIONS_PIN absent: no options expire today" in reason for reason in reasons) == 6
-    assert sum("OPENING_DRIVE absent: no earlier sessions" in reason for reason in reasons) == 2
+    assert sum("OPENING_DRIVE absent: the opening was watched in" in reason for reason in reasons) == 2
     skipped = [reason for reason in reasons if reason.startswith("skipped")]
     assert skipped
     assert all(", least " in reason for reason in skipped)

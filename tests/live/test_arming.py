@@ -19,6 +19,8 @@ from scalpdesk.live.arming import (
     armed,
     disarm,
     live_account,
+    marked_as_starting,
+    starting_desks,
     state_dir,
     token_for,
 )
@@ -55,6 +57,31 @@ def test_locks_and_armings_lie_in_the_users_own_state(environ, folder):
 )
 def test_an_accounts_file_lies_in_the_folder_whatever_its_id_is(tmp_path, account, name):
     assert account_file(tmp_path, "alpaca", account, ".lock") == tmp_path / f"alpaca-{name}.lock"
+
+
+# the mark of a desk that starts ----------------------------------------
+
+
+def test_a_desk_that_starts_is_found_in_its_own_folder_of_runs_until_it_is_up(tmp_path):
+    state, runs = tmp_path / "state", tmp_path / "runs"
+    (tmp_path / "state").mkdir()
+    (state / "starting-1.lock").write_bytes(b"{}")  # of a desk that was killed as it started
+    files = open_files()
+    with marked_as_starting(state, runs):
+        (found,) = starting_desks(state, runs)
+        assert (found.pid, found.run_dir) == (os.getpid(), str(runs))
+        assert starting_desks(state, tmp_path / "elsewhere") == []
+        assert [mode_of(path) for path in state.iterdir()] == [0o600]
+    assert starting_desks(state, runs) == []
+    assert list(state.iterdir()) == []
+    assert open_files() == files
+    assert not runs.exists()
+
+
+def test_a_mark_that_cannot_be_written_keeps_no_desk_from_starting(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with marked_as_starting(tmp_path / "file", tmp_path):
+        assert starting_desks(tmp_path / "file", tmp_path) == []
 
 
 # the lock of an account ----------------------------------------

@@ -458,6 +458,23 @@ def test_a_query_that_fails_is_asked_again_two_seconds_later_and_counted():
     assert bench.said == [("warning", "the venue shows no account: busy; asking again")] * 2
 
 
+def test_an_outage_is_said_after_pauses_that_double_and_asked_about_every_two_seconds():
+    """A quarter of an hour was some 420 lines."""
+    bench = Queried(fails=280)
+    asked, put = bench.run((0, bench.queries.ask), seconds=1_000)
+    assert len(asked) == 281
+    assert put == [(841, "view 281")]
+    assert bench.supervisor.counters == {"no_view": 280}
+    texts = [text for _, text in bench.said]
+    assert texts[:3] == [
+        "the venue shows no account: busy; asking again",
+        "the venue shows no account: busy; asking again",
+        "the venue shows no account: busy; asking again (1 times more since)",
+    ]
+    unsaid = [int(text.partition("(")[2].partition(" ")[0] or 0) for text in texts]
+    assert unsaid == [0, 0, 1, 2, 5, 10, 21, 42, 85]
+
+
 def test_after_a_query_that_broke_the_next_one_is_asked():
     bench = Queried()
     bench.snapshot, shown = None, bench.snapshot

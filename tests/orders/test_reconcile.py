@@ -674,6 +674,33 @@ def test_a_bust_is_looked_for_among_the_latest_eight_of_its_size(count, found):
 
 
 @pytest.mark.parametrize(
+    ("gone", "is_found"),
+    [((0, 3), True), ((1, 2), True), ((0, 1, 2, 3), True), ((0, 2, 4), True), ((4,), True), ((0, 0), False)],
+)
+def test_several_executions_of_an_instrument_are_found_busted_together(gone, is_found):
+    """Two of one instrument between two views were an unexplained difference."""
+    rows = [(CALL, 1, "5"), (CALL, 2, "5.1"), (CALL, 1, "5.2"), (CALL, 3, "5.3"), (SHARE, -30, "500.02")]
+    fills = tuple(
+        BookedFill(f"f{n}", f"x{n}", number, D(quantity), D(price), D("0.03"))
+        for n, (number, quantity, price) in enumerate(rows)
+    )
+    held, cash = {CALL: D(7), SHARE: D(-30)}, D("0")
+    left = dict(held)
+    for n in gone:
+        left[fills[n].instrument_id] -= fills[n].quantity
+        cash += fills[n].quantity * fills[n].price * (100 if fills[n].instrument_id == CALL else 1) + D(
+            "0.03"
+        )
+    ours = AccountPicture(NOON_NS, D(0), held, fills=fills)
+    theirs = AccountPicture(NOON_NS, cash, {number: size for number, size in left.items() if size})
+    found = reconcile(ours, theirs, BOOK)
+    assert bool(found.unexplained) is not is_found
+    assert {one.event.client_order_id for one in found.explained} == (
+        {f"f{n}" for n in gone} if is_found else set()
+    )
+
+
+@pytest.mark.parametrize(
     ("cash", "is_found"), [("5.10", True), ("5.11", True), ("5.12", False), ("5.09", True), ("5.08", False)]
 )
 def test_a_bust_gives_the_cash_to_the_cent(cash, is_found):

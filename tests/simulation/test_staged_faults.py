@@ -9,6 +9,7 @@ from fakes.broker import Market
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderType
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
 from scalpdesk.simulation.orders import Cause, Changes, Refused, Status
 
@@ -195,12 +196,26 @@ def test_a_busted_trade_leaves_the_account_and_the_order_as_before_it():
     assert venue.account.executions == [other]
     assert [(one.kind, one.quantity, one.price, one.net_amount) for one in venue.account.activities] == [
         ("FILL", -1, D("499.5"), D("499.5")),
-        ("JNLC", -3, D("9.5"), 2_850),
     ]
-    assert venue.account.activities[-1].note == "trade bust"
     assert venue.broker.staged.bust(other) is True
     assert (venue.account.cash, venue.units(), kept.busted) == (100_000, {}, 1)
     assert venue.broker.staged.bust(other) is False
+
+
+def test_the_history_of_an_account_gives_its_cash_after_a_bust_and_a_correction_with_fees():
+    """A line of price and fee took the place of the fill's: a desk could book no fee beside it."""
+    venue = market(fees=ALPACA_FEES)
+    venue.order(SHARE, 3)
+    venue.order(SHARE, -3)
+    venue.order(CALL, 1)
+    _, sold, option = venue.account.executions
+    assert sold.fee > 0
+    assert option.fee > 0
+    for _ in range(2):
+        history = sum(one.net_amount for one in venue.account.activities)
+        assert venue.account.cash == 100_000 + history
+        venue.broker.staged.correct(option, D(9))
+        venue.broker.staged.bust(sold)
 
 
 def test_a_cash_account_waits_for_no_proceeds_of_a_sale_that_was_taken_back_or_corrected():

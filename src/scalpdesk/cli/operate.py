@@ -16,8 +16,9 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import money_decimals
+from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals
 from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def _runs_dir(runs_dir: str | None) -> Path:
 
 def _desk(run_id: str | None, runs_dir: str | None) -> Path:
     """Return the folder of the running desk that is meant."""
+    from scalpdesk.live.arming import starting_desks, state_dir
     from scalpdesk.live.status import running_desks
 
     folder = _runs_dir(runs_dir)
@@ -38,6 +40,15 @@ def _desk(run_id: str | None, runs_dir: str | None) -> Path:
         found = [path for path in found if path.name == run_id or path.name.startswith(run_id)]
     if len(found) == 1:
         return found[0]
+    starting = [] if found else starting_desks(state_dir(os.environ), folder)
+    if starting:
+        seconds = (SystemClock().now_ns() - starting[-1].started_ns) / NANOS_PER_SECOND
+        raise RetryError(
+            "a desk is starting here and does not answer yet",
+            where=str(folder),
+            value=f"process {starting[-1].pid}, for {seconds:.0f} s",
+            fix="ask again in a few seconds: its first start takes up to a minute",
+        )
     if not found:
         raise RetryError(
             "no desk runs here",

@@ -134,6 +134,7 @@ def run(
     --on-stop says.
     """
     from scalpdesk.config.sources import take_keys
+    from scalpdesk.live.arming import marked_as_starting, state_dir
     from scalpdesk.live.plan import plan_of
 
     venue = venue or ("alpaca" if live else "simulated")
@@ -174,7 +175,8 @@ def run(
     line = None
     if guarded:
         leaves = foreign_orders == "leave"
-        line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
+        with marked_as_starting(plan.state or state_dir(os.environ), plan.runs_dir):
+            line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
     watcher = _start_watcher(settings.config)
     page = None
     if sys.stderr.isatty() if dashboard is None else dashboard:

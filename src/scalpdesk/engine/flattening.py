@@ -5,7 +5,8 @@ for. What then is still held is closed here, options before their hedge, again a
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
 An option that nobody bids for is offered at 95 % of what its exercise would pay, or at the smallest price,
 and left to rest there; where the venue does not take that, it is offered again after ever longer pauses, and
-at once when it is bid for. Out of the money it holds up no hedge: the shares would outlive it.
+at once when it is bid for. So is what is still held past the venue's cut-off, bid for or not. An option out
+of the money that nobody bids for holds up no hedge: the shares would outlive it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
@@ -28,7 +30,7 @@ LONGEST_STEP_SECONDS = 30.0
 PATIENCE_NS = 15 * NANOS_PER_SECOND
 """An exit order that has not been filled by then is cancelled and sent anew."""
 LONGEST_UNSOLD_SECONDS = 1_800.0
-"""Between two offers of what nobody on the other side takes."""
+"""Between two offers of what nobody on the other side takes, or the venue no longer."""
 _ENDING = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
 
 
@@ -67,7 +69,7 @@ class Flattener:
         self._tried: Sequence[ClosingLine] = ()
         self._times = 0
         self._unsold: dict[InstrumentId, tuple[int, int]] = {}
-        """Offers in a row that met an empty side of the book, and when the next is due, UTC nanoseconds."""
+        """Offers in a row that nobody or no venue took, and when the next is due, UTC nanoseconds."""
 
     def begin(self) -> None:
         """Start anew, without a memory of earlier steps."""
@@ -81,6 +83,7 @@ class Flattener:
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
+        venue: str = "none",
     ) -> FlattenStep:
         """Return what to do now.
 
@@ -100,6 +103,8 @@ class Flattener:
             Latest quote by instrument; without one nothing is sent.
         limits
             Largest orders and allowed order types.
+        venue
+            Whose cut-off for expiring options counts.
         """
         if not lines and not working:
             return FlattenStep((), (), (), None)
@@ -110,7 +115,9 @@ class Flattener:
         )
         cancels = self._cancels(now_ns, working, quotes, has_options=is_hedged)
         orders = (
-            () if cancels else self._orders(now_ns, options if is_hedged else lines, working, quotes, limits)
+            ()
+            if cancels
+            else self._orders(now_ns, options if is_hedged else lines, working, quotes, limits, venue)
         )
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
@@ -188,7 +195,7 @@ class Flattener:
         return tuple(cancels)
 
     def _waits_unsold(self, instrument_id: InstrumentId, now_ns: int) -> bool:
-        """Return whether an offer to an empty side of the book is not due yet; count one that is."""
+        """Return whether an offer that nobody takes is not due yet; count one that is."""
         times, due_ns = self._unsold.get(instrument_id, (0, now_ns))
         if now_ns < due_ns:
             return True
@@ -203,6 +210,7 @@ class Flattener:
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
+        venue: str,
     ) -> tuple[OrderIntent, ...]:
         orders = []
         for line in lines:
@@ -225,7 +233,11 @@ class Flattener:
             order_type, limit = OrderType.MARKET, None
             price = quote.bid if side is Side.SELL else quote.ask
             unbid = unbid_option(self._instruments, quotes, line.instrument_id) if side is Side.SELL else None
-            if unbid is None:
+            # past the cut-off each offer is refused: what the last one left whole waits longer for the next
+            is_refused = line in self._tried and is_past_cutoff(
+                self._instruments[line.instrument_id], venue, now_ns
+            )
+            if unbid is None and not is_refused:
                 self._unsold.pop(line.instrument_id, None)
             elif self._waits_unsold(line.instrument_id, now_ns):
                 continue

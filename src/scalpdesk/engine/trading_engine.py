@@ -699,6 +699,7 @@ class TradingEngine:
             tuple(desk.orders.live.values()),
             desk.market.quotes,
             desk.gate.limits,
+            desk.view.venue,
         )
         if step.reasons:
             intents = step.cancels or step.orders

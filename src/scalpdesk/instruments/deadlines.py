@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.sessions import Session, account_day, last_trading_ns, to_new_york
 
 EXIT_MINUTES = 15.0
@@ -102,6 +102,11 @@ def order_cutoff_ns(contract: OptionContract, venue: str) -> int:
     """
     minutes = VENUE_CUTOFFS.get(venue, CAUTIOUS).of(contract.underlying)
     return last_trading_ns(contract) - int(minutes * MINUTE_NS)
+
+
+def is_past_cutoff(instrument: Instrument, venue: str, now_ns: int) -> bool:
+    """Return whether a venue takes no orders any more in an option, by :func:`order_cutoff_ns`."""
+    return isinstance(instrument, OptionContract) and now_ns >= order_cutoff_ns(instrument, venue)
 
 
 def exit_deadline_ns(

@@ -7,12 +7,14 @@ import fcntl
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.venues.contract import AccountFacts, LiveToken
@@ -102,6 +104,50 @@ class AccountLock:
             with suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = -1
+
+
+@contextmanager
+def marked_as_starting(folder: Path, runs_dir: Path) -> Iterator[None]:
+    """Mark this process as a desk that starts, which has no run and no control socket yet.
+
+    A mark that cannot be written keeps no desk from starting.
+
+    Parameters
+    ----------
+    folder
+        Machine-wide folder; made when it is not there.
+    runs_dir
+        Folder of the runs in which the desk will answer.
+    """
+    path, descriptor = folder / f"starting-{os.getpid()}.lock", -1
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder = DeskHolder(os.getpid(), "", str(runs_dir.resolve()), SystemClock().now_ns())
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def starting_desks(folder: Path, runs_dir: Path) -> list[DeskHolder]:
+    """Return the desks that start now and will answer in ``runs_dir``; marks of dead ones do not count."""
+    found = []
+    for path in sorted(folder.glob("starting-*.lock")):
+        with suppress(OSError, msgspec.MsgspecError), path.open("rb") as mark:
+            try:
+                fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = msgspec.json.decode(mark.read(), type=DeskHolder)
+                if holder.run_dir == str(runs_dir.resolve()):
+                    found.append(holder)
+            else:
+                path.unlink(missing_ok=True)
+    return found
 
 
 SUFFIX = ".armed.json"

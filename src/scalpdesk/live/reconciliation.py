@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId, number_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, number_text
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
@@ -313,6 +314,8 @@ class UnknownOrders:
 
 RETRY_SECONDS = 2.0
 """After a query without an answer."""
+LONGEST_NOTICE_SECONDS = 1_800.0
+"""Between two notices that queries go without an answer; the pause doubles with each."""
 
 
 @dataclass(slots=True)
@@ -390,6 +393,7 @@ class AccountQueries:
             self.ask_anew()
 
     async def _answered(self, wait_seconds: float) -> VenueView:
+        notices, unsaid = BackOff(RETRY_SECONDS, LONGEST_NOTICE_SECONDS), 0
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
@@ -397,7 +401,15 @@ class AccountQueries:
                 view = await self._gateway.snapshot(fills_since_ns=self._reconciler.fills_since_ns)
             except RetryError as error:
                 self._supervisor.counters["no_view"] += 1
-                self._supervisor.notify("warning", f"the venue shows no account: {error.what}; asking again")
+                now_ns = int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
+                if now_ns >= notices.until_ns:
+                    notices.fail(now_ns)
+                    again = f" ({unsaid} times more since)" if unsaid else ""
+                    what = f"the venue shows no account: {error.what}; asking again{again}"
+                    self._supervisor.notify("warning", what)
+                    unsaid = 0
+                else:
+                    unsaid += 1
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()

@@ -27,6 +27,7 @@ from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
+from scalpdesk.live.arming import marked_as_starting, state_dir
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
@@ -158,7 +159,8 @@ async def _one_run(
     began = time.perf_counter()
     beat = None if watchdog is None else watchdog.beat
     source = _exposure_source(plan, notify)  # its settings are refused before anything is connected
-    with startup_heartbeat(beat, notify):
+    state = plan.state or state_dir(os.environ)
+    with startup_heartbeat(beat, notify), marked_as_starting(state, plan.runs_dir):
         if watchdog is not None:  # compiled now, under a heartbeat that it cannot hold up
             await asyncio.to_thread(warm_up)
         desk = await open_desk(plan, clock, notify=notify, gateway=gateway, watchdog=watchdog)

@@ -9,7 +9,8 @@ the operator.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice, product
+from itertools import combinations, islice, product
+from typing import NamedTuple
 
 import msgspec
 
@@ -308,7 +309,14 @@ def ended(
 
 
 MOST_CANDIDATES, MOST_SEARCHED = 8, 3
-"""Executions of one size among which the busted one is looked for, in so many instruments."""
+"""Latest executions of an instrument among which the busted ones are looked for, in so many instruments."""
+
+
+class _Busts(NamedTuple):
+    """Executions that may have been taken back together, and the cash that they had cost."""
+
+    fills: tuple[BookedFill, ...]
+    paid: Decimal | int
 
 
 def busted(
@@ -321,35 +329,54 @@ def busted(
 ) -> tuple[list[Explained], Decimal]:
     """Explain what is missing by executions taken back, when they give all of it to the cent, fees included.
 
-    Of several of the very size those are taken whose cash fits best, of equal ones the latest; the event
-    names the execution, so that the venue's own report, should it still come, changes nothing.
+    Of several of the very size those are taken whose cash fits best, of equal ones the latest; where none
+    fit, several of an instrument that give its size together, the fewest first. The event names the
+    execution, so that the venue's own report, should it still come, changes nothing.
     """
-    latest, most = desk.fills[::-1], MOST_CANDIDATES if len(wanted) <= MOST_SEARCHED else 1
-    candidates = [
-        [fill for fill in latest if fill.instrument_id == number and fill.quantity == -change][:most]
-        for number, change in wanted.items()
-    ]
+    is_searched = len(wanted) <= MOST_SEARCHED
+    latest, most = desk.fills[::-1], MOST_CANDIDATES if is_searched else 1
 
-    def paid(fills: Sequence[BookedFill]) -> Decimal:
-        return sum(
-            (
-                fill.fee - cash_flow(instruments[fill.instrument_id], fill.quantity, fill.price)
-                for fill in fills
-            ),
-            ZERO,
+    def paid(fill: BookedFill) -> Decimal:
+        return fill.fee - cash_flow(instruments[fill.instrument_id], fill.quantity, fill.price)
+
+    def best(candidates: Sequence[Sequence[_Busts]]) -> _Busts | None:
+        """Return one candidate of each instrument, together, whose cash fits to the cent."""
+        together = [
+            _Busts(tuple(fill for part in chosen for fill in part.fills), sum(part.paid for part in chosen))
+            for chosen in islice(product(*candidates), MOST_SETS)
+        ]
+        found = min(together, key=lambda busts: abs(cash_left - busts.paid), default=None)
+        return None if found is None or abs(cash_left - found.paid) > within.cash else found
+
+    own = {number: [fill for fill in latest if fill.instrument_id == number] for number in wanted}
+    gone = best(
+        [
+            [_Busts((fill,), paid(fill)) for fill in own[number] if fill.quantity == -change][:most]
+            for number, change in wanted.items()
+        ]
+    )
+    if gone is None and is_searched:
+        gone = best(
+            [
+                [
+                    _Busts(some, sum(map(paid, some)))
+                    for count in range(1, MOST_CANDIDATES + 1)
+                    for some in combinations(own[number][:MOST_CANDIDATES], count)
+                    if sum(fill.quantity for fill in some) == -change
+                ]
+                for number, change in wanted.items()
+            ]
         )
-
-    gone = min(product(*candidates), key=lambda fills: abs(cash_left - paid(fills)), default=())
-    if not gone or abs(cash_left - paid(gone)) > within.cash:
+    if gone is None or not gone.fills:
         return [], ZERO
     found = []
-    for fill in gone:
+    for fill in gone.fills:
         detail = f"bust of {fill.quantity:+f} {instruments[fill.instrument_id].symbol} at {fill.price}"
         event = FillBusted(
             fill.client_order_id, now_ns, now_ns, fill.execution_id, "not at the venue any more"
         )
         found.append(Explained(ChangeCause.BUST, detail, event))
-    return found, paid(gone)
+    return found, Decimal(gone.paid)
 
 
 UNEXPLAINED_CASH = "cash-"

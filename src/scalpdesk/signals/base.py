@@ -81,7 +81,9 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
     overnight_low: float | None = None
     """Range between the sessions (premarket), where the feed has one."""
     opening_volume_ratio: float | None = None
-    """Volume since the open over the mean of the same minutes in earlier sessions."""
+    """Volume of the opening range over its mean in earlier sessions."""
+    opening_volume_unknown: str = ""
+    """Why it is not known."""
     minute_vol: float | None = None
     """Standard deviation of the session's 1-minute returns before the last one."""
     spread: float | None = None

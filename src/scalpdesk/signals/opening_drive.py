@@ -40,7 +40,8 @@ class OpeningDrive:
         if facts.prior_high is None or facts.prior_low is None:
             return absent(self, "the range of the session before is not known")
         if facts.opening_volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the opening volume with")
+            why = facts.opening_volume_unknown
+            return absent(self, why or "no earlier sessions to compare the opening volume with")
         moved = facts.price / start - 1.0
         side = sign(moved)
         prior = facts.prior_high if side > 0 else facts.prior_low

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from scalpdesk.core.units import NANOS_PER_SECOND, floor_to
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, floor_to
 from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger
@@ -15,6 +15,8 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Cause, Execution
 
 Effect = Callable[[BrokerOrder], None]
 Swap = Callable[[BrokerOrder, BrokerOrder], None]
+BUST_NOTE = "trade bust"
+"""Of the line that gives the fee of a busted execution back."""
 
 
 class StagedFaults:
@@ -148,9 +150,11 @@ class StagedFaults:
         order.filled -= execution.quantity
         order.busted += execution.quantity
         order.value -= execution.quantity * execution.price
-        # its line leaves the history of fills: whoever asks later must not find it among them
+        # its line leaves the history of fills: whoever asks later must not find it among them. That of its
+        # fee stays, since it may be booked already, and the refund is one more: they give the account's cash
         account.activities[:] = [held for held in account.activities if held.execution != execution]
-        ledger.note(account, "JNLC", instrument.symbol, signed, execution.price, cash, text="trade bust")
+        if execution.fee and ledger.keeps_history:
+            ledger.note(account, "FEE", instrument.symbol, ZERO, ZERO, execution.fee, text=BUST_NOTE)
         if tells:
             ledger.emit(order, "trade_bust", execution, account.quantity(number))
         return True

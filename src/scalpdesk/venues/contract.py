@@ -33,6 +33,7 @@ from enum import StrEnum
 from itertools import groupby
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -152,6 +153,16 @@ class VenueMinute(msgspec.Struct, frozen=True):
     def end_ns(self) -> int:
         """First instant at which the bar is known."""
         return self.start_ns + MINUTE_SECONDS * NANOS_PER_SECOND
+
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def how_to_reach(url: str) -> str:
+    """Return what to do when an address does not answer; one on this machine is a simulated exchange's."""
+    if urlsplit(url).hostname in LOOPBACK_HOSTS:
+        return "start scalpdesk exchange, or give the address that it printed with --url, then start again"
+    return "look at this machine's network and the venue's status page, then start again"
 
 
 def sessions_of(

@@ -11,6 +11,7 @@ from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import BarEvent, GammaExposureEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import previous_session, session_on
 from scalpdesk.signals.base import Scoring
+from scalpdesk.signals.opening_drive import OpeningDrive
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.market_facts import FactsCollector
 
@@ -89,7 +90,9 @@ def test_the_past_gives_levels_and_ratios():
 
 
 def test_nineteen_sessions_are_too_few_for_a_ratio_of_twenty():
-    assert Watching(earlier=19).minutes([500.0] * 31).facts().volume_ratio is None
+    short = Watching(earlier=19).minutes([500.0] * 31).facts()
+    assert (short.volume_ratio, short.opening_volume_ratio) == (None, None)
+    assert short.opening_volume_unknown == "the opening was watched in 19 earlier sessions, 20 needed"
     few = Watching(earlier=3, volume_sessions=3).minutes([500.0] * 31).facts()
     assert few.volume_ratio == pytest.approx(1.0)
 
@@ -119,6 +122,18 @@ def test_the_spread_of_minutes_leaves_the_last_one_out():
 def test_the_trend_of_the_volume(last, trend):
     volumes = [1000.0] * 5 + [last] * 5
     assert Watching().minutes([500.0] * 10, volumes).facts().volume_trend == trend
+
+
+def test_a_watch_that_begins_in_mid_session_lacks_the_opening_and_not_the_earlier_sessions():
+    watching = Watching(earlier=20)
+    end_ns = watching.desk.session.open_ns + 91 * MINUTE_NS
+    watching.desk.now_ns = watching.view.now_ns = end_ns
+    watching.desk.market(500.0)
+    watching.watch.add(watching.view, BarEvent(0, end_ns, end_ns, 60, 500.0, 500.05, 499.95, 500.0, 2000.0))
+    facts = watching.facts()
+    assert facts.volume_ratio == 2.0
+    assert facts.opening_volume_ratio is None
+    assert OpeningDrive().measured(facts).reasons == ("the session's first minutes were not watched",)
 
 
 def test_the_trend_of_the_price_counts_earlier_sessions():

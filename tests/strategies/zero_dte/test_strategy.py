@@ -364,6 +364,33 @@ def test_a_refused_exit_is_tried_again_as_a_limit_that_is_met_then_said_aloud():
     assert desk.strategy.phase == "leaving"
 
 
+def test_past_the_venues_cut_off_refused_exits_wait_ever_longer_also_those_of_a_flattening_desk():
+    """340 orders went in 29 minutes, each of them refused: both strategy and desk tried on."""
+    desk = desk_of(held=straddle(), venue="alpaca")
+    waiting = orders(desk.go_to("15:31").market(501.0) + desk.operate("flatten"))
+    sent, due = [], []
+    for second in range(29 * 60):
+        outputs = ()
+        for order in waiting:
+            if order.instrument_id == SHARE:
+                outputs += desk.fill(order)
+            else:
+                sent.append((second, order.instrument_id))
+                outputs += desk.reject(order, "too late for contracts that expire today")
+        outputs += desk.wait(1).market(501.0 + second % 2 * 0.01) + desk.timer()
+        due += [one.due_ns for one in desk.outputs if isinstance(one, SetTimer) and one.name == "flatten"]
+        desk.outputs.clear()
+        if any(due_ns <= desk.now_ns for due_ns in due):
+            due = [due_ns for due_ns in due if due_ns > desk.now_ns]
+            outputs += desk.timer("flatten")
+        waiting = orders(outputs)
+    calls = [second for second, number in sent if number == CALL]
+    assert calls == [second for second, number in sent if number == PUT]
+    assert len(sent) == 44
+    assert len([second for second in calls if second > 300]) == 6
+    assert calls[-1] == 1076
+
+
 def test_an_exit_that_is_not_filled_is_cancelled_and_priced_anew():
     desk = leaving_desk()
     call, put = orders(desk.go_to("15:45").timer())

@@ -18,7 +18,14 @@ from scalpdesk.venues.alpaca.gateway import build_gateway
 from scalpdesk.venues.alpaca.queries import StartChecks
 from scalpdesk.venues.alpaca.stream import StreamRefused
 from scalpdesk.venues.alpaca.transport import GatewayOptions
-from scalpdesk.venues.contract import AccountFacts, KnownOrder, LiveToken, VenueClock, VenueSetup
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    KnownOrder,
+    LiveToken,
+    VenueClock,
+    VenueSetup,
+    how_to_reach,
+)
 
 S = 10**9
 ACCOUNT = {
@@ -156,6 +163,19 @@ def test_a_connection_that_fails_says_why_and_is_closed(answers, fault, error, w
     assert desk.done[-1] == "orders closed"
     assert desk.gateway._orders.is_open is False
     assert desk.gateway._warmer is None
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:8001", "start scalpdesk exchange"),
+        ("ws://localhost:8001/ws/api/v2", "start scalpdesk exchange"),
+        ("https://paper-api.alpaca.markets", "the venue's status page"),
+    ],
+)
+def test_an_address_on_this_machine_is_a_simulated_exchanges_without_a_status_page(url, advice):
+    assert advice in how_to_reach(url)
+    assert ("status page" in how_to_reach(url)) is ("alpaca" in url)
 
 
 # checks ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import OPTION_STEPS, expiry_name, option_name
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderRequest, Status, Structure
+from scalpdesk.simulation.staged_faults import BUST_NOTE
 
 PRICE_BAND = Decimal("0.05")
 """How far a limit of a perpetual may lie beyond its mark."""
@@ -435,6 +436,7 @@ class Orders:
             if activity is not None
             and activity.kind != "FILL"
             and not (activity.kind == "FEE" and before is not None and before.kind == "FILL")  # of that trade
+            and activity.note != BUST_NOTE  # the log has no line of the trade's fee either
             and start <= activity.ts_ns // NANOS_PER_MS <= end
         ][::-1]
         first, most = int(params.get("continuation") or 0), int(params.get("count", 100))

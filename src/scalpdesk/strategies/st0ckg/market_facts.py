@@ -114,6 +114,7 @@ class FactsCollector:
         frames = self.frames
         so_far, before = _known(frames.session_range()), _known(frames.prior_session())
         quote = view.market.quotes[view.underlying]
+        opening_volume = frames.opening_volume_ratio(self._config.volume_sessions)
         has_book = len(self._spreads) == BOOK_MINUTES and quote is not None
         facts = MarketFacts(
             price=spot,
@@ -123,7 +124,8 @@ class FactsCollector:
             open_price=None if so_far is None else so_far.open,
             prior_high=None if before is None else before.high,
             prior_low=None if before is None else before.low,
-            opening_volume_ratio=_known(frames.opening_volume_ratio(self._config.volume_sessions)),
+            opening_volume_ratio=_known(opening_volume),
+            opening_volume_unknown=opening_volume.reason if isinstance(opening_volume, Absent) else "",
             minute_vol=self._minute_vol(),
             spread=quote.ask - quote.bid if quote is not None and has_book else None,
             spread_median=median(self._spreads) if has_book else None,

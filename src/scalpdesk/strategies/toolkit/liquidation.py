@@ -30,7 +30,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
-from scalpdesk.instruments.deadlines import must_go_now
+from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import holds_up_no_hedge
 from scalpdesk.orders.order import Order
@@ -156,7 +156,7 @@ class Liquidation:
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
 
-        The pause is at most 15 s, and half an hour for what nobody bids for.
+        The pause is at most 15 s, and half an hour for what nobody bids for or past the venue's cut-off.
         """
         order = view.order_of(event) if isinstance(event, OrderRejected | OrderNotFound) else None
         if order is None:
@@ -164,7 +164,8 @@ class Liquidation:
         number = order.submitted.instrument_id
         tries = self._tries.get(number, 0)
         has_nobody = order.submitted.side is Side.SELL and self._has_no_bid(view, number)
-        longest = LONGEST_ALERT_SECONDS if has_nobody else LONGEST_PAUSE_SECONDS
+        is_late = is_past_cutoff(view.instruments[number], view.venue, view.now_ns)
+        longest = LONGEST_ALERT_SECONDS if has_nobody or is_late else LONGEST_PAUSE_SECONDS
         pause = min(2.0 ** max(tries - 1, 0), longest)
         due_ns = view.now_ns + int(pause * NANOS_PER_SECOND)
         self._not_before[number] = due_ns

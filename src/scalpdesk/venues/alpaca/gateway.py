@@ -40,6 +40,7 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueSpec,
     VenueView,
+    how_to_reach,
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
@@ -180,7 +181,7 @@ class AlpacaGateway:
             raise RetryError(
                 "the order stream does not come up",
                 where=self._endpoints.orders_url,
-                fix="look at the venue's status page and at this machine's network, then start again",
+                fix=how_to_reach(self._endpoints.orders_url),
             ) from None
         self._orders.is_open = True
         self._warmer = asyncio.get_running_loop().create_task(self._keep_warm(), name="keep-warm")

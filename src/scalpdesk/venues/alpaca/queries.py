@@ -57,6 +57,7 @@ from scalpdesk.venues.contract import (
     VenueClock,
     VenueMinute,
     VenuePosition,
+    how_to_reach,
 )
 from scalpdesk.venues.event_queue import EventPublisher
 
@@ -399,7 +400,7 @@ class StartChecks:
                 "the venue cannot be reached; nothing was sent",
                 where=self._endpoints.trading_url,
                 value=error.what,
-                fix="look at this machine's network and the venue's status page, then start again",
+                fix=how_to_reach(self._endpoints.trading_url),
             ) from None
         judged = judge(reply.status, reply.body)
         if judged.verdict is ReplyVerdict.UNAUTHORIZED:

@@ -21,7 +21,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
-from scalpdesk.venues.contract import LiveToken, Revealable
+from scalpdesk.venues.contract import LOOPBACK_HOSTS, LiveToken, Revealable
 
 LARGEST_HEAD_BYTES = 64 * 1024
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
@@ -423,7 +423,6 @@ DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 PAPER_KEY, LIVE_KEY = "PK", "AK"
 """How the keys of the two environments begin."""
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueSpec,
     VenueView,
+    how_to_reach,
 )
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.orders import OrderPath
@@ -134,7 +135,7 @@ class DeribitGateway:
             raise RetryError(
                 "the connection does not come up",
                 where=self._url,
-                fix="look at the venue's status page and at this machine's network, then start again",
+                fix=how_to_reach(self._url),
             ) from None
         now_ms = int(await self._queries.question("public/get_time", {}))
         self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
