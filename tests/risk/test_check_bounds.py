@@ -144,6 +144,29 @@ def test_an_order_at_the_largest_premium_goes(context, ask):
 # accounts in coin -----------------------------------------------------------------------------------
 
 
+def test_the_loss_rules_and_the_capital_show_a_coin_accounts_amounts_to_the_satoshi(context, ask):
+    def reason(check=checks.losses_allow, **changes):
+        coin = {"instrument": COIN_CALL, "quote": quote(0, 0, 0.03, 0.0345)}
+        return ask(
+            check, context(intent=intent(quantity="0.1"), equity=D(2), session_equity=D(2), **coin | changes)
+        )
+
+    limits = {"max_daily_loss": D("0.005")}
+    assert reason(limits=limits, daily_pnl=D("-0.0051")) == (
+        "daily_loss: P&L of the day -0.00510000, limit -0.00500000"
+    )
+    assert reason(limits=limits, daily_pnl=D("-0.002")) == (
+        "would_breach_daily_loss: 0.00345000 at risk, P&L of the day -0.00200000,"
+        " limit -0.00500000 (risk.max_daily_loss)"
+    )
+    assert reason(limits={"max_position_fraction": 0.001}) == (
+        "position_size: 0.00345000 at risk is more than 0% of 2.00000000 (risk.max_position_fraction)"
+    )
+    assert reason(checks.capital_within_threshold, limits={"max_capital_fraction": 0.001}) == (
+        "0.00345000 of capital would be tied up, limit 0% of 2.00000000 (risk.max_capital_fraction)"
+    )
+
+
 def test_capital_is_premium_half_a_share_and_a_fiftieth_of_a_perpetual():
     assert capital_of(option("C"), D(2), 3.0) == 600.0
     assert capital_of(share(), D(10), 50.0) == 250.0
@@ -157,7 +180,7 @@ def test_a_coin_option_is_covered_to_the_hundred_millionth_coin(context, ask, ca
         instrument=COIN_CALL, quote=quote(0, 0, 0.03, 0.0345), intent=intent(quantity="0.1"), cash=D(cash)
     )
     reason = ask(checks.cash_covers, one)
-    assert reason == (None if passes else "the order costs 0.00345000, cash left 0.00")
+    assert reason == (None if passes else f"the order costs 0.00345000, cash left {cash}")
 
 
 def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
@@ -174,7 +197,9 @@ def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
 
 def test_a_perpetual_asks_for_its_margin(context, ask, book):
     assert in_coin(context, ask, book, "0.00200000") is None
-    assert in_coin(context, ask, book, "0.00199999") == ("the order costs 0.00200000, buying power left 0.00")
+    assert in_coin(context, ask, book, "0.00199999") == (
+        "the order costs 0.00200000, buying power left 0.00199999"
+    )
 
 
 def test_margin_of_working_perpetuals_is_set_aside(context, ask, book):
