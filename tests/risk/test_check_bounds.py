@@ -135,6 +135,14 @@ def test_the_risk_of_an_order_is_all_that_it_pays_to_the_cent_or_to_the_hundred_
     assert risk_of(intent(), share(), None) is None
 
 
+def test_the_risk_of_a_perpetual_is_its_dollars_in_coin():
+    """900 contracts of 10 USD at 90,000 are 0.1 BTC, not 81 million."""
+    book = quote(0, 0, 89_990.0, 90_000.0)
+    assert str(risk_of(intent(quantity=900), SWAP, book)) == "0.10000000"
+    assert str(risk_of(intent(quantity=900, limit="75000"), SWAP, None)) == "0.12000000"
+    assert risk_of(intent(quantity=900), SWAP, quote(0, 0, 0.0, 0.0)) is None
+
+
 def test_an_order_at_the_largest_premium_goes(context, ask):
     limits = {"max_order_premium": D(1_000)}
     assert ask(checks.premium_within_limit, context(limits=limits, intent=intent(limit="10"))) is None

@@ -256,13 +256,20 @@ def rejections_are_few(context: OrderContext) -> str | None:
 
 
 def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
-    """Return what an opening order puts at risk: all that it pays, in currency; None when not known."""
+    """Return what an opening order puts at risk: all that it pays, in currency; None when not known.
+
+    Of an inverse perpetual, which is paid in dollars, it is that amount in coin.
+    """
     price = (
         float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else math.nan)
     )
     if not math.isfinite(price):
         return None
     decimals = money_decimals(instrument.currency)
+    if instrument.contract_usd:
+        if price <= 0.0:
+            return None
+        return Decimal(f"{float(intent.quantity) * instrument.contract_usd / price:.{decimals}f}")
     return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.{decimals}f}")
 
 
