@@ -171,6 +171,7 @@ def build_engine(
         # a limit tighter than the data's own pace would call every quote stale
         stale_seconds_underlying=max(config.marketdata.stale_seconds_underlying, 2.5 * pace),
         stale_seconds_option=max(config.marketdata.stale_seconds_option, 5.0 * pace),
+        max_exposure_seconds=config.gex.max_age_seconds,
     )
     delta_engine = DeltaEngine(
         instruments,
