@@ -23,7 +23,17 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve, TapeOrigin, joined_tape
+from scalpdesk.marketdata.tape import (
+    FLAT_ZERO,
+    BarColumns,
+    LazyBars,
+    LazyQuotes,
+    MarketTape,
+    QuoteColumns,
+    RateCurve,
+    TapeOrigin,
+    joined_tape,
+)
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.risk.gate import RiskGate
@@ -33,6 +43,7 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.margin import CoinMargin
+from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
 
 if TYPE_CHECKING:
@@ -160,6 +171,7 @@ def build_engine(
         # a limit tighter than the data's own pace would call every quote stale
         stale_seconds_underlying=max(config.marketdata.stale_seconds_underlying, 2.5 * pace),
         stale_seconds_option=max(config.marketdata.stale_seconds_option, 5.0 * pace),
+        max_exposure_seconds=config.gex.max_age_seconds,
     )
     delta_engine = DeltaEngine(
         instruments,
@@ -222,18 +234,45 @@ def describe(tape: MarketTape) -> dict[str, Any]:
 
 
 def _prices(tape: MarketTape) -> dict[str, str | None]:
-    """Open, high, low, close of the underlying: from its trade bars, else from its quotes' mids."""
-    number = tape.instruments.id_of(tape.underlying)
-    figures = tape.bars.edges_of(number) if tape.bars is not None else None
-    decimals = 2
+    """Open, high, low, close of the underlying: from its trade bars, else from its quotes' mids.
+
+    Over a split they are in the scale of the last session.
+    """
+    number, names = tape.instruments.id_of(tape.underlying), ("open", "high", "low", "close")
+    has_bars = tape.bars is not None and tape.bars.edges_of(number) is not None
+    bars, decimals = (tape.bars, 2) if has_bars else (None, 3)
+    changes = [
+        [each for each in price_adjustments(tape, session) if each.instrument_id == number]
+        for session in tape.sessions
+    ]
+    if not any(changes):
+        figures = _edges(bars, tape.quotes, number)
+    else:
+        figures = None
+        for session, changed in zip(tape.sessions, changes, strict=True):
+            span_ns = session.open_ns, session.close_ns
+            own_bars = None if bars is None else bars.between(*span_ns)
+            own = _edges(own_bars, tape.quotes.between(*span_ns), number)
+            if figures is None:
+                figures = own
+                continue
+            for each in changed:
+                figures = tuple(map(each.price, figures))
+            if own is not None:
+                figures = (figures[0], max(figures[1], own[1]), min(figures[2], own[2]), own[3])
     if figures is None:
-        _, mids = tape.quotes.whole().mids(number)
-        if not len(mids):
-            return dict.fromkeys(("open", "high", "low", "close"))
-        figures = (mids[0], mids.max(), mids.min(), mids[-1])
-        decimals = 3
-    names = ("open", "high", "low", "close")
-    return {name: f"{float(value):.{decimals}f}" for name, value in zip(names, figures, strict=True)}
+        return dict.fromkeys(names)
+    return {name: f"{value:.{decimals}f}" for name, value in zip(names, figures, strict=True)}
+
+
+def _edges(
+    bars: BarColumns | LazyBars | None, quotes: QuoteColumns | LazyQuotes, number: InstrumentId
+) -> tuple[float, ...] | None:
+    """Return first, highest, lowest and last price of an instrument; None without any."""
+    if bars is not None:
+        return bars.edges_of(number)
+    _, mids = quotes.whole().mids(number)
+    return tuple(map(float, (mids[0], mids.max(), mids.min(), mids[-1]))) if len(mids) else None
 
 
 def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:

@@ -279,7 +279,7 @@ def test_what_a_straddle_paid_for_volatility_stands_beside_what_was_realised() -
     # 39 moves of a tenth of a percent over the session's share of a year
     years = US_SESSIONS.years(session.open_ns, session.close_ns)
     assert row["realised_vol"] == pytest.approx(math.sqrt(39 * math.log(1.001) ** 2 / years))
-    assert row["costs"] == Decimal("70.00")
+    assert row["costs"] == Decimal("-70.00")
     assert (row["edge_usd"], row["edge_stderr_usd"], row["forecast_vol"]) == (7.5, None, None)
 
 

@@ -6,6 +6,7 @@ from tempfile import gettempdir
 import pytest
 
 from fakes.desk import Scripted, run_tape
+from fakes.desk_of_two import Puppet
 from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.summary import PACKED_MARKS, MarkLog, Tally, run_summary, verdict
 from scalpdesk.core.enums import DecisionKind
@@ -15,6 +16,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk.strategies.several.strategy import Several
 
 D = Decimal
 
@@ -93,6 +95,26 @@ def test_the_parts_of_the_profit_sum_to_the_change_of_value(summary):
     }
     assert sum(D(told["pnl"][name]) for name in PARTS) == D(told["pnl"]["total"])
     assert told["scalp_realized"] == "7.92"
+
+
+class Hedging(Puppet):
+    """A strategy that reports its hedges: as many as its name has letters."""
+
+    def hedge_summary(self):
+        return {"fills": len(self.name)}
+
+
+def test_each_of_several_strategies_reports_its_own_hedges(summary):
+    def of(*members):
+        return summary(Several(members, {each.name: D("0.5") for each in members}))[1]
+
+    both = of(Hedging("first"), Hedging("one"))
+    assert {name: row.get("hedge_costs") for name, row in both["strategies"].items()} == {
+        "first": {"fills": 5},
+        "one": {"fills": 3},
+    }
+    assert "hedge_costs" not in both
+    assert of(Hedging("first"), Puppet("b"))["hedge_costs"] == {"fills": 5}
 
 
 def test_without_wall_time_there_is_no_rate(summary):

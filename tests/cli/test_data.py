@@ -169,7 +169,7 @@ def test_a_lean_folder_is_imported_by_word(capsys, tmp_path):
         archive.writestr("20151223_xyz_minute_trade.csv", "34200000,1000000,1003000,999000,1001000,1500\n")
     code, out, _ = run(capsys, "data", "import", "lean", "Data", "--only", "xyz", "--name", "mine")
     assert code == 0
-    assert "mine: 1 files, 1 rows in catalog/" in out
+    assert "mine: 1 file, 1 row in catalog/" in out
     assert "trades/XYZ" in out
     assert "note: no market-hours-database.json" in out
     assert "next: scalpdesk data verify mine" in out
@@ -179,7 +179,7 @@ def test_a_lean_folder_is_imported_by_word(capsys, tmp_path):
     (shares / "20151224_trade.zip").write_bytes(b"no zip")
     code, out, _ = run(capsys, "data", "import", "lean", "Data", "--name", "mine")
     assert code == 1
-    assert "mine: 1 files, 1 rows in catalog/" in out
+    assert "mine: 1 file, 1 row in catalog/" in out
     assert f"not imported: {shares / '20151224_trade.zip'}".replace(f"{tmp_path}/", "") in out
 
 

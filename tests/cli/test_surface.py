@@ -1,12 +1,17 @@
+import dataclasses
 import importlib.util
 import json
 import sys
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
 
 from scalpdesk.cli.main import main
-from scalpdesk.cli.surface import surface
+from scalpdesk.cli.surface import straddle_ladder, surface
+from scalpdesk.datasets.embedded.market import reconstruct_span
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
 
 AT = ["SPY", "--session", "2018-02-05", "--time", "14:00", "--seed", "1"]
 
@@ -65,7 +70,7 @@ def test_the_ladder_is_a_long_straddle_s(document):
     ladder = document["scenario"]["ladder"]
     assert len(ladder) == 13
     middle = ladder[6]
-    assert middle["spot"] == pytest.approx(document["spot"])
+    assert middle["spot"] == pytest.approx(document["spot"], abs=0.005)  # the last quotes' own spot
     assert middle["pnl_usd"] == pytest.approx(0.0, abs=1e-9)
     assert ladder[0]["pnl_usd"] > 0.0 < ladder[-1]["pnl_usd"]
     assert ladder[0]["delta_shares"] < 0.0 < ladder[-1]["delta_shares"]
@@ -74,6 +79,23 @@ def test_the_ladder_is_a_long_straddle_s(document):
     strike, premium = document["scenario"]["strike"], document["scenario"]["premium_usd"]
     for row in ladder:
         assert row["pnl_usd_at_close"] == pytest.approx(100 * abs(row["spot"] - strike) - premium, abs=1e-6)
+
+
+@pytest.mark.parametrize("late", [1.0, 1.002, 0.998])
+def test_the_ladder_begins_at_the_premium_of_the_quotes_however_late_the_spot(late):
+    day = session_on(date(2018, 2, 5))
+    tape = reconstruct_span(day.day, day.day, seed=1)
+    now_ns = day.close_ns - 2 * 3_600 * 10**9
+    chain = chain_quotes_at(tape, now_ns)
+    spot, strike = chain.spot, 267.0
+    moved = [dataclasses.replace(each, spot=each.spot * late) for each in chain.expiries]
+    fitted = fit_chain(dataclasses.replace(chain, spot=spot * late, expiries=tuple(moved)))
+    ladder = straddle_ladder(tape, fitted, day.day)
+    assert ladder["strike"] == strike
+    nearest = chain.expiries[0]
+    quoted = 100 * float(0.5 * (nearest.bid + nearest.ask)[nearest.strike == strike].sum())
+    assert ladder["premium_usd"] == pytest.approx(quoted, abs=3.0)
+    assert ladder["ladder"][6]["spot"] == pytest.approx(spot, abs=0.01)
 
 
 def test_the_table_is_in_points(capsys):

@@ -21,6 +21,7 @@ from scalpdesk.datasets.coin_data import (
     write_processed,
 )
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
+from scalpdesk.datasets.implied_vols import implied_vol_30d
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import connect
 from scalpdesk.datasets.verify import option_rows, parity_findings
@@ -71,6 +72,21 @@ def test_a_day_that_was_recorded_in_part_has_the_volatility_of_that_part(tape, h
     returns = np.diff(np.log(mids[10:][::10]))
     assert len(returns) == 12 * hours - 1
     assert row["vol"] == pytest.approx(np.sqrt(np.mean(returns**2) * 365 * 288), rel=1e-12)
+
+
+@pytest.mark.parametrize("hours", [6, 12])
+def test_a_day_that_was_recorded_in_part_has_the_implied_volatility_of_its_last_quotes(tape, hours):
+    """Half an hour in steps to it; a minute before midnight the same premiums gave 1.2 and 0.8 % more."""
+    session = tape.sessions[0]
+    end_ns = session.open_ns + hours * 3_600 * SECOND
+    part = replace(tape, quotes=tape.quotes.between(session.open_ns, end_ns), sessions=(session,))
+    found = research_tables(part, windows=(1,))
+    wanted = implied_vol_30d(chain_quotes_at(tape, end_ns))
+    (row,) = found["variance_premium"]
+    assert row["iv_30d"] == pytest.approx(wanted, rel=1e-12)
+    late = implied_vol_30d(chain_quotes_at(part, session.close_ns - 60 * SECOND))
+    assert late > wanted * 1.006
+    assert {each["ts"] for each in found["term_structure"]} == {int(part.quotes.ts_ns[-1])}
 
 
 def test_the_term_structure_is_that_which_the_market_was_drawn_with(tables):

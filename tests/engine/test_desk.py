@@ -246,6 +246,12 @@ def coin_desk(held, *, cash="2", quoted=True, **limits):
     return desk.engine.desk
 
 
+def test_the_loss_limit_of_a_coin_desk_is_shown_to_the_satoshi():
+    inner = coin_desk({}, max_daily_loss=D("0.005"))
+    assert inner.loss_at_limit(D("1.9951")) == ""
+    assert inner.loss_at_limit(D("1.9949")) == "daily loss: -0.00510000 at the limit of -0.00500000"
+
+
 def test_the_fee_of_a_delivery_is_in_the_trade_and_in_the_carry_once():
     """A call bought at 0.1 ends at 55,556: what it pays is 2e-5 of a coin above its cost, its fee 0.00015."""
     inner = coin_desk({1: (1, "0.1")})

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from hashlib import blake2b, sha256
 
 import numpy as np
@@ -7,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.tape import TapeBuilder
+from scalpdesk.assembly import describe
 from scalpdesk.core.errors import DataError
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import BarColumns, RateCurve
 
 
@@ -47,6 +51,32 @@ def test_bars_out_of_order_are_refused_too():
     assert len(bars) == 2
     with pytest.raises(DataError, match="bars"):
         replace(tape, bars=bars)
+
+
+@pytest.mark.parametrize("has_bars", [False, True])
+def test_the_prices_of_a_tape_over_a_split_are_in_the_scale_of_its_last_session(has_bars):
+    """400 to 420 to 380 to 408, four for one, then 101 to 106 to 103."""
+    days = date(2024, 3, 1), date(2024, 3, 4)
+    prices = {days[0]: (400.0, 420.0, 380.0, 408.0), days[1]: (101.0, 106.0, 103.0)}
+    made = TapeBuilder(days=days)
+    for day, mids in prices.items():
+        for minute, mid in enumerate(mids, start=40):
+            made.spot(f"09:{minute}", mid, day=day)
+    split = CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind.SPLIT, ratio=Decimal(4))
+    tape = replace(made.build(), actions=(split,))
+    if has_bars:
+        stamps, mids = tape.quotes.mids(0)
+        ones, kinds = np.ones(len(mids)), np.zeros(len(mids), np.int32)
+        tape = replace(tape, bars=BarColumns(stamps, kinds, kinds + 60, mids, mids, mids, mids, ones))
+    wanted = {"open": 100.0, "high": 106.0, "low": 95.0, "close": 103.0}
+    found = describe(tape)
+    assert {name: float(found[name]) for name in wanted} == wanted
+    found = describe(replace(tape, actions=()))
+    assert {name: float(found[name]) for name in wanted} == wanted | {
+        "open": 400.0,
+        "high": 420.0,
+        "low": 101.0,
+    }
 
 
 @given(

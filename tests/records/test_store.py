@@ -10,13 +10,23 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.exc import OperationalError
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
 from scalpdesk.records import store as store_module
-from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import HEAD_REVISION, alembic_config, list_runs, load_run, open_store, store_url
+from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.store import (
+    HEAD_REVISION,
+    STORE_FILE,
+    alembic_config,
+    list_runs,
+    load_fills,
+    load_run,
+    open_store,
+    read_runs,
+    store_url,
+)
 from scalpdesk.records.tables import Base, MarkRow
 
 
@@ -169,3 +179,39 @@ def test_a_database_that_fails_while_it_is_used_is_named_with_the_fix(tmp_path):
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
     assert refused.value.value == url
     assert "its disk has room" in refused.value.fix
+
+
+def test_runs_are_read_from_their_journals_where_the_store_cannot_be_written(
+    tmp_path, header, story, write, monkeypatch, caplog
+):
+    """As on a read-only or a full disk: the runs that the store holds, and one that came later."""
+
+    def listed(store):
+        return project_missing(tmp_path, store), [run.run_id for run in list_runs(store)]
+
+    write(tmp_path, header, story)
+    assert read_runs(tmp_path, listed) == ({}, ["demo-1"])
+    write(tmp_path, msgspec.structs.replace(header, run_id="demo-2", started_ns=2**61), story)
+    before = (tmp_path / STORE_FILE).read_bytes()
+
+    def read_only(url):
+        engine = create_engine(url)
+        if url.database:
+            event.listen(engine, "connect", lambda made, _: made.execute("PRAGMA query_only = ON"))
+        return engine
+
+    monkeypatch.setattr(store_module, "create_engine", read_only)
+    assert read_runs(tmp_path, listed) == ({}, ["demo-1", "demo-2"])
+    assert (tmp_path / STORE_FILE).read_bytes() == before
+    assert "attempt to write a readonly database; the runs are read from their journals" in caplog.text
+    fills = read_runs(tmp_path, lambda store: (listed(store), load_fills(store, "demo-1"))[1])
+    assert len(fills) == 5
+
+
+def test_runs_are_read_where_no_store_can_be_made(tmp_path, header, story, write):
+    write(tmp_path, header, story)
+    (tmp_path / STORE_FILE).mkdir()
+    with pytest.raises(RetryError), open_store(store_url(tmp_path)):
+        pass
+    found = read_runs(tmp_path, lambda store: (project_missing(tmp_path, store), load_run(store, "last")))
+    assert (found[0], found[1].run_id) == ({}, "demo-1")

@@ -135,6 +135,14 @@ def test_the_risk_of_an_order_is_all_that_it_pays_to_the_cent_or_to_the_hundred_
     assert risk_of(intent(), share(), None) is None
 
 
+def test_the_risk_of_a_perpetual_is_its_dollars_in_coin():
+    """900 contracts of 10 USD at 90,000 are 0.1 BTC, not 81 million."""
+    book = quote(0, 0, 89_990.0, 90_000.0)
+    assert str(risk_of(intent(quantity=900), SWAP, book)) == "0.10000000"
+    assert str(risk_of(intent(quantity=900, limit="75000"), SWAP, None)) == "0.12000000"
+    assert risk_of(intent(quantity=900), SWAP, quote(0, 0, 0.0, 0.0)) is None
+
+
 def test_an_order_at_the_largest_premium_goes(context, ask):
     limits = {"max_order_premium": D(1_000)}
     assert ask(checks.premium_within_limit, context(limits=limits, intent=intent(limit="10"))) is None
@@ -142,6 +150,29 @@ def test_an_order_at_the_largest_premium_goes(context, ask):
 
 
 # accounts in coin -----------------------------------------------------------------------------------
+
+
+def test_the_loss_rules_and_the_capital_show_a_coin_accounts_amounts_to_the_satoshi(context, ask):
+    def reason(check=checks.losses_allow, **changes):
+        coin = {"instrument": COIN_CALL, "quote": quote(0, 0, 0.03, 0.0345)}
+        return ask(
+            check, context(intent=intent(quantity="0.1"), equity=D(2), session_equity=D(2), **coin | changes)
+        )
+
+    limits = {"max_daily_loss": D("0.005")}
+    assert reason(limits=limits, daily_pnl=D("-0.0051")) == (
+        "daily_loss: P&L of the day -0.00510000, limit -0.00500000"
+    )
+    assert reason(limits=limits, daily_pnl=D("-0.002")) == (
+        "would_breach_daily_loss: 0.00345000 at risk, P&L of the day -0.00200000,"
+        " limit -0.00500000 (risk.max_daily_loss)"
+    )
+    assert reason(limits={"max_position_fraction": 0.001}) == (
+        "position_size: 0.00345000 at risk is more than 0% of 2.00000000 (risk.max_position_fraction)"
+    )
+    assert reason(checks.capital_within_threshold, limits={"max_capital_fraction": 0.001}) == (
+        "0.00345000 of capital would be tied up, limit 0% of 2.00000000 (risk.max_capital_fraction)"
+    )
 
 
 def test_capital_is_premium_half_a_share_and_a_fiftieth_of_a_perpetual():
@@ -157,7 +188,7 @@ def test_a_coin_option_is_covered_to_the_hundred_millionth_coin(context, ask, ca
         instrument=COIN_CALL, quote=quote(0, 0, 0.03, 0.0345), intent=intent(quantity="0.1"), cash=D(cash)
     )
     reason = ask(checks.cash_covers, one)
-    assert reason == (None if passes else "the order costs 0.00345000, cash left 0.00")
+    assert reason == (None if passes else f"the order costs 0.00345000, cash left {cash}")
 
 
 def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
@@ -174,7 +205,9 @@ def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
 
 def test_a_perpetual_asks_for_its_margin(context, ask, book):
     assert in_coin(context, ask, book, "0.00200000") is None
-    assert in_coin(context, ask, book, "0.00199999") == ("the order costs 0.00200000, buying power left 0.00")
+    assert in_coin(context, ask, book, "0.00199999") == (
+        "the order costs 0.00200000, buying power left 0.00199999"
+    )
 
 
 def test_margin_of_working_perpetuals_is_set_aside(context, ask, book):

@@ -129,8 +129,9 @@ def straddle_rows(
     A row's P&L reaches from its opening to the next one's, so that all rows together are the run.
     ``implied_vol`` is what was paid, as the entry's decision has it; ``realised_vol`` what the underlying
     moved while it was held, by its marks and per year of the run's variance clock, as the P&L explain has it.
-    ``costs`` are spread, fees and slippage. ``edge_usd`` is what the entry's gate promised for all of it,
-    with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as it saw them.
+    ``costs`` are spread, fees and slippage, as their parts below zero when paid. ``edge_usd`` is what the
+    entry's gate promised for all of it, with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as
+    it saw them.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def straddle_rows(
         row["realised_vol"] = _realised_vol(marks[first:last], clock, adjustments, dividends)
         row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
         row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
-        row["costs"] = -sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
+        row["costs"] = sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
     return rows
 
 

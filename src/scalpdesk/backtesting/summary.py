@@ -193,6 +193,7 @@ def run_summary(
     underlyings = by_underlying(desk)
     if underlyings is not None:
         summary["underlyings"] = underlyings
+    hedge_costs = {}
     for strategy in members_of(engine.strategy):
         if isinstance(strategy, AsksFolders):
             folder = strategy.folder_summary()
@@ -200,7 +201,12 @@ def run_summary(
             if summary["verdict"] == NEVER_ASKED:
                 summary["verdict"] = folder_verdict(folder)
         if isinstance(strategy, ReportsHedges):
-            summary["hedge_costs"] = strategy.hedge_summary()
+            hedge_costs[strategy.name] = strategy.hedge_summary()
+    if len(hedge_costs) == 1:
+        (summary["hedge_costs"],) = hedge_costs.values()
+    elif shared is not None:
+        for name, costs in hedge_costs.items():
+            shared[name]["hedge_costs"] = costs
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 

@@ -75,8 +75,9 @@ def show_imports(reports: "Sequence[ImportReport]", catalog: Path, *, as_json: b
         print_json({"catalog": str(catalog), "data_sets": [report.as_dict() for report in reports]})
         return
     for report in reports:
-        files = f"{report.files_read} files, " if report.files_read else ""  # a record reads none
-        click.echo(f"{report.name}: {files}{sum(report.rows.values()):,} rows in {catalog}/")
+        count, rows_read = report.files_read, sum(report.rows.values())
+        files = f"{count} {'file' if count == 1 else 'files'}, " if count else ""  # a record reads none
+        click.echo(f"{report.name}: {files}{rows_read:,} {'row' if rows_read == 1 else 'rows'} in {catalog}/")
         for table, rows in sorted(report.rows.items()):
             click.echo(f"  {table:<28} {rows:>12,}")
         for error in report.unreadable:

@@ -43,15 +43,16 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     """List the runs on record, the newest last."""
     from scalpdesk.journal.reader import written_ns
     from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import list_runs, open_store, store_url
+    from scalpdesk.records.store import Store, list_runs, read_runs
+
+    def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
 
     runs_dir = _runs_dir(config_file, overrides)
     rows: list[dict[str, Any]] = []
     unreadable: dict[str, str] = {}
     if runs_dir.is_dir():
-        with open_store(store_url(runs_dir)) as store:
-            unreadable = project_missing(runs_dir, store)
-            rows = [row.as_dict() for row in list_runs(store)]
+        unreadable, rows = read_runs(runs_dir, listed)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
     if as_json:
         print_json({"runs_dir": str(runs_dir), "runs": rows, "unreadable": unreadable})
@@ -291,15 +292,19 @@ def read_stored(run_dir: Path) -> StoredRun:
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.records.projection import project_journal
-    from scalpdesk.records.store import load_run, load_tables, open_store, store_url
+    from scalpdesk.records.projection import Projection, project_journal
+    from scalpdesk.records.store import Store, load_run, load_tables, read_runs
     from scalpdesk.volatility.variance_time import clock_of
 
-    with open_store(store_url(run_dir.parent)) as store:
+    def projected(
+        store: Store,
+    ) -> tuple[Projection, dict[str, Any], dict[str, list[dict[str, Any]]]]:
         projection = project_journal(run_dir, store)
-        header = projection.header
-        row = load_run(store, header.run_id).as_dict()
-        tables = load_tables(store, header.run_id)
+        run_id = projection.header.run_id
+        return projection, load_run(store, run_id).as_dict(), load_tables(store, run_id)
+
+    projection, row, tables = read_runs(run_dir.parent, projected)
+    header = projection.header
     clock, listed = clock_of(header.data), header.instruments
     changes = [
         HoldingChange(at_ns, listed[number].symbol, quantity, is_taken_over=True)

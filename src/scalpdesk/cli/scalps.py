@@ -39,23 +39,27 @@ def scalps(
     """
     from scalpdesk.records.projection import project_missing
     from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-    from scalpdesk.records.store import load_run, open_store, store_url
+    from scalpdesk.records.store import Store, load_run, read_runs
 
     runs_dir = Path(settings_from(config_file, overrides).config.desk.runs_dir)
     wanted = VIEWS if view is None else (view,)
     symbol = None if ticker is None else ticker.upper()
     found: dict[str, Any] = {}
+
+    def read(store: Store) -> dict[str, Any]:
+        known: dict[str, Any] = {"unreadable": project_missing(runs_dir, store)}
+        run_id = None if run is None else load_run(store, run).run_id
+        if "positions" in wanted:
+            known["positions"] = [_shown(row) for row in open_scalps(store, run_id)]
+        if "history" in wanted:
+            rows = scalp_history(store, run_id, limit=limit, ticker=symbol)
+            known["history"] = [_shown(row) for row in rows]
+        if "performance" in wanted:
+            known["performance"] = _with_rows(scalp_performance(store, run_id))
+        return known
+
     if runs_dir.is_dir() or run is not None:
-        with open_store(store_url(runs_dir)) as store:
-            found["unreadable"] = project_missing(runs_dir, store)
-            run_id = None if run is None else load_run(store, run).run_id
-            if "positions" in wanted:
-                found["positions"] = [_shown(row) for row in open_scalps(store, run_id)]
-            if "history" in wanted:
-                rows = scalp_history(store, run_id, limit=limit, ticker=symbol)
-                found["history"] = [_shown(row) for row in rows]
-            if "performance" in wanted:
-                found["performance"] = _with_rows(scalp_performance(store, run_id))
+        found = read_runs(runs_dir, read)
     if as_json:
         empty: dict[str, Any] = {"positions": [], "history": [], "performance": None}
         print_json({"unreadable": {}, **{name: empty[name] for name in wanted}, **found})

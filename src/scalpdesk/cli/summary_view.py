@@ -280,7 +280,7 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
             f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",
             *("" if vol is None else f"{vol:.1%}" for vol in vols),
             str(row["hedges"]),
-            f"{row['costs']:.{decimals}f}",
+            money(float(row["costs"]), decimals),
             money(float(to_cents(row["pnl"], Decimal(1).scaleb(-decimals))), decimals),
             (row["why"] or "").partition(": ")[0],
         )

@@ -200,7 +200,8 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
     """Price one long straddle at the money over spots, now and at the session's close.
 
     The volatility stays with each strike. Steps are half the move that one day (or the time left, where
-    that is less) is expected to bring at the volatility at the forward.
+    that is less) is expected to bring at the volatility at the forward. They begin at the spot that the
+    expiry is priced with: the chain's may be late by minutes.
 
     Raises
     ------
@@ -242,17 +243,18 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
         )
         for is_call in (True, False)
     ]
-    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * fit.spot
-    spots = fit.spot + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
+    spot_now = fitted.forwards[label].pricing_spot
+    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * spot_now
+    spots = spot_now + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
     left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
-    grid = scenario_grid(lines, fit.spot, spots=spots, days_ahead=(0.0, left_days))
+    grid = scenario_grid(lines, spot_now, spots=spots, days_ahead=(0.0, left_days))
     names = ("pnl_usd", "delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     return {
         "position": f"long 1 straddle {label.expiry} {strike:g} (multiplier {contract.multiplier})",
         "strike": strike,
         "expiry": str(label.expiry),
         "vol": vol,
-        "premium_usd": float(scenario_grid(lines, fit.spot, spots=[fit.spot])["value_usd"][0, 0, 0]),
+        "premium_usd": float(grid["value_usd"][LADDER_STEPS, 0, 0]),
         "days_to_close": left_days,
         "units": {name: VALUE_UNITS[name] for name in names},
         "ladder": [

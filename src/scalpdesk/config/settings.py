@@ -566,7 +566,8 @@ def _lay_over(
 def _hand_down_exposure_age(values: dict[KeyPath, Entry], schema: Schema, names: Sequence[str]) -> None:
     """Let ``gex.max_age_seconds`` hold for a strategy's hedge, too, where its own former key is not set.
 
-    The key of the hedge is in every stored configuration, and its hash: it stays, with its default.
+    The key of the hedge, or of its band ``regime_threshold``, is in every stored configuration, and its hash:
+    it stays, with its default.
     """
     given = values.get(("gex", "max_age_seconds"))
     if given is None:
@@ -576,7 +577,11 @@ def _hand_down_exposure_age(values: dict[KeyPath, Entry], schema: Schema, names:
     except (TypeError, ValueError):  # refused where it was set
         return
     for name in names:
-        own = replace(given, path=("strategies", name, "hedge", "gex_max_age_seconds"), value=seconds)
+        hedge = ("strategies", name, "hedge")
+        own = replace(given, path=(*hedge, "gex_max_age_seconds"), value=seconds)
+        band = values.get((*hedge, "band"))
+        if SEVERAL not in name and not schema.knows(own) and band and band.value == "regime_threshold":
+            own = replace(own, path=(*hedge, "band_settings", "gex_max_age_seconds"))
         if own.path not in values and SEVERAL not in name and schema.knows(own):
             values[own.path] = own
 

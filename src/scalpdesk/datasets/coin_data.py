@@ -391,8 +391,9 @@ def research_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Measure a coin market: realised volatility, term structure of implied volatility, variance premium.
 
-    The last term structure of a day is a minute before its end. ``windows`` are the days of the trailing and
-    the later realised volatilities that the premium is taken against, ``index`` the venue's own volatility
+    The last term structure of a day, and ``iv_30d``, are a minute before its end, or as of the last quote of
+    a day that was recorded in part. ``windows`` are the days of the trailing and the later realised
+    volatilities that the premium is taken against, ``index`` the venue's own volatility
     index at the end of each day, a fraction.
     """
     found: dict[str, list[dict[str, Any]]] = {table: [] for table in PROCESSED}
@@ -400,11 +401,15 @@ def research_tables(
     for done, session in enumerate(tape.sessions):
         progress(done, len(tape.sessions), session.day.isoformat())
         found["realised_vol"] += _realised(tape, session)
-        at_ns = session.close_ns - BEFORE_CLOSE_NS
+        stamps = tape.quotes.between(session.open_ns, session.close_ns).ts_ns
+        last_ns = session.close_ns - BEFORE_CLOSE_NS
+        if len(stamps) and stamps[-1] + SAMPLE_NS < last_ns:  # later, its options would have less time left
+            last_ns = int(stamps[-1])
+        at_ns = last_ns
         while at_ns > session.open_ns:
             chain = chain_quotes_at(tape, at_ns)
             found["term_structure"] += term_structure(chain)
-            if at_ns == session.close_ns - BEFORE_CLOSE_NS:
+            if at_ns == last_ns:
                 implied[session.day] = implied_vol_30d(chain) or math.nan
             at_ns -= every_hours * HOUR_NS
     found["term_structure"].sort(key=lambda row: (row["ts"], row["expiry"]))

@@ -195,7 +195,8 @@ class Desk:
         loss = nav - self.session_equity
         if loss > -self._loss_limit:
             return ""
-        return f"daily loss: {loss:.2f} at the limit of {-self._loss_limit:.2f}"
+        decimals = -int(self.attribution.unit.as_tuple().exponent)
+        return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
     def margin_fraction(self) -> Decimal | None:
         """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.

@@ -132,9 +132,9 @@ class JournalReader:
         """Description of the run."""
         if self._header is None:
             raise JournalError(
-                "the journal ends before its header is complete: nothing of this run was recorded",
+                "nothing of this run was recorded: it ended while it started, or it is starting just now",
                 where=f"{self._path(1)}, byte {self.end.position}",
-                fix="remove the folder and start the run again",
+                fix="unless it is starting, remove the folder and start it again: it says what stops it",
             )
         return self._header
 

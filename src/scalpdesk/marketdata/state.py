@@ -25,6 +25,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
@@ -134,6 +135,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def max_exposure_seconds(self) -> float:
+        """Age above which a dealer gamma exposure counts as unknown (``gex.max_age_seconds``)."""
+        ...
+
+    @property
     def implied_vols(self) -> Mapping[InstrumentId, ImpliedVolEvent]:
         """Latest 30-day implied volatility of each underlying with its history."""
         ...
@@ -174,6 +180,7 @@ class MarketState:
         *,
         stale_seconds_underlying: float = 5.0,
         stale_seconds_option: float = 60.0,
+        max_exposure_seconds: float = MAX_AGE_SECONDS,
     ) -> None:
         self.instruments = instruments
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
@@ -196,6 +203,7 @@ class MarketState:
         """Adjustments of the next open: what is marked before it still has the scale of before."""
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
+        self.max_exposure_seconds = max_exposure_seconds
         self.implied_vols: dict[InstrumentId, ImpliedVolEvent] = {}
         self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO

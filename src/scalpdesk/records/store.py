@@ -1,8 +1,13 @@
 """Open the store of runs and read what it lists. SQLite by default, PostgreSQL by URL."""
 
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, delete, event, inspect, make_url, select, text
 from sqlalchemy.engine import URL
@@ -24,6 +29,7 @@ from scalpdesk.records.tables import (
     ScalpOutcomeRow,
 )
 
+STORE_FILE = "desk.sqlite"
 HEAD_REVISION = "136_options_scalper"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,6 +37,7 @@ _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
 MOST_PARAMETERS = 500
 """Values in one statement."""
+_Found = TypeVar("_Found")
 
 
 class Store:
@@ -81,7 +88,7 @@ def _refused(done: str, error: OperationalError, shown_url: str) -> RetryError:
 
 def store_url(runs_dir: Path) -> str:
     """Return the URL of the default store: ``desk.sqlite`` in the folder of the runs."""
-    return URL.create("sqlite", database=str(runs_dir / "desk.sqlite")).render_as_string()
+    return URL.create("sqlite", database=str(runs_dir / STORE_FILE)).render_as_string()
 
 
 def open_store(url: str) -> Store:
@@ -127,6 +134,46 @@ def open_store(url: str) -> Store:
     except BaseException:
         engine.dispose()
         raise
+    return Store(engine)
+
+
+def read_runs(runs_dir: Path, read: Callable[[Store], _Found]) -> _Found:
+    """Return what ``read`` finds in the default store of the runs, which it may bring up to date first.
+
+    Where the disk lets nothing be written, it reads a copy in memory, with a warning.
+    """
+    try:
+        with open_store(store_url(runs_dir)) as store:
+            return read(store)
+    except RetryError as error:
+        _warn_once(runs_dir, error.what)
+    with _open_copy(runs_dir) as store:
+        return read(store)
+
+
+@cache
+def _warn_once(runs_dir: Path, why: str) -> None:
+    logging.getLogger(__name__).warning(
+        "%s: %s; the runs are read from their journals, each time anew;"
+        " fix: free disk space, or let the folder be written",
+        runs_dir / STORE_FILE,
+        why,
+    )
+
+
+def _open_copy(runs_dir: Path) -> Store:
+    """Open a copy of the default store in memory; an empty one where the store cannot be read either."""
+    url = make_url("sqlite://")
+    engine = create_engine(url)
+    _prepare_sqlite(engine, url)
+    source = f"{(runs_dir / STORE_FILE).absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(source, uri=True)) as stored, engine.connect() as connection:
+            copy: Any = connection.connection.dbapi_connection
+            stored.backup(copy)
+    except sqlite3.Error:
+        engine.dispose()
+    _migrate(engine, str(url))
     return Store(engine)
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
@@ -23,8 +23,6 @@ LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
 SHARE_MARGIN = 0.5
 """Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
-COIN_DECIMALS = 8
-"""Of an amount in coin, where one in dollars has two."""
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
 )
@@ -258,13 +256,20 @@ def rejections_are_few(context: OrderContext) -> str | None:
 
 
 def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
-    """Return what an opening order puts at risk: all that it pays, in currency; None when not known."""
+    """Return what an opening order puts at risk: all that it pays, in currency; None when not known.
+
+    Of an inverse perpetual, which is paid in dollars, it is that amount in coin.
+    """
     price = (
         float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else math.nan)
     )
     if not math.isfinite(price):
         return None
-    decimals = 2 if instrument.currency == "USD" else COIN_DECIMALS
+    decimals = money_decimals(instrument.currency)
+    if instrument.contract_usd:
+        if price <= 0.0:
+            return None
+        return Decimal(f"{float(intent.quantity) * instrument.contract_usd / price:.{decimals}f}")
     return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.{decimals}f}")
 
 
@@ -297,13 +302,14 @@ def losses_allow(context: OrderContext) -> str | None:
     )
     if rule is None:
         return None
+    places = money_decimals(context.instrument.currency)
     figures = {
-        "daily_loss": f"P&L of the day {daily_pnl:.2f}, limit {-limit:.2f}",
+        "daily_loss": f"P&L of the day {daily_pnl:.{places}f}, limit {-limit:.{places}f}",
         "consecutive_losses": f"{account.consecutive_losses} losing trades in a row",
-        "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {daily_pnl:.2f},"
-        f" limit {-limit:.2f} (risk.max_daily_loss)",
+        "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {daily_pnl:.{places}f},"
+        f" limit {-limit:.{places}f} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {limits.max_position_fraction:.0%}"
-        f" of {equity:.2f} (risk.max_position_fraction)",
+        f" of {equity:.{places}f} (risk.max_position_fraction)",
     }
     return f"{rule}: {figures[rule]}"
 
@@ -489,15 +495,14 @@ def _is_covered(
     if not available.is_finite():
         return f"the {source} of the account is not known"
     instrument = context.instrument
+    places = money_decimals(instrument.currency)
     if instrument.contract_usd:
-        cost = Decimal(f"{capital_of(instrument, added, price):.{COIN_DECIMALS}f}")
-    elif instrument.currency == "USD":
-        cost = Decimal(f"{float(added) * price * instrument.multiplier:.2f}")
+        cost = Decimal(f"{capital_of(instrument, added, price):.{places}f}")
     else:
-        cost = Decimal(f"{float(added) * price * instrument.multiplier:.{COIN_DECIMALS}f}")
+        cost = Decimal(f"{float(added) * price * instrument.multiplier:.{places}f}")
     if context.live_orders:
         available -= _committed(context, known_ns)
-    return None if cost <= available else f"the order costs {cost}, {source} left {available:.2f}"
+    return None if cost <= available else f"the order costs {cost}, {source} left {available:.{places}f}"
 
 
 def _added_units(context: OrderContext) -> Decimal:
@@ -533,7 +538,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
             price = ZERO if mark is None else Decimal(f"{mark:.4f}")
         if order.instrument.contract_usd:
             margin = capital_of(order.instrument, order.leaves, float(price)) if price else 0.0
-            total += Decimal(f"{margin:.{COIN_DECIMALS}f}")
+            total += Decimal(f"{margin:.{money_decimals(order.instrument.currency)}f}")
             continue
         total += order.leaves * price * order.instrument.multiplier
     return total
@@ -557,9 +562,10 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     fraction, equity = context.limits.max_capital_fraction, facts.figures().equity
     if total <= fraction * float(equity):
         return None
+    places = money_decimals(context.instrument.currency)
     return (
-        f"{total:.2f} of capital would be tied up, limit {fraction:.0%}"
-        f" of {equity:.2f} (risk.max_capital_fraction)"
+        f"{total:.{places}f} of capital would be tied up, limit {fraction:.0%}"
+        f" of {equity:.{places}f} (risk.max_capital_fraction)"
     )
 
 

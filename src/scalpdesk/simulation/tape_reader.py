@@ -51,10 +51,10 @@ def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> lis
         if dividend.symbol in tape.instruments:
             number = tape.instruments.id_of(dividend.symbol)
             events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
-    return [*events, *_adjustments(tape, session)]
+    return [*events, *price_adjustments(tape, session)]
 
 
-def _adjustments(tape: MarketTape, session: Session) -> list[PriceAdjustmentEvent]:
+def price_adjustments(tape: MarketTape, session: Session) -> list[PriceAdjustmentEvent]:
     """Return what changes the scale of prices between the session before and this one."""
     before = max((each.day for each in tape.sessions if each.day < session.day), default=session.day)
     events = []

@@ -13,7 +13,7 @@ from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, writ
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-from scalpdesk.records.store import list_runs, load_marks, load_run, open_store, store_url
+from scalpdesk.records.store import Store, list_runs, load_marks, load_run, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.web.texts import signed, tone
 
@@ -25,9 +25,11 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
     """Return the runs on record, the newest first."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
-    with open_store(store_url(runs_dir)) as store:
-        unreadable = project_missing(runs_dir, store)
-        rows = [row.as_dict() for row in list_runs(store)]
+
+    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
+
+    unreadable, rows = read_runs(runs_dir, read)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
     return {"runs": [_listed(row) for row in rows[:limit]], "total": len(rows), "unreadable": unreadable}
 
@@ -73,14 +75,17 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
         When its journal is damaged.
     """
     run_dir = find_run_dir(runs_dir, name)
-    with open_store(store_url(runs_dir)) as store:
+
+    def read(store: Store) -> tuple[RunRow, list[dict[str, Any]]]:
         with store.session() as session:
             known = session.get(RunRow, run_dir.name)
         if known is None or not known.sealed:  # rows of a run that goes on are those of the last request
             project_journal(run_dir, store)
         row = load_run(store, run_dir.name)
-        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
-        listed, summary = _listed(row.as_dict()), dict(row.summary)
+        return row, [mark.as_dict() for mark in load_marks(store, row.run_id)]
+
+    row, marks = read_runs(runs_dir, read)
+    listed, summary = _listed(row.as_dict()), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
     kept = thinned(pnl, MOST_POINTS)
@@ -110,7 +115,8 @@ def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[s
     run_id = None if run is None else find_run_dir(runs_dir, run).name
     if not run_dirs(runs_dir):
         return {"open": [], "history": [], "performance": None}
-    with open_store(store_url(runs_dir)) as store:
+
+    def read(store: Store) -> dict[str, Any]:
         if refresh or run_id is not None:
             project_missing(runs_dir, store)
         return {
@@ -118,6 +124,8 @@ def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[s
             "history": [_plain_row(row) for row in scalp_history(store, run_id)],
             "performance": _with_plain_extremes(scalp_performance(store, run_id)),
         }
+
+    return read_runs(runs_dir, read)
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:

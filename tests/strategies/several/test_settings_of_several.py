@@ -103,6 +103,31 @@ def test_the_age_of_dealer_gamma_is_one_setting_and_its_former_name_still_works(
         assert found.sources["strategies.zero-dte.hedge.gex_max_age_seconds"] == "default"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "seconds"),
+    [
+        (("hedge.band=regime_threshold",), 900.0),
+        (("hedge.band=regime_threshold", "gex.max_age_seconds=3600"), 3600.0),
+        (
+            (
+                "hedge.band=regime_threshold",
+                "gex.max_age_seconds=3600",
+                "hedge.band_settings.gex_max_age_seconds=60",
+            ),
+            60.0,
+        ),
+    ],
+)
+def test_the_age_of_dealer_gamma_holds_for_the_band_of_the_gamma_scalper(tmp_path, overrides, seconds):
+    hedge = load_settings("gamma-scalper", overrides=overrides, cwd=tmp_path).strategy_config.hedge
+    assert hedge.make_band().config.gex_max_age_seconds == seconds
+
+
+def test_the_age_of_dealer_gamma_is_no_setting_of_another_band(tmp_path):
+    found = load_settings("gamma-scalper", overrides=("gex.max_age_seconds=3600",), cwd=tmp_path)
+    assert found.strategy_config.hedge.band_settings == {}
+
+
 @pytest.mark.parametrize("value", ["nan", "-1", "soon"])
 def test_an_age_of_dealer_gamma_that_is_none_is_refused_by_the_name_that_was_set(tmp_path, value):
     with pytest.raises(ConfigError) as refused:

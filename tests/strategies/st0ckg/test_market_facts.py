@@ -8,6 +8,9 @@ from msgspec.structs import replace
 
 from fakes.desk import HandDesk, Scripted
 from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder
+from scalpdesk.backtesting.runs import build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import BarEvent, GammaExposureEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import previous_session, session_on
 from scalpdesk.signals.base import Scoring
@@ -167,6 +170,15 @@ def test_the_desks_word_on_dealer_gamma_goes_first_while_it_is_fresh():
     stale = watching.facts()
     assert stale.exposure_usd == pytest.approx(own.exposure_usd, rel=0.2)
     assert stale.exposure_p90_usd == 9e8  # what is usual does not age within a session
+    market.max_exposure_seconds = 3_600.0
+    assert watching.facts().exposure_usd == -7e8
+
+
+def test_dealer_gamma_may_be_as_old_as_the_configuration_says(tmp_path):
+    settings = load_settings("st0ckg", overrides=("gex.max_age_seconds=3600",), cwd=tmp_path)
+    tape = TapeBuilder().spot("09:40", 500.0).build()
+    _, engine = build_backtest(settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1)
+    assert engine.desk.view.market.max_exposure_seconds == 3_600.0
 
 
 def test_a_quantile_set_by_hand_goes_before_what_the_event_says():

@@ -88,6 +88,18 @@ def test_a_profit_runs_until_half_of_the_best_is_given_back():
     assert one.reason(view(pnl=D(250))) == "trailing: P&L 250.00 gave back 50% of 500.00"
 
 
+def test_stop_and_trailing_stop_show_a_coin_straddle_to_the_satoshi():
+    coin = {"currency": "BTC", "premium_paid": D("0.0082")}
+    assert rules(stop_fraction=0.30).reason(view(pnl=D("-0.003"), **coin)) == (
+        "stop: P&L -0.00300000 is a loss of 30% of the premium 0.00820000"
+    )
+    one = rules(arm_fraction=0.30)
+    assert one.reason(view(pnl=D("0.004"), **coin)) is None
+    assert one.reason(view(pnl=D("0.002"), **coin)) == (
+        "trailing: P&L 0.00200000 gave back 50% of 0.00400000"
+    )
+
+
 def test_a_position_that_cost_nothing_is_never_armed():
     one = rules(arm_fraction=0.30)
     one.reason(view(pnl=D(5), premium_paid=D(0)))

@@ -19,7 +19,15 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_text, number_text
+from scalpdesk.core.units import (
+    MINUTE_NS,
+    NANOS_PER_SECOND,
+    ZERO,
+    InstrumentId,
+    money_decimals,
+    money_text,
+    number_text,
+)
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
@@ -348,7 +356,8 @@ class GammaScalper:
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
         if not found.straddles:
-            why = f"size: one straddle of {risk.premium:.2f} is too many by {name} ({found.raw:.2f})"
+            places = money_decimals(view.instruments[best.pair.call_id].currency)
+            why = f"size: one straddle of {risk.premium:.{places}f} is too many by {name} ({found.raw:.2f})"
             why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
         figures: Facts = {
             "size_raw": found.raw,

@@ -27,7 +27,7 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.portfolio.sub_books import SubBooks
@@ -423,8 +423,9 @@ class Several:
         budget = member.fraction * view.nav
         if used + risk <= budget:
             return risk, None
+        places = money_decimals(view.instruments[number].currency)
         return ZERO, (
-            f"budget: {used:.2f} at risk and {risk:.2f} more is above {budget:.2f},"
+            f"budget: {used:.{places}f} at risk and {risk:.{places}f} more is above {budget:.{places}f},"
             f" {member.fraction:.0%} of the equity"
         )
 

@@ -265,7 +265,8 @@ class ChainExposure:
     def read(self, view: DeskView, spot: float) -> DealerExposure:
         """Return the exposure as of now at an underlying of ``spot``."""
         event = view.market.gamma_exposures.get(self._symbol)
-        total, why = known_exposure_usd(event, view.now_ns), ""
+        oldest = view.market.max_exposure_seconds
+        total, why = known_exposure_usd(event, view.now_ns, max_age_seconds=oldest), ""
         near = None
         if event is None or total is None:
             total, why = self._of_chain(view, spot)

@@ -19,7 +19,7 @@ from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, money_decimals, money_text
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
@@ -188,7 +188,7 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     edge_usd: float | None
     """Edge left, or None when it is not known."""
     currency: str = "USD"
-    """Of the edge."""
+    """Of edge, premium and P&L."""
     exercise_gain: float | None = None
     """What exercising a leg now gains over holding it, per unit; None where holding is better."""
     ex_dividends_ns: tuple[int, ...] = ()
@@ -278,8 +278,9 @@ class StopLoss:
             self._least_pnl = -self.fraction * float(trade.premium_paid)
         if float(trade.pnl) > self._least_pnl:
             return None
-        loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.2f}"
-        return f"stop: P&L {trade.pnl:.2f} is {loss}"
+        places = money_decimals(trade.currency)
+        loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.{places}f}"
+        return f"stop: P&L {trade.pnl:.{places}f} is {loss}"
 
 
 class TrailingStop:
@@ -304,8 +305,9 @@ class TrailingStop:
             return None
         if float(trade.pnl) > float(self.best_pnl) * (1.0 - self.giveback_fraction):
             return None
-        given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.2f}"
-        return f"trailing: P&L {trade.pnl:.2f} {given}"
+        places = money_decimals(trade.currency)
+        given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.{places}f}"
+        return f"trailing: P&L {trade.pnl:.{places}f} {given}"
 
 
 class EdgeGone:
