@@ -98,6 +98,20 @@ def test_names_that_both_programs_had_set_the_keys_of_the_strategy_that_runs(tmp
     assert loaded("st0cka").strategy_config.price_change_usd == 0.04
 
 
+def test_the_asset_of_the_environment_is_what_every_strategy_of_the_earlier_programs_trades(tmp_path):
+    """``HEDGING_ASSET`` was the one asset of all of them: st0cka went on with SPY, a hybrid was refused."""
+    environ = {"HEDGING_ASSET": "QQQ"}
+    for strategy in ("gamma-scalper", "st0cka", "st0ckg"):
+        assert load_settings(strategy, environ=environ, cwd=tmp_path).strategy_config.underlying == "QQQ"
+        named = load_settings(strategy, environ=environ, overrides=("underlying=DIA",), cwd=tmp_path)
+        assert named.strategy_config.underlying == "DIA"
+    members = load_settings("hybrid", environ=environ, cwd=tmp_path).strategy_config.members
+    assert {name: own.underlying for name, own in members.items()} == {
+        "st0cka": "QQQ",
+        "gamma-scalper": "QQQ",
+    }
+
+
 def test_the_command_line_wins_over_the_default_and_none_of_both_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match="which strategy") as caught:
         choose_strategy(None, None)
