@@ -44,7 +44,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, early_exercise_gain, entry_facts
-from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
@@ -382,7 +382,7 @@ class GammaScalper:
             return [*actions, *self._hold(view)]
         if status is EntryStatus.ABANDONED:
             if held_of(view, self._options):
-                return self._start_leaving(view, "entry abandoned: one leg could not be bought")
+                return self._start_leaving(view, f"{ABANDONED}: one leg could not be bought")
             return self._pause(view)
         return actions
 
@@ -392,7 +392,7 @@ class GammaScalper:
         self._pair = None
         until_ns = self._abandoned.fail(view.now_ns)
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
-        why = "entry abandoned: nothing was filled"
+        why = f"{ABANDONED}: nothing was filled"
         return (
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s")),
             SetTimer("gamma-scalper: after an abandoned entry", until_ns),
