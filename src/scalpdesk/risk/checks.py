@@ -11,7 +11,7 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
@@ -297,13 +297,14 @@ def losses_allow(context: OrderContext) -> str | None:
     )
     if rule is None:
         return None
+    places = money_decimals(context.instrument.currency)
+    day = f"P&L of the day {daily_pnl:.{places}f}, limit {-limit:.{places}f}"
     figures = {
-        "daily_loss": f"P&L of the day {daily_pnl:.2f}, limit {-limit:.2f}",
+        "daily_loss": day,
         "consecutive_losses": f"{account.consecutive_losses} losing trades in a row",
-        "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {daily_pnl:.2f},"
-        f" limit {-limit:.2f} (risk.max_daily_loss)",
+        "would_breach_daily_loss": f"{may_lose} at risk, {day} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {limits.max_position_fraction:.0%}"
-        f" of {equity:.2f} (risk.max_position_fraction)",
+        f" of {equity:.{places}f} (risk.max_position_fraction)",
     }
     return f"{rule}: {figures[rule]}"
 
@@ -497,7 +498,10 @@ def _is_covered(
         cost = Decimal(f"{float(added) * price * instrument.multiplier:.{COIN_DECIMALS}f}")
     if context.live_orders:
         available -= _committed(context, known_ns)
-    return None if cost <= available else f"the order costs {cost}, {source} left {available:.2f}"
+    if cost <= available:
+        return None
+    left = f"{available:.{money_decimals(instrument.currency)}f}"
+    return f"the order costs {cost}, {source} left {left}"
 
 
 def _added_units(context: OrderContext) -> Decimal:
@@ -557,9 +561,10 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     fraction, equity = context.limits.max_capital_fraction, facts.figures().equity
     if total <= fraction * float(equity):
         return None
+    places = money_decimals(context.instrument.currency)
     return (
-        f"{total:.2f} of capital would be tied up, limit {fraction:.0%}"
-        f" of {equity:.2f} (risk.max_capital_fraction)"
+        f"{total:.{places}f} of capital would be tied up, limit {fraction:.0%}"
+        f" of {equity:.{places}f} (risk.max_capital_fraction)"
     )
 
 

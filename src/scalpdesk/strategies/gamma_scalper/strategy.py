@@ -348,7 +348,8 @@ class GammaScalper:
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
         if not found.straddles:
-            why = f"size: one straddle of {risk.premium:.2f} is too many by {name} ({found.raw:.2f})"
+            premium = money_text(risk.premium, view.instruments[best.pair.call_id].currency)
+            why = f"size: one straddle of {premium} is too many by {name} ({found.raw:.2f})"
             why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
         figures: Facts = {
             "size_raw": found.raw,
