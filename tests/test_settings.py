@@ -399,6 +399,8 @@ def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
         "DEFAULT_RISK_FREE_RATE": "0.07",
         "MAX_EXPIRATION_DAYS": "99",
         "STRATEGY_MODE": "st0cka",
+        "USE_VOLATILITY_SIZING": "false",
+        "USE_MEAN_REVERSION": "true",
         "MIN_EXPIRATION_DAYS": "31",
     }
     for name in LEGACY_NAMES:

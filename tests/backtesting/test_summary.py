@@ -144,6 +144,22 @@ def test_no_trade_comes_with_its_reason():
     assert verdict(tally, 3) == "traded: 1 entry, 0 hedges, 1 exit"
 
 
+def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():
+    """With 10,000 USD it said that nothing was filled, and not that the day may not lose a straddle."""
+    tally = Tally()
+    tally.see(None, (decision(reasons=("complete the straddle", "would_breach_daily_loss")),))
+    tally.see(None, (decision(reasons=("entry abandoned: nothing was filled", "looks again in 30 s")),))
+    assert verdict(tally, 0) == (
+        "no trade: entry abandoned: nothing was filled; looks again in 30 s; before: complete the straddle; "
+        "would_breach_daily_loss"
+    )
+    tally.see(None, (decision(taken=True),))
+    tally.see(None, (decision(reasons=("entry abandoned: nothing was filled",)),))
+    assert (
+        verdict(tally, 0) == "no trade: entry abandoned: nothing was filled"
+    )  # orders went, none was filled
+
+
 def test_a_tally_keeps_the_last_five_refusals_and_counts_by_kind():
     tally = Tally()
     tally.see(None, tuple(decision(reasons=(str(number),)) for number in range(8)))

@@ -1,14 +1,17 @@
 import json
+import os
 
 import pytest
 
 from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HEDGING_ASSET", raising=False)
+    monkeypatch.delenv("STRATEGY_MODE", raising=False)
 
 
 def test_show_gives_each_value_with_its_source(tmp_path, capsys, monkeypatch):
@@ -30,6 +33,24 @@ def test_show_gives_each_value_with_its_source(tmp_path, capsys, monkeypatch):
 def test_show_changed_leaves_the_defaults_out(capsys):
     assert main(["config", "show", "--changed", "--json", "--set", "simulation.seed=4"]) == 0
     assert [row["key"] for row in json.loads(capsys.readouterr().out)["values"]] == ["simulation.seed"]
+
+
+def test_without_a_name_the_strategy_is_the_one_that_run_would_take(capsys, monkeypatch):
+    """They went by the gamma scalper: what ``run`` takes was unknown to them, what it refuses was fine."""
+    monkeypatch.setenv("STRATEGY_MODE", "st0cka")
+    monkeypatch.setenv("HEARTBEAT_TRIGGER_SECONDS", "3")
+    assert main(["config", "show", "--changed", "--json", "--set", "use_mean_reversion=true"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    values = {row["key"]: row["value"] for row in shown["values"]}
+    assert shown["strategy"] == "st0cka"
+    assert values["strategies.st0cka.heartbeat_seconds"] == 3.0
+    assert values["strategies.st0cka.use_mean_reversion"] is True
+    settings = load_settings("st0cka", environ=os.environ, overrides=["use_mean_reversion=true"])
+    assert shown["config_hash"] == settings.config_hash
+    assert main(["config", "check", "--set", "position_size_min=4"]) == 2
+    assert "position_size_max" in capsys.readouterr().err
+    assert main(["config", "show", "gamma-scalper", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["strategy"] == "gamma-scalper"
 
 
 def test_show_never_shows_a_key(capsys, monkeypatch):

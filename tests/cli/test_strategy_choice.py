@@ -1,6 +1,7 @@
 """Names, flags and defaults that earlier programs had for a strategy."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -96,6 +97,36 @@ def test_names_that_both_programs_had_set_the_keys_of_the_strategy_that_runs(tmp
     assert both["st0cka"].price_change_usd == both["gamma-scalper"].triggers.price_change_usd == 0.03
     environ["SCALPDESK_STRATEGIES__ST0CKA__PRICE_CHANGE_USD"] = "0.04"
     assert loaded("st0cka").strategy_config.price_change_usd == 0.04
+
+
+def test_the_asset_of_the_environment_is_what_every_strategy_of_the_earlier_programs_trades(tmp_path):
+    """``HEDGING_ASSET`` was the one asset of all of them: st0cka went on with SPY, a hybrid was refused."""
+    environ = {"HEDGING_ASSET": "QQQ"}
+    for strategy in ("gamma-scalper", "st0cka", "st0ckg"):
+        assert load_settings(strategy, environ=environ, cwd=tmp_path).strategy_config.underlying == "QQQ"
+        named = load_settings(strategy, environ=environ, overrides=("underlying=DIA",), cwd=tmp_path)
+        assert named.strategy_config.underlying == "DIA"
+    members = load_settings("hybrid", environ=environ, cwd=tmp_path).strategy_config.members
+    assert {name: own.underlying for name, own in members.items()} == {
+        "st0cka": "QQQ",
+        "gamma-scalper": "QQQ",
+    }
+
+
+def test_the_limits_and_switches_of_the_earlier_template_hold(tmp_path):
+    """They were passed over in silence: of 100,000 USD a day might lose 5,000, with -500 in ``.env``."""
+    (tmp_path / ".env").write_text(
+        "MAX_DAILY_LOSS=-500\nMAX_CONSECUTIVE_LOSSES=2\nUSE_VOLATILITY_SIZING=false\nUSE_MEAN_REVERSION=true\n"
+    )
+    loaded = load_settings("hybrid", cwd=tmp_path)
+    assert loaded.config.risk.daily_loss_limit(Decimal(100_000)) == 500
+    assert loaded.config.risk.max_consecutive_losses == 2
+    own = loaded.strategy_config.members["st0cka"]
+    assert (own.use_volatility_sizing, own.use_mean_reversion) == (False, True)
+    assert load_settings(environ={"MAX_DAILY_LOSS": "250"}, cwd=tmp_path).config.risk.max_daily_loss == 250
+    for wrong in ("0", "--500", "much"):
+        with pytest.raises(ConfigError, match="max_daily_loss"):
+            load_settings(environ={"MAX_DAILY_LOSS": wrong}, cwd=tmp_path)
 
 
 def test_the_command_line_wins_over_the_default_and_none_of_both_is_refused(monkeypatch):

@@ -1,7 +1,10 @@
 """The migration page: each accepted name has its row, and what a row leads to exists."""
 
+import math
 import re
+from decimal import Decimal
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 
@@ -10,6 +13,9 @@ from scalpdesk.config import settings
 from scalpdesk.config.schema import Schema
 from scalpdesk.config.sources import LEGACY_NAMES, dotted
 from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.risk.checks import loss_rule
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.registry import find_strategy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,3 +95,56 @@ def test_constants_of_the_0dte_strategy_are_not_taken_for_names_of_the_environme
         assert name not in LEGACY_NAMES
         assert "constant" in row[0]
         assert "never read from `.env`" in row[1]
+
+
+def test_what_the_gamma_scalper_does_where_nothing_is_set_is_as_the_page_has_it():
+    config = GammaScalperConfig()
+    assert (config.mode, config.entry.gate, config.hedge.make_band().name) == (
+        "init",
+        "enforce",
+        "whalley_wilmott",
+    )
+    assert (config.entry.not_before, config.entry.not_after) == ("09:35", "15:30")
+    assert (config.exits.min_dte, config.exits.stop_fraction, config.entry.again_after_exit) == (
+        7,
+        0.3,
+        False,
+    )
+    for words in ("`INITIALIZATION_MODE` not set", "`HEDGING_DELTA_THRESHOLD` not set", "buys at once"):
+        assert any(words in row[0] for row in ROWS)
+
+
+def straddle(days, spot=680.0, vol=0.15):
+    """Premium and vega a point of an at-the-money straddle of 100 shares, by Black without rates."""
+    root = math.sqrt(days / 365)
+    d1, normal = 0.5 * vol * root, NormalDist()
+    price = spot * (normal.cdf(d1) - normal.cdf(-d1))
+    return 200 * price, 2 * spot * normal.pdf(d1) * root
+
+
+def test_the_least_equity_of_each_strategy_is_what_the_limits_let_through():
+    limits = RiskLimits()
+    wanted = {
+        "for a straddle of 30 days": straddle(30)[0] / limits.max_daily_loss_fraction,
+        "for one of 60": straddle(60)[0] / limits.max_daily_loss_fraction,
+        "for a share": 680 / limits.max_position_fraction,
+        "for three": 3 * 680 / limits.max_position_fraction,
+        "takes": straddle(30)[1] / limits.max_vega_fraction,
+    }
+    text = PAGE[PAGE.index("### Money") :].partition("\n## ")[0]
+    for words, equity in wanted.items():
+        step = 10 if "share" in words or "three" in words else 100
+        figure = f"{math.ceil(equity / step) * step:,}"
+        assert re.search(rf"{figure}(?: USD)? {words}|{words} {figure}", text), (words, figure)
+    premium = Decimal(round(straddle(30)[0]))
+    for equity, rule in ((Decimal(46_600), "would_breach_daily_loss"), (Decimal(46_700), None)):
+        found = loss_rule(
+            limits.daily_loss_limit(equity),
+            limits.max_consecutive_losses,
+            limits.max_position_fraction,
+            daily_pnl=Decimal(0),
+            consecutive_losses=0,
+            proposed_risk=premium,
+            equity=equity,
+        )
+        assert found == rule

@@ -191,6 +191,21 @@ def test_a_coin_option_is_covered_to_the_hundred_millionth_coin(context, ask, ca
     assert reason == (None if passes else f"the order costs 0.00345000, cash left {cash}")
 
 
+def test_a_loss_in_coin_is_shown_to_the_satoshi(context, ask):
+    """Of half a coin 5 % may go: 0.0295 at risk was refused at a limit of "0.03"."""
+    one = context(
+        instrument=COIN_CALL,
+        quote=quote(0, 0, 0.029, 0.0295),
+        intent=intent(quantity="1"),
+        equity=D("0.5"),
+        session_equity=D("0.5"),
+    )
+    assert ask(checks.losses_allow, one) == (
+        "would_breach_daily_loss: 0.02950000 at risk, P&L of the day 0.00000000, limit -0.02500000"
+        " (risk.max_daily_loss)"
+    )
+
+
 def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
     one = context(
         instrument=SWAP,
@@ -401,6 +416,15 @@ def test_the_reasons_of_a_cut_name_each_cap_that_binds():
         " vega per point would be 1600 (now 0), cap 1000 (risk.max_vega_fraction)",
     )
     assert cut_exposure(GreekExposure(), GreekExposure(20_000.0), 1, short) is None
+
+
+def test_a_cap_in_coin_is_shown_in_coin():
+    """It said "theta per day would be -0 (now 0), cap 0"."""
+    caps = rooms(RiskLimits(), 0.5, only_buys_options=True)
+    cut = cut_exposure(GreekExposure(), GreekExposure(theta_usd_per_day=-0.00721), 1, caps, "BTC")
+    assert cut == SizeCut(
+        0, "theta per day would be -0.00721 (now 0.00000), cap 0.00500 (risk.max_theta_fraction)"
+    )
 
 
 @pytest.mark.parametrize(

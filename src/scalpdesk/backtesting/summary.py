@@ -22,6 +22,7 @@ from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED
 
 LOG = logging.getLogger(__name__)
 PACKED_MARKS, PACKED_BYTES = 1_024, 1 << 20
@@ -98,7 +99,7 @@ class Tally:
         self.orders = 0
         self.last_decision: Decision | None = None
         self.refusals: list[Decision] = []
-        """Last five decisions against an entry, newest last."""
+        """Last five decisions against an entry since the last one for it, newest last."""
         self.marks = MarkLog()
         self.hash = DecisionHash()
 
@@ -121,6 +122,8 @@ class Tally:
             LOG.debug("%s", in_one_line(self.decisions, decision))
         if decision.taken:
             self.taken[decision.kind] += decision.is_counted
+            if decision.kind == "entry":
+                self.refusals = []
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":
@@ -225,7 +228,10 @@ def verdict(tally: Tally, fills: int) -> str:
             f"traded: {tally.taken['entry']} entry, {tally.taken['hedge']} hedges, {tally.taken['exit']} exit"
         )
     if tally.refusals:
-        return "no trade: " + "; ".join(tally.refusals[-1].reasons)
+        *earlier, last = ("; ".join(refusal.reasons) for refusal in tally.refusals)
+        if earlier and last.startswith(ABANDONED):  # what refused its orders is why
+            last = f"{last}; before: {earlier[-1]}"
+        return f"no trade: {last}"
     if tally.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED

@@ -38,13 +38,17 @@ def config() -> None:
     ),
     group=config,
 )
-@click.argument("strategy", default=DEFAULT_STRATEGY)
+@click.argument("strategy", required=False)
 @click.option("--changed", is_flag=True, help="Only what is not the default.")
 @settings_options
 def show(
-    *, as_json: bool, strategy: str, changed: bool, config_file: str | None, overrides: tuple[str, ...]
+    *, as_json: bool, strategy: str | None, changed: bool, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Show every value with its source; keys are masked."""
+    """Show every value with its source; keys are masked.
+
+    Where no STRATEGY is named, that of desk.strategy_mode, or the gamma scalper.
+    """
+    strategy = _strategy_of(strategy, config_file)
     loaded = settings_from(config_file, overrides, strategy)
     rows = [
         {"key": key, "value": value, "source": loaded.sources[key]}
@@ -71,10 +75,16 @@ def show(
 @desk_command(
     "check", example=("scalpdesk config check", "scalpdesk config check --config desk.toml"), group=config
 )
-@click.argument("strategy", default=DEFAULT_STRATEGY)
+@click.argument("strategy", required=False)
 @settings_options
-def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> None:
-    """Check every key and value; exit 2 names all that are wrong."""
+def check(
+    *, as_json: bool, strategy: str | None, config_file: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Check every key and value; exit 2 names all that are wrong.
+
+    Where no STRATEGY is named, with that of desk.strategy_mode, or the gamma scalper.
+    """
+    strategy = _strategy_of(strategy, config_file)
     loaded = settings_from(config_file, overrides, strategy)
     try:  # what only the parts themselves can check: a band's own settings, the name of a fill model
         find_strategy(strategy).build(loaded.strategy_config)
@@ -95,6 +105,16 @@ def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: t
         )
         return
     click.echo(f"ok: {_described(loaded)}, {len(changed)} keys set")
+
+
+def _strategy_of(given: str | None, config_file: str | None) -> str:
+    """Return the strategy that ``run`` would take, or the default one."""
+    if given is not None:
+        return given
+    try:
+        return settings_from(config_file).config.desk.strategy_mode or DEFAULT_STRATEGY
+    except ConfigError:  # named by the command itself, with all other mistakes
+        return DEFAULT_STRATEGY
 
 
 def _described(loaded: LoadedSettings) -> str:

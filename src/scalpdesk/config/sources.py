@@ -62,6 +62,10 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "DEFAULT_RISK_FREE_RATE": ("rates", "default"),
     "IS_PAPER_TRADING": ("desk", "paper"),
     "STRATEGY_MODE": ("desk", "strategy_mode"),
+    "MAX_DAILY_LOSS": ("risk", "max_daily_loss"),
+    "MAX_CONSECUTIVE_LOSSES": ("risk", "max_consecutive_losses"),
+    "USE_VOLATILITY_SIZING": ("strategies", "st0cka", "use_volatility_sizing"),
+    "USE_MEAN_REVERSION": ("strategies", "st0cka", "use_mean_reversion"),
     "STRATEGY_EVENT_MAX_AGE_SECONDS": ("strategies", "external", "max_age_seconds"),
     "GEX_VALUE": ("marketdata", "gex_value"),
     "TRADING_API_KEY": ("credentials", "trading_api_key"),
@@ -75,6 +79,9 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "FIRESTORE_EMULATOR_HOST": ("credentials", "firestore_emulator_host"),
 }
 """Names that users of earlier programs have in their environment, and the keys they set."""
+
+SIGNED = {"MAX_DAILY_LOSS": "-"}
+"""Names that earlier programs wrote with a sign which their key has not: a limit of -500 is a loss of 500."""
 
 SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
 """Names with the desk's prefix that are not written SECTION__KEY."""
@@ -373,7 +380,7 @@ def read_environment(
     """
     tables = [LEGACY_NAMES, *members]
     legacy = [
-        Entry(table[name], value, f"{label} {name}", is_text=True)
+        Entry(table[name], value.removeprefix(SIGNED.get(name, "")), f"{label} {name}", is_text=True)
         for table in tables
         for name, value in environ.items()
         if name in table and value

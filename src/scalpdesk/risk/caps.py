@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
-from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
@@ -135,7 +135,8 @@ def cut_to_caps(
     cut = None
     for start, step, room in zip(before, added, caps, strict=True):
         if step and not min(room.low, -abs(start)) <= start + step <= max(room.high, abs(start)):
-            cut = cut_exposure(before, added, sets_of([intent.quantity for intent, _ in trade]), caps)
+            sets = sets_of([intent.quantity for intent, _ in trade])
+            cut = cut_exposure(before, added, sets, caps, share.currency)
             break
     part = limits.max_underlying_fraction
     symbol = share.underlying if type(share) is OptionContract else share.symbol
@@ -152,7 +153,8 @@ def cut_to_caps(
     before = exposure_of(own, marks, limits.betas, delta_only=moves_delta_only)
     assert isinstance(before, GreekExposure)
     caps = rooms(limits, part * equity, only_buys_options=only_buys)
-    alone = cut_exposure(before, added, sets_of([intent.quantity for intent, _ in trade]), caps)
+    sets = sets_of([intent.quantity for intent, _ in trade])
+    alone = cut_exposure(before, added, sets, caps, share.currency)
     if alone is None or (cut is not None and cut.sets <= alone.sets):
         return cut
     return SizeCut(alone.sets, f"{symbol} alone: {alone.reason} (risk.max_underlying_fraction {part:g})")
@@ -288,7 +290,11 @@ def _most(start: float, step: float, room: CapRoom, sets: int) -> int:
 
 
 def cut_exposure(
-    before: GreekExposure, added: GreekExposure, sets: int, caps: tuple[CapRoom, ...]
+    before: GreekExposure,
+    added: GreekExposure,
+    sets: int,
+    caps: tuple[CapRoom, ...],
+    currency: str = "USD",
 ) -> SizeCut | None:
     """Cut a trade that adds ``added`` in so many ``sets`` to the caps; None when all of it may go."""
     per_set = GreekExposure(*[figure / sets for figure in added])
@@ -296,11 +302,13 @@ def cut_exposure(
     if allowed == sets:
         return None
     reasons = []
+    places = 0 if money_decimals(currency) == 2 else 5
     for start, step, room in zip(before, added, caps, strict=True):
         if room in binding:
             end = start + step
             cap = room.high if end > 0 else -room.low
-            reasons.append(f"{room.name} would be {end:.0f} (now {start:.0f}), cap {cap:.0f} ({room.key})")
+            figures = [f"{each:.{places}f}" for each in (end, start, cap)]
+            reasons.append("{} would be {} (now {}), cap {} ({})".format(room.name, *figures, room.key))
     return SizeCut(allowed, "; ".join(reasons))
 
 

@@ -303,11 +303,11 @@ def losses_allow(context: OrderContext) -> str | None:
     if rule is None:
         return None
     places = money_decimals(context.instrument.currency)
+    day = f"P&L of the day {daily_pnl:.{places}f}, limit {-limit:.{places}f}"
     figures = {
-        "daily_loss": f"P&L of the day {daily_pnl:.{places}f}, limit {-limit:.{places}f}",
+        "daily_loss": day,
         "consecutive_losses": f"{account.consecutive_losses} losing trades in a row",
-        "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {daily_pnl:.{places}f},"
-        f" limit {-limit:.{places}f} (risk.max_daily_loss)",
+        "would_breach_daily_loss": f"{may_lose} at risk, {day} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {limits.max_position_fraction:.0%}"
         f" of {equity:.{places}f} (risk.max_position_fraction)",
     }

@@ -24,7 +24,6 @@ from scalpdesk.core.units import (
     NANOS_PER_SECOND,
     ZERO,
     InstrumentId,
-    money_decimals,
     money_text,
     number_text,
 )
@@ -52,7 +51,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, early_exercise_gain, entry_facts
-from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
@@ -356,8 +355,8 @@ class GammaScalper:
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
         if not found.straddles:
-            places = money_decimals(view.instruments[best.pair.call_id].currency)
-            why = f"size: one straddle of {risk.premium:.{places}f} is too many by {name} ({found.raw:.2f})"
+            premium = money_text(risk.premium, view.instruments[best.pair.call_id].currency)
+            why = f"size: one straddle of {premium} is too many by {name} ({found.raw:.2f})"
             why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
         figures: Facts = {
             "size_raw": found.raw,
@@ -391,7 +390,7 @@ class GammaScalper:
             return [*actions, *self._hold(view)]
         if status is EntryStatus.ABANDONED:
             if held_of(view, self._options):
-                return self._start_leaving(view, "entry abandoned: one leg could not be bought")
+                return self._start_leaving(view, f"{ABANDONED}: one leg could not be bought")
             return self._pause(view)
         return actions
 
@@ -401,7 +400,7 @@ class GammaScalper:
         self._pair = None
         until_ns = self._abandoned.fail(view.now_ns)
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
-        why = "entry abandoned: nothing was filled"
+        why = f"{ABANDONED}: nothing was filled"
         return (
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s")),
             SetTimer("gamma-scalper: after an abandoned entry", until_ns),

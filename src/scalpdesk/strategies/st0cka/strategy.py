@@ -585,6 +585,7 @@ PLUG = StrategySpec(
         "--mean-reversion": ("use_mean_reversion=true",),
     },
     environment={
+        "HEDGING_ASSET": ("underlying",),
         "INITIALIZATION_MODE": ("mode",),
         "PRICE_CHANGE_THRESHOLD": ("price_change_usd",),
         "HEARTBEAT_TRIGGER_SECONDS": ("heartbeat_seconds",),

@@ -413,5 +413,6 @@ PLUG = StrategySpec(
     reads_dealer_gamma=True,
     reads_option_volume=True,
     history_sessions=lambda config: config.volume_sessions,
+    environment={"HEDGING_ASSET": ("underlying",)},
     credentials=("st0ckg_key", "st0ckg_secret"),
 )

@@ -13,6 +13,9 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import expired_orders, has_rejected_combo
 
+ABANDONED = "entry abandoned"
+"""Beginning of the reason of an entry that was given up."""
+
 
 class EntryStatus(StrEnum):
     """State of an entry."""
