@@ -55,7 +55,8 @@ class Run:
         marks = [mark for mark in marks if mark["ts_ns"] <= last_ns]
         self.is_whole = len(whole) == len(reader.header.sessions)
         self.days = [each.day for each in whole]
-        self.rows = session_rows(marks, self.days, _vix_before, clock_of(reader.header.data))
+        # hundreds of sessions are summed: rounded to the cent each, the sum would be off by some
+        self.rows = session_rows(marks, self.days, _vix_before, clock_of(reader.header.data), decimals=6)
         self.figures = performance(self.rows, float(marks[0]["nav"] - marks[0]["nav_change"]))
         self.parts = {name: sum(float(mark["parts"][name]) for mark in marks) for name in PARTS}
         self.realised_vs_implied = sum(mark["gamma_rent"] for mark in marks)
