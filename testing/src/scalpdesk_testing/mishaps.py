@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 
+from scalpdesk.core.errors import StopError
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
-from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
@@ -58,7 +59,7 @@ class Mishaps:
         self.disk_full_until = 0.0
         self.may_resume: Callable[[], bool] = lambda: True
         self.ends_at = 0.0
-        self._acts: list[asyncio.Task[OperationResult]] = []
+        self._acts: list[asyncio.Task[None]] = []
 
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""
@@ -164,8 +165,12 @@ class Mishaps:
         """Let a person act, if there is a desk to act on."""
         runner = self.runner
         if runner is not None and self.running is not None and not self.running.done():
-            # held until the end: a desk that dies meanwhile never answers
-            self._acts.append(self.loop.create_task(runner.operate(action, reason, "person")))
+            # held until the end: a desk that is killed meanwhile never answers
+            self._acts.append(self.loop.create_task(self._ask(runner, action, reason)))
+
+    async def _ask(self, runner: LiveRunner, action: str, reason: str) -> None:
+        with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
+            await runner.operate(action, reason, "person")
 
     def heal(self) -> None:
         """Everything works from here on; a person looks at a desk that is not active."""
