@@ -14,8 +14,8 @@ import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table, shown
-from scalpdesk.config.settings import LoadedSettings, load_settings
-from scalpdesk.config.sources import LEGACY_NAMES, dotted, leaves, read_dotenv
+from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
+from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
@@ -248,8 +248,7 @@ MOST_TRIES = 3
 
 def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) -> None:
     """Ask for the keys of a paper account until the venue takes them; what is in ``.env`` is tried first."""
-    own = find_strategy(found.strategy).credentials or ("trading_api_key", "trading_api_secret")
-    names = [next(name for name, path in LEGACY_NAMES.items() if path == ("credentials", key)) for key in own]
+    names = dotenv_names(key_pairs(found.strategy)[0])
     there = read_dotenv(dotenv_path) if dotenv_path.exists() else {}
     keys = {name: there[name] for name in names if there.get(name)}
     for attempt in range(MOST_TRIES):

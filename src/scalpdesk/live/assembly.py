@@ -19,6 +19,7 @@ from scalpdesk.assembly import (
     starting_positions,
 )
 from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import keys_missing
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
@@ -103,11 +104,7 @@ def venue_gateway(
     spec = find_venue(venue or plan.venue)
     keys = plan.settings.venue_keys()
     if keys is None:
-        raise ConfigError(
-            "the venue needs a key and a secret; nothing was sent",
-            where="credentials.trading_api_key, credentials.trading_api_secret",
-            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env (scalpdesk init writes .env.example)",
-        )
+        raise keys_missing("the venue needs a key and a secret; nothing was sent", plan.settings.strategy)
     key, secret = keys
     section = plan.settings.config.venue
     return spec.build(
