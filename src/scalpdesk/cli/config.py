@@ -144,9 +144,22 @@ IS_PAPER_TRADING=true
 TRADING_API_KEY=
 TRADING_API_SECRET=
 
+# Accounts of their own for st0cka and st0ckg; without these they trade the one above.
+# ST0CKAKEY=
+# ST0CKASECRET=
+# ST0CKGKEY=
+# ST0CKGSECRET=
+
+# Strategy of commands that name none, as st0cka, st0ckg, hybrid:
+# STRATEGY_MODE=st0cka
+
 # Any other setting can stand here too:
 # HEDGING_ASSET=SPY
 # HEDGING_DELTA_THRESHOLD=2.0
+# USE_VOLATILITY_SIZING=true
+# USE_MEAN_REVERSION=false
+# MAX_DAILY_LOSS=500
+# MAX_CONSECUTIVE_LOSSES=3
 # SCALPDESK_SIMULATION__LATENCY_MS=50
 """
 PRIVATE = 0o600
