@@ -17,6 +17,7 @@ from scalpdesk.cli.output import new_table, print_json, print_table, shown
 from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
+from scalpdesk.core.units import count_text
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts
@@ -104,7 +105,7 @@ def check(
             }
         )
         return
-    click.echo(f"ok: {_described(loaded)}, {len(changed)} keys set")
+    click.echo(f"ok: {_described(loaded)}, {count_text(len(changed), 'key')} set")
 
 
 def _strategy_of(given: str | None, config_file: str | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.core.units import count_text
 
 VIEWS = ("positions", "history", "performance")
 EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
@@ -135,8 +136,8 @@ def _print_performance(performance: dict[str, Any]) -> None:
     if not total["scalps"]:
         return
     click.echo(
-        f"\n{total['scalps']} scalps: {total['won']} won, {total['lost']} lost, P&L {total['pnl']:+.2f} USD, "
-        f"held {total['average_hold_seconds']:.0f} s on average"
+        f"\n{count_text(total['scalps'], 'scalp')}: {total['won']} won, {total['lost']} lost,"
+        f" P&L {total['pnl']:+.2f} USD, held {total['average_hold_seconds']:.0f} s on average"
     )
     table = new_table("group", "scalps", "won %", "P&L USD", "held s")
     for name, title in (("by_ticker", "{}"), ("by_hour", "{}:00"), ("by_conviction", "conviction {}")):

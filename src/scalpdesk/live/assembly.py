@@ -24,7 +24,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -436,7 +436,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
         notify("info", f"{header.run_id} had not begun: a new run takes its place")
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
-    notify("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{truncated}")
+    notify("info", f"resumed {header.run_id}: {count_text(rebuilt.events, 'event')} replayed{truncated}")
     last = rebuilt.last_operator
     was_stopped = last is not None and last.action == "halt" and last.reason.startswith("stop: ")
     by_deadline = last is not None and last.who == BY_DEADLINE
