@@ -142,6 +142,8 @@ def test_no_trade_comes_with_its_reason():
     assert verdict(tally, 0) == "no trade: no edge; too dear"
     tally.see(None, (decision(taken=True), decision("exit", taken=True)))
     assert verdict(tally, 3) == "traded: 1 entry, 0 hedges, 1 exit"
+    tally.taken["hedge"] += 1
+    assert verdict(tally, 3) == "traded: 1 entry, 1 hedge, 1 exit"
 
 
 def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():

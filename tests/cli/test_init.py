@@ -24,6 +24,19 @@ def test_yes_writes_both_files_which_change_nothing(tmp_path, capsys):
     assert "TRADING_API_KEY" in (tmp_path / ".env.example").read_text()
 
 
+def test_the_env_example_has_the_names_of_the_st0ck_template_and_all_its_lines_are_settings(tmp_path):
+    assert main(["init", "--yes"]) == 0
+    lines = [line.removeprefix("# ") for line in (tmp_path / ".env.example").read_text().splitlines()]
+    given = dict(line.split("=") for line in lines if re.fullmatch(r"[A-Z0-9_]+=\S*", line))
+    keys = {name: "k" for name, value in given.items() if not value}
+    assert list(keys) == [
+        "TRADING_API_KEY", "TRADING_API_SECRET", "ST0CKAKEY", "ST0CKASECRET", "ST0CKGKEY", "ST0CKGSECRET"
+    ]  # fmt: skip
+    loaded = load_settings("st0cka", environ=given | keys, cwd=tmp_path)
+    assert {f"environment {name}" for name in given} <= set(loaded.sources.values())
+    assert {"STRATEGY_MODE", "USE_VOLATILITY_SIZING", "USE_MEAN_REVERSION", "MAX_DAILY_LOSS"} < set(given)
+
+
 def test_every_commented_default_is_a_valid_setting(tmp_path):
     assert main(["init", "--yes"]) == 0
     path = tmp_path / "scalpdesk.toml"

@@ -54,8 +54,12 @@ def test_one_view_and_its_filters(capsys, runs_dir):
     assert set(shown(capsys, runs_dir, "history", "--limit", "1")) == {"unreadable", "history"}
     assert len(shown(capsys, runs_dir, "history", "--limit", "1", "--run", "last")["history"]) == 1
     assert shown(capsys, runs_dir, "history", "--ticker", "qqq")["history"] == []
-    assert main(["scalps", "history", "--ticker", "qqq", "--set", f"desk.runs_dir={runs_dir}"]) == 0
-    assert capsys.readouterr().out == f"no scalps in QQQ on record in {runs_dir}/\n"
+    assert shown(capsys, runs_dir, "performance", "--ticker", "qqq")["performance"]["total"]["scalps"] == 0
+    whole = shown(capsys, runs_dir, "performance")
+    assert shown(capsys, runs_dir, "performance", "--ticker", "spy") == whole
+    for view in (["history"], ["performance"], ["positions"], []):
+        assert main(["scalps", *view, "--ticker", "qqq", "--set", f"desk.runs_dir={runs_dir}"]) == 0
+        assert capsys.readouterr().out == f"no scalps in QQQ on record in {runs_dir}/\n"
 
 
 def test_the_tables_show_every_scalp(capsys, runs_dir):

@@ -72,8 +72,9 @@ def test_half_a_pair_of_keys_never_falls_back_to_another_account(tmp_path, half)
     settings = load_settings(
         "st0cka", environ={"TRADING_API_KEY": "k", "TRADING_API_SECRET": "s", **half}, cwd=tmp_path
     )
-    with pytest.raises(ConfigError, match="a key needs its secret"):
+    with pytest.raises(ConfigError, match="a key needs its secret") as refused:
         settings.venue_keys()
+    assert refused.value.fix == "put both of ST0CKAKEY and ST0CKASECRET into .env, or neither"
 
 
 def test_names_that_both_programs_had_set_the_keys_of_the_strategy_that_runs(tmp_path):
@@ -191,7 +192,8 @@ def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys,
         assert "nothing was sent" in told
         return told
 
-    assert "put TRADING_API_KEY and TRADING_API_SECRET into .env" in refused()
+    own = "put ST0CKAKEY and ST0CKASECRET into .env"
+    assert f"{own}, or the common TRADING_API_KEY and TRADING_API_SECRET" in refused()
     keys = {"ST0CKAKEY": "AKTEST", "ST0CKASECRET": "secret"}
     assert "IS_PAPER_TRADING=false" in refused(**keys)
     assert "live trading is not armed" in (told := refused(**keys, IS_PAPER_TRADING="false"))

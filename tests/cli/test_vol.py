@@ -318,7 +318,7 @@ def test_a_daily_set_of_the_catalogue_is_found_and_adjusted_for_splits(somewhere
     found = find_history(catalog, "mine", "XYZ", None)
     assert found.bars["close"] == [50.0, 51.0, 52.0]
     assert [day.day for day in found.days] == [1, 2, 5]
-    assert found.notes == ("adjusted for 1 splits; dividends are not",)
+    assert found.notes == ("adjusted for 1 split; dividends are not",)
     assert find_history(catalog, "other", "XYZ", None).days == ()
     assert found.before(date(2018, 2, 5)).bars["high"] == [50.5, 51.5]
 

@@ -149,7 +149,7 @@ def test_process_as_a_command(tmp_path, capsys):
     assert main([*words, "--windows", "1,x"]) == 2
     assert "not a list of days" in capsys.readouterr().err
     assert main([*words, "--windows", "1"]) == 0
-    assert "embedded-btc (reconstructed): 1 days" in capsys.readouterr().out
+    assert "embedded-btc (reconstructed): 1 day in" in capsys.readouterr().out
     assert len(stored(tmp_path / "embedded-btc" / "realised_vol.parquet")) == 1
 
 

@@ -188,7 +188,7 @@ def test_a_row_in_the_year_3024_fails_by_its_file(tmp_path):
     report = verify_data_set(catalog, "mine", "XYZ")
     assert not report.ok
     detail = check(report, "files can be read").detail
-    assert f"{path}: 1 rows of impossible times, such as 3024-12-23 14:31:00Z" in detail
+    assert f"{path}: 1 row of impossible times, such as 3024-12-23 14:31:00Z" in detail
     with pytest.raises(DataError, match="impossible times") as refused:
         load_tape(catalog, "mine", underlying="XYZ", start=DAY, end=DAY)
     assert refused.value.where == str(path)

@@ -243,7 +243,8 @@ def test_the_live_account_is_asked_for_with_the_configured_keys(
     spec = SimpleNamespace(live_account=ask if has_real_money else None)
     monkeypatch.setattr(arming, "find_venue", lambda name: spec)
     desk = SimpleNamespace(paper=paper)
-    settings = SimpleNamespace(venue_keys=lambda: keys, config=SimpleNamespace(desk=desk))
+    config = SimpleNamespace(desk=desk)
+    settings = SimpleNamespace(venue_keys=lambda: keys, config=config, strategy="gamma-scalper")
     if what is None:
         assert asyncio.run(live_account(settings, "alpaca")) == "facts"
         assert asked == [("k", "s")]

@@ -18,7 +18,7 @@ from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ConfigError, JournalError, ScalpdeskError
 from scalpdesk.core.events import OperatorEvent, RateEvent
 from scalpdesk.core.intents import AskFolder, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import NEVER_NS
+from scalpdesk.core.units import NEVER_NS, count_text
 from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
@@ -69,7 +69,7 @@ def test_a_run_that_had_begun_is_rebuilt(tmp_path):
     found, said = resumed(plan)
     assert found.events == 1
     assert found.run_dir == folder
-    assert "1 events replayed" in said[0][1]
+    assert "1 event replayed" in said[0][1]
     found.journal.abandon()
 
 
@@ -246,7 +246,7 @@ def test_the_halt_of_an_orderly_stop_is_lifted_by_the_next_start(tmp_path, comma
     found.journal.abandon()
     assert found.start == Start(is_fresh=False, lapsed_stop=lapsed)
     assert (found.header.run_id, found.events, found.asked) == (folder.name, 1 + len(events), [])
-    assert said == [("info", f"resumed {folder.name}: {1 + len(events)} events replayed")]
+    assert said == [("info", f"resumed {folder.name}: {count_text(1 + len(events), 'event')} replayed")]
 
 
 @pytest.mark.parametrize(("who", "by_deadline"), [(BY_DEADLINE, True), ("me", False)])

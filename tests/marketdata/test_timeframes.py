@@ -282,7 +282,8 @@ def test_volume_ratio_is_against_the_same_minute_of_earlier_sessions():
     fed_minutes(frames, session(3), [10.0, 90.0])
     assert frames.volume_ratio(2) == pytest.approx(90.0 / 30.0)
     assert frames.opening_volume_ratio(2) == pytest.approx(100.0 / 50.0)
-    assert frames.volume_ratio(20) == Absent("minute 1 was watched in 2 earlier sessions, 20 needed", 2, 20)
+    too_few = Absent("this minute was watched in 2 earlier sessions, 20 needed", 2, 20)
+    assert frames.volume_ratio(20) == too_few
 
 
 def test_a_minute_that_was_not_watched_is_no_silent_minute():
@@ -292,13 +293,13 @@ def test_a_minute_that_was_not_watched_is_no_silent_minute():
     frames.add_bar(bar(first.open_ns + 3 * MINUTE, 5.0, 10.0))  # came in at the third minute
     frames.add_bar(bar(first.open_ns + 5 * MINUTE, 5.0, 10.0))  # the fourth was silent
     fed_minutes(frames, session(1), [7.0])
-    assert frames.volume_ratio(1) == Absent("minute 0 was watched in 0 earlier sessions, 1 needed", 0, 1)
+    assert frames.volume_ratio(1) == Absent("this minute was watched in 0 earlier sessions, 1 needed", 0, 1)
     fed_minutes(frames, session(1), [7.0])
     for minute in (2, 3):
         frames.add_bar(bar(session(1).open_ns + minute * MINUTE, 5.0, 10.0))
     assert frames.volume_ratio(1) == 1.0
     frames.add_bar(bar(session(1).open_ns + 4 * MINUTE, 5.0, 10.0))
-    assert frames.volume_ratio(1) == Absent("no volume in minute 3 of the earlier sessions")
+    assert frames.volume_ratio(1) == Absent("no volume in this minute of the earlier sessions")
 
 
 def test_the_last_bar_of_a_half_day_is_short():

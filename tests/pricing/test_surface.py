@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.surface import FitVerdict, SmileQuotes, VolSurface, fit_surface
+from scalpdesk.pricing.surface import FitVerdict, SmileQuotes, SurfaceExpiry, VolSurface, fit_surface
 from scalpdesk.pricing.svi import SviSmile, check_arbitrage
 
 SHAPE = SviSmile(0.35, 0.5, -0.5, 0.2, 0.6)
@@ -59,6 +59,22 @@ def test_skew_and_curvature_are_of_the_25_delta_options(surface):
     assert week.delta_vol(0.25) == pytest.approx(call, abs=2e-6)
     assert week.risk_reversal < 0.0 < week.butterfly
     assert week.delta_vol(0.25) - week.delta_vol(0.75) == week.risk_reversal
+
+
+def test_a_delta_far_out_in_a_steep_wing_is_found_and_one_that_no_strike_has_is_nan():
+    """Two years at 77 %: the 25-delta call is 6.95 deviations out (Brent's root of N(d1) = 0.25)."""
+
+    def expiry(b, rho):
+        smile = SviSmile(1.2 - 0.8 * b, b, rho, 0.0, 0.8)
+        none = np.zeros(0)
+        return SurfaceExpiry(
+            "two years", 2.0, 2.0, 100.0, smile, FitVerdict.OK, none, none, none > 0, none > 0
+        )
+
+    steep = expiry(0.9, 0.5)
+    assert steep.atm_vol == pytest.approx(0.7746, abs=1e-4)
+    assert steep.delta_vol(0.25) == pytest.approx(2.323857, abs=1e-5)
+    assert np.isnan(expiry(1.25, 0.6).delta_vol(0.25))  # a slope of 2: N(d1) never falls so far
 
 
 def test_variance_is_linear_in_time_between_expiries(surface):

@@ -94,3 +94,15 @@ def test_an_empty_book_holds_its_shares():
 def test_a_bad_axis_is_refused_by_name(changed, where):
     with pytest.raises(ArgumentError, match=where):
         scenario_grid([CALL], 100.0, **changed)
+
+
+def test_cash_dividends_come_nearer_with_the_days_and_are_gone_after_their_ex_date():
+    line = OptionLine(100.0, 60 / 365, False, 0.2, 1.0, rate=0.03, dividends=((20 / 365, 3.0),))
+    days = (0.0, 19.0, 21.0)
+    grid = scenario_grid([line], 100.0, spots=[95.0, 100.0], days_ahead=days)
+    for j, left in enumerate((((20 / 365, 3.0),), ((1 / 365, 3.0),), ())):
+        one = greeks(
+            np.array([95.0, 100.0]), 100.0, (60 - days[j]) / 365, 0.2, False, rate=0.03, dividends=left
+        )
+        assert grid["value_usd"][:, 0, j] == pytest.approx(100 * one.price, abs=1e-9)
+        assert grid["delta_shares"][:, 0, j] == pytest.approx(100 * one.delta, abs=1e-9)

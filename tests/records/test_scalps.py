@@ -334,6 +334,10 @@ def test_the_performance_groups_what_is_over(store, tmp_path, header, write):
     assert (alone["total"]["scalps"], alone["total"]["won"]) == (1, 0)
     assert len(scalp_history(store, "b")) == 1
     assert scalp_history(store, ticker="QQQ") == []
+    assert scalp_performance(store, ticker="SPY") == made
+    other = scalp_performance(store, ticker="QQQ")
+    assert (other["total"]["scalps"], other["total"]["pnl"], other["cumulative"]) == (0, 0.0, [])
+    assert other["best"] is None
 
 
 def test_scalps_of_a_run_that_is_read_again_keep_their_ids_and_their_place(store, tmp_path, header, write):

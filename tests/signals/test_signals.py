@@ -179,6 +179,18 @@ def test_liquidity_vacuum_measured():
     assert LiquidityVacuum().measured(replace(VACUUM, minute_vol=0.001)).score == pytest.approx(4.5)
 
 
+@pytest.mark.parametrize(
+    ("signal", "facts"),
+    [(GammaSqueeze, SQUEEZE), (VwapReclaim, RECLAIM), (LiquidityVacuum, VACUUM)],
+)
+def test_a_volume_with_too_few_sessions_to_compare_is_absent_with_their_number(signal, facts):
+    why = "this minute was watched in 3 earlier sessions, 20 needed"
+    reading = signal().measured(replace(facts, volume_ratio=None, volume_unknown=why))
+    assert (reading.is_absent, reading.reasons) == (True, (why,))
+    reading = signal().measured(replace(facts, volume_ratio=None))
+    assert reading.reasons == ("no earlier sessions to compare the volume with",)
+
+
 def test_liquidity_vacuum_original_without_volume_is_absent():
     silent = replace(VACUUM, bars=bars(590.0, 590.0, 591.0, volume=0.0))
     assert LiquidityVacuum().original(silent).is_absent

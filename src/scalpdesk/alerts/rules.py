@@ -15,7 +15,7 @@ import msgspec
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import EXITS, Decision, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import unexplained
@@ -226,7 +226,7 @@ class DeskRules:
             yield Alert(
                 "unknown",
                 Level.WARNING,
-                f"{len(unknown)} orders are in doubt at the venue ({names}).",
+                f"In doubt at the venue: {count_text(len(unknown), 'order')} ({names}).",
                 "counts each as one that may fill, and keeps asking the venue.",
                 "If it stays: look for them at the venue.",
             )
@@ -430,7 +430,8 @@ def daily_summary(follower: RunFollower) -> Alert:
         f"summary {day}",
         Level.INFO,
         f"Session {day} has closed. P&L {signed(pnl)} ({lines}).",
-        f"has {follower.taken['hedge']} hedges, {len(follower.desk.orders.orders)} orders and"
-        f" {len(follower.fills)} fills on record, NAV {nav}, mode {mode}.",
+        f"has {count_text(follower.taken['hedge'], 'hedge')},"
+        f" {count_text(len(follower.desk.orders.orders), 'order')} and"
+        f" {count_text(len(follower.fills), 'fill')} on record, NAV {nav}, mode {mode}.",
         f"Nothing. Held overnight: {holdings(follower)}.",
     )

@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
-from scalpdesk.core.units import CENT, to_cents
+from scalpdesk.core.units import CENT, count_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
@@ -225,7 +225,8 @@ def verdict(tally: Tally, fills: int) -> str:
     """Return the outcome of the run in a sentence; "no trade" carries its reason."""
     if fills:
         return (
-            f"traded: {tally.taken['entry']} entry, {tally.taken['hedge']} hedges, {tally.taken['exit']} exit"
+            f"traded: {tally.taken['entry']} entry, {count_text(tally.taken['hedge'], 'hedge')},"
+            f" {tally.taken['exit']} exit"
         )
     if tally.refusals:
         *earlier, last = ("; ".join(refusal.reasons) for refusal in tally.refusals)

@@ -14,6 +14,7 @@ import msgspec
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, nearest_name
+from scalpdesk.core.units import count_text
 
 PAUSE_SECONDS = 0.5
 AFTER_DESK_SECONDS = 120.0
@@ -115,7 +116,7 @@ def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides:
     for each in found["open"]:
         by = f" (acknowledged by {each['acknowledged']})" if each["acknowledged"] else ""
         click.echo(f"{each['level'].upper()} {each['key']}{by}: {each['what']}")
-    click.echo(f"{len(found['open'])} open, {len(found['sent'])} messages sent")
+    click.echo(f"{len(found['open'])} open, {count_text(len(found['sent']), 'message')} sent")
 
 
 @desk_command("ack", example=("scalpdesk alerts ack", "scalpdesk alerts ack unhedged"), group=alerts)

@@ -14,9 +14,10 @@ import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table, shown
-from scalpdesk.config.settings import LoadedSettings, load_settings
-from scalpdesk.config.sources import LEGACY_NAMES, dotted, leaves, read_dotenv
+from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
+from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
+from scalpdesk.core.units import count_text
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts
@@ -104,7 +105,7 @@ def check(
             }
         )
         return
-    click.echo(f"ok: {_described(loaded)}, {len(changed)} keys set")
+    click.echo(f"ok: {_described(loaded)}, {count_text(len(changed), 'key')} set")
 
 
 def _strategy_of(given: str | None, config_file: str | None) -> str:
@@ -144,9 +145,22 @@ IS_PAPER_TRADING=true
 TRADING_API_KEY=
 TRADING_API_SECRET=
 
+# Accounts of their own for st0cka and st0ckg; without these they trade the one above.
+# ST0CKAKEY=
+# ST0CKASECRET=
+# ST0CKGKEY=
+# ST0CKGSECRET=
+
+# Strategy of commands that name none, as st0cka, st0ckg, hybrid:
+# STRATEGY_MODE=st0cka
+
 # Any other setting can stand here too:
 # HEDGING_ASSET=SPY
 # HEDGING_DELTA_THRESHOLD=2.0
+# USE_VOLATILITY_SIZING=true
+# USE_MEAN_REVERSION=false
+# MAX_DAILY_LOSS=500
+# MAX_CONSECUTIVE_LOSSES=3
 # SCALPDESK_SIMULATION__LATENCY_MS=50
 """
 PRIVATE = 0o600
@@ -248,8 +262,7 @@ MOST_TRIES = 3
 
 def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) -> None:
     """Ask for the keys of a paper account until the venue takes them; what is in ``.env`` is tried first."""
-    own = find_strategy(found.strategy).credentials or ("trading_api_key", "trading_api_secret")
-    names = [next(name for name, path in LEGACY_NAMES.items() if path == ("credentials", key)) for key in own]
+    names = dotenv_names(key_pairs(found.strategy)[0])
     there = read_dotenv(dotenv_path) if dotenv_path.exists() else {}
     keys = {name: there[name] for name in names if there.get(name)}
     for attempt in range(MOST_TRIES):

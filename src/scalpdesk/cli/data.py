@@ -11,6 +11,7 @@ from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
 from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+from scalpdesk.core.units import count_text
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def show_imports(reports: "Sequence[ImportReport]", catalog: Path, *, as_json: b
         return
     for report in reports:
         count, rows_read = report.files_read, sum(report.rows.values())
-        files = f"{count} {'file' if count == 1 else 'files'}, " if count else ""  # a record reads none
-        click.echo(f"{report.name}: {files}{rows_read:,} {'row' if rows_read == 1 else 'rows'} in {catalog}/")
+        files = f"{count_text(count, 'file')}, " if count else ""  # a record reads none
+        click.echo(f"{report.name}: {files}{count_text(rows_read, 'row')} in {catalog}/")
         for table, rows in sorted(report.rows.items()):
             click.echo(f"  {table:<28} {rows:>12,}")
         for error in report.unreadable:
@@ -260,7 +261,8 @@ def _verify_recorded(
 def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     for report in reports:
         days = [day.isoformat() for day in report.sessions]
-        covered = f"{days[0]} to {days[-1]} ({len(days)} sessions)" if days else "no sessions by day"
+        held = count_text(len(days), "session")
+        covered = f"{days[0]} to {days[-1]} ({held})" if days else "no sessions by day"
         title = f"{report.name} {report.underlying}".rstrip() + f": {covered}"
         columns = ("", "check", "checked", "found", "detail")
         table = new_table(*columns, left=2, text=("check", "detail"), title=title)
@@ -333,6 +335,6 @@ def process(
     if as_json:
         print_json({"folder": str(folder / name), "kind": tape.kind, "rows": rows})
         return
-    click.echo(f"{name} ({tape.kind}): {len(tape.sessions)} days in {folder / name}/")
+    click.echo(f"{name} ({tape.kind}): {count_text(len(tape.sessions), 'day')} in {folder / name}/")
     for table, count in rows.items():
         click.echo(f"  {table + '.parquet':<28} {count:>12,}")

@@ -60,25 +60,23 @@ def alpaca(
 ) -> None:
     """Download the trade bars and cash dividends of SYMBOL, with the keys of the trading account.
 
-    Downloading again replaces the same days.
+    They are those of the strategy in STRATEGY_MODE where it has its own. Downloading again
+    replaces the same days.
     """
     from itertools import chain
 
     from msgspec.structs import astuple
 
-    from scalpdesk.core.errors import ConfigError
+    from scalpdesk.config.settings import keys_missing
     from scalpdesk.datasets.importers.lean import set_name
     from scalpdesk.datasets.importers.tabular import ImportChoices, import_download
     from scalpdesk.instruments.sessions import from_ns, new_york_ns
     from scalpdesk.venues.alpaca.history import BAR_SECONDS, AlpacaHistory
 
-    keys = settings_from().venue_keys()
+    mode = settings_from().config.desk.strategy_mode
+    keys = settings_from(strategy=mode, simulated_account=False).venue_keys()
     if keys is None:
-        raise ConfigError(
-            "a download needs the keys of an account",
-            where="credentials.trading_api_key",
-            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
-        )
+        raise keys_missing("a download needs the keys of an account", mode)
     (first, last), symbol = read_span(start, end), symbol.upper()
     begin, until = (from_ns(new_york_ns(day, clock)) for day, clock in ((first, MIDNIGHT), (last, DAY_END)))
     history = AlpacaHistory(*keys, base_url=url)

@@ -18,6 +18,7 @@ from scalpdesk.cli.output import print_json
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.compiled import MODULES, SWITCH
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from scalpdesk.core.units import count_text
 
 OLDEST_PYTHON = (3, 11)
 EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
@@ -60,8 +61,7 @@ def doctor(*, as_json: bool, warm_up: bool) -> int:
             click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
             if finding.fix is not None:
                 click.echo(f"{'':28} fix: {finding.fix}")
-        checks = "1 check" if failed == 1 else f"{failed} checks"
-        click.echo(f"\n{f'{checks} failed' if failed else 'all checks passed'}")
+        click.echo(f"\n{count_text(failed, 'check')} failed" if failed else "\nall checks passed")
     return EXIT_FAILED if failed else EXIT_OK
 
 

@@ -32,7 +32,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, count_text
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.instruments.sessions import to_new_york
@@ -202,7 +202,7 @@ def _from_file(
     notes = []
     if len(living) < len(stored.contracts):
         gone = len(stored.contracts) - len(living)
-        notes.append(f"{gone} options had expired by the time of the quotes and are left out")
+        notes.append(f"left out, as they had expired by the time of the quotes: {count_text(gone, 'option')}")
     if stored.rows_refused:
         notes.append(f"{stored.rows_refused} rows are no options of {symbol}")
     at_day = stored.session or to_new_york(stored.ts_ns).date()

@@ -13,7 +13,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import money_decimals, run_currency
+from scalpdesk.core.units import count_text, money_decimals, run_currency
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.strategy_tables import StrategyRecord
@@ -153,7 +153,7 @@ def report(
         if as_json:
             print_json({"run_id": run_dir.name, "files": files})
         else:
-            click.echo("\n".join(f"{each['file']}: {each['rows']} rows" for each in files))
+            click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
         return
     from scalpdesk.backtesting.session_tables import grouped, performance
 
@@ -646,7 +646,10 @@ def replay(
     if as_json:
         print_json({**facts, "summary": verdict.summary})
     else:
-        click.echo(f"run {facts['run_id']}: {verdict.events:,} events, {verdict.outputs:,} outputs")
+        click.echo(
+            f"run {facts['run_id']}: {count_text(verdict.events, 'event')},"
+            f" {count_text(verdict.outputs, 'output')}"
+        )
         if verdict.recovered:
             click.echo(f"journal: {verdict.recovered}")
         word = "identical" if verdict.identical else f"different: {verdict.difference}"

@@ -18,7 +18,7 @@ from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals
+from scalpdesk.core.units import NANOS_PER_SECOND, count_text, money_decimals
 from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     for name, member in ((found.get("strategies") or {}) | (found.get("underlyings") or {})).items():
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in member["positions"].items()) or "flat"
         working = len(member["live_orders"])
-        click.echo(f"  {name}: P&L {member['pnl']['total']}, {working} orders at work, {held}")
+        click.echo(f"  {name}: P&L {member['pnl']['total']}, {count_text(working, 'order')} at work, {held}")
     for order in found["orders"]:
         click.echo(
             f"  order {order['id']} {order['side']} {order['filled']}/{order['quantity']}"

@@ -17,6 +17,7 @@ from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
+from scalpdesk.core.units import count_text
 from scalpdesk.venues.registry import find_venue, venue_names
 
 if TYPE_CHECKING:
@@ -377,7 +378,10 @@ def _start_watchdog(
 def _show(summary: dict[str, Any]) -> None:
     click.echo(f"{summary['run_id']}: {summary['ended']}")
     click.echo(f"  {summary['verdict']}")
-    click.echo(f"  {summary['orders']} orders, {summary['fills']} fills, P&L {summary['pnl']['total']}")
+    click.echo(
+        f"  {count_text(summary['orders'], 'order')}, {count_text(summary['fills'], 'fill')},"
+        f" P&L {summary['pnl']['total']}"
+    )
     if "folder" in summary:
         click.echo(f"  {folder_line(summary['folder'])}")
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())

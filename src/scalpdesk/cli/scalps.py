@@ -9,6 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.core.units import count_text
 
 VIEWS = ("positions", "history", "performance")
 EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
@@ -19,7 +20,7 @@ EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdes
 @click.option(
     "--run", "run", default=None, metavar="RUN", help="Only this run: an id, its beginning, or last."
 )
-@click.option("--ticker", default=None, help="History of this underlying only.")
+@click.option("--ticker", default=None, help="Only this underlying.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Most rows.")
 @settings_options
 def scalps(
@@ -50,12 +51,12 @@ def scalps(
         known: dict[str, Any] = {"unreadable": project_missing(runs_dir, store)}
         run_id = None if run is None else load_run(store, run).run_id
         if "positions" in wanted:
-            known["positions"] = [_shown(row) for row in open_scalps(store, run_id)]
+            known["positions"] = [_shown(row) for row in open_scalps(store, run_id, ticker=symbol)]
         if "history" in wanted:
             rows = scalp_history(store, run_id, limit=limit, ticker=symbol)
             known["history"] = [_shown(row) for row in rows]
         if "performance" in wanted:
-            known["performance"] = _with_rows(scalp_performance(store, run_id))
+            known["performance"] = _with_rows(scalp_performance(store, run_id, ticker=symbol))
         return known
 
     if runs_dir.is_dir() or run is not None:
@@ -66,7 +67,7 @@ def scalps(
         return
     is_known = found.get("performance") is not None and found["performance"]["total"]["scalps"]
     if not (found.get("positions") or found.get("history") or is_known):
-        about = "" if symbol is None or "history" not in wanted else f" in {symbol}"
+        about = "" if symbol is None else f" in {symbol}"
         advice = "" if about else ": scalpdesk backtest ema-scalper"
         click.echo(f"no scalps{about} on record in {runs_dir}/{advice}")
         return
@@ -135,8 +136,8 @@ def _print_performance(performance: dict[str, Any]) -> None:
     if not total["scalps"]:
         return
     click.echo(
-        f"\n{total['scalps']} scalps: {total['won']} won, {total['lost']} lost, P&L {total['pnl']:+.2f} USD, "
-        f"held {total['average_hold_seconds']:.0f} s on average"
+        f"\n{count_text(total['scalps'], 'scalp')}: {total['won']} won, {total['lost']} lost,"
+        f" P&L {total['pnl']:+.2f} USD, held {total['average_hold_seconds']:.0f} s on average"
     )
     table = new_table("group", "scalps", "won %", "P&L USD", "held s")
     for name, title in (("by_ticker", "{}"), ("by_hour", "{}:00"), ("by_conviction", "conviction {}")):

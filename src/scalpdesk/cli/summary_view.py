@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
-from scalpdesk.core.units import money_decimals, to_cents
+from scalpdesk.core.units import count_text, money_decimals, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
@@ -128,8 +128,9 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
-        f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
-        f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
+        f"[dim]{count_text(summary['events'], 'event')} in {summary['wall_seconds']:.1f} s,"
+        f" {count_text(summary['orders'], 'order')}, {count_text(summary['fills'], 'fill')};"
+        f" run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
 
 
@@ -313,9 +314,9 @@ def show_performance(
     out.print(table)
     fall = figures["drawdown"]
     out.print(
-        f"{figures['sessions']} sessions, {figures['mean_pnl']:+.{n}f} {currency} each on average;"
-        f" deepest fall {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}), {fall['after']} to"
-        f" {fall['trough']}"
+        f"{count_text(figures['sessions'], 'session')}, {figures['mean_pnl']:+.{n}f} {currency} each on"
+        f" average; deepest fall {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}),"
+        f" {fall['after']} to {fall['trough']}"
     )
     if "exposure" in figures:
         largest = f"{figures['largest_net_delta_shares']:.{places}f} {unit}"
@@ -468,7 +469,7 @@ class LiveView:
         clock = f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} ET"
         mode = desk.gate.mode.value
         shown_mode = mode if mode == "ACTIVE" else f"[bold red]{mode}[/]"
-        head.add_row(f"{underlying} {spot or 0.0:,.2f}", clock, kind, f"{hedges} hedges", shown_mode)
+        head.add_row(f"{underlying} {spot or 0.0:,.2f}", clock, kind, count_text(hedges, "hedge"), shown_mode)
         state = Table.grid(padding=(0, 2))
         held = "  ".join(
             f"{position.quantity:+f} {desk.instruments[position.instrument_id].symbol}"

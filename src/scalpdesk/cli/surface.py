@@ -240,6 +240,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
             fitted.rates[label],
             fitted.forwards[label].pricing_borrow,
             entry.style,
+            dividends=fitted.chain.dividends,
         )
         for is_call in (True, False)
     ]

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, structs
 
 from scalpdesk.config.schema import Schema, Secret, located, plain, raise_all
 from scalpdesk.config.sources import (
+    LEGACY_NAMES,
     OVERRIDE,
     Entry,
     KeyPath,
@@ -379,8 +380,7 @@ class LoadedSettings:
         ConfigError
             When one of a pair is there without the other.
         """
-        own = None if self.strategy is None else find_strategy(self.strategy).credentials
-        for pair in (*(() if own is None else (own,)), ("trading_api_key", "trading_api_secret")):
+        for pair in key_pairs(self.strategy):
             key, secret = (getattr(self.config.credentials, name) for name in pair)
             if key is not None and secret is not None:
                 return key, secret
@@ -389,7 +389,7 @@ class LoadedSettings:
                 raise ConfigError(
                     "a key needs its secret, and a secret its key; nothing was sent",
                     where=f"credentials.{missing}",
-                    fix=f"put both of {pair[0]} and {pair[1]} into .env, or neither",
+                    fix=f"put both of {' and '.join(dotenv_names(pair))} into .env, or neither",
                 )
         return None
 
@@ -412,6 +412,32 @@ class LoadedSettings:
         }
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key_pairs(strategy: str | None) -> list[tuple[str, str]]:
+    """Return the fields of ``[credentials]`` that are read: the strategy's own, then the common."""
+    own = None if strategy is None else find_strategy(strategy).credentials
+    return [*(() if own is None else (own,)), ("trading_api_key", "trading_api_secret")]
+
+
+def dotenv_names(fields: Sequence[str]) -> list[str]:
+    """Return the names that fields of ``[credentials]`` have in ``.env``.
+
+    Examples
+    --------
+    >>> dotenv_names(("st0cka_key", "st0cka_secret"))
+    ['ST0CKAKEY', 'ST0CKASECRET']
+    """
+    return [next(name for name, path in LEGACY_NAMES.items() if path == ("credentials", f)) for f in fields]
+
+
+def keys_missing(what: str, strategy: str | None) -> ConfigError:
+    """Return the refusal of a command that needs the keys of an account, with the names that are read."""
+    own, *common = key_pairs(strategy)
+    fix = f"put {' and '.join(dotenv_names(own))} into .env"
+    for pair in common:
+        fix += f", or the common {' and '.join(dotenv_names(pair))}"
+    return ConfigError(what, where=", ".join(f"credentials.{name}" for name in own), fix=fix)
 
 
 def load_settings(

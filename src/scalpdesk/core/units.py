@@ -108,6 +108,15 @@ def number_text(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is 1.
+
+    >>> count_text(1, "row"), count_text(0, "row"), count_text(1200, "row")
+    ('1 row', '0 rows', '1,200 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def round_half_away(value: float | Decimal) -> int:
     """Round to the nearest whole number, ties away from zero.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.core.units import DAY_SECONDS, count_text
 from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
@@ -149,7 +149,7 @@ def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]
         name: [float(price) * factor for price, factor in zip(got[name], factors, strict=True)]
         for name in COLUMNS
     }
-    notes = (f"adjusted for {len(splits)} splits; dividends are not",) if splits else ()
+    notes = (f"adjusted for {count_text(len(splits), 'split')}; dividends are not",) if splits else ()
     return DailyHistory(source, days, bars, notes)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, naming_file
+from scalpdesk.core.units import count_text
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
 _EVENT = {"ts": "TIMESTAMPTZ", "symbol": "VARCHAR"}
@@ -437,7 +438,7 @@ def impossible_times(connection: Any, path: Path) -> str:
         f"FROM read_parquet(?) WHERE {outside}",
         [str(path)],
     ).fetchall()[0]
-    return f"{count} rows of impossible times, such as {first}" if count else ""
+    return f"{count_text(count, 'row')} of impossible times, such as {first}" if count else ""
 
 
 def missing_columns(connection: Any, path: Path) -> list[str]:

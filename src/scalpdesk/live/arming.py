@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.config.settings import LoadedSettings, keys_missing
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.instruments.sessions import from_ns
@@ -271,11 +271,7 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
         )
     keys = settings.venue_keys()
     if keys is None:
-        raise ConfigError(
-            "arming needs the live account's key and secret",
-            where="credentials.trading_api_key, credentials.trading_api_secret",
-            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
-        )
+        raise keys_missing("arming needs the live account's key and secret", settings.strategy)
     if settings.config.desk.paper:
         raise ConfigError(
             "the configuration is one for paper; the desk is not armed",

@@ -19,11 +19,12 @@ from scalpdesk.assembly import (
     starting_positions,
 )
 from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import keys_missing
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -103,11 +104,7 @@ def venue_gateway(
     spec = find_venue(venue or plan.venue)
     keys = plan.settings.venue_keys()
     if keys is None:
-        raise ConfigError(
-            "the venue needs a key and a secret; nothing was sent",
-            where="credentials.trading_api_key, credentials.trading_api_secret",
-            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env (scalpdesk init writes .env.example)",
-        )
+        raise keys_missing("the venue needs a key and a secret; nothing was sent", plan.settings.strategy)
     key, secret = keys
     section = plan.settings.config.venue
     return spec.build(
@@ -439,7 +436,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
         notify("info", f"{header.run_id} had not begun: a new run takes its place")
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
-    notify("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{truncated}")
+    notify("info", f"resumed {header.run_id}: {count_text(rebuilt.events, 'event')} replayed{truncated}")
     last = rebuilt.last_operator
     was_stopped = last is not None and last.action == "halt" and last.reason.startswith("stop: ")
     by_deadline = last is not None and last.who == BY_DEADLINE

@@ -14,7 +14,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, InstrumentId, count_text
 from scalpdesk.instruments.sessions import Session, whole_session
 
 MINUTE_SECONDS = 60
@@ -472,7 +472,8 @@ class Timeframes:
         past = [
             earlier.volume_of_minute.get(minute, 0.0) for earlier in self._days if earlier.observed(minute)
         ]
-        return _ratio(last[0].volume, past, sessions, f"minute {minute}")
+        # without its number: a reason that changed each minute would be reported each minute
+        return _ratio(last[0].volume, past, sessions, "this minute")
 
     def opening_volume_ratio(self, sessions: int = 20) -> float | Absent:
         """Return the opening range's volume over its mean in earlier sessions; as ``volume_ratio``."""
@@ -487,7 +488,9 @@ class Timeframes:
 def _ratio(volume: float, past: list[float], sessions: int, what: str) -> float | Absent:
     if len(past) < sessions:
         return Absent(
-            f"{what} was watched in {len(past)} earlier sessions, {sessions} needed", len(past), sessions
+            f"{what} was watched in {count_text(len(past), 'earlier session')}, {sessions} needed",
+            len(past),
+            sessions,
         )
     mean = sum(past[-sessions:]) / sessions
     if mean <= 0.0:

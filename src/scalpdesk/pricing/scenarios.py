@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import DAYS_PER_YEAR
-from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.base import Dividends, Floats
 from scalpdesk.pricing.models import greeks
 
 VALUE_UNITS = {
@@ -49,6 +49,8 @@ class OptionLine:
     style: str = "american"
     is_inverse: bool = False
     forward_premium: float = 0.0
+    dividends: Dividends = ()
+    """Cash dividends ahead as (years to the ex-date, amount)."""
 
 
 def scenario_grid(
@@ -142,23 +144,27 @@ def _totals(
                     vol_of(line.strike, float(years[j]), float(spots[i])) if years[j] > 0.0 else 0.0
                 )
         carried = np.exp(line.forward_premium * np.maximum(years, 0.0))[None, None, :]
-        per_unit = greeks(
-            spots[:, None, None] * carried,
-            line.strike,
-            years[None, None, :],
-            np.maximum(vol + vol_changes[None, :, None], 0.0),
-            line.is_call,
-            rate=line.rate,
-            dividend_yield=line.dividend_yield,
-            style=line.style,
-            model="inverse" if line.is_inverse else "bsm",
-        )
-        units = line.contracts * line.multiplier
-        total["value_usd"] += units * per_unit.price
-        total["delta_shares"] += units * per_unit.delta
-        total["gamma_shares_per_usd"] += units * per_unit.gamma
-        total["theta_usd_per_day"] += units * per_unit.theta / DAYS_PER_YEAR
-        total["vega_usd_per_point"] += units * per_unit.vega * _PER_POINT
+        # what is still to come is another list each day ahead; without dividends one call has all days
+        for part in [slice(j, j + 1) for j in range(len(days))] if len(line.dividends) else [slice(None)]:
+            gone = float(days[part][0]) / DAYS_PER_YEAR
+            per_unit = greeks(
+                spots[:, None, None] * carried[:, :, part],
+                line.strike,
+                years[None, None, part],
+                np.maximum(vol[:, :, part] + vol_changes[None, :, None], 0.0),
+                line.is_call,
+                rate=line.rate,
+                dividend_yield=line.dividend_yield,
+                dividends=[(ahead - gone, amount) for ahead, amount in line.dividends if ahead > gone],
+                style=line.style,
+                model="inverse" if line.is_inverse else "bsm",
+            )
+            units = line.contracts * line.multiplier
+            total["value_usd"][:, :, part] += units * per_unit.price
+            total["delta_shares"][:, :, part] += units * per_unit.delta
+            total["gamma_shares_per_usd"][:, :, part] += units * per_unit.gamma
+            total["theta_usd_per_day"][:, :, part] += units * per_unit.theta / DAYS_PER_YEAR
+            total["vega_usd_per_point"][:, :, part] += units * per_unit.vega * _PER_POINT
     total["value_usd"] += shares * spots[:, None, None] - inverse_usd / spots[:, None, None]
     total["delta_shares"] += shares + inverse_usd / spots[:, None, None]
     total["gamma_shares_per_usd"] -= inverse_usd / spots[:, None, None] ** 2

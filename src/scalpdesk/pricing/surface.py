@@ -31,7 +31,9 @@ Clock = Callable[[float], float]
 NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
 _NEAR_ENOUGH = 1.0
 """Mean loss, in squares of half-spreads, up to which the last held smile is a good start."""
-_DELTA_GRID = np.linspace(-6.0, 6.0, 961)
+_FAR = np.geomspace(6.0, 200.0, 401)
+_DELTA_GRID = np.concatenate([-_FAR[:0:-1], np.linspace(-6.0, 6.0, 961), _FAR[1:]])
+"""Where a delta is looked for, in deviations at the money: in a steep wing it falls slowly."""
 
 
 class FitVerdict(StrEnum):
@@ -123,13 +125,16 @@ class SurfaceExpiry:
         return float(self.vol(self.forward))
 
     def delta_vol(self, delta: float) -> float:
-        """Volatility of the call of forward delta N(d1) = ``delta`` (0.75 is the 25-delta put)."""
+        """Volatility of the call of forward delta N(d1) = ``delta`` (0.75 is the 25-delta put).
+
+        NaN where no strike within 200 deviations of the forward has this delta.
+        """
         if self.smile is None:
             return float("nan")
         k = _DELTA_GRID * np.sqrt(self.smile.total_variance(0.0))
         root = np.sqrt(self.smile.total_variance(k))
         call_delta = ndtr(-k / root + 0.5 * root)
-        at = float(np.interp(-delta, -call_delta, k))
+        at = float(np.interp(-delta, -call_delta, k, left=np.nan, right=np.nan))
         return float(np.sqrt(self.smile.total_variance(at) / self.years))
 
     @property

@@ -7,7 +7,7 @@ from decimal import Decimal
 from math import inf
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, case, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
@@ -310,11 +310,15 @@ def _utc(ts_ns: int) -> datetime:
 # questions ----------------------------------------------------------------------------------------
 
 
-def open_scalps(store: Store, run_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the scalps that are held, the newest last; of all runs without a ``run_id``."""
+def open_scalps(
+    store: Store, run_id: str | None = None, *, ticker: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the scalps that are held, newest last, of one run and one underlying; None stands for all."""
     table = OptionsScalpRecord
     # by each ticker the index answers; by the status alone all scalps would be read
     is_open = table.ticker.in_(select(table.ticker).distinct()) & (table.status == "open")
+    if ticker is not None:
+        is_open = is_open & (table.ticker == ticker)
     return _rows(store, _of_run(run_id).where(is_open).order_by(table.id))
 
 
@@ -331,8 +335,10 @@ def scalp_history(
     return _rows(store, statement.order_by(OptionsScalpRecord.id.desc()).limit(limit))
 
 
-def scalp_performance(store: Store, run_id: str | None = None) -> dict[str, Any]:
-    """Return what the scalps that are over came to.
+def scalp_performance(
+    store: Store, run_id: str | None = None, *, ticker: str | None = None
+) -> dict[str, Any]:
+    """Return what the scalps that are over came to, of one run and one underlying; None stands for all.
 
     Returns
     -------
@@ -342,10 +348,11 @@ def scalp_performance(store: Store, run_id: str | None = None) -> dict[str, Any]
         cumulative P&L by session.
     """
     table = ScalpOutcomeRow
-    by_session = _grouped(store, run_id, table.session)
-    by_ticker = _grouped(store, run_id, table.ticker)
-    by_hour = _grouped(store, run_id, table.entry_hour)
-    by_conviction = _by_level(_grouped(store, run_id, table.conviction))
+    which = _outcomes_of(run_id, ticker)
+    by_session = _grouped(store, which, table.session)
+    by_ticker = _grouped(store, which, table.ticker)
+    by_hour = _grouped(store, which, table.entry_hour)
+    by_conviction = _by_level(_grouped(store, which, table.conviction))
     curve, total = [], 0.0
     for row in by_session:
         total += row["pnl"]
@@ -355,13 +362,22 @@ def scalp_performance(store: Store, run_id: str | None = None) -> dict[str, Any]
         "by_ticker": by_ticker,
         "by_hour": by_hour,
         "by_conviction": by_conviction,
-        "best": _extreme(store, run_id, best=True),
-        "worst": _extreme(store, run_id, best=False),
+        "best": _extreme(store, which, best=True),
+        "worst": _extreme(store, which, best=False),
         "cumulative": curve,
     }
 
 
-def _grouped(store: Store, run_id: str | None, key: InstrumentedAttribute[Any]) -> list[dict[str, Any]]:
+def _outcomes_of(run_id: str | None, ticker: str | None) -> list[ColumnElement[bool]]:
+    """Return the conditions of the scalps of one run and one underlying; None stands for all."""
+    table = ScalpOutcomeRow
+    wanted = ((table.run_id, run_id), (table.ticker, ticker))
+    return [column == value for column, value in wanted if value is not None]
+
+
+def _grouped(
+    store: Store, which: Sequence[ColumnElement[bool]], key: InstrumentedAttribute[Any]
+) -> list[dict[str, Any]]:
     """Return a line for each value of a column: counts, P&L and seconds held of the scalps that are over."""
     table = ScalpOutcomeRow
     statement = select(
@@ -372,10 +388,8 @@ def _grouped(store: Store, run_id: str | None, key: InstrumentedAttribute[Any]) 
         func.sum(table.pnl),
         func.sum(table.hold_seconds),
     )
-    if run_id is not None:
-        statement = statement.where(table.run_id == run_id)
     with store.session() as session:
-        rows = session.execute(statement.group_by(key).order_by(key)).all()
+        rows = session.execute(statement.where(*which).group_by(key).order_by(key)).all()
     return [_line(name, (count, won, lost, pnl, held)) for name, count, won, lost, pnl, held in rows if count]
 
 
@@ -410,11 +424,9 @@ def _by_level(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_together(found, level) for level, found in sorted(levels.items())]
 
 
-def _extreme(store: Store, run_id: str | None, *, best: bool) -> dict[str, Any] | None:
+def _extreme(store: Store, which: Sequence[ColumnElement[bool]], *, best: bool) -> dict[str, Any] | None:
     table = ScalpOutcomeRow
-    statement = select(table.scalp_id).where(table.pnl.is_not(None))
-    if run_id is not None:
-        statement = statement.where(table.run_id == run_id)
+    statement = select(table.scalp_id).where(table.pnl.is_not(None), *which)
     ordered = statement.order_by(table.pnl.desc() if best else table.pnl, table.scalp_id).limit(1)
     rows = _rows(store, select(OptionsScalpRecord).where(OptionsScalpRecord.id == ordered.scalar_subquery()))
     return rows[0] if rows else None

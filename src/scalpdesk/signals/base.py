@@ -70,6 +70,8 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Closed 1-minute bars of the session, oldest first; at least the last ten where there are ten."""
     volume_ratio: float | None = None
     """Volume of the last bar over the mean of the same minute of the day in earlier sessions."""
+    volume_unknown: str = ""
+    """Why it is not known."""
     vwap: float | None = None
     """Volume-weighted price since the session's open."""
     open_price: float | None = None

@@ -43,7 +43,8 @@ class GammaSqueeze:
         if not facts.minute_vol:
             return absent(self, "too few minutes for their standard deviation")
         if facts.volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the volume with")
+            why = facts.volume_unknown
+            return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         exposure = facts.near_exposure_usd
         if exposure < 0.0:
@@ -66,7 +67,8 @@ class GammaSqueeze:
         if facts.strikes is None:
             return absent(self, "no options expire today, or their open interest is not known")
         if facts.volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the volume with")
+            why = facts.volume_unknown
+            return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         near = sorted(facts.strikes, key=lambda row: (abs(row.strike - facts.price), row.strike))
         for row in near[:STRIKES_LOOKED_AT]:

@@ -43,7 +43,8 @@ class LiquidityVacuum:
         if not facts.minute_vol:
             return absent(self, "too few minutes for their standard deviation")
         if facts.volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the volume with")
+            why = facts.volume_unknown
+            return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         is_wide = exceeds(facts.spread, WIDE_SPREADS * facts.spread_median)
         if is_wide and exceeds(THIN_SIZE * facts.top_size_median, facts.top_size):

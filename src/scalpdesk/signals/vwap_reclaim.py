@@ -40,7 +40,8 @@ class VwapReclaim:
         if len(known) < len(distances):
             return absent(self, "no volume-weighted price: the bars carry no volume")
         if facts.volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the volume with")
+            why = facts.volume_unknown
+            return absent(self, why or "no earlier sessions to compare the volume with")
         before, now = known[:-1], known[-1]
         side = sign(now)
         was_away = all(-side * distance >= AWAY_FRACTION - 1e-12 for distance in before)
@@ -64,7 +65,8 @@ class VwapReclaim:
         if len(facts.bars) < 2:
             return absent(self, "fewer than two closed minutes")
         if facts.volume_ratio is None:
-            return absent(self, "no earlier sessions to compare the volume with")
+            why = facts.volume_unknown
+            return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         distance = abs(facts.price - facts.vwap)
         if exceeds(NEAR_USD, distance):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
@@ -135,13 +135,14 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
     position = position_block(follower)
     delta = position["greeks"]["delta"]
     band = follower.band
+    hedges = count_text(follower.taken["hedge"], "hedge")
     return {
         "verdict": verdict(follower, parts),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "range": _range_text(follower, spot),
         "pnl": signed(parts["total"]),
         "pnl_tone": tone(parts["total"]),
-        "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills{since_mark(follower)}",
+        "pnl_note": f"{hedges}, {count_text(fills, 'fill')}{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts),
         "delta_note": None

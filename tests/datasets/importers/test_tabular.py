@@ -109,7 +109,7 @@ def test_a_side_at_zero_is_none_and_an_older_one_is_not_carried_over_it(tmp_path
         tmp_path,
         HEADER + "".join(f"2015-12-23T14:{minute}:00Z,XYZ,{sides}\n" for minute, sides in minutes.items()),
     )
-    assert report.notes == ["1 rows with ask <= 0: read as no ask", "1 rows with bid < 0: read as no bid"]
+    assert report.notes == ["1 row with ask <= 0: read as no ask", "1 row with bid < 0: read as no bid"]
     quotes = load_tape(
         tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
     ).quotes

@@ -96,8 +96,10 @@ def test_nineteen_sessions_are_too_few_for_a_ratio_of_twenty():
     short = Watching(earlier=19).minutes([500.0] * 31).facts()
     assert (short.volume_ratio, short.opening_volume_ratio) == (None, None)
     assert short.opening_volume_unknown == "the opening was watched in 19 earlier sessions, 20 needed"
+    assert short.volume_unknown == "this minute was watched in 19 earlier sessions, 20 needed"
     few = Watching(earlier=3, volume_sessions=3).minutes([500.0] * 31).facts()
     assert few.volume_ratio == pytest.approx(1.0)
+    assert few.volume_unknown == ""
 
 
 def test_the_book_is_compared_with_half_an_hour():

@@ -134,7 +134,19 @@ def test_a_download_is_a_data_set_that_a_run_can_load(socket_enabled, tmp_path, 
 def test_a_download_needs_keys_and_days_in_order(tmp_path, monkeypatch, capsys):
     words = ["data", "download", "alpaca", "SPY", "--catalog", str(tmp_path), "--start", "2026-01-09"]
     assert main(words) == 2
-    assert "needs the keys of an account" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "needs the keys of an account" in told
+    assert "put TRADING_API_KEY and TRADING_API_SECRET into .env\n" in told
+    monkeypatch.setenv("STRATEGY_MODE", "st0cka")
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "where: credentials.st0cka_key, credentials.st0cka_secret" in told
+    assert "put ST0CKAKEY and ST0CKASECRET into .env, or the common TRADING_API_KEY" in told
+    monkeypatch.setenv("ST0CKAKEY", "k")
+    monkeypatch.setenv("ST0CKASECRET", "s")
+    assert main([*words, "--end", "2026-01-05"]) == 2  # these keys are taken: the days are next
+    assert "the last day lies before the first" in capsys.readouterr().err
+    monkeypatch.delenv("STRATEGY_MODE")
     monkeypatch.setenv("TRADING_API_KEY", "k")
     monkeypatch.setenv("TRADING_API_SECRET", "s")
     assert main([*words, "--end", "2026-01-05"]) == 2

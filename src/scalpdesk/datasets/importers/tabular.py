@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
-from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.core.units import DAY_SECONDS, count_text
 from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
@@ -386,8 +386,7 @@ def _leave_out(
     if not count:
         return
     connection.execute(f"DELETE FROM incoming WHERE {condition}")  # noqa: S608 - the same
-    rows = "1 row" if count == 1 else f"{count} rows"
-    report.note(f"{rows} {words}: left out; the first is {source.place(row)}")
+    report.note(f"{count_text(count, 'row')} {words}: left out; the first is {source.place(row)}")
     if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
         raise DataError(
             "no row of the file can be imported: " + "; ".join(report.notes),
@@ -405,7 +404,7 @@ def _mark_absent_sides(connection: Any, report: ImportReport) -> None:
         count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
         if count:
             connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
-            report.note(f"{count} rows with {found}: read as no {side}")
+            report.note(f"{count_text(count, 'row')} with {found}: read as no {side}")
 
 
 def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices, known: int | None) -> int:

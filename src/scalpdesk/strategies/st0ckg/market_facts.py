@@ -114,18 +114,20 @@ class FactsCollector:
         frames = self.frames
         so_far, before = _known(frames.session_range()), _known(frames.prior_session())
         quote = view.market.quotes[view.underlying]
+        volume = frames.volume_ratio(self._config.volume_sessions)
         opening_volume = frames.opening_volume_ratio(self._config.volume_sessions)
         has_book = len(self._spreads) == BOOK_MINUTES and quote is not None
         facts = MarketFacts(
             price=spot,
             bars=tuple(self._minutes),
-            volume_ratio=_known(frames.volume_ratio(self._config.volume_sessions)),
+            volume_ratio=_known(volume),
+            volume_unknown=_why_not(volume),
             vwap=_known(frames.vwap()),
             open_price=None if so_far is None else so_far.open,
             prior_high=None if before is None else before.high,
             prior_low=None if before is None else before.low,
             opening_volume_ratio=_known(opening_volume),
-            opening_volume_unknown=opening_volume.reason if isinstance(opening_volume, Absent) else "",
+            opening_volume_unknown=_why_not(opening_volume),
             minute_vol=self._minute_vol(),
             spread=quote.ask - quote.bid if quote is not None and has_book else None,
             spread_median=median(self._spreads) if has_book else None,
@@ -210,6 +212,10 @@ def invalid_levels(facts: MarketFacts) -> tuple[Decimal | None, Decimal | None]:
 
 def _known(value: T | Absent) -> T | None:
     return None if isinstance(value, Absent) else value
+
+
+def _why_not(value: float | Absent) -> str:
+    return value.reason if isinstance(value, Absent) else ""
 
 
 REFRESH_SECONDS = 300.0
