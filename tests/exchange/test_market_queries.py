@@ -1,5 +1,6 @@
 """What the queries of market and reference data ask for: bounds, order, pages, and what is left out."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -9,6 +10,8 @@ from fakes.exchange import DAY_TEXT, Bench, generated
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.accounts import AccountTerms
 
 TODAY = date.fromisoformat(DAY_TEXT)
@@ -183,3 +186,54 @@ def test_all_keys_open_their_own_account_only():
     assert [one.account for one in bench.keyring.credentials] == ["account-1", "account-2", "account-3"]
     ids = [bench.ask("GET", "/v2/account", account=number).json()["id"] for number in range(3)]
     assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kind", "rates"),
+    [
+        (Decimal(4), "forward_splits", (4, 1)),
+        (Decimal("1.5"), "forward_splits", (3, 2)),
+        (Decimal("0.1"), "reverse_splits", (1, 10)),
+        (Decimal(1) / 3, "reverse_splits", (1, 3)),
+    ],
+)
+def test_splits_stand_beside_dividends_in_the_vendors_fields(ratio, kind, rates):
+    tape = TapeBuilder().spot("09:30", 500.0).build()
+    split = CorporateAction(symbol="SPY", ex_date=date(2024, 3, 5), kind=ActionKind.SPLIT, ratio=ratio)
+    paid = CashDividend("SPY", date(2024, 3, 6), Decimal("1.50"))
+    bench = Bench(TapeSource(replace(tape, actions=(split,), dividends=(paid,))), data_limit=0)
+
+    def found(**query):
+        span = {"start": "2024-03-01", "end": "2024-03-31", **query}
+        return bench.get("/v1/corporate-actions", symbols="SPY", **span)["corporate_actions"]
+
+    (listed,) = found()[kind]
+    assert (listed["new_rate"], listed["old_rate"]) == rates
+    assert (listed["symbol"], listed["ex_date"]) == ("SPY", "2024-03-05")
+    assert listed.keys() >= {"id", "process_date", "record_date", "payable_date"}
+    assert set(found()) == {kind, "cash_dividends"}
+    assert set(found(types="cash_dividend")) == {"cash_dividends"}
+    assert set(found(types="forward_split,reverse_split")) == {kind}
+    assert found(end="2024-03-04") == found(start="2024-03-07") == {}
+    assert bench.get("/v1/corporate-actions", symbols="QQQ", start="2024-03-01", end="2024-03-31") == {
+        "corporate_actions": {},
+        "next_page_token": None,
+    }
+
+
+def test_bars_adjusted_for_splits_have_the_scale_of_today():
+    monday, tuesday = date(2024, 3, 4), date(2024, 3, 5)
+    builder = TapeBuilder(days=(monday, tuesday)).spot("09:31", 400.0, day=monday)
+    tape = builder.spot("09:31", 101.0, day=tuesday).spot("09:32", 101.0, day=tuesday).build()
+    split = CorporateAction(symbol="SPY", ex_date=tuesday, kind=ActionKind.SPLIT, ratio=Decimal(4))
+    bench = Bench(TapeSource(replace(tape, actions=(split,))), data_limit=0)
+
+    def closes(**how):
+        query = {"symbols": "SPY", "timeframe": "1Day", "start": "2024-03-04", **how}
+        return [bar["c"] for bar in bench.get("/v2/stocks/bars", **query)["bars"]["SPY"]]
+
+    bench.world.advance_to(at("15:00", monday))
+    assert closes(adjustment="split") == [400.0]  # it has not gone ex yet
+    bench.world.advance_to(at("09:33", tuesday))
+    assert closes() == closes(adjustment="raw") == [400.0, 101.0]
+    assert closes(adjustment="split") == closes(adjustment="all") == [100.0, 101.0]

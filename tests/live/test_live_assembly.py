@@ -706,12 +706,13 @@ def test_a_desk_is_opened_in_one_order(tmp_path, monkeypatch, venue, has_folder,
     how, named = opening.named("runner")
     assert how == (desk.runner.core, opening.gateway, "clock", plan.runner)
     assert desk.runner.core.events == 17
-    update = named.pop("daily_update")
+    update, splits = named.pop("daily_update"), named.pop("splits")
     assert named == {"notify": "notify", "watchdog": "dog"}
     if venue == "simulated":
         assert update is None
     else:
         assert update.args == (plan, opening.gateway, opening.named("build")[0][1], "clock")
+    assert splits.args == (opening.gateway, opening.named("build")[0][1], "clock")
     if has_folder:
         assert opening.named("delivers")[0] == ("put",)
     assert (desk.header, desk.run_dir, desk.gateway) == (opening.run.header, "there", opening.gateway)

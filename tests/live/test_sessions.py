@@ -90,6 +90,7 @@ class Desk:
         self.fed, self.said, self.called = [], [], []
         self.desk = SimpleNamespace(
             view=SimpleNamespace(venue="simulated", session=None),
+            market=SimpleNamespace(going_ex=lambda _: []),
             positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] * bool(held)),
             instruments=[us_option(option)],
             gate=SimpleNamespace(mode=mode),

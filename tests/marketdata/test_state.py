@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fakes.instruments import straddle_book
 from fakes.tape import quote
@@ -17,9 +18,12 @@ from scalpdesk.core.events import (
     SessionBarsEvent,
     TradeEvent,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
+
+EX_NS = 10 * DAY_NS
+SPLIT = PriceAdjustmentEvent(0, EX_NS, EX_NS, 0.25, 4.0)
 
 
 @pytest.fixture
@@ -148,18 +152,58 @@ def test_the_volume_of_a_session_is_that_of_its_bars_or_of_its_prints_never_of_b
 
 def test_at_the_open_the_last_price_is_that_of_after_a_split_and_no_other_sessions(state):
     state.apply_quote(quote(0, 10, 499.0, 501.0))
-    state.apply_adjustment(PriceAdjustmentEvent(0, 200, 200, 0.25, 4.0))
+    state.apply_adjustment(SPLIT)
     assert state.mark(0) == 500.0  # until the session opens
     for _ in range(2):
-        state.open_session(200)
+        state.open_session(EX_NS)
         assert (state.quotes[0].bid, state.quotes[0].ask, state.quotes[0].ts_event_ns) == (124.75, 125.25, 10)
-    state.apply_quote(quote(0, 300, 125.9, 126.1))
-    state.open_session(400)
+    state.apply_quote(quote(0, EX_NS + 100, 125.9, 126.1))
+    state.open_session(EX_NS + DAY_NS)
     assert state.mark(0) == 126.0
+
+
+def test_a_split_that_comes_again_counts_once_and_one_of_an_earlier_open_not_at_all(state):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    for known_ns in (EX_NS - 300, EX_NS - 200):  # each morning's list has it, and a restart asks again
+        state.apply_adjustment(replace(SPLIT, ts_recv_ns=known_ns))
+    state.open_session(EX_NS)
+    state.apply_adjustment(replace(SPLIT, ts_recv_ns=EX_NS + 100))
+    state.open_session(EX_NS + DAY_NS)
+    assert state.mark(0) == 125.0
+    assert len(state.adjustments) == 1
+
+
+def test_a_split_is_taken_by_a_session_that_opens_late_and_by_the_one_after_an_outage(state):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    state.apply_adjustment(SPLIT)
+    state.open_session(EX_NS + DAY_NS + 3_600 * 10**9)
+    assert state.mark(0) == 125.0
+    assert [item.ts_event_ns for item in state.adjustments] == [EX_NS]
+
+
+def test_a_quote_before_the_open_of_the_ex_date_has_the_new_scale_already(state):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    state.apply_adjustment(SPLIT)
+    state.apply_quote(quote(0, EX_NS - 100, 125.9, 126.1))
+    state.carry_price(0, 0, 0.25, EX_NS)
+    state.open_session(EX_NS)
+    assert state.mark(0) == 126.0
+
+
+@pytest.mark.parametrize("is_carried", ["before", "after", "both"])
+def test_a_price_is_carried_across_a_split_once_whoever_comes_first(state, is_carried):
+    state.apply_quote(quote(0, 10, 499.0, 501.0))
+    if is_carried != "after":
+        state.carry_price(0, 0, 0.25, EX_NS)
+    state.apply_adjustment(SPLIT)
+    state.open_session(EX_NS)
+    if is_carried != "before":
+        state.carry_price(0, 0, 0.25, EX_NS)
+    assert state.mark(0) == 125.0
 
 
 def test_a_special_dividend_lowers_the_last_price_at_the_open(state):
     state.apply_quote(quote(0, 10, 499.0, 501.0))
-    state.apply_adjustment(PriceAdjustmentEvent(0, 200, 200, 1.0, 1.0, paid=50.0))
-    state.open_session(200)
+    state.apply_adjustment(PriceAdjustmentEvent(0, EX_NS, EX_NS, 1.0, 1.0, paid=50.0))
+    state.open_session(EX_NS)
     assert state.mark(0) == 450.0

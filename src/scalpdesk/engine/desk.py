@@ -13,7 +13,7 @@ from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, Posi
 from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -104,6 +104,8 @@ class Desk:
         )
         self.view.halted = gate.halted
         self.session_equity = cash
+        self.rescaled_ns: dict[InstrumentId, int] = {}
+        """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
         self.is_margined = False
         """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
         self._instruments_seen = 0
@@ -453,6 +455,7 @@ class Desk:
         )
         held, carry = self.positions.quantity(number), self.market.carry_price
         if source is None or source == number:
+            at_ns = self.rescaled_ns[number] = ex_instant_ns(at_ns)
             if held and held != units and not event.price:
                 carry(number, number, float((held - units) / held), at_ns)
             return

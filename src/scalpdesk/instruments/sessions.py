@@ -178,6 +178,20 @@ def whole_session(session: Session) -> Session:
     return session
 
 
+def ex_instant_ns(ts_ns: int) -> int:
+    """Return when a corporate action that an account shows at ``ts_ns`` goes ex, UTC nanoseconds.
+
+    The open of the session under way or of the next one: venues write an action down in the night before it,
+    under its day or when their books are done. An instant beyond the calendar is returned unchanged.
+    """
+    day = to_new_york(ts_ns).date()
+    try:
+        session = session_on(day) if is_session(day) else next_session(day)
+        return (session if ts_ns < session.close_ns else next_session(day)).open_ns
+    except (ArgumentError, ValueError):
+        return ts_ns
+
+
 def sessions_between(start: date, end: date) -> tuple[Session, ...]:
     """Return all sessions from ``start`` to ``end``, both included."""
     days = _calendar().sessions_in_range(start.isoformat(), end.isoformat())

@@ -37,7 +37,7 @@ from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
-from scalpdesk.live.market import daily_update, first_market
+from scalpdesk.live.market import daily_update, first_market, listed_splits
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
@@ -353,6 +353,7 @@ async def open_desk(
             notify=notify,
             watchdog=watchdog,
             daily_update=None if plan.venue == "simulated" else update,
+            splits=partial(listed_splits, gateway, instruments, clock),
         )
         if folder is not None:
             folder.deliver_to(runner.put)

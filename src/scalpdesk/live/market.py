@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from scalpdesk.assembly import (
 from scalpdesk.config.settings import DeskConfig, LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, Notify, RetryError
-from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, RateEvent
+from scalpdesk.core.events import (
+    Event,
+    GammaExposureEvent,
+    OpenInterestEvent,
+    PriceAdjustmentEvent,
+    RateEvent,
+)
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
@@ -35,8 +41,9 @@ from scalpdesk.instruments.contract import (
     OptionContract,
     underlying_of,
 )
+from scalpdesk.instruments.corporate_actions import price_scale
 from scalpdesk.instruments.deribit import perpetual
-from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.instruments.sessions import ex_instant_ns, new_york_ns, next_session, to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.sessions import session_of
 from scalpdesk.live.supervision import describe as describe_error
@@ -48,6 +55,8 @@ from scalpdesk.venues.simulated import SimulatedGateway
 from scalpdesk.volatility.variance_time import CALENDAR
 
 HOLIDAYS = 5
+SPLIT_DAYS = 10
+"""Days for which splits are asked for: a desk may have been down for some."""
 DEFAULT_EXPIRY_DAYS = (0, 45)
 MONTH_DAYS = (21, 45)
 MONTH_STRIKES = 3
@@ -118,6 +127,33 @@ async def daily_update(
     """
     numbers = {symbol: instruments.id_of(symbol) for symbol in plan.underlyings}
     events, _ = await _daily(plan, gateway, numbers, clock)
+    return tuple(events)
+
+
+async def listed_splits(
+    gateway: Gateway, instruments: Instruments, clock: Clock
+) -> tuple[PriceAdjustmentEvent, ...]:
+    """Return the splits of shares from some days ago to the next session, each at the open of its ex-date.
+
+    The engine takes those of the opens that are still to come.
+
+    Raises
+    ------
+    RetryError
+        When the venue does not answer.
+    """
+    now_ns, events = clock.now_ns(), list[PriceAdjustmentEvent]()
+    today = to_new_york(now_ns).date()
+    shares = [number for number, item in enumerate(instruments) if isinstance(item, Equity)]
+    if not shares:
+        return ()
+    first, last = today - timedelta(days=SPLIT_DAYS), next_session(today).day
+    for number in map(InstrumentId, shares):
+        for split in await gateway.splits(number, first, last):
+            open_ns = ex_instant_ns(new_york_ns(split.ex_date, time(0)))
+            scale = price_scale(split)
+            if scale is not None:
+                events.append(PriceAdjustmentEvent(number, open_ns, now_ns, *scale))
     return tuple(events)
 
 

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.enums import ChangeCause, OperatorAction
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, number_text
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
@@ -38,7 +39,7 @@ from scalpdesk.orders.reconcile import (
     reconcile,
     side_by_side,
 )
-from scalpdesk.venues.contract import Gateway, VenueView
+from scalpdesk.venues.contract import Gateway, VenueActivity, VenueView
 
 LATEST_ORDERS = 200
 """Orders whose executions may turn out to have been busted."""
@@ -204,6 +205,7 @@ class Reconciler:
             for activity in view.activities
             if activity.activity_id not in self._accounted
             and (not activity.quantity_change or activity.symbol in desk.instruments)
+            and not self._is_carried(activity)
         )
         names = [f"foreign-{fill.execution_id}" for fill in foreign]
         names += [change.reference for change in changes]
@@ -225,6 +227,13 @@ class Reconciler:
             if position.instrument_id is None and position.quantity
         )
         return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
+
+    def _is_carried(self, activity: VenueActivity) -> bool:
+        """Return whether it is the split of a share that the desk booked at its open."""
+        if activity.cause is not ChangeCause.CORPORATE_ACTION or activity.cash_change:
+            return False
+        day = to_new_york(ex_instant_ns(activity.ts_event_ns)).date()
+        return self._core.engine.desk.positions.already_applied(f"split-{activity.symbol}-{day}")
 
     def _act(
         self, found: Reconciliation, ours: AccountPicture, theirs: AccountPicture, now_ns: int

@@ -132,6 +132,8 @@ class LiveRunner:
         Hears heartbeats and live orders; None runs without.
     daily_update
         Gives a run of several days the events of each later session.
+    splits
+        Gives the splits that the venue lists.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class LiveRunner:
         notify: Notify | None = None,
         watchdog: WatchdogSupervisor | None = None,
         daily_update: DailyUpdate | None = None,
+        splits: DailyUpdate | None = None,
     ) -> None:
         self.core = core
         self.gateway = gateway
@@ -175,6 +178,7 @@ class LiveRunner:
             supervisor=self.supervisor,
             put=self.put,
             update=daily_update,
+            splits=splits,
             rolls=self.options.rolls,
         )
         self.calendar = SessionCalendar(
@@ -435,6 +439,7 @@ class LiveRunner:
             self.queries.ask_anew()
         else:
             self.queries.ask()
+            self._rollover.after_close()
         return []
 
     def _end_sessions(self) -> None:

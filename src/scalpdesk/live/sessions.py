@@ -1,18 +1,20 @@
 """Sessions of a live desk: open, close, deadline of expiring options, daily rollover, orderly stop."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from operator import itemgetter
 
-from scalpdesk.core.enums import OperatorAction, SessionPhase
+from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
-from scalpdesk.core.events import Event, OperatorEvent, SessionEvent
+from scalpdesk.core.events import Event, OperatorEvent, PositionChanged, PriceAdjustmentEvent, SessionEvent
 from scalpdesk.core.intents import EXITS, VenueCommand
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.corporate_actions import whole_units
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import (
     COIN_EXPIRY,
@@ -23,6 +25,7 @@ from scalpdesk.instruments.sessions import (
     last_trading_ns,
     session_on,
     to_new_york,
+    whole_session,
 )
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.marketdata.state import holds_up_no_hedge
@@ -192,13 +195,44 @@ class SessionCalendar:
         opens_ns = min(max(session.open_ns, self._engine.now_ns), session.close_ns - 1)
         self._agenda.put("close", session.close_ns + 1)  # after what happens at the close itself
         self._notify("info", f"session {session.day} opens")
-        commands = self._feed(
+        commands = []
+        for split in self._splits(opens_ns):
+            commands += self._feed(split)
+        commands += self._feed(
             SessionEvent(
                 opens_ns, opens_ns, session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
             )
         )
         self.plan_deadline()
         return commands
+
+    def _splits(self, opens_ns: int) -> Iterator[PositionChanged]:
+        """Yield the splits of held shares that go ex with this open and were not booked from the account.
+
+        Between the first price after a split and the account's next view a loss or gain would stand that
+        nobody made. What leaves a fraction of a share is left to the account: it pays for the fraction.
+        """
+        desk = self._engine.desk
+        for item in desk.market.going_ex(opens_ns):
+            number, held = item.instrument_id, desk.positions.quantity(item.instrument_id)
+            is_booked = desk.rescaled_ns.get(number, 0) >= item.ts_event_ns
+            whole, fraction = whole_units(held * Decimal(item.volume_factor))
+            if is_booked or fraction or whole == held:
+                continue
+            symbol = desk.instruments[number].symbol
+            reference = f"split-{symbol}-{to_new_york(item.ts_event_ns).date()}"
+            self._notify("info", f"split of {symbol}: {held:f} became {whole:f}")
+            yield PositionChanged(
+                number,
+                item.ts_event_ns,
+                opens_ns,
+                ChangeCause.CORPORATE_ACTION,
+                whole - held,
+                ZERO,
+                ZERO,
+                reference,
+                source=number,
+            )
 
     def _close_session(self) -> list[VenueCommand]:
         session = self._engine.desk.view.session
@@ -367,7 +401,7 @@ class OrderlyStop:
 ROLLED = "rolled: the next session is a run of its own"
 """How a run ends that another one follows at once."""
 DailyUpdate = Callable[[], Awaitable[tuple[Event, ...]]]
-"""Asks the venue for what the desk gets each day: forecast and rates."""
+"""Asks the venue for what the desk gets each day: forecast and rates, or splits."""
 
 
 class DailyRollover:
@@ -387,6 +421,8 @@ class DailyRollover:
         Puts an event into the runner's queue.
     update
         Gives the events of a new day; None gives nothing.
+    splits
+        Gives the splits that the venue lists; None gives none.
     rolls
         Whether another run may follow.
     """
@@ -399,6 +435,7 @@ class DailyRollover:
         supervisor: Supervisor,
         put: Callable[[Event], None],
         update: DailyUpdate | None,
+        splits: DailyUpdate | None = None,
         rolls: bool,
     ) -> None:
         self._engine = engine
@@ -406,6 +443,7 @@ class DailyRollover:
         self._supervisor = supervisor
         self._put = put
         self._update = update
+        self._splits = splits
         self._rolls = rolls
 
     def before_open(self, *, flattened_by_deadline: bool = False) -> None:
@@ -419,8 +457,19 @@ class DailyRollover:
                 self._stop.finish(ROLLED)
                 return
             self._supervisor.notify("info", f"this run goes on into the next session: {why_not}")
+        self._learn_splits()
         if self._update is not None:
-            self._supervisor.spawn("the daily update", self._refresh(self._update))
+            kept = "forecast and rates stay those of yesterday"
+            self._supervisor.spawn("the daily update", self._refresh(self._update, kept))
+
+    def after_close(self) -> None:
+        """Ask for the splits of the night: a desk that sleeps through the morning has them at the open."""
+        self._learn_splits()
+
+    def _learn_splits(self) -> None:
+        if self._splits is not None:
+            kept = "splits are not known, what is remembered of earlier sessions keeps its scale"
+            self._supervisor.spawn("the query of splits", self._refresh(self._splits, kept))
 
     def _why_not(self, flattened_by_deadline: bool) -> str | None:
         desk = self._engine.desk
@@ -431,11 +480,30 @@ class DailyRollover:
             return "it holds positions; it knows no contracts listed since it began"
         return None
 
-    async def _refresh(self, update: DailyUpdate) -> None:
+    async def _refresh(self, update: DailyUpdate, kept: str) -> None:
         try:
             events = await update()
         except RetryError as error:
-            self._supervisor.notify("warning", f"forecast and rates stay those of yesterday: {error.what}")
+            self._supervisor.notify("warning", f"{kept}: {error.what}")
             return
         for event in events:
+            if type(event) is PriceAdjustmentEvent:
+                self._note_late(event)
             self._put(event)
+
+    def _note_late(self, event: PriceAdjustmentEvent) -> None:
+        """Report an adjustment that comes after its open: the engine takes none then."""
+        desk = self._engine.desk
+        session = desk.view.session
+        known = {(item.instrument_id, item.ts_event_ns) for item in desk.market.adjustments}
+        if (
+            session is not None
+            and event.ts_event_ns == whole_session(session).open_ns
+            and (event.instrument_id, event.ts_event_ns) not in known
+        ):
+            symbol = desk.instruments[event.instrument_id].symbol
+            self._supervisor.notify(
+                "warning",
+                f"the split of {symbol} was learned after the open: what the strategy remembers of earlier"
+                " sessions has the old scale until the next run",
+            )

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import time
 from decimal import Decimal
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
@@ -86,6 +88,11 @@ def holds_up_no_hedge(
     """
     unbid = unbid_option(instruments, quotes, number) if quantity > 0 else None
     return unbid is not None and not unbid[0].payoff(unbid[1])
+
+
+def _midnight(ts_ns: int) -> int:
+    """Return the instant at which the day of ``ts_ns`` begins in New York."""
+    return new_york_ns(to_new_york(ts_ns).date(), time(0))
 
 
 def _no_price(_: InstrumentId) -> float | None:
@@ -201,6 +208,8 @@ class MarketState:
         self.adjustments: list[PriceAdjustmentEvent] = []
         self._going_ex: list[PriceAdjustmentEvent] = []
         """Adjustments of the next open: what is marked before it still has the scale of before."""
+        self._opened_ns = 0
+        """Open of the session that was opened last, UTC nanoseconds."""
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
         self.max_exposure_seconds = max_exposure_seconds
@@ -311,10 +320,10 @@ class MarketState:
         """Carry the last price of ``source`` across a corporate action at ``at_ns`` (UTC nanoseconds), once.
 
         ``target`` then has it, less what is ``paid`` a unit (currency), times a factor; it keeps its time.
-        Nothing changes where either was quoted since.
+        Nothing changes where either was quoted since: from midnight in New York on, before the open, too.
         """
         quote, own = self.quotes[source], self.quotes[target]
-        if quote is None or max(quote.ts_event_ns, 0 if own is None else own.ts_event_ns) >= at_ns:
+        if quote is None or max(quote.ts_event_ns, 0 if own is None else own.ts_event_ns) >= _midnight(at_ns):
             return
         if self._carried.get(target, (0, None))[0] == at_ns:
             return
@@ -353,19 +362,24 @@ class MarketState:
         paid by now: a session whose equity had it beside a price with it would begin with a loss.
         """
         self._volumes.clear()
-        self.adjustments += self._going_ex
-        self._going_ex = []
-        due = [item for item in self.adjustments if item.ts_event_ns == open_ns]
+        self._opened_ns = open_ns
+        due = self.going_ex(open_ns)
+        self.adjustments += due
+        self._going_ex = [item for item in self._going_ex if item.ts_event_ns > open_ns]
+        instants = {open_ns, *(item.ts_event_ns for item in due)}
         going_ex = {item.instrument_id for item in self.dividends} | {item.instrument_id for item in due}
         for number in going_ex:
             last, (carried_ns, before) = self.quotes[number], self._carried.get(number, (0, None))
-            quote = before if carried_ns == open_ns else last
-            if last is None or quote is None or last.ts_event_ns >= open_ns:
+            if last is None or last.ts_event_ns >= open_ns:
+                continue
+            is_newer = before is not None and last.ts_event_ns > before.ts_event_ns
+            quote = before if carried_ns in instants and not is_newer else last
+            if quote is None:
                 continue
             paid = paid_between(self.dividends, number, quote.ts_event_ns, open_ns)
             bid, ask = quote.bid - paid, quote.ask - paid
             for item in due:
-                if item.instrument_id == number:
+                if item.instrument_id == number and quote.ts_event_ns < _midnight(item.ts_event_ns):
                     bid, ask = item.price(bid), item.price(ask)
             if (bid, ask) != (quote.bid, quote.ask):
                 self._carried[number] = open_ns, quote
@@ -384,8 +398,18 @@ class MarketState:
         self.dividends.append(event)
 
     def apply_adjustment(self, event: PriceAdjustmentEvent) -> None:
-        """Apply a change of the scale of an instrument's prices, from the next open on."""
-        self._going_ex.append(event)
+        """Apply a change of the scale of an instrument's prices, from its open on, once.
+
+        One of a session that was opened already changes nothing: a live desk gets the venue's list of the
+        latest days each morning.
+        """
+        known = (msgspec.structs.replace(item, ts_recv_ns=event.ts_recv_ns) for item in self._going_ex)
+        if event.ts_event_ns > self._opened_ns and event not in known:
+            self._going_ex.append(event)
+
+    def going_ex(self, open_ns: int) -> list[PriceAdjustmentEvent]:
+        """Return the adjustments that an open at ``open_ns`` (UTC nanoseconds) brings."""
+        return [item for item in self._going_ex if item.ts_event_ns <= open_ns]
 
     def apply_forecast(self, event: ForecastEvent) -> None:
         """Apply a volatility forecast."""

@@ -50,6 +50,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
@@ -476,6 +477,15 @@ class Gateway(Protocol):
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of a share of the days ``first`` to ``last``, oldest first."""
+        ...
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return the splits of a share that go ex from ``first`` to ``last``, oldest first.
+
+        None where the account does not follow them.
+        """
         ...
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:

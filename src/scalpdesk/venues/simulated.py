@@ -32,6 +32,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
@@ -440,6 +441,13 @@ class SimulatedGateway:
         del instrument_id, first, last
         return ()
 
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return none: a tape brings its own."""
+        del instrument_id, first, last
+        return ()
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the tape's options."""
         return tuple(
@@ -578,6 +586,13 @@ class SandboxGateway:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes that the real venue has."""
         return await self._data.minute_bars(instrument_id, first, last)
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return none: the account in this process does not split."""
+        del instrument_id, first, last
+        return ()
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that the real venue lists."""

@@ -793,6 +793,39 @@ def test_bars_of_all_pages_in_order_each_once_and_pages_that_never_end_are_given
     assert len(made.venue.asked) == 500
 
 
+def test_splits_of_all_pages_by_their_ex_date_each_once():
+    def split(day, new, old, symbol=samples.STOCK):
+        return {"id": day, "symbol": symbol, "new_rate": new, "old_rate": old, "ex_date": day}
+
+    def page(asked):
+        assert asked.query["types"] == "forward_split,reverse_split"
+        if asked.query.get("page_token") is None:
+            rows = [split("2026-11-19", 3, 2), split("2026-11-17", 4, 1, "OTHER")]
+            return 200, {"corporate_actions": {"forward_splits": rows}, "next_page_token": "p2"}
+        rows = [split("2026-11-18", 1, 10), split("2026-11-21", 1, 2)]
+        listed = {"forward_splits": [split("2026-11-19", 3, 2)], "reverse_splits": rows}
+        return 200, {"corporate_actions": listed, "next_page_token": None}
+
+    made = talk({"GET /v1/corporate-actions": page})
+    found = made.run(lambda: made.gateway.splits(SHARE, date(2026, 11, 17), date(2026, 11, 20)))
+    assert [(one.symbol, one.ex_date.day, one.ratio) for one in found] == [
+        (samples.STOCK, 18, Decimal("0.1")),
+        (samples.STOCK, 19, Decimal("1.5")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"new_rate": 0}, {"old_rate": -1}, {"ex_date": "soon"}, {"new_rate": 10**9}, {"old_rate": None}],
+)
+def test_a_split_that_cannot_be_believed_is_no_split(wrong):
+    row = {"symbol": samples.STOCK, "new_rate": 4, "old_rate": 1, "ex_date": "2026-11-19", **wrong}
+    listed = {"corporate_actions": {"forward_splits": [row]}, "next_page_token": None}
+    made = talk({"GET /v1/corporate-actions": (200, listed)})
+    with pytest.raises(RetryError, match="cannot be believed"):
+        made.run(lambda: made.gateway.splits(SHARE, date(2026, 11, 17), date(2026, 11, 20)))
+
+
 def test_the_venues_own_count_of_requests_is_believed():
     headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1795185060"}
     made = talk({"GET /v2/clock": (429, {"message": "rate limit exceeded"}, headers)})

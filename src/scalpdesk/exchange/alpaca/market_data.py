@@ -7,8 +7,11 @@ calendar and corporate actions.
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,13 +46,17 @@ from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_new_york
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks, implied_vol
 
 Item = TypeVar("Item")
 MAX_CALENDAR_DAYS = 3_700
 FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
 """Range of the exchange calendar."""
+MOST_SHARES_BEFORE = 1_000
+"""A split's ratio is shown as the simplest fraction with no more shares of before than this."""
 
 
 def page_of(
@@ -193,38 +200,72 @@ class Reference:
 
     def corporate_actions(self, request: Request) -> dict[str, Any]:
         """``GET /v1/corporate-actions``."""
-        symbols, types = set(request.listed("symbols")), set(request.listed("types"))
+        symbols = set(request.listed("symbols"))
+        types = {name.removesuffix("s") for name in request.listed("types")}
         today = to_new_york(self._world.now_ns).date()
         start = query_date(request, "start") or today
         end = query_date(request, "end") or today
+        source = self._world.source
+        listed = [
+            ("cash_dividend", each.symbol, each.ex_date, _dividend_json(each)) for each in source.dividends
+        ]
+        for action in source.actions:
+            if action.kind is ActionKind.SPLIT:
+                name = "forward_split" if action.ratio > 1 else "reverse_split"
+                listed.append((name, action.symbol, action.ex_date, _split_json(action)))
         found = [
-            dividend
-            for dividend in self._world.source.dividends
-            if (not symbols or dividend.symbol in symbols) and start <= dividend.ex_date <= end
+            (name, ex_date, fields)
+            for name, symbol, ex_date, fields in listed
+            if (not symbols or symbol in symbols) and start <= ex_date <= end and (not types or name in types)
         ]
-        found.sort(key=lambda dividend: dividend.ex_date, reverse=request.query.get("sort") == "desc")
-        if types and not types & {"cash_dividend", "cash_dividends"}:
-            found = []
+        found.sort(key=itemgetter(1), reverse=request.query.get("sort") == "desc")
         page, token = page_of(found, request, 100, 1_000)
-        dividends = [
-            {
-                "id": asset_id(f"dividend|{dividend.symbol}|{dividend.ex_date}"),
-                "symbol": dividend.symbol,
-                "cusip": asset_id(dividend.symbol).replace("-", "")[:9].upper(),
-                "rate": float(dividend.amount),
-                "special": False,
-                "foreign": False,
-                "process_date": dividend.ex_date.isoformat(),
-                "ex_date": dividend.ex_date.isoformat(),
-                "record_date": dividend.ex_date.isoformat(),
-                "payable_date": (dividend.ex_date + timedelta(days=14)).isoformat(),
-            }
-            for dividend in page
-        ]
-        return {
-            "corporate_actions": {"cash_dividends": dividends} if dividends else {},
-            "next_page_token": token,
-        }
+        answer: dict[str, list[dict[str, Any]]] = {}
+        for name, _, fields in page:
+            answer.setdefault(f"{name}s", []).append(fields)
+        return {"corporate_actions": answer, "next_page_token": token}
+
+
+def _dividend_json(dividend: CashDividend) -> dict[str, Any]:
+    return {
+        "id": asset_id(f"dividend|{dividend.symbol}|{dividend.ex_date}"),
+        "symbol": dividend.symbol,
+        "cusip": _cusip(dividend.symbol),
+        "rate": float(dividend.amount),
+        "special": False,
+        "foreign": False,
+        "process_date": dividend.ex_date.isoformat(),
+        "ex_date": dividend.ex_date.isoformat(),
+        "record_date": dividend.ex_date.isoformat(),
+        "payable_date": (dividend.ex_date + timedelta(days=14)).isoformat(),
+    }
+
+
+def _split_json(split: CorporateAction) -> dict[str, Any]:
+    """Return a split as the venue lists it: ``new_rate`` shares for ``old_rate``, both whole."""
+    ratio = Fraction(split.ratio).limit_denominator(MOST_SHARES_BEFORE)
+    before = _cusip(split.symbol)
+    is_forward = split.ratio > 1
+    # a reverse split gives the share a new CUSIP
+    cusips = (
+        {"cusip": before} if is_forward else {"old_cusip": before, "new_cusip": _cusip(f"{split.symbol}*")}
+    )
+    day = split.ex_date.isoformat()
+    return {
+        "id": asset_id(f"split|{split.symbol}|{day}"),
+        "symbol": split.symbol,
+        **cusips,
+        "new_rate": ratio.numerator,
+        "old_rate": ratio.denominator,
+        "process_date": day,
+        "ex_date": day,
+        "record_date": day,
+        "payable_date": day,
+    }
+
+
+def _cusip(symbol: str) -> str:
+    return asset_id(symbol).replace("-", "")[:9].upper()
 
 
 def strike_bound(request: Request, name: str) -> Decimal | None:
@@ -400,16 +441,41 @@ class MarketData:
         """``…/bars``: a page spans all symbols."""
         seconds = timeframe_seconds(request.query.get("timeframe") or "1Min")
         start_ns, end_ns = self._span(request)
-        rows = [
-            (symbol, bar)
-            for symbol, number in sorted(self._known(request))
-            for bar in self._sorted(self.series(symbol, number, seconds, start_ns, end_ns), request)
-        ]
+        adjusts = request.query.get("adjustment") in ("split", "all")
+        rows = []
+        for symbol, number in sorted(self._known(request)):
+            series = self.series(symbol, number, seconds, start_ns, end_ns)
+            if adjusts:
+                series = self._split_adjusted(symbol, series)
+            rows += [(symbol, bar) for bar in self._sorted(series, request)]
         page, token = page_of(rows, request, 1_000, MAX_BARS)
         answer: dict[str, list[dict[str, Any]]] = {}
         for symbol, bar in page:
             answer.setdefault(symbol, []).append(bar_json(bar))
         return {"bars": answer, "next_page_token": token}
+
+    def _split_adjusted(self, symbol: str, bars: list[Bar]) -> list[Bar]:
+        """Return bars in the scale of today: of before the splits that have gone ex by now."""
+        today = to_new_york(self._world.now_ns).date()
+        for split in self._world.source.actions:
+            if split.kind is not ActionKind.SPLIT or split.symbol != symbol or split.ex_date > today:
+                continue
+            ratio = float(split.ratio)
+            bars = [
+                replace(
+                    bar,
+                    open=bar.open / ratio,
+                    high=bar.high / ratio,
+                    low=bar.low / ratio,
+                    close=bar.close / ratio,
+                    vwap=bar.vwap / ratio,
+                    volume=bar.volume * ratio,
+                )
+                if to_new_york(bar.start_ns).date() < split.ex_date
+                else bar
+                for bar in bars
+            ]
+        return bars
 
     def quotes(self, request: Request) -> dict[str, Any]:
         """``/v2/stocks/quotes``: this exchange keeps the latest only."""

@@ -16,6 +16,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, us_option
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.venues.alpaca.fields import (
     BadMessage,
     Malformed,
@@ -244,6 +245,71 @@ def _contract(row: _Contract) -> ListedContract:
     return ListedContract(
         contract, None if interest is None else int(interest), row.tradable and row.status == "active"
     )
+
+
+SPLITS_PER_PAGE = 1_000
+LARGEST_SPLIT = 10_000
+"""Shares for one, or one for so many: what is beyond is a slip of digits."""
+
+
+class _Split(msgspec.Struct):
+    symbol: str
+    new_rate: Decimal
+    old_rate: Decimal
+    ex_date: str
+
+
+class _Splits(msgspec.Struct):
+    forward_splits: tuple[msgspec.Raw, ...] = ()
+    reverse_splits: tuple[msgspec.Raw, ...] = ()
+
+
+class _SplitPage(msgspec.Struct):
+    corporate_actions: _Splits
+    next_page_token: str | None = None
+
+
+_SPLIT_PAGE = msgspec.json.Decoder(_SplitPage).decode
+_SPLIT = msgspec.json.Decoder(_Split).decode
+
+
+def splits_request(symbol: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
+    """Return the request for one page of the splits of a share of the days ``first`` to ``last``."""
+    query = {
+        "symbols": symbol,
+        "types": "forward_split,reverse_split",
+        "start": first.isoformat(),
+        "end": last.isoformat(),
+        "limit": str(SPLITS_PER_PAGE),
+        "sort": "asc",
+    }
+    return RestRequest.page("/v1/corporate-actions", query, page_token)
+
+
+def read_splits(raw: bytes, symbol: str) -> tuple[list[CorporateAction], str | None]:
+    """Return the splits of a share on a page, and the token of the next page (None: the last).
+
+    Raises
+    ------
+    Malformed
+        When a split cannot be believed.
+    """
+    page = decode(_SPLIT_PAGE, raw, "malformed_splits")
+    listed = page.corporate_actions
+    rows = [
+        decode(_SPLIT, bytes(part), "malformed_split")
+        for part in (*listed.forward_splits, *listed.reverse_splits)
+    ]
+    found = [_split(row) for row in rows if row.symbol == symbol]
+    return found, page.next_page_token or None
+
+
+def _split(row: _Split) -> CorporateAction:
+    new, old = positive(row.new_rate, "new_rate"), positive(row.old_rate, "old_rate")
+    if max(new / old, old / new) > LARGEST_SPLIT:
+        raise Malformed("bad_split", f"{row.symbol} {new} for {old}")
+    ex_date = day_of(row.ex_date, "ex_date")
+    return CorporateAction(symbol=row.symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=new / old)
 
 
 def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> RestRequest:

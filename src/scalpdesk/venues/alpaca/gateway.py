@@ -10,6 +10,7 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
@@ -266,6 +267,12 @@ class AlpacaGateway:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of a share from ``first`` to ``last``."""
         return await self._queries.minute_bars(instrument_id, first, last)
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return the splits of a share that go ex from ``first`` to ``last``."""
+        return await self._queries.splits(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that expire from ``first`` to ``last``."""

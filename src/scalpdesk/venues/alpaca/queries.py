@@ -10,6 +10,7 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.alpaca import market_data, order_messages
 from scalpdesk.venues.alpaca.account_messages import (
@@ -28,6 +29,8 @@ from scalpdesk.venues.alpaca.account_messages import (
     read_latest_quotes,
     read_may_short,
     read_positions,
+    read_splits,
+    splits_request,
 )
 from scalpdesk.venues.alpaca.fields import BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import (
@@ -340,6 +343,19 @@ class Queries:
         bars = await self._bars(instrument_id, "1Min", (first, last), VenueMinute)
         found = {bar.start_ns: bar for bar in bars}
         return tuple(found[at] for at in sorted(found))
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return the splits of a share that go ex from ``first`` to ``last``."""
+        symbol = self._instruments[instrument_id].symbol
+        listed = await self._pages(
+            f"splits of {symbol}",
+            lambda token: self._ask_data(splits_request(symbol, first, last, token)),
+            lambda raw: read_splits(raw, symbol),
+        )
+        found = {split.ex_date: split for split in listed}
+        return tuple(found[day] for day in sorted(found) if first <= day <= last)
 
     async def account(self) -> AccountFacts:
         """Return the account."""

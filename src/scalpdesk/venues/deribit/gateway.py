@@ -12,6 +12,7 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -294,6 +295,13 @@ class DeribitGateway:
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars that end from ``first`` to ``last``, oldest first."""
         return await self._queries.daily_bars(instrument_id, first, last)
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return none: nothing here splits."""
+        del instrument_id, first, last
+        return ()
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
