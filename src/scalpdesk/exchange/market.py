@@ -223,7 +223,7 @@ class SimulatedMarket:
             if isinstance(event, QuoteEvent):
                 self._take_quote(event)
             elif isinstance(event, TradeEvent):
-                if event.instrument_id in self._halted_ns:
+                if self.ledger.is_halted(event.instrument_id):
                     continue
                 self._has_trades.add(event.instrument_id)
                 self.last_trades[event.instrument_id] = event
@@ -235,7 +235,7 @@ class SimulatedMarket:
     def _take_quote(self, quote: QuoteEvent, *, publish: bool = True) -> None:
         self.broker.on_quote(quote)
         number = quote.instrument_id
-        may_trade = number not in self.ledger.halted and number not in self.source.barred
+        may_trade = not self.ledger.is_halted(number) and number not in self.source.barred
         if may_trade and number not in self._has_trades:
             mid = quote.mid
             if math.isfinite(mid) and quote.bid > 0:
@@ -253,7 +253,7 @@ class SimulatedMarket:
     def _take_bar(self, event: BarEvent) -> None:
         number = event.instrument_id
         start_ns = event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
-        if start_ns >= self._halted_ns.get(number, NEVER_NS):
+        if self._halted_ns and start_ns >= self._halted_since(number):
             return  # nothing trades in a halt: who sees a bar made in it takes the halt for over
         prices = (event.open, event.high, event.low, event.close)
         trades = max(int(event.volume // 100), 1)
@@ -263,6 +263,14 @@ class SimulatedMarket:
         self.last_trades[number] = trade
         self._publish(trade)
         self._publish(ClosedBar(number, event.ts_recv_ns, bar))
+
+    def _halted_since(self, number: InstrumentId) -> int:
+        """Return when the halt of an instrument or of its underlying began, UTC nanoseconds."""
+        instruments = self.ledger.instruments
+        contract, since_ns = instruments[number], self._halted_ns.get(number, NEVER_NS)
+        if isinstance(contract, OptionContract) and contract.underlying in instruments:
+            since_ns = min(since_ns, self._halted_ns.get(instruments.id_of(contract.underlying), NEVER_NS))
+        return since_ns
 
     def _cross_boundary(self, market_too: bool) -> None:
         """Open or close a session; quotes of the closing instant come before it."""
@@ -286,7 +294,7 @@ class SimulatedMarket:
         return self.ledger.quotes.get(number)
 
     def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:
-        """Stop trading in an instrument, for ``seconds`` or until it is resumed."""
+        """Stop trading in an instrument and its options, for ``seconds`` or until it is resumed."""
         self.broker.halt(number)
         self._halted_ns.setdefault(number, self.now_ns)
         self._publish(StatusChange(number, self.now_ns, is_halted=True))
