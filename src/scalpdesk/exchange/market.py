@@ -121,6 +121,8 @@ class SimulatedMarket:
         self._asked_second = -1
         self._halted_ns: dict[InstrumentId, int] = {}
         """When each halt under way began, UTC nanoseconds."""
+        self._halt_ends_ns: dict[InstrumentId, int] = {}
+        """When each halt under way ends by itself, UTC nanoseconds: of several halts the last end counts."""
 
     # watching ---------------------------------------------------------------------------------------
 
@@ -298,14 +300,21 @@ class SimulatedMarket:
         self.broker.halt(number)
         self._halted_ns.setdefault(number, self.now_ns)
         self._publish(StatusChange(number, self.now_ns, is_halted=True))
+        ends_ns = NEVER_NS if seconds is None else self.now_ns + int(seconds * 1e9)
+        self._halt_ends_ns[number] = max(ends_ns, self._halt_ends_ns.get(number, 0))
         if seconds is not None:
-            self.ledger.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
+            self.ledger.at(ends_ns, partial(self._end_halt, number))
+
+    def _end_halt(self, number: InstrumentId) -> None:
+        """End a halt whose time is over, unless another one goes on."""
+        if self._halt_ends_ns.get(number, NEVER_NS) <= self.now_ns:
+            self.resume(number)
 
     def resume(self, number: InstrumentId) -> None:
         """Resume trading in an instrument."""
         if number not in self.ledger.halted:
             return
-        del self._halted_ns[number]
+        del self._halted_ns[number], self._halt_ends_ns[number]
         self._publish(StatusChange(number, self.now_ns, is_halted=False))
         self.broker.resume(number)
 
