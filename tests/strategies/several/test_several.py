@@ -490,6 +490,27 @@ def test_what_waits_to_cross_waits_out_a_halt_and_an_order_taken_back_for_it_end
     assert (sold.owner, sold.side, sold.quantity) == ("b", SELL, 4)
 
 
+# a strategy that raises ----------------------------------------------------------------------------
+
+
+def fall(*_: object) -> None:
+    raise ZeroDivisionError("float division by zero")
+
+
+@pytest.mark.parametrize("where", ["start", "trigger", "on_wake"])
+def test_a_strategy_that_raises_is_named(two, where):
+    if where == "start":
+        two = DeskOfTwo()
+        two.b.start = fall
+    elif where == "trigger":
+        two.several._shared[0]._triggers[1][1].check = fall
+    else:
+        two.b.on_wake = fall
+    with pytest.raises(ZeroDivisionError) as raised:
+        two.open() if where == "start" else two.tick()
+    assert raised.value.__notes__ == ["raised by the strategy b"]
+
+
 # the account's own moves ----------------------------------------------------------------------------
 
 
