@@ -824,6 +824,32 @@ def test_a_flattening_desk_looks_again_when_a_halt_ends(desk):
     assert alert.kind == "alert"
 
 
+def test_a_flattening_desk_sends_nothing_in_a_halt_and_at_once_after_it(desk):
+    # a refused order every 30 s, and the next one up to 30 s after the halt
+    one = desk(Scripted())
+    one.adopt({0: (10, "500"), 1: (1, "9")})
+    one.operate("flatten")
+    status_of(one)
+    one.wait(10)
+    for _ in range(150):
+        assert one.timer("flatten") == (SetTimer("flatten", one.now_ns + 2 * SECOND),)
+        one.wait(2)
+        one.quote(0, 499.99, 500.01)
+        one.quote(1, 8.9, 9.1)
+    status_of(one, is_halted=False)
+    (sale,) = orders(one.timer("flatten"))
+    assert (sale.instrument_id, sale.quantity) == (1, 1)
+
+
+def test_a_flattening_desk_keeps_the_hedge_of_an_option_that_is_halted_alone(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500"), 1: (1, "9")})
+    one.quote(1, 8.9, 9.1)
+    one.operate("flatten")
+    status_of(one, 1)
+    assert orders(one.wait(10).timer("flatten")) == []
+
+
 # a halted desk ----------------------------------------
 
 

@@ -700,6 +700,7 @@ class TradingEngine:
             desk.market.quotes,
             desk.gate.limits,
             desk.view.venue,
+            desk.view.is_halted,
         )
         if step.reasons:
             intents = step.cancels or step.orders
