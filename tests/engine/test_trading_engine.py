@@ -812,6 +812,19 @@ def test_a_bar_that_began_after_a_halt_ends_it_and_the_halts_message_may_come_ag
     assert one.handle(other) == ()
 
 
+def test_a_second_halt_outlasts_a_bar_of_the_trades_before_it_when_the_first_ones_end_was_missed(desk):
+    # it trades from 10:05:10, is halted again at 10:05:30, and the bar of 10:05 counted as the end
+    one = desk(Scripted())
+    start = one.now_ns
+    status_of(one)
+    one.wait(330)
+    assert status_of(one) == ()  # said once
+    one.wait(30)
+    price = 500.0
+    one.handle(BarEvent(0, start + 360 * SECOND, one.now_ns, 60, price, price, price, price, 1.0))
+    assert one.engine.desk.gate.halted == {0: start + 330 * SECOND}
+
+
 def test_a_flattening_desk_looks_again_when_a_halt_ends(desk):
     one = desk(Scripted())
     one.operate("flatten")
