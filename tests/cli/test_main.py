@@ -157,6 +157,18 @@ def test_a_commands_value_is_the_exit_code(command):
     assert main(["probe"]) == 0
 
 
+def test_the_unexpected_names_the_strategy_that_raised_it(command, capsys):
+    def fall(*, as_json):
+        error = ZeroDivisionError("division by zero")
+        error.add_note("raised by the strategy zero-dte")
+        raise error
+
+    command(fall)
+    assert main(["probe"]) == 1
+    told = capsys.readouterr().err
+    assert "unexpected ZeroDivisionError: division by zero; raised by the strategy zero-dte\n" in told
+
+
 def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, capsys):
     def fall(*, as_json):
         return 1 // 0

@@ -812,6 +812,19 @@ def test_a_bar_that_began_after_a_halt_ends_it_and_the_halts_message_may_come_ag
     assert one.handle(other) == ()
 
 
+def test_a_second_halt_outlasts_a_bar_of_the_trades_before_it_when_the_first_ones_end_was_missed(desk):
+    # it trades from 10:05:10, is halted again at 10:05:30, and the bar of 10:05 counted as the end
+    one = desk(Scripted())
+    start = one.now_ns
+    status_of(one)
+    one.wait(330)
+    assert status_of(one) == ()  # said once
+    one.wait(30)
+    price = 500.0
+    one.handle(BarEvent(0, start + 360 * SECOND, one.now_ns, 60, price, price, price, price, 1.0))
+    assert one.engine.desk.gate.halted == {0: start + 330 * SECOND}
+
+
 def test_a_flattening_desk_looks_again_when_a_halt_ends(desk):
     one = desk(Scripted())
     one.operate("flatten")
@@ -822,6 +835,32 @@ def test_a_flattening_desk_looks_again_when_a_halt_ends(desk):
     timer, alert = outputs
     assert timer == SetTimer("flatten", one.now_ns + 2 * SECOND)
     assert alert.kind == "alert"
+
+
+def test_a_flattening_desk_sends_nothing_in_a_halt_and_at_once_after_it(desk):
+    # a refused order every 30 s, and the next one up to 30 s after the halt
+    one = desk(Scripted())
+    one.adopt({0: (10, "500"), 1: (1, "9")})
+    one.operate("flatten")
+    status_of(one)
+    one.wait(10)
+    for _ in range(150):
+        assert one.timer("flatten") == (SetTimer("flatten", one.now_ns + 2 * SECOND),)
+        one.wait(2)
+        one.quote(0, 499.99, 500.01)
+        one.quote(1, 8.9, 9.1)
+    status_of(one, is_halted=False)
+    (sale,) = orders(one.timer("flatten"))
+    assert (sale.instrument_id, sale.quantity) == (1, 1)
+
+
+def test_a_flattening_desk_keeps_the_hedge_of_an_option_that_is_halted_alone(desk):
+    one = desk(Scripted())
+    one.adopt({0: (10, "500"), 1: (1, "9")})
+    one.quote(1, 8.9, 9.1)
+    one.operate("flatten")
+    status_of(one, 1)
+    assert orders(one.wait(10).timer("flatten")) == []
 
 
 # a halted desk ----------------------------------------

@@ -261,6 +261,30 @@ def test_a_stream_that_breaks(bench):
     assert line.is_closed
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_lifted", "lasts"),
+    [
+        (10, 60, False, 65),
+        (60, 10, False, 60),
+        (None, 10, False, None),
+        (10, 60, True, 65),
+        (10, None, True, None),
+    ],
+)
+def test_a_halt_during_or_after_another_lasts_as_long_as_it_says(bench, first, second, is_lifted, lasts):
+    share = bench.world.ledger.instruments.id_of("SPY")
+    bench.world.halt(share, seconds=first)
+    bench.advance(5)
+    if is_lifted:
+        bench.world.resume(share)
+    bench.world.halt(share, seconds=second)
+    order = bench.order()
+    bench.advance((lasts or 600) - 6)
+    assert bench.seen(order)["status"] == "new"
+    bench.advance(2)
+    assert bench.seen(order)["status"] == ("filled" if lasts else "new")
+
+
 def test_halt_as_a_fault(bench):
     bench.world.strike_market_fault(Fault("halt", match="SPY", seconds=5))
     order = bench.order()

@@ -313,6 +313,16 @@ def test_the_same_seed_gives_the_same_ids_and_fills():
     assert run() == run()
 
 
+def test_an_option_is_halted_with_its_underlying(bench):
+    share, option = bench.world.ledger.instruments.id_of("SPY"), bench.option()
+    bench.world.halt(share, seconds=60)
+    order = bench.order(symbol=option)
+    bench.advance(59)
+    assert bench.seen(order)["status"] == "new"
+    bench.advance(2)
+    assert bench.seen(order)["status"] == "filled"
+
+
 def test_a_halt_stops_the_matching(steady):
     number = steady.world.ledger.instruments.id_of("SPY")
     steady.world.halt(number)

@@ -549,3 +549,17 @@ def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
     assert (found.unwritten, told) == (unwritten, watched)
     assert (found.events, found.truncated) == (sum(len(step) for step, _ in steps), "4")
     assert (found.last_operator, found.timers.due_ns) == (None, 3 if watched else NEVER_NS)
+
+
+def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on():
+    class Engine:
+        def handle(self, event):
+            if event.ts_recv_ns == 3:
+                raise ZeroDivisionError("float division by zero")
+            return ()
+
+    steps = [([rate(n) for n in (1, 2, 3)], ())]
+    reader = SimpleNamespace(run_dir="folder", recovered=None, steps=lambda: steps)
+    with pytest.raises(StopError, match="event 3: ZeroDivisionError: float division by zero at ") as refused:
+        rebuild(reader, Engine())
+    assert (refused.value.where, "--new-run" in refused.value.fix) == ("folder", True)

@@ -387,6 +387,12 @@ def test_work_that_returns_is_not_started_again():
     assert (began, watched.messages, watched.halts) == ([1], [], [])
 
 
+def test_the_notes_of_an_error_follow_it():
+    error = ArithmeticError("no")
+    error.add_note("raised by the strategy zero-dte")
+    assert describe(error) == "ArithmeticError: no; raised by the strategy zero-dte"
+
+
 def test_a_long_error_is_cut_and_one_that_was_never_raised_has_no_place():
     assert describe(ValueError("x" * 400)) == f"ValueError: {'x' * 288}"
     assert describe(ValueError("no")) == "ValueError: no"

@@ -603,10 +603,32 @@ def test_a_halt_stops_trading_until_it_is_lifted():
     venue.broker.halt(SHARE)
     order = venue.order(SHARE, 1)
     assert (order.status, venue.ledger.halted) == (Status.NEW, {SHARE})
-    venue.order(CALL, 1)
-    assert venue.units() == {CALL: 1}
     venue.broker.resume(SHARE)
     assert (order.status, venue.ledger.halted) == (Status.FILLED, set())
+
+
+def test_options_are_halted_with_their_underlying_and_trade_when_it_resumes():
+    venue = market(cash=1_000_000)
+    resting = venue.order(CALL, 1, 9)
+    venue.broker.halt(SHARE)
+    venue.quote(CALL, T + 1, 8.0, 8.5)  # the ask came to the limit
+    combo = venue.combo({CALL: 1, PUT: 1}, 20, units=2)
+    fresh, at_once = venue.order(PUT, 1), venue.order(PUT, 1, tif=TimeInForce.IOC)
+    orders = (resting, combo, fresh)
+    assert [order.status for order in orders] == [Status.NEW] * 3
+    assert (at_once.status, venue.units()) == (Status.CANCELED, {})
+    venue.broker.resume(SHARE)
+    assert [order.status for order in orders] == [Status.FILLED] * 3
+    assert venue.units() == {CALL: 3, PUT: 3}
+
+
+def test_an_option_that_is_halted_itself_stays_so_when_its_underlying_resumes():
+    venue = market()
+    venue.broker.halt(CALL)
+    venue.broker.halt(SHARE)
+    call, put = venue.order(CALL, 1), venue.order(PUT, 1)
+    venue.broker.resume(SHARE)
+    assert (call.status, put.status) == (Status.NEW, Status.FILLED)
 
 
 def test_an_order_of_the_broker_asks_no_rule_of_the_account():

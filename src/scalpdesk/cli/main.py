@@ -160,6 +160,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
             fix="set NUMBA_CACHE_DIR to a folder that can be written: NUMBA_CACHE_DIR=/tmp/numba scalpdesk …",
         )
     message = f"{type(problem).__name__}: {problem}".strip().rstrip(":").partition("\n")[0]
+    message = "; ".join((message, *getattr(problem, "__notes__", ())))
     return ScalpdeskError(
         f"unexpected {message}",
         fix="run again with --debug for the traceback",

@@ -9,7 +9,7 @@ at once when it is bid for. So is what is still held past the venue's cut-off, b
 of the money that nobody bids for holds up no hedge: the shares would outlive it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -84,6 +84,7 @@ class Flattener:
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
         venue: str = "none",
+        is_halted: Callable[[InstrumentId], bool] = lambda _: False,
     ) -> FlattenStep:
         """Return what to do now.
 
@@ -105,6 +106,8 @@ class Flattener:
             Largest orders and allowed order types.
         venue
             Whose cut-off for expiring options counts.
+        is_halted
+            Whether trading in an instrument is halted: nothing in it is sent until it resumes.
         """
         if not lines and not working:
             return FlattenStep((), (), (), None)
@@ -114,11 +117,8 @@ class Flattener:
             for line in options
         )
         cancels = self._cancels(now_ns, working, quotes, has_options=is_hedged)
-        orders = (
-            ()
-            if cancels
-            else self._orders(now_ns, options if is_hedged else lines, working, quotes, limits, venue)
-        )
+        due = [line for line in (options if is_hedged else lines) if not is_halted(line.instrument_id)]
+        orders = () if cancels else self._orders(now_ns, due, working, quotes, limits, venue)
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:

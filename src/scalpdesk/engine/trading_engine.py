@@ -510,6 +510,9 @@ class TradingEngine:
         if event.ts_event_ns < latest.get(event.instrument_id, 0):
             return
         latest[event.instrument_id] = event.ts_event_ns
+        if event.is_halted and event.instrument_id in self.desk.gate.halted:
+            # halted again, or still: a bar that began before this message does not show its end
+            self.desk.gate.halted[event.instrument_id] = event.ts_event_ns
         self._on_halt(event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason)
 
     def _on_halt(self, instrument_id: InstrumentId, since_ns: int | None, reason: str) -> None:
@@ -700,6 +703,7 @@ class TradingEngine:
             desk.market.quotes,
             desk.gate.limits,
             desk.view.venue,
+            desk.view.is_halted,
         )
         if step.reasons:
             intents = step.cancels or step.orders

@@ -121,6 +121,8 @@ class SimulatedMarket:
         self._asked_second = -1
         self._halted_ns: dict[InstrumentId, int] = {}
         """When each halt under way began, UTC nanoseconds."""
+        self._halt_ends_ns: dict[InstrumentId, int] = {}
+        """When each halt under way ends by itself, UTC nanoseconds: of several halts the last end counts."""
 
     # watching ---------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class SimulatedMarket:
             if isinstance(event, QuoteEvent):
                 self._take_quote(event)
             elif isinstance(event, TradeEvent):
-                if event.instrument_id in self._halted_ns:
+                if self.ledger.is_halted(event.instrument_id):
                     continue
                 self._has_trades.add(event.instrument_id)
                 self.last_trades[event.instrument_id] = event
@@ -235,7 +237,7 @@ class SimulatedMarket:
     def _take_quote(self, quote: QuoteEvent, *, publish: bool = True) -> None:
         self.broker.on_quote(quote)
         number = quote.instrument_id
-        may_trade = number not in self.ledger.halted and number not in self.source.barred
+        may_trade = not self.ledger.is_halted(number) and number not in self.source.barred
         if may_trade and number not in self._has_trades:
             mid = quote.mid
             if math.isfinite(mid) and quote.bid > 0:
@@ -253,7 +255,7 @@ class SimulatedMarket:
     def _take_bar(self, event: BarEvent) -> None:
         number = event.instrument_id
         start_ns = event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
-        if start_ns >= self._halted_ns.get(number, NEVER_NS):
+        if self._halted_ns and start_ns >= self._halted_since(number):
             return  # nothing trades in a halt: who sees a bar made in it takes the halt for over
         prices = (event.open, event.high, event.low, event.close)
         trades = max(int(event.volume // 100), 1)
@@ -263,6 +265,14 @@ class SimulatedMarket:
         self.last_trades[number] = trade
         self._publish(trade)
         self._publish(ClosedBar(number, event.ts_recv_ns, bar))
+
+    def _halted_since(self, number: InstrumentId) -> int:
+        """Return when the halt of an instrument or of its underlying began, UTC nanoseconds."""
+        instruments = self.ledger.instruments
+        contract, since_ns = instruments[number], self._halted_ns.get(number, NEVER_NS)
+        if isinstance(contract, OptionContract) and contract.underlying in instruments:
+            since_ns = min(since_ns, self._halted_ns.get(instruments.id_of(contract.underlying), NEVER_NS))
+        return since_ns
 
     def _cross_boundary(self, market_too: bool) -> None:
         """Open or close a session; quotes of the closing instant come before it."""
@@ -286,18 +296,25 @@ class SimulatedMarket:
         return self.ledger.quotes.get(number)
 
     def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:
-        """Stop trading in an instrument, for ``seconds`` or until it is resumed."""
+        """Stop trading in an instrument and its options, for ``seconds`` or until it is resumed."""
         self.broker.halt(number)
         self._halted_ns.setdefault(number, self.now_ns)
         self._publish(StatusChange(number, self.now_ns, is_halted=True))
+        ends_ns = NEVER_NS if seconds is None else self.now_ns + int(seconds * 1e9)
+        self._halt_ends_ns[number] = max(ends_ns, self._halt_ends_ns.get(number, 0))
         if seconds is not None:
-            self.ledger.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
+            self.ledger.at(ends_ns, partial(self._end_halt, number))
+
+    def _end_halt(self, number: InstrumentId) -> None:
+        """End a halt whose time is over, unless another one goes on."""
+        if self._halt_ends_ns.get(number, NEVER_NS) <= self.now_ns:
+            self.resume(number)
 
     def resume(self, number: InstrumentId) -> None:
         """Resume trading in an instrument."""
         if number not in self.ledger.halted:
             return
-        del self._halted_ns[number]
+        del self._halted_ns[number], self._halt_ends_ns[number]
         self._publish(StatusChange(number, self.now_ns, is_halted=False))
         self.broker.resume(number)
 

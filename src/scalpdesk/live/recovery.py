@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from scalpdesk.core.enums import OperatorAction
-from scalpdesk.core.errors import InvariantError, StopError
+from scalpdesk.core.errors import InvariantError, ScalpdeskError, StopError
 from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.engine.timers import Timers
@@ -20,6 +20,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Watcher
+from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
 
@@ -57,6 +58,8 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     ------
     InvariantError
         When this program decides otherwise than the one that wrote the journal.
+    StopError
+        When an event raises what ended the run.
     JournalError
         When the journal is damaged.
     """
@@ -71,7 +74,18 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
         for event in step:
             if produced:
                 raise _differs(reader.run_dir, events, "outputs that the journal does not have")
-            produced = engine.handle(event)
+            try:
+                produced = engine.handle(event)
+            except Exception as error:
+                if not isinstance(error, ScalpdeskError):
+                    raise StopError(
+                        f"the event at which the run ended fails again, event {events + 1}:"
+                        f" {describe(error)}; nothing was sent",
+                        where=str(reader.run_dir),
+                        fix="correct what raised it and resume, or begin another run with --new-run: it takes"
+                        " over what the account holds",
+                    ) from error
+                raise
             timers.note(event, produced)
             if produced and watch is not None:
                 watch(event, produced)

@@ -48,11 +48,12 @@ RESTART_TWICE = Policy(restarts=2, halts=True)
 
 def describe(error: BaseException) -> str:
     """Return an exception in one line, with the place that raised it when it is not a refusal."""
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
     if isinstance(error, ScalpdeskError):
-        return error.what
+        return error.what + notes
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rpartition('scalpdesk/')[2]}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}: {error}"[:300] + place
+    return f"{type(error).__name__}: {error}"[:300] + place + notes
 
 
 class Supervisor:

@@ -12,7 +12,7 @@ from functools import partial
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -167,13 +167,20 @@ class Broker:
         return updates
 
     def halt(self, number: InstrumentId) -> None:
-        """Stop trading in an instrument."""
+        """Stop trading in an instrument and in the options on it."""
         self.ledger.halted.add(number)
 
     def resume(self, number: InstrumentId) -> None:
-        """Resume trading in an instrument."""
-        self.ledger.halted.discard(number)
-        for order in tuple(self.ledger.working.get(number, ())):
+        """Resume trading in an instrument and in the options on it: what waited is matched as it came."""
+        ledger = self.ledger
+        ledger.halted.discard(number)
+        symbol = ledger.instruments[number].symbol
+        waiting: set[BrokerOrder] = set()  # a combo works in each of its legs
+        for held, orders in ledger.working.items():
+            instrument = ledger.instruments[held]
+            if held == number or (isinstance(instrument, OptionContract) and instrument.underlying == symbol):
+                waiting.update(orders)
+        for order in sorted(waiting, key=lambda order: order.number):
             self.matcher.match(order)
 
     def open_session(self, now_ns: int, closes_ns: int) -> None:

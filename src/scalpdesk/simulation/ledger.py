@@ -206,6 +206,17 @@ class Ledger:
                 value = least
         return exact_price(value) if math.isfinite(value) else ZERO
 
+    def is_halted(self, number: InstrumentId) -> bool:
+        """Return whether trading is halted in an instrument, or in the underlying of an option."""
+        if number in self.halted:
+            return True
+        contract = self.instruments[number]
+        return (
+            isinstance(contract, OptionContract)
+            and contract.underlying in self.instruments
+            and self.instruments.id_of(contract.underlying) in self.halted
+        )
+
     def spot_of(self, contract: OptionContract) -> QuoteEvent | None:
         """Return the latest quote of an option's underlying; None where there is none."""
         if contract.underlying not in self.instruments:

@@ -48,7 +48,7 @@ class Matcher:
             return
         ledger = self._ledger
         quote = ledger.latest(number)
-        if quote is None or resting is None or number in ledger.halted:
+        if quote is None or resting is None or (ledger.halted and ledger.is_halted(number)):
             return
         if quote.ts_recv_ns < ledger.session_open_ns:
             return
@@ -115,7 +115,7 @@ class Matcher:
         """Return the quote that orders may trade at: of this session, not halted."""
         ledger = self._ledger
         quote = ledger.latest(number)
-        if quote is None or quote.ts_recv_ns < ledger.session_open_ns or number in ledger.halted:
+        if quote is None or quote.ts_recv_ns < ledger.session_open_ns or ledger.is_halted(number):
             return None
         return quote
 

@@ -9,7 +9,7 @@ from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
+from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent, TradingHalt
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.risk.limits import RiskLimits
@@ -452,6 +452,63 @@ def test_a_halted_desk_crosses_nothing(two):
     assert not orders(outputs)
     assert (two.held("a"), two.held("b")) == (10, 0)
     assert all("the desk is halted" in one.reasons[-1] for one in decisions(outputs))
+
+
+def trading(two: DeskOfTwo, *, is_halted: bool) -> None:
+    """Let the exchanges halt or resume trading in the share, a second later."""
+    at_ns = two.desk.wait(1).now_ns
+    two.desk.handle(TradingHalt(0, at_ns, at_ns, is_halted=is_halted))
+
+
+def test_nothing_crosses_while_trading_is_halted(two):
+    # the members traded with each other at the mid from before the halt
+    bought(two, "a", 10)
+    trading(two, is_halted=True)
+    two.a.want(order(SELL, 10, purpose=CLOSE))
+    two.b.want(order(BUY, 10, purpose=HEDGE))
+    outputs = two.tick()
+    assert not orders(outputs)
+    assert (two.held("a"), two.held("b")) == (10, 0)
+    assert [one.reasons[-1].rpartition(": ")[2] for one in decisions(outputs)] == [
+        "trading is halted in SPY"
+    ] * 2
+
+
+def test_what_waits_to_cross_waits_out_a_halt_and_an_order_taken_back_for_it_ends(two):
+    two.a.want(order(BUY, 10, "500.01"))
+    (resting,) = orders(two.tick(499.99, 500.02))
+    two.desk.accept(resting)
+    two.b.want(order(SELL, 4))
+    assert cancels(two.tick(499.99, 500.02)) == [resting.client_order_id]
+    trading(two, is_halted=True)
+    two.desk.cancelled(resting.client_order_id)
+    assert isinstance(two.a.events[-1], OrderCancelled)  # its owner decides anew
+    assert not orders(two.tick())
+    assert (two.held("a"), two.held("b"), two.b.view.orders.pending(0)) == (0, 0, -4)
+    trading(two, is_halted=False)
+    (sold,) = orders(two.tick())
+    assert (sold.owner, sold.side, sold.quantity) == ("b", SELL, 4)
+
+
+# a strategy that raises ----------------------------------------------------------------------------
+
+
+def fall(*_: object) -> None:
+    raise ZeroDivisionError("float division by zero")
+
+
+@pytest.mark.parametrize("where", ["start", "trigger", "on_wake"])
+def test_a_strategy_that_raises_is_named(two, where):
+    if where == "start":
+        two = DeskOfTwo()
+        two.b.start = fall
+    elif where == "trigger":
+        two.several._shared[0]._triggers[1][1].check = fall
+    else:
+        two.b.on_wake = fall
+    with pytest.raises(ZeroDivisionError) as raised:
+        two.open() if where == "start" else two.tick()
+    assert raised.value.__notes__ == ["raised by the strategy b"]
 
 
 # the account's own moves ----------------------------------------------------------------------------

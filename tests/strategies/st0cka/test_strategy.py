@@ -8,7 +8,7 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, ForecastEvent
+from scalpdesk.core.events import BarEvent, ForecastEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -384,6 +384,38 @@ def test_after_a_halt_the_target_is_offered_again(st0cka):
     assert desk.engine.desk.orders.live == {}
     (again,) = orders(desk.operate("resume"))
     assert (again.side, again.limit_price) == (Side.SELL, offer.limit_price)
+
+
+def trading(desk, *, is_halted):
+    """Let the exchanges halt or resume trading in the share."""
+    return desk.handle(TradingHalt(0, desk.now_ns, desk.now_ns, is_halted=is_halted))
+
+
+def test_in_a_halt_nothing_is_wanted_and_the_first_quote_after_it_is_bought(st0cka):
+    # each purchase was refused, and the pause after the last one outlasted the halt by minutes
+    desk = st0cka()
+    trading(desk.wait(1), is_halted=True)
+    before = len(decisions(desk.outputs))
+    for n in range(600):
+        assert orders(tick(desk.wait(1), 500.0 + n % 2)) == []
+    assert reasons(desk.outputs[before:]).count("trading is halted in SPY") <= 2
+    trading(desk, is_halted=False)
+    (purchase,) = orders(tick(desk.wait(1), 500.0))
+    assert purchase.side is Side.BUY
+
+
+def test_an_offer_that_a_halt_ended_is_made_again_at_its_end_and_not_in_it(st0cka):
+    desk = st0cka()
+    offer = buy(desk)
+    assert cancels(trading(desk.wait(1), is_halted=True)) == [offer.client_order_id]
+    desk.cancelled(offer.client_order_id)
+    before = len(decisions(desk.outputs))
+    for n in range(300):
+        tick(desk.wait(1), 500.0 + n % 2 / 100)
+    assert decisions(desk.outputs)[before:] == []
+    trading(desk, is_halted=False)
+    found = [again for n in range(20) for again in orders(tick(desk.wait(1), 500.0 + n / 1000))]
+    assert [(again.side, again.limit_price) for again in found] == [(Side.SELL, offer.limit_price)]
 
 
 def test_the_offer_can_wait_for_the_old_selling_window(st0cka):

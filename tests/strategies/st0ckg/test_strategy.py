@@ -12,7 +12,7 @@ from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent
+from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.sessions import session_on
@@ -213,6 +213,18 @@ def test_scale_out_breakeven_then_target():
     assert any("flat in" in reason for reason in reasons(outputs))
     assert bench.desk.positions == {}
     assert not orders(bench.at(501.0))
+
+
+def test_a_part_is_sold_after_a_halt_and_not_wanted_in_it():
+    # the one order for it was refused in the halt, and the whole went at the final target or the stop
+    bench = Bench()
+    order = bench.bought()
+    for is_halted in (True, False):
+        at_ns = bench.desk.wait(1).now_ns
+        bench.desk.handle(TradingHalt(0, at_ns, at_ns, is_halted=is_halted))
+        outputs = bench.at(500.15)
+        assert [sale.quantity for sale in orders(outputs)] == [] if is_halted else [int(order.quantity) // 2]
+        assert bool(decisions(outputs)) is not is_halted
 
 
 def test_one_contract_is_not_halved():

@@ -9,7 +9,7 @@ from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import GammaExposureEvent, PositionChanged
+from scalpdesk.core.events import GammaExposureEvent, PositionChanged, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
@@ -117,6 +117,19 @@ def test_buys_the_straddle_at_the_money_when_asked():
     desk.fill(legs[0])
     (hedge,) = orders(desk.fill(legs[1]))
     assert hedge.purpose is Purpose.HEDGE
+
+
+def test_a_halt_at_the_entry_time_is_waited_out():
+    # five refused attempts in a minute and a half ended the session without a straddle
+    desk = desk_of(entry={"mode": "straddle"})
+    desk.go_to("09:44")
+    desk.handle(TradingHalt(SHARE, desk.now_ns, desk.now_ns, is_halted=True))
+    before = len(decisions(desk.outputs))
+    for _ in range(60):
+        desk.wait(5).market(500.0)
+    assert decisions(desk.outputs)[before:] == []
+    desk.handle(TradingHalt(SHARE, desk.now_ns, desk.now_ns, is_halted=False))
+    assert [one.instrument_id for one in orders(desk.wait(1).market(500.0))] == [CALL, PUT]
 
 
 def test_a_market_without_quotes_of_the_day_is_reported_once_and_not_at_every_wake():

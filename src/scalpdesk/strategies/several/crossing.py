@@ -299,7 +299,8 @@ class Crossing:
     ) -> None:
         """Send, cross or queue one order; in parts where necessary."""
         since_ns = view.now_ns if created_ns is None else created_ns
-        if view.mode is Mode.HALTED:  # the risk gate refuses it, with its reason
+        # the risk gate refuses it, with its reason; nor is there a price to cross at while trading is halted
+        if view.mode is Mode.HALTED or view.is_halted(intent.instrument_id):
             going.pieces.append(Piece(member, intent, intent.quantity))
             return
         if _is_owed_inside(view, intent):
@@ -506,7 +507,7 @@ class Crossing:
             return True
         name = order.client_order_id
         self._taken_back.discard(name)
-        if not isinstance(event, OrderCancelled):
+        if not isinstance(event, OrderCancelled) or view.is_halted(order.submitted.instrument_id):
             return True
         left = order.submitted.quantity - order.filled
         member = self._members[order.submitted.owner]
@@ -545,6 +546,8 @@ class Crossing:
 
     def _is_blocked(self, view: DeskView, item: Waiting, box: MemberActions) -> bool:
         """Whether nothing has changed for what waits: then it is not even tried."""
+        if view.is_halted(item.intent.instrument_id):
+            return True
         intent, quote = item.intent, _good_quote(view, item.intent)
         inside = [*box.meeting(item.member, intent), *self._waiting_against(item.member, intent)]
         if inside:

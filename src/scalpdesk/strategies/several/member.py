@@ -138,6 +138,11 @@ class Member:
         self.orders.refresh(view.orders)
 
 
+def raised_by(member: Member) -> str:
+    """Return the note of an exception that says which strategy of the desk raised it."""
+    return f"raised by the strategy {member.name}"
+
+
 class SharedTrigger:
     """The triggers of several strategies on one instrument, as the one that the engine asks."""
 
@@ -162,11 +167,15 @@ class SharedTrigger:
 
     def check(self, quote: QuoteEvent) -> Wake | None:
         """Return the first reason that any of them has."""
-        self.due = [
-            (member, trigger, wake)
-            for member, trigger in self._triggers
-            if (wake := trigger.check(quote)) is not None
-        ]
+        self.due = due = []
+        for member, trigger in self._triggers:
+            try:
+                wake = trigger.check(quote)
+            except Exception as error:
+                error.add_note(raised_by(member))
+                raise
+            if wake is not None:
+                due.append((member, trigger, wake))
         return self.due[0][2] if self.due else None
 
     def quiet(self) -> Quiet | None:

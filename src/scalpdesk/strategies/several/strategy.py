@@ -45,7 +45,7 @@ from scalpdesk.strategies.contract import (
     phase_of,
 )
 from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
-from scalpdesk.strategies.several.member import Member, SharedTrigger
+from scalpdesk.strategies.several.member import Member, SharedTrigger, raised_by
 
 LETTERS = "several: a word inside the desk"
 """Timer at which members are notified of their crosses; journals hold its name."""
@@ -250,7 +250,11 @@ class Several:
 
     def _start(self, view: DeskView, member: Member) -> None:
         member.look(view)
-        triggers = member.strategy.start(member.view)
+        try:
+            triggers = member.strategy.start(member.view)
+        except Exception as error:
+            error.add_note(raised_by(member))
+            raise
         member.bars_of = frozenset(trigger.instrument_id for trigger in triggers)
         for trigger in triggers:
             number = trigger.instrument_id
@@ -302,7 +306,12 @@ class Several:
         if going:
             shown = [msgspec.structs.replace(piece.intent, quantity=piece.left) for piece in going]
             member.orders.show_going(shown, view.now_ns)
-        for action in member.strategy.on_wake(member.view, reason, event) or ():
+        try:
+            actions = member.strategy.on_wake(member.view, reason, event) or ()
+        except Exception as error:
+            error.add_note(raised_by(member))
+            raise
+        for action in actions:
             if isinstance(action, SetTimer):
                 box.add(SetTimer(f"{member.name}/{action.name}", action.due_ns))
             elif isinstance(action, AskFolder):

@@ -410,9 +410,14 @@ class St0cka:
         quote = view.market.quotes[view.underlying]
         if view.now_ns < self._refused.until_ns or quote is None:
             return ()
-        verdict = view.market.verdict(view.underlying, view.now_ns)
-        if verdict is not QuoteVerdict.GOOD:
-            return self._skip(view, f"the quote is {verdict}", {})
+        verdict, is_halted = (
+            view.market.verdict(view.underlying, view.now_ns),
+            view.is_halted(view.underlying),
+        )
+        if is_halted or verdict is not QuoteVerdict.GOOD:
+            symbol = view.instruments[view.underlying].symbol
+            words = f"trading is halted in {symbol}" if is_halted else f"the quote is {verdict}"
+            return self._skip(view, words, {})
         spread_fraction = (quote.ask - quote.bid) / quote.mid
         if spread_fraction > self.config.max_spread_fraction:
             words = f"spread {spread_fraction:.3%} of the price, limit {self.config.max_spread_fraction:.3%}"
@@ -534,7 +539,7 @@ class St0cka:
         purchases = [item for item in orders if item.submitted.side is Side.BUY]
         if purchases:  # partly filled: the rest is not waited for longer than a whole one
             return self._watch_purchase(view, purchases)
-        if orders or view.now_ns < max(begins, self._refused.until_ns):
+        if orders or view.is_halted(view.underlying) or view.now_ns < max(begins, self._refused.until_ns):
             return ()
         instrument = view.instruments[view.underlying]
         entry_price = position.average_price

@@ -299,6 +299,8 @@ class St0ckg:
                 actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
                 continue
             count = scale_out_contracts(scalp.held(view))
+            if count and view.is_halted(scalp.number):
+                return actions  # asked again once it trades: a part is offered once
             if count:
                 return actions + self._sell_part(view, scalp, Decimal(count), action)
             scalp.is_scale_skipped = True

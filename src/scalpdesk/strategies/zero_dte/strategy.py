@@ -425,7 +425,7 @@ class ZeroDteScalper:
         if not opens <= view.now_ns <= min(closes, self.deadline_ns or closes):
             return []
         spot = view.market.mark(view.underlying)
-        if spot is None:
+        if spot is None or view.is_halted(view.underlying):
             return []
         good = [
             pair
