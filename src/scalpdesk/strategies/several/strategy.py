@@ -41,8 +41,11 @@ from scalpdesk.strategies.contract import (
     Strategy,
     StrategySpec,
     WritableDeskView,
+    check_proposal,
+    check_sequence,
     not_an_action,
     phase_of,
+    triggers_of,
 )
 from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
 from scalpdesk.strategies.several.member import Member, SharedTrigger
@@ -250,7 +253,7 @@ class Several:
 
     def _start(self, view: DeskView, member: Member) -> None:
         member.look(view)
-        triggers = member.strategy.start(member.view)
+        triggers = tuple(triggers_of(member.strategy, member.view))
         member.bars_of = frozenset(trigger.instrument_id for trigger in triggers)
         for trigger in triggers:
             number = trigger.instrument_id
@@ -302,12 +305,15 @@ class Several:
         if going:
             shown = [msgspec.structs.replace(piece.intent, quantity=piece.left) for piece in going]
             member.orders.show_going(shown, view.now_ns)
-        for action in member.strategy.on_wake(member.view, reason, event) or ():
+        actions = member.strategy.on_wake(member.view, reason, event) or ()
+        check_sequence(actions, member.name)
+        for action in actions:
             if isinstance(action, SetTimer):
                 box.add(SetTimer(f"{member.name}/{action.name}", action.due_ns))
             elif isinstance(action, AskFolder):
                 box.add(msgspec.structs.replace(action, owner=member.name))
             elif isinstance(action, Proposal):
+                check_proposal(action, member.name, len(view.instruments))
                 self._take(view, member, self._reviewed(member, action), box)
             else:
                 raise not_an_action(action, member.name)
