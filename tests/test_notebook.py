@@ -8,7 +8,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.tape import TapeBuilder
-from scalpdesk import backtest, load_data
+from scalpdesk import Strategy, backtest, load_data
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.journal.reader import peek_header
@@ -32,6 +32,7 @@ def test_a_day_is_a_text_a_date_or_midnight_of_a_timestamp(day):
         datetime(2018, 2, 5, 22, tzinfo=UTC),
         pd.Timestamp("2018-02-05 09:30"),
         np.datetime64("2018-02-05"),
+        pd.NaT,
     ],
 )
 def test_what_is_no_day_is_refused_by_its_argument(day):
@@ -41,7 +42,8 @@ def test_what_is_no_day_is_refused_by_its_argument(day):
 
 
 @pytest.mark.parametrize(
-    ("where", "value"), [("name", None), ("underlying", ["SPY", "QQQ"]), ("seed", "7"), ("seed", True)]
+    ("where", "value"),
+    [("name", None), ("underlying", ["SPY", "QQQ"]), ("seed", "7"), ("seed", True), ("catalog", 5)],
 )
 def test_a_name_or_seed_of_another_type_is_refused_by_its_argument(where, value):
     with pytest.raises(ArgumentError) as caught:
@@ -72,6 +74,33 @@ def test_what_is_no_market_is_refused(data):
     with pytest.raises(ArgumentError, match="a backtest takes a market") as caught:
         backtest("gamma-scalper", data)
     assert (caught.value.where, caught.value.value) == ("data", type(data).__name__)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("strategy", None, "a strategy goes by its name"),
+        ("strategy", Strategy, "a strategy goes by its name"),
+        ("settings", "hedge.band=fixed", "not a table of keys and values"),
+        ("settings", ["hedge.band=fixed"], "not a table of keys and values"),
+        ("settings", pd.DataFrame({"hedge.band": ["fixed"]}), "not a table of keys and values"),
+        ("seed", "7", "not a whole number"),
+        ("runs_dir", 5, "not a folder"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_its_name(where, value, message):
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    with pytest.raises(ArgumentError, match=message) as caught:
+        backtest(**({"strategy": "gamma-scalper", "data": tape} | {where: value}))
+    assert (caught.value.where, caught.value.value) == (where, repr(value))
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Series], ids=["array", "series"])
+def test_a_list_of_settings_may_be_an_array_or_a_column(make, tmp_path):
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    settings = {"risk.allowed_underlyings": make(["SPY", "QQQ"])}
+    run = backtest("gamma-scalper", tape, settings=settings, runs_dir=tmp_path, clock=ManualClock(1))
+    assert peek_header(run.run_dir).config["risk"]["allowed_underlyings"] == ["SPY", "QQQ"]
 
 
 def test_settings_may_be_tables_and_lists(tmp_path):

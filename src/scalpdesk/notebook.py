@@ -50,19 +50,10 @@ def load_data(
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
-    arguments: tuple[tuple[str, object, type, object], ...] = (
-        ("name", name, str, EMBEDDED),
-        ("underlying", underlying, str, "SPY"),
-        ("seed", seed, Integral, 1),
-    )
-    for where, value, kind, example in arguments:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ArgumentError(
-                f"not a {'whole number' if kind is Integral else 'name'}",
-                where=where,
-                value=repr(value),
-                fix=f"write it as {where}={example!r}",
-            )
+    _check_type("name", name, str, EMBEDDED)
+    _check_type("underlying", underlying, str, "SPY")
+    _check_type("seed", seed, Integral, 1)
+    _check_folder("catalog", catalog)
     first = _day(start, "start")
     last = first if end is None else _day(end, "end")
     if last < first:
@@ -112,7 +103,7 @@ def backtest(
     Raises
     ------
     ArgumentError
-        When ``data`` is no market.
+        When ``data`` is no market, or another argument is of another type.
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
@@ -123,6 +114,16 @@ def backtest(
             value=type(data).__name__,
             fix='data=load_data(NAME, start="2018-02-05"); quotes of yours: scalpdesk data import csv',
         )
+    if not isinstance(strategy, str):  # a class, or a strategy itself
+        raise ArgumentError(
+            "a strategy goes by its name",
+            where="strategy",
+            value=repr(strategy),
+            fix='strategy="gamma-scalper"; one of yours gets a name by docs/howto/write_a_strategy.md',
+        )
+    _check_type("settings", {} if settings is None else settings, Mapping, {"hedge.threshold_shares": 5})
+    _check_type("seed", 1 if seed is None else seed, Integral, 1)
+    _check_folder("runs_dir", runs_dir)
     overrides = [] if data.catalog is None else [f"data.catalog={data.catalog}"]
     overrides += [f"{dotted(path)}={_text(value)}" for path, value in leaves(settings or {})]
     loaded = load_settings(strategy, overrides=overrides)
@@ -135,10 +136,29 @@ def backtest(
     )
 
 
+def _check_type(where: str, value: object, kind: type, example: object) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words: dict[object, str] = {Integral: "whole number", Mapping: "table of keys and values"}
+        wanted = words.get(kind, "name")
+        raise ArgumentError(
+            f"not a {wanted}", where=where, value=repr(value), fix=f"write it as {where}={example!r}"
+        )
+
+
+def _check_folder(where: str, folder: object) -> None:
+    if folder is not None and not isinstance(folder, str | Path):
+        raise ArgumentError(
+            "not a folder",
+            where=where,
+            value=repr(folder),
+            fix=f'write it as {where}="FOLDER", or leave it out',
+        )
+
+
 def _day(day: str | date, where: str) -> date:
-    if isinstance(day, datetime):  # pandas' timestamp is one
-        day = day.date() if day.time() == time() else str(day)
     try:
+        if isinstance(day, datetime):  # pandas' timestamp is one, and its NaT, which has no time
+            day = day.date() if day.time() == time() else str(day)
         return day if isinstance(day, date) else date.fromisoformat(day)
     except (TypeError, ValueError) as problem:
         raise ArgumentError(
@@ -148,6 +168,8 @@ def _day(day: str | date, where: str) -> date:
 
 def _text(value: Any) -> str:
     """Write a Python value as ``--set`` reads it."""
+    if hasattr(value, "tolist") and hasattr(value, "__len__"):  # numpy's array, a column of pandas
+        value = value.tolist()
     if value is None:
         return "null"
     if isinstance(value, list | tuple | set | frozenset):

@@ -3,6 +3,7 @@ from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, marks, orders
@@ -1507,3 +1508,55 @@ def test_what_a_strategy_returns_that_is_no_action_ends_the_run_before_it_is_jou
     with pytest.raises(ArgumentError, match="a strategy returned what is no action") as caught:
         desk.quote(0, 499.99, 500.01)
     assert (caught.value.where, caught.value.value) == ("on_wake of scripted", returned)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("side", "buy"),
+        ("quantity", 5),
+        ("quantity", 5.0),
+        ("purpose", "open"),
+        ("order_type", "limit"),
+        ("time_in_force", "day"),
+        ("limit_price", 499.95),
+        ("instrument_id", "SPY"),
+        ("instrument_id", -1),
+        ("instrument_id", 99),
+        ("reasons", "because"),
+        ("intents", buy()),
+        ("intents", ("buy 5",)),
+    ],
+)
+def test_a_proposal_with_a_field_of_another_type_ends_the_run_with_the_fields_name(field, value):
+    order = buy()
+    if field not in Proposal.__struct_fields__:
+        order = msgspec.structs.replace(order, **{field: value})
+    wrong = Proposal(DecisionKind.ENTRY, ("because",), {}, (order,))
+    if field in Proposal.__struct_fields__:
+        wrong = msgspec.structs.replace(wrong, **{field: value})
+    desk = HandDesk(
+        Scripted(lambda view, wake, event: [wrong] if wake is Wake.PRICE else (), [EveryQuote(0)])
+    )
+    desk.open()
+    with pytest.raises(ArgumentError, match=f"{field} of a strategy's proposal is not usable") as caught:
+        desk.quote(0, 499.99, 500.01)
+    shown = value[0] if value == ("buy 5",) else value
+    assert (caught.value.where, caught.value.value) == ("on_wake of scripted", repr(shown))
+
+
+def test_a_proposal_returned_without_a_sequence_is_refused():
+    alone = Proposal(DecisionKind.ENTRY, ("because",), {}, (buy(),))
+    desk = HandDesk(Scripted(lambda view, wake, event: alone if wake is Wake.PRICE else (), [EveryQuote(0)]))
+    desk.open()
+    with pytest.raises(ArgumentError, match="a strategy returned what is no action"):
+        desk.quote(0, 499.99, 500.01)
+
+
+@pytest.mark.parametrize("returned", [None, EveryQuote(0)])
+def test_a_start_that_returns_no_sequence_of_triggers_is_refused(returned):
+    strategy = Scripted()
+    strategy.start = lambda view: returned
+    with pytest.raises(ArgumentError, match="no sequence of triggers") as caught:
+        HandDesk(strategy).open()
+    assert (caught.value.where, caught.value.value) == ("start of scripted", repr(returned))

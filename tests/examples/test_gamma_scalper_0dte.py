@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalpdesk import backtest, load_data
 from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
@@ -436,3 +437,15 @@ def test_whatever_comes_it_neither_fails_nor_orders_what_is_not_valid(events):
         for intent in scalper.on_market_event(event(number, ts, symbol, **payload)):
             assert intent_verdict(intent) == OK
             assert intent["qty"] <= 1e13
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shown", "hedges", "left"), [(True, 287, {}), (False, 274, {"SPY": "-7"})])
+def test_the_straddles_of_the_protocols_page_end_flat_where_the_shares_are_shown(
+    shown, hedges, left, monkeypatch
+):
+    monkeypatch.setenv("QUANTITY_UNIT", "contracts")
+    positions = {f"SPY180205{right}00273000": 10 for right in "CP"}
+    chosen = {"folder": str(FOLDER), "shares_as_position": shown, "simulation.positions": positions}
+    run = backtest("external", load_data(start="2018-02-05"), settings=chosen)
+    assert (run.summary["hedges"], run.summary["end_positions"]) == (hedges, left)

@@ -42,6 +42,30 @@ class Unfinished:
         return ()
 
 
+class OtherArguments:
+    """A strategy of a package whose method takes one argument less."""
+
+    name = "other-arguments"
+    Config = type(None)
+
+    def __init__(self, config):
+        pass
+
+    def start(self, view):
+        return ()
+
+    def on_wake(self, view, event):
+        return ()
+
+
+class NoSettings(OtherArguments):
+    def __init__(self):
+        pass
+
+    def on_wake(self, view, wake, event):
+        return ()
+
+
 NOT_SPEC = {"name": "unfinished"}
 
 
@@ -50,6 +74,8 @@ NOT_SPEC = {"name": "unfinished"}
     [
         ("Unfinished", "the strategy my-scalper does not keep its contract: it has no on_wake"),
         ("NOT_SPEC", "the strategy my-scalper does not keep its contract: it has no name, no Config"),
+        ("OtherArguments", r"OtherArguments.on_wake is called with \(self, view, wake, event\)"),
+        ("NoSettings", r"NoSettings is called with \(config\)"),
         ("Absent", "cannot be loaded: AttributeError"),
     ],
 )

@@ -14,7 +14,7 @@ from scalpdesk.core.events import FillBusted, OrderFilled
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.web import documents, market, order_documents, position_documents
 from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
 from scalpdesk.web.texts import json_safe
 
@@ -152,6 +152,24 @@ def test_a_journal_that_cannot_be_followed_says_why(tmp_path, held):
     assert lost.advance() == 0
     assert "not a scalpdesk journal" in lost.problem
     assert documents.run_head(lost, is_running=False)["account"]["kind"] == "UNKNOWN"
+    told = "This run cannot be read, nor what it holds: "
+    shown = (
+        documents.desk_page,
+        market.volatility_page,
+        market.picker_page,
+        order_documents.orders_page,
+        order_documents.why_page,
+        position_documents.position_page,
+    )
+    assert {page(lost)["empty"] for page in shown} == {told + lost.problem.splitlines()[0]}
+    plan = position_documents.flatten_plan(lost)
+    assert (plan["legs"], plan["is_flat"]) == (told + lost.problem.splitlines()[0], False)
+
+
+def test_a_run_of_which_nothing_is_on_disk_yet_is_not_called_flat(tmp_path):
+    started = RunFollower(tmp_path)
+    assert documents.desk_page(started)["empty"] == "Nothing of this run was read yet."
+    assert not position_documents.flatten_plan(started)["is_flat"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 12), (80, 24), (100, 32), (140, 45), (200, 60)])

@@ -67,7 +67,16 @@ from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import net_limit
-from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks, not_an_action
+from scalpdesk.strategies.contract import (
+    OnSizeCut,
+    Proposal,
+    Strategy,
+    UsesSubBooks,
+    check_proposal,
+    check_sequence,
+    not_an_action,
+    triggers_of,
+)
 
 MARK_TIMER = "mark"
 LOSS_CHECK_NS = NANOS_PER_SECOND
@@ -311,8 +320,10 @@ class TradingEngine:
                     on_wake = self._on_wake  # called as a method it is looked for in the class first
                     actions = on_wake(view, wake, event)
                     if actions:
+                        check_sequence(actions, self.strategy.name)
                         for action in actions:
                             if type(action) is Proposal:
+                                check_proposal(action, self.strategy.name, len(self.desk.instruments))
                                 self._decide(action)
                             elif type(action) is SetTimer or type(action) is AskFolder:
                                 self._out.append(action)
@@ -440,7 +451,7 @@ class TradingEngine:
             self._begin_flattening()
         if not desk.started:
             desk.started = True
-            for trigger in self.strategy.start(desk.view):
+            for trigger in triggers_of(self.strategy, desk.view):
                 every = type(trigger) is EveryQuote
                 if isinstance(trigger, DeclaresQuiet):
                     self._quiet[trigger.instrument_id] = trigger

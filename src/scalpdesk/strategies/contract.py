@@ -14,7 +14,18 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import Event, is_order_event
-from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
+from scalpdesk.core.intents import (
+    AskFolder,
+    CancelIntent,
+    Intent,
+    LegOrders,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    TimeInForce,
+)
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
@@ -67,6 +78,71 @@ def not_an_action(returned: object, strategy: str) -> ArgumentError:
         where=f"on_wake of {strategy}",
         value=returned,
         fix="return a sequence of Proposal, SetTimer or AskFolder; an OrderIntent goes into Proposal.intents",
+    )
+
+
+def check_sequence(returned: object, strategy: str) -> None:
+    """Refuse one action that a strategy returned by itself.
+
+    Raises
+    ------
+    ArgumentError
+        As it cannot be gone through.
+    """
+    if isinstance(returned, Proposal | SetTimer | AskFolder):
+        raise not_an_action(returned, strategy)
+
+
+def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
+    """Refuse a proposal with fields of other types: by identity "buy" is no ``Side.BUY``, so it was a sale.
+
+    Parameters
+    ----------
+    proposal
+        What the strategy returned.
+    strategy
+        Its name.
+    instruments
+        How many the run has; their ids are 0 and up.
+
+    Raises
+    ------
+    ArgumentError
+        Names the field.
+    """
+    if proposal.reasons.__class__ is not tuple:
+        raise _wrong_field("reasons", proposal.reasons, strategy, 'write a tuple of texts, as ("why",)')
+    intents: object = proposal.intents
+    if isinstance(intents, OrderIntent | CancelIntent):
+        raise _wrong_field("intents", intents, strategy, "write a tuple of orders, as (order,)")
+    for intent in proposal.intents:
+        if intent.__class__ is CancelIntent:
+            continue
+        if intent.__class__ is not OrderIntent:
+            raise _wrong_field("intents", intent, strategy, "an order is an OrderIntent")
+        number, limit = intent.instrument_id, intent.limit_price
+        if number.__class__ is not int or not 0 <= number < instruments:
+            fix = "take the id from the view, as view.underlying"
+            raise _wrong_field("instrument_id", number, strategy, fix)
+        if limit is not None and limit.__class__ is not Decimal:
+            raise _wrong_field("limit_price", limit, strategy, 'write Decimal("499.95")')
+        for name, value, kind, fix in (
+            ("side", intent.side, Side, "write Side.BUY or Side.SELL"),
+            ("quantity", intent.quantity, Decimal, "write Decimal(5)"),
+            ("purpose", intent.purpose, Purpose, "write Purpose.OPEN, HEDGE, CLOSE or UNWIND_HEDGE"),
+            ("order_type", intent.order_type, OrderType, "write OrderType.MARKET or OrderType.LIMIT"),
+            ("time_in_force", intent.time_in_force, TimeInForce, "write a TimeInForce, as TimeInForce.DAY"),
+        ):
+            if value.__class__ is not kind:
+                raise _wrong_field(name, value, strategy, fix)
+
+
+def _wrong_field(field: str, value: object, strategy: str, fix: str) -> ArgumentError:
+    return ArgumentError(
+        f"{field} of a strategy's proposal is not usable",
+        where=f"on_wake of {strategy}",
+        value=repr(value),
+        fix=fix,
     )
 
 
@@ -261,6 +337,25 @@ class Strategy(Protocol):
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Return the actions to take now; an empty sequence for none."""
         ...
+
+
+def triggers_of(strategy: Strategy, view: DeskView) -> Iterable[Trigger]:
+    """Start a strategy and return its triggers.
+
+    Raises
+    ------
+    ArgumentError
+        When it returned none to go through, such as None or one trigger by itself.
+    """
+    triggers: object = strategy.start(view)
+    if not isinstance(triggers, Iterable):
+        raise ArgumentError(
+            "a strategy returned no sequence of triggers",
+            where=f"start of {strategy.name}",
+            value=repr(triggers),
+            fix="return a tuple, as (PriceMove(view.underlying, 0.01, 5.0),), or ()",
+        )
+    return triggers
 
 
 @runtime_checkable

@@ -1,12 +1,13 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pkgutil import iter_modules
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -196,7 +197,30 @@ def _spec_of(plug: StrategySpec | StrategyClass, name: str) -> StrategySpec:
         plug = StrategySpec(name=plug.name, config=plug.Config, build=plug)
     if isinstance(plug.build, type):
         require(plug.build, ("start", "on_wake"), kind="strategy", name=name, where=where)
+        methods: Any = plug.build
+        _check_takes(methods.start, ("self", "view"), name, where)
+        _check_takes(methods.on_wake, ("self", "view", "wake", "event"), name, where)
+    _check_takes(plug.build, ("config",), name, where)
     return plug
+
+
+def _check_takes(called: Callable[..., Any], arguments: tuple[str, ...], name: str, where: str) -> None:
+    """Refuse what the desk cannot call with these arguments: it would end a run in the middle."""
+    if not isinstance(called, type | FunctionType):
+        return  # a class method or a partial one, whose arguments are bound already
+    try:
+        taken = signature(called)
+        taken.bind(*arguments)
+    except ValueError:  # compiled code has no signature
+        return
+    except TypeError as problem:
+        raise ConfigError(
+            f"the strategy {name} does not keep its contract: {called.__qualname__} is called with "
+            f"({', '.join(arguments)}): {problem}",
+            where=where,
+            value=f"{called.__qualname__}{taken}",
+            fix="write it as the strategy of docs/howto/add_a_plug_in.md",
+        ) from problem
 
 
 @cache

@@ -127,7 +127,7 @@ def session_parts(follower: RunFollower) -> dict[str, Decimal]:
 def desk_page(follower: RunFollower) -> dict[str, Any]:
     """Return the Desk page: verdict, P&L by source, position, last decisions."""
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo"}
+        return {"empty": follower.unread}
     desk = follower.desk
     parts = session_parts(follower)
     spot = desk.market.mark(desk.view.underlying)

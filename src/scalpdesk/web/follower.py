@@ -158,6 +158,13 @@ class RunFollower:
         return not self.tail.at_end and not self.problem
 
     @property
+    def unread(self) -> str:
+        """Why there is no engine to show: the run cannot be read, or nothing of it is on disk yet."""
+        if not self.problem:
+            return "Nothing of this run was read yet."
+        return f"This run cannot be read, nor what it holds: {self.problem.partition(chr(10))[0]}"
+
+    @property
     def desk(self) -> Desk:
         """The replica's desk; only once there is an engine."""
         assert self.engine is not None

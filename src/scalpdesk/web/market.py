@@ -65,7 +65,7 @@ def _smile(options: list[Priced], spot: float) -> tuple[list[float], list[float]
 def volatility_page(follower: RunFollower) -> dict[str, Any]:
     """Return implied, realised and forecast volatility, smiles, term structure, regime and dealer gamma."""
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo"}
+        return {"empty": follower.unread}
     desk = follower.desk
     spot = desk.market.mark(desk.view.underlying)
     if spot is None:
@@ -195,7 +195,7 @@ def picker_page(follower: RunFollower) -> dict[str, Any]:
     The limits are those of the run's scalper when it is one, else the scalper's defaults.
     """
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo"}
+        return {"empty": follower.unread}
     desk, now_ns = follower.desk, follower.now_ns
     spot = desk.market.mark(desk.view.underlying)
     chain = _chain(follower)

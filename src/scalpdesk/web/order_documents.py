@@ -77,7 +77,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict
 def orders_page(follower: RunFollower, limit: int = 200) -> dict[str, Any]:
     """Return the orders by group, unknown ones first, the newest of each first."""
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo", "orders": [], "counts": {}}
+        return {"empty": follower.unread, "orders": [], "counts": {}}
     orders = list(follower.desk.orders.orders.values())
     counts = Counter(GROUPS.get(order.state, "working") for order in orders)
     rows: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ def why_page(
 ) -> dict[str, Any]:
     """Return the decisions, newest first; equal skips in a row are folded into one row with their count."""
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo", "decisions": []}
+        return {"empty": follower.unread, "decisions": []}
     words = search.lower().split()
     rows: list[dict[str, Any]] = []
     found = 0

@@ -297,7 +297,7 @@ def next_deadline(follower: RunFollower) -> dict[str, Any] | None:
 def position_page(follower: RunFollower) -> dict[str, Any]:
     """Return the Position page: legs, payoff now and at expiry, ladder, break-evens, deadlines."""
     if follower.engine is None:
-        return {"empty": "No run yet. Start one with: scalpdesk demo"}
+        return {"empty": follower.unread}
     desk = follower.desk
     block = position_block(follower)
     holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
@@ -435,7 +435,7 @@ def greeks_document(follower: RunFollower) -> dict[str, Any]:
 def flatten_plan(follower: RunFollower) -> dict[str, Any]:
     """Return what flattening would send, and its cost at half the quoted spread and at twice that."""
     if follower.engine is None:
-        return {"title": "Flatten", "legs": "nothing is held", "is_flat": True}
+        return {"title": "Flatten", "legs": follower.unread, "is_flat": False}
     desk = follower.desk
     legs, half_spreads, unknown = [], 0.0, []
     shares = ZERO

@@ -133,6 +133,18 @@ def test_nan_is_an_empty_cell_in_both_formats(tmp_path):
         assert tape.quotes.bid.tolist() == [100.0] * 3  # carried forward for the minute
 
 
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_a_file_with_a_header_alone_has_no_rows(tmp_path, file_format):
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER)
+    if file_format == "parquet":
+        connect().execute(f"COPY (SELECT * FROM read_csv('{path}')) TO '{tmp_path / 'rows.parquet'}'")
+        path = tmp_path / "rows.parquet"
+    with pytest.raises(DataError, match="the file has no rows") as caught:
+        import_table(tmp_path / "cat", path, ImportChoices("mine", "XYZ"), file_format=file_format)
+    assert (caught.value.where, caught.value.fix) == (str(path), "export it again")
+
+
 def test_prices_in_single_precision_stay_on_their_tick(tmp_path):
     path = tmp_path / "rows.parquet"
     connect().execute(

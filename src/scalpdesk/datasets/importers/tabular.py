@@ -268,6 +268,10 @@ def _stage(
     report: ImportReport,
 ) -> None:
     """Read the file into the temporary table ``incoming`` with typed times and numbers."""
+    # asked before the types of the columns: a CSV file of a header alone has text in all of them
+    first = connection.execute(f"SELECT 1 FROM {source.relation} LIMIT 1", [str(source.path)]).fetchall()  # noqa: S608 - known columns only
+    if not first:
+        raise DataError("the file has no rows", where=str(source.path), fix="export it again")
 
     def instant(column: str) -> str:
         declared = columns[column]
@@ -335,8 +339,6 @@ def _stage(
             raise DataError(
                 f"{count} of {bad[2]} rows have no {column}", where=str(source.path), fix="fill them in"
             )
-    if not bad[2]:
-        raise DataError("the file has no rows", where=str(source.path), fix="export it again")
     _refuse_impossible_times(connection, source)
     if kind == "quotes":
         _mark_absent_sides(connection, report)

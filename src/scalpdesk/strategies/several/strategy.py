@@ -41,8 +41,11 @@ from scalpdesk.strategies.contract import (
     Strategy,
     StrategySpec,
     WritableDeskView,
+    check_proposal,
+    check_sequence,
     not_an_action,
     phase_of,
+    triggers_of,
 )
 from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
 from scalpdesk.strategies.several.member import Member, SharedTrigger, raised_by
@@ -251,7 +254,7 @@ class Several:
     def _start(self, view: DeskView, member: Member) -> None:
         member.look(view)
         try:
-            triggers = member.strategy.start(member.view)
+            triggers = tuple(triggers_of(member.strategy, member.view))
         except Exception as error:
             error.add_note(raised_by(member))
             raise
@@ -308,6 +311,7 @@ class Several:
             member.orders.show_going(shown, view.now_ns)
         try:
             actions = member.strategy.on_wake(member.view, reason, event) or ()
+            check_sequence(actions, member.name)
         except Exception as error:
             error.add_note(raised_by(member))
             raise
@@ -317,6 +321,7 @@ class Several:
             elif isinstance(action, AskFolder):
                 box.add(msgspec.structs.replace(action, owner=member.name))
             elif isinstance(action, Proposal):
+                check_proposal(action, member.name, len(view.instruments))
                 self._take(view, member, self._reviewed(member, action), box)
             else:
                 raise not_an_action(action, member.name)

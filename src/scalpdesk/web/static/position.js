@@ -47,8 +47,8 @@ export function create(main) {
     if (page.empty || page.error) {
       sentence.replaceChildren(page.empty || page.error);
       plot.replaceChildren(h("p", { class: "empty" }, "The payoff appears here once an option is held."));
-      ladder.replaceChildren(h("p", { class: "empty" }, "Nothing is held."));
-      legs.replaceChildren(h("p", { class: "empty" }, "Nothing is held."));
+      ladder.replaceChildren(h("p", { class: "empty" }, "The ladder appears here once something is held."));
+      legs.replaceChildren(h("p", { class: "empty" }, page.empty || page.error));
       deadlines.replaceChildren(h("p", { class: "empty" }, "No deadline of a position."));
       return;
     }
