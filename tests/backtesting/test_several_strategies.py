@@ -195,6 +195,15 @@ def test_one_that_holds_all_of_the_account_has_its_parts_over_a_night_and_an_ex_
     assert run.summary["strategies"][owner]["pnl"] == run.summary["pnl"]
 
 
+def test_options_that_were_taken_over_are_a_straddle_of_who_holds_them(carried):
+    """They were sold short where they were sold, else not there; without an order no table was divided."""
+    owner, run = carried
+    (straddle,) = read_stored(run.run_dir).straddles
+    assert (straddle["strategy"], straddle["paid"], straddle["closed_ns"]) == (owner, 0, None)
+    assert set(straddle["legs"].values()) == {"2"}
+    assert to_cents(straddle["pnl"]) == D(run.summary["nav_change"])
+
+
 def test_a_coin_market_without_the_underlying_names_a_setting_that_there_is(tmp_path):
     settings = load_settings("gamma-scalper+zero-dte", overrides=("underlying=SPY",), cwd=tmp_path)
     with pytest.raises(ConfigError, match="BTC-PERPETUAL") as refused:

@@ -338,7 +338,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     decimals = money_decimals(run_currency(row["config"]))
     sessions = session_rows(tables["marks"], days, vix_before, clock, decimals)
     records: dict[str, StrategyRecord] | None = {}
-    if projection.owners:
+    if projection.owners or "strategies" in dict(row["summary"]):  # also where no order was sent
         records = _divided(run_dir, tables, projection.owners)
     if records:
         for name, record in records.items():
