@@ -19,6 +19,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import to_cents
 from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.notebook import backtest
@@ -193,6 +194,26 @@ def test_one_that_holds_all_of_the_account_has_its_parts_over_a_night_and_an_ex_
     owner, run = carried
     assert D(run.summary["pnl"]["gamma"]) > 0 > D(run.summary["pnl"]["theta"])
     assert run.summary["strategies"][owner]["pnl"] == run.summary["pnl"]
+
+
+def test_a_split_moves_no_part_of_the_book_that_holds_all_of_the_account():
+    """Its vega was -2,390 and its residual 2,388: it was marked with the share split and the options not."""
+    book, days = straddle_book(500, 250), (date(2024, 3, 14), date(2024, 3, 15))
+    tape = TapeBuilder(book, days=days)
+    for session, spot in zip(tape.sessions, (500.0, 249.5), strict=True):
+        tape.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 1.1) * 4])
+    action = CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind.SPLIT, ratio=D(2))
+    held = {each.symbol: 2 for _, each in options_in_order(book, "SPY") if each.strike == 500}
+    settings = {
+        "simulation.positions": held | {"SPY": -10},
+        "budgets.adopts": "gamma-scalper",
+        "strategies.gamma-scalper.mode": "resume",
+    }
+    summary = backtest(
+        "gamma-scalper+zero-dte", replace(tape.build(), actions=(action,)), settings=settings
+    ).summary
+    assert abs(D(summary["pnl"]["vega"])) < 100
+    assert summary["strategies"]["gamma-scalper"]["pnl"] == summary["pnl"]
 
 
 def test_options_that_were_taken_over_are_a_straddle_of_who_holds_them(carried):

@@ -293,7 +293,7 @@ class SubBooks:
             is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
             if not (is_action or is_dividend):  # an action's prices are carried through already
                 book.mark(now_ns)
-            worth = book.attribution.nav
+            worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
             if not event.quantity_change:  # of a dividend and of funding the part is the holding
                 book.positions.change(msgspec.structs.replace(event, cash_change=cash))
             elif quantity:
@@ -315,7 +315,8 @@ class SubBooks:
                 book.closed_trades.move_cash(cash)
             if not is_dividend:
                 book.attribution.rebase(now_ns)
-                book.mark(now_ns)
+                if not (is_action and event.more_follow):  # options still count shares of before
+                    book.mark(now_ns)
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
