@@ -7,6 +7,8 @@ from decimal import Decimal
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.instruments import straddle_book
+from fakes.tape import TapeBuilder
 from scalpdesk.assembly import engine_from_header, load_market
 from scalpdesk.backtesting import strategy_tables
 from scalpdesk.backtesting.runs import replay, run_backtest
@@ -16,8 +18,11 @@ from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import to_cents
+from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
+from scalpdesk.notebook import backtest
 
 D = Decimal
 DAY = date(2018, 2, 5)
@@ -158,6 +163,66 @@ def test_a_recovery_rebuilds_each_ones_book(run):
         }
         assert held == row["positions"]
         assert f"{book.attribution.nav:.2f}" == row["nav"]
+
+
+@pytest.fixture(scope="module", params=["gamma-scalper", None])
+def carried(request, tmp_path_factory):
+    """A straddle and short shares held at the start, by the scalper or by nobody, over an ex-date."""
+    book, days = straddle_book(500), (date(2024, 3, 14), date(2024, 3, 15))
+    tape = TapeBuilder(book, days=days).dividend("1.50", days[1])
+    for session, spot in zip(tape.sessions, (500.0, 499.0), strict=True):
+        tape.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 1.1) * 4])
+    settings = {
+        "simulation.positions": {item.symbol: 2 for _, item in options_in_order(book, "SPY")} | {"SPY": -10},
+        "strategies.gamma-scalper.mode": "resume",
+        "strategies.gamma-scalper.entry.gate": "off",
+        "strategies.gamma-scalper.exits.edge_gone": False,
+    }
+    if request.param:
+        settings["budgets.adopts"] = request.param
+    else:
+        settings["strategies.gamma-scalper.entry.not_before"] = "15:00"
+    folder = tmp_path_factory.mktemp("carried")
+    run = backtest(
+        "gamma-scalper+zero-dte", tape.build(), settings=settings, runs_dir=folder, clock=ManualClock(1)
+    )
+    return request.param or "nobody", run
+
+
+def test_one_that_holds_all_of_the_account_has_its_parts_over_a_night_and_an_ex_date(carried):
+    """The night and the ex-date were steps of their own in its book: other parts of the same total."""
+    owner, run = carried
+    assert D(run.summary["pnl"]["gamma"]) > 0 > D(run.summary["pnl"]["theta"])
+    assert run.summary["strategies"][owner]["pnl"] == run.summary["pnl"]
+
+
+def test_a_split_moves_no_part_of_the_book_that_holds_all_of_the_account():
+    """Its vega was -2,390 and its residual 2,388: it was marked with the share split and the options not."""
+    book, days = straddle_book(500, 250), (date(2024, 3, 14), date(2024, 3, 15))
+    tape = TapeBuilder(book, days=days)
+    for session, spot in zip(tape.sessions, (500.0, 249.5), strict=True):
+        tape.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 1.1) * 4])
+    action = CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind.SPLIT, ratio=D(2))
+    held = {each.symbol: 2 for _, each in options_in_order(book, "SPY") if each.strike == 500}
+    settings = {
+        "simulation.positions": held | {"SPY": -10},
+        "budgets.adopts": "gamma-scalper",
+        "strategies.gamma-scalper.mode": "resume",
+    }
+    summary = backtest(
+        "gamma-scalper+zero-dte", replace(tape.build(), actions=(action,)), settings=settings
+    ).summary
+    assert abs(D(summary["pnl"]["vega"])) < 100
+    assert summary["strategies"]["gamma-scalper"]["pnl"] == summary["pnl"]
+
+
+def test_options_that_were_taken_over_are_a_straddle_of_who_holds_them(carried):
+    """They were sold short where they were sold, else not there; without an order no table was divided."""
+    owner, run = carried
+    (straddle,) = read_stored(run.run_dir).straddles
+    assert (straddle["strategy"], straddle["paid"], straddle["closed_ns"]) == (owner, 0, None)
+    assert set(straddle["legs"].values()) == {"2"}
+    assert to_cents(straddle["pnl"]) == D(run.summary["nav_change"])
 
 
 def test_a_coin_market_without_the_underlying_names_a_setting_that_there_is(tmp_path):

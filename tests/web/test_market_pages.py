@@ -1,13 +1,17 @@
 """Volatility page, strike picker and runs page against second calculations."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
+from scalpdesk.cli.history import read_stored
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import implied_vol
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.web.market import picker_page, volatility_page
-from scalpdesk.web.runs import run_page, runs_page, thinned
+from scalpdesk.web.runs import _listed, run_page, runs_page, thinned
 from scalpdesk.web.texts import json_safe
 
 
@@ -85,6 +89,22 @@ def test_runs_page_lists_what_the_store_holds_and_a_runs_curve_ends_at_its_resul
     assert one["columns"]["pnl"][-1] == pytest.approx(float(summary["nav_change"]))
     assert one["summary"]["pnl"] == summary["pnl"]
     assert one["columns"]["t"] == sorted(one["columns"]["t"])
+
+
+def test_the_parts_of_a_listed_run_sum_to_its_cents_as_those_of_its_summary_do(ended_runs):
+    """Each was rounded alone: the residual was 0.00 where the summary's is 0.01."""
+    folder, summary = ended_runs
+    row = read_stored(folder / summary["run_id"]).run
+    row |= {f"pnl_{name}": Decimal(0) for name in PARTS}
+    row |= {"pnl_delta": Decimal("-223.735773"), "pnl_vega": Decimal("-39.865258")}
+    row |= {"pnl_residual": Decimal("0.001031"), "nav_change": Decimal("-263.6000")}
+    listed = _listed(row)
+    assert (listed["pnl"], listed["parts"]["delta"], listed["parts"]["vega"]) == (
+        "−263.60",
+        "−223.74",
+        "−39.87",
+    )
+    assert listed["parts"]["residual"] == "+0.01"
 
 
 def test_a_run_page_reads_what_the_store_lacks_or_holds_unfinished(ended_runs, tmp_path):

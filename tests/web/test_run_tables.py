@@ -122,7 +122,7 @@ def test_report_writes_every_table_and_compares_runs(ended_runs, tmp_path, capsy
     assert main(["report", "--compare", summary["run_id"], "last", "--json", *runs]) == 0
     compared = json.loads(capsys.readouterr().out)
     assert compared["runs"] == [summary["run_id"]] * 2
-    assert compared["pnl"]["total"] == [summary["nav_change"]] * 2
+    assert compared["pnl"] == {name: [amount] * 2 for name, amount in summary["pnl"].items()}
     assert compared["settings"] == {}
     assert set(compared["pnl_differences"]["gamma"]) == {"0.00"}
     assert main(["report", "last", "--compare", summary["run_id"], *runs]) == 0

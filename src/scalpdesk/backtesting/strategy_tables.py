@@ -15,9 +15,9 @@ from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.backtesting.session_tables import HoldingChange
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.events import AccountSnapshot, PositionChanged
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import ZERO, to_cents
+from scalpdesk.core.units import ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import REST
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.sub_books import SubBook
@@ -126,6 +126,8 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
             before: dict[str, tuple[Decimal, Decimal]] = {}
             if type(event) is PositionChanged:
                 before = {name: _held(book, event) for name, book in books.items()}
+            elif type(event) is AccountSnapshot:
+                listed = _listed(books, event)
             produced = engine.handle(event)
             if type(event) is PositionChanged:
                 for name, book in books.items():
@@ -138,11 +140,27 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
                         records[name or REST].changes.append(
                             HoldingChange(event.ts_recv_ns, symbol, units, source, source_units)
                         )
+            elif type(event) is AccountSnapshot:
+                for (name, number), units in _listed(books, event).items():
+                    if units != listed[name, number]:  # a later snapshot takes nothing over again
+                        records[name or REST].changes.append(
+                            HoldingChange(
+                                event.ts_recv_ns, instruments[number].symbol, units, is_taken_over=True
+                            )
+                        )
             marks = [output for output in produced if type(output) is Mark] if produced else ()
             if marks:
                 for name, book_marks in readers.items():
                     records[name or REST].marks.append(book_marks.row(marks[-1]))
     return records
+
+
+def _listed(
+    books: Mapping[str, SubBook], snapshot: AccountSnapshot
+) -> dict[tuple[str, InstrumentId], Decimal]:
+    """Return what each book holds of the instruments in a snapshot, by its name and the instrument."""
+    numbers = [line.instrument_id for line in snapshot.positions]
+    return {(name, number): book.quantity(number) for name, book in books.items() for number in numbers}
 
 
 def _held(book: SubBook, event: PositionChanged) -> tuple[Decimal, Decimal]:

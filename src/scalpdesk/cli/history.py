@@ -338,7 +338,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     decimals = money_decimals(run_currency(row["config"]))
     sessions = session_rows(tables["marks"], days, vix_before, clock, decimals)
     records: dict[str, StrategyRecord] | None = {}
-    if projection.owners:
+    if projection.owners or "strategies" in dict(row["summary"]):  # also where no order was sent
         records = _divided(run_dir, tables, projection.owners)
     if records:
         for name, record in records.items():
@@ -472,7 +472,7 @@ def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
 def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
     from scalpdesk.cli.output import new_table, print_table
-    from scalpdesk.portfolio.explain import PARTS
+    from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 
     stored = [read_stored(run_dir) for run_dir in run_dirs]
     settings = [dict(each.partition("=")[::2] for each in _settings(each_run.run)) for each_run in stored]
@@ -489,9 +489,16 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
         for name in ("orders", "fills", "hedges", "decisions")
     }
     counts["straddles"] = [len(each_run.straddles or ()) for each_run in stored]
-    pnl = {"total": [Decimal(each_run.run["nav_change"]) for each_run in stored]}
-    pnl |= {name: [Decimal(each_run.run[f"pnl_{name}"]) for each_run in stored] for name in PARTS}
     decimals = [each_run.decimals for each_run in stored]
+    in_cents = [
+        parts_in_cents(
+            {name: Decimal(each_run.run[f"pnl_{name}"]) for name in PARTS},
+            Decimal(each_run.run["nav_change"]),
+            Decimal(1).scaleb(-each_run.decimals),
+        )
+        for each_run in stored
+    ]
+    pnl = {name: [parts[name] for parts in in_cents] for name in ("total", *PARTS)}
     one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
     if as_json:
         print_json(
@@ -518,7 +525,7 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     for name, values in (differing | named).items():
         table.add_row(name, *("·" if value is None else str(value) for value in values))
     for name, amounts in pnl.items():
-        shown_amounts = (f"{round(each, n) + 0:+,.{n}f}" for each, n in zip(amounts, decimals, strict=True))
+        shown_amounts = (f"{each + 0:+,.{n}f}" for each, n in zip(amounts, decimals, strict=True))
         table.add_row(f"P&L {name.replace('_', ' ')}", *shown_amounts)
     print_table(table)
 

@@ -332,11 +332,11 @@ class Desk:
         if self.by_underlying is not None:
             yield self.by_underlying, underlying_of(self.instruments[instrument_id])
 
-    def mark_divisions(self, now_ns: int) -> None:
+    def mark_divisions(self, now_ns: int, *, is_anchor: bool = False) -> None:
         """Explain the P&L of every part of the book since its last mark."""
         for books in (self.books, self.by_underlying):
             if books is not None:
-                books.mark(now_ns)
+                books.mark(now_ns, is_anchor=is_anchor)
 
     def open_session(self, event: SessionEvent) -> None:
         """Start the session's counts and its equity."""
@@ -348,8 +348,9 @@ class Desk:
         self._instruments_seen = len(listed)
         self.gate.new_session()
         self.market.open_session(event.open_ns)
-        if self.books is not None:
-            self.books.new_session()
+        for books in (self.books, self.by_underlying):
+            if books is not None:
+                books.new_session()
         self.attribution.open_session()
         self.session_equity = self.attribution.current_nav()
 

@@ -493,7 +493,7 @@ class TradingEngine:
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
         if desk.is_divided:
-            desk.mark_divisions(self.now_ns)
+            desk.mark_divisions(self.now_ns, is_anchor=is_anchor)
         if mark is not None:
             self._out.append(mark)
         if self._half_booked_ns == self.now_ns:

@@ -328,6 +328,11 @@ class PnlExplain:
         leg.final = self._stepped(leg, terms, end, level, float(payoff))
         self._ended.append(self._legs.pop(instrument_id))
 
+    @property
+    def noted_carry(self) -> Decimal:
+        """Carry that was booked since the last mark, in currency."""
+        return self._carry
+
     def note_carry(self, amount: Decimal) -> None:
         """Book a dividend or interest received (negative when paid)."""
         self._carry += amount

@@ -87,9 +87,9 @@ class SubBook:
             self.account.pay_for(signed, price, instrument.multiplier, fee)
             self.attribution.note_trade(quote, signed, instrument.multiplier, price, fee)
 
-    def mark(self, now_ns: int) -> None:
-        """Explain the P&L since the last mark."""
-        self.last_mark = self.attribution.mark(now_ns) or self.last_mark
+    def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
+        """Explain the P&L since the last mark; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
+        self.last_mark = self.attribution.mark(now_ns, is_anchor=is_anchor) or self.last_mark
 
     def note_opened(self, instrument_id: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
         """Update the budget's use: an opening adds, a close subtracts down to zero."""
@@ -203,9 +203,10 @@ class SubBooks:
         return net_asset_value(Account(), book.positions.held(), self._state)
 
     def new_session(self) -> None:
-        """Reset the session's counters."""
+        """Reset the session's counters; the interval up to the next mark is the night's."""
         for book in self.books.values():
             book.closed_trades.new_session()
+            book.attribution.open_session()
 
     # booking --------------------------------------------------------------------------------------
 
@@ -289,9 +290,10 @@ class SubBooks:
                 cash = share.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
             left -= cash
             is_action = event.cause is ChangeCause.CORPORATE_ACTION
-            if not is_action:  # its prices are carried through already; the books were marked before
+            is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
+            if not (is_action or is_dividend):  # an action's prices are carried through already
                 book.mark(now_ns)
-            worth = book.attribution.nav
+            worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
             if not event.quantity_change:  # of a dividend and of funding the part is the holding
                 book.positions.change(msgspec.structs.replace(event, cash_change=cash))
             elif quantity:
@@ -311,8 +313,10 @@ class SubBooks:
                 multiplier = self._instruments[instrument_id].multiplier
                 book.attribution.note_transfer(cash + event.quantity_change * event.price * multiplier)
                 book.closed_trades.move_cash(cash)
-            book.attribution.rebase(now_ns)
-            book.mark(now_ns)
+            if not is_dividend:
+                book.attribution.rebase(now_ns)
+                if not (is_action and event.more_follow):  # options still count shares of before
+                    book.mark(now_ns)
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
@@ -362,10 +366,10 @@ class SubBooks:
 
     # reading --------------------------------------------------------------------------------------
 
-    def mark(self, now_ns: int) -> None:
-        """Mark every book."""
+    def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
+        """Mark every book; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
         for book in self.books.values():
-            book.mark(now_ns)
+            book.mark(now_ns, is_anchor=is_anchor)
 
     def opened_value(self, owner: str) -> Decimal:
         """Return the value of the owner's opened units at their marks, in currency."""

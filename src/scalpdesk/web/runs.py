@@ -7,10 +7,10 @@ from typing import Any
 
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, run_currency, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, run_currency
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
-from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, load_run, read_runs
@@ -37,7 +37,9 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
     currency = run_currency(row["config"])
     unit = Decimal(1).scaleb(-money_decimals(currency))
-    total = to_cents(Decimal(row["nav_change"]), unit)
+    totals = {name: Decimal(row[f"pnl_{name}"]) for name in PARTS}
+    parts = parts_in_cents(totals, Decimal(row["nav_change"]), unit)
+    total = parts.pop("total")
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -54,7 +56,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
         "currency": currency,
         "pnl": signed(total),
         "pnl_tone": tone(total),
-        "parts": {name: signed(to_cents(Decimal(row[f"pnl_{name}"]), unit)) for name in PARTS},
+        "parts": {name: signed(amount) for name, amount in parts.items()},
         "sealed": row["sealed"],
         "seed": row["seed"],
         "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],
