@@ -56,6 +56,14 @@ def test_a_blocked_account_sends_nothing_at_all(context, ask):
         assert ask(checks.account_may_trade, blocked) == "the venue has blocked trading in this account"
 
 
+def test_nothing_is_sent_before_a_resumed_run_has_compared_its_account(context, ask):
+    for purpose in Purpose:
+        unsure = context(venue_limits=told(is_compared=False), intent=intent(purpose))
+        assert ask(checks.account_may_trade, unsure) == (
+            "the account has not been compared with the journal yet"
+        )
+
+
 @pytest.mark.parametrize(
     ("allowed", "on_share", "passes"),
     [

@@ -174,8 +174,12 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
     """Yield the first events of a run that is resumed.
 
     Orders that were journaled and never acknowledged may have left or not: their status is unknown. A halt
-    that an orderly stop left behind is lifted.
+    that an orderly stop left behind is lifted. Nothing is sent until the account has been compared: the
+    watchdog, or a person, may have closed meanwhile what the journal holds.
     """
+    limits = engine.desk.gate.venue_limits
+    if limits is not None:
+        yield msgspec.structs.replace(limits, ts_recv_ns=now_ns, is_compared=False)
     for name, order in tuple(engine.desk.orders.live.items()):
         if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")

@@ -520,7 +520,12 @@ class LiveRunner:
     def _note_limits(self, view: VenueView) -> list[VenueCommand]:
         """Feed the account's limits to the engine when they have changed."""
         known = self.core.engine.desk.gate.venue_limits
-        limits = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
+        now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
+        limits = view.limits(now_ns)
+        if known is not None and not known.is_compared:  # a resumed run: nothing is sent until then
+            if not self.reconciler.is_settled:
+                return []
+            limits = limits or msgspec.structs.replace(known, ts_recv_ns=now_ns, is_compared=True)
         if limits is None or (known is not None and limits == _stamped_as(known, limits)):
             return []
         return list(self.core.feed(limits))

@@ -55,9 +55,16 @@ def symbol_trades(context: OrderContext) -> str | None:
 
 @concerns(Scope(venue_limits=True))
 def account_may_trade(context: OrderContext) -> str | None:
-    """Nothing goes while the venue reports that the account is blocked."""
+    """Nothing goes while the venue reports that the account is blocked.
+
+    Nor before a resumed run knows what the account holds: an exit of what was closed meanwhile would open.
+    """
     limits = context.venue_limits
-    return None if limits is None or limits.may_trade else "the venue has blocked trading in this account"
+    if limits is None or (limits.may_trade and limits.is_compared):
+        return None
+    if not limits.is_compared:
+        return "the account has not been compared with the journal yet"
+    return "the venue has blocked trading in this account"
 
 
 @concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
