@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (52, 51)
-STRADDLE = (193, 165)
-WHOLE_TRIP = (79, 67)
-STRADDLE_DECISION = (113, 113)
+SHARES = (55, 55)
+STRADDLE = (196, 169)
+WHOLE_TRIP = (82, 71)
+STRADDLE_DECISION = (116, 117)
 """Python calls and C calls."""
 
 
