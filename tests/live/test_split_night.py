@@ -220,16 +220,16 @@ MORE = Decimal(3 * HELD)
 class Morning:
     """A desk that holds shares over the night, its two sources of a split in any order."""
 
-    def __init__(self) -> None:
+    def __init__(self, held=HELD) -> None:
         self.engine = build_engine(Scripted(), Instruments([Equity("SPY")]), limits=RiskLimits())
         handle, open_ns = self.engine.handle, MONDAY.open_ns
         handle(quote(0, open_ns, 400.0, 400.02))
-        held = HeldPosition(InstrumentId(0), Decimal(HELD), Decimal(400))
-        handle(AccountSnapshot(open_ns, open_ns, Decimal(100_000), (held,)))
+        line = HeldPosition(InstrumentId(0), Decimal(held), Decimal(400))
+        handle(AccountSnapshot(open_ns, open_ns, Decimal(100_000), (line,)))
         for phase, at_ns in ((SessionPhase.OPEN, open_ns), (SessionPhase.CLOSE, MONDAY.close_ns)):
             handle(SessionEvent(at_ns, at_ns, MONDAY.day.isoformat(), phase, open_ns, MONDAY.close_ns))
 
-    def account_shows_it(self, at_ns):
+    def account_shows_it(self, at_ns, units=MORE, paid=Decimal(0)):
         """Book the account's own line; venues stamp it with the day, or when their books are done."""
         now_ns = max(at_ns, self.engine.now_ns)
         cause = ChangeCause.CORPORATE_ACTION
@@ -238,9 +238,9 @@ class Morning:
             at_ns,
             now_ns,
             cause,
-            Decimal(3 * HELD),
+            units,
             Decimal(0),
-            Decimal(0),
+            paid,
             "activity-1/SPLIT",
         )
         self.engine.handle(line)
@@ -292,3 +292,17 @@ def test_units_and_price_are_rescaled_once_in_whatever_order_the_sources_come(or
     assert len(desk.market.adjustments) == ("list" in order)
     assert desk.session_equity == pytest.approx(Decimal(100_000) + HELD * Decimal("400.01"))
     assert morning.reconciled() is ("account" in order)  # its own reference keeps that one from coming again
+
+
+def test_a_split_with_a_fraction_that_the_account_shows_after_the_open_is_no_loss_of_the_session():
+    """The session began with 301 shares at three times their price: 461,209.03, and a loss of 240,806.02."""
+    morning = Morning(held=301)
+    desk = morning.engine.desk
+    morning.engine.handle(msgspec.structs.replace(SPLIT, price_factor=3.0, volume_factor=1 / 3))
+    morning.opens()
+    assert desk.market.mark(0) == pytest.approx(1_200.03)
+    assert desk.session_equity == Decimal("220403.01")
+    paid = Decimal("400.01")  # a third of a share
+    morning.account_shows_it(TUESDAY.open_ns, Decimal(-201), paid)
+    assert desk.positions.quantity(0) == 100
+    assert desk.attribution.current_nav() == pytest.approx(desk.session_equity)

@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, Mode
-from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    FillBusted,
+    OrderFilled,
+    PositionChanged,
+    PriceAdjustmentEvent,
+    SessionEvent,
+)
 from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
@@ -338,6 +345,19 @@ class Desk:
             if books is not None:
                 books.mark(now_ns, is_anchor=is_anchor)
 
+    def is_booked(self, action: PriceAdjustmentEvent) -> bool:
+        """Return whether a corporate action in units of an instrument is in the desk's holdings."""
+        return self.rescaled_ns.get(action.instrument_id, 0) >= action.ts_event_ns
+
+    def _unbooked(self, open_ns: int) -> list[Position]:
+        """Return the shares held whose split goes ex at an open and is left to the account."""
+        numbers = {
+            item.instrument_id
+            for item in self.market.going_ex(open_ns)
+            if item.volume_factor != 1.0 and not self.is_booked(item)
+        }
+        return [held for held in self.positions.held() if held.instrument_id in numbers]
+
     def open_session(self, event: SessionEvent) -> None:
         """Start the session's counts and its equity."""
         if not self._has_begun:  # an adopted account has begun already; what came since is explained
@@ -347,12 +367,15 @@ class Desk:
         self.is_margined |= any(_is_in_coin(instrument) for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
+        unbooked = [(held, mark_decimal(self.market, held)) for held in self._unbooked(event.open_ns)]
         self.market.open_session(event.open_ns)
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.new_session()
         self.attribution.open_session()
         self.session_equity = self.attribution.current_nav()
+        for held, before in unbooked:  # units of before at the price of after: the account ends that
+            self.session_equity -= held.quantity * (mark_decimal(self.market, held) - before)
 
     def forget(self, before_ns: int, contracts: Collection[InstrumentId]) -> None:
         """Forget orders sent before an instant (UTC nanoseconds) that are over, and expired contracts.

@@ -215,9 +215,8 @@ class SessionCalendar:
         desk = self._engine.desk
         for item in desk.market.going_ex(opens_ns):
             number, held = item.instrument_id, desk.positions.quantity(item.instrument_id)
-            is_booked = desk.rescaled_ns.get(number, 0) >= item.ts_event_ns
             whole, fraction = whole_units(held * Decimal(item.volume_factor))
-            if is_booked or fraction or whole == held:
+            if desk.is_booked(item) or fraction or whole == held:
                 continue
             symbol = desk.instruments[number].symbol
             reference = f"split-{symbol}-{to_new_york(item.ts_event_ns).date()}"
