@@ -11,7 +11,14 @@ import pytest
 
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import OrderCancelled, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
+from scalpdesk.core.events import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    QuoteEvent,
+)
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.flattening import Flattener
@@ -165,6 +172,49 @@ def test_rounds_grow_from_a_fifth_of_a_second_to_two_seconds_and_end_after_ten_m
     assert sorted(gaps) == gaps
     assert 598.0 <= venue.looks[-1] < 600.0
     assert venue.log == ["not done yet: the venue is away"] * len(venue.looks)
+
+
+def halted(venue, seconds):
+    """Let orders rest at the venue until trading resumes, as in a halt."""
+    resting = {}
+
+    def take(command):
+        name = command.client_order_id
+        venue.tell(OrderAccepted(name, 0, 0, f"v-{name}"))
+        if venue.now >= seconds:
+            venue.fill(command)
+            return
+        resting[name] = command
+        venue.rest(name, command.side, command.quantity, command.instrument_id)
+
+    def send(command):
+        venue.sent.append((venue.now, command))
+        if isinstance(command, SubmitOrder):
+            take(command)
+        elif resting.pop(command.client_order_id, None) is not None:
+            del venue.open[f"v-{command.client_order_id}"]
+            venue.tell(OrderCancelled(command.client_order_id, 0, 0, "as asked"))
+
+    def resume():
+        venue.open.clear()
+        for command in resting.values():
+            venue.fill(command)
+
+    venue.send = send
+    venue.loop.call_later(seconds, resume)
+
+
+@pytest.mark.parametrize("minutes", [5, 15, 60])
+def test_a_halt_is_waited_out_and_then_options_go_before_their_hedge(minutes):
+    """After ten minutes its sale of the options was left at the venue, and the hedge with nobody."""
+    venue = Venue(SPY240419C00500000=2, SPY=-30)
+    halted(venue, 60.0 * minutes)
+    assert venue.clear(flatten=True) is True
+    assert not any(venue.held.values())
+    at, *bought = venue.orders()[-1]
+    assert bought[:2] == ["buy", 30]
+    assert 60.0 * minutes < at < 60.0 * minutes + 5.0
+    assert [quantity for _, _, quantity, _ in venue.orders()].count(30) == 1
 
 
 def test_a_cancel_that_is_not_taken_is_repeated_and_logged_every_two_seconds():

@@ -27,7 +27,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 """Between two rounds; they grow apart, for the venue counts requests."""
 CLEAR_SECONDS = 600.0
-"""The last resort goes on for so long: a venue that limits requests may take minutes."""
+"""The last resort goes on for so long: a venue that limits requests may take minutes; longer in a halt."""
 REPEAT_CANCEL_SECONDS = 2.0
 CONFIRM_SECONDS = 0.15
 """A view of the positions is confirmed by an equal one after so long."""
@@ -88,6 +88,8 @@ class EmergencyTrader:
         """The positions shown last, and since when they have been the same."""
         self._lines: list[ClosingLine] = []
         self._next_step_at = 0.0
+        self._ends_at = 0.0
+        """When it gives up; the loop's time."""
         self._logged: set[str] = set()
 
     async def clear(
@@ -116,9 +118,9 @@ class EmergencyTrader:
             KnownOrder(command, parent_id=parents.get(command.client_order_id, "")) for command in commands
         )
         following = loop.create_task(self._follow_events())
-        ends, pause = loop.time() + CLEAR_SECONDS, FIRST_PAUSE_SECONDS
+        self._ends_at, pause = loop.time() + CLEAR_SECONDS, FIRST_PAUSE_SECONDS
         try:
-            while loop.time() < ends:
+            while loop.time() < self._ends_at:
                 try:
                     if await self._round(flatten=flatten):
                         return True
@@ -188,6 +190,10 @@ class EmergencyTrader:
         order = self._orders.live.get(client_order_id)
         return order is not None and bool(order.created_ns)
 
+    def _is_own_market_order(self, client_order_id: str) -> bool:
+        is_own = self._is_own(client_order_id)
+        return is_own and self._orders.live[client_order_id].submitted.order_type is OrderType.MARKET
+
     def _is_left(self, order: VenueOrder) -> bool:
         """Return whether an open order is from elsewhere and such orders are left."""
         name, only = order.client_order_id, self._only_ids
@@ -201,6 +207,9 @@ class EmergencyTrader:
         view = await self._gateway.snapshot()
         await self._cancel_open(view)
         shown = frozenset(order.client_order_id for order in view.open_orders)
+        if view.clock.is_open and any(self._is_own_market_order(name) for name in shown):
+            # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
+            self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
         await self._query_missing(shown)
         left = [order for order in view.open_orders if self._is_left(order)]
         if left:
