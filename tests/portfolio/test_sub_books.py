@@ -291,6 +291,26 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
 
 
+@pytest.mark.parametrize(
+    ("bought", "units", "price", "left"),
+    [((10, 20), -20, 1500, (3, 7)), ((3, 5), 2, 400, (4, 6)), ((-5, -4), 6, 1500, (-2, -1))],
+)
+def test_a_split_leaves_each_book_whole_shares_and_its_worth(bought, units, price, left):
+    """Books of 10 and 20 shares had 3.333 and 6.667 after one for three: no venue takes such an order."""
+    books = make()
+    for owner, signed in zip(("a", "b"), bought, strict=True):
+        trade(books, owner, SHARE, signed)
+    worth = {name: books.nav(name) for name in books.books}
+    books._state.apply_quote(quote(SHARE, 3, float(price), float(price)))
+    books.book_change(change("corporate_action", SHARE, units))
+    quantities = {name: one.quantity(SHARE) for name, one in books.books.items()}
+    assert quantities == {"a": left[0], "b": left[1], UNASSIGNED: 0}
+    assert sum(cash(books).values()) == 100_000 - 500 * sum(bought)
+    for name, before in worth.items():
+        assert books.nav(name) == pytest.approx(before, abs=D("1e-5"))
+        assert books.of(name).attribution.totals["carry"] == pytest.approx(0, abs=D("1e-5"))
+
+
 def test_the_fee_of_a_delivery_follows_the_holdings():
     """Three calls bought at 10.00 pay 12.00 each, less 0.90 for all of them."""
     books = make()

@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     SessionEvent,
 )
 from scalpdesk.core.intents import Side, SubmitOrder
-from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.marketdata.state import MarketState
@@ -570,7 +570,7 @@ def _rows(
     rows: dict[str, dict[str, Any]] = {}
     for name, book in books.books.items():
         positions = {
-            desk.instruments[position.instrument_id].symbol: str(position.quantity)
+            desk.instruments[position.instrument_id].symbol: number_text(position.quantity)
             for position in book.positions.held()
         }
         pnl = explained[name]

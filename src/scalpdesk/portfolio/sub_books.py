@@ -319,6 +319,32 @@ class SubBooks:
                     book.mark(now_ns)
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
+        if event.cause is ChangeCause.CORPORATE_ACTION:
+            self._round_units(event)
+
+    def _round_units(self, event: PositionChanged) -> None:
+        """Give each book whole units where the account's are whole: no venue takes an order in 33.333 shares.
+
+        What that moves between the books is paid for at the mark.
+        """
+        number = event.instrument_id
+        holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
+        total, multiplier = sum((held for _, held in holders), ZERO), self._instruments[number].multiplier
+        if total % 1 or not any(held % 1 for _, held in holders):
+            return
+        price = mark_decimal(self._state, holders[0][0].positions.positions[number])
+        summed, given, left = ZERO, ZERO, ZERO
+        for count, (book, held) in enumerate(holders, start=1):
+            summed += held
+            units = summed.to_integral_value(ROUND_HALF_EVEN) - given
+            given += units
+            paid = ((units - held) * price * multiplier).quantize(min(_FINEST, self._unit), ROUND_HALF_EVEN)
+            paid = paid if count < len(holders) else -left
+            left += paid
+            if units != held:
+                book.positions.book(number, units - held, price, f"{event.reference}/whole")
+            book.account.cash -= paid
+            book.attribution.rebase(event.ts_recv_ns)
 
     def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
         """Book one book's part of the units and the cash."""
