@@ -373,12 +373,15 @@ class MarketState:
             if last is None or last.ts_event_ns >= open_ns:
                 continue
             is_newer = before is not None and last.ts_event_ns > before.ts_event_ns
-            quote = before if carried_ns in instants and not is_newer else last
+            is_before = carried_ns in instants and not is_newer
+            quote = before if is_before else last
             if quote is None:
                 continue
             paid = paid_between(self.dividends, number, quote.ts_event_ns, open_ns)
             bid, ask = quote.bid - paid, quote.ask - paid
             for item in due:
+                if is_before and item.ts_event_ns < carried_ns:  # the price of before has it already
+                    continue
                 if item.instrument_id == number and quote.ts_event_ns < _midnight(item.ts_event_ns):
                     bid, ask = item.price(bid), item.price(ask)
             if (bid, ask) != (quote.bid, quote.ask):
