@@ -305,6 +305,7 @@ def test_a_split_leaves_each_book_whole_shares_and_its_worth(bought, units, pric
     books.book_change(change("corporate_action", SHARE, units))
     quantities = {name: one.quantity(SHARE) for name, one in books.books.items()}
     assert quantities == {"a": left[0], "b": left[1], UNASSIGNED: 0}
+    assert (books.of("a").opened[SHARE], books.of("b").opened[SHARE]) == left
     assert sum(cash(books).values()) == 100_000 - 500 * sum(bought)
     for name, before in worth.items():
         assert books.nav(name) == pytest.approx(before, abs=D("1e-5"))

@@ -343,6 +343,8 @@ class SubBooks:
             left += paid
             if units != held:
                 book.positions.book(number, units - held, price, f"{event.reference}/whole")
+                opened = book.opened.get(number, ZERO)
+                book.opened[number] = (opened * units / held).to_integral_value(ROUND_HALF_EVEN)
             book.account.cash -= paid
             book.attribution.rebase(event.ts_recv_ns)
 
