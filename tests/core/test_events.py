@@ -50,6 +50,7 @@ SAMPLES = {
     ev.PositionChanged: (3, 1, 2, "exercise", Decimal(-1), Decimal(0), Decimal(0), "r-1"),
     ev.AccountSnapshot: (1, 2, Decimal("1000.01"), (HeldPosition(3, Decimal(-2), Decimal("1.5")),)),
     ev.AccountLimits: (1, 2, True, False, 3, Decimal("1000.01"), Decimal("500.00"), (3,)),
+    ev.AccountComparison: (1, 2, False),
     ev.TimerEvent: (1, 2, "mark"),
     ev.OperatorEvent: (1, 2, "halt", "why", "who"),
     ev.FolderAnswered: (1, 2, 7, ("{}",), ("event e1: KeyError",), 40, True, "external"),

@@ -16,7 +16,7 @@ from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
-    AccountLimits,
+    AccountComparison,
     GammaExposureEvent,
     OperatorEvent,
     OrderStatusUnknown,
@@ -479,8 +479,7 @@ def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_acc
     ("mode", "lapsed", "resumes"),
     [(Mode.HALTED, True, True), (Mode.HALTED, False, False), (Mode.ACTIVE, True, False)],
 )
-@pytest.mark.parametrize("limits", [None, AccountLimits(1, 2, True, True, 3, Decimal(4), Decimal(5), (0,))])
-def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(mode, lapsed, resumes, limits):
+def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(mode, lapsed, resumes):
     live = {
         name: SimpleNamespace(state=state, venue_order_id=venue_id)
         for name, state, venue_id in [
@@ -489,15 +488,13 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(mode, lapsed
             ("c", OrderState.WORKING, ""),
         ]
     }
-    desk = SimpleNamespace(
-        orders=SimpleNamespace(live=live), gate=SimpleNamespace(mode=mode, venue_limits=limits)
-    )
+    desk = SimpleNamespace(orders=SimpleNamespace(live=live), gate=SimpleNamespace(mode=mode))
     start = Start(is_fresh=False, lapsed_stop=lapsed, who="me")
     events = list(continuation(SimpleNamespace(desk=desk), start, 9))
     doubt = OrderStatusUnknown("a", 9, 9, "the desk ended before the venue answered")
     lifted = OperatorEvent(9, 9, OperatorAction.RESUME, "the run goes on after its stop", "me")
-    held_back = [AccountLimits(1, 9, True, True, 3, Decimal(4), Decimal(5), (0,), None, is_compared=False)]
-    assert events == [*(held_back if limits else []), doubt, lifted][: 1 + resumes + bool(limits)]
+    held_back = AccountComparison(9, 9, is_compared=False)
+    assert events == [held_back, doubt, lifted][: 2 + resumes]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from fakes.desk import DAY, Scripted, build_engine, run_tape
-from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
+from fakes.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
@@ -34,7 +35,9 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.orders import OrderRequest
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk.venues.contract import VenueFill
 from scalpdesk.venues.deribit.wire import clock_of
+from scalpdesk.venues.simulated import SimulatedGateway
 
 D = Decimal
 TARGETS = (10, 25, 5, 40, 40, 12)
@@ -110,9 +113,46 @@ def test_a_journal_is_not_gone_on_with_by_a_desk_that_decides_otherwise(tmp_path
         bench.live()
 
 
+@pytest.mark.parametrize("shortable", [None, (SHARE,)], ids=["as Deribit", "as Alpaca"])
+def test_what_was_closed_while_the_desk_was_dead_is_not_closed_once_more(tmp_path, monkeypatch, shortable):
+    plain, by_others = SimulatedGateway.snapshot, []
+
+    async def snapshot(self, *, fills_since_ns=None):
+        view = await plain(self, fills_since_ns=fills_since_ns)
+        return msgspec.structs.replace(view, shortable=shortable, fills=(*view.fills, *by_others))
+
+    monkeypatch.setattr(SimulatedGateway, "snapshot", snapshot)
+    bench = bench_on(tmp_path, strategy=lambda: follower(10, 0, 0, 0))
+
+    def dies_before_the_exit_leaves(self, outputs):
+        commands = note_outputs(self, outputs)
+        if any(order.side is Side.SELL for order in commands):
+            self.dies_at = self.steps + 1
+        return commands
+
+    note_outputs = DyingCore.note_outputs
+    with monkeypatch.context() as first_life:
+        first_life.setattr(DyingCore, "note_outputs", dies_before_the_exit_leaves)
+        assert bench.live() is None
+    assert bench.account.quantity(SHARE) == 10
+    by_hand = SubmitOrder(
+        "by-hand", SHARE, Side.SELL, D(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.CLOSE
+    )
+    cash = bench.account.cash
+    bench.venue.record.connection.send(by_hand, bench.venue.now_ns)
+    while bench.account.quantity(SHARE):
+        bench.venue.step()
+    price = (bench.account.cash - cash) / 10
+    by_others.append(VenueFill("x2", "hand", "SPY", Side.SELL, D(10), None, price, bench.venue.now_ns))
+    assert bench.live() is not None
+    assert [(one.side, one.quantity) for one in bench.orders] == [(Side.BUY, 10)]
+    assert bench.account.quantity(SHARE) == 0
+    assert bench.differences() == []
+
+
 def test_death_again_and_again(tmp_path):
     bench = bench_on(tmp_path)
-    while bench.live(dies_at=9) is None:
+    while bench.live(dies_at=13) is None:  # four steps of each life are the comparison of its account
         assert bench.lives < 200
     assert bench.lives > 5
     assert bench.differences() == []

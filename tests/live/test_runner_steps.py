@@ -6,7 +6,6 @@ from decimal import Decimal
 from functools import partial
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 
 from fakes.instruments import option, share
@@ -14,6 +13,7 @@ from fakes.live import FAST, LiveBench, follower, walk
 from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import (
+    AccountComparison,
     AccountLimits,
     OperatorEvent,
     OrderAccepted,
@@ -653,20 +653,19 @@ def test_the_accounts_limits_reach_the_engine_when_they_have_changed(
     assert fed == ([limits(reported, at_ns) for at_ns in asked] if is_fed else [])
 
 
-@pytest.mark.parametrize("reported", [True, False])  # a venue may show no limits any more
+@pytest.mark.parametrize("reported", [True, False])  # Deribit and the simulated venue report no limits
 def test_a_resumed_run_is_let_trade_once_its_account_has_been_compared(runner, monkeypatch, reported):
     limits = AccountLimits(1, 1, True, True, 3, Decimal(4), Decimal(0), ())
-    held_back = msgspec.structs.replace(limits, is_compared=False)
     fed, now_ns = [], runner.core.engine.now_ns
-    monkeypatch.setattr(runner.core.engine.desk.gate, "venue_limits", held_back)
+    monkeypatch.setattr(runner.core.engine.desk.gate, "is_compared", False)
     runner.core = SimpleNamespace(engine=runner.core.engine, feed=lambda event: fed.append(event) or ("out",))
-    view = SimpleNamespace(ts_recv_ns=now_ns, limits=lambda _now_ns: limits if reported else None)
+    view = SimpleNamespace(
+        ts_event_ns=now_ns, ts_recv_ns=now_ns, limits=lambda _now_ns: limits if reported else None
+    )
     assert runner._note_limits(view) == []
     runner.reconciler.is_settled = True
-    assert runner._note_limits(view) == ["out"]
-    (event,) = fed
-    assert event.is_compared
-    assert event.buying_power == 4
+    assert runner._note_limits(view) == ["out"] * (1 + reported)
+    assert fed == [AccountComparison(now_ns, now_ns, is_compared=True), limits][: 1 + reported]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ ANYTHING = st.fixed_dictionaries(
         "rejected": st.booleans(),
         "is_late": st.booleans(),
         "is_halted": st.booleans(),
+        "is_compared": st.booleans(),
     }
 )
 
@@ -155,6 +156,8 @@ def drawn_context(context, book, drawn, limits):
         live_orders=len(orders),
         book=book(*orders),
         is_halted=drawn["is_halted"],
+        is_compared=drawn["is_compared"],
     )
     key = (drawn["mode"], one.is_option, drawn["reported"], bool(orders), drawn["is_halted"])
+    key = (*key, drawn["is_compared"])
     return one, OrderKey(wanted.purpose, kind, *key)

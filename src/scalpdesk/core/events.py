@@ -422,7 +422,16 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     margin_fraction: Decimal | None = None
     """Maintenance margin over collateral, of a venue that closes positions by it; None of any other."""
     is_compared: bool = True
-    """False from the start of a resumed run until its account has been compared with the journal."""
+    """Of journals from before :class:`AccountComparison`, which says it at every venue."""
+
+
+@final
+class AccountComparison(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
+    """A resumed run is to compare its account with the journal, or has done so: no order goes before."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    is_compared: bool
 
 
 @final
@@ -484,7 +493,7 @@ MarketEvent = (
     | ImpliedVolEvent
     | TradingHalt
 )
-AccountEvent = PositionChanged | AccountSnapshot | AccountLimits
+AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison
 Event = (
     MarketEvent
     | OrderEvent

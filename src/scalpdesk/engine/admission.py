@@ -213,6 +213,7 @@ class OrderAdmission:
             gate.venue_limits,
             facts,
             desk.view.is_halted(instrument_id) if gate.halted else False,
+            gate.is_compared,
         )
 
     # cutting --------------------------------------------------------------------------------------

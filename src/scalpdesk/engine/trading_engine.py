@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from scalpdesk.core.enums import EXERCISED, ChangeCause, DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ArgumentError, InvariantError, nearest_name
 from scalpdesk.core.events import (
+    AccountComparison,
     AccountLimits,
     AccountSnapshot,
     BarEvent,
@@ -288,6 +289,9 @@ class TradingEngine:
                 self.desk.gate.venue_limits = event
                 self.desk.is_margined |= event.margin_fraction is not None
                 self.desk.gate.cash_at_report = self.desk.account.cash
+                self.desk.gate.is_compared = self.desk.view.is_compared = event.is_compared
+            elif type(event) is AccountComparison:
+                self.desk.gate.is_compared = self.desk.view.is_compared = event.is_compared
             elif type(event) is OperatorEvent:
                 wake = self._on_operator(event)
             elif type(event) is OpenInterestEvent:

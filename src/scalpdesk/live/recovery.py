@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import InvariantError, ScalpdeskError, StopError
-from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
+from scalpdesk.core.events import AccountComparison, Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -177,9 +177,7 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
     that an orderly stop left behind is lifted. Nothing is sent until the account has been compared: the
     watchdog, or a person, may have closed meanwhile what the journal holds.
     """
-    limits = engine.desk.gate.venue_limits
-    if limits is not None:
-        yield msgspec.structs.replace(limits, ts_recv_ns=now_ns, is_compared=False)
+    yield AccountComparison(now_ns, now_ns, is_compared=False)
     for name, order in tuple(engine.desk.orders.live.items()):
         if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")

@@ -15,6 +15,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import (
+    AccountComparison,
     AccountLimits,
     Event,
     OperatorEvent,
@@ -518,17 +519,18 @@ class LiveRunner:
         return commands
 
     def _note_limits(self, view: VenueView) -> list[VenueCommand]:
-        """Feed the account's limits to the engine when they have changed."""
-        known = self.core.engine.desk.gate.venue_limits
+        """Feed the account's limits to the engine when they have changed; first that it has been compared."""
+        gate = self.core.engine.desk.gate
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
-        limits = view.limits(now_ns)
-        if known is not None and not known.is_compared:  # a resumed run: nothing is sent until then
+        commands: list[VenueCommand] = []
+        if not gate.is_compared:  # a resumed run: nothing is sent until then
             if not self.reconciler.is_settled:
                 return []
-            limits = limits or msgspec.structs.replace(known, ts_recv_ns=now_ns, is_compared=True)
+            commands += self.core.feed(AccountComparison(view.ts_event_ns, now_ns, is_compared=True))
+        known, limits = gate.venue_limits, view.limits(now_ns)
         if limits is None or (known is not None and limits == _stamped_as(known, limits)):
-            return []
-        return list(self.core.feed(limits))
+            return commands
+        return [*commands, *self.core.feed(limits)]
 
     def _on_wake(self, seconds: float, streams: tuple[str, ...]) -> None:
         text = f"the process stood still, or the clock was set forward, for {seconds:.0f} s"

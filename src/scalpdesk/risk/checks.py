@@ -55,16 +55,15 @@ def symbol_trades(context: OrderContext) -> str | None:
 
 @concerns(Scope(venue_limits=True))
 def account_may_trade(context: OrderContext) -> str | None:
-    """Nothing goes while the venue reports that the account is blocked.
-
-    Nor before a resumed run knows what the account holds: an exit of what was closed meanwhile would open.
-    """
+    """Nothing goes while the venue reports that the account is blocked."""
     limits = context.venue_limits
-    if limits is None or (limits.may_trade and limits.is_compared):
-        return None
-    if not limits.is_compared:
-        return "the account has not been compared with the journal yet"
-    return "the venue has blocked trading in this account"
+    return None if limits is None or limits.may_trade else "the venue has blocked trading in this account"
+
+
+@concerns(Scope(until_compared=True))
+def account_is_compared(context: OrderContext) -> str | None:
+    """Nothing goes before a resumed run knows what it holds: an exit of what was closed meanwhile opens."""
+    return None if context.is_compared else "the account has not been compared with the journal yet"
 
 
 @concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
@@ -598,6 +597,7 @@ CHECKS: Sequence[Check] = (
     session_is_open,
     symbol_trades,
     account_may_trade,
+    account_is_compared,
     instrument_is_allowed,
     order_type_is_allowed,
     quantity_is_sane,

@@ -121,6 +121,8 @@ class OrderContext(msgspec.Struct, gc=False):
     facts: DeskFacts
     is_halted: bool = False
     """The exchanges have halted trading in the instrument or in its underlying."""
+    is_compared: bool = True
+    """False from the start of a resumed run until its account has been compared with the journal."""
 
 
 Check = Callable[[OrderContext], str | None]
@@ -137,6 +139,7 @@ class OrderKey(NamedTuple):
     has_venue_limits: bool
     has_live_orders: bool
     is_halted: bool
+    is_compared: bool = True
 
 
 class Scope(NamedTuple):
@@ -149,6 +152,8 @@ class Scope(NamedTuple):
     venue_limits: bool | None = None
     needs_live_orders: bool = False
     needs_halt: bool = False
+    until_compared: bool = False
+    """Asked only while the account has not been compared with the journal."""
     applies: Callable[[RiskLimits, OrderKey], bool] | None = None
     """Whether the limits switch the check on for such an order; None for always."""
 
@@ -162,6 +167,7 @@ class Scope(NamedTuple):
             and self.venue_limits in (None, key.has_venue_limits)
             and (key.has_live_orders or not self.needs_live_orders)
             and (key.is_halted or not self.needs_halt)
+            and not (key.is_compared and self.until_compared)
             and (self.applies is None or self.applies(limits, key))
         )
 

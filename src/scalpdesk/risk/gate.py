@@ -26,6 +26,8 @@ class RiskGate:
         """What the venue reported last that the account may do."""
         self.cash_at_report = Decimal(0)
         """Cash of the desk at that moment."""
+        self.is_compared = True
+        """False from the start of a resumed run until its account has been compared with the journal."""
         self.halted: dict[InstrumentId, int] = {}
         """Instruments in which the exchanges have halted trading, and since when (UTC nanoseconds)."""
         self.status_ns: dict[InstrumentId, int] = {}
@@ -58,6 +60,7 @@ class RiskGate:
             context.venue_limits is not None,
             context.live_orders > 0,
             context.is_halted,
+            context.is_compared,
         )
         checks = self._checks.get(key)
         if checks is None:

@@ -211,6 +211,11 @@ class DeskView(Protocol):
         """Name of the venue that receives the orders."""
         ...
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether the account of a resumed run has been compared with the journal; nothing goes before."""
+        ...
+
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""
         ...
@@ -243,6 +248,7 @@ class WritableDeskView:
         "delta_engine",
         "halted",
         "instruments",
+        "is_compared",
         "market",
         "mode",
         "now_ns",
@@ -274,6 +280,7 @@ class WritableDeskView:
         self.underlying = underlying
         self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
+        self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""
 

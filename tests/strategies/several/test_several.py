@@ -9,7 +9,7 @@ from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent, TradingHalt
+from scalpdesk.core.events import AccountComparison, OrderCancelled, OrderFilled, TimerEvent, TradingHalt
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.risk.limits import RiskLimits
@@ -472,6 +472,50 @@ def test_nothing_crosses_while_trading_is_halted(two):
     assert [one.reasons[-1].rpartition(": ")[2] for one in decisions(outputs)] == [
         "trading is halted in SPY"
     ] * 2
+
+
+def resumed(two: DeskOfTwo, *, is_compared: bool) -> None:
+    """Begin a resumed run, or end the comparison of its account."""
+    at_ns = two.desk.wait(1).now_ns
+    two.desk.handle(AccountComparison(at_ns, at_ns, is_compared=is_compared))
+
+
+def test_nothing_crosses_or_goes_before_a_resumed_run_has_compared_its_account(two):
+    # what the watchdog had closed was bought by the other member inside the desk
+    bought(two, "a", 10)
+    resumed(two, is_compared=False)
+    two.a.want(order(SELL, 10, purpose=CLOSE))
+    two.b.want(order(BUY, 10, purpose=HEDGE))
+    outputs = two.tick()
+    assert not orders(outputs)
+    assert (two.held("a"), two.held("b")) == (10, 0)
+    assert [one.reasons[-1].rpartition(": ")[2] for one in decisions(outputs)] == [
+        "the account has not been compared with the journal yet"
+    ] * 2
+    assert not two.a.view.is_compared
+    resumed(two, is_compared=True)
+    two.a.want(order(SELL, 10, purpose=CLOSE))
+    two.b.want(order(BUY, 10, purpose=HEDGE))
+    assert not orders(two.tick())
+    assert (two.held("a"), two.held("b")) == (0, 10)
+
+
+def test_what_waits_to_cross_waits_out_the_comparison_of_a_resumed_run(two):
+    bought(two, "a", 10)
+    two.a.want(order(SELL, 10, "500.01", purpose=CLOSE))
+    (resting,) = orders(two.tick(499.99, 500.02))
+    two.desk.accept(resting)
+    two.b.want(order(BUY, 10, "500.01"))
+    assert len(cancels(two.tick(499.99, 500.02))) == 1
+    assert len(two.several._crossing.waiting) == 1
+    resumed(two, is_compared=False)
+    two.desk.cancelled(resting.client_order_id)
+    two.tick(499.99, 500.02)
+    assert (two.held("a"), two.held("b")) == (10, 0)
+    assert len(two.several._crossing.waiting) == 1
+    assert type(two.a.events[-2]) is OrderCancelled  # its owner hears of it, and may want its exit anew
+    resumed(two, is_compared=True)
+    assert [one.side for one in orders(two.tick(499.99, 500.02))] == [BUY]
 
 
 def test_what_waits_to_cross_waits_out_a_halt_and_an_order_taken_back_for_it_ends(two):

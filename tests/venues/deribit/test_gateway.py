@@ -58,6 +58,25 @@ def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_benc
     on_bench(scenario)
 
 
+def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway.send(bench.order(0, "-90000"))
+        await bench.until(OrderFilled)
+        view = await gateway.snapshot()
+        limits, figures = view.limits(7), bench.world.ledger.figures(bench.account)
+        assert (limits.ts_recv_ns, limits.may_trade, limits.may_short, limits.options_level) == (
+            7, True, True, 4,
+        )  # fmt: skip
+        assert limits.shortable == (0,)
+        collateral = figures.equity - figures.long_value - figures.short_value
+        assert abs(limits.margin_fraction - figures.maintenance_margin / collateral) < D("0.000001")
+        assert limits.margin_fraction > D("0.004")
+        assert abs(limits.buying_power - figures.options_buying_power) < D("1e-9")
+
+    on_bench(scenario)
+
+
 def test_quotes_of_the_wire_are_those_of_the_market(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()

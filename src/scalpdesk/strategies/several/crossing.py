@@ -300,7 +300,7 @@ class Crossing:
         """Send, cross or queue one order; in parts where necessary."""
         since_ns = view.now_ns if created_ns is None else created_ns
         # the risk gate refuses it, with its reason; nor is there a price to cross at while trading is halted
-        if view.mode is Mode.HALTED or view.is_halted(intent.instrument_id):
+        if view.mode is Mode.HALTED or _is_held_back(view, intent.instrument_id):
             going.pieces.append(Piece(member, intent, intent.quantity))
             return
         if _is_owed_inside(view, intent):
@@ -507,7 +507,7 @@ class Crossing:
             return True
         name = order.client_order_id
         self._taken_back.discard(name)
-        if not isinstance(event, OrderCancelled) or view.is_halted(order.submitted.instrument_id):
+        if not isinstance(event, OrderCancelled) or _is_held_back(view, order.submitted.instrument_id):
             return True
         left = order.submitted.quantity - order.filled
         member = self._members[order.submitted.owner]
@@ -546,7 +546,7 @@ class Crossing:
 
     def _is_blocked(self, view: DeskView, item: Waiting, box: MemberActions) -> bool:
         """Whether nothing has changed for what waits: then it is not even tried."""
-        if view.is_halted(item.intent.instrument_id):
+        if _is_held_back(view, item.intent.instrument_id):
             return True
         intent, quote = item.intent, _good_quote(view, item.intent)
         inside = [*box.meeting(item.member, intent), *self._waiting_against(item.member, intent)]
@@ -605,6 +605,11 @@ def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:
     return (
         view.market.quotes[number] if view.market.verdict(number, view.now_ns) is QuoteVerdict.GOOD else None
     )
+
+
+def _is_held_back(view: DeskView, instrument_id: InstrumentId) -> bool:
+    """Whether nothing may trade in an instrument now, inside the desk or at the venue."""
+    return not view.is_compared or view.is_halted(instrument_id)
 
 
 def _is_owed_inside(view: DeskView, intent: OrderIntent) -> bool:

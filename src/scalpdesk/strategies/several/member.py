@@ -134,6 +134,7 @@ class Member:
         own.now_ns = view.now_ns
         own.session = view.session
         own.venue = view.venue
+        own.is_compared = view.is_compared
         own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
         self.orders.refresh(view.orders)
 

@@ -11,7 +11,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
@@ -77,6 +77,12 @@ class DeribitGateway:
     ) -> None:
         self._setup = setup
         self._instruments: Instruments = setup.instruments
+        # nothing is borrowed to sell a future; without this no limit or margin of the account is reported
+        self._shortable = tuple(
+            InstrumentId(number)
+            for number, listed in enumerate(setup.instruments)
+            if not isinstance(listed, OptionContract)
+        )
         self._clock: Clock = setup.clock
         self._url = url
         self.currency = setup.currency
@@ -264,6 +270,7 @@ class DeribitGateway:
             open_orders=open_orders,
             fills=fills,
             activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
+            shortable=self._shortable,
         )
 
     async def _venue_clock(self) -> VenueClock:
