@@ -58,6 +58,22 @@ def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_benc
     on_bench(scenario)
 
 
+def test_the_venues_margin_and_funds_reach_the_desk(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway.send(bench.order(0, "-900"))
+        await bench.until(OrderFilled, 1)
+        view = await gateway.snapshot()
+        limits = view.limits(7)
+        # maintenance of a perpetual: 1 % and 0.005 % a coin of its size
+        coins = 900 * gateway._instruments[0].contract_usd / float(bench.world.ledger.mark(0))
+        assert float(limits.margin_fraction) == pytest.approx((0.01 + 0.00005 * coins) * coins / 2, abs=2e-6)
+        assert limits.buying_power == limits.options_buying_power == view.account.buying_power
+        assert (limits.may_trade, limits.may_short, limits.shortable) == (True, True, (0,))
+
+    on_bench(scenario)
+
+
 def test_quotes_of_the_wire_are_those_of_the_market(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()

@@ -11,7 +11,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
@@ -264,6 +264,11 @@ class DeribitGateway:
             open_orders=open_orders,
             fills=fills,
             activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
+            shortable=tuple(  # nothing is borrowed here
+                InstrumentId(number)
+                for number, item in enumerate(self._instruments)
+                if not isinstance(item, OptionContract)
+            ),
         )
 
     async def _venue_clock(self) -> VenueClock:
