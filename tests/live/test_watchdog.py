@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -240,7 +242,7 @@ def test_messages_move_what_is_known_of_the_desk():
     ],
 )
 def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
-    monkeypatch, capsys, tmp_path, messages, code, logged
+    monkeypatch, capfd, tmp_path, messages, code, logged
 ):
     calls, said = [], []
 
@@ -282,7 +284,7 @@ def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
     assert calls == ["connect", *acted, ("close", False)]
     assert said == logged
     lock_account(plans[0], "a1", "a new run").release()
-    assert capsys.readouterr().out == "ready\n"
+    assert capfd.readouterr().out == "ready\n"
     assert (plans[0].venue, plans[0].live, plans[0].state) == ("alpaca", False, tmp_path)
 
 
@@ -438,10 +440,10 @@ def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble(monkey
     read, write = os.pipe()
     with os.fdopen(write, "w") as stdout:
         monkeypatch.setattr(watchdog_program.sys, "stdout", stdout)
-        watchdog_program.answer_beat()
+        watchdog_program.answer(b"beat\n")
         assert os.read(read, 100) == b"beat\n"
         os.close(read)
-        watchdog_program.answer_beat()
+        watchdog_program.answer(b"beat\n")
 
 
 def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
@@ -674,27 +676,56 @@ def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypat
             full.close()
 
 
-def test_a_refusal_that_no_desk_reads_is_still_logged(monkeypatch, capsys):
-    async def refuse():
-        raise ConfigError("no key")
+def test_a_refusal_that_no_desk_reads_is_logged_and_nothing_else_is():
+    read, write = os.pipe()
+    os.close(read)
+    settings = msgspec.json.encode(WatchdogSettings("no-strategy", "alpaca", live=False, desk_pid=1))
+    command = [sys.executable, "-m", "scalpdesk.live.watchdog_program"]
+    done = subprocess.run(command, input=settings + b"\n", stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.returncode == 2
+    assert b"watchdog: " in done.stderr
+    assert b"no-strategy" in done.stderr
+    assert b"BrokenPipeError" not in done.stderr
 
-    class Closed:
-        def write(self, text):
-            raise BrokenPipeError
 
-    monkeypatch.setattr(watchdog_program, "_main", refuse)
-    monkeypatch.setattr(watchdog_program.sys, "stdout", Closed())
-    assert watchdog_program.main() == 2
-    assert "no key" in capsys.readouterr().err
+def test_a_watchdog_whose_desk_is_killed_while_it_starts_ends_quietly(monkeypatch, tmp_path):
+    said = []
+
+    class Gateway:
+        async def connect(self):
+            return SimpleNamespace(account_id="a1")
+
+        async def events(self):
+            while True:
+                yield await asyncio.sleep(0.0)
+
+        async def close(self, *, graceful):
+            said.append(f"closed, graceful {graceful}")
+
+    async def play():
+        reader = asyncio.StreamReader()
+        reader.feed_eof()
+        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state=str(tmp_path))
+        return await watchdog_program.guard(settings, reader)
+
+    monkeypatch.setattr(watchdog_program, "venue_gateway", lambda *_: Gateway())
+    monkeypatch.setattr(watchdog_program, "log", said.append)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(watchdog_program.sys, "stdout", stdout)
+        assert asyncio.run(play()) == 0
+    assert said == ["the desk died; no run had begun, nothing is done", "closed, graceful False"]
 
 
-def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capsys):
+def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capfd):
     async def refuse():
         raise ConfigError("no key", where="here", fix="do this")
 
     monkeypatch.setattr(watchdog_program, "_main", refuse)
     assert watchdog_program.main() == 2
-    shown = capsys.readouterr()
+    shown = capfd.readouterr()
     assert msgspec.json.decode(shown.out) == {
         "what": "no key",
         "where": "here",

@@ -10,6 +10,7 @@ from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.instruments.contract import LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
@@ -223,6 +224,19 @@ def test_a_perpetual_asks_for_its_margin(context, ask, book):
     assert in_coin(context, ask, book, "0.00199999") == (
         "the order costs 0.00200000, buying power left 0.00199999"
     )
+
+
+@pytest.mark.parametrize(("available", "passes"), [("1800.00", True), ("1799.99", False)])
+def test_a_linear_perpetual_asks_for_its_margin_too(context, ask, book, available, passes):
+    """A coin at 90,000: 2 % of it, of an account with less than the coin's price."""
+    one = context(
+        instrument=LinearPerpetual("BTC_USDC-PERPETUAL", SWAP.tick_rule),
+        quote=quote(0, 0, 89_990.0, 90_000.0),
+        intent=intent(Purpose.HEDGE, 1),
+        venue_limits=msgspec.structs.replace(ACCOUNT, buying_power=D(available)),
+        book=book(mark=90_000.0),
+    )
+    assert (ask(checks.buying_power_covers, one) is None) == passes
 
 
 def test_margin_of_working_perpetuals_is_set_aside(context, ask, book):

@@ -253,10 +253,10 @@ async def drain(reader: asyncio.StreamReader, watched: Watched) -> None:
                     watched.apply(msgspec.json.decode(line, type=DeskMessage))
 
 
-def answer_beat() -> None:
-    """Answer a heartbeat on standard output, past its buffer; a desk that is gone reads nothing."""
+def answer(line: bytes) -> None:
+    """Write a line for the desk to standard output, past its buffer; a desk that is gone reads nothing."""
     with suppress(OSError):
-        os.write(sys.stdout.fileno(), ANSWER)
+        os.write(sys.stdout.fileno(), line)
 
 
 def fence(desk_pid: int, log: Log) -> None:
@@ -294,8 +294,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
     clock = FollowingClock() if settings.url is not None else SystemClock()
     gateway = venue_gateway(plan, instruments, clock)
     facts = await gateway.connect()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    answer(b"ready\n")
     watched = Watched()
     try:
         trouble = await _watch_beside(gateway, reader, settings.stall_seconds, watched)
@@ -353,7 +352,7 @@ async def _watch_beside(
 
     passing = asyncio.get_running_loop().create_task(pass_over())
     try:
-        return await watch(reader, stall_seconds, watched, answer=answer_beat)
+        return await watch(reader, stall_seconds, watched, answer=lambda: answer(ANSWER))
     finally:
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
@@ -427,9 +426,7 @@ def main() -> int:
         return asyncio.run(_main())
     except ScalpdeskError as error:
         refusal = _Refusal(error.what, error.where, error.fix, error.exit_code)
-        with suppress(OSError):  # a desk that is gone reads nothing
-            sys.stdout.write(f"{msgspec.json.encode(refusal).decode()}\n")
-            sys.stdout.flush()
+        answer(msgspec.json.encode(refusal) + b"\n")
         log(error.render())
         return error.exit_code
 

@@ -12,7 +12,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, LinearPerpetual, OptionContract, Perpetual
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
@@ -23,6 +23,8 @@ LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
 SHARE_MARGIN = 0.5
 """Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
+PERPETUALS = (Perpetual, LinearPerpetual)
+"""Bought on margin: funds cover the initial margin, not the notional."""
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
 )
@@ -502,7 +504,7 @@ def _is_covered(
         return f"the {source} of the account is not known"
     instrument = context.instrument
     places = money_decimals(instrument.currency)
-    if instrument.contract_usd:
+    if isinstance(instrument, PERPETUALS):
         cost = Decimal(f"{capital_of(instrument, added, price):.{places}f}")
     else:
         cost = Decimal(f"{float(added) * price * instrument.multiplier:.{places}f}")
@@ -542,7 +544,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
         if price is None:
             mark = context.facts.mark(order.instrument_id)
             price = ZERO if mark is None else Decimal(f"{mark:.4f}")
-        if order.instrument.contract_usd:
+        if isinstance(order.instrument, PERPETUALS):
             margin = capital_of(order.instrument, order.leaves, float(price)) if price else 0.0
             total += Decimal(f"{margin:.{money_decimals(order.instrument.currency)}f}")
             continue
@@ -589,6 +591,8 @@ def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float
     if instrument.contract_usd:
         return float(PERPETUAL_INITIAL) * float(quantity) * instrument.contract_usd / price
     margin = 1.0 if isinstance(instrument, OptionContract) else SHARE_MARGIN
+    if isinstance(instrument, LinearPerpetual):
+        margin = float(PERPETUAL_INITIAL)
     return margin * float(quantity) * price * instrument.multiplier
 
 
