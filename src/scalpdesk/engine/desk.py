@@ -347,7 +347,10 @@ class Desk:
         self.is_margined |= any(_is_in_coin(instrument) for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
+        going_ex = self.market.going_ex(event.open_ns)
         self.market.open_session(event.open_ns)
+        if self.books is not None:
+            self.books.carry_offset_shares(event.open_ns, event.ts_recv_ns, going_ex)
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.new_session()
