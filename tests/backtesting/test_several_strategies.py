@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.desk import run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.assembly import engine_from_header, load_market
@@ -16,15 +17,21 @@ from scalpdesk.backtesting.session_tables import exposure
 from scalpdesk.backtesting.strategy_tables import StrategyRecord, strategy_records
 from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.units import to_cents
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.units import InstrumentId, to_cents
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
+from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.notebook import backtest
+from scalpdesk.strategies.contract import Proposal
+from scalpdesk.strategies.several.strategy import Several
 
 D = Decimal
+SHARE = InstrumentId(0)
 DAY = date(2018, 2, 5)
 FIRST_HOUR_NS = 3_600 * 10**9
 
@@ -214,6 +221,64 @@ def test_a_split_moves_no_part_of_the_book_that_holds_all_of_the_account():
     ).summary
     assert abs(D(summary["pnl"]["vega"])) < 100
     assert summary["strategies"]["gamma-scalper"]["pnl"] == summary["pnl"]
+
+
+class Holder:
+    """Opens so many shares once, from a minute of the first session on, and keeps them."""
+
+    Config = type(None)
+
+    def __init__(self, name, units, minute):
+        self.name, self._units, self._minute = name, units, minute
+
+    def start(self, view):
+        return (PriceMove(view.underlying, 0.01, 1.0),)
+
+    def on_wake(self, view, wake, event):
+        del event
+        since_ns = view.now_ns - view.session.open_ns if view.session else 0
+        if wake is not Wake.PRICE or not self._units or since_ns < self._minute * 60 * 10**9:
+            return ()
+        side, units, self._units = Side.BUY if self._units > 0 else Side.SELL, abs(self._units), 0
+        intent = OrderIntent(view.underlying, side, D(units), Purpose.OPEN, "once")
+        return (Proposal(DecisionKind.ENTRY, ("once",), {}, (intent,)),)
+
+
+@pytest.mark.parametrize("short", [-5, -4])
+@pytest.mark.parametrize(
+    ("kind", "terms", "after"),
+    [
+        (None, {}, 498.5),
+        (ActionKind.SPECIAL_DIVIDEND, {"cash": D("1.50")}, 498.5),
+        (ActionKind.SPLIT, {"ratio": D(2)}, 250.0),
+    ],
+)
+def test_shares_held_against_each_other_go_over_a_dividend_and_a_split(short, kind, terms, after):
+    """A venue pays and splits what the account holds: of 5 and -5 that is nothing, of 5 and -4 one share."""
+    days = date(2024, 3, 14), date(2024, 3, 15)
+    builder = TapeBuilder(straddle_book(500, 250), days=days)
+    if kind is None:
+        builder.dividend("1.50", days[1])
+    for session, spot in zip(builder.sessions, (500.0, after), strict=True):
+        builder.path(
+            session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 0.0) * 4]
+        )
+    tape = builder.build()
+    if kind is not None:
+        tape = replace(tape, actions=(CorporateAction(symbol="SPY", ex_date=days[1], kind=kind, **terms),))
+    both = Several([Holder("a", 5, 0), Holder("b", short, 3)], {"a": D("0.5"), "b": D("0.5")})
+    desk = run_tape(tape, both).engine.desk
+    ratio, books = terms.get("ratio", 1), desk.books.books
+    assert {name: book.quantity(SHARE) for name, book in books.items()} == {
+        "a": 5 * ratio,
+        "b": short * ratio,
+        "": 0,
+    }
+    assert books["a"].attribution.nav_change == D("-0.05")  # bought at 500.01, and 500.00 at the end
+    assert books["b"].attribution.nav_change == D("0.39") * -short  # sold at 500.39
+    assert books["a"].attribution.totals["delta"] == 0
+    assert all(not book.attribution.totals[part] for book in books.values() for part in ("carry", "residual"))
+    assert sum(book.account.cash for book in books.values()) == desk.account.cash
 
 
 def test_options_that_were_taken_over_are_a_straddle_of_who_holds_them(carried):

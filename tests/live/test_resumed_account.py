@@ -89,12 +89,12 @@ def test_a_flatten_given_before_the_comparison_is_carried_out_after_it(venue, di
     async def flattens_at_once(desk):
         gate = desk.engine.desk.gate
         await desk.until(lambda: desk.desk.runner.queries.latest is not None)
-        assert not gate.venue_limits.is_compared
+        assert not gate.is_compared
         began = desk.loop.time()
         if difference == "shown late":
             venue.no_account_until = began + LATE_SECONDS
         assert (await desk.desk.runner.operate("flatten", "test", "me"))["mode"] == "FLATTENING"
-        await desk.until(lambda: gate.venue_limits.is_compared, LATE_SECONDS + 5)
+        await desk.until(lambda: gate.is_compared, LATE_SECONDS + 5)
         waited.append(desk.loop.time() - began)
         assert venue.sent() == []
         await desk.until(lambda: not desk.truth(), 30)

@@ -421,8 +421,6 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     """Shares that are easy to borrow; what is not named may not be sold short."""
     margin_fraction: Decimal | None = None
     """Maintenance margin over collateral, of a venue that closes positions by it; None of any other."""
-    is_compared: bool = True
-    """Of journals from before :class:`AccountComparison`, which says it at every venue."""
 
 
 @final

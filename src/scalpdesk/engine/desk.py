@@ -368,7 +368,10 @@ class Desk:
         self._instruments_seen = len(listed)
         self.gate.new_session()
         unbooked = [(held, mark_decimal(self.market, held)) for held in self._unbooked(event.open_ns)]
+        going_ex = self.market.going_ex(event.open_ns)
         self.market.open_session(event.open_ns)
+        if self.books is not None:
+            self.books.carry_offset_shares(event.open_ns, event.ts_recv_ns, going_ex)
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.new_session()

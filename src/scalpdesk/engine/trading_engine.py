@@ -289,7 +289,6 @@ class TradingEngine:
                 self.desk.gate.venue_limits = event
                 self.desk.is_margined |= event.margin_fraction is not None
                 self.desk.gate.cash_at_report = self.desk.account.cash
-                self.desk.gate.is_compared = self.desk.view.is_compared = event.is_compared
             elif type(event) is AccountComparison:
                 self.desk.gate.is_compared = self.desk.view.is_compared = event.is_compared
             elif type(event) is OperatorEvent:

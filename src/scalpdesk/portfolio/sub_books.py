@@ -5,6 +5,7 @@ account is in exactly one of them: a strategy's (an underlying's), or the unassi
 holdings and transfers of the account's owner). They sum to the account after every event.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -12,10 +13,10 @@ import msgspec
 
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Mark, Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, to_cents
-from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, cash_flow
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
@@ -164,6 +165,7 @@ class SubBooks:
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
         """Shares and strike of pending deliveries, and the holders of the exercised options."""
         self._has_begun = False
+        self._opened_ns = 0
 
     def of(self, owner: str) -> SubBook:
         """Return the book of an owner; the unassigned one for any other name."""
@@ -347,6 +349,39 @@ class SubBooks:
                 book.opened[number] = (opened * units / held).to_integral_value(ROUND_HALF_EVEN)
             book.account.cash -= paid
             book.attribution.rebase(event.ts_recv_ns)
+
+    def carry_offset_shares(
+        self, open_ns: int, now_ns: int, going_ex: Sequence[PriceAdjustmentEvent]
+    ) -> None:
+        """Carry shares that books hold against each other across what goes ex at an open.
+
+        The account holds none of them, so that no venue reports it: who is short pays the dividend to who is
+        long, and a split changes the units of both. Prices are those of after it by now.
+        """
+        before_ns, self._opened_ns = self._opened_ns, open_ns
+        if not before_ns:
+            return  # what is held at the first open was taken over there
+        held = {item.instrument_id for book in self.books.values() for item in book.positions.held()}
+        for number in sorted(number for number in held if isinstance(self._instruments[number], Equity)):
+            holders = [(book, units) for book in self.books.values() if (units := book.quantity(number))]
+            if sum((units for _, units in holders), ZERO):
+                continue
+            actions = [item for item in going_ex if item.instrument_id == number]
+            paid = sum((Decimal(f"{item.paid:.12g}") for item in actions), ZERO)
+            for item in self._state.dividends:
+                if item.instrument_id == number and before_ns < item.ts_ex_ns <= open_ns:
+                    paid += item.amount
+            ratio = math.prod((Decimal(f"{item.volume_factor:.12g}") for item in actions), start=Decimal(1))
+            for book, units in holders if paid or ratio != 1 else ():
+                book.account.cash += units * paid
+                book.attribution.note_carry(units * paid)
+                if ratio != 1:
+                    terms = (ChangeCause.CORPORATE_ACTION, ZERO, ZERO, ZERO, f"offset-{number}-{open_ns}")
+                    event = PositionChanged(number, now_ns, now_ns, *terms, source=number)
+                    worth = book.attribution.nav + book.attribution.noted_carry
+                    self._change(book, event, units * (ratio - 1), ZERO)
+                    book.attribution.note_carry(book.attribution.current_nav() - worth)
+                    book.attribution.rebase(now_ns)
 
     def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
         """Book one book's part of the units and the cash."""
