@@ -1,13 +1,18 @@
 """A run over sessions keeps the desk's orders of the last two, and nothing of options that expired."""
 
-from datetime import timedelta
+import gc
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.desk import Scripted, run_tape
 from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import TapeBuilder
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import YOUNG_OBJECTS, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import OrderIntent, Purpose, Side, orders_of
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -15,6 +20,7 @@ from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
+HALF_DAY = date(2017, 11, 24)
 DAYS = tuple(DAY + timedelta(days=count) for count in range(4))
 MIDS = (500.0, 501.0, 503.0, 502.0)
 SHARE, CALL, EXPIRED = 0, 1, 3
@@ -90,3 +96,20 @@ def test_where_faults_are_planned_the_broker_may_come_back_to_any_order_and_all_
     assert [order.client_order_id for order in account.orders.values()] == names(done)
     assert len(account.executions) == 16
     assert done.engine.desk.market.quotes[EXPIRED] is not None
+
+
+def test_a_run_that_fails_leaves_the_garbage_collector_as_it_found_it():
+    settings = load_settings("gamma-scalper", overrides=("entry.gate=off",))
+    tape = load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=HALF_DAY, seed=1)
+    before, seen = gc.get_threshold(), []
+
+    def fail(run, now_ns):
+        del run, now_ns
+        seen.append(gc.get_threshold())
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run_backtest(settings, tape, ManualClock(1), seed=1, observer=fail)
+    assert before[0] < YOUNG_OBJECTS
+    assert seen == [(YOUNG_OBJECTS, *before[1:])]
+    assert gc.get_threshold() == before

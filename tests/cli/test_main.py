@@ -353,7 +353,6 @@ def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_p
         ("scalpdesk", "report", "last", "--compare", "2019"): ["20190101-c3"],
         ("scalpdesk", "replay", "la"): ["last"],
         ("scalpdesk", "backtest", "--data", "emb"): ["embedded", "embedded-btc", "embedded-eth"],
-        ("scalpdesk", "backtest", "--resume", "20180205-a"): ["20180205-a1"],
     }
     found = {
         words: [line.removeprefix("plain,") for line in completed(words, monkeypatch, capsys)]

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -105,7 +106,6 @@ class BacktestRunner:
     ) -> None:
         self._step_ns = int(step_seconds * NANOS_PER_SECOND)
         self.events = 0
-        self.sessions_done = 0
         self.tape = tape
         self._engine = engine
         self._broker = broker
@@ -152,12 +152,11 @@ class BacktestRunner:
             pass
 
     def steps(self) -> Iterator[int]:
-        """Run the sessions that are left; yield the time after each chunk, for views and progress."""
-        for session in self.tape.sessions[self.sessions_done :]:
-            yield from self._run_session(session, is_first=self.sessions_done == 0)
-            self.sessions_done += 1
-            if self.sessions_done < len(self.tape.sessions):
-                self._forget(session, self.tape.sessions[self.sessions_done])
+        """Run the sessions; yield the time after each chunk, for views and progress."""
+        for session, coming in zip_longest(self.tape.sessions, self.tape.sessions[1:]):
+            yield from self._run_session(session, is_first=session is self.tape.sessions[0])
+            if coming is not None:
+                self._forget(session, coming)
             yield session.close_ns
 
     def operate(self, event: OperatorEvent) -> None:
@@ -169,10 +168,6 @@ class BacktestRunner:
         self._note_rows()
         if self.journal is not None:
             self.journal.flush()
-
-    def leave_session(self) -> None:
-        """Keep of the session that has closed its latest quotes alone, as the next one would."""
-        self._follow(NO_QUOTES)
 
     # one session --------------------------------------------------------------------------------
 

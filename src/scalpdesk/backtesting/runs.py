@@ -1,19 +1,15 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
 import gc
-import hashlib
 import html
-import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,11 +31,10 @@ from scalpdesk.assembly import (
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.backtesting.session_tables import realised_path
-from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
+from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.compiled import MODULES
-from scalpdesk.core.errors import JournalError, naming_file
+from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import MARK_STATE, Mark, Output
 from scalpdesk.core.units import InstrumentId
@@ -47,16 +42,14 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
-from scalpdesk.journal.codec import SCHEMA, DecisionHash, JournalHeader, TapeRows, same_outputs
+from scalpdesk.journal.codec import SCHEMA, JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader, RowsReader, peek_header
+from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
-from scalpdesk.strategies.contract import StrategySpec
-from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.variance_time import clock_of
 
 
@@ -71,10 +64,6 @@ class Assembled:
     folder: FolderAnswerer | None = None
     """Strategy folder of an external strategy; the caller closes it."""
 
-
-STATE_NAME = "state.bin"
-SAVE_SECONDS, SAVE_SHARE = 60.0, 0.02
-"""Between two savings of a run's state, and the share of its time that they take at most."""
 
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
@@ -185,15 +174,11 @@ def run_backtest(
     seed: int | None = None,
     runs_dir: Path | None = None,
     observer: Observer | None = None,
-    save_seconds: float = SAVE_SECONDS,
     step_seconds: float = 1.0,
 ) -> RunResult:
     """Run a tape to its end; write its journal below ``runs_dir`` if given.
 
     The observer is called once in ``step_seconds`` of market time.
-
-    The state of a journaled run over sessions is saved between two of them, at most once in
-    ``save_seconds``, so that :func:`resume_backtest` can go on with it.
 
     Raises
     ------
@@ -214,9 +199,15 @@ def run_backtest(
         run = assemble_backtest(
             settings, tape, header, engine, journal, every_quote=copies, step_seconds=step_seconds
         )
-        can_resume = journal is not None and not copies and run.folder is None and len(tape.sessions) > 1
-        saver = _Saver(run, journal, save_seconds) if journal is not None and can_resume else None
-        summary = _carried_on(run, journal, observer, saver, 0.0)
+        began = time.perf_counter()
+        with _few_collections():
+            for now_ns in run.runner.steps():
+                if observer is not None:
+                    observer(run, now_ns)
+        seconds = time.perf_counter() - began
+        summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
+        if journal is not None:
+            journal.close(summary)
     except BaseException:
         if journal is not None:
             journal.abandon()
@@ -227,80 +218,6 @@ def run_backtest(
         if run is not None and run.folder is not None:
             run.folder.close()
     return RunResult(summary, run_dir, run.tally.marks)
-
-
-def resume_backtest(run_dir: Path, clock: Clock, *, observer: Observer | None = None) -> RunResult:
-    """Go on with a run over sessions that did not end, from the last state that was saved.
-
-    Its decisions and their hash are those of a run that was never interrupted. What was journaled after the
-    state was saved is dropped and made again.
-
-    Raises
-    ------
-    JournalError
-        When the run ended, is still running, or no state of this version of the code was saved.
-    DataError
-        When its data is not there any more.
-    """
-    header = peek_header(run_dir)
-    path = run_dir / STATE_NAME
-    if JournalReader(run_dir).sealed:  # a kill between the seal and the end of the process leaves the state
-        path.unlink(missing_ok=True)
-        raise JournalError("the run has ended", where=str(run_dir), fix=f"scalpdesk report {run_dir.name}")
-    try:
-        with path.open("rb") as file:
-            code = file.readline().strip().decode("ascii", "replace")
-            if code != _code_digest():
-                raise JournalError(
-                    "the run was made by another version of the code, whose state this one cannot read",
-                    where=str(path),
-                    fix="start a new run",
-                )
-            tape = journaled_market(header)
-            found = _StateReader(file, {"header": header, "tape": tape, "instruments": tape.instruments})
-            run, end, seconds = found.load()
-    except FileNotFoundError as error:
-        raise JournalError(
-            "no state of this run was saved: it has one session, or was ended within its first minute",
-            where=str(path),
-            fix="start a new run",
-        ) from error
-    journal = JournalWriter.reopen(run_dir, started_ns=clock.now_ns(), durability="none", at=end)
-    try:
-        for _, outputs in JournalReader(run_dir).steps():
-            for output in outputs:
-                if isinstance(output, Mark):
-                    run.tally.marks.append(output)
-        run.tally.hash = journal.decisions.copy()
-        run.runner.journal = journal
-        summary = _carried_on(run, journal, observer, _Saver(run, journal, SAVE_SECONDS), seconds)
-    except BaseException:
-        journal.abandon()
-        raise
-    return RunResult(summary, run_dir, run.tally.marks)
-
-
-def _carried_on(
-    run: Assembled,
-    journal: JournalWriter | None,
-    observer: Observer | None,
-    saver: "_Saver | None",
-    seconds_before: float,
-) -> dict[str, Any]:
-    """Run the sessions that are left and close the journal; return the summary."""
-    began = time.perf_counter() - seconds_before
-    with _few_collections():
-        for now_ns in run.runner.steps():
-            if observer is not None:
-                observer(run, now_ns)
-            if saver is not None:
-                saver.save(began)
-    seconds = time.perf_counter() - began
-    summary = run_summary(run.header, run.engine, run.tally, run.runner.events, seconds)
-    if journal is not None:
-        journal.close(summary)
-        (journal.run_dir / STATE_NAME).unlink(missing_ok=True)
-    return summary
 
 
 YOUNG_OBJECTS = 20_000
@@ -322,98 +239,6 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(young, middle, full)
-
-
-class _Saver:
-    """Saves a run's state between two sessions."""
-
-    def __init__(self, run: Assembled, journal: JournalWriter, seconds: float) -> None:
-        self._run, self._journal, self._seconds = run, journal, seconds
-        self._sessions = run.runner.sessions_done
-        self._next = time.perf_counter() + seconds
-
-    def save(self, began: float) -> None:
-        """Save the state where a session has just ended and the time has come."""
-        runner, now = self._run.runner, time.perf_counter()
-        if runner.sessions_done == self._sessions:
-            return  # within a session
-        self._sessions = runner.sessions_done
-        if now < self._next:
-            return
-        runner.leave_session()
-        self._journal.flush()
-        path = self._journal.run_dir / STATE_NAME
-        unfinished = path.with_suffix(".tmp")
-        try:
-            with naming_file(path):
-                self._write(unfinished, now - began)
-                unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)  # on a full disk it holds what the journal's end needs
-            raise
-        done = time.perf_counter()
-        self._next = done + max(self._seconds, (done - now) / SAVE_SHARE)
-
-    def _write(self, unfinished: Path, seconds: float) -> None:
-        runner = self._run.runner
-        with unfinished.open("wb") as file:
-            file.write(_code_digest().encode() + b"\n")
-            apart = {
-                id(self._run.header): "header",
-                id(runner.tape): "tape",
-                id(runner.tape.instruments): "instruments",
-                id(self._journal): "journal",
-            }
-            _StateWriter(file, apart).dump((self._run, self._journal.end, seconds))
-
-
-class _StateWriter(pickle.Pickler):
-    """Writes the objects of a run, but for those that a resumed run brings itself."""
-
-    def __init__(self, file: BinaryIO, apart: dict[int, str]) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self._apart = apart
-
-    def persistent_id(self, found: Any) -> str | None:
-        """Return the name of what is not written."""
-        if isinstance(found, DecisionHash | MarkLog):
-            return type(found).__name__
-        return self._apart.get(id(found))
-
-    def reducer_override(self, found: Any) -> Any:
-        """Return how a read-only dictionary, a compiled frozen dataclass or a spec is made again."""
-        if type(found) is MappingProxyType:
-            return _read_only, (gc.get_referents(found)[0],)
-        if type(found) is StrategySpec:  # a plug of functions: it is found again by its name
-            return find_strategy, (found.name,)
-        if is_dataclass(found) and type(found).__module__ in MODULES.files:
-            return type(found), tuple(getattr(found, part.name) for part in fields(found))
-        return NotImplemented
-
-
-class _StateReader(pickle.Unpickler):
-    """Reads a run's objects again; the file is in a folder that its owner alone can write."""
-
-    def __init__(self, file: BinaryIO, known: dict[str, Any]) -> None:
-        super().__init__(file)
-        self._known = known | {"journal": None}
-
-    def persistent_load(self, name: str) -> Any:
-        """Return what was not written."""
-        if name == DecisionHash.__name__:
-            return DecisionHash()
-        return MarkLog() if name == MarkLog.__name__ else self._known[name]
-
-
-def _read_only(of: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    return MappingProxyType(of)
-
-
-@cache
-def _code_digest() -> str:
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
-    code = b"".join(path.read_bytes() for path in sources)
-    return hashlib.sha256(code + b"".join(name.encode() for name in sorted(MODULES.files))).hexdigest()
 
 
 def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:

@@ -106,7 +106,7 @@ class NameType(click.types.StringParamType):
 COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
     "strategy": _strategy_names,
     "data_set": _data_names,
-    **dict.fromkeys(("run", "run_id", "others", "resume"), _run_names),
+    **dict.fromkeys(("run", "run_id", "others"), _run_names),
 }
 """Parameters of any command, by name, whose values are names of something; folders complete as files."""
 

@@ -114,17 +114,10 @@ def demo(
         "scalpdesk backtest gamma-scalper --data embedded --start 2018-02-05",
         "scalpdesk backtest gamma-scalper --start 2015-08-24 --fill-model adverse --seed 3 --json",
         "scalpdesk backtest external --strategy examples/hello",
-        "scalpdesk backtest gamma-scalper --resume last",
     ),
 )
 @click.argument("strategy", required=False)
 @data_option
-@click.option(
-    "--resume",
-    default=None,
-    metavar="RUN",
-    help="Go on with a run over sessions that was killed: its id, a prefix of it, or last.",
-)
 @click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEFAULT_SESSION}].")
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
 @click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
@@ -139,7 +132,6 @@ def backtest(
     as_json: bool,
     strategy: str,
     data_set: str,
-    resume: str | None,
     start: str | None,
     end: str | None,
     fill_model: str | None,
@@ -150,22 +142,12 @@ def backtest(
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Run STRATEGY over recorded or reconstructed sessions and explain the result.
-
-    The state of a run over sessions is saved each minute. After a kill, --resume goes on from there with the
-    settings that the run has.
-    """
+    """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
     from scalpdesk.config.sources import take_keys
     from scalpdesk.strategies.contract import configured_underlyings
 
     if out is not None:
         _make_writable(Path(out))
-    if resume is not None:
-        result = _resumed(resume, settings_from(config_file, overrides, strategy))
-        if out is not None:
-            _write(result, Path(out))
-        _show(result, as_json=as_json)
-        return
     overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
@@ -180,24 +162,6 @@ def backtest(
     if out is not None:
         _write(result, Path(out))
     _show(result, as_json=as_json)
-
-
-def _resumed(name: str, settings: "LoadedSettings") -> "RunResult":
-    from scalpdesk.backtesting.runs import resume_backtest
-    from scalpdesk.cli.summary_view import ProgressView
-    from scalpdesk.journal.reader import find_run_dir, peek_header
-
-    run_dir = find_run_dir(Path(settings.config.desk.runs_dir), name)
-    header = peek_header(run_dir)
-    if header.strategy != settings.strategy:
-        raise ConfigError(
-            "the run is another strategy's",
-            where="STRATEGY",
-            value=settings.strategy,
-            nearest=header.strategy,
-        )
-    with ProgressView(header.sessions) as view:
-        return resume_backtest(run_dir, SystemClock(), observer=view.on_step)
 
 
 def _run(

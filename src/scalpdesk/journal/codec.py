@@ -115,12 +115,6 @@ class DecisionHash:
         """Add outputs encoded by :func:`encode_outputs`."""
         self._hasher.update(payload)
 
-    def copy(self) -> "DecisionHash":
-        """Return another hash over the same."""
-        other = DecisionHash()
-        other._hasher = self._hasher.copy()
-        return other
-
     def hex(self) -> str:
         """Return the hash of what was added so far, 32 hexadecimal digits."""
         return self._hasher.hexdigest()

@@ -39,7 +39,7 @@ from scalpdesk.journal.frames import (
     segment_numbers,
     segment_path,
 )
-from scalpdesk.journal.reader import JournalEnd, JournalReader, RecoveryNote
+from scalpdesk.journal.reader import JournalReader, RecoveryNote
 
 
 def disk_refused(call: str, path: Path, error: OSError) -> StopError:
@@ -324,13 +324,12 @@ class JournalWriter:
         *,
         started_ns: int,
         durability: str = "commands",
-        at: JournalEnd | None = None,
     ) -> Self:
         """Continue a run that did not end cleanly; an incomplete last write is truncated (``recovered``).
 
         ``started_ns`` is now, in UTC nanoseconds, for the message to a second writer. When the outputs of
         the last event were never written (and so never acted on), a replay gives them again: pass them to
-        :meth:`add_outputs` first. With ``at`` what was written after that :attr:`end` is dropped, too.
+        :meth:`add_outputs` first.
 
         Raises
         ------
@@ -347,7 +346,7 @@ class JournalWriter:
         writer = cls(run_dir, RunLock(run_dir, started_ns), durability, SEGMENT_LIMIT_BYTES)
         try:
             make_private(run_dir)
-            writer._continue_after(JournalReader(run_dir), at)
+            writer._continue_after(JournalReader(run_dir))
         except BaseException:
             writer._release()
             raise
@@ -357,11 +356,6 @@ class JournalWriter:
     def totals(self) -> JournalTotals:
         """Totals so far, without pending events."""
         return JournalTotals(self._events, self._outputs, self._output_records)
-
-    @property
-    def end(self) -> JournalEnd:
-        """Position of the next record; what is before it is in the file after :meth:`flush`."""
-        return JournalEnd(self._segment, self._segment_bytes, self._sequence, self._previous, self._last_kind)
 
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it."""
@@ -494,23 +488,11 @@ class JournalWriter:
         self._add_record(RecordKind.HEADER, header, 1)
         self.flush()
 
-    def _continue_after(self, reader: JournalReader, at: JournalEnd | None = None) -> None:
+    def _continue_after(self, reader: JournalReader) -> None:
         if reader.sealed:
             raise JournalError(
                 "this run ended and its journal is sealed", where=str(self.run_dir), fix="start a new run"
             )
-        if at is not None:
-            for number in segment_numbers(self.run_dir):
-                if number > at.segment:
-                    segment_path(self.run_dir, number).unlink()
-            os.truncate(segment_path(self.run_dir, at.segment), at.position)
-            reader = JournalReader(self.run_dir)
-            if reader.end != at:
-                raise JournalError(
-                    "the journal is not the one that the run's state was saved with",
-                    where=str(self.run_dir),
-                    fix="start a new run",
-                )
         self.recovered = reader.recovered
         end = reader.end
         self._segment = end.segment

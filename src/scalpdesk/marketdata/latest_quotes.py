@@ -197,10 +197,6 @@ class SessionRows:
         )
         self._instruments = instruments
 
-    def __reduce__(self) -> tuple[type["SessionRows"], tuple[QuoteColumns, int]]:
-        """Make it anew from its columns, none of them known, where a run's state is read."""
-        return SessionRows, (self.columns, self._instruments)
-
     def __len__(self) -> int:
         return len(self.columns)
 

@@ -169,12 +169,6 @@ class StrikeVols:
         """Smiles with when they were fitted."""
         self._known = 0
 
-    def __reduce__(self) -> tuple[Callable[..., "StrikeVols"], tuple[object, ...]]:
-        """Save the strikes that were measured alone: a listing of years has tens of thousands."""
-        measured = {key: strike for key, strike in self._strikes.items() if strike.seen is not None}
-        made_of = self._instruments, self._state, self._quote_vol, self._quote_vols, self._half_life_seconds
-        return _saved_vols, (*made_of, measured, self._smiles)
-
     def value(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
         """Return the volatility of a contract's strike; None while it was never measured.
 
@@ -418,20 +412,6 @@ class StrikeVols:
             strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
         strike.measured_ns = quote.ts_event_ns
         strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation)
-
-
-def _saved_vols(
-    instruments: Instruments,
-    state: MarketState,
-    quote_vol: QuoteVol,
-    quote_vols: QuoteVols,
-    half_life_seconds: float | None,
-    measured: dict[tuple[str, str, date, Decimal], _Strike],
-    smiles: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]],
-) -> StrikeVols:
-    found = StrikeVols(instruments, state, quote_vol, quote_vols, half_life_seconds)
-    found._strikes, found._smiles = measured, smiles  # noqa: SLF001 - its own state
-    return found
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:

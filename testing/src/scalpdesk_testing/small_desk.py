@@ -32,7 +32,7 @@ from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
-from scalpdesk.journal.reader import JournalEnd, JournalReader
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
@@ -250,8 +250,8 @@ class CountedWriter(JournalWriter):
         self.written_bytes = 0
         self.synced_bytes = 0
 
-    def _continue_after(self, reader: JournalReader, at: JournalEnd | None = None) -> None:
-        super()._continue_after(reader, at)
+    def _continue_after(self, reader: JournalReader) -> None:
+        super()._continue_after(reader)
         self.written_bytes = self.synced_bytes = self._segment_bytes
 
     def _write_out(self, *, is_synced: bool) -> None:
