@@ -52,7 +52,7 @@ SAMPLES = {
     ev.AccountLimits: (1, 2, True, False, 3, Decimal("1000.01"), Decimal("500.00"), (3,)),
     ev.AccountComparison: (1, 2, False),
     ev.TimerEvent: (1, 2, "mark"),
-    ev.OperatorEvent: (1, 2, "halt", "why", "who"),
+    ev.OperatorEvent: (1, 2, "halt", "why", "who", "person"),
     ev.FolderAnswered: (1, 2, 7, ("{}",), ("event e1: KeyError",), 40, True, "external"),
 }
 

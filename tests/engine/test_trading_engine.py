@@ -9,7 +9,7 @@ import pytest
 from fakes.desk import HandDesk, Scripted, cancels, decisions, marks, orders
 from fakes.instruments import DAY
 from fakes.tape import quote
-from scalpdesk.core.enums import ChangeCause, DecisionKind
+from scalpdesk.core.enums import ChangeCause, DecisionKind, OperatorAction, OperatorCause
 from scalpdesk.core.errors import ArgumentError, InvariantError
 from scalpdesk.core.events import (
     AccountLimits,
@@ -1133,6 +1133,58 @@ def test_the_mode_before_a_loss_comes_back_in_the_next_session_unless_an_operato
     one.close()
     one.open(next_session(next_session(DAY).day))
     assert one.engine.desk.gate.mode == "ACTIVE"
+
+
+@pytest.mark.parametrize("stop", ["halt", "flatten"])
+@pytest.mark.parametrize("opens_while_stopping", [True, False])
+def test_the_mode_before_a_loss_outlasts_a_stop_of_the_run(stop, opens_while_stopping):
+    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.open()
+    one.wait(1).quote(0, 489.99, 490.01)
+    one.timer("mark")
+    gate = one.engine.desk.gate
+    one.operate(stop, cause=OperatorCause.STOP)
+    assert (gate.kept_mode, gate.mode) == ("FLATTENING", OperatorAction(stop).mode)
+    one.close()
+    if opens_while_stopping:
+        one.open(next_session(DAY))
+        assert (gate.kept_mode, gate.mode) == ("ACTIVE", OperatorAction(stop).mode)
+    one.operate("resume", cause=OperatorCause.STOP)
+    if not opens_while_stopping:
+        assert gate.mode == "FLATTENING"
+        one.open(next_session(DAY))
+    assert (gate.mode, gate.stopped_from) == ("ACTIVE", None)
+
+
+@pytest.mark.parametrize(
+    ("stop", "said", "now", "kept"),
+    [
+        ("halt", "reduce", "HALTED", "REDUCING"),
+        ("flatten", "reduce", "FLATTENING", "REDUCING"),
+        ("flatten", "halt", "HALTED", "HALTED"),
+    ],
+)
+def test_a_command_in_a_stop_is_kept_and_counts_at_once_where_it_is_stricter(desk, stop, said, now, kept):
+    one = desk(Scripted())
+    one.operate(stop, cause=OperatorCause.STOP)
+    one.operate(said)
+    gate = one.engine.desk.gate
+    assert (gate.mode, gate.kept_mode) == (now, kept)
+    one.operate("resume", cause=OperatorCause.STOP)
+    assert (gate.mode, gate.stopped_from) == (kept, None)
+
+
+@pytest.mark.parametrize(("before", "rolls"), [("resume", True), ("reduce", False)])
+def test_only_an_active_desk_that_flattens_for_an_expiry_begins_afresh(desk, before, rolls):
+    """A desk reduced by a person, flattened at the deadline, began ACTIVE the next day."""
+    one = desk(Scripted())
+    one.operate(before)
+    one.operate("flatten", cause=OperatorCause.DEADLINE)
+    assert one.engine.desk.gate.expires_from_active is rolls
+    one.operate("flatten")
+    assert not one.engine.desk.gate.expires_from_active
 
 
 @pytest.mark.parametrize("mode", ["halt", "flatten"])

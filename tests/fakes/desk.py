@@ -10,7 +10,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.backtesting.summary import Tally
-from scalpdesk.core.enums import OperatorAction, SessionPhase
+from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
@@ -228,11 +228,12 @@ class HandDesk:
         """Say that an order is off the book."""
         return self.handle(OrderCancelled(order_id, self.now_ns, self.now_ns, "asked"))
 
-    def operate(self, action: str, reason: str = "test") -> tuple[Output, ...]:
+    def operate(
+        self, action: str, reason: str = "test", cause: OperatorCause = OperatorCause.PERSON
+    ) -> tuple[Output, ...]:
         """Say something as the operator: ``halt``, ``resume``, ``reduce``, ``flatten``."""
-        return self.handle(
-            OperatorEvent(self.now_ns, self.now_ns, OperatorAction(action), reason, "operator")
-        )
+        now_ns = self.now_ns
+        return self.handle(OperatorEvent(now_ns, now_ns, OperatorAction(action), reason, "operator", cause))
 
     # what came of it --------------------------------------------------------------------------------
 

@@ -197,21 +197,22 @@ class LineDesk:
     async def _open(self, plan: LivePlan) -> LiveDesk:
         before = assembly.build_gateway
 
-        def on_the_line(_plan: LivePlan, instruments: Instruments, clock: Any, _engine: Any) -> AlpacaGateway:
-            return AlpacaGateway(
-                endpoints=Endpoints.at(BASE_URL),
-                keys=ApiKeys(_Key(KEY), _Key(SECRET)),
-                instruments=instruments,
-                clock=clock,
-                options=GatewayOptions(requests_per_minute=6_000, data_requests_per_minute=6_000),
-                network=LineNetwork(self.line),
-            )
-
-        assembly.build_gateway = on_the_line
+        assembly.build_gateway = lambda _plan, instruments, _clock, _engine: self.gateway(instruments)
         try:
             return await open_desk(plan, self.clock, notify=lambda *words: self.said.append(words))
         finally:
             assembly.build_gateway = before
+
+    def gateway(self, instruments: Instruments) -> AlpacaGateway:
+        """Return a connection of its own to the exchange."""
+        return AlpacaGateway(
+            endpoints=Endpoints.at(BASE_URL),
+            keys=ApiKeys(_Key(KEY), _Key(SECRET)),
+            instruments=instruments,
+            clock=self.clock,
+            options=GatewayOptions(requests_per_minute=6_000, data_requests_per_minute=6_000),
+            network=LineNetwork(self.line),
+        )
 
     async def until(self, condition: Callable[[], Any], seconds: float = 300.0) -> None:
         """Let time pass until something is so."""

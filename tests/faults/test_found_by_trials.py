@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.core.enums import ChangeCause, OperatorAction
+from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
@@ -339,7 +339,7 @@ def test_halted_desk_repeats_a_cancel_that_was_refused():
     name = engine.desk.orders.submit(OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test"), 0)
     name = name.client_order_id
     engine.handle(OrderAccepted(name, 1, 1, "v"))
-    halt = OperatorEvent(2, 2, OperatorAction.HALT, "test", "person")
+    halt = OperatorEvent(2, 2, OperatorAction.HALT, "test", "person", OperatorCause.PERSON)
     _, first, timer = engine.handle(halt)
     assert first == CancelOrder(name)
     assert engine.handle(CancelRejected(name, 3, 3, "request is not authorized")) == ()
@@ -365,7 +365,7 @@ def test_a_halted_desk_cancels_an_order_that_only_later_shows_that_it_lives():
     )
     name = command.client_order_id
     engine.handle(OrderStatusUnknown(name, 1, 1, "the venue did not answer"))
-    halted = engine.handle(OperatorEvent(2, 2, OperatorAction.HALT, "test", "test"))
+    halted = engine.handle(OperatorEvent(2, 2, OperatorAction.HALT, "test", "test", OperatorCause.PERSON))
     (timer,) = (one for one in halted if isinstance(one, SetTimer))
     later = engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name))
     assert [type(one) for one in later] == [SetTimer]  # what became of it is not known yet

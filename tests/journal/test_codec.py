@@ -5,9 +5,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, SessionPhase
+from scalpdesk.core.enums import (
+    ChangeCause,
+    DecisionKind,
+    Mode,
+    OperatorAction,
+    OperatorCause,
+    SessionPhase,
+)
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent, RateEvent, TimerEvent
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    HeldPosition,
+    OperatorEvent,
+    QuoteEvent,
+    RateEvent,
+    TimerEvent,
+)
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.journal.codec import (
@@ -93,3 +107,23 @@ def test_an_enum_is_journaled_as_the_text_of_its_value(kind):
             msgspec.json.encode({"it": member}) == json.dumps({"it": member}, separators=(",", ":")).encode()
         )
         assert f"{member}" == member.value
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "who", "cause"),
+    [
+        ("halt", "stop: hold", "operator", "stop"),
+        ("flatten", "stop: flatten", "operator", "stop"),
+        ("halt", "stop: news", "operator", "person"),
+        ("resume", "the run goes on after its stop", "operator", "person"),
+        ("flatten", "options expire", "deadline", "deadline"),
+        ("halt", "the venue ended the session", "venue", "venue"),
+        ("reduce", "unexplained difference", "reconciliation", "reconciliation"),
+    ],
+)
+def test_an_operator_event_of_an_earlier_version_gets_its_cause(action, reason, who, cause):
+    payload = msgspec.msgpack.encode([[50, 1, 1, "mark"], [51, 1, 2, action, reason, who]])
+    timer, event = decode_events(payload)
+    assert timer == TimerEvent(1, 1, "mark")
+    assert event == OperatorEvent(1, 2, OperatorAction(action), reason, who, OperatorCause(cause))
+    assert decode_events(encode_events([event])) == [event]

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import OperatorEvent
 from scalpdesk.journal import codec, frames, log
@@ -305,7 +305,7 @@ def test_a_marker_inside_a_torn_record_is_no_later_record(tmp_path, header, quot
     writer.flush()
     kept = JournalReader(run_dir).end.position
     lookalike = (frames.MARKER * 40).decode("latin-1")
-    writer.add_event(OperatorEvent(1, 1, OperatorAction.HALT, lookalike, lookalike))
+    writer.add_event(OperatorEvent(1, 1, OperatorAction.HALT, lookalike, lookalike, OperatorCause.PERSON))
     writer.abandon()
     path = run_dir / "journal-000001.sdj"
     whole = bytearray(path.read_bytes())

@@ -14,11 +14,10 @@ from fakes.clock import ManualClock
 from fakes.closed_folder import close_folder
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ConfigError, JournalError, ScalpdeskError
-from scalpdesk.core.events import OperatorEvent, RateEvent
+from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import AskFolder, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import NEVER_NS, count_text
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
@@ -29,7 +28,6 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Rebuilt, Start
-from scalpdesk.live.sessions import BY_DEADLINE
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
 
@@ -226,37 +224,6 @@ def test_a_run_is_not_gone_on_with_by_another_configuration(tmp_path):
         resumed(plan)
     assert refused.value.where == f"{folder.name}: 01234567"
     assert refused.value.value == plan.settings.config_hash[:8]
-
-
-@pytest.mark.parametrize(
-    ("commands", "lapsed"),
-    [
-        ([], False),
-        ([("halt", "stop: hold")], True),
-        ([("halt", "by hand")], False),
-        ([("flatten", "stop: flatten")], False),
-    ],
-)
-def test_the_halt_of_an_orderly_stop_is_lifted_by_the_next_start(tmp_path, commands, lapsed):
-    events = [
-        OperatorEvent(1_500, 1_500, OperatorAction(action), reason, "me") for action, reason in commands
-    ]
-    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,)), *events])
-    found, said = resumed(plan)
-    found.journal.abandon()
-    assert found.start == Start(is_fresh=False, lapsed_stop=lapsed)
-    assert (found.header.run_id, found.events, found.asked) == (folder.name, 1 + len(events), [])
-    assert said == [("info", f"resumed {folder.name}: {count_text(1 + len(events), 'event')} replayed")]
-
-
-@pytest.mark.parametrize(("who", "by_deadline"), [(BY_DEADLINE, True), ("me", False)])
-def test_a_flattening_for_an_expiry_is_still_nobodys_stop_after_a_resume(tmp_path, who, by_deadline):
-    """A desk that was killed past the deadline and resumed stayed FLATTENING on the days after."""
-    command = OperatorEvent(1_600, 1_600, OperatorAction.FLATTEN, "options expire", who)
-    plan, _ = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,)), command])
-    found, _ = resumed(plan)
-    found.journal.abandon()
-    assert found.start.flattened_by_deadline is by_deadline
 
 
 # the header of a new run ----------------------------------------
@@ -475,8 +442,8 @@ def rebuilding(monkeypatch, rebuilt):
     return steps
 
 
-def rebuilt_with(events=3, unwritten=(), truncated=None, last_operator=None):
-    return Rebuilt(Timers(), tuple(unwritten), events, last_operator, truncated)
+def rebuilt_with(events=3, unwritten=(), truncated=None):
+    return Rebuilt(Timers(), tuple(unwritten), events, truncated)
 
 
 def test_outputs_that_never_reached_the_journal_are_written_before_anything_else(tmp_path, monkeypatch):

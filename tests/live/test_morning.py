@@ -30,9 +30,11 @@ RATE = RateEvent(1, 1, (1.0,), (0.03,))
 
 
 class Bench:
-    def __init__(self, mode=Mode.ACTIVE, *, holds=False, orders=False, rolls=True, answer=(RATE,)):
+    def __init__(
+        self, mode=Mode.ACTIVE, *, holds=False, orders=False, rolls=True, answer=(RATE,), expires=False
+    ):
         desk = SimpleNamespace(
-            gate=SimpleNamespace(mode=mode),
+            gate=SimpleNamespace(mode=mode, expires_from_active=expires),
             positions=SimpleNamespace(held=lambda: ["a position"] if holds else []),
             orders=SimpleNamespace(live={"a": "an order"} if orders else {}),
         )
@@ -56,9 +58,9 @@ class Bench:
             raise self.answer
         return self.answer
 
-    def comes(self, **how):
+    def comes(self):
         async def before_open():
-            self.rollover.before_open(**how)
+            self.rollover.before_open()
             await asyncio.sleep(0)
 
         asyncio.run(before_open())
@@ -75,14 +77,14 @@ def test_a_flat_desk_at_work_ends_for_the_next_run():
     "how", [{"holds": True}, {"orders": True}, {"mode": Mode.REDUCING}, {"mode": Mode.HALTED}]
 )
 def test_one_that_holds_or_was_stopped_goes_on_and_learns_anew(how):
-    bench = Bench(**how).comes(flattened_by_deadline=how.get("mode") == "REDUCING")
+    bench = Bench(**how).comes()
     assert bench.stop.reason == ""
     assert bench.put == [RATE]
     assert any("knows no contracts listed since" in text for _, text in bench.said)
 
 
 def test_flattening_for_an_expiry_is_nobodys_stop_and_a_persons_is():
-    assert Bench("FLATTENING").comes(flattened_by_deadline=True).stop.reason == ROLLED
+    assert Bench("FLATTENING", expires=True).comes().stop.reason == ROLLED
     assert Bench("FLATTENING").comes().stop.reason == ""
 
 

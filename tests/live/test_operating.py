@@ -14,7 +14,7 @@ import pytest
 
 from fakes.instruments import DAY
 from fakes.live import LiveBench, follower, until, walk
-from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OperatorEvent
 from scalpdesk.core.units import NEVER_NS
@@ -85,9 +85,10 @@ def test_at_its_deadline_a_desk_flattens_and_says_for_which_options(expiring_day
     due_ns = day.due_ns
     assert (day.fire(due_ns - 1), day.fire(due_ns), day.fire(due_ns + 1)) == ([], ["command"], [])
     reason = "the venue stops taking orders in expiring options soon: SPY240703C00500000"
-    assert fed == [OperatorEvent(due_ns, due_ns, OperatorAction.FLATTEN, reason, "deadline")]
+    assert fed == [
+        OperatorEvent(due_ns, due_ns, OperatorAction.FLATTEN, reason, "deadline", OperatorCause.DEADLINE)
+    ]
     assert said == [("alarm", f"deadline: {reason}")]
-    assert day.flattened_by_deadline
 
 
 def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_is_no_deadline(expiring_day):
@@ -102,7 +103,7 @@ def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_i
         else:
             desk.view.session = None
         assert day.fire(day.due_ns) == []
-        assert (fed, said, day.flattened_by_deadline) == ([], [], False)
+        assert (fed, said) == ([], [])
 
 
 def test_venues_clock_leads_and_the_calendar_gives_the_bounds():
@@ -392,7 +393,6 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     async def operate(bench):
         await until(lambda: bench.engine.desk.orders.live)
         desk = _Desk(bench)
-        bench.runner.calendar.flattened_by_deadline = True
         said.extend(
             [
                 await answer(desk, {"do": "halt"}),
@@ -408,7 +408,6 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     assert "reason" in said[1]["error"]
     assert said[2]["mode"] == "ACTIVE"
     assert "unknown request" in said[3]["error"]
-    assert not bench.runner.calendar.flattened_by_deadline  # the mode is the operator's from now on
     modes = [one for _, one in bench.core.decisions if one.kind == "mode"]
     assert [one.reasons for one in modes][-1] == ("HALTED to ACTIVE: looked at it",)
     assert modes[-1].facts["who"] == os.environ.get("USER", modes[-1].facts["who"])

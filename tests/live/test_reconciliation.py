@@ -8,7 +8,7 @@ import pytest
 
 from fakes.desk import CASH, HandDesk, Scripted, orders
 from fakes.live import SHARE
-from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
     FillBusted,
@@ -343,6 +343,7 @@ def test_an_unexplained_difference_is_an_alarm_with_both_sides_and_stops_new_ris
             OperatorAction.REDUCE,
             f"unexplained difference: {texts}",
             "reconciliation",
+            OperatorCause.RECONCILIATION,
         )
     ]
     ((level, text),) = bench.said

@@ -13,7 +13,7 @@ import pytest
 
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock
-from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
@@ -476,10 +476,9 @@ def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_acc
 
 
 @pytest.mark.parametrize(
-    ("mode", "lapsed", "resumes"),
-    [(Mode.HALTED, True, True), (Mode.HALTED, False, False), (Mode.ACTIVE, True, False)],
+    ("stopped_from", "resumes"), [(Mode.HALTED, True), (Mode.ACTIVE, True), (None, False)]
 )
-def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(mode, lapsed, resumes):
+def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stopped_from, resumes):
     live = {
         name: SimpleNamespace(state=state, venue_order_id=venue_id)
         for name, state, venue_id in [
@@ -488,11 +487,12 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(mode, lapsed
             ("c", OrderState.WORKING, ""),
         ]
     }
-    desk = SimpleNamespace(orders=SimpleNamespace(live=live), gate=SimpleNamespace(mode=mode))
-    start = Start(is_fresh=False, lapsed_stop=lapsed, who="me")
+    desk = SimpleNamespace(orders=SimpleNamespace(live=live), gate=SimpleNamespace(stopped_from=stopped_from))
+    start = Start(is_fresh=False, who="me")
     events = list(continuation(SimpleNamespace(desk=desk), start, 9))
     doubt = OrderStatusUnknown("a", 9, 9, "the desk ended before the venue answered")
-    lifted = OperatorEvent(9, 9, OperatorAction.RESUME, "the run goes on after its stop", "me")
+    why = "the run goes on after its stop"
+    lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "me", OperatorCause.STOP)
     held_back = AccountComparison(9, 9, is_compared=False)
     assert events == [held_back, doubt, lifted][: 2 + resumes]
 
@@ -556,7 +556,7 @@ def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
     found = rebuild(reader, Engine(), lambda event, _outputs: told.append(number[event]))
     assert (found.unwritten, told) == (unwritten, watched)
     assert (found.events, found.truncated) == (sum(len(step) for step, _ in steps), "4")
-    assert (found.last_operator, found.timers.due_ns) == (None, 3 if watched else NEVER_NS)
+    assert found.timers.due_ns == (3 if watched else NEVER_NS)
 
 
 def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on():

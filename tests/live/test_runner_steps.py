@@ -10,7 +10,7 @@ import pytest
 
 from fakes.instruments import option, share
 from fakes.live import FAST, LiveBench, follower, walk
-from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction
+from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
@@ -182,12 +182,12 @@ def test_the_run_ends_with_the_first_equal_look_after_the_last_close(runner, bef
 
 def test_no_morning_follows_the_last_session(runner):
     told = []
-    runner._rollover = SimpleNamespace(before_open=lambda **how: told.append(how))
+    runner._rollover = SimpleNamespace(before_open=lambda: told.append("prepared"))
     runner._looks_before_stop = 1
     runner._on_morning()
     runner._looks_before_stop = None
     runner._on_morning()
-    assert told == [{"flattened_by_deadline": False}]
+    assert told == ["prepared"]
 
 
 @pytest.mark.parametrize(
@@ -722,15 +722,13 @@ def operated(runner, action="", stop=None, *, answer=True, mode_after=None):
 def test_an_operators_command_is_fed_at_the_desks_time_told_and_answered(runner):
     gate = runner.core.engine.desk.gate
     gate.mode = Mode.ACTIVE
-    runner.calendar.flattened_by_deadline = True
     runner._clock = SimpleNamespace(now_ns=lambda: runner.core.engine.now_ns + 5)
     commands, result, (event,) = operated(runner, "halt", mode_after=Mode.HALTED)
     at_ns = runner.core.engine.now_ns + 5
-    assert event == OperatorEvent(at_ns, at_ns, OperatorAction.HALT, "why", "me")
+    assert event == OperatorEvent(at_ns, at_ns, OperatorAction.HALT, "why", "me", OperatorCause.PERSON)
     assert commands == [CancelOrder("a"), leg("b"), CancelOrder("c")]
     assert result == {"was": "ACTIVE", "mode": "HALTED", "cancels": 2}
     assert runner.said == [("warning", "ACTIVE to HALTED: why (me)")]
-    assert not runner.calendar.flattened_by_deadline
     assert runner._stop.mode is None
     runner._clock = SimpleNamespace(now_ns=lambda: runner.core.engine.now_ns - 5)
     _, result, (event,) = operated(runner, "halt", mode_after=Mode.HALTED)
@@ -889,12 +887,11 @@ def test_a_resumed_run_asks_for_a_day_of_history_and_cancels_again_what_was_bein
         view=SimpleNamespace(session="session" if is_open else None), orders=SimpleNamespace(live=live)
     )
     runner.core = SimpleNamespace(engine=SimpleNamespace(desk=desk, now_ns=engine_ns))
-    steps = begin(runner, monkeypatch, is_fresh=False, flattened_by_deadline=is_open)
+    steps = begin(runner, monkeypatch, is_fresh=False)
     assert steps == [since_ns, ("sent", "after go on"), ("sent", f"after {engine_ns}")]
     assert runner.sent == [CancelOrder("a")]
     assert runner.reconciler.fills_since_ns == since_ns
     assert runner.calendar.has_closed is not is_open
-    assert runner.calendar.flattened_by_deadline is is_open
     assert runner.said == []
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from fakes.instruments import DAY
-from scalpdesk.core.enums import Mode, OperatorAction, SessionPhase
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import OperatorEvent, SessionEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.instruments.contract import us_option
@@ -240,12 +240,11 @@ def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planne
         desk.calendar._agenda.put("deadline", NEVER_NS - 1)
         desk.plan(TO_TUESDAY, at_ns=NOON_NS)
     assert desk.calendar.due_ns == deadline_ns
-    assert not desk.calendar.flattened_by_deadline
     desk.now_ns = deadline_ns + 5  # the look came late
     assert desk.calendar.fire(deadline_ns) == ["command"]
     reason = "the venue stops taking orders in expiring options soon: SPY240304C00500000"
     assert desk.fed[-1] == OperatorEvent(
-        deadline_ns, deadline_ns + 5, OperatorAction.FLATTEN, reason, "deadline"
+        deadline_ns, deadline_ns + 5, OperatorAction.FLATTEN, reason, "deadline", OperatorCause.DEADLINE
     )
 
 

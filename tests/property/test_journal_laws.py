@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.core.enums import DecisionKind, OperatorAction
+from scalpdesk.core.enums import DecisionKind, OperatorAction, OperatorCause
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
@@ -57,7 +57,15 @@ events = st.one_of(
         AccountSnapshot, stamps, stamps, exacts, st.tuples(st.builds(HeldPosition, ids, exacts, exacts))
     ),
     st.builds(TimerEvent, stamps, stamps, texts),
-    st.builds(OperatorEvent, stamps, stamps, st.sampled_from(OperatorAction), texts, texts),
+    st.builds(
+        OperatorEvent,
+        stamps,
+        stamps,
+        st.sampled_from(OperatorAction),
+        texts,
+        texts,
+        st.sampled_from(OperatorCause),
+    ),
 )
 facts = st.dictionaries(texts, st.one_of(texts, st.integers(-(2**60), 2**60), prices), max_size=3)
 outputs = st.lists(

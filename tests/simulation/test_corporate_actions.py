@@ -13,7 +13,7 @@ from fakes.broker import Market, connect
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
-from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -452,7 +452,9 @@ def test_a_dividend_is_no_loss_of_the_session_that_it_is_paid_in(after, paid):
 @pytest.mark.parametrize("action_after", ["resume", "reduce"])
 def test_a_desk_that_was_halted_over_a_split_closes_the_adjusted_option_once_it_may_trade(action_after):
     def operate(what, day, when):
-        return OperatorEvent(at(when, day), at(when, day), OperatorAction(what), "test", "operator")
+        return OperatorEvent(
+            at(when, day), at(when, day), OperatorAction(what), "test", "operator", OperatorCause.PERSON
+        )
 
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
     commands = operate("halt", DAY, "15:00"), operate(action_after, TUESDAY, "10:00")

@@ -175,7 +175,7 @@ def run_summary(
         "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),
-        "mode": desk.gate.mode.value,
+        "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
         "config_hash": header.config_hash,
         "decision_hash": tally.hash.hex(),

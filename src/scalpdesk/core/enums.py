@@ -16,6 +16,10 @@ class Mode(StrEnum):
     """No orders at all."""
 
 
+STRICTNESS = tuple(Mode)
+"""The desk's modes, the freest first."""
+
+
 class OperatorAction(StrEnum):
     """An operator command that changes the desk's mode."""
 
@@ -36,6 +40,20 @@ _MODE_AFTER = {
     OperatorAction.REDUCE: Mode.REDUCING,
     OperatorAction.FLATTEN: Mode.FLATTENING,
 }
+
+
+class OperatorCause(StrEnum):
+    """Origin of a change of the desk's mode."""
+
+    PERSON = "person"
+    STOP = "stop"
+    """An orderly stop of the run, or the start that ends it: neither changes the mode that is kept."""
+    DEADLINE = "deadline"
+    """Held options expire."""
+    VENUE = "venue"
+    """The venue ended the session for good, revoked keys for example."""
+    RECONCILIATION = "reconciliation"
+    """Nothing explains a difference between desk and account."""
 
 
 class SessionPhase(StrEnum):

@@ -17,7 +17,7 @@ from typing import TypeGuard, final, get_args
 
 import msgspec
 
-from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
+from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.units import InstrumentId
 
 NO_UNITS, WHOLE = Decimal(0), Decimal(1)
@@ -442,14 +442,15 @@ class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False)
 
 
 @final
-class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=False):
-    """A command of an operator, the watchdog or the desk itself that changes its mode."""
+class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=53, gc=False):
+    """A command of an operator or of the desk itself that changes its mode."""
 
     ts_event_ns: int
     ts_recv_ns: int
     action: OperatorAction
     reason: str
     who: str
+    cause: OperatorCause
 
 
 @final

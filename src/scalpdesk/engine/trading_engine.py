@@ -10,7 +10,16 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
 
-from scalpdesk.core.enums import EXERCISED, ChangeCause, DecisionKind, Mode, SessionPhase
+from scalpdesk.core.enums import (
+    EXERCISED,
+    STRICTNESS,
+    ChangeCause,
+    DecisionKind,
+    Mode,
+    OperatorAction,
+    OperatorCause,
+    SessionPhase,
+)
 from scalpdesk.core.errors import ArgumentError, InvariantError, nearest_name
 from scalpdesk.core.events import (
     AccountComparison,
@@ -444,7 +453,10 @@ class TradingEngine:
         desk.open_session(event)
         if self._mode_after_flattening is not None:
             mode, self._mode_after_flattening = self._mode_after_flattening, None
-            self._set_mode(mode, "a new session", "risk gate")
+            if desk.gate.stopped_from is None:
+                self._set_mode(mode, "a new session", "risk gate")
+            else:
+                desk.gate.stopped_from = mode
         self._flatten_due = self._cancels_again = False  # timers end with the session
         for asked in self._asked_cancels.values():
             asked.has_timer = False
@@ -626,15 +638,25 @@ class TradingEngine:
     # mode and flattening ------------------------------------------------------------------------
 
     def _on_operator(self, event: OperatorEvent) -> Wake | None:
-        mode = event.action.mode
-        self._mode_after_flattening = None  # an operator's mode outlasts the session
+        gate, mode = self.desk.gate, event.action.mode
+        if event.cause is not OperatorCause.STOP:
+            gate.expires_from_active = event.cause is OperatorCause.DEADLINE and gate.mode is Mode.ACTIVE
+            self._mode_after_flattening = None  # an operator's mode outlasts the session
+            if mode is Mode.ACTIVE:
+                gate.stopped_from = None
+            elif gate.stopped_from is not None:  # it is kept for the next start, and counts now if stricter
+                gate.stopped_from, mode = mode, max(mode, gate.mode, key=STRICTNESS.index)
+        elif event.action is OperatorAction.RESUME:
+            mode, gate.stopped_from = gate.kept_mode, None
+        else:
+            gate.stopped_from = gate.kept_mode
         if mode is Mode.HALTED or mode is FLATTENING:
             # what a flattening desk has at work closes positions: only what was to go is cancelled again
-            self._cancel_again(everything=mode is Mode.HALTED and mode is self.desk.gate.mode)
-        if mode is self.desk.gate.mode:
+            self._cancel_again(everything=mode is Mode.HALTED and mode is gate.mode)
+        if mode is gate.mode:
             return None
         if mode is Mode.ACTIVE:
-            self.desk.gate.counters.forget_executions()
+            gate.counters.forget_executions()
         self._set_mode(mode, event.reason, event.who)
         if mode in LOSS_MODES:
             self._leave_adjusted()

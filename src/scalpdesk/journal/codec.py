@@ -11,8 +11,9 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, nearest_name
-from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.instruments.contract import (
     Equity,
@@ -136,8 +137,39 @@ _HEADER = msgspec.msgpack.Decoder(
         [(name, kind, None) if name == "seed" else (name, kind) for name, kind in _STORED_HEADER.items()],
     )
 )
-decode_events = msgspec.msgpack.Decoder(list[Event]).decode
-"""Decode a batch of events; raises ``msgspec.MsgspecError`` for other bytes, as those below."""
+
+
+class _EarlierOperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=False):
+    """An operator event of earlier versions, whose cause stood in its texts alone."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    action: OperatorAction
+    reason: str
+    who: str
+
+    def typed(self) -> OperatorEvent:
+        """Return the event with its cause; what names no other one counts as a person's."""
+        named = self.who in (OperatorCause.DEADLINE, OperatorCause.VENUE, OperatorCause.RECONCILIATION)
+        cause = OperatorCause(self.who) if named else OperatorCause.PERSON
+        if self.reason in ("stop: hold", "stop: flatten"):
+            cause = OperatorCause.STOP
+        return OperatorEvent(self.ts_event_ns, self.ts_recv_ns, self.action, self.reason, self.who, cause)
+
+
+_EVENTS = msgspec.msgpack.Decoder(list[Event | _EarlierOperatorEvent])
+_EARLIER_OPERATOR = b"\x96\x33"
+"""How an earlier operator event begins in MessagePack: six items, of which the first is the tag."""
+
+
+def decode_events(payload: bytes) -> list[Event]:
+    """Decode a batch of events; raises ``msgspec.MsgspecError`` for other bytes, as those below."""
+    events: list[Any] = _EVENTS.decode(payload)
+    if _EARLIER_OPERATOR in payload:
+        return [each.typed() if type(each) is _EarlierOperatorEvent else each for each in events]
+    return events
+
+
 decode_outputs = msgspec.msgpack.Decoder(tuple[Output, ...]).decode
 """Decode the outputs of one event."""
 decode_rows = msgspec.msgpack.Decoder(TapeRows).decode

@@ -41,7 +41,6 @@ from scalpdesk.live.market import daily_update, first_market, listed_splits
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
-from scalpdesk.live.sessions import BY_DEADLINE
 from scalpdesk.live.status import SOCKET_NAME, running_desks
 from scalpdesk.live.watchdog import ACTED_FILE, WatchdogSupervisor
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
@@ -438,16 +437,12 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
     notify("info", f"resumed {header.run_id}: {count_text(rebuilt.events, 'event')} replayed{truncated}")
-    last = rebuilt.last_operator
-    was_stopped = last is not None and last.action == "halt" and last.reason.startswith("stop: ")
-    by_deadline = last is not None and last.who == BY_DEADLINE
-    start = Start(is_fresh=False, lapsed_stop=was_stopped, flattened_by_deadline=by_deadline)
     return _Run(
         found,
         header,
         engine,
         journal,
-        start,
+        Start(is_fresh=False),
         rebuilt.timers,
         rebuilt.events,
         rebuilt.truncated,

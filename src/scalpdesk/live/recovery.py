@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, ScalpdeskError, StopError
 from scalpdesk.core.events import AccountComparison, Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
@@ -45,8 +45,6 @@ class Rebuilt:
     """
     events: int
     """Events replayed."""
-    last_operator: OperatorEvent | None
-    """The last command on the desk's mode, or None."""
     truncated: str | None
     """The partial last record that was truncated, in words, or None."""
 
@@ -65,7 +63,6 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     """
     timers = Timers()
     events = 0
-    last_operator = None
     unwritten: tuple[Output, ...] = ()
     for step, journaled in reader.steps():
         if unwritten:
@@ -90,14 +87,12 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             if produced and watch is not None:
                 watch(event, produced)
             events += 1
-            if type(event) is OperatorEvent:
-                last_operator = event
         if not journaled:
             unwritten = produced
         elif not same_outputs(journaled, produced):
             raise _differs(reader.run_dir, events, "other outputs than the journal has")
     truncated = None if reader.recovered is None else str(reader.recovered)
-    return Rebuilt(timers, unwritten, events, last_operator, truncated)
+    return Rebuilt(timers, unwritten, events, truncated)
 
 
 def _differs(run_dir: Path, events: int, how: str) -> StopError:
@@ -136,10 +131,6 @@ class Start:
     """First events of a fresh run (rates, open interest, forecasts)."""
     is_fresh: bool = True
     """False when a journal was replayed."""
-    lapsed_stop: bool = False
-    """True when the run before ended by an orderly stop: its halt is lifted by this start."""
-    flattened_by_deadline: bool = False
-    """True when the desk is flattening because options expire, not by an operator command."""
     who: str = "operator"
     """The person who starts."""
 
@@ -173,15 +164,20 @@ def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_n
 def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
     """Yield the first events of a run that is resumed.
 
-    Orders that were journaled and never acknowledged may have left or not: their status is unknown. A halt
-    that an orderly stop left behind is lifted. Nothing is sent until the account has been compared: the
-    watchdog, or a person, may have closed meanwhile what the journal holds.
+    Orders that were journaled and never acknowledged may have left or not: their status is unknown. After an
+    orderly stop the desk has the mode from before it. Nothing is sent until the account has been compared:
+    the watchdog, or a person, may have closed meanwhile what the journal holds.
     """
     yield AccountComparison(now_ns, now_ns, is_compared=False)
     for name, order in tuple(engine.desk.orders.live.items()):
         if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
-    if start.lapsed_stop and engine.desk.gate.mode == "HALTED":
+    if engine.desk.gate.stopped_from is not None:
         yield OperatorEvent(
-            now_ns, now_ns, OperatorAction.RESUME, "the run goes on after its stop", start.who
+            now_ns,
+            now_ns,
+            OperatorAction.RESUME,
+            "the run goes on after its stop",
+            start.who,
+            OperatorCause.STOP,
         )

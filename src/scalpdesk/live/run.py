@@ -23,7 +23,7 @@ from msgspec import structs
 from scalpdesk.backtesting.runs import Assembled
 from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
@@ -380,7 +380,9 @@ class DemoControl:
             action, reason, who, answer = self._commands.popleft()
             gate, orders = run.engine.desk.gate, run.engine.desk.orders
             was = gate.mode.value
-            run.runner.operate(OperatorEvent(now_ns, now_ns, OperatorAction(action), reason, who))
+            run.runner.operate(
+                OperatorEvent(now_ns, now_ns, OperatorAction(action), reason, who, OperatorCause.PERSON)
+            )
             cancels = sum(order.state is OrderState.PENDING_CANCEL for order in orders.live.values())
             result = OperationResult(was=was, mode=gate.mode.value, cancels=cancels)
             self._loop.call_soon_threadsafe(answer.set_result, result)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
@@ -222,6 +222,8 @@ class LiveRunner:
                 fix="resume once status shows the stream up; when the venue has refused it for good, see to"
                 " the keys, end the run (Ctrl-C) and go on with --resume",
             )
+        if action == OperatorAction.RESUME and self.state.stop_asked is not None:
+            raise StopError("the run is stopping", fix="go on with it by --resume, then resume the desk")
         answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
         self._unanswered.add(answer)
         answer.add_done_callback(self._unanswered.discard)
@@ -319,7 +321,6 @@ class LiveRunner:
         else:
             self.reconciler.fills_since_ns = since_ns or 0
             self.calendar.has_closed = engine.desk.view.session is None
-            self.calendar.flattened_by_deadline = start.flattened_by_deadline
             first = continuation(engine, start, now_ns)
             for name, order in engine.desk.orders.live.items():
                 if order.state is OrderState.PENDING_CANCEL:
@@ -472,7 +473,7 @@ class LiveRunner:
     def _on_morning(self) -> None:
         if self._looks_before_stop is not None:  # the run is at its end: none follows
             return
-        self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
+        self._rollover.before_open()
 
     def _notify_later(self, level: str, text: str) -> None:
         """Notify the operator once the commands of the event under way have been handed over."""
@@ -494,13 +495,14 @@ class LiveRunner:
         is_from_before = notice.kind is NoticeKind.CONNECTED and self.state.counters[name] == 1
         if notice.asks_for_reconciliation and (self.reconciler.is_settled or not is_from_before):
             self.queries.ask_anew()
-        if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.mode is not Mode.HALTED:
+        if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.kept_mode is not Mode.HALTED:
             self._notify_later(
                 "alarm", f"the venue ended the session for good: {notice.name} {notice.detail}"
             )
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
             reason = f"the venue ended the session: {notice.stream} {notice.name}"
-            commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, "venue"))
+            who = OperatorCause.VENUE
+            commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, who.value, who))
         return commands
 
     def _on_view(self, view: VenueView) -> list[VenueCommand]:
@@ -559,19 +561,20 @@ class LiveRunner:
         commands = self._fire(now_ns)
         if self._is_over():  # it rolled: the mode of this run is not that of the next
             return commands
-        self.calendar.flattened_by_deadline = False
         if item.stop is not None:
             self._stop.mode = item.stop
             self._bound_stop(item.stop)
-        was = self.core.engine.desk.gate.mode
+        gate = self.core.engine.desk.gate
+        was = gate.kept_mode
         if item.action:
+            cause = OperatorCause.PERSON if item.stop is None else OperatorCause.STOP
             commands += self._feed(
-                OperatorEvent(now_ns, now_ns, OperatorAction(item.action), item.reason, item.who)
+                OperatorEvent(now_ns, now_ns, OperatorAction(item.action), item.reason, item.who, cause)
             )
         if item.stop is StopMode.FLATTEN and self.calendar.is_at_end:
             self.calendar.is_at_end = False  # closing needs a session, where the market has another at once
             self.queries.ask()
-        mode = self.core.engine.desk.gate.mode
+        mode = gate.kept_mode
         if mode != was:
             self._notify_later("warning", f"{was} to {mode}: {item.reason} ({item.who})")
         if item.answer is not None and not item.answer.done():

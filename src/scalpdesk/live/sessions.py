@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from operator import itemgetter
 
-from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
+from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, PositionChanged, PriceAdjustmentEvent, SessionEvent
 from scalpdesk.core.intents import EXITS, VenueCommand
@@ -32,8 +32,6 @@ from scalpdesk.marketdata.state import holds_up_no_hedge
 from scalpdesk.portfolio.sub_books import UNASSIGNED
 from scalpdesk.venues.contract import VenueClock, VenueView
 
-BY_DEADLINE = "deadline"
-"""Who flattens a desk because options expire, in the journal."""
 OWNERS_SHARE = 0.2
 """Part of the margin before the venue's cut-off in which strategies that share a desk leave by themselves."""
 MORNING_NS = 10 * MINUTE_NS
@@ -143,8 +141,6 @@ class SessionCalendar:
         """A session of the run is over: the next one is a later one."""
         self.is_at_end = False
         """The run waits for its last look at the account: no session follows."""
-        self.flattened_by_deadline = False
-        """The desk left ``ACTIVE`` because options expire, and no operator command came since."""
         self.session: Session | None = None
         """The session under way or the next one, by the venue's clock."""
         self._agenda = Agenda()
@@ -291,8 +287,8 @@ class SessionCalendar:
         names = ", ".join(contract.symbol for contract in expiring.values())
         reason = f"the venue stops taking orders in expiring options soon: {names}"
         self._notify("alarm", f"deadline: {reason}")
-        self.flattened_by_deadline = True
-        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, BY_DEADLINE))
+        who = OperatorCause.DEADLINE
+        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, who.value, who))
 
     def _left_to_owners_ns(self, expiring: dict[InstrumentId, OptionContract], at_ns: int) -> int | None:
         """Return when to look again at what strategies of a shared desk leave by themselves; None to flatten.
@@ -445,13 +441,10 @@ class DailyRollover:
         self._splits = splits
         self._rolls = rolls
 
-    def before_open(self, *, flattened_by_deadline: bool = False) -> None:
-        """Prepare a later session.
-
-        ``flattened_by_deadline``: the desk is flattening because options expire, not by an operator command.
-        """
+    def before_open(self) -> None:
+        """Prepare a later session."""
         if self._rolls and self._stop.mode is None:
-            why_not = self._why_not(flattened_by_deadline)
+            why_not = self._why_not()
             if why_not is None:
                 self._stop.finish(ROLLED)
                 return
@@ -470,10 +463,10 @@ class DailyRollover:
             kept = "splits are not known, what is remembered of earlier sessions keeps its scale"
             self._supervisor.spawn("the query of splits", self._refresh(self._splits, kept))
 
-    def _why_not(self, flattened_by_deadline: bool) -> str | None:
+    def _why_not(self) -> str | None:
         desk = self._engine.desk
         mode = desk.gate.mode
-        if mode != "ACTIVE" and not (mode == "FLATTENING" and flattened_by_deadline):
+        if mode != "ACTIVE" and not desk.gate.expires_from_active:
             return f"the desk is {mode}; it knows no contracts listed since it began"
         if desk.positions.held() or desk.orders.live:
             return "it holds positions; it knows no contracts listed since it began"

@@ -21,6 +21,11 @@ class RiskGate:
         self._all_checks = tuple(checks)
         self._checks: dict[tuple[object, ...], tuple[Check, ...]] = {}
         self.mode: Mode = Mode.ACTIVE
+        """What the desk may do now."""
+        self.stopped_from: Mode | None = None
+        """While the run stops in order: the desk's mode, which the next start of the run gives back."""
+        self.expires_from_active = False
+        """FLATTENING because options expire, and ACTIVE before: the next day's run begins afresh."""
         self.closed_trades = ClosedTrades()
         self.venue_limits: AccountLimits | None = None
         """What the venue reported last that the account may do."""
@@ -34,6 +39,11 @@ class RiskGate:
         """Instant of each instrument's latest trading status, UTC nanoseconds: one may come late."""
         self.set_limits(limits)
         self.counters = self._new_counters()
+
+    @property
+    def kept_mode(self) -> Mode:
+        """The desk's mode, whether its run is stopping or not."""
+        return self.mode if self.stopped_from is None else self.stopped_from
 
     def set_limits(self, limits: RiskLimits) -> None:
         """Hold orders to other limits from now on."""

@@ -126,7 +126,7 @@ class DeskCollector(Collector):
             events, records = follower.events, follower.tail.read_bytes
             fills, orders = len(follower.fills), len(desk.orders.orders)
             totals = {name: float(amount) for name, amount in desk.attribution.totals.items()}
-            mode = desk.gate.mode.value
+            mode = desk.gate.kept_mode.value
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"scalpdesk_{name}", text, value=value)
         parts = GaugeMetricFamily(f"scalpdesk_pnl_{unit}", "P&L of the run by source.", labels=["part"])

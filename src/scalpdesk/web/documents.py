@@ -299,7 +299,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "underlyings": by_underlying(desk),
         "volatility_regime": regime_now(follower),
         "risk": risk_level(follower),
-        "mode": desk.gate.mode.value,
+        "mode": desk.gate.kept_mode.value,
         "end_positions": {
             desk.instruments[position.instrument_id].symbol: str(position.quantity)
             for position in desk.positions.held()

@@ -15,7 +15,7 @@ from typing import Any
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
+from scalpdesk.core.enums import DecisionKind, Mode, OperatorCause, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
@@ -301,7 +301,7 @@ class RunFollower:
             self._note_order_event(event)
         elif isinstance(event, SessionEvent):
             self._note_session(event)
-        elif isinstance(event, OperatorEvent):
+        elif isinstance(event, OperatorEvent) and event.cause is not OperatorCause.STOP:
             self.mode_reason = f"{event.who}: {event.reason}" if event.who else event.reason
 
     def _note_session(self, event: SessionEvent) -> None:
@@ -366,7 +366,7 @@ class RunFollower:
             self.trips.append((str(decision.facts.get("signal", "")), float(amount)))
 
     def _note_mode(self) -> None:
-        mode = self.desk.gate.mode
+        mode = self.desk.gate.kept_mode
         if mode is not self.mode or not self.mode_since_ns:
             if self.mode_since_ns and not self.mode_reason and self.decisions:
                 self.mode_reason = "; ".join(self.decisions[-1][1].reasons)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import STRICTNESS, Mode
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -15,8 +15,6 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager, OrdersView
 from scalpdesk.portfolio.sub_books import SubBook
 from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
-
-STRICTNESS = tuple(Mode)
 
 
 class OwnOrders(OrderManager):
