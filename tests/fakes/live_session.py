@@ -42,7 +42,7 @@ from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
@@ -396,7 +396,7 @@ def backtest(
         tape.instruments,
         cash=played.wanted.cash,
         hours=TapeHours(tape.sessions),
-        fees=DERIBIT_FEES if in_coin else NO_FEES,
+        fees=DERIBIT_FEES if in_coin else ALPACA_FEES,
         currency="BTC" if in_coin else "USD",
         is_open=False,
     )

@@ -36,7 +36,7 @@ def at(symbol, venue, **how):
     ("symbol", "venue", "clock"),
     [
         ("SPY251230C00690000", "none", "15:45"),
-        ("SPY251230C00690000", "ibkr", "15:45"),
+        ("SPY251230C00690000", "ibkr", "15:10"),
         ("SPY251230C00690000", "alpaca", "15:25"),
         ("NVDA251230C00190000", "alpaca", "15:10"),
         ("SPY250715C00620000", "alpaca", "15:25"),  # summer time
@@ -111,6 +111,7 @@ def test_unknown_venue_names_the_nearest():
         ("GOOG151224C00750000", "alpaca", date(2015, 12, 24), "12:15"),  # half day
         ("SPY251230C00690000", "simulated", date(2025, 12, 30), "16:00"),
         ("NVDA251230C00190000", "unheard of", date(2025, 12, 30), "15:15"),
+        ("SPY251230C00690000", "ibkr", date(2025, 12, 30), "15:15"),
         ("SPX260320C06000000", "simulated", date(2026, 3, 19), "16:00"),  # settles at the next open
     ],
 )

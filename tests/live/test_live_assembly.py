@@ -20,6 +20,7 @@ from scalpdesk.core.intents import AskFolder, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.frames import segment_path
@@ -30,6 +31,8 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Rebuilt, Start
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.venues.contract import VenueSpec
+from scalpdesk.venues.registry import find_venue
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
 
@@ -277,7 +280,9 @@ def test_a_venue_is_built_with_the_plans_settings(tmp_path, monkeypatch):
     settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
     built = []
     monkeypatch.setattr(
-        assembly, "find_venue", lambda name: SimpleNamespace(build=lambda setup: built.append((name, setup)))
+        assembly,
+        "find_venue",
+        lambda name: VenueSpec(name=name, build=lambda setup: built.append((name, setup))),
     )
     plan = LivePlan(settings, venue="alpaca", url="http://127.0.0.1:1")
     instruments, clock = Instruments([]), ManualClock(5)
@@ -410,16 +415,19 @@ def test_a_run_made_in_the_same_instant_as_another_is_the_later_by_its_name(tmp_
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_orders_for_real_money_cost_the_brokers_fees(tmp_path, monkeypatch, live):
+@pytest.mark.parametrize(
+    ("venue", "fees"), [("alpaca", ALPACA_FEES), ("deribit", DERIBIT_FEES)], ids=lambda each: str(each)[:8]
+)
+def test_orders_cost_their_venues_fees_for_real_money_and_on_paper(tmp_path, monkeypatch, live, venue, fees):
     built = []
-    spec = SimpleNamespace(build=built.append)
+    spec = replace(find_venue(venue), build=built.append)
     monkeypatch.setattr(assembly, "find_venue", lambda name: spec)
     monkeypatch.setattr(assembly, "_live_token", lambda plan: "token" if plan.live else None)
     environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
     settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
-    assembly.venue_gateway(LivePlan(settings, venue="alpaca", live=live), Instruments([]), ManualClock(5))
+    assembly.venue_gateway(LivePlan(settings, venue=venue, live=live), Instruments([]), ManualClock(5))
     (setup,) = built
-    assert setup.fees == (ALPACA_FEES if live else NO_FEES)
+    assert setup.fees is fees
     assert setup.live_token == ("token" if live else None)
 
 

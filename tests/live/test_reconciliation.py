@@ -321,6 +321,29 @@ def test_little_cash_passes_for_interest_once_a_day():
     assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 99990.00, venue 99980.00"]
 
 
+@pytest.mark.parametrize("charged", [False, True], ids=["paper", "at the end of the day"])
+def test_fees_that_the_desk_estimates_are_no_difference_whenever_the_venue_charges_them(charged):
+    bench = Bench(10, 4, 4)
+    line = bench.desk.positions.positions[0]
+    line.fees = D("0.60")
+    bench.desk.account.cash -= line.fees
+    bought = CASH - 8 * BUY
+    left = {"open_orders": (bench.order_at_venue(filled=8),), "estimates_fees": True}
+    for _ in range(2):
+        assert bench.judge(cash=bought, **left) == ([], (), False)
+    if charged:
+        fee = activity("fee", cash="-0.59")
+        for _ in range(2):
+            assert bench.judge(cash=bought - D("0.59"), activities=(fee,), **left) == ([], (), False)
+    for cash in (bought + D("0.62"), bought - D("0.62")):
+        assert bench.judge(cash=cash, **left).look_again
+    taken_back = CASH - 4 * BUY - (D("0.59") if charged else 0)
+    left["open_orders"] = (bench.order_at_venue(filled=4),)
+    for _ in range(2):
+        bench.judge(held={"SPY": 4}, cash=taken_back, **left)
+    assert [type(event) for event in bench.events] == [FillBusted]
+
+
 # differences without a cause ----------------------------------------
 
 

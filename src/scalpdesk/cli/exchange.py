@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rate-limit", type=click.IntRange(0), default=200, show_default=True, help="A minute; 0 for none."
 )
-@click.option("--fees/--no-fees", default=False, help="Charge regulatory fees.")
+@click.option("--fees/--no-fees", default=True, help="Charge regulatory fees.")
 @click.option("--cutoff/--no-cutoff", default=True, help="Refuse late orders in expiring contracts.")
 @click.option(
     "--liquidation/--no-liquidation", default=True, help="Close expiring positions that are too big."

@@ -29,7 +29,6 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -124,7 +123,7 @@ def venue_gateway(
             data_requests_per_minute=section.data_requests_per_minute,
             heartbeat_seconds=section.heartbeat_seconds,
             data_only=data_only,
-            fees=ALPACA_FEES if plan.live else NO_FEES,
+            fees=spec.fees,
         )
     )
 

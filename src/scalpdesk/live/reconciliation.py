@@ -207,6 +207,7 @@ class Reconciler:
             and (not activity.quantity_change or activity.symbol in desk.instruments)
             and not self._is_carried(activity)
         )
+        fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
         names = [f"foreign-{fill.execution_id}" for fill in foreign]
         names += [change.reference for change in changes]
         booked = desk.positions.applied(UNEXPLAINED_CASH)
@@ -219,7 +220,11 @@ class Reconciler:
             changes=changes,
             dividends=desk.market.dividends,
             booked=booked,
-            tolerance=Tolerance(cash=desk.attribution.unit, equity=view.account.equity),
+            tolerance=Tolerance(
+                cash=desk.attribution.unit,
+                equity=view.account.equity,
+                uncharged=fees if view.estimates_fees else ZERO,
+            ),
         )
         strangers = tuple(
             Difference(position.symbol, "not in this run's market", number_text(position.quantity))

@@ -117,6 +117,12 @@ class Tolerance(msgspec.Struct, frozen=True):
     """
     equity: Decimal = ZERO
     """Net asset value in currency."""
+    uncharged: Decimal = ZERO
+    """Fees that the desk has estimated: the venue may have charged them, a part of them, or none."""
+
+    def permits(self, cash_left: Decimal) -> bool:
+        """Return whether a difference of cash is none."""
+        return -self.cash <= cash_left <= self.cash + self.uncharged
 
     def text(self, amount: Decimal, sign: str = "") -> str:
         """Return an amount with the decimals that count here; ``sign`` is ``+`` to show it always."""
@@ -154,7 +160,7 @@ MOST_SETS = 4_096
 def cash_only_bookings(
     bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
 ) -> Sequence[Booking]:
-    """Return the fewest bookings that leave nothing but ``cash`` behind, to the cent; else none.
+    """Return the fewest bookings that give ``cash`` to the cent, but for uncharged fees; else none.
 
     They are payments, and of each instrument its latest bookings that add up to no units: a round trip by
     hand, a contract sold and assigned between two views, two deliveries that offset each other.
@@ -175,7 +181,7 @@ def cash_only_bookings(
     for chosen in islice(product(*choices), MOST_SETS):
         together = [booking for part in chosen for booking in part]
         is_shorter = not best or len(together) < len(best)
-        if is_shorter and abs(cash - sum(event.cash_change for _, event in together)) <= within.cash:
+        if is_shorter and within.permits(cash - sum(event.cash_change for _, event in together)):
             best = together
     return best
 
@@ -346,7 +352,7 @@ def busted(
             for chosen in islice(product(*candidates), MOST_SETS)
         ]
         found = min(together, key=lambda busts: abs(cash_left - busts.paid), default=None)
-        return None if found is None or abs(cash_left - found.paid) > within.cash else found
+        return None if found is None or not within.permits(cash_left - found.paid) else found
 
     own = {number: [fill for fill in latest if fill.instrument_id == number] for number in wanted}
     gone = best(
@@ -532,14 +538,14 @@ def reconcile(
         left.found += busts
         left.cash -= cash_of_busts
         left.wanted.clear()
-    if not left.wanted and abs(left.cash) > within.cash:
+    if not left.wanted and not within.permits(left.cash):
         for explained, _ in cash_only_bookings(history, left.found, left.cash, within):
             left.take(explained)
-    if not left.wanted and abs(left.cash) > within.cash:
+    if not left.wanted and not within.permits(left.cash):
         paid = [(why, event) for why, event in history if not event.quantity_change]
         for explained, _ in cash_bookings(paid, left.cash, within):
             left.take(explained)
-    if not left.wanted and abs(left.cash) > within.cash:
+    if not left.wanted and not within.permits(left.cash):
         cash = cash_cause(left.cash, desk, dividends, booked, within, now_ns)
         if cash is not None:
             left.take(cash)
@@ -551,7 +557,7 @@ def reconcile(
         )
         for instrument_id in left.wanted
     ]
-    if abs(left.cash) > within.cash:
+    if not within.permits(left.cash):
         unexplained.append(Difference("cash", within.text(desk.cash), within.text(venue.cash)))
     missing, shown, foreign = _orders(desk, venue)
     return Reconciliation(tuple(left.found), (*unexplained, *foreign), missing, shown)

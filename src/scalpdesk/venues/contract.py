@@ -51,7 +51,7 @@ from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
 
@@ -345,6 +345,8 @@ class VenueView(msgspec.Struct, frozen=True):
     """The rest of the account's history since some days before that instant, oldest first."""
     shortable: tuple[InstrumentId, ...] | None = None
     """Shares of the run that may be sold short now; None where the venue does not say."""
+    estimates_fees: bool = False
+    """Whether the desk's fees are estimates: the venue charges them at the end of the day, or never."""
 
     def as_event(self) -> AccountSnapshot:
         """Return cash and the positions in known instruments as an event for the engine."""
@@ -554,8 +556,8 @@ class VenueSetup:
     """Between pings of a stream."""
     data_only: bool = False
     """Only the market is asked for: every order is refused."""
-    fees: FeeSchedule = NO_FEES
-    """Charged on each fill, where the venue's messages state none."""
+    fees: FeeModel = NO_FEES
+    """The venue's schedule, booked on each fill whose message states no fee."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -566,6 +568,8 @@ class VenueSpec:
     """As ``--venue`` names it."""
     build: Callable[[VenueSetup], EmergencyGateway]
     """Returns a gateway; nothing is connected yet."""
+    fees: FeeModel = NO_FEES
+    """Its schedule, for real money and paper alike."""
     live_account: Callable[[Revealable, Revealable], Awaitable[AccountFacts]] | None = None
     """Asks for the real-money account of a key and a secret, which ``scalpdesk arm`` shows: reads, and needs
     no arming; ConfigError for keys that are not accepted there, RetryError without an answer. None where

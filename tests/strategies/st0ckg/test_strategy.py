@@ -282,7 +282,7 @@ def test_the_venues_last_order_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("venue", "clock"), [("alpaca", "15:25"), ("unheard-of", "15:10"), ("ibkr", "15:50")]
+    ("venue", "clock"), [("alpaca", "15:25"), ("unheard-of", "15:10"), ("ibkr", "15:10")]
 )
 def test_the_runs_own_venue_counts_where_none_is_set(venue, clock):
     bench = Bench(exits=NO_STOP)

@@ -11,6 +11,7 @@ from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
@@ -240,6 +241,7 @@ class AlpacaGateway:
             fills=tuple(fills),
             activities=activities,
             shortable=shortable,
+            estimates_fees=True,
         )
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
@@ -396,4 +398,4 @@ async def live_account(key: Revealable, secret: Revealable) -> AccountFacts:
     return read_account(reply.body)
 
 
-VENUE = VenueSpec(name="alpaca", build=build_gateway, live_account=live_account)
+VENUE = VenueSpec(name="alpaca", build=build_gateway, fees=ALPACA_FEES, live_account=live_account)

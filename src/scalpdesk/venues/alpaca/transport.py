@@ -20,7 +20,7 @@ import h11
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import LOOPBACK_HOSTS, LiveToken, Revealable
 
 LARGEST_HEAD_BYTES = 64 * 1024
@@ -561,5 +561,5 @@ class GatewayOptions:
     """Between pings of a stream; half of it without the pong ends the connection."""
     data_only: bool = False
     """Only the market is asked for: no order stream, and every order is refused here."""
-    fees: FeeSchedule = NO_FEES
-    """Charged on each fill, where the venue's messages state none."""
+    fees: FeeModel = NO_FEES
+    """Booked on each fill; the venue charges at the end of the day, and a paper account never."""

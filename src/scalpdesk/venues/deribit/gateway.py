@@ -13,6 +13,7 @@ from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -342,4 +343,4 @@ def build_gateway(setup: VenueSetup) -> DeribitGateway:
     return DeribitGateway(url=url, key=setup.key, secret=setup.secret, setup=setup)
 
 
-VENUE = VenueSpec(name="deribit", build=build_gateway)
+VENUE = VenueSpec(name="deribit", build=build_gateway, fees=DERIBIT_FEES)
