@@ -13,9 +13,11 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import CENT_TICK, Instruments, Perpetual, us_option
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.positions import transfer_value
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 
 D = Decimal
@@ -687,6 +689,23 @@ def test_an_inverse_contract_is_booked_as_the_dollars_that_it_is():
     assert books.opened_value("b") == D("0.2")
     books.book_bust("b", "x2/b", OPEN, 4)
     assert (books.nav("b"), books.of("b").quantity(SHARE)) == (D("0.00375"), 0)
+
+
+@pytest.mark.parametrize(
+    ("units", "price", "coin"),
+    [(100, "50000", "0"), (-100, "50000", "0"), (100, "40000", "0.5"), (0, "0", "1")],
+)
+def test_a_transfer_of_inverse_contracts_is_no_gain_in_desk_or_books(units, price, coin):
+    """A hundred contracts of 10 dollars are 0.02 BTC at 50,000, and counted as five million."""
+    books = make_coin(a="0.5", b="0.25")
+    moved = change("transfer", SHARE, units, coin, price)
+    worth = D(coin) - (D(units) * 10 / D(price) if units else 0)
+    assert transfer_value(moved, perpetual("BTC")) == worth
+    books.book_change(moved)
+    found = books.of(UNASSIGNED).attribution
+    found.mark(4)
+    paid = units * 10 * (1 / D(price) - D("0.00002")) if units else 0
+    assert abs(found.nav_change - paid) < D("1e-12")
 
 
 def test_funding_goes_with_the_perpetuals_of_each():

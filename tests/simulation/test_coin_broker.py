@@ -38,16 +38,17 @@ SWAP = 0
 class Venue:
     """A broker with one account in coin, and its market by hand."""
 
-    def __init__(self, cash="2"):
+    def __init__(self, cash="2", coin="BTC"):
+        options = (deribit_option(each.symbol.replace("BTC", coin)) for each in (CALL, PUT))
         self.broker = Broker(
-            Instruments([perpetual("BTC"), CALL, PUT]),
+            Instruments([perpetual(coin), *options]),
             TapeHours([SESSION]),
             fill_model("cross"),
             fill_model("cross"),
             margin=CoinMargin(),
             fees=DERIBIT_FEES,
         )
-        self.account = self.broker.open_account(AccountTerms(cash=D(cash), currency="BTC"))
+        self.account = self.broker.open_account(AccountTerms(cash=D(cash), currency=coin))
         self.broker.open_session(SESSION.open_ns, SESSION.close_ns)
         self.now_ns = SESSION.open_ns
 
@@ -92,10 +93,14 @@ def test_a_tenth_of_a_coin_is_bought_in_coin_with_its_fee(venue):
     assert venue.account.quantity(1) == D("0.3")
 
 
-def test_an_amount_off_the_step_is_refused(venue):
+@pytest.mark.parametrize(("coin", "step", "off"), [("BTC", 0.1, 0.25), ("ETH", 1, 0.1), ("ETH", 1, 1.5)])
+def test_an_amount_off_the_step_of_its_coin_is_refused(coin, step, off):
+    venue = Venue(cash="20", coin=coin)
+    venue.market(87_000.0)
     with pytest.raises(Refused) as refused:
-        venue.trade(1, 0.25)
+        venue.trade(1, off)
     assert refused.value.cause is Cause.MALFORMED
+    assert venue.trade(1, step).filled == D(str(step))
 
 
 def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):

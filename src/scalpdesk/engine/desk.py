@@ -31,6 +31,7 @@ from scalpdesk.portfolio.positions import (
     PositionManager,
     mark_decimal,
     settlement_charge,
+    transfer_value,
 )
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.pricing.scalar import coin_greeks
@@ -503,9 +504,7 @@ class Desk:
 
     def _note_transfer(self, event: PositionChanged) -> None:
         """Move every starting point along: money brought or taken away is neither gained nor lost."""
-        moved, worth = self.instruments[event.instrument_id], event.cash_change
-        if event.quantity_change:
-            worth -= cash_flow(moved, event.quantity_change, event.price)
+        worth = transfer_value(event, self.instruments[event.instrument_id])
         self.attribution.note_transfer(worth)
         self.session_equity += worth
         self.gate.closed_trades.move_cash(event.cash_change)

@@ -71,8 +71,8 @@ VENUE_CUTOFFS = {
     "none": NO_CUTOFF,
 }
 """Order cut-offs by venue. Alpaca: strategies reference E6, not confirmed by the venue, assumed to shift
-with the close on half days; ``sandbox`` (once ``paper``) has the same. ``ibkr`` is cautious until its venue is
-built. The others accept orders until the contract's end."""
+with the close on half days; ``sandbox`` (once ``paper``) has the same. ``ibkr`` is cautious until its venue
+is built. The others accept orders until the contract's end."""
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:

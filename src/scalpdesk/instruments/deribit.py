@@ -43,6 +43,13 @@ FRIDAY = 4
 """Weekday on which weekly, monthly and quarterly options expire; those of any other day are daily ones."""
 OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": Decimal(1)}
 """Smallest amount of an inverse option, in coins, and its step."""
+LINEAR_OPTION_STEP = Decimal("0.1")
+"""Of a linear one."""
+
+
+def option_step(currency: str) -> Decimal:
+    """Return the smallest amount of an option that settles in ``currency``, in coins, and its step."""
+    return OPTION_STEPS.get(currency, LINEAR_OPTION_STEP)
 
 
 def perpetual(coin: str) -> Perpetual:

@@ -9,7 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import SATOSHI, ZERO, InstrumentId, exact, to_cents
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instrument, Instruments, cash_flow
 from scalpdesk.marketdata.state import MarketState
 
 
@@ -368,6 +368,13 @@ def settlement_charge(change: PositionChanged, multiplier: int) -> Decimal:
     if not change.price:
         return ZERO
     return to_cents(change.cash_change + change.quantity_change * change.price * multiplier, SATOSHI)
+
+
+def transfer_value(change: PositionChanged, instrument: Instrument) -> Decimal:
+    """Return what a transfer brought in cash and units, in currency: less than zero when it took away."""
+    if not change.quantity_change:
+        return change.cash_change
+    return change.cash_change - cash_flow(instrument, change.quantity_change, change.price)
 
 
 class PositionManager:

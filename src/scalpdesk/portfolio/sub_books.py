@@ -27,6 +27,7 @@ from scalpdesk.portfolio.positions import (
     mark_decimal,
     net_asset_value,
     settlement_charge,
+    transfer_value,
 )
 
 UNASSIGNED = ""
@@ -312,8 +313,7 @@ class SubBooks:
             elif event.cause in CARRY:
                 book.attribution.note_carry(cash)
             elif event.cause is ChangeCause.TRANSFER:
-                multiplier = self._instruments[instrument_id].multiplier
-                book.attribution.note_transfer(cash + event.quantity_change * event.price * multiplier)
+                book.attribution.note_transfer(transfer_value(event, self._instruments[instrument_id]))
                 book.closed_trades.move_cash(cash)
             if not is_dividend:
                 book.attribution.rebase(now_ns)

@@ -10,6 +10,7 @@ from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.deribit import option_step
 from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -32,8 +33,6 @@ DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
 SIMPLE, OCO = Structure.SIMPLE, Structure.OCO
 PENDING_NEW = Status.PENDING_NEW
 MAX_CLIENT_ID = 128
-COIN_STEP = Decimal("0.1")
-"""Smallest amount of an option on a coin, in coins."""
 PENNY_PRICE = Decimal(1)
 CLOSING = frozenset({PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE})
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -484,7 +483,7 @@ class OrderEntry:
 
 def quantity_step(contract: OptionContract) -> Decimal:
     """Return the smallest quantity of an option, contracts or coins."""
-    return COIN_STEP if contract.settlement is Settlement.CASH_MEAN else ONE
+    return option_step(contract.currency) if contract.settlement is Settlement.CASH_MEAN else ONE
 
 
 def _check_sizes(request: OrderRequest) -> None:

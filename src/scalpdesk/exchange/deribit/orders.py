@@ -20,7 +20,7 @@ from scalpdesk.exchange.deribit.rpc import (
 from scalpdesk.exchange.deribit.serializers import LIFETIMES, Messages, OrderNames, plain_number
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deribit import OPTION_STEPS, expiry_name, option_name
+from scalpdesk.instruments.deribit import expiry_name, option_name, option_step
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderRequest, Status, Structure
 from scalpdesk.simulation.staged_faults import BUST_NOTE
@@ -268,7 +268,7 @@ class Orders:
         amount = exact_param(params, "amount")
         if amount <= 0:
             raise RpcFault(10002, "qty_too_low")
-        step = item.contract_usd or OPTION_STEPS.get(item.currency, Decimal("0.1"))
+        step = item.contract_usd or option_step(item.currency)
         if amount % step:
             raise RpcFault(10021, "invalid_amount", reason=f"must be a multiple of {step}")
         return amount / item.contract_usd if item.contract_usd else amount

@@ -10,7 +10,7 @@ from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
-from scalpdesk.instruments.deribit import DERIBIT_FEES, OPTION_STEPS
+from scalpdesk.instruments.deribit import DERIBIT_FEES, option_step
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
@@ -148,7 +148,7 @@ class Messages:
                 "option_type": "call" if item.is_call else "put",
                 "expiration_timestamp": expires_ns // NANOS_PER_MS,
                 "settlement_period": "week",
-                "min_trade_amount": plain_number(OPTION_STEPS.get(item.currency, Decimal("0.1"))),
+                "min_trade_amount": plain_number(option_step(item.currency)),
                 "contract_size": 1,
                 "maker_commission": plain_number(DERIBIT_FEES.option_rate),
                 "taker_commission": plain_number(DERIBIT_FEES.option_rate),
