@@ -192,8 +192,14 @@ def test_quotes_orders_and_trades_come_over_the_websocket(trade):
             return waiting.result()
 
         ticker = await first(stream.watch_ticker(SWAP))
-        book = await first(stream.watch_order_book(SWAP))
-        assert book["bids"][0][0] < book["asks"][0][0]
+        for interval in ("100ms", "raw"):  # whole at the subscription, then kept by changes
+            async with asyncio.timeout(60.0):
+                book = await stream.watch_order_book(SWAP, params={"interval": interval})
+            for _ in range(10):
+                shown = await at.rest.fetch_order_book(SWAP)
+                for side in ("bids", "asks"):
+                    assert [level[:2] for level in book[side]] == shown[side]
+                book = await first(stream.watch_order_book(SWAP, params={"interval": interval}))
         assert ticker["symbol"] == SWAP
         assert (await first(stream.watch_balance()))["BTC"]["total"]["BTC"] == 2.0
         waiting = [

@@ -1,5 +1,6 @@
 """The exchange speaks Deribit: methods, access, channels and errors, asked without a socket."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -10,6 +11,7 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import NormalDist
 
+import aiohttp
 import numpy as np
 import pytest
 
@@ -61,6 +63,14 @@ class Desk:
             client_id=self.key.key,
             client_secret=self.key.secret,
         )
+
+    def subscribe(self, *channels):
+        """Subscribe by a frame: what a channel begins with follows its answer."""
+        request = {"id": 1, "method": "public/subscribe", "params": {"channels": channels}}
+        self.api.receive(self.session, json.dumps(request))
+        answer = next(place for place, frame in enumerate(self.frames) if frame.get("id") == 1)
+        assert self.frames.pop(answer)["result"] == list(channels)
+        assert answer == 0
 
     def refused(self, method, **params):
         with pytest.raises(RpcFault) as fault:
@@ -205,12 +215,68 @@ def test_quotes_are_published_on_the_channels_that_exist(desk):
     ]
     assert desk("public/subscribe", channels=channels) == channels[:2]
     desk.advance(60)
-    tickers, books = desk.notes(channels[0]), desk.notes(channels[1])
-    assert len(tickers) == len(books) == 2
-    assert books[-1]["bids"] == [["new", tickers[-1]["best_bid_price"], tickers[-1]["best_bid_amount"]]]
+    assert len(desk.notes(channels[0])) == 2
     assert desk("public/unsubscribe", channels=channels[:1]) == channels[:1]
     desk.advance(60)
     assert desk.notes(channels[0]) == []
+
+
+def shown_book(desk):
+    found = desk("public/get_order_book", instrument_name=SWAP)
+    return {side: dict(found[side]) for side in ("bids", "asks")}, found["change_id"]
+
+
+def test_a_book_comes_whole_at_its_subscription_and_then_by_its_changes(desk):
+    channel = f"book.{SWAP}.100ms"
+    desk.subscribe(channel)
+    (first,) = desk.notes(channel)
+    sides = {side: {price: size for _, price, size in first[side]} for side in ("bids", "asks")}
+    assert first["type"] == "snapshot"
+    assert {step for side in sides for step, *_ in first[side]} == {"new"}
+    assert (sides, first["change_id"]) == shown_book(desk)
+    last, steps = first["change_id"], set()
+    for _ in range(20):
+        desk.advance(30)
+        for change in desk.notes(channel):
+            assert (change["type"], change["prev_change_id"]) == ("change", last)
+            last = change["change_id"]
+            for side, levels in sides.items():
+                for step, price, size in change[side]:
+                    assert (price in levels) == (step != "new")
+                    levels.pop(price, None) if step == "delete" else levels.update({price: size})
+                    steps.add(step)
+        assert (sides, last) == shown_book(desk)
+    assert last > first["change_id"]
+    assert steps >= {"new", "delete"}
+    desk.subscribe(channel)
+    assert [note["type"] for note in desk.notes(channel)] == ["snapshot"]
+
+
+def test_a_book_of_a_depth_is_whole_each_time(desk):
+    channel = f"book.{SWAP}.none.20.100ms"
+    desk.subscribe(channel)
+    desk.advance(60)
+    books = desk.notes(channel)
+    assert len(books) == 3
+    assert {"bids": dict(books[-1]["bids"]), "asks": dict(books[-1]["asks"])} == shown_book(desk)[0]
+    assert not {"type", "prev_change_id"} & set(books[-1])
+
+
+@pytest.mark.parametrize("kind", ["ticker", "book", "trades", "quote"])
+def test_raw_channels_need_an_account(desk, kind):
+    desk.session.account = None
+    names = [f"ticker.{SWAP}.100ms", f"{kind}.{SWAP}.raw"]
+    unauthorized = (13778, "raw_subscriptions_not_available_for_unauthorized")
+    assert desk.refused("public/subscribe", channels=names) == unauthorized
+    desk.login()
+    assert desk("public/subscribe", channels=names) == names
+
+
+@pytest.mark.parametrize("method", ["private/buy", "private/sell"])
+def test_a_label_has_64_characters_at_most(desk, method):
+    order = {"instrument_name": SWAP, "amount": 10, "type": "market"}
+    assert desk.refused(method, **order, label="x" * 65) == (-32602, "Invalid params")
+    assert desk(method, **order, label="x" * 64)["order"]["label"] == "x" * 64
 
 
 # orders -------------------------------------------------------------------------------------------------
@@ -590,6 +656,25 @@ def test_the_ready_line_names_the_protocol_that_is_served(tape):
         assert line["urls"][absent] is line["keys"][absent] is None
         assert line["urls"][there].startswith("http://127.0.0.1:")
         assert line["keys"][there] == [line["accounts"][0]["key"], line["accounts"][0]["secret"]]
+
+
+@pytest.mark.enable_socket
+def test_a_market_in_coin_has_no_address_of_another_venue(tape, socket_enabled):
+    async def asked():
+        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+        server = build_server(plan, ManualClock(0))
+        await server.start()
+        key = server.keyring.credentials[0]
+        headers = {"APCA-API-KEY-ID": key.key, "APCA-API-SECRET-KEY": key.secret}
+        try:
+            async with aiohttp.ClientSession(server.url, headers=headers) as session:
+                paths = ("/v2/account", "/v2/clock", "/stream", "/v2/iex", "/api/v2/public/get_time")
+                answers = [await session.get(path) for path in paths]
+                return [answer.status for answer in answers]
+        finally:
+            await server.stop()
+
+    assert asyncio.run(asked()) == [404, 404, 404, 404, 200]
 
 
 def test_the_coin_market_keeps_its_own_time(capsys):

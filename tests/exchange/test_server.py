@@ -7,13 +7,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from fakes.clock import ManualClock
-from fakes.exchange import Venue, generated
+from fakes.exchange import Venue, generated, start_ns
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.admin import Admin
@@ -21,6 +22,7 @@ from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.sessions import to_ns
 
 pytestmark = pytest.mark.enable_socket
 
@@ -192,6 +194,31 @@ def test_pace_follows_the_wall():
     assert pace.target_ns(0) > 0
 
 
+def test_a_market_on_the_wall_is_never_behind_its_clients_clock(socket_enabled):
+    clock = ManualClock(start_ns())
+    server = build_server(LaunchPlan(generated(), is_wall_time=True), clock)
+    clock.advance(1_500_000_000)  # what a start of the server takes
+
+    async def asked():
+        await server.start()
+        key = server.keyring.credentials[0]
+        headers = {"APCA-API-KEY-ID": key.key, "APCA-API-SECRET-KEY": key.secret}
+        stamps = []
+        try:
+            async with aiohttp.ClientSession(server.url, headers=headers) as session:
+                for _ in range(3):
+                    clock.advance(400_000_000)
+                    async with session.post("/v2/orders", json=ORDER | {"client_order_id": None}) as answer:
+                        made = datetime.fromisoformat((await answer.json())["created_at"])
+                        stamps.append((to_ns(made), clock.now_ns()))
+        finally:
+            await server.stop()
+        return stamps
+
+    for stamp, sent in asyncio.run(asked()):
+        assert stamp == sent
+
+
 def test_the_command_says_where_it_is(socket_enabled):
     program = Path(sys.executable).with_name("scalpdesk")
     command = [str(program), "exchange", "--generated", "NVDA", "--clock", "wall", "--accounts", "2"]
@@ -215,6 +242,8 @@ def test_the_command_says_where_it_is(socket_enabled):
         (["--speed", "fast"], "speed"),
         (["--generated", "SPY", "--data", "embedded"], "made up"),
         (["--generated", "SPY", "--speed", "5"], "wall clock"),
+        (["--generated", "BTC"], "--data embedded-btc"),
+        (["--generated", "eth,BTC"], "--data embedded-eth"),
         (["--session", "yesterday"], "date"),
         (["--faults", "none.json"], "faults"),
         (["--speed", "nan"], "speed"),

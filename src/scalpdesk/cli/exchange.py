@@ -159,6 +159,7 @@ def exchange(
         ),
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),
+        is_wall_time=clock == "wall" or (generated is not None and clock != "market"),
         accounts=accounts,
         cash=cash if cash is not None else COIN_CASH.get(currency, 100_000.0),
         currency=currency,
@@ -227,9 +228,16 @@ def _source(
     if generated is not None:
         if data_set is not None:
             raise ConfigError("a market is either played or made up", where="--data, --generated")
-        from scalpdesk.exchange.generated import GeneratedSource
+        from scalpdesk.exchange.generated import COINS, GeneratedSource
 
         symbols = [name.strip().upper() for name in generated.split(",") if name.strip()]
+        if symbols and COINS.issuperset(symbols):
+            raise ConfigError(
+                "a coin has neither shares nor options in this market",
+                where="--generated",
+                value=generated,
+                fix=f"--data embedded-{symbols[0].lower()} plays one in Deribit's protocol, or add a share",
+            )
         return GeneratedSource(symbols, SystemClock().now_ns(), seed)
     from scalpdesk.exchange.launch import tape_source
 

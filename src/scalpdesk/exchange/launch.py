@@ -103,6 +103,8 @@ class LaunchPlan:
     """Faults to inject."""
     speed: float = 1.0
     """Market seconds a second; 0 pauses, infinity runs at full speed."""
+    is_wall_time: bool = False
+    """Whether market time is wall time, at the wall's speed; else the market begins with the server."""
     accounts: int = 1
     cash: float = 100_000.0
     options_level: int = 3
@@ -164,7 +166,8 @@ def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
 def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
     """Return the server of a plan, not yet listening."""
     world, credentials = build_world(plan)
-    pace = Pace(clock, world.now_ns, clock.now_ns(), plan.speed)
+    wall_ns = world.now_ns if plan.is_wall_time else clock.now_ns()
+    pace = Pace(clock, world.now_ns, wall_ns, plan.speed)
     options = ServerOptions(
         plan.host, plan.port, plan.trading_limit, plan.data_limit, lockstep_ms=plan.lockstep_ms
     )

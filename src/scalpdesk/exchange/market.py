@@ -382,6 +382,11 @@ class Pace:
     speed: float = 1.0
     """Market seconds a second; 0 pauses (steps still advance it), infinity runs at full speed."""
 
+    @property
+    def is_wall_time(self) -> bool:
+        """Whether market time is wall time."""
+        return self.speed == 1.0 and self.world_start_ns == self.wall_start_ns
+
     def target_ns(self, world_now_ns: int) -> int:
         """Return the market time that corresponds to now, UTC nanoseconds."""
         if self.speed == 0.0:

@@ -139,14 +139,15 @@ class ExchangeServer:
             When the port is taken.
         """
         app = web.Application(client_max_size=1 << 20)
-        app.router.add_get("/stream", self._trade_stream)
-        for path in DATA_PATHS:
-            app.router.add_get(path, self._data_stream)
+        app.router.add_route("*", "/admin/{name}", self._admin)
         if self.world.options.venue == "deribit":
             app.router.add_get(SOCKET_PATH, self._rpc_stream)
             app.router.add_route("*", f"{API_PATH}/{{scope}}/{{method}}", self._rpc_rest)
-        app.router.add_route("*", "/admin/{name}", self._admin)
-        app.router.add_route("*", "/{rest:.*}", self._rest)
+        else:
+            app.router.add_get("/stream", self._trade_stream)
+            for path in DATA_PATHS:
+                app.router.add_get(path, self._data_stream)
+            app.router.add_route("*", "/{rest:.*}", self._rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.options.host, self.options.port)
@@ -158,7 +159,8 @@ class ExchangeServer:
                 "the port is taken", where="--port", value=self.options.port, fix="use another, or --port 0"
             ) from error
         self.port = int(self._runner.addresses[0][1])
-        self.pace.change(self.pace.speed, self.world.now_ns)
+        if not self.pace.is_wall_time:  # any other market begins when it can be reached
+            self.pace.change(self.pace.speed, self.world.now_ns)
         self._driver = asyncio.create_task(self._drive())
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.market_data import PublicMethods
 from scalpdesk.exchange.deribit.orders import Orders
-from scalpdesk.exchange.deribit.rpc import Method, RpcFault, RpcSession
+from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Method, RpcFault, RpcSession
 from scalpdesk.exchange.deribit.serializers import Messages, OrderNames
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.orders import Cause, OrderUpdate, Refused
@@ -31,6 +31,8 @@ TOKEN_SECONDS = 900
 LEAST_HEARTBEAT_SECONDS = 10
 MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
 """Verbs of the methods that reach the matching engine."""
+QUOTED = ("ticker", "quote", "book")
+"""Kinds of channels that follow the quotes of an instrument."""
 FILLS = frozenset({"fill", "partial_fill"})
 SHOWN = frozenset({"new", "canceled", "expired", "rejected", *FILLS})
 """Updates of the broker that the venue shows; an edited order goes on under its id."""
@@ -170,11 +172,10 @@ class DeribitApi:
         session.send(self.answer(session, request_id, method, params))
         if session.is_ended:
             session.close()
-        elif method.endswith("/subscribe") and session.account is not None:
-            account = self._world.ledger.accounts[session.account]
-            for channel in params.get("channels") or []:  # the account as it stands
-                if channel in session.channels and channel.startswith("user.portfolio."):
-                    self._notify(session, channel, self._messages.account(account))
+        elif method.endswith("/subscribe"):
+            for channel in params.get("channels") or []:
+                if channel in session.channels:
+                    self._show_first(session, channel)
 
     def answer(self, session: RpcSession, request_id: Any, method: str, params: Any) -> str:
         """Return the answer to one request as JSON."""
@@ -362,17 +363,32 @@ class DeribitApi:
     def _subscribe(self, session: RpcSession, params: Mapping[str, Any], *, private: bool) -> list[str]:
         """Take the channels that there are; others are left out without an error."""
         accepted = []
-        for name in params.get("channels") or []:
-            parts = str(name).split(".")
-            is_market = parts[0] in ("ticker", "quote", "book", "trades") and len(parts) > 1
-            if (is_market and parts[1] in self._world.ledger.instruments) or (private and parts[0] == "user"):
-                accepted.append(str(name))
-                session.channels.add(str(name))
+        for name in map(str, params.get("channels") or []):
+            kind, _, rest = name.partition(".")
+            if name.endswith(".raw") and session.account is None:
+                raise RpcFault(13778, "raw_subscriptions_not_available_for_unauthorized")
+            is_market = (
+                kind in (*QUOTED, "trades") and rest.partition(".")[0] in self._world.ledger.instruments
+            )
+            if is_market or (private and kind == "user"):
+                accepted.append(name)
+                session.channels[name] = NO_LEVELS
         return accepted
+
+    def _show_first(self, session: RpcSession, channel: str) -> None:
+        """Send what a channel begins with: the book or the account as it stands."""
+        kind, _, rest = channel.partition(".")
+        if kind == "book":
+            number = self._world.ledger.instruments.id_of(rest.partition(".")[0])
+            self._notify_quote(session, channel, self._messages.ticker(number))
+        elif channel.startswith("user.portfolio.") and session.account is not None:
+            account = self._world.ledger.accounts[session.account]
+            self._notify(session, channel, self._messages.account(account))
 
     def _public_unsubscribe(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         gone = [name for name in params.get("channels") or [] if name in session.channels]
-        session.channels.difference_update(gone)
+        for name in gone:
+            session.channels.pop(name, None)
         return gone
 
     def _private_unsubscribe(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
@@ -386,10 +402,19 @@ class DeribitApi:
         for session in self._sessions:
             for channel in session.channels:
                 kind, _, rest = channel.partition(".")
-                if kind not in ("ticker", "quote", "book") or rest.partition(".")[0] != symbol:
-                    continue
-                shown = shown or self._messages.ticker(event.instrument_id)
-                self._notify(session, channel, self._messages.book(shown) if kind == "book" else shown)
+                if kind in QUOTED and rest.partition(".")[0] == symbol:
+                    shown = shown or self._messages.ticker(event.instrument_id)
+                    self._notify_quote(session, channel, shown)
+
+    def _notify_quote(self, session: RpcSession, channel: str, shown: dict[str, Any]) -> None:
+        """Show a ticker on a channel, as the book that it is where the channel is one of a book."""
+        if not channel.startswith("book."):
+            self._notify(session, channel, shown)
+        elif channel.count(".") > 2:  # grouped and cut at a depth
+            self._notify(session, channel, self._messages.book(shown))
+        elif (change := self._messages.book_change(shown, session.channels[channel])) is not None:
+            session.channels[channel] = self._messages.levels(shown)
+            self._notify(session, channel, change)
 
     @staticmethod
     def _notify(session: RpcSession, channel: str, data: Any) -> None:

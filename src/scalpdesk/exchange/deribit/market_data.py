@@ -92,7 +92,7 @@ class PublicMethods:
 
     def _get_order_book(self, params: Mapping[str, Any]) -> Any:
         found = self._messages.ticker(instrument_param(self._instruments, params))
-        return found | self._messages.levels(found) | {"change_id": self._world.now_ns // NANOS_PER_MS}
+        return found | self._messages.levels(found)._asdict()
 
     def _get_index_price(self, params: Mapping[str, Any]) -> Any:
         coin = str(params.get("index_name", "")).partition("_")[0].upper()

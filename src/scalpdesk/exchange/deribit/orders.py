@@ -27,7 +27,7 @@ from scalpdesk.simulation.staged_faults import BUST_NOTE
 
 PRICE_BAND = Decimal("0.05")
 """How far a limit of a perpetual may lie beyond its mark."""
-MOST_LEGS = 4
+MOST_LEGS, MOST_OF_LABEL = 4, 64
 LOG_TYPES = {
     "INT": "settlement",
     "OPCSH": "delivery",
@@ -123,6 +123,8 @@ class Orders:
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
         label = str(params.get("label") or "")
+        if len(label) > MOST_OF_LABEL:
+            raise RpcFault(-32602, "Invalid params", param="label", reason=f"is longer than {MOST_OF_LABEL}")
         account = self._account(session)
         request = OrderRequest(
             item.symbol,

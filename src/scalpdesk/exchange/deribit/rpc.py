@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
@@ -25,6 +25,17 @@ class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
         super().__init__(message)
 
 
+class Levels(NamedTuple):
+    """Best price and amount of each side of a book, none on an empty side; ``change_id`` counts changes."""
+
+    bids: list[list[float]]
+    asks: list[list[float]]
+    change_id: int = 0
+
+
+NO_LEVELS = Levels([], [])
+
+
 @dataclass(slots=True, eq=False)
 class RpcSession:
     """One websocket connection, or one REST request."""
@@ -33,7 +44,8 @@ class RpcSession:
     close: Callable[[], None]
     account: str | None = None
     token_expires_ns: int = 0
-    channels: set[str] = field(default_factory=set)
+    channels: dict[str, Levels] = field(default_factory=dict)
+    """Channels that it follows; of a channel of changes of a book the levels that it was last shown."""
     heartbeat_seconds: int = 0
     is_tested: bool = False
     """Whether a test request waits for its ``public/test``."""

@@ -8,6 +8,7 @@ from typing import Any
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
+from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Levels
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
 from scalpdesk.instruments.deribit import DERIBIT_FEES, option_step
@@ -104,6 +105,17 @@ class OrderNames:
         return self.combo_of[order.order_id][0] if order.instrument is None else order.instrument.symbol
 
 
+def _changes(before: list[list[float]], after: list[list[float]]) -> list[list[Any]]:
+    """Return the steps from one side of a book to another: new, changed and deleted prices."""
+    old, new = ({level[0]: level[1] for level in side} for side in (before, after))
+    gone: list[list[Any]] = [["delete", price, 0.0] for price in old if price not in new]
+    return gone + [
+        ["change" if price in old else "new", price, size]
+        for price, size in new.items()
+        if old.get(price) != size
+    ]
+
+
 class Messages:
     """Writes what the venue shows of a simulated market.
 
@@ -119,6 +131,8 @@ class Messages:
         self._world, self._names = world, names
         self._instruments = world.ledger.instruments
         self._pricer = ContractPricer()
+        self._books: dict[str, Levels] = {}
+        """By instrument, as it was last looked at."""
 
     def instrument(self, item: Instrument) -> dict[str, Any]:
         """Return a line of ``public/get_instruments``."""
@@ -269,24 +283,31 @@ class Messages:
             "creation_timestamp": found["timestamp"],
         }
 
-    @staticmethod
-    def levels(shown: dict[str, Any]) -> dict[str, list[list[float]]]:
-        """Return the best price and amount of each side of a ticker; no level where there is none."""
-        return {
-            name: [[shown[f"best_{side}_price"], shown[f"best_{side}_amount"]]]
-            if shown[f"best_{side}_price"]
-            else []
-            for name, side in (("bids", "bid"), ("asks", "ask"))
-        }
+    def levels(self, shown: dict[str, Any]) -> Levels:
+        """Return the book of a ticker, one level a side; its number grows when it differs from the last."""
+        name = shown["instrument_name"]
+        last = self._books.get(name, NO_LEVELS)
+        bids, asks = (
+            [[price, shown[f"best_{side}_amount"]]] if (price := shown[f"best_{side}_price"]) else []
+            for side in ("bid", "ask")
+        )
+        if (bids, asks) != last[:2] or not last.change_id:
+            last = self._books[name] = Levels(bids, asks, last.change_id + 1)
+        return last
 
-    @staticmethod
-    def book(shown: dict[str, Any]) -> dict[str, Any]:
-        """Return the best prices as a whole book of one level a side."""
-        sides = {
-            name: [["new", *level] for level in levels] for name, levels in Messages.levels(shown).items()
-        }
+    def book(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole book as a channel that shows no changes has it."""
         head = {key: shown[key] for key in ("timestamp", "instrument_name")}
-        return {"type": "snapshot", "change_id": shown["timestamp"], **head, **sides}
+        return head | self.levels(shown)._asdict()
+
+    def book_change(self, shown: dict[str, Any], before: Levels) -> dict[str, Any] | None:
+        """Return the change of a book since ``before``, all of it after nothing; None where there is none."""
+        levels = self.levels(shown)
+        if levels.change_id == before.change_id:
+            return None
+        sides = {"bids": _changes(before.bids, levels.bids), "asks": _changes(before.asks, levels.asks)}
+        kind = {"type": "change", "prev_change_id": before.change_id}
+        return self.book(shown) | (kind if before.change_id else {"type": "snapshot"}) | sides
 
     def order(self, order: BrokerOrder) -> dict[str, Any]:
         """Return an order with all that its edits filled."""
