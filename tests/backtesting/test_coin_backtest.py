@@ -401,6 +401,7 @@ def status_of(engine):
     health = Health({"orders": True}, {"orders": 0.0}, 0, (), 300, {})
     runner = SimpleNamespace(
         core=core,
+        phase="running",
         reconciler=SimpleNamespace(last_ns=0, unexplained=[], adopted=[]),
         state=SimpleNamespace(counters={}, notices=[], recovered_seconds=0.0),
         gateway=SimpleNamespace(health=lambda: health),

@@ -121,8 +121,8 @@ def test_without_wall_time_there_is_no_rate(summary):
     assert summary(Scripted(), wall_seconds=0.0)[1]["events_per_second"] is None
 
 
-def decision(kind="entry", reasons=("no edge",), *, taken=False):
-    return Decision(0, kind, taken, tuple(reasons), {})
+def decision(kind="entry", reasons=("no edge",), *, taken=False, **facts):
+    return Decision(0, kind, taken, tuple(reasons), facts)
 
 
 def test_a_hedge_that_only_takes_an_order_back_counts_as_none():
@@ -150,16 +150,14 @@ def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():
     """With 10,000 USD it said that nothing was filled, and not that the day may not lose a straddle."""
     tally = Tally()
     tally.see(None, (decision(reasons=("complete the straddle", "would_breach_daily_loss")),))
-    tally.see(None, (decision(reasons=("entry abandoned: nothing was filled", "looks again in 30 s")),))
+    tally.see(None, (decision(reasons=("in other words", "looks again in 30 s"), again_in_seconds=30.0),))
     assert verdict(tally, 0) == (
-        "no trade: entry abandoned: nothing was filled; looks again in 30 s; before: complete the straddle; "
-        "would_breach_daily_loss"
+        "no trade: in other words; looks again in 30 s;"
+        " before: complete the straddle; would_breach_daily_loss"
     )
     tally.see(None, (decision(taken=True),))
-    tally.see(None, (decision(reasons=("entry abandoned: nothing was filled",)),))
-    assert (
-        verdict(tally, 0) == "no trade: entry abandoned: nothing was filled"
-    )  # orders went, none was filled
+    tally.see(None, (decision(reasons=("nothing was filled",), again_in_seconds=30.0),))
+    assert verdict(tally, 0) == "no trade: nothing was filled"  # orders went, none was filled
 
 
 def test_a_tally_keeps_the_last_five_refusals_and_counts_by_kind():

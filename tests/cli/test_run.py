@@ -23,6 +23,7 @@ SUMMARY = {
     "differences": [],
     "open_orders": [],
     "ended": "stopped: hold",
+    "end": "stopped",
 }
 LEFT = (
     "alarm: orders may still work at simulated: a, b; nothing guards them: cancel them at the venue,"
@@ -34,7 +35,7 @@ LEFT = (
     ("facts", "code", "alarm"),
     [
         ({}, 0, ""),
-        ({"ended": "not flat in time: the venue shows +4 SPY"}, 1, ""),
+        ({"ended": "in other words", "end": "not_flat"}, 1, ""),
         ({"differences": ["SPY: desk 4, venue 5"]}, 1, ""),
         (
             {"ended": "stopped; the venue has not confirmed every cancel", "open_orders": ["a", "b"]},

@@ -29,14 +29,16 @@ from scalpdesk.live import run
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Start, adoption, continuation, known_orders, quotes_of_holdings, rebuild
 from scalpdesk.live.runner import RunnerOptions
-from scalpdesk.live.sessions import ROLLED, StopMode
+from scalpdesk.live.sessions import ROLLED, RunEnd, StopMode
 from scalpdesk.orders.order import OrderState
 
 
 class Parts:
     """Stands for all parts of a desk, and writes down what is done to them in order."""
 
-    def __init__(self, ends=("stopped: leave",), *, reason="done", live=(), held=(), left=()):
+    def __init__(
+        self, ends=("stopped: leave",), *, reason="done", live=(), held=(), left=(), end=RunEnd.STOPPED
+    ):
         self.steps, self.ends, self.said = [], list(ends), []
         self.fails = set()
         desk = SimpleNamespace(
@@ -49,7 +51,12 @@ class Parts:
             ),
             options=SimpleNamespace(stop=StopMode.HOLD),
             state=SimpleNamespace(
-                closes=2, recovered_seconds=0.5, reason=reason, open_orders=left, stop_asked=None
+                closes=2,
+                recovered_seconds=0.5,
+                reason=reason,
+                open_orders=left,
+                stop_asked=None,
+                end=end,
             ),
             reconciler=SimpleNamespace(unexplained=[17]),
             core=SimpleNamespace(events=9),
@@ -97,6 +104,13 @@ class Parts:
 
     async def live(self, start):
         self.step("ran")
+        return self.end_next()
+
+    def end_next(self):
+        if self.ends[0] == ROLLED:
+            self.runner.state.end = RunEnd.ROLLED
+        elif self.runner.state.end is RunEnd.ROLLED:
+            self.runner.state.end = RunEnd.STOPPED
         return self.ends.pop(0)
 
     async def open(self, plan, clock, *, notify, gateway, watchdog):
@@ -176,18 +190,17 @@ def test_a_watchdog_begins_with_the_run_and_ends_cleanly_after_it(wire):
 
 
 @pytest.mark.parametrize(
-    ("ended", "left", "told"),
+    ("end", "left", "told"),
     [
-        ("stopped: hold", (), "True keeping positions"),
-        ("stopped: flat, and the venue shows it", (), "True keeping positions"),
-        ("stopped; the venue has not confirmed every cancel", ("a",), "False keeping positions"),
-        ("stopped: leave", ("a", "b"), "False keeping positions"),
-        ("not flat in time: the venue shows +2 SPY", (), "False"),
-        ("not flat in time", ("a",), "False"),
+        (RunEnd.STOPPED, (), "True keeping positions"),
+        (RunEnd.UNCONFIRMED, ("a",), "False keeping positions"),
+        (RunEnd.STOPPED, ("a", "b"), "False keeping positions"),
+        (RunEnd.NOT_FLAT, (), "False"),
+        (RunEnd.NOT_FLAT, ("a",), "False"),
     ],
 )
-def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(wire, ended, left, told):
-    parts = wire(Parts(ends=(ended,), live=left, left=left))
+def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(wire, end, left, told):
+    parts = wire(Parts(ends=("in other words",), live=left, left=left, end=end))
     summary = carry_out(parts, watchdog=parts.watchdog)
     assert parts.steps[-2:] == [f"watchdog ended {told}", "watchdog left"]
     assert summary["open_orders"] == list(left)
@@ -233,7 +246,7 @@ def test_a_stop_that_comes_as_a_run_rolls_lets_no_other_one_follow(wire, mode):
 
     async def live(start):
         parts.runner.state.stop_asked = mode
-        return parts.ends.pop(0)
+        return parts.end_next()
 
     parts.runner.run = live
     summary = carry_out(parts, watchdog=parts.watchdog)

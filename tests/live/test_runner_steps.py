@@ -38,7 +38,7 @@ from scalpdesk.live.consumer import Ended, Operation
 from scalpdesk.live.reconciliation import Viewed
 from scalpdesk.live.recovery import Start
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
-from scalpdesk.live.sessions import StopMode
+from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.supervision import RESTART_ONCE, RESTART_TWICE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import Notice, NoticeKind
@@ -204,7 +204,7 @@ def test_a_stop_that_is_not_complete_ends_the_run_in_time(runner, mode, seconds,
     runner.loop.run_until_complete(asyncio.sleep(before - 0.1))
     assert not runner._queue.items
     runner.loop.run_until_complete(asyncio.sleep(0.2))
-    assert list(runner._queue.items) == ([] if why is None else [Ended(why)])
+    assert [item.why for item in runner._queue.items] == ([] if why is None else [why])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_the_venue_showed_last_is_named_when_the_desk_is_not_flat_in_time(r
 
     if held is not None:
         runner.queries.latest = SimpleNamespace(positions=[Line(quantity=quantity) for quantity in held])
-    assert runner._take(Ended("not flat in time")) == []
+    assert runner._take(Ended("not flat in time", RunEnd.NOT_FLAT)) == []
     assert runner._stop.reason == f"not flat in time{shown}"
 
 
@@ -942,7 +942,7 @@ def run_through(runner, *, fails=None, watchdog=None, seconds=(3.0, 4.0), cancel
 
     runner._take_orders_off = take_orders_off
     runner.reconciler = SimpleNamespace(is_settled=False)
-    runner._stop = SimpleNamespace(reason="")
+    runner._stop = SimpleNamespace(reason="", end=RunEnd.STOPPED)
     runner._consumer = SimpleNamespace(consume=consume, take_at_once="at once")
     runner._begin, runner._follow_market = begin, follow
     runner._cancel_everything = cancel or cancel_everything

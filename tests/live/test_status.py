@@ -20,6 +20,7 @@ from scalpdesk.core.events import OrderAccepted, UnmatchedOrderEvent
 from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.engine.desk import MarginDistance
 from scalpdesk.live import status
+from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks
 from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
@@ -266,6 +267,7 @@ def runner_of(desk, *, decisions=(), adopted=(), notices=(), last_ns=0):
     )
     return SimpleNamespace(
         core=core,
+        phase=RunPhase.RUNNING,
         reconciler=SimpleNamespace(
             last_ns=last_ns, unexplained=[Difference("cash", "1.00", "2.00")], adopted=list(adopted)
         ),
@@ -286,6 +288,7 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         "account": "A1",
         "config_hash": "c0de",
         "mode": "ACTIVE",
+        "run": "running",
         "halted": [],
         "phase": "",
         "now": "1970-01-01T00:00:00+00:00",

@@ -424,7 +424,7 @@ def test_a_folder_that_is_given_up_is_an_alert_and_a_failed_event_is_not():
     bench.picture()
     assert [one.kind for one in decisions(bench.answer(failures=("event x: KeyError: 'a'",)))] == ["risk"]
     bench.wait(6).picture(501.0)
-    outputs = bench.answer(failures=("request: the strategy's process was ended 20 times; it is given up",))
+    outputs = bench.answer(failures=("in other words",), is_given_up=True)
     assert [one.kind for one in decisions(outputs)] == ["alert"]
 
 

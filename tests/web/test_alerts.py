@@ -27,7 +27,7 @@ from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Decision
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.portfolio.sub_books import SubBooks
-from scalpdesk.web.feed import STATE_FILE, acknowledge, alerts_of
+from scalpdesk.web.feed import STATE_FILE, Topic, acknowledge, alerts_of
 from scalpdesk.web.follower import RunFollower
 
 SECOND_NS = 10**9
@@ -158,7 +158,7 @@ def test_an_alert_of_the_very_key_is_acknowledged_alone():
 
 def test_what_is_below_the_level_is_not_sent_but_the_daily_summary():
     book = AlertBook(AlertSettings(level="alarm", group_seconds=0.0))
-    book.update([SLOW], [Alert("summary 2026-03-04", Level.INFO, "P&L +1.00.")], NOON_NS)
+    book.update([SLOW], [Alert("2026-03-04", Level.INFO, "P&L +1.00.", topic=Topic.SUMMARY)], NOON_NS)
     assert told(book, NOON_NS) == [
         (Level.INFO, "INFO: P&L +1.00.\nThe desk: The desk goes on.\nPlease: Nothing.")
     ]

@@ -208,13 +208,13 @@ def test_a_run_that_ended_is_no_dead_desk_while_its_journal_is_read(ended_runs):
 
 
 def test_a_refused_order_stands_among_the_last_decisions_and_a_skip_does_not():
-    def decision(reason, *, taken):
-        return Decision(0, DecisionKind.EXIT, taken, (reason,), {})
+    def decision(reason, *, taken, **facts):
+        return Decision(0, DecisionKind.EXIT, taken, (reason,), facts)
 
     every = [
         (1, decision("flat by 15:50", taken=True)),
         (2, decision("in band", taken=False)),
-        (3, decision("exit order refused: closing is not permitted now", taken=False)),
+        (3, decision("the venue takes none", taken=False, order="a")),
     ]
     assert [number for number, _ in order_documents.last_taken(every)] == [3, 1]
 

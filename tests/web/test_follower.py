@@ -123,12 +123,29 @@ def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(he
         pass
     follower.tail.close()
     for number in range(10):
-        facts = {"pnl_usd": number - 2.5, "signal": "fade"}
-        follower._note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("flat: target",), facts))
+        facts = {"gain_before_fees_usd": number - 2.5, "signal": "fade"}
+        follower._note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("sold at the target",), facts))
     assert len(follower.decisions) == 3
     trips = documents.round_trips(follower)
     assert (trips["number"], trips["wins"], trips["pnl"]) == (10, 7, "20.00")
     assert trips["by_signal"]["fade"]["number"] == 10
+
+
+def test_trades_of_a_strategy_that_states_no_result_are_those_of_the_ledger(ended_runs):
+    """Trades were counted by the first words of the decision that ends them."""
+    folder, summary = ended_runs
+
+    class OfEvents(RunFollower):
+        def _note(self, output):
+            """Pass over what was decided."""
+
+    (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
+    follower = OfEvents(run_dir)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    trips = documents.round_trips(follower)
+    assert (trips["number"], trips["pnl"]) == (1, summary["nav_change"])
 
 
 def test_a_long_series_is_thinned_in_its_older_half():

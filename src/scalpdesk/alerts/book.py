@@ -15,7 +15,7 @@ from scalpdesk.alerts.rules import RANK, Alert, Level
 from scalpdesk.config.settings import AlertSettings, quiet_span
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.web.feed import ACKNOWLEDGED_FILE
+from scalpdesk.web.feed import ACKNOWLEDGED_FILE, Topic
 from scalpdesk.web.texts import span
 
 KEPT = 200
@@ -95,8 +95,7 @@ class AlertBook:
 
     def _tell(self, alert: Alert, now_ns: int) -> bool:
         """Put an alert among what waits to be sent; false when its level is too low or it repeats itself."""
-        is_summary = alert.key.startswith("summary")
-        if RANK[alert.level] < RANK[Level(self.settings.level)] and not is_summary:
+        if RANK[alert.level] < RANK[Level(self.settings.level)] and alert.topic is not Topic.SUMMARY:
             return False
         if self._repeats(alert, now_ns):
             self._suppressed[alert.key] = self._suppressed.get(alert.key, 0) + 1
@@ -203,6 +202,7 @@ class AlertBook:
                 {
                     "key": key,
                     "level": each.alert.level.value,
+                    "topic": each.alert.topic.value,
                     "what": each.alert.what,
                     "did": each.alert.did,
                     "asked": each.alert.asked,

@@ -20,6 +20,7 @@ from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import unexplained
 from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.web.feed import Topic
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import clock, leg_label, plain, signed, span
 
@@ -51,6 +52,7 @@ class Alert(msgspec.Struct, frozen=True):
     what: str
     did: str = "The desk goes on."
     asked: str = "Nothing."
+    topic: Topic = Topic.OTHER
     """``what``, ``did``, ``asked``: What happened, what the desk did, and what the reader is asked to do."""
 
     @property
@@ -206,6 +208,7 @@ class DeskRules:
                 f"The desk is {follower.mode.value} since {clock(follower.mode_since_ns)} ET: {reason}.",
                 did,
                 asked,
+                Topic.MODE,
             )
         held = desk.positions.held()
         if not held:
@@ -434,4 +437,5 @@ def daily_summary(follower: RunFollower) -> Alert:
         f" {count_text(len(follower.desk.orders.orders), 'order')} and"
         f" {count_text(len(follower.fills), 'fill')} on record, NAV {nav}, mode {mode}.",
         f"Nothing. Held overnight: {holdings(follower)}.",
+        Topic.SUMMARY,
     )

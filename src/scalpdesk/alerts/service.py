@@ -26,7 +26,7 @@ from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web import documents, position_documents
-from scalpdesk.web.feed import STATE_FILE
+from scalpdesk.web.feed import STATE_FILE, Topic
 from scalpdesk.web.follower import RunFollower
 
 STATUS_SECONDS = 2.0
@@ -122,7 +122,7 @@ class AlertService:
         news = [*self._rules.news(), *self._news]
         self._news.clear()
         if not self._settings.summary:
-            news = [alert for alert in news if not alert.key.startswith("summary")]
+            news = [alert for alert in news if alert.topic is not Topic.SUMMARY]
         holding = self._rules.conditions(now_ns, self._status, is_running=self._listens)
         self.book.update(holding, news, now_ns)
         for message in self.book.due(now_ns):

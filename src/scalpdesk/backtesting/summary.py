@@ -22,7 +22,7 @@ from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
-from scalpdesk.strategies.toolkit.entry_legs import ABANDONED
+from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
 
 LOG = logging.getLogger(__name__)
 PACKED_MARKS, PACKED_BYTES = 1_024, 1 << 20
@@ -229,10 +229,11 @@ def verdict(tally: Tally, fills: int) -> str:
             f" {tally.taken['exit']} exit"
         )
     if tally.refusals:
-        *earlier, last = ("; ".join(refusal.reasons) for refusal in tally.refusals)
-        if earlier and last.startswith(ABANDONED):  # what refused its orders is why
-            last = f"{last}; before: {earlier[-1]}"
-        return f"no trade: {last}"
+        *earlier, last = tally.refusals
+        why = "; ".join(last.reasons)
+        if earlier and AGAIN_IN in last.facts:  # what refused its orders is why
+            why += f"; before: {'; '.join(earlier[-1].reasons)}"
+        return f"no trade: {why}"
     if tally.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED

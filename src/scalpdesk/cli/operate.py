@@ -124,6 +124,8 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
 @_which
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
+    from scalpdesk.live.sessions import RunPhase
+
     if watch:
         if as_json or not sys.stdout.isatty():
             raise ConfigError(
@@ -138,10 +140,10 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     if as_json:
         print_json(found)
         return
+    stage = "" if found["run"] == RunPhase.RUNNING else f"{found['run'].upper()}  "
     click.echo(f"{found['run_id']}  {found['trading']} on {found['venue']}  account {found['account']}")
-    click.echo(
-        f"mode {found['mode']}  phase {found['phase'] or '-'}  session {found['session']}  {found['now']}"
-    )
+    phase = found["phase"] or "-"
+    click.echo(f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {found['now']}")
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
     places = money_decimals(found["currency"])

@@ -137,6 +137,7 @@ def run(
     from scalpdesk.config.sources import take_keys
     from scalpdesk.live.arming import marked_as_starting, state_dir
     from scalpdesk.live.plan import plan_of
+    from scalpdesk.live.sessions import RunEnd
 
     venue = venue or ("alpaca" if live else "simulated")
     is_real = venue in venue_names()
@@ -198,7 +199,7 @@ def run(
         print_json(summary)
     else:
         _show(summary)
-    is_unwell = summary["differences"] or summary["open_orders"] or summary["ended"].startswith("not flat")
+    is_unwell = summary["differences"] or summary["open_orders"] or summary["end"] == RunEnd.NOT_FLAT
     if summary["open_orders"]:
         is_guarded = line is not None and line.has_taken_over
         _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=is_guarded))

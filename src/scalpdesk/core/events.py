@@ -475,6 +475,8 @@ class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=Fa
     """Its process was ended: it begins afresh."""
     owner: str = ""
     """Strategy that asked, where several share a desk."""
+    is_given_up: bool = False
+    """The folder itself failed: nobody decides any more."""
 
 
 MarketEvent = (

@@ -60,7 +60,15 @@ class FolderAnswerer:
         if self._given_up:
             failures.append(f"request: {self._given_up}")
         return FolderAnswered(
-            now_ns, now_ns, ask.request, tuple(messages), tuple(failures), took_us, state_lost, ask.owner
+            now_ns,
+            now_ns,
+            ask.request,
+            tuple(messages),
+            tuple(failures),
+            took_us,
+            state_lost,
+            ask.owner,
+            is_given_up=bool(self._given_up),
         )
 
     def abort(self) -> None:
@@ -128,7 +136,9 @@ class FolderChannel:
             return self._answerer.answer(ask, now_ns)
         except Exception as error:  # noqa: BLE001 - the strategy must not wait for ever, nor the desk end
             failure = f"request: {type(error).__name__}: {error}"[:300]
-            return FolderAnswered(now_ns, now_ns, ask.request, (), (failure,), owner=ask.owner)
+            return FolderAnswered(
+                now_ns, now_ns, ask.request, (), (failure,), owner=ask.owner, is_given_up=True
+            )
 
     def _deliver(self, work: "asyncio.Future[FolderAnswered]") -> None:
         if not self._is_closed and not work.cancelled():

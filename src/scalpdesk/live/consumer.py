@@ -13,7 +13,7 @@ from typing import TypedDict
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.live.reconciliation import Viewed
-from scalpdesk.live.sessions import StopMode
+from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.venues.contract import Notice
 
 ITEMS_A_TURN = 64
@@ -48,6 +48,7 @@ class Ended:
     """The run is to end."""
 
     why: str
+    end: RunEnd = RunEnd.STOPPED
 
 
 Item = Event | Notice | Operation | Viewed | Ended

@@ -32,8 +32,7 @@ from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.runner import NOT_FLAT
-from scalpdesk.live.sessions import ROLLED, StopMode
+from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
@@ -130,9 +129,9 @@ async def carry_out(
         summary = await _one_run(
             plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
         )
-        if summary["ended"] != ROLLED:
+        if summary["end"] is not RunEnd.ROLLED:
             if watchdog is not None:
-                is_flat = not summary["ended"].startswith(NOT_FLAT)
+                is_flat = summary["end"] is not RunEnd.NOT_FLAT
                 watchdog.end(clean=is_flat and not summary["open_orders"], keeps_positions=is_flat)
                 watchdog.leave()
             return summary
@@ -174,7 +173,7 @@ async def _one_run(
         lambda error: runner.supervisor.failed("a request of the operator", error),
     )
     exposure = None
-    ended = "failed"
+    ended = ""
     try:
         await control.start()
         runner.supervisor.start("the control server", control.serve, RESTART)
@@ -194,16 +193,17 @@ async def _one_run(
         await runner.supervisor.end()
         control.close()
         _release_signals()
-        if watchdog is not None and ended == "failed":
+        if watchdog is not None and not ended:
             watchdog.end(clean=False)
         with startup_heartbeat(beat, notify):
             summary = await _close(desk, began)
-        if watchdog is not None and ended == "failed":
+        if watchdog is not None and not ended:
             watchdog.leave()
-    if ended == ROLLED and runner.state.stop_asked is not None:
+    end = runner.state.end
+    if end is RunEnd.ROLLED and runner.state.stop_asked is not None:
         # asked for as the run ended by itself, flat and without orders: no other one follows
-        ended = f"stopped: {runner.state.stop_asked}"
-    return summary | {"ended": ended, "sessions_closed": runner.state.closes}
+        ended, end = f"stopped: {runner.state.stop_asked}", RunEnd.STOPPED
+    return summary | {"ended": ended, "end": end, "sessions_closed": runner.state.closes}
 
 
 def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:

@@ -36,6 +36,8 @@ from scalpdesk.live.sessions import (
     DailyRollover,
     DailyUpdate,
     OrderlyStop,
+    RunEnd,
+    RunPhase,
     SessionCalendar,
     StopMode,
 )
@@ -104,6 +106,8 @@ class RunnerState:
 
     reason: str = ""
     """Why the run ended; empty while it runs."""
+    end: RunEnd = RunEnd.FAILED
+    """How it ended; one that ended without a reason failed."""
     open_orders: tuple[str, ...] = ()
     """Client order ids of what may still work at the venue after the end."""
     stop_asked: StopMode | None = None
@@ -241,6 +245,13 @@ class LiveRunner:
             if not answer.done():
                 answer.set_exception(self._too_late())
 
+    @property
+    def phase(self) -> RunPhase:
+        """Whether the run starts, goes on or stops."""
+        if self.state.stop_asked is not None:
+            return RunPhase.STOPPING
+        return RunPhase.STARTING if self.state.recovered_seconds is None else RunPhase.RUNNING
+
     def stop(self, mode: StopMode, who: str = "operator") -> None:
         """End the run in order."""
         self.state.stop_asked = mode
@@ -288,7 +299,7 @@ class LiveRunner:
             self._notify("alarm", f"the desk stops: {describe(error)}")
             raise
         finally:
-            self.state.reason = self._stop.reason
+            self.state.reason, self.state.end = self._stop.reason, self._stop.end
             self.core.inform_watchers()
             self._refuse_unanswered()
             await self.supervisor.end()
@@ -389,7 +400,8 @@ class LiveRunner:
         if isinstance(item, Viewed):
             return self._on_view(item.view)
         if isinstance(item, Ended):
-            self._stop.finish(item.why + (self._shown() if item.why == NOT_FLAT else ""))
+            is_late = item.end is RunEnd.NOT_FLAT
+            self._stop.finish(item.why + (self._shown() if is_late else ""), item.end)
             return []
         fired = self._fire(item.ts_recv_ns)
         return fired if self._is_over() else [*fired, *self._feed(item)]
@@ -587,9 +599,9 @@ class LiveRunner:
         """End the run when a stop is not complete in time."""
         loop = asyncio.get_running_loop()
         if mode is StopMode.FLATTEN:
-            loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT))
+            loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT, RunEnd.NOT_FLAT))
         elif mode is StopMode.HOLD:
-            loop.call_later(HOLD_SECONDS, self.put, Ended(UNCONFIRMED))
+            loop.call_later(HOLD_SECONDS, self.put, Ended(UNCONFIRMED, RunEnd.UNCONFIRMED))
 
     # housekeeping ---------------------------------------------------------------------------------
 
@@ -662,8 +674,8 @@ class LiveRunner:
         if self.state.open_orders:
             names = ", ".join(self.state.open_orders)
             self._notify("alarm", f"orders may still work at the venue: {names}")
-        elif self._stop.reason == UNCONFIRMED:
-            self._stop.reason = CLEARED
+        elif self._stop.end is RunEnd.UNCONFIRMED:
+            self._stop.reason, self._stop.end = CLEARED, RunEnd.STOPPED
 
     async def _cancel_everything(self, names: Iterable[str] | None = None) -> None:
         """Cancel live orders (None: all), past a journal that can no longer be trusted; send nothing new."""

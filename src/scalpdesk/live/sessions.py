@@ -357,8 +357,30 @@ class StopMode(StrEnum):
         return {"leave": "", "hold": "halt", "flatten": "flatten"}[self]
 
 
+class RunPhase(StrEnum):
+    """Where a run is, whatever the desk's mode."""
+
+    STARTING = "starting"
+    """It does not follow its market yet: nothing is sent."""
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class RunEnd(StrEnum):
+    """How a run ended."""
+
+    STOPPED = "stopped"
+    UNCONFIRMED = "unconfirmed"
+    """Stopped; the venue has not confirmed every cancel."""
+    NOT_FLAT = "not_flat"
+    """A flatten was not through in time."""
+    ROLLED = "rolled"
+    """Another run follows at once."""
+    FAILED = "failed"
+
+
 class OrderlyStop:
-    """Follows a stop to its end; owns the reason why a run ended."""
+    """Follows a stop to its end; owns how and why a run ended."""
 
     def __init__(self, engine: TradingEngine, request_view: Callable[[float], object]) -> None:
         self._engine = engine
@@ -366,11 +388,13 @@ class OrderlyStop:
         self.mode: StopMode | None = None
         """Set once a stop was asked for."""
         self.reason = ""
-        """Why the run ended; empty until it has."""
+        """Why the run ended, in words; empty until it has."""
+        self.end = RunEnd.FAILED
 
-    def finish(self, why: str) -> None:
+    def finish(self, why: str, end: RunEnd = RunEnd.STOPPED) -> None:
         """End the run; the first reason stands."""
-        self.reason = self.reason or why
+        if not self.reason:
+            self.reason, self.end = why, end
 
     def check(self, view: VenueView | None) -> None:
         """Finish once the stop is complete; ``view`` is the latest of the account."""
@@ -394,7 +418,6 @@ class OrderlyStop:
 
 
 ROLLED = "rolled: the next session is a run of its own"
-"""How a run ends that another one follows at once."""
 DailyUpdate = Callable[[], Awaitable[tuple[Event, ...]]]
 """Asks the venue for what the desk gets each day: forecast and rates, or splits."""
 
@@ -446,7 +469,7 @@ class DailyRollover:
         if self._rolls and self._stop.mode is None:
             why_not = self._why_not()
             if why_not is None:
-                self._stop.finish(ROLLED)
+                self._stop.finish(ROLLED, RunEnd.ROLLED)
                 return
             self._supervisor.notify("info", f"this run goes on into the next session: {why_not}")
         self._learn_splits()

@@ -47,7 +47,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "account": header.data.get("account_id", ""),
         "config_hash": header.config_hash,
         "mode": desk.gate.kept_mode.value,
-        "stopping": runner.state.stop_asked,
+        "run": runner.phase,
         "halted": [instruments[number].symbol for number in sorted(desk.gate.halted)],
         "phase": phase_of(engine.strategy),
         "now": from_ns(engine.now_ns).isoformat(),

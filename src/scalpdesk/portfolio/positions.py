@@ -275,12 +275,15 @@ class ClosedTrades:
         self.start_cash = cash
         self.losses_in_a_row = 0
         """Losing trades of this session since the last winning one; one of exactly zero is neither."""
+        self.results: list[Decimal] = []
+        """Profit of each closed trade, in the quote currency."""
         self._before_last: tuple[Decimal, int] | None = None
 
     def close(self, cash: Decimal) -> None:
         """Count the present trade as closed: the account is flat and holds ``cash``."""
         before = (self.start_cash, self.losses_in_a_row)
-        self.note(cash - self.start_cash)
+        self.results.append(cash - self.start_cash)
+        self.note(self.results[-1])
         self.start_cash, self._before_last = cash, before
 
     def note(self, pnl: Decimal) -> None:
@@ -295,6 +298,7 @@ class ClosedTrades:
         if self._before_last is not None:
             self.start_cash, self.losses_in_a_row = self._before_last
             self._before_last = None
+            self.results.pop()
 
     def move_cash(self, amount: Decimal) -> None:
         """Move the start along with cash that the owner brought (negative: took away)."""

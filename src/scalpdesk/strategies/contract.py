@@ -46,6 +46,8 @@ from scalpdesk.portfolio.sub_books import SubBooks
 
 Facts = dict[str, str | float | int]
 """Figures behind a decision, by name with the unit in the name."""
+TRADE_GAIN = "gain_before_fees_usd"
+"""Fact of the exit decision that ends a trade, where trades of one strategy overlap: what it earned."""
 
 
 @final

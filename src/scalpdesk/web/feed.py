@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,16 @@ WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 ACKNOWLEDGED_FILE = "alerts.ack"
 """Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
+
+
+class Topic(StrEnum):
+    """What an alert is about, where that decides how it is shown or sent."""
+
+    MODE = "mode"
+    """The desk's mode, which the page shows in any case."""
+    SUMMARY = "summary"
+    """The account of a session."""
+    OTHER = "other"
 
 
 class Watch(Protocol):
@@ -150,7 +161,7 @@ class DeskFeed:
         waiting = [
             each
             for each in (self.alerts() or {"open": ()})["open"]
-            if each["level"] == "alarm" and not each["acknowledged"] and not each["key"].startswith("mode ")
+            if each["level"] == "alarm" and not each["acknowledged"] and each.get("topic") != Topic.MODE
         ]
         return {"what": waiting[0]["what"], "number": len(waiting)} if waiting else None
 

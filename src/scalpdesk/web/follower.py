@@ -37,6 +37,7 @@ from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
+from scalpdesk.strategies.contract import TRADE_GAIN
 from scalpdesk.web.texts import plain
 
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
@@ -48,10 +49,6 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 MOST_DECISIONS = 20_000
-ENDED = ("flat", "closed")
-"""How the decision begins that ends a trade."""
-RESULTS = ("pnl_usd", "gain_before_fees_usd")
-"""Facts in which strategies state a trade's result."""
 
 
 class Series:
@@ -102,8 +99,6 @@ class RunFollower:
         By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
     fills
         By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
-    trips
-        Signal and result of each trade that has ended, as its strategy states them.
     lag_seconds
         Wall time since the journal grew last.
     """
@@ -116,7 +111,8 @@ class RunFollower:
         self.engine: TradingEngine | None = None
         self.series = Series()
         self.decisions: deque[tuple[int, Decision]] = deque(maxlen=most_decisions)
-        self.trips: list[tuple[str, float]] = []
+        self._stated_trips: list[tuple[str, str, float]] = []
+        """Strategy, signal and result of each trade that a strategy of overlapping trades has ended."""
         self.decision_count = 0
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
@@ -359,11 +355,27 @@ class RunFollower:
                 self._note_order(order.client_order_id, self.now_ns, order.purpose.value)
 
     def _note_trip(self, decision: Decision) -> None:
-        if decision.kind is not DecisionKind.EXIT or not "".join(decision.reasons[:1]).startswith(ENDED):
-            return
-        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
-        if isinstance(amount, float | int):
-            self.trips.append((str(decision.facts.get("signal", "")), float(amount)))
+        amount = decision.facts.get(TRADE_GAIN)
+        if decision.kind is DecisionKind.EXIT and isinstance(amount, float | int):
+            owner, signal = (str(decision.facts.get(name, "")) for name in ("strategy", "signal"))
+            self._stated_trips.append((owner, signal, float(amount)))
+
+    @property
+    def trips(self) -> list[tuple[str, float]]:
+        """Signal and result of each trade that has ended.
+
+        As its strategy states them where its trades overlap; of others from flat to flat, by the ledger.
+        """
+        books = self.desk.books
+        ledgers = {"": self.desk.gate} if books is None else books.books
+        stating = {owner for owner, _, _ in self._stated_trips}
+        closed = [
+            ("", float(pnl))
+            for owner, ledger in ledgers.items()
+            if owner not in stating
+            for pnl in ledger.closed_trades.results
+        ]
+        return [(signal, amount) for _, signal, amount in self._stated_trips] + closed
 
     def _note_mode(self) -> None:
         mode = self.desk.gate.kept_mode

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.instruments.contract import OptionContract
@@ -30,7 +31,7 @@ def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Dec
     found = [
         (number, decision)
         for number, decision in decisions
-        if decision.taken or (decision.reasons and " order refused: " in decision.reasons[0])
+        if decision.taken or (decision.kind is DecisionKind.EXIT and "order" in decision.facts)
     ]
     return found[: -LAST_DECISIONS - 1 : -1]
 

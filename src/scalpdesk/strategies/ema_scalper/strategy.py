@@ -21,6 +21,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.signals.ema_cloud import CloudCandle
 from scalpdesk.strategies.contract import (
+    TRADE_GAIN,
     Action,
     DeskView,
     Facts,
@@ -461,7 +462,7 @@ class EmaScalper:
         facts: Facts = {
             SCALP_ID: scalp.signal.signal_id,
             "exit_reason": str(why),
-            "gain_before_fees_usd": float(scalp.gain_usd),
+            TRADE_GAIN: float(scalp.gain_usd),
         }
         return Proposal(DecisionKind.EXIT, (f"flat in {scalp.contract.symbol}: {why}",), facts)
 

@@ -252,9 +252,7 @@ class External:
         if not kinds or kinds in self._reported:
             return []  # reported once a session; the counts go on
         self._reported.add(kinds)
-        # no event failed but the folder: it was given up, and nobody decides any more
-        is_whole = any(text.startswith("request: ") for text in event.failures)
-        kind = DecisionKind.ALERT if is_whole else DecisionKind.RISK
+        kind = DecisionKind.ALERT if event.is_given_up else DecisionKind.RISK
         return [Proposal(kind, event.failures, {"failures": self.counts["failures"]})]
 
     def _refused(self, message: Any, why: str) -> Proposal:

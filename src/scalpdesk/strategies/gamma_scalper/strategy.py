@@ -51,7 +51,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, early_exercise_gain, entry_facts
-from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
@@ -402,7 +402,7 @@ class GammaScalper:
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
         why = f"{ABANDONED}: nothing was filled"
         return (
-            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s")),
+            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
             SetTimer("gamma-scalper: after an abandoned entry", until_ns),
         )
 

@@ -21,6 +21,7 @@ from scalpdesk.orders.order import Order
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
 from scalpdesk.signals.composite import Survey, survey
 from scalpdesk.strategies.contract import (
+    TRADE_GAIN,
     Action,
     DeskView,
     Facts,
@@ -340,7 +341,7 @@ class St0ckg:
         self._scalps.end(scalp, view.now_ns)
         name = scalp.contract.symbol
         if scalp.bought:
-            facts: Facts = {"gain_before_fees_usd": float(scalp.gain_usd), "signal": scalp.signal}
+            facts: Facts = {TRADE_GAIN: float(scalp.gain_usd), "signal": scalp.signal}
             why = scalp.exit.why or "expired or taken away"
             return [Proposal(DecisionKind.EXIT, (f"flat in {name}: {why}",), facts)]
         if scalp.has_orders:

@@ -14,7 +14,9 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import expired_orders, has_rejected_combo
 
 ABANDONED = "entry abandoned"
-"""Beginning of the reason of an entry that was given up."""
+"""Begins the reason of an entry that was given up."""
+AGAIN_IN = "again_in_seconds"
+"""Fact of an entry that was given up: when the next one is looked for."""
 
 
 class EntryStatus(StrEnum):

@@ -258,6 +258,8 @@ class ZeroDteScalper:
             timer=RETRY_TIMER,
             leg_orders=self.config.entry.orders,
         )
+        self._is_clearing_up = False
+        """It leaves shares that are left over from an earlier session."""
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
         self._pairs: list[StraddlePair] = []
@@ -349,7 +351,7 @@ class ZeroDteScalper:
         self._blind_since_ns = None
         self.phase = ZeroDtePhase.WAITING
         if self._is_mine and not held_of(view, self._today) and view.positions.quantity(view.underlying):
-            self._begin_leaving(view, LEFT_OVER)  # delivered yesterday, or not unwound
+            self._begin_leaving(view, LEFT_OVER, clears_up=True)  # delivered yesterday, or not unwound
         if not self._today:
             self.deadline_ns = None
             return [Proposal(DecisionKind.ENTRY, ("no option on the underlying expires today",))]
@@ -396,8 +398,10 @@ class ZeroDteScalper:
         if why is not None:
             self._begin_leaving(view, why)
 
-    def _begin_leaving(self, view: DeskView, why: str) -> None:
+    def _begin_leaving(self, view: DeskView, why: str, *, clears_up: bool = False) -> None:
         self.phase = ZeroDtePhase.LEAVING
+        if self._leaving.since_ns is None:
+            self._is_clearing_up = clears_up
         self._leaving.begin(view.now_ns, why)
 
     def _last_word(self, view: DeskView) -> Sequence[Action]:
@@ -523,7 +527,7 @@ class ZeroDteScalper:
             return actions
         self.phase, self._is_mine, why = ZeroDtePhase.CLOSED, False, f"flat: {self._leaving.why}"
         facts = self.meter.totals.facts() | {"pnl_usd": float(view.trade_pnl(self._trade))}
-        if self._leaving.why == LEFT_OVER and view.now_ns < (self.deadline_ns or 0):
+        if self._is_clearing_up and view.now_ns < (self.deadline_ns or 0):
             self.phase = ZeroDtePhase.WAITING  # today's own options are still to come
             self._leaving.forget()
             return [Proposal(DecisionKind.EXIT, (why,), facts)]
