@@ -40,7 +40,7 @@ def test_a_refused_question_says_what_to_type(desk, capsys):
 def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, capsys, currency, amounts, shown):
     desk.update(dict.fromkeys(("run_id", "trading", "venue", "account", "mode", "phase", "session", "now")))
     desk.update(dict.fromkeys(("halted", "orders", "differences", "decisions"), ()))
-    desk.update(positions={}, margin=None)
+    desk.update(positions={}, margin=None, run="running")
     desk.update(connection={"streams": {}}, reconciled=None, currency=currency)
     desk.update(zip(("nav", "session_pnl", "cash"), amounts, strict=True))
     assert main(["status", "--runs-dir", "."]) == 0

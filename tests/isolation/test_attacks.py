@@ -154,3 +154,18 @@ def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: (_ for _ in ()).throw(OSError))
     assert child._forbid_calls() is False
+
+
+def test_what_no_signal_ends_is_not_killed_for_ever(monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", "pass"], start_new_session=True)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it keeps its number
+    looks = iter(range(100_000))
+
+    def never_ends(root):
+        next(looks)
+        return [root]
+
+    monkeypatch.setattr("scalpdesk.isolation.process._descendants", never_ends)
+    _kill(process)
+    process.wait()
+    assert 1 < next(looks) < 1_000

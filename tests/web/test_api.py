@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
 
@@ -13,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scalpdesk.alerts.service import PageWatch
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import RetryError
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
@@ -255,6 +258,39 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
     assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
     feed.command("halt", "key-00002", "again")
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_two_concurrent_commands_of_one_key_reach_the_desk_once(held_runs, monkeypatch, fails):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    feed.is_running = True
+    asked, under_way, may_answer = [], threading.Event(), threading.Event()
+
+    def ask(_run_dir, request, **_):
+        asked.append(request)
+        under_way.set()
+        assert may_answer.wait(30.0)
+        if fails:
+            raise RetryError("the desk does not answer")
+        return {"number": len(asked)}
+
+    monkeypatch.setattr("scalpdesk.web.feed.ask", ask)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(feed.command, "flatten", "key-00001", "enough")
+        assert under_way.wait(30.0)
+        second = pool.submit(feed.command, "flatten", "key-00001", "enough")
+        while not second.running():
+            pass
+        may_answer.set()
+        if not fails:
+            assert first.result() == second.result() == {"number": 1}
+            assert len(asked) == 1
+            return
+        for each in (first, second):
+            assert isinstance(each.exception(), RetryError)
+    with pytest.raises(RetryError):  # what did not reach the desk may be tried again
+        feed.command("flatten", "key-00001", "enough")
 
 
 def test_a_command_for_the_desk_that_the_page_showed_never_reaches_another(held_runs, client_of, monkeypatch):

@@ -296,11 +296,18 @@ class FolderProcess:
         return f"its process ended {how}; its state is lost"
 
 
+KILL_ROUNDS = 200
+"""How often what a process started is looked for and killed."""
+
+
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """End a process and all that it started, in other sessions too: what it started stays its descendant."""
     with suppress(OSError):
         os.kill(process.pid, signal.SIGSTOP)  # it starts nothing more meanwhile
-    while started := _descendants(process.pid):
+    for _ in range(KILL_ROUNDS):  # some may wait in the kernel, where no signal ends them
+        started = _descendants(process.pid)
+        if not started:
+            break
         for number in started:
             with suppress(OSError):
                 os.kill(number, signal.SIGKILL)

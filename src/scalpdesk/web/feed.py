@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -98,7 +99,8 @@ class DeskFeed:
         self._series_sent = (0, 0)
         self._chosen = -CHOOSE_SECONDS
         self._published = 0.0
-        self._answers: dict[str, dict[str, Any]] = {}
+        self._answers: dict[str, Future[dict[str, Any]]] = {}
+        """Answer to each command by its key, done once it has come."""
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watch = watch
@@ -286,6 +288,9 @@ class DeskFeed:
     def command(self, action: str, key: str, reason: str, run: str = "") -> dict[str, Any]:
         """Send a command to the desk on its control socket; the same key is sent once.
 
+        A second call with a key waits for the answer to the first one; where nothing was sent, or the desk
+        did not answer, a later call may try again.
+
         ``run`` is the run that its sender saw. Where a second desk has started since, the feed may follow
         that one: the answer has ``error`` then, and nothing is sent.
 
@@ -294,8 +299,26 @@ class DeskFeed:
         ScalpdeskError
             When no desk runs, or it does not answer.
         """
-        if key in self._answers:
-            return self._answers[key]
+        own: Future[dict[str, Any]] = Future()
+        first = self._answers.setdefault(key, own)
+        if first is not own:
+            return first.result()
+        try:
+            answer, is_sent = self._send(action, reason, run)
+            own.set_result(answer)
+        except BaseException as error:
+            own.set_exception(error)
+            is_sent = False
+            raise
+        finally:
+            if not is_sent:
+                del self._answers[key]
+            elif len(self._answers) > KEPT_ANSWERS:
+                del self._answers[next(name for name, each in tuple(self._answers.items()) if each.done())]
+        return answer
+
+    def _send(self, action: str, reason: str, run: str) -> tuple[dict[str, Any], bool]:
+        """Return the answer to a command and whether it was sent."""
         follower = self.follower
         if follower is None or not self.is_running:
             raise DataError(
@@ -306,12 +329,8 @@ class DeskFeed:
             return {
                 "error": f"nothing was sent: the page showed {run}, and follows {followed} by now",
                 "fix": f"scalpdesk {action} --run {run}",
-            }
-        answer = ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0)
-        self._answers[key] = answer
-        if len(self._answers) > KEPT_ANSWERS:
-            del self._answers[next(iter(self._answers))]
-        return answer
+            }, False
+        return ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
 
     def desk_status(self) -> dict[str, Any] | None:
         """Return the running desk's own answer to ``status``; None where none runs or answers."""
