@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from fakes.desk import apply_to
 from scalpdesk.core.events import (
     CancelRejected,
     Event,
@@ -118,7 +119,7 @@ class Listener:
                 self.events.append(item)
                 if isinstance(item, OrderEvent):
                     if item.client_order_id in self.orders.orders:
-                        self.orders.apply(item)
+                        apply_to(self.orders, item)
                     else:
                         self.unmatched.append(item)
             self._changed.set()

@@ -19,6 +19,7 @@ from scalpdesk.core.events import (
     OperatorEvent,
     OrderAccepted,
     OrderCancelled,
+    OrderEvent,
     OrderFilled,
     OrderRejected,
     QuoteEvent,
@@ -35,6 +36,7 @@ from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -241,6 +243,15 @@ class HandDesk:
     def positions(self) -> dict[int, int]:
         """Signed quantity by number, of what is held."""
         return {int(one.instrument_id): int(one.quantity) for one in self.engine.desk.positions.held()}
+
+
+def apply_to(manager: OrderManager, event: OrderEvent) -> Order:
+    """Apply an order's event as the engine does; return the order."""
+    order = manager.order(event.client_order_id)
+    if isinstance(event, OrderFilled):
+        manager.fill(order, event)
+        return order
+    return manager.apply(event)
 
 
 def orders(outputs: Sequence[Output]) -> list[SubmitOrder]:

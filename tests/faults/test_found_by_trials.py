@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.desk import apply_to
 from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
     BarEvent,
@@ -160,7 +161,7 @@ def test_corrected_execution_is_not_gone_from_its_order():
     name = manager.submit(intent, 0).client_order_id
 
     def fill(execution_id, quantity):
-        manager.apply(OrderFilled(name, 1, 1, execution_id, Decimal(quantity), Decimal(500), Decimal(0)))
+        apply_to(manager, OrderFilled(name, 1, 1, execution_id, Decimal(quantity), Decimal(500), Decimal(0)))
 
     fill("x1", 5)
     manager.apply(FillBusted(name, 2, 2, "x1", "corrected", is_corrected=True))

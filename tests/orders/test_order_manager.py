@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.desk import apply_to
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -93,7 +94,7 @@ def test_the_ids_of_a_replay_are_the_same(manager):
 )
 def test_words_of_the_venue_lead_to_a_state(manager, events, state, count):
     for event in events:
-        order = manager.apply(event)
+        order = apply_to(manager, event)
     assert (order.state, order.filled) == (state, count)
     assert (ID in manager.live) is order.is_live
     assert manager.pending(0) == order.signed_leaves
@@ -103,39 +104,39 @@ def test_words_of_the_venue_lead_to_a_state(manager, events, state, count):
     "event", [ACCEPTED, filled(), CANCELLED, DOUBTED, REJECTED, EXPIRED, filled("x1", 10)]
 )
 def test_a_word_said_twice_is_a_word_said_once(manager, event):
-    first = manager.apply(event)
+    first = apply_to(manager, event)
     state, count, executions = first.state, first.filled, dict(first.executions)
-    manager.apply(event)
+    apply_to(manager, event)
     assert (first.state, first.filled, first.executions) == (state, count, executions)
 
 
 def test_the_venues_id_and_reasons_are_kept(manager):
-    assert manager.apply(ACCEPTED).venue_order_id == "v-9"
-    assert manager.apply(OrderAccepted(ID, 2, 2, "other")).venue_order_id == "v-9"
-    assert manager.apply(CANCELLED).reason == "asked"
+    assert apply_to(manager, ACCEPTED).venue_order_id == "v-9"
+    assert apply_to(manager, OrderAccepted(ID, 2, 2, "other")).venue_order_id == "v-9"
+    assert apply_to(manager, CANCELLED).reason == "asked"
     other = OrderManager("run")
     other.submit(OrderIntent(0, Side.BUY, D(10), Purpose.HEDGE, ""), 5)
-    assert other.apply(REJECTED).reason == "no money"
+    assert apply_to(other, REJECTED).reason == "no money"
 
 
 def test_a_cancel_is_asked_for_once_while_it_is_pending(manager):
-    manager.apply(ACCEPTED)
+    apply_to(manager, ACCEPTED)
     assert manager.cancel(ID) == CancelOrder(ID)
     assert manager.order(ID).state is S.PENDING_CANCEL
     assert manager.cancel(ID) is None
     assert manager.pending(0) == 10  # it may still fill
-    manager.apply(CANCELLED)
+    apply_to(manager, CANCELLED)
     assert manager.cancel(ID) is None
     assert manager.cancel("never-sent") is None
 
 
 def test_a_cancel_that_may_be_lost_can_be_asked_for_again(manager):
-    manager.apply(ACCEPTED)
+    apply_to(manager, ACCEPTED)
     manager.cancel(ID)
     assert manager.cancel(ID, again=True) == CancelOrder(ID)
     assert manager.order(ID).state is S.PENDING_CANCEL
-    assert manager.apply(NOT_CANCELLED).state is S.WORKING  # as before the first cancel
-    manager.apply(CANCELLED)
+    assert apply_to(manager, NOT_CANCELLED).state is S.WORKING  # as before the first cancel
+    apply_to(manager, CANCELLED)
     assert manager.cancel(ID, again=True) is None
 
 
@@ -153,37 +154,37 @@ def test_a_cancel_that_may_be_lost_can_be_asked_for_again(manager):
 )
 def test_a_refused_cancel_returns_the_order_to_where_it_stands(manager, before, between, state):
     for event in before:
-        manager.apply(event)
+        apply_to(manager, event)
     manager.cancel(ID)
     for event in (*between, NOT_CANCELLED):
-        order = manager.apply(event)
+        order = apply_to(manager, event)
     assert order.state is state
     assert manager.cancel(ID) == CancelOrder(ID)
 
 
 def test_after_each_refused_cancel_the_order_is_left_alone_twice_as_long_up_to_a_minute(manager):
-    manager.apply(ACCEPTED)
+    apply_to(manager, ACCEPTED)
     now_ns = 0
     for pause_seconds in (1, 2, 4, 8, 16, 32, 60, 60):
         assert manager.may_cancel(ID, now_ns)
         manager.cancel(ID)
-        manager.apply(CancelRejected(ID, now_ns, now_ns, "too late"))
+        apply_to(manager, CancelRejected(ID, now_ns, now_ns, "too late"))
         now_ns += pause_seconds * 10**9
         assert not manager.may_cancel(ID, now_ns - 1)
 
 
 def test_a_doubted_order_can_be_cancelled_without_losing_the_doubt(manager):
-    manager.apply(DOUBTED)
+    apply_to(manager, DOUBTED)
     assert manager.cancel(ID) == CancelOrder(ID)
     assert manager.order(ID).state is S.UNKNOWN
     assert manager.cancel(ID) == CancelOrder(ID)
 
 
 def test_a_cancel_that_is_lost_leaves_the_order_doubted(manager):
-    manager.apply(ACCEPTED)
+    apply_to(manager, ACCEPTED)
     manager.cancel(ID)
-    assert manager.apply(DOUBTED).state is S.UNKNOWN
-    assert manager.apply(CANCELLED).state is S.CANCELLED
+    assert apply_to(manager, DOUBTED).state is S.UNKNOWN
+    assert apply_to(manager, CANCELLED).state is S.CANCELLED
 
 
 @pytest.mark.parametrize("event", [ACCEPTED, filled(), CANCELLED])
@@ -194,20 +195,20 @@ def test_an_order_that_was_never_sent_is_refused(event):
 
 
 def test_more_than_was_ordered_is_refused(manager):
-    manager.apply(filled("x1", 7))
+    apply_to(manager, filled("x1", 7))
     with pytest.raises(InvariantError, match="beyond"):
-        manager.apply(filled("x2", 4))
+        apply_to(manager, filled("x2", 4))
 
 
 def test_pending_counts_live_orders_of_one_instrument(manager):
     manager.submit(OrderIntent(0, Side.SELL, D(3), Purpose.HEDGE, ""), 6)
     manager.submit(OrderIntent(0, Side.BUY, D(5), Purpose.HEDGE, ""), 6)
     manager.submit(OrderIntent(1, Side.BUY, D(50), Purpose.OPEN, ""), 6)
-    manager.apply(filled())
+    apply_to(manager, filled())
     assert manager.pending(0) == 6 - 3 + 5
     assert [order.client_order_id for order in manager.live_for(0)] == [ID, "run-000002", "run-000003"]
-    manager.apply(CANCELLED)
-    manager.apply(OrderStatusUnknown("run-000003", 1, 1, "time-out"))
+    apply_to(manager, CANCELLED)
+    apply_to(manager, OrderStatusUnknown("run-000003", 1, 1, "time-out"))
     assert manager.pending(0) == 2  # a doubted order still counts
 
 
@@ -215,11 +216,11 @@ def test_the_legs_of_a_combo_are_cancelled_and_left_at_work_together():
     manager = OrderManager("r")
     intents = [OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "entry") for number in (1, 2)]
     legs = [leg.client_order_id for leg in manager.submit_combo(intents, None, 5).legs]
-    manager.apply(OrderAccepted(legs[0], 6, 6, "v"))
+    apply_to(manager, OrderAccepted(legs[0], 6, 6, "v"))
     assert manager.cancel(legs[1]) == CancelOrder(legs[1])
     assert manager.cancel(legs[0]) is None
     assert {manager.order(name).state for name in legs} == {OrderState.PENDING_CANCEL}
-    manager.apply(CancelRejected(legs[1], 7, 7, "too late"))
+    apply_to(manager, CancelRejected(legs[1], 7, 7, "too late"))
     assert [manager.order(name).state for name in legs] == [OrderState.WORKING, OrderState.PENDING_NEW]
 
 
@@ -271,8 +272,8 @@ def test_a_combo_and_its_legs_have_ids_of_their_own_in_one_count():
 def test_a_cancel_of_a_leg_leaves_doubted_and_ended_legs_where_they_are():
     manager = OrderManager("r")
     names = [one.client_order_id for one in manager.submit_combo([leg(n) for n in (1, 2, 3)], None, 1).legs]
-    manager.apply(OrderStatusUnknown(names[0], 2, 2, "time-out"))
-    manager.apply(OrderRejected(names[2], 2, 2, "no"))
+    apply_to(manager, OrderStatusUnknown(names[0], 2, 2, "time-out"))
+    apply_to(manager, OrderRejected(names[2], 2, 2, "no"))
     assert manager.cancel(names[1]) == CancelOrder(names[1])
     assert [manager.order(name).state for name in names] == [S.UNKNOWN, S.PENDING_CANCEL, S.REJECTED]
     assert manager.cancel(names[0]) == CancelOrder(names[0])
@@ -284,22 +285,22 @@ def test_after_a_refused_cancel_of_a_leg_its_combo_is_left_alone():
     names = [one.client_order_id for one in manager.submit_combo([leg(1), leg(2)], None, 1).legs]
     other = manager.submit(leg(3), 1).client_order_id
     manager.cancel(names[0])
-    manager.apply(CancelRejected(names[0], 5, 5, "too late"))
+    apply_to(manager, CancelRejected(names[0], 5, 5, "too late"))
     for name in names:
         assert not manager.may_cancel(name, 10**9 + 4)
         assert manager.may_cancel(name, 10**9 + 5)
     assert manager.may_cancel(other, 6)
     manager.cancel(names[1])
-    manager.apply(CancelRejected(names[1], 10**9 + 5, 10**9 + 5, "too late"))  # it is the same cancel
+    apply_to(manager, CancelRejected(names[1], 10**9 + 5, 10**9 + 5, "too late"))  # it is the same cancel
     assert not manager.may_cancel(names[0], 3 * 10**9 + 4)
     assert manager.may_cancel(names[0], 3 * 10**9 + 5)
 
 
 def test_a_refused_cancel_keeps_its_reason_and_moves_nothing_that_is_not_being_cancelled(manager):
-    manager.apply(ACCEPTED)
-    assert manager.apply(NOT_CANCELLED).reason == ""
+    apply_to(manager, ACCEPTED)
+    assert apply_to(manager, NOT_CANCELLED).reason == ""
     manager.cancel(ID)
-    assert manager.apply(NOT_CANCELLED).reason == "too late"
+    assert apply_to(manager, NOT_CANCELLED).reason == "too late"
 
 
 @pytest.mark.parametrize(("quantity", "is_live"), [(9, True), (10, False)])
@@ -311,11 +312,11 @@ def test_an_execution_applied_to_an_order_ends_it_when_it_is_full(manager, quant
 
 def test_the_acceptance_of_an_order_that_is_being_cancelled_is_kept_for_the_refusal_alone(manager):
     manager.cancel(ID)
-    order = manager.apply(ACCEPTED)
+    order = apply_to(manager, ACCEPTED)
     assert (order.state, order.resumes_as, order.venue_order_id) == (S.PENDING_CANCEL, S.WORKING, "v-9")
-    manager.apply(filled())
+    apply_to(manager, filled())
     assert order.resumes_as is S.PARTIALLY_FILLED
-    manager.apply(OrderAccepted(ID, 3, 3, "v-9"))
+    apply_to(manager, OrderAccepted(ID, 3, 3, "v-9"))
     assert order.resumes_as is S.PARTIALLY_FILLED
 
 
@@ -325,13 +326,13 @@ def test_orders_that_are_over_are_forgotten_and_counted():
     names = [manager.submit(leg(number % 2, quantity=4), 5).client_order_id for number in range(4)]
     names.append(manager.submit(leg(0, quantity=4), 6).client_order_id)
     for name in (names[0], names[4]):
-        manager.apply(OrderFilled(name, 6, 6, "x1", D(4), D(10), D(0)))
-    manager.apply(OrderFilled(names[1], 6, 6, "x1", D(1), D(10), D(0)))
-    manager.apply(OrderFilled(names[1], 6, 6, "x2", D(1), D(10), D(0)))
+        apply_to(manager, OrderFilled(name, 6, 6, "x1", D(4), D(10), D(0)))
+    apply_to(manager, OrderFilled(names[1], 6, 6, "x1", D(1), D(10), D(0)))
+    apply_to(manager, OrderFilled(names[1], 6, 6, "x2", D(1), D(10), D(0)))
     manager.cancel(names[1])
-    manager.apply(CancelRejected(names[1], 7, 7, "too late"))
-    manager.apply(OrderCancelled(names[1], 8, 8, "asked"))
-    manager.apply(OrderRejected(names[2], 6, 6, "no"))
+    apply_to(manager, CancelRejected(names[1], 7, 7, "too late"))
+    apply_to(manager, OrderCancelled(names[1], 8, 8, "asked"))
+    apply_to(manager, OrderRejected(names[2], 6, 6, "no"))
     before = manager.counts()
     assert before == {("", 0): (3, 2), ("", 1): (2, 2)}
     assert manager.forget(5) == []
@@ -349,10 +350,10 @@ def test_orders_that_are_over_are_forgotten_and_counted():
 def test_a_combo_is_forgotten_once_none_of_its_legs_may_fill_any_more():
     manager = OrderManager("r")
     names = [one.client_order_id for one in manager.submit_combo([leg(1), leg(2)], None, 1).legs]
-    manager.apply(OrderFilled(names[0], 2, 2, "x1", D(2), D(10), D(0)))
+    apply_to(manager, OrderFilled(names[0], 2, 2, "x1", D(2), D(10), D(0)))
     assert manager.forget(9) == []
     assert len(manager.legs_with(manager.order(names[1]))) == 2
-    manager.apply(OrderFilled(names[1], 2, 2, "x1", D(2), D(10), D(0)))
+    apply_to(manager, OrderFilled(names[1], 2, 2, "x1", D(2), D(10), D(0)))
     forgotten = manager.forget(9)
     assert [order.client_order_id for order in forgotten] == names
     assert manager.legs_with(forgotten[0]) == (forgotten[0],)

@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from fakes.desk import apply_to
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -43,7 +44,7 @@ def follow(quantity, events):
     manager = OrderManager("p")
     manager.submit(OrderIntent(0, Side.BUY, D(quantity), Purpose.HEDGE, ""), 0)
     for event in events:
-        manager.apply(event)
+        apply_to(manager, event)
     order = manager.order(ID)
     assert (ID in manager.live) is order.is_live
     return order
@@ -102,7 +103,7 @@ class OrderLife(RuleBasedStateMachine):
     def say(self, event):
         self.said.append(event)
         before = self.order.state
-        self.manager.apply(event)
+        apply_to(self.manager, event)
         if before in TERMINAL and not isinstance(event, OrderFilled | FillBusted):
             assert self.order.state is before
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.desk import apply_to
 from fakes.instruments import straddle_book
 from scalpdesk.core.events import (
     CancelRejected,
@@ -110,7 +111,7 @@ def test_the_order_manager_follows_without_contradiction(parts, data):
     for index in data.draw(st.permutations(order)) + data.draw(st.permutations(order)):
         quantity, price, cumulative = parts[index]
         for event in tracker.execution(one, f"e-{index}", quantity, price, cumulative, 5, 9):
-            manager.apply(event)
+            apply_to(manager, event)
     assert manager.order("sd-000001").state is OrderState.FILLED
     assert tracker.execution(one, "late", D(1), D(1), D(QUANTITY), 5, 9) == []
 

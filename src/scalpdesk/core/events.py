@@ -328,10 +328,9 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     """Whether other changes of the same look at the account come next; the strategy is woken after them."""
 
 
-OrderEvent = (
+StatusEvent = (
     OrderAccepted
     | OrderRejected
-    | OrderFilled
     | OrderCancelled
     | OrderExpired
     | CancelRejected
@@ -339,6 +338,8 @@ OrderEvent = (
     | OrderNotFound
     | FillBusted
 )
+"""Events of an order beside its executions."""
+OrderEvent = StatusEvent | OrderFilled
 ORDER_EVENTS = frozenset(get_args(OrderEvent))
 """Its types; they are final."""
 

@@ -149,10 +149,12 @@ class EmergencyTrader:
             self._events += 1
             try:
                 before = order.filled
-                self._orders.apply(item)
-                self._filled[order.submitted.instrument_id] += (
-                    order.filled - before
-                ) * order.submitted.side.sign
+                if isinstance(item, OrderFilled):
+                    self._orders.fill(order, item)
+                else:
+                    self._orders.apply(item)
+                change = order.filled - before
+                self._filled[order.submitted.instrument_id] += change * order.submitted.side.sign
             except StopError as error:
                 self._log(f"{type(item).__name__} of {item.client_order_id} was not applied: {error.what}")
             if isinstance(item, OrderFilled):

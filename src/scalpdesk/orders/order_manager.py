@@ -12,12 +12,12 @@ from scalpdesk.core.events import (
     FillBusted,
     OrderAccepted,
     OrderCancelled,
-    OrderEvent,
     OrderExpired,
     OrderFilled,
     OrderNotFound,
     OrderRejected,
     OrderStatusUnknown,
+    StatusEvent,
     UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder
@@ -176,19 +176,17 @@ class OrderManager:
             )
         return found
 
-    def apply(self, event: OrderEvent) -> Order:
+    def apply(self, event: StatusEvent) -> Order:
         """Move the order that the event names; a late or repeated event never moves it back.
 
         Raises
         ------
         InvariantError
-            When the order is unknown, or filled beyond its quantity.
+            When the order is unknown.
         """
         order = self.orders.get(event.client_order_id) or self.order(event.client_order_id)
         # isinstance costs ten times as much on these structs, and the event classes are final
-        if type(event) is OrderFilled:
-            order.fill(event.execution_id, event.quantity, event.price)
-        elif type(event) is OrderAccepted:
+        if type(event) is OrderAccepted:
             order.venue_order_id = order.venue_order_id or event.venue_order_id
             if order.state is PENDING_NEW or order.state is UNKNOWN:
                 order.move(OrderState.PARTIALLY_FILLED if order.filled else WORKING)
@@ -231,7 +229,7 @@ class OrderManager:
                 leg.move(leg.resumes_as, event.reason)
 
     def fill(self, order: Order, event: OrderFilled) -> None:
-        """Apply an execution to the order that it names."""
+        """Apply an execution to the order that it names; raises InvariantError beyond its quantity."""
         order.fill(event.execution_id, event.quantity, event.price)
         if order.state in TERMINAL:
             self.live.pop(event.client_order_id, None)

@@ -240,10 +240,13 @@ class Projection:
         try:
             if isinstance(event, OrderFilled):
                 self._on_fill(event, order)
-            elif isinstance(event, FillBusted):
-                self._on_bust(event, order)
-            if order is not None:
-                self._manager.apply(event)
+                if order is not None:
+                    self._manager.fill(order, event)
+            else:
+                if isinstance(event, FillBusted):
+                    self._on_bust(event, order)
+                if order is not None:
+                    self._manager.apply(event)
         except InvariantError as error:
             # The engine stopped on this very event; the row says why.
             if order is not None:
