@@ -10,7 +10,9 @@ from hashlib import sha256
 from importlib.resources import files
 
 import pytest
+import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.server import ServerState
 
 from scalpdesk.alerts.service import PageWatch
 from scalpdesk.config.settings import AlertSettings
@@ -21,6 +23,7 @@ from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
+from scalpdesk_testing.virtual_time import VirtualLoop
 
 ORIGIN = {"origin": "http://localhost:10000"}
 OPERATOR = {"authorization": "Bearer operator-token"}
@@ -58,6 +61,94 @@ def test_every_page_carries_the_policy_and_the_account_in_its_markup(client):
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         assert answer.headers["x-frame-options"] == "DENY"
+
+
+class Wire(asyncio.Transport):
+    """The server's end of a connection whose client sends what a test says."""
+
+    def __init__(self):
+        super().__init__()
+        self.written, self.is_ended = b"", False
+
+    def write(self, data):
+        self.written += data
+
+    def abort(self):
+        self.is_ended = True
+
+    close = abort
+
+    def is_closing(self):
+        return self.is_ended
+
+    def pause_reading(self): ...
+
+    resume_reading = pause_reading
+
+
+HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "stays"),
+    [
+        ([], False),
+        ([HEAD], False),
+        ([HEAD, b"a: b\r\n", b"c: d\r\n"], False),  # a piece each three seconds
+        ([POST, b"part"], False),
+        ([HEAD + b"\r\n"], True),
+        ([POST, b"whole bod"], True),
+        ([HEAD + b"\r\n", b"GET / HT"], True),  # the next request waits for the first one's answer
+    ],
+)
+def test_a_connection_ends_when_no_whole_request_comes_in_time(sent, stays):
+    async def never_answers(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    loop, wire = VirtualLoop(), Wire()
+    config = uvicorn.Config(never_answers, ws="none")
+    connection = web.BoundedConnection(config, ServerState(), {}, _loop=loop)
+
+    async def course():
+        connection.connection_made(wire)
+        for piece in sent:
+            connection.data_received(piece)
+            await asyncio.sleep(3.0)
+        await asyncio.sleep(web.REQUEST_SECONDS - 3.0 * len(sent) - 0.5)
+        before = wire.is_ended
+        await asyncio.sleep(1.0)
+        after = wire.is_ended
+        connection.connection_lost(None)
+        return before, after
+
+    assert loop.run_until_complete(course()) == (False, not stays)
+    loop.close()
+
+
+def test_after_its_answer_a_connection_has_the_same_time_again():
+    async def answers(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    loop, wire = VirtualLoop(), Wire()
+    connection = web.BoundedConnection(uvicorn.Config(answers, ws="none"), ServerState(), {}, _loop=loop)
+
+    async def course():
+        connection.connection_made(wire)
+        for _ in range(3):
+            connection.data_received(HEAD + b"\r\n")
+            await asyncio.sleep(4.0)
+        connection.data_received(b"GET / HT")  # four seconds after the last answer
+        await asyncio.sleep(web.REQUEST_SECONDS - 4.5)
+        before = wire.is_ended
+        await asyncio.sleep(1.0)
+        return before, wire.is_ended
+
+    assert loop.run_until_complete(course()) == (False, True)
+    assert wire.written.count(b"204") == 3
+    loop.close()
 
 
 def test_without_a_run_the_account_is_unknown(client_of, tmp_path):

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
 
+import h11
 import msgspec
 import uvicorn
 from fastapi import FastAPI, Query, Request
@@ -23,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from scalpdesk.core.errors import ConfigError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -57,6 +59,7 @@ STATIC_TYPES = {
 }
 ACTIONS = ("halt", "flatten", "resume")
 SEND_BUFFER_BYTES = 256 * 1024
+REQUEST_SECONDS = 10.0
 REFRESH_SECONDS = 30.0
 """Least time between two readings of journals into the store of runs, for the page of scalps."""
 
@@ -451,6 +454,37 @@ class BoundedStream(StreamingResponse):
             return
 
 
+class BoundedConnection(H11Protocol):
+    """A connection that ends when its client brings no whole request within :data:`REQUEST_SECONDS`."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._await_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._end_half_open)
+
+    def _end_half_open(self) -> None:
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self.transport.abort()
+
+
 def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
     @app.post("/login", summary="Exchange a token for a session of the page.", tags=["access"])
     def login(body: Login) -> Response:
@@ -526,6 +560,11 @@ def serve(feed: DeskFeed, access: Access, listener: socket.socket) -> None:
     """Serve on a listening socket until interrupted."""
     app = create_app(feed, access)
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=1, access_log=False, ws="none"
+        app,
+        http=BoundedConnection,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        access_log=False,
+        ws="none",
     )
     uvicorn.Server(config).run([listener])
