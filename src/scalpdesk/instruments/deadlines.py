@@ -148,9 +148,7 @@ def contract_deadline_ns(
 ) -> int:
     """Return by when a position in a contract is left at a venue, UTC nanoseconds.
 
-    A venue whose rule is not known counts as one that stops 45 minutes before the close.
-
-    Minutes as for :func:`exit_deadline_ns`.
+    Venues as for :func:`order_cutoff_ns`, minutes as for :func:`exit_deadline_ns`.
     """
     cutoff = VENUE_CUTOFFS.get(venue, CAUTIOUS)
     return exit_deadline_ns(

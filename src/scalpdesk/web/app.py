@@ -469,12 +469,6 @@ class BoundedConnection(H11Protocol):
         self._await_request()
         super().on_response_complete()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        super().connection_lost(exc)
-
     def _await_request(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
