@@ -83,17 +83,19 @@ def kinds(told):
 
 def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     bench.guard.started()
+    bench.guard.flatten_asked(flatten=True)
     for name in ("a", "b"):
         bench.guard.order_sent(order(name))
     bench.guard.order_ended("a")
     bench.guard.line._process.kill()
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert bench.guard.is_alive
-    bench.beat_until(lambda: len(bench.told(2)) >= 4)
+    bench.beat_until(lambda: len(bench.told(2)) >= 5)
     told = [one for one in bench.told(2) if one.kind != "beat"]
-    assert kinds(told) == ["begin", "started", "sent"]
+    assert kinds(told) == ["begin", "started", "flatten", "sent"]
     assert told[0].run_dir.endswith("run")
-    assert told[2].order.client_order_id == "b"
+    assert told[2].flatten
+    assert told[3].order.client_order_id == "b"
     assert [level for level, _ in bench.said] == ["warning"]
     bench.guard.end(clean=True)
     assert bench.guard.line.wait(120.0) == 0

@@ -587,13 +587,13 @@ def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_take
 class Cancels:
     """Stands for an emergency trader: keeps how it was made, and which orders it was given and when."""
 
-    made, given, at = None, None, ()
+    made, given, at, flatten = None, None, (), None
 
     def __init__(self, **how):
         type(self).made, type(self).given, type(self).at = how, None, ()
 
     async def clear(self, orders, **how):
-        type(self).given = list(orders)
+        type(self).given, type(self).flatten = list(orders), how["flatten"]
         type(self).at += (asyncio.get_running_loop().time(),)
         return True
 
@@ -661,6 +661,27 @@ def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(
     assert (code, headers, len(said)) == (3, [], 2)
     assert list(made["instruments"]) == [Equity("SPY")]
     assert (Cancels.given, Cancels.at) == ([order("a")], (0.0,))
+
+
+@pytest.mark.parametrize(
+    ("lines", "flatten"),
+    [
+        ([], False),
+        ([DeskMessage("flatten", flatten=True)], True),
+        ([DeskMessage("flatten", flatten=True), DeskMessage("end")], True),
+        ([DeskMessage("flatten", flatten=True), DeskMessage("flatten")], False),
+        ([DeskMessage("flatten", flatten=True), DeskMessage("end", keeps_positions=True)], False),
+        ([DeskMessage("flatten", flatten=True), DeskMessage("begin", run_dir="next")], False),
+    ],
+)
+def test_a_watchdog_closes_the_positions_where_an_operator_asked_the_desk_for_it(
+    tmp_path, monkeypatch, lines, flatten
+):
+    watched = Watched()
+    for line in [DeskMessage("begin", run_dir=str(tmp_path)), *lines]:
+        watched.apply(line)
+    act(monkeypatch, watched)
+    assert Cancels.flatten is flatten
 
 
 def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypatch):

@@ -311,6 +311,18 @@ def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run, monkeypatch
     feed.follower.tail.close()
 
 
+@pytest.mark.parametrize("answered", [{"run": "starting"}, {"run": "running"}, {"error": "a demo"}, None])
+def test_a_page_shows_a_desk_that_starts_as_starting(own_run, monkeypatch, answered):
+    feed = DeskFeed(own_run.parent, None, SystemClock())
+    while feed.step():
+        pass
+    monkeypatch.setattr(feed, "desk_status", lambda: answered)
+    feed.judge()
+    feed.publish()
+    assert json.loads(feed.encoded)["head"]["starting"] is (answered == {"run": "starting"})
+    feed.follower.tail.close()
+
+
 def test_where_a_token_is_needed_a_page_is_a_frame_to_log_in_by(client_of, held_feed):
     client = client_of(held_feed, host="0.0.0.0")
     frame = client.get("/orders")

@@ -267,6 +267,8 @@ class AlertService:
             return f"{action} was NOT carried out: {error.what}. {error.fix or ''}"
         if "error" in answer:
             return f"{action} was NOT carried out: {answer['error']}"
+        if "note" in answer:
+            return f"{action}: {answer['note']}."
         return f"{action}: the desk was {answer.get('was')}, is {answer.get('mode')} now."
 
 

@@ -209,6 +209,8 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
             click.echo(
                 f"{answer['was']} to {answer['mode']}; {answer['cancels']} cancels sent"
                 f" within {answer['milliseconds']:.1f} ms"
+                if "note" not in answer
+                else answer["note"]
             )
 
     body.__doc__ = text

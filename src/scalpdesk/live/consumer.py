@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
@@ -26,6 +26,8 @@ class OperationResult(TypedDict):
     was: str
     mode: str
     cancels: int
+    note: NotRequired[str]
+    """Why it is not carried out yet."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -55,11 +56,17 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
+T = TypeVar("T")
 NOT_FLAT = "not flat in time"
 UNCONFIRMED = "stopped; the venue has not confirmed every cancel"
 CLEARED = "stopped: hold; the venue shows no order of the desk any more"
 LOOK_SECONDS = 0.2
 """Between two looks at the orders that are cancelled at the end."""
+KEPT = "the desk is starting: the command is carried out once the venue has shown the account"
+KEPT_SECONDS = 1.0
+"""How long an operator waits for a starting desk."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+"""Between two tries of a step of the start that the venue did not answer."""
 CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
 FINAL_LOOK_SECONDS = 30.0
@@ -231,7 +238,15 @@ class LiveRunner:
         answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
         self._unanswered.add(answer)
         answer.add_done_callback(self._unanswered.discard)
+        if self._watchdog is not None:
+            self._watchdog.flatten_asked(flatten=action == OperatorAction.FLATTEN)
         self.put(Operation(action, reason, who, answer=answer))
+        if self.phase is RunPhase.STARTING:
+            await asyncio.wait({answer}, timeout=KEPT_SECONDS)
+            if not answer.done():
+                answer.add_done_callback(asyncio.Future.exception)  # retrieved: nobody waits for it any more
+                mode = self.core.engine.desk.gate.kept_mode.value
+                return OperationResult(was=mode, mode=mode, cancels=0, note=KEPT)
         return await answer
 
     def _too_late(self) -> StopError:
@@ -268,7 +283,7 @@ class LiveRunner:
             When going on would do harm (the disk refuses, the ledger contradicts itself, supervised work
             fails for good).
         RetryError
-            When the venue does not answer at the start.
+            When the account's holdings changed while the desk started.
         Exception
             Whatever else handling an event raised. Working orders are cancelled before any error but
             a RetryError leaves.
@@ -287,9 +302,10 @@ class LiveRunner:
             await self._begin(start or Start())
             await self._consumer.consume(lambda: self.reconciler.is_settled or self._is_over())
             await self._follow_market()
-            self.state.recovered_seconds = asyncio.get_running_loop().time() - began
-            if self._watchdog is not None:
-                self._watchdog.started()
+            if not self._is_over():
+                self.state.recovered_seconds = asyncio.get_running_loop().time() - began
+                if self._watchdog is not None:
+                    self._watchdog.started()
             await self._consumer.consume(self._is_over)
             await self._take_orders_off()
         except (FixError, RetryError):
@@ -312,7 +328,15 @@ class LiveRunner:
         """Adopt the account when the run is fresh; compare it with the journal when it is resumed."""
         engine = self.core.engine
         since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
-        view = await self.queries.first(since_ns)
+        view = await self._insist(
+            "account", lambda: self.queries.first(since_ns), lambda: self.state.stop_asked is not None
+        )
+        if view is None:
+            assert self.state.stop_asked is not None
+            self._stop.mode = self.state.stop_asked
+            end = RunEnd.NOT_FLAT if self._stop.mode is StopMode.FLATTEN else RunEnd.STOPPED
+            self._stop.finish(f"stopped while starting: {self._stop.mode}", end)
+            return
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
@@ -355,10 +379,35 @@ class LiveRunner:
             self._notify("info", f"taken over from the account: {listed}; a flatten closes all of it")
 
     async def _follow_market(self) -> None:
-        if self._is_over():
-            return
-        instruments = self.core.engine.desk.instruments
-        await self.gateway.subscribe([InstrumentId(number) for number in range(len(instruments))])
+        """Subscribe to the quotes; whatever else comes meanwhile is handled."""
+        numbers = [InstrumentId(number) for number in range(len(self.core.engine.desk.instruments))]
+        subscribe = self._insist("quotes", lambda: self.gateway.subscribe(numbers), self._is_over)
+        following = asyncio.ensure_future(subscribe)
+        following.add_done_callback(lambda _: self._queue.wake())
+        try:
+            await self._consumer.consume(lambda: following.done() or self._is_over())
+        finally:
+            if not following.done():
+                following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        if not following.cancelled():
+            following.result()
+
+    async def _insist(
+        self, what: str, ask: Callable[[], Awaitable[T]], gives_up: Callable[[], bool]
+    ) -> T | None:
+        """Ask the venue for a part of the start until it answers; None once ``gives_up`` says so."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except RetryError as error:
+                now = asyncio.get_running_loop().time()
+                self._throttle.warn(f"still starting, {what}:", f"{error.what}; asking again", now)
+            await asyncio.sleep(pause)
+            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
+            if gives_up():
+                return None
 
     def _stream_restarts(self, error: BaseException) -> None:
         """Treat a failed event stream as a lost order stream: something may have been missed."""

@@ -52,6 +52,8 @@ class MessageKind(StrEnum):
     """``order`` is about to leave."""
     ORDER_ENDED = "over"
     """The order ``name`` has ended."""
+    FLATTEN = "flatten"
+    """An operator wants the positions closed (``flatten``), or no longer."""
     END = "end"
     """The run has ended; not ``clean``: its orders are to be cancelled."""
 
@@ -68,6 +70,7 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     clean: bool = False
     keeps_positions: bool = False
     """Of an end: the run was to leave its positions; only orders are cancelled."""
+    flatten: bool = False
 
 
 class HeartbeatChannel:
@@ -271,6 +274,11 @@ class WatchdogSupervisor:
     def started(self) -> None:
         """Report that the desk has met its account and follows its market."""
         self._run.append(DeskMessage(MessageKind.STARTED))
+        self.line.send(self._run[-1])
+
+    def flatten_asked(self, *, flatten: bool) -> None:
+        """Report whether an operator wants the positions closed: where the desk fails, the watchdog does."""
+        self._run.append(DeskMessage(MessageKind.FLATTEN, flatten=flatten))
         self.line.send(self._run[-1])
 
     def beat(self) -> None:

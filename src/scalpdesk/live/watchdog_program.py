@@ -158,6 +158,8 @@ class Watched:
     """It has disconnected after such an end: nothing of it is left that could send."""
     keeps_positions: bool = False
     """The run ended with orders at work, and was to keep its positions."""
+    flatten: bool = False
+    """An operator wants the positions closed."""
     header: JournalHeader | None = None
     """Of the run, read as it begins: when the watchdog acts, the disk may be gone."""
     live: dict[str, SubmitOrder] = field(default_factory=dict)
@@ -169,6 +171,7 @@ class Watched:
         match message.kind:
             case MessageKind.BEGIN:
                 self.run_dir, self.has_begun, self.has_started = message.run_dir, True, False
+                self.flatten = False
                 self.header, _ = read_header(message.run_dir)
             case MessageKind.STARTED:
                 self.has_started = True
@@ -177,6 +180,8 @@ class Watched:
                 self.parents[message.order.client_order_id] = message.parent
             case MessageKind.ORDER_ENDED:
                 self.live.pop(message.name, None)
+            case MessageKind.FLATTEN:
+                self.flatten = message.flatten
             case MessageKind.END:
                 self.has_ended, self.is_ending = message.clean, not message.clean
                 self.keeps_positions = message.keeps_positions
@@ -401,7 +406,7 @@ async def _act(
         log=log_to_run,
         only_ids=only_ids,
     )
-    flatten = settings.flatten and not watched.keeps_positions
+    flatten = (settings.flatten or watched.flatten) and not watched.keeps_positions
     began = asyncio.get_running_loop().time()
     done = await trader.clear(orders, flatten=flatten, parents=watched.parents)
     if header is None and watched.live:

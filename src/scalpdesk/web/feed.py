@@ -22,6 +22,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir
+from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web.documents import desk_page, run_head
 from scalpdesk.web.follower import RunFollower
@@ -92,6 +93,8 @@ class DeskFeed:
         """States that slow clients never got."""
         self.lags: deque[float] = deque(maxlen=600)
         """Seconds that publishing a state took."""
+        self._is_starting = False
+        """The desk that runs does not follow its market yet."""
         self.problem = ""
         self._run = run
         self.clock = clock
@@ -127,13 +130,14 @@ class DeskFeed:
         follower = self.follower
         if follower is None:
             return False
+        status = self.desk_status()
+        self._is_starting = status is not None and status.get("run") == RunPhase.STARTING
         found = None if self._watcher_is_gone(follower.run_dir) else alerts_of(follower.run_dir)
         if found is not None:
             found["is_sent"] = True
         elif self._watch is not None and follower.is_reading:
             return False  # of the past nothing is reported
         elif self._watch is not None:
-            status = self.desk_status()
             with self.lock:
                 found = self._watch.look(follower, status, is_running=self.is_running)
             found["is_sent"] = False
@@ -239,7 +243,8 @@ class DeskFeed:
         start = sent if generation == series.generation and sent <= len(series) else 0
         self._series_sent = (series.generation, len(series))
         return state | {
-            "head": json_safe(run_head(follower, is_running=self.is_running)) | {"alarm": self._alarm()},
+            "head": json_safe(run_head(follower, is_running=self.is_running))
+            | {"alarm": self._alarm(), "starting": self._is_starting},
             "desk": json_safe(desk_page(follower)),
             "series": {
                 "run": follower.run_dir.name,

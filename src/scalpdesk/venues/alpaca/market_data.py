@@ -432,7 +432,7 @@ class MarketStream:
                 await self.connection.start(timeout_seconds)
             else:
                 gone = [symbol for symbol in before if symbol not in set(symbols)]
-                fresh = [symbol for symbol in symbols if symbol not in set(before)]
+                fresh = [symbol for symbol in symbols if symbol not in self.confirmed]
                 if gone:
                     await self.connection.send(self._message("unsubscribe", gone))
                 if fresh:

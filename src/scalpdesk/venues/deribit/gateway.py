@@ -287,7 +287,11 @@ class DeribitGateway:
             if not self._quotes.is_up:
                 await self._quotes.start()
             await self._quotes.subscribe(channels)
-        except (*FAILURES, KeysRefused) as problem:
+        except KeysRefused as refused:
+            raise ConfigError(
+                "the venue does not accept these keys any more", where=self._url, value=str(refused)
+            ) from None
+        except FAILURES as problem:
             raise RetryError(
                 "the quotes do not come up", where=self._url, value=repr(problem)[:200]
             ) from None

@@ -87,7 +87,7 @@ function drawHead() {
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
   const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
-  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : head.mode === "ACTIVE" || ended ? "" : "warn");
+  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
   if (ended) pair("age", "·", reading ? "journal up to here" : gone ? "journal not closed" : "run ended, nothing new");
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
@@ -154,7 +154,7 @@ async function send(action, key, reason, run) {
     clearTimeout(timer);
     if (status === 401 || status === 403) { openLogin(() => send(action, key, reason, run)); return false; }
     if (!ok) note(`${body.error}. ${body.fix ? `Type: ${body.fix}` : ""}`, true);
-    else note(`${action}: ${body.was} to ${body.mode}, ${body.cancels} cancels sent`, false);
+    else note(body.note ? `${action}: ${body.note}` : `${action}: ${body.was} to ${body.mode}, ${body.cancels} cancels sent`, false);
     return ok;
   } catch {
     clearTimeout(timer);
