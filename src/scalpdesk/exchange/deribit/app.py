@@ -443,26 +443,21 @@ class DeribitApi:
                             self._notify(session, channel, [public])
         shown = self._messages.order(order)
         account = self._world.ledger.accounts[order.account]
-        positions = [row for part in parts for row in self._messages.positions(account, part.instrument_id)]
+        shown_by_kind: dict[str, Any] = {
+            "changes": {
+                "instrument_name": shown["instrument_name"],
+                "orders": [shown],
+                "trades": trades,
+                "positions": [
+                    row for part in parts for row in self._messages.positions(account, part.instrument_id)
+                ],
+            },
+            "orders": shown,
+            "trades": trades,
+            "portfolio": self._messages.account(account),
+        }
         for session in self._sessions:
-            if session.account != order.account:
-                continue
-            for channel in session.channels:
-                if not channel.startswith("user."):
-                    continue
-                if channel.startswith("user.changes."):
-                    data: Any = {
-                        "instrument_name": shown["instrument_name"],
-                        "orders": [shown],
-                        "trades": trades,
-                        "positions": positions,
-                    }
-                elif channel.startswith("user.orders."):
-                    data = shown
-                elif channel.startswith("user.trades."):
-                    if not trades:
-                        continue
-                    data = trades
-                else:
-                    data = self._messages.account(account)
-                self._notify(session, channel, data)
+            for channel in session.channels if session.account == order.account else ():
+                scope, kind, *_ = (*channel.split("."), "")
+                if scope == "user" and shown_by_kind.get(kind):
+                    self._notify(session, channel, shown_by_kind[kind])
