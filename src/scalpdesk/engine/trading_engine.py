@@ -126,10 +126,6 @@ class TradingEngine:
 
     Parameters
     ----------
-    desk
-        The parts: market state, positions, account, orders, risk gate, P&L explain.
-    strategy
-        What decides.
     mark_seconds
         How often the book is marked and its change explained; every fill is marked besides.
     """

@@ -51,8 +51,6 @@ class AccountLock:
     ----------
     folder
         Machine-wide folder; made when it is not there.
-    venue, account_id
-        The account.
     holder
         Shown to the desk that comes second.
 
@@ -160,10 +158,6 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
     ----------
     folder
         Machine-wide folder of the desk's state.
-    venue
-        The venue.
-    token
-        What is armed.
     typed_account, typed_hash
         As typed: the account's id, and at least the first 8 digits of the hash.
 

@@ -62,12 +62,6 @@ def build_gateway(
 
     Parameters
     ----------
-    plan
-        Of the run.
-    instruments
-        Of the run; more may be added.
-    clock
-        Stamps what is received.
     engine
         Of a run that is resumed, None of a new one: an account in this process begins with its cash and
         positions.
@@ -286,16 +280,8 @@ async def open_desk(
 
     Parameters
     ----------
-    plan
-        Of the run.
-    clock
-        The machine's, or one that follows the venue.
-    notify
-        Takes messages for the operator.
     gateway
         Use this one (tests); None builds the plan's.
-    watchdog
-        Hears the desk's heartbeat.
 
     Raises
     ------
@@ -521,14 +507,8 @@ def lock_account(plan: LivePlan, account_id: str, run_id: str, *, watchdog_log: 
 
     Parameters
     ----------
-    plan
-        Of the run.
-    account_id
-        The venue's.
     run_id
         Shown to who comes second.
-    watchdog_log
-        Of a watchdog; empty for a desk.
 
     Raises
     ------

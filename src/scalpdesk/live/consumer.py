@@ -118,12 +118,6 @@ class Consumer:
 
     Parameters
     ----------
-    queue
-        What waits.
-    take
-        Handles one item; returns commands that are on disk.
-    hand_over
-        Hands commands to the gateway.
     when_idle
         Called when nothing waits; returns the commands of what has become due meanwhile.
     """

@@ -62,10 +62,6 @@ class LiveCore:
 
     Parameters
     ----------
-    engine
-        Decides.
-    journal
-        Takes inputs and outputs.
     timers
         Timers set before, after a recovery.
     watchers

@@ -50,12 +50,6 @@ class EmergencyTrader:
         Connected; nobody else reads its events.
     instruments
         Of the run, which the gateway shares; what the account holds beside them is added.
-    flattener
-        Of this run.
-    limits
-        Largest orders and allowed order types.
-    log
-        Takes messages.
     only_ids
         Beginning of the ids of the run's orders: open orders with other ids are left. None leaves none.
     """
@@ -105,10 +99,6 @@ class EmergencyTrader:
         ----------
         desk_orders
             Orders of the desk without a known end: each may be at the venue, on its way, or absent.
-        flatten
-            Close the positions: options first, then shares.
-        parents
-            Id of the combo by the id of its leg.
         """
         loop = asyncio.get_running_loop()
         commands = tuple(desk_orders)

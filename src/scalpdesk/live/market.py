@@ -428,10 +428,6 @@ def live_source(
     ----------
     config
         Its sections ``gex``, ``marketdata`` (the value by hand) and ``credentials``.
-    history_folder
-        Folder of the exposures of earlier sessions.
-    notify
-        Takes messages for the operator.
 
     Raises
     ------
@@ -470,10 +466,6 @@ class ExposureWatch:
 
     Parameters
     ----------
-    source
-        What to ask.
-    clock
-        The desk's.
     post
         Takes the event, in this thread: it hands it to the desk's queue.
     every_seconds

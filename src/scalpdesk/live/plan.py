@@ -102,8 +102,6 @@ def plan_of(
 
     Parameters
     ----------
-    settings
-        The configuration.
     venue, live, resume, new_run, sessions, session, data, pace
         As in :class:`LivePlan` and :class:`scalpdesk.live.runner.RunnerOptions`.
     url, exchange_time, contracts, on_stop

@@ -114,15 +114,7 @@ class Verdict(NamedTuple):
 
 
 class Reconciler:
-    """Compares the venue's views with the desk; owns the differences.
-
-    Parameters
-    ----------
-    core
-        Events that book a difference are fed to it.
-    notify
-        Takes messages for the operator.
-    """
+    """Compares the venue's views with the desk; owns the differences."""
 
     def __init__(self, core: LiveCore, notify: Notify) -> None:
         self._core = core
@@ -286,8 +278,6 @@ class UnknownOrders:
 
     Parameters
     ----------
-    live
-        The desk's live orders by client order id.
     resolve_seconds
         Between the first two queries of one order.
     """
@@ -340,19 +330,7 @@ class Viewed:
 
 
 class AccountQueries:
-    """Asks the venue for the account, once at a time; the answer comes through the runner's queue.
-
-    Parameters
-    ----------
-    gateway
-        The venue.
-    reconciler
-        Says since when executions are wanted.
-    supervisor
-        Runs the queries.
-    put
-        Puts an answer into the queue.
-    """
+    """Asks the venue for the account, once at a time; the answer comes through the runner's queue."""
 
     def __init__(
         self,

@@ -106,19 +106,6 @@ async def carry_out(
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary: of the last day's run when one followed another.
 
-    Parameters
-    ----------
-    plan
-        Of the run.
-    notify
-        Takes messages for the operator.
-    clock, gateway
-        For tests; None takes the plan's.
-    watchdog
-        A started watchdog; None runs without.
-    on_ready
-        Called once the desk is connected and its socket listens.
-
     Raises
     ------
     ScalpdeskError

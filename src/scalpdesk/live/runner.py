@@ -126,27 +126,7 @@ class RunnerState:
 
 
 class LiveRunner:
-    """Runs one desk on a gateway that is connected already.
-
-    Parameters
-    ----------
-    core
-        Engine, journal and timers.
-    gateway
-        The venue.
-    clock
-        The desk's time when nothing arrives.
-    options
-        Times and the end.
-    notify
-        Takes messages for the operator.
-    watchdog
-        Hears heartbeats and live orders; None runs without.
-    daily_update
-        Gives a run of several days the events of each later session.
-    splits
-        Gives the splits that the venue lists.
-    """
+    """Runs one desk on a gateway that is connected already."""
 
     def __init__(
         self,

@@ -107,16 +107,6 @@ class SessionCalendar:
 
     Parameters
     ----------
-    engine
-        The desk.
-    feed
-        Feeds an event and returns the commands that follow.
-    notify
-        Takes messages for the operator.
-    on_close
-        Called after a session has closed; returns commands.
-    on_morning
-        Called ten minutes before a later session opens.
     margin_seconds
         How long before the venue's cut-off the closing of expiring options begins.
     """
@@ -428,21 +418,6 @@ class DailyRollover:
     A run knows the contracts that were listed when it began. A desk that holds nothing therefore ends
     here and begins again as a run of its own; one that holds something goes on with what it knows. A desk
     that was taken out of ``ACTIVE`` goes on too: only an operator puts it back to work.
-
-    Parameters
-    ----------
-    engine, stop
-        The desk, and the end of its run.
-    supervisor
-        Runs the update.
-    put
-        Puts an event into the runner's queue.
-    update
-        Gives the events of a new day; None gives nothing.
-    splits
-        Gives the splits that the venue lists; None gives none.
-    rolls
-        Whether another run may follow.
     """
 
     def __init__(

@@ -161,8 +161,6 @@ class ControlServer:
     ----------
     run_dir
         Folder of the run; the socket lies in it with mode 0600.
-    answer
-        Turns a request into an answer.
     on_failure
         Called with what an answer raised; the request is answered with it, too.
     """

@@ -57,17 +57,7 @@ def describe(error: BaseException) -> str:
 
 
 class Supervisor:
-    """Runs tasks and applies their policy when they fail.
-
-    Parameters
-    ----------
-    notify
-        Takes messages for the operator.
-    halt
-        Ends the run in order, with the error that it is given.
-    counters
-        Counts ``internal_fault``.
-    """
+    """Runs tasks and applies their policy when they fail."""
 
     def __init__(
         self, notify: Notify, halt: Callable[[StopError], None], counters: Counter[str] | None = None
@@ -187,8 +177,6 @@ class StaleStreamMonitor:
 
     Parameters
     ----------
-    gateway
-        Has the streams.
     silent_seconds
         Of the wall, without any message; 0 never looks.
     """
@@ -203,8 +191,6 @@ class StaleStreamMonitor:
 
         Parameters
         ----------
-        now
-            The event loop's time.
         is_open
             Whether a session is under way: outside of one nothing is expected.
         """
@@ -232,14 +218,8 @@ class StandstillMonitor:
 
     Parameters
     ----------
-    gateway
-        Has the streams.
     clock
         The desk's. Any but the machine's tells nothing of this process: nothing is passed over.
-    on_wake
-        Called with the seconds of a standstill and the streams to reconnect.
-    on_set_back
-        Called with the seconds by which the machine's clock was set back.
     """
 
     def __init__(

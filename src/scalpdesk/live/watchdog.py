@@ -81,10 +81,6 @@ class HeartbeatChannel:
     command
         Program of the watchdog; it reads :class:`DeskMessage` lines from its standard input and writes
         ``ready`` once it is connected to the venue, then :data:`ANSWER` for each heartbeat.
-    settings
-        Its first line: what it needs to connect.
-    log
-        File that takes its messages.
     """
 
     def __init__(self, command: Sequence[str], settings: dict[str, Any], log: Path) -> None:
@@ -229,8 +225,6 @@ class WatchdogSupervisor:
     start
         Starts a watchdog and returns once it is connected; blocks, within bounds, and raises when it does
         not come up. Called for the first one at once.
-    notify
-        Takes messages for the operator.
     pause_seconds
         Before the second try; doubled up to a minute.
     """

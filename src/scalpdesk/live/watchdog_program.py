@@ -73,12 +73,6 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
 
     Parameters
     ----------
-    strategy, config_file, overrides
-        As the desk was started.
-    venue, live, url
-        Where the account is.
-    desk_pid
-        The desk's process.
     keys
         Those that the desk took from its environment, by name; they pass through the pipe and nowhere else.
         The rest comes from the same sources as the desk's.

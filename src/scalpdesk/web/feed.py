@@ -70,13 +70,9 @@ class DeskFeed:
 
     Parameters
     ----------
-    runs_dir
-        Folder of the runs.
     run
         The run to show: its id, the beginning of it, or ``last``. None shows the desk that runs, else the
         run written last.
-    clock
-        The wall clock, for the stamp of a state.
     watch
         Judges the run where no watcher sends its alerts.
     """
