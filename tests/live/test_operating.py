@@ -396,7 +396,7 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
         said.extend(
             [
                 await answer(desk, {"do": "halt"}),
-                await answer(desk, {"do": "resume"}),
+                await answer(desk, {"do": "resume", "reason": " "}),
                 await answer(desk, {"do": "resume", "reason": "looked at it"}),
                 await answer(desk, {"do": "dance"}),
             ]

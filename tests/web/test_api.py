@@ -18,6 +18,7 @@ from scalpdesk.alerts.service import PageWatch
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import RetryError
+from scalpdesk.live.run import operate
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
@@ -361,6 +362,25 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
     assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
     feed.command("halt", "key-00002", "again")
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "status"), [("resume", "", 409), ("resume", "seen", 200), ("halt", "", 200)]
+)
+def test_the_page_resumes_no_desk_without_a_reason(client_of, held_runs, monkeypatch, action, reason, status):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    feed.is_running = True
+
+    async def act(*_):
+        return {"was": "ACTIVE", "mode": "HALTED", "cancels": 0}
+
+    monkeypatch.setattr(
+        "scalpdesk.web.feed.ask", lambda _dir, request, **_: asyncio.run(operate(request, act))
+    )
+    body = {"key": "key-00001", "reason": reason}
+    answer = client_of(feed).post(f"/api/commands/{action}", json=body, headers=ORIGIN | OPERATOR)
+    assert answer.status_code == status, answer.text
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -309,7 +309,7 @@ async def operate(
     request: dict[str, Any], act: Callable[[str, str, str], Awaitable[OperationResult]]
 ) -> dict[str, Any]:
     """Answer a request that changes the mode; ``act`` takes action, reason and who asked."""
-    action, reason = str(request.get("do")), str(request.get("reason") or "")
+    action, reason = str(request.get("do")), str(request.get("reason") or "").strip()
     if action == "resume" and not reason:
         return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
     began = time.perf_counter()

@@ -515,7 +515,7 @@ def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
     async def command(action: str, body: Command) -> Response:
         if action not in ACTIONS:
             return JSONResponse({"error": "unknown command", "fix": ", ".join(ACTIONS)}, 404)
-        reason = body.reason or f"{action} from the dashboard"
+        reason = body.reason or ("" if action == "resume" else f"{action} from the dashboard")
         try:
             answer = await run_in_threadpool(feed.command, action, body.key, reason, body.run)
         except ScalpdeskError as error:
