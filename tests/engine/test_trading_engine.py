@@ -1135,6 +1135,34 @@ def test_the_mode_before_a_loss_comes_back_in_the_next_session_unless_an_operato
     assert one.engine.desk.gate.mode == "ACTIVE"
 
 
+@pytest.mark.parametrize(
+    ("before", "is_lost", "after"),
+    [
+        ("resume", True, "REDUCING"),
+        ("reduce", True, "REDUCING"),
+        ("flatten", False, "FLATTENING"),
+        ("halt", False, "HALTED"),
+    ],
+)
+def test_an_unexplained_difference_outlasts_a_lost_day_and_raises_no_mode(before, is_lost, after):
+    """A desk that found a difference while it flattened for its loss traded on the next day."""
+    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.open()
+    one.operate(before)
+    if is_lost:
+        one.wait(1).quote(0, 489.99, 490.01)
+        one.timer("mark")
+        assert one.engine.desk.gate.mode == "FLATTENING"
+    mode = one.engine.desk.gate.mode
+    one.operate("reduce", cause=OperatorCause.RECONCILIATION)
+    assert one.engine.desk.gate.mode is mode
+    one.close()
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == after
+
+
 @pytest.mark.parametrize("stop", ["halt", "flatten"])
 @pytest.mark.parametrize("opens_while_stopping", [True, False])
 def test_the_mode_before_a_loss_outlasts_a_stop_of_the_run(stop, opens_while_stopping):

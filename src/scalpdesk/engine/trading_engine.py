@@ -635,6 +635,10 @@ class TradingEngine:
 
     def _on_operator(self, event: OperatorEvent) -> Wake | None:
         gate, mode = self.desk.gate, event.action.mode
+        if event.cause is OperatorCause.RECONCILIATION and gate.kept_mode is not Mode.ACTIVE:
+            if self._mode_after_flattening is Mode.ACTIVE:  # it counts from the next session on
+                self._mode_after_flattening = mode
+            return None
         if event.cause is not OperatorCause.STOP:
             gate.expires_from_active = event.cause is OperatorCause.DEADLINE and gate.mode is Mode.ACTIVE
             self._mode_after_flattening = None  # an operator's mode outlasts the session

@@ -250,7 +250,7 @@ class Reconciler:
             table = side_by_side(ours, theirs, desk.instruments, Tolerance(cash=desk.attribution.unit))
             text = "; ".join(str(difference) for difference in found.unexplained)
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
-            if desk.gate.kept_mode is Mode.ACTIVE:
+            if desk.gate.kept_mode in (Mode.ACTIVE, Mode.FLATTENING):
                 reason, who = f"unexplained difference: {text}", OperatorCause.RECONCILIATION
                 commands += self._core.feed(
                     OperatorEvent(now_ns, now_ns, OperatorAction.REDUCE, reason, who.value, who)
