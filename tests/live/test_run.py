@@ -501,11 +501,10 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stopped_from
         ]
     }
     desk = SimpleNamespace(orders=SimpleNamespace(live=live), gate=SimpleNamespace(stopped_from=stopped_from))
-    start = Start(is_fresh=False, who="me")
-    events = list(continuation(SimpleNamespace(desk=desk), start, 9))
+    events = list(continuation(SimpleNamespace(desk=desk), 9))
     doubt = OrderStatusUnknown("a", 9, 9, "the desk ended before the venue answered")
     why = "the run goes on after its stop"
-    lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "me", OperatorCause.STOP)
+    lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "operator", OperatorCause.STOP)
     held_back = AccountComparison(9, 9, is_compared=False)
     assert events == [held_back, doubt, lifted][: 2 + resumes]
 

@@ -829,7 +829,7 @@ def begin(runner, monkeypatch, *, is_fresh, positions=(), open_orders=(), quoted
     runner.queries.first = first
     monkeypatch.setattr(runner_, "quotes_of_holdings", quotes)
     monkeypatch.setattr(runner_, "adoption", lambda start, seen, marks, now_ns: ["adopt", now_ns])
-    monkeypatch.setattr(runner_, "continuation", lambda engine, start, now_ns: ["go on", now_ns])
+    monkeypatch.setattr(runner_, "continuation", lambda engine, now_ns: ["go on", now_ns])
     runner._feed = lambda event: [f"after {event}"]
     runner._consumer = SimpleNamespace(send=send)
     runner.loop.run_until_complete(runner._begin(Start(is_fresh=is_fresh, **known)))

@@ -45,18 +45,12 @@ class AlertService:
 
     Parameters
     ----------
-    run_dir
-        Folder of the run.
     config
         Sections ``[alerts]`` and ``[credentials]``.
-    clock
-        The wall's.
     notify
         Takes what could not be sent.
     ask_desk
         Sends a request to the desk; for tests.
-    is_running
-        Whether a desk listens in a run's folder.
     """
 
     def __init__(

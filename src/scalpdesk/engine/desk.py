@@ -76,10 +76,6 @@ class Desk:
     ----------
     instruments, market, delta_engine
         What is traded, the latest market and the pricing.
-    gate
-        The risk gate.
-    orders
-        The order manager.
     underlying
         Number of the run's main underlying.
     cash

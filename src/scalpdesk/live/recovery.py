@@ -131,8 +131,6 @@ class Start:
     """First events of a fresh run (rates, open interest, forecasts)."""
     is_fresh: bool = True
     """False when a journal was replayed."""
-    who: str = "operator"
-    """The person who starts."""
 
 
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
@@ -161,7 +159,7 @@ def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_n
         yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
 
 
-def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
+def continuation(engine: TradingEngine, now_ns: int) -> Iterator[Event]:
     """Yield the first events of a run that is resumed.
 
     Orders that were journaled and never acknowledged may have left or not: their status is unknown. After an
@@ -178,6 +176,6 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
             now_ns,
             OperatorAction.RESUME,
             "the run goes on after its stop",
-            start.who,
+            "operator",
             OperatorCause.STOP,
         )

@@ -336,7 +336,7 @@ class LiveRunner:
         else:
             self.reconciler.fills_since_ns = since_ns or 0
             self.calendar.has_closed = engine.desk.view.session is None
-            first = continuation(engine, start, now_ns)
+            first = continuation(engine, now_ns)
             for name, order in engine.desk.orders.live.items():
                 if order.state is OrderState.PENDING_CANCEL:
                     # on disk before the end, perhaps never sent; a second cancel does no harm

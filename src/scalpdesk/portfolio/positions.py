@@ -20,8 +20,6 @@ class Position:
 
     Parameters
     ----------
-    instrument_id
-        What is held.
     multiplier
         Units of the underlying per contract; 1 for shares.
     quantity, average_price

@@ -100,10 +100,6 @@ def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
 
     Parameters
     ----------
-    proposal
-        What the strategy returned.
-    strategy
-        Its name.
     instruments
         How many the run has; their ids are 0 and up.
 

@@ -80,10 +80,6 @@ class EmaScalp(ScalpOrders):
 
     Parameters
     ----------
-    number, contract
-        What is bought.
-    ticker
-        Its underlying.
     signal, plan
         Why, and how much of it.
     now_ns

@@ -89,10 +89,6 @@ class Member:
 
     Parameters
     ----------
-    strategy
-        What decides.
-    book
-        What it holds and has earned.
     fraction
         Share of the account's equity that it may open risk with.
     view

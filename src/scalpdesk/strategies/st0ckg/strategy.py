@@ -61,8 +61,6 @@ class Scalp(ScalpOrders):
 
     Parameters
     ----------
-    best
-        The contract that is bought.
     chosen
         The signal: why, and +1 (calls) or -1 (puts).
     ordered_ns

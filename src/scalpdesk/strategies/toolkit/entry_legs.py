@@ -33,10 +33,6 @@ class LegEntry:
 
     Parameters
     ----------
-    legs
-        Options to buy.
-    quantity
-        Contracts of each.
     ttl_seconds
         Age at which an order that is not filled is cancelled and priced anew.
     max_attempts

@@ -60,12 +60,6 @@ class AlpacaGateway:
     ----------
     endpoints, keys
         Paper, live (with its token) or a simulated exchange, and the account's keys.
-    instruments
-        Of the run; more may be added.
-    clock
-        Timestamps what is received.
-    options
-        Limits and times.
     network
         Where connections come from; None is TCP.
     """

@@ -56,12 +56,6 @@ class DeribitGateway:
     ----------
     url
         Of the websocket.
-    key, secret
-        Client id and secret.
-    setup
-        Instruments, clock, times and limits.
-    connect
-        Opens a websocket.
     """
 
     name = "deribit"
