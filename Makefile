@@ -81,7 +81,7 @@ mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests 
 docs: setup-dev  ## rewrite the generated pages
 	PURE_PYTHON=1 $(BIN)/python docs/generate.py  # it reads the source of what it documents
 
-LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
+LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
