@@ -316,6 +316,7 @@ def test_a_terminal_that_closes_stops_in_order_however_often_and_late_it_says_so
         run._release_signals()
         os.kill(os.getpid(), signal.SIGHUP)  # while the run closes
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run in a process that outlives its terminal
     try:
         asyncio.run(play())
     finally:
