@@ -39,7 +39,7 @@ class DeltaModel:
 
     def __init__(
         self,
-        source: DeltaVol = "implied",
+        source: DeltaVol = "smile",
         fixed_vol: float | None = None,
         dynamics: Dynamics = "sticky_strike",
         coefficients: tuple[float, float, float] = MINIMUM_VARIANCE,

@@ -1,5 +1,6 @@
 """The 0DTE gamma scalper driven by hand: what it orders, when, and what it does when refused."""
 
+import math
 from datetime import date
 from decimal import Decimal
 
@@ -544,6 +545,21 @@ def test_a_hedge_goes_on_at_the_last_volatility_of_an_option_whose_quote_is_stal
         out += desk.wait(60).quote(SHARE, spot + 1.39, spot + 1.41)
         (order,) = orders(out)
         assert order.side == Side.SELL
+
+
+def test_call_and_put_of_a_strike_are_hedged_at_one_volatility():
+    # the call's wide quote shows 82 %, the put out of the money 30 %: the hedge of both goes by the put's
+    desk = desk_of(held=straddle(10))
+    desk.go_to("12:00").quote(SHARE, 502.99, 503.01)
+    desk.wait(1).quote(CALL, 5.10, 5.30)
+    desk.quote(PUT, 0.28, 0.32)
+    desk.quote(SHARE, 502.99, 503.01)
+    (hedge,) = [one for one in decisions(desk.outputs) if one.kind == "hedge"]
+    vol, years = desk.engine.desk.view.delta_engine.value(PUT, desk.now_ns).vol, 4.0 / 24.0 / 365.0
+    root = vol * math.sqrt(years)
+    call_delta = 0.5 * math.erfc(-(math.log(503.0 / 500.0) / root + 0.5 * root) / math.sqrt(2.0))
+    assert hedge.facts["hedge_vol"] == pytest.approx(vol, rel=1e-3)
+    assert hedge.facts["option_delta_shares"] == pytest.approx(1000 * (2 * call_delta - 1), abs=1.0)
 
 
 def test_a_rejected_hedge_is_not_sent_again_at_once():
