@@ -326,12 +326,54 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
         delta += 100 * contracts * inner.delta_engine.value(number, one.now_ns, fresh=False).greeks.delta
-    if works_for is Purpose.HEDGE or purpose is Purpose.HEDGE:
-        delta += working
     cap = float("inf") if fraction is None else fraction * float(inner.attribution.nav) / 500.0
     sign = 1 if side is Side.BUY else -1
-    fits = [n for n in range(quantity + 1) if abs(delta + sign * n) <= max(cap, abs(delta)) + 1e-9]
-    assert sum(int(order.quantity) for order in admitted) == max(fits)
+    if works_for is Purpose.HEDGE:
+        delta += working
+    # an exit counts as filled only where it leaves the order less room
+    worst = delta + working if works_for is Purpose.CLOSE and working * sign > 0 else delta
+    fits = [n for n in range(quantity + 1) if abs(worst + sign * n) <= max(cap, abs(worst)) + 1e-9]
+    lowers = [n for n in range(quantity + 1) if abs(delta + sign * n) <= abs(delta) + 1e-9]
+    assert sum(int(order.quantity) for order in admitted) == max(*fits, *lowers)
+
+
+@given(
+    shares=st.integers(-400, 400),
+    straddles=st.integers(1, 4),
+    quantity=st.integers(1, 300),
+    exits=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(Side), st.integers(1, 300)), max_size=3),
+    fraction=st.floats(0.001, 0.5),
+)
+def test_a_hedge_that_lowers_what_is_held_is_never_cut_whatever_exits_work(
+    shares, straddles, quantity, exits, fraction
+):
+    limits = RiskLimits(max_net_delta_fraction=fraction, max_underlying_fraction=1.0)
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=limits)
+    one.adopt(
+        {0: (shares, "500"), 1: (straddles, "12"), 2: (straddles, "12")}
+        if shares
+        else {1: (straddles, "12"), 2: (straddles, "12")}
+    )
+    one.open()
+    one.go_to("11:00").market(500.0)
+    inner = one.engine.desk
+    for number, side, units in exits:
+        inner.orders.submit(
+            intent(number, units if number == 0 else 1 + units // 100, Purpose.CLOSE, side), one.now_ns
+        )
+    delta = inner.delta_engine.position_greeks(inner.positions.held(), one.now_ns).net_delta_shares
+    side = Side.SELL if delta > 0 else Side.BUY
+    wanted = min(quantity, int(2 * abs(delta)))
+    if wanted:
+        hedge = intent(quantity=wanted, side=side)
+        assert one.engine._admission._cut((hedge,), (), one.now_ns, [], []) == (hedge,)
+
+
+def test_an_exit_that_nobody_takes_does_not_stop_the_hedge(desk):
+    """Three puts of -47 shares each beside 130 shares: 11 short, and 130 long once the exit is filled."""
+    one = desk({0: (130, "500"), 2: (3, "12")}, max_net_delta_fraction=0.02)
+    assert len(orders(propose(one, intent(2, 3, Purpose.CLOSE, Side.SELL, limit="20")))) == 1
+    assert [int(order.quantity) for order in orders(propose(one, intent(quantity=11)))] == [11]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.risk.caps import (
+    Book,
     BookLine,
     Marks,
     SizeCut,
@@ -230,10 +231,7 @@ class OrderAdmission:
         desk, limits, facts = self._desk, self._desk.gate.limits, self._facts
         facts.now_ns, facts.before = now_ns, before
         instruments = desk.instruments.by_id
-        counts_exits, orders = True, []
-        for intent in trade:
-            counts_exits = counts_exits and intent.purpose not in OPENING
-            orders.append((intent, instruments[intent.instrument_id]))
+        orders = [(intent, instruments[intent.instrument_id]) for intent in trade]
         cuts: list[SizeCut | None] = []
         if limits.target_vol is not None:
             symbol = underlying_of(orders[0][1])
@@ -243,8 +241,7 @@ class OrderAdmission:
             cuts.append(cut_by_volatility(trade, limits.target_vol, vol))
         if desk.gate.venue_limits is not None:
             cuts.append(self._cut_to_holding(trade))
-        lines = self._book_lines(before, counts_exits=counts_exits)
-        cut = cut_to_caps(lines, orders, limits, float(desk.attribution.nav), self._marks)
+        cut = cut_to_caps(self._book(before), orders, limits, float(desk.attribution.nav), self._marks)
         if cut is None and not cuts:
             return trade
         found = [made for made in (*cuts, cut) if made is not None]
@@ -293,19 +290,21 @@ class OrderAdmission:
         # fresh one here would change what the next hedge is sized with
         return self._desk.delta_engine.value(instrument_id, self._facts.now_ns, fresh=False)
 
-    def _book_lines(self, before: Sequence[OrderIntent], *, counts_exits: bool) -> list[BookLine]:
-        """What is held and what working orders may still add; an exit may never be filled."""
+    def _book(self, before: Sequence[OrderIntent]) -> Book:
+        """Return what is held, and what orders at the venue and ``before`` may still change of it."""
         instruments = self._desk.instruments.by_id
-        lines: list[BookLine] = []  # loops instead of comprehensions: each of those costs a call
+        held: list[BookLine] = []  # loops instead of comprehensions: each of those costs a call
+        opening: list[BookLine] = []
+        exits: list[BookLine] = []
         for number, position in self._desk.positions.positions.items():
             if position.quantity:
-                lines.append((number, instruments[number], position.float_quantity))
-        for order in self._desk.orders.live.values():
-            if counts_exits or order.submitted.purpose not in EXITS:
-                number = order.submitted.instrument_id
-                lines.append((number, instruments[number], float(order.signed_leaves)))
-        for intent in before:
-            if counts_exits or intent.purpose not in EXITS:
-                number = intent.instrument_id
-                lines.append((number, instruments[number], float(intent.signed_quantity)))
-        return lines
+                held.append((number, instruments[number], position.float_quantity))
+        working: list[tuple[SubmitOrder | OrderIntent, Decimal]] = [
+            (order.submitted, order.signed_leaves) for order in self._desk.orders.live.values()
+        ]
+        working += [(intent, intent.signed_quantity) for intent in before]
+        for sent, leaves in working:
+            lines = exits if sent.purpose in EXITS else opening if sent.purpose in OPENING else held
+            number = sent.instrument_id
+            lines.append((number, instruments[number], float(leaves)))
+        return Book(held, opening, exits)

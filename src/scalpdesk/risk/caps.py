@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, underlying_of
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.risk.limits import RiskLimits
@@ -52,6 +52,25 @@ BookLine = tuple[InstrumentId, Instrument, float]
 """Instrument id, instrument and signed contracts or shares."""
 
 
+class Book(NamedTuple):
+    """What a trade is judged beside."""
+
+    held: Sequence[BookLine] = ()
+    """Positions, and the hedges on their way."""
+    opening: Sequence[BookLine] = ()
+    """Working orders that open; they count as filled."""
+    exits: Sequence[BookLine] = ()
+    """Working exits. Each may stay unfilled, so that it counts only where it leaves the trade less room."""
+
+    def is_of(self, symbol: str) -> bool:
+        """Return whether all lines are of one underlying."""
+        return all(underlying_of(line[1]) == symbol for lines in self for line in lines)
+
+    def of(self, symbol: str) -> "Book":
+        """Return the lines of one underlying."""
+        return Book(*[[line for line in lines if underlying_of(line[1]) == symbol] for lines in self])
+
+
 class UnknownExposure(NamedTuple):
     """An exposure that cannot be worked out, and why."""
 
@@ -78,13 +97,15 @@ class SizeCut(NamedTuple):
 
 
 def cut_to_caps(
-    book: Sequence[BookLine],
+    book: Book,
     trade: Sequence[tuple[OrderIntent, Instrument]],
     limits: RiskLimits,
     equity: float,
     marks: Marks,
 ) -> SizeCut | None:
     """Cut a trade to the Greeks caps; None when all of it may go.
+
+    A trade that lowers what is held of a Greek is never cut for it, whatever works at the venue.
 
     Parameters
     ----------
@@ -108,7 +129,7 @@ def cut_to_caps(
             return None
         price = marks.mark(intent.instrument_id)
         units = float(intent.quantity)
-        for instrument_id, held, quantity in book:
+        for instrument_id, held, quantity in (*book.held, *book.opening, *book.exits):
             if instrument_id != intent.instrument_id and (
                 type(held) is not OptionContract or held.underlying != share.symbol
             ):
@@ -124,40 +145,54 @@ def cut_to_caps(
         moves_delta_only = moves_delta_only and not is_option
         only_buys = only_buys and is_option and order.side is Side.BUY
         lines.append((order.instrument_id, instrument, float(order.signed_quantity)))
-    before = exposure_of(book, marks, limits.betas, delta_only=moves_delta_only)
     added = exposure_of(lines, marks, limits.betas, delta_only=moves_delta_only)
-    for found in (before, added):
-        if isinstance(found, UnknownExposure):
-            return SizeCut(0, f"the exposure is not known: {found.why}")
-    assert isinstance(before, GreekExposure)
-    assert isinstance(added, GreekExposure)
+    if isinstance(added, UnknownExposure):
+        return SizeCut(0, f"the exposure is not known: {added.why}")
+    start = _start(book, added, marks, limits.betas, delta_only=moves_delta_only)
+    if isinstance(start, UnknownExposure):
+        return SizeCut(0, f"the exposure is not known: {start.why}")
     caps = rooms(limits, equity, only_buys_options=only_buys)
-    cut = None
-    for start, step, room in zip(before, added, caps, strict=True):
-        if step and not min(room.low, -abs(start)) <= start + step <= max(room.high, abs(start)):
-            sets = sets_of([intent.quantity for intent, _ in trade])
-            cut = cut_exposure(before, added, sets, caps, share.currency)
+    cut, sets = None, sets_of([intent.quantity for intent, _ in trade])
+    for worst, step, room in zip(start.worst, added, caps, strict=True):
+        if step and not min(room.low, -abs(worst)) <= worst + step <= max(room.high, abs(worst)):
+            cut = cut_exposure(start.worst, added, sets, caps, share.currency, held=start.held)
             break
-    part = limits.max_underlying_fraction
-    symbol = share.underlying if type(share) is OptionContract else share.symbol
-    own: list[BookLine] = []
-    is_alone = True
-    for line in book:  # most books have one underlying, and every order comes by here: no calls
-        held = line[1]
-        if (held.underlying if type(held) is OptionContract else held.symbol) == symbol:
-            own += (line,)
-        else:
-            is_alone = False
-    if part is None or (is_alone and part == 1.0):
+    part, symbol = limits.max_underlying_fraction, underlying_of(share)
+    if part is None or (part == 1.0 and book.is_of(symbol)):
         return cut
-    before = exposure_of(own, marks, limits.betas, delta_only=moves_delta_only)
-    assert isinstance(before, GreekExposure)
+    own = _start(book.of(symbol), added, marks, limits.betas, delta_only=moves_delta_only)
+    assert not isinstance(own, UnknownExposure)
     caps = rooms(limits, part * equity, only_buys_options=only_buys)
-    sets = sets_of([intent.quantity for intent, _ in trade])
-    alone = cut_exposure(before, added, sets, caps, share.currency)
+    alone = cut_exposure(own.worst, added, sets, caps, share.currency, held=own.held)
     if alone is None or (cut is not None and cut.sets <= alone.sets):
         return cut
     return SizeCut(alone.sets, f"{symbol} alone: {alone.reason} (risk.max_underlying_fraction {part:g})")
+
+
+class _Start(NamedTuple):
+    held: GreekExposure
+    worst: GreekExposure
+    """With the working orders that leave a trade the least room."""
+
+
+def _start(
+    book: Book, added: GreekExposure, marks: Marks, betas: Mapping[str, float], *, delta_only: bool
+) -> _Start | UnknownExposure:
+    """Return the exposure that a trade of ``added`` starts from."""
+    held = exposure_of(book.held, marks, betas, delta_only=delta_only)
+    if isinstance(held, UnknownExposure):
+        return held
+    worst = held
+    for is_exit, lines in enumerate((book.opening, book.exits)):
+        for line in lines:
+            found = exposure_of((line,), marks, betas, delta_only=delta_only)
+            if isinstance(found, UnknownExposure):
+                return found
+            columns = zip(worst, found, added, strict=True)
+            worst = GreekExposure(
+                *[at if is_exit and own * step <= 0.0 else at + own for at, own, step in columns]
+            )
+    return _Start(held, worst)
 
 
 def exposure_of(
@@ -253,7 +288,11 @@ def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tupl
 
 
 def largest_within(
-    before: GreekExposure, per_set: GreekExposure, sets: int, caps: tuple[CapRoom, ...]
+    before: GreekExposure,
+    per_set: GreekExposure,
+    sets: int,
+    caps: tuple[CapRoom, ...],
+    held: GreekExposure | None = None,
 ) -> tuple[int, tuple[CapRoom, ...]]:
     """Return how many of ``sets`` may be traded, and the caps that allow no more.
 
@@ -269,10 +308,13 @@ def largest_within(
         How many are wanted.
     caps
         Rooms in the order of :class:`GreekExposure`.
+    held
+        Exposure without working orders that may stay unfilled, where that is another.
     """
     allowed, binding = sets, []
-    for start, step, room in zip(before, per_set, caps, strict=True):
-        most = _most(start, step, room, sets)
+    for start, own, step, room in zip(before, held or before, per_set, caps, strict=True):
+        lowering = CapRoom(-abs(own), abs(own), room.name, room.key)
+        most = max(_most(start, step, room, sets), _most(own, step, lowering, sets))
         if most >= sets:
             continue
         allowed = min(allowed, most)
@@ -295,10 +337,12 @@ def cut_exposure(
     sets: int,
     caps: tuple[CapRoom, ...],
     currency: str = "USD",
+    *,
+    held: GreekExposure | None = None,
 ) -> SizeCut | None:
     """Cut a trade that adds ``added`` in so many ``sets`` to the caps; None when all of it may go."""
     per_set = GreekExposure(*[figure / sets for figure in added])
-    allowed, binding = largest_within(before, per_set, sets, caps)
+    allowed, binding = largest_within(before, per_set, sets, caps, held)
     if allowed == sets:
         return None
     reasons = []
