@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from fakes.clock import ManualClock
@@ -25,15 +26,17 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ScalpdeskError, naming_file
 from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import MARK_STATE, Mark
+from scalpdesk.core.units import HOUR_NS
 from scalpdesk.datasets.store import write_rows
 from scalpdesk.instruments.contract import Equity, options_in_order
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
-from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.log import JournalWriter, RunLock
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.notebook import backtest
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
+from scalpdesk.web.runs import run_page
 
 SESSION = session_on(date(2018, 2, 5))
 RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
@@ -41,6 +44,7 @@ RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
 
 ROW = {
     "run_id": RUN,
+    "end": "ended",
     "started_ns": 0,
     "strategy": "st0cka+gamma-scalper",
     "data_name": "embedded",
@@ -183,8 +187,11 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-def unfinished(*, has_mark=True, has_session=True, underlying="SPY"):
-    """Write ``runs/short``, a run that ended without a seal, and return its folder."""
+def unfinished(*, has_mark=True, has_session=True, underlying="SPY", mode="simulated", sessions=(SESSION,)):
+    """Write ``runs/short``, a run that ended without a seal, and return its folder.
+
+    It has a mark at the open of its first session and an hour into its second.
+    """
     day = SESSION.open_ns
     settings = load_settings("gamma-scalper")
     header = JournalHeader(
@@ -192,12 +199,12 @@ def unfinished(*, has_mark=True, has_session=True, underlying="SPY"):
         run_id="short",
         strategy="gamma-scalper",
         venue="simulated",
-        mode="simulated",
+        mode=mode,
         config=settings.effective(),
         config_hash="c0ffee",
         build="1",
         instruments=(Equity("SPY"),),
-        sessions=(SESSION,) if has_session else (),
+        sessions=sessions if has_session else (),
         data={"underlying": underlying},
         started_ns=day,
         seed=1,
@@ -210,6 +217,10 @@ def unfinished(*, has_mark=True, has_session=True, underlying="SPY"):
         parts = dict.fromkeys(PARTS, Decimal(0))
         mark = Mark(ts_ns=day, nav=Decimal(1), nav_change=Decimal(0), parts=parts, **state)
         journal.add_outputs((mark,))
+    for session in sessions[1:2]:
+        now_ns = session.open_ns + HOUR_NS
+        journal.add_event(RateEvent(now_ns, now_ns, (1.0,), (0.01,)))
+        journal.add_outputs((structs.replace(mark, ts_ns=now_ns),))
     journal.flush()
     journal.abandon()
     return folder
@@ -225,8 +236,48 @@ def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
     unfinished(has_mark=has_mark, has_session=has_session)
     assert main(["report", "last", *words]) == 0
     told = capsys.readouterr()
-    assert "the run did not end cleanly" in told.out
+    assert not words or json.loads(told.out)["cut"] is None
     assert told.err == ""
+
+
+def test_a_backtest_that_was_cut_short_is_marked_and_has_no_statistics(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    week = tuple(session_on(date(2018, 2, day)) for day in (5, 6, 7, 8, 9, 12))
+    unfinished(mode="backtest", sessions=week)
+    cut = {"at": "2018-02-06 10:30", "sessions_played": 1, "sessions": 6}
+
+    def document(*words):
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    report = document("report", "last")
+    assert report["cut"] == cut
+    assert [row["session"] for row in report["sessions"]] == ["2018-02-05", "2018-02-06"]
+    assert report["performance"] == {}
+    (listed,) = document("runs")["runs"]
+    assert listed["cut"] == listed["summary"]["cut"] == cut
+    assert document("report", "--compare", "short", "last")["facts"]["cut"] == [report["verdict"]] * 2
+    assert main(["report", "last"]) == 0
+    shown = capsys.readouterr().out
+    assert report["verdict"] in shown
+    assert "2018-02-07" not in shown
+    assert "Sharpe" not in shown
+    assert main(["runs"]) == 0
+    assert report["verdict"] in capsys.readouterr().out
+    page = run_page(Path("runs"), "last")
+    assert page["sessions"] == ["2018-02-05", "2018-02-06"]
+    assert page["cut"] == report["verdict"]
+
+
+def test_a_backtest_that_still_runs_is_not_cut(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = unfinished(mode="backtest", sessions=(SESSION, session_on(date(2018, 2, 6))))
+    writer = RunLock(folder, 0)
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["cut"] is None
+    writer.release()
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["cut"]["sessions"] == 2
 
 
 @pytest.mark.parametrize(("underlying", "unit"), [("SPY", "shares"), ("BTC-PERPETUAL", "contracts")])

@@ -8,6 +8,7 @@ from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.journal.cut import cut_short
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
@@ -160,7 +161,8 @@ def test_a_run_that_was_cut_says_so(tmp_path, header, story, store, write):
     run = load_run(store, project_journal(run_dir, store).header.run_id)
     assert not run.sealed
     assert "journal-000001.sdj" in run.recovered
-    assert run.summary == {}
+    cut = cut_short(run_dir, header, run.last_event_ns, sealed=False)
+    assert run.summary == {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
 
 
 def test_an_execution_beyond_the_order_is_told_in_its_row(tmp_path, header, story, store, write):

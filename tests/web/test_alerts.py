@@ -281,6 +281,8 @@ def test_watchdog_silence_disconnection_and_a_desk_that_has_gone(desk, tmp_path)
     assert found["down orders"].level is Level.ALARM
     assert keys_after(desk, 9, CALM, None) == {}
     assert set(keys_after(desk, 10, CALM, None)) == {"silent"}
+    assert keys_after(desk, 10, CALM, None, is_running=False) == {}  # a demo's positions are nobody's
+    desk.tail.header = structs.replace(desk.header, mode="paper")
     gone = keys_after(desk, 10, CALM, None, is_running=False)["gone"]
     assert "Held at its last record: " in gone.what
     assert "SPY" in gone.what

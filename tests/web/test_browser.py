@@ -284,7 +284,9 @@ def test_an_opened_row_stays_open_and_focused_while_decisions_and_orders_come(br
 
 def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(browser, tmp_path):
     runs = tmp_path / "runs"
-    words = ("demo", "--dashboard", "--port", "0", "--speed", "120", "--set", f"desk.runs_dir={runs}")
+    settings = (*find_strategy("gamma-scalper").demo_settings, f"desk.runs_dir={runs}")
+    options = ("--no-dashboard", "--speed", "120", *(f"--set={word}" for word in settings))
+    words = ("run", "gamma-scalper", *options)
     page = PageProcess(runs, 0)
     url = re.search(r"http://localhost:\d+/#token=[\w-]+", page.where()).group()
     desk = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.DEVNULL)

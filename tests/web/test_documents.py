@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from scalpdesk.alerts.service import PageWatch
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
+from scalpdesk.journal.cut import CutShort
 from scalpdesk.pricing import greeks
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.documents import account_kind
@@ -182,8 +184,12 @@ def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):
 
 def test_a_desk_that_is_gone_is_not_one_that_has_ended(held, ended_feed):
     assert documents.run_head(held, is_running=True)["state"] == "running"
+    cut = documents.run_head(held, is_running=False)
+    assert (cut["state"], documents.cut_of(held)) == ("cut", CutShort("2018-02-05 09:55", 0, 1))
+    demo, held.tail.header = held.header, structs.replace(held.header, mode="paper")
     gone = documents.run_head(held, is_running=False)
-    assert gone["state"] == "gone"  # its journal is not closed
+    held.tail.header = demo
+    assert (gone["state"], gone["cut"]) == ("gone", None)  # its journal is not closed
     assert gone["holds"].startswith("+1 SPY 281 call, +1 SPY 281 put, ")
     ended = documents.run_head(ended_feed.follower, is_running=False)
     assert (ended["state"], ended["holds"], ended["works"]) == ("ended", "", 0)

@@ -13,6 +13,7 @@ from scalpdesk.assembly import journaled_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.history import read_stored
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.web.documents import cut_of
 from scalpdesk.web.tear_sheet import (
     OtherRun,
     command_again,
@@ -162,3 +163,13 @@ def test_file_is_small_names_no_address_and_runs_only_its_own_scripts(document):
     assert "<" not in data
     assert json.loads(data)["title"] == "</script><b>&"
     assert json.loads(data)["parts"] == document["parts"]
+
+
+def test_the_sheet_of_a_run_cut_short_is_of_what_was_played(held_feed):
+    follower = held_feed.follower
+    stored = read_stored(follower.run_dir)
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    sheet = sheet_document(follower, tables=tables)
+    assert sheet["cut"] == stored.summary["verdict"] == str(cut_of(follower))
+    assert sheet["cut"] in sheet["warnings"][0]
+    assert sheet["result"].replace("−", "-").lstrip("+") == stored.summary["pnl"]["total"]

@@ -178,6 +178,8 @@ class DeskRules:
         if follower.tail.sealed or follower.header is None:
             return
         if not is_running:
+            if follower.header.is_backtest:
+                return
             if (held := self._lasts("gone", now_ns, seconds)) is not None:
                 yield Alert(
                     "gone",

@@ -54,6 +54,8 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     if runs_dir.is_dir():
         unreadable, rows = read_runs(runs_dir, listed)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
+    for row in rows:
+        row["cut"] = row["summary"].get("cut")
     if as_json:
         print_json({"runs_dir": str(runs_dir), "runs": rows, "unreadable": unreadable})
         return
@@ -61,6 +63,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 
     for row in rows:
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
+        row["end"] = _end_of(row)
     show_runs(console(), rows, unreadable, runs_dir)
 
 
@@ -160,8 +163,10 @@ def report(
     explained = stored.hedges()
     marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
-    statistics = performance(rows, starting_nav, stored.clock.days_per_year) if rows else {}
-    if rows and stored.spans_ns and stored.straddles is not None:
+    statistics: dict[str, Any] = {}  # none of a run cut short: its last session is a part of one
+    if rows and not stored.is_cut:
+        statistics = performance(rows, starting_nav, stored.clock.days_per_year)
+    if statistics and stored.spans_ns and stored.straddles is not None:
         statistics |= _exposures(stored)
     if as_json:
         by = grouped(rows)
@@ -181,7 +186,7 @@ def report(
     out = console()
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
-    underlying = stored.run["underlying"] or ""  # the summary of a run that goes on holds none
+    underlying = stored.run["underlying"] or ""
     in_contracts = underlying.endswith("-PERPETUAL")
     show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
     show_straddles(out, stored.straddles or (), stored.currency)
@@ -275,6 +280,11 @@ class StoredRun:
         return sorted(found, key=itemgetter("ts_ns"))
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it is a backtest that was cut short."""
+        return bool(self.summary.get("cut"))
+
+    @property
     def currency(self) -> str:
         """What the run counts in."""
         return run_currency(self.run["config"])
@@ -292,6 +302,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import expiry_instant_ns
+    from scalpdesk.journal.cut import sessions_begun
     from scalpdesk.records.projection import Projection, project_journal
     from scalpdesk.records.store import Store, load_run, load_tables, read_runs
     from scalpdesk.volatility.variance_time import clock_of
@@ -334,7 +345,8 @@ def read_stored(run_dir: Path) -> StoredRun:
         known = vix_closes_before(day)
         return None if known is None else round(100 * known[1], 2)
 
-    spans, days = header.sessions, [session.day for session in header.sessions]
+    spans = sessions_begun(header, row["last_event_ns"])
+    days = [session.day for session in spans]
     decimals = money_decimals(run_currency(row["config"]))
     sessions = session_rows(tables["marks"], days, vix_before, clock, decimals)
     records: dict[str, StrategyRecord] | None = {}
@@ -376,7 +388,7 @@ def read_stored(run_dir: Path) -> StoredRun:
         )
     return StoredRun(
         run=row,
-        summary=dict(row["summary"]) or {"run_id": header.run_id, "verdict": "the run did not end cleanly"},
+        summary=dict(row["summary"]) if row["sealed"] else _unended_summary(row),
         **tables,
         sessions=sessions,
         straddles=straddles,
@@ -385,6 +397,29 @@ def read_stored(run_dir: Path) -> StoredRun:
         contract_usd=max(each.contract_usd for each in listed),
         strategies=records or {},
     )
+
+
+def _end_of(row: dict[str, Any]) -> str:
+    """Return how a stored run ended, for a line of the list."""
+    if row["sealed"]:
+        return "ended"
+    return str(row["summary"].get("verdict", "not over"))
+
+
+def _unended_summary(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the store knows of a run that did not end, as the run summary has it."""
+    from scalpdesk.records.store import pnl_in_cents
+
+    return {
+        **{name: row[name] for name in ("run_id", "strategy", "venue", "events", "decisions")},
+        **{name: row[name] for name in ("orders", "fills", "hedges", "end_positions", "decision_hash")},
+        "data": row["data"],
+        "pnl": {name: f"{amount:f}" for name, amount in pnl_in_cents(row).items()},
+        "currency": run_currency(row["config"]),
+        "verdict": "this run is not over",
+        "cut": None,
+        **row["summary"],
+    }
 
 
 def _divided(
@@ -427,12 +462,7 @@ def _draw(stored: StoredRun, path: Path) -> None:
     ]
     if not marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
-    titles = {  # the summary of a run that goes on, or was cut, names none of them
-        "strategy": stored.run["strategy"],
-        "data": stored.run["data"],
-        "pnl": {"total": f"{Decimal(stored.run['nav_change']):.{stored.decimals}f}"},
-    }
-    save_figure(RunResult(titles | stored.summary, None, marks).plot(), path)
+    save_figure(RunResult(stored.summary, None, marks).plot(), path)
 
 
 def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:
@@ -472,7 +502,8 @@ def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
 def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
     from scalpdesk.cli.output import new_table, print_table
-    from scalpdesk.portfolio.explain import PARTS, parts_in_cents
+    from scalpdesk.portfolio.explain import PARTS
+    from scalpdesk.records.store import pnl_in_cents
 
     stored = [read_stored(run_dir) for run_dir in run_dirs]
     settings = [dict(each.partition("=")[::2] for each in _settings(each_run.run)) for each_run in stored]
@@ -483,6 +514,7 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
         name: [str(each_run.run[name]) if each_run.run[name] is not None else None for each_run in stored]
         for name in ("strategy", "venue", "data_name", "session", "sealed", "decision_hash")
     }
+    figures["cut"] = [each_run.summary["verdict"] if each_run.is_cut else None for each_run in stored]
     figures["currency"] = [each_run.currency for each_run in stored]
     counts = {
         name: [each_run.run[name] for each_run in stored]
@@ -490,14 +522,7 @@ def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
     }
     counts["straddles"] = [len(each_run.straddles or ()) for each_run in stored]
     decimals = [each_run.decimals for each_run in stored]
-    in_cents = [
-        parts_in_cents(
-            {name: Decimal(each_run.run[f"pnl_{name}"]) for name in PARTS},
-            Decimal(each_run.run["nav_change"]),
-            Decimal(1).scaleb(-each_run.decimals),
-        )
-        for each_run in stored
-    ]
+    in_cents = [pnl_in_cents(each_run.run) for each_run in stored]
     pnl = {name: [parts[name] for parts in in_cents] for name in ("total", *PARTS)}
     one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
     if as_json:
@@ -543,10 +568,13 @@ def _write_sheet(
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.output import progress_bar
     from scalpdesk.core.clock import SystemClock
+    from scalpdesk.web.documents import cut_of
     from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, tear_sheet
 
     follower = read_run(run_dir)
     assert follower.header is not None
+    if cut_of(follower) is not None:  # the same run to its end would be another one
+        fill_models, paths = False, 0
     with progress_bar(as_json=as_json) as report_progress:
         clock = SystemClock()
         models = other_fill_models(follower.header, clock, report_progress) if fill_models else []

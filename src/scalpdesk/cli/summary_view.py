@@ -91,25 +91,23 @@ def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence
 
 
 def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, Any]]) -> None:
-    if "pnl" not in summary:
-        out.print(f"run {summary['run_id']}: {summary['verdict']}")
-        return
     series: dict[str, array[Any]] = {name: array(kind) for name, kind in CHARTED.items()}
     for mark in marks:
         for name, values in series.items():
             values.append(mark[name] if name == "ts_ns" else float(mark[name] or 0.0))
     spots = [spot for spot in series["spot"] if spot]  # nothing was quoted yet at the first mark
     data = summary["data"]
-    traded = ", ".join((data["underlying"], *data.get("others", ())))
+    traded = ", ".join((str(data.get("underlying")), *data.get("others", ())))
     out.print(
-        f"[bold]{summary['strategy']}[/] on {traded}, {data['session']}"
-        f"  ([bold]{data['kind']}[/] market '{data['name']}')",
+        f"[bold]{summary['strategy']}[/] on {traded}, {data.get('session') or summary['venue']}"
+        f"  ([bold]{data.get('kind')}[/] market '{data.get('name')}')",
     )
-    if data.get("open") is not None:
+    is_whole = "gamma_rent" in summary  # of one that did not end the store knows less
+    if is_whole and data.get("open") is not None:
         out.print(
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
         )
-    out.print(f"{summary['verdict']}\n")
+    out.print(f"{summary['verdict']}\n" if is_whole else f"[bold red]{summary['verdict']}[/]\n")
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     if summary["fills"] or any(pnl.values()):
         _show_parts(out, summary, pnl)
@@ -119,7 +117,10 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
-    out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
+    if is_whole:
+        out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
+    else:
+        out.print(f"held at its last event: {held or 'nothing'}")
     if len(spots) > 1:
         nav = f"\nNAV  {area_chart(series['nav'])[0]}" if any(pnl.values()) else ""
         out.print(f"spot {area_chart(spots)[0]}{nav}")
@@ -127,8 +128,9 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
         _show_held(out, series, data)
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
+    took = f" in {summary['wall_seconds']:.1f} s" if is_whole else ""
     out.print(
-        f"[dim]{count_text(summary['events'], 'event')} in {summary['wall_seconds']:.1f} s,"
+        f"[dim]{count_text(summary['events'], 'event')}{took},"
         f" {count_text(summary['orders'], 'order')}, {count_text(summary['fills'], 'fill')};"
         f" run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
@@ -172,10 +174,11 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
             money(float(in_coin[name])) for name in ("nav_change", "trading", "currency")
         )
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
-    out.print(
-        f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
-        f"{_moves(summary.get('explain'))}"
-    )
+    if "gamma_rent" in summary:
+        out.print(
+            f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
+            f"{_moves(summary.get('explain'))}"
+        )
     if line := unexplained_line(summary.get("explain")):
         out.print(f"[bold red]{line}[/]")
 
@@ -312,6 +315,9 @@ def show_performance(
             table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))
         table.add_section()
     out.print(table)
+    if not figures:
+        out.print("no mean, ratio or interval: the run was cut short, and its last session with it")
+        return
     fall = figures["drawdown"]
     out.print(
         f"{count_text(figures['sessions'], 'session')}, {figures['mean_pnl']:+.{n}f} {currency} each on"
@@ -347,13 +353,14 @@ def show_runs(
         return
     in_dollars = all(row.get("currency", "USD") == "USD" for row in rows)
     pnl = "P&L USD" if in_dollars else "P&L"
-    columns = ("run", "started (UTC)", "strategy", "market", "session", "hedges", "fills", pnl)
+    columns = ("run", "end", "started (UTC)", "strategy", "market", "session", "hedges", "fills", pnl)
     # a run is one line in a pipe, where somebody greps
-    table = new_table(*columns, "settings", left=5, text=("settings",))
-    table.columns[-1].no_wrap = not out.is_terminal
+    table = new_table(*columns, "settings", left=6, text=("end", "settings"))
+    table.columns[1].no_wrap = table.columns[-1].no_wrap = not out.is_terminal
     for row in rows:
         table.add_row(
             row["run_id"],
+            row["end"],
             f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M:%S}",
             row["strategy"],
             f"{row['data_name']} ({row['data_kind']})",

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -98,7 +100,7 @@ def demo(
         if page is not None:
             click.echo(page.where(), err=as_json)
         pace = pace if is_shown else None
-        result = _run(settings, tape, mode="demo", seed=path_seed, live=is_shown, pace=pace)
+        result = _run(settings, tape, mode="demo", seed=path_seed, live=is_shown, pace=pace, as_json=as_json)
         _show(result, as_json=as_json)
         if page is not None and page.is_up:
             click.echo("the page stays; Ctrl-C ends it", err=as_json)
@@ -158,7 +160,16 @@ def backtest(
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
     seeded = path_seed if data_set in RECONSTRUCTED else None
-    result = _run(settings, tape, mode="backtest", seed=seeded, live=False, pace=None, journal=not no_journal)
+    result = _run(
+        settings,
+        tape,
+        mode="backtest",
+        seed=seeded,
+        live=False,
+        pace=None,
+        as_json=as_json,
+        journal=not no_journal,
+    )
     if out is not None:
         _write(result, Path(out))
     _show(result, as_json=as_json)
@@ -172,6 +183,7 @@ def _run(
     seed: int | None,
     live: bool,
     pace: float | None,
+    as_json: bool,
     journal: bool = True,
 ) -> "RunResult":
     from scalpdesk.backtesting.runs import run_backtest
@@ -189,9 +201,12 @@ def _run(
 
             steps += [stack.enter_context(DemoControl(runs_dir)).on_step, Pacer(tape, pace).on_step]
 
+        interrupts = stack.enter_context(_Interrupts())
+
         def observe(run: "Assembled", now_ns: int) -> None:
             for step in steps:
                 step(run, now_ns)
+            interrupts.on_step(run, now_ns)
 
         try:
             return run_backtest(
@@ -204,8 +219,82 @@ def _run(
                 observer=observe,
                 step_seconds=1.0 if live else 60.0,
             )
+        except KeyboardInterrupt:
+            stack.close()  # the screen or progress bar first
+            if interrupts.run is not None:
+                _show_cut(interrupts.run, runs_dir, as_json=as_json)
+            raise
         except ConfigError as error:  # found only once the parts met: say which file and line it came from
             raise settings.located(error) from error
+
+
+class _Interrupts:
+    """Holds an interrupt or termination back to the end of a step, so that the journal ends with it.
+
+    Before the first step, and the second time, it interrupts at once.
+
+    Attributes
+    ----------
+    run
+        The run after its last step; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.run: Assembled | None = None
+        self._is_asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        with suppress(ValueError):  # not the main thread: an interrupt does not come here
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self.run is None or self._is_asked:
+            raise KeyboardInterrupt
+        self._is_asked = True
+
+    def on_step(self, run: "Assembled", now_ns: int) -> None:
+        """Interrupt where it was asked for."""
+        del now_ns
+        self.run = run
+        if self._is_asked:
+            raise KeyboardInterrupt
+
+
+def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None:
+    """Tell what an interrupt has cut short, what was held, and how to run it again."""
+    import msgspec
+
+    from scalpdesk.journal.cut import progress_of
+    from scalpdesk.web.tear_sheet import command_again
+
+    header, desk = run.header, run.engine.desk
+    cut = progress_of(header, run.engine.now_ns)
+    held = {
+        desk.instruments[position.instrument_id].symbol: str(position.quantity)
+        for position in desk.positions.held()
+    }
+    again = command_again(header)
+    if as_json:
+        run_id = None if runs_dir is None else header.run_id
+        facts = {"verdict": str(cut), "cut": msgspec.to_builtins(cut), "end_positions": held}
+        print_json({"run_id": run_id, **facts, "command": again})
+        return
+    what = ", ".join(f"{quantity} {symbol}" for symbol, quantity in held.items())
+    click.echo(f"{header.mode} of {header.strategy} {cut}", err=True)
+    click.echo(f"  held then: {what or 'nothing'}; all of it simulated: nothing is left at a venue", err=True)
+    click.echo("  no process goes on, and it cannot be resumed", err=True)
+    if runs_dir is not None:
+        click.echo(f"  what was played: scalpdesk report {header.run_id}", err=True)
+    click.echo(f"  begin anew: {again}", err=True)
 
 
 def _show(result: "RunResult", *, as_json: bool) -> None:

@@ -64,6 +64,11 @@ class JournalHeader(msgspec.Struct, frozen=True):
     seed: int | None = None
     """Seed of the run's random generator, or None without one."""
 
+    @property
+    def is_backtest(self) -> bool:
+        """Whether it played a market for itself: nothing is held at a venue, and it cannot be resumed."""
+        return self.mode in {"backtest", "demo"}
+
 
 class TapeRows(msgspec.Struct, frozen=True, array_like=True):
     """Quotes of a session's tape that came to be known, each an event, in place of a copy."""

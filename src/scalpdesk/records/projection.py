@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from scalpdesk.core.errors import InvariantError, JournalError
@@ -22,6 +23,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.journal.cut import cut_short
 from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
@@ -180,8 +182,14 @@ class Projection:
             "journal_digest": self._reader.end.digest.hex(),
             "config": _json(header.config),
             "data": _json(data),
-            "summary": _json(self._reader.summary),
+            "summary": _json(self._reader.summary or self._cut()),
         }
+
+    def _cut(self) -> dict[str, Any]:
+        """Return the mark of a backtest that was cut short; empty of other runs."""
+        reader = self._reader
+        cut = cut_short(reader.run_dir, self.header, self._span_ns[1], sealed=reader.sealed)
+        return {} if cut is None else {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
 
     def _on_output(self, output: Output, now_ns: int) -> None:
         if isinstance(output, Decision):

@@ -2,8 +2,9 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,9 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError, OperationalError, S
 from sqlalchemy.orm import Session, sessionmaker
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
+from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.journal.reader import pick_run_id
+from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.records.tables import (
     CHILD_TABLES,
     DecisionRow,
@@ -196,6 +199,13 @@ def load_run(store: Store, name: str) -> RunRow:
         run_ids = list(session.scalars(select(RunRow.run_id).order_by(*order)))
         run_id = pick_run_id(name, run_ids, where=store.shown_url)
         return session.get_one(RunRow, run_id)
+
+
+def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Return the P&L of a run of the list by part and in ``total``, in its account's smallest unit."""
+    parts = {name: Decimal(row[f"pnl_{name}"]) for name in PARTS}
+    unit = Decimal(1).scaleb(-money_decimals(run_currency(row["config"])))
+    return parts_in_cents(parts, Decimal(row["nav_change"]), unit)
 
 
 def load_fills(store: Store, run_id: str) -> list[FillRow]:

@@ -394,6 +394,7 @@ def system_metrics(feed: DeskFeed) -> dict[str, Any]:
                 "run_id": follower.run_dir.name,
                 "running": feed.is_running,
                 "sealed": follower.tail.sealed,
+                "cut": None if (cut := documents.cut_of(follower)) is None else str(cut),
                 "problem": follower.problem or None,
                 "events": follower.events,
                 "journal_bytes": follower.tail.read_bytes,

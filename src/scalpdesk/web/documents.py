@@ -15,6 +15,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.journal.cut import CutShort, cut_short
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
 from scalpdesk.strategies.contract import phase_of
 from scalpdesk.web.follower import RunFollower
@@ -63,11 +64,13 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     """Return what is always visible: account, mode, age of the data, P&L today, worst case, clock."""
     header = follower.header
     kind = account_kind(header)
+    cut = cut_of(follower)
     account = "" if header is None else str(header.data.get("account_id", ""))
     head: dict[str, Any] = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
         "run_id": follower.run_dir.name,
-        "state": _state(follower, is_running=is_running),
+        "state": _state(follower, is_running=is_running, is_cut=cut is not None),
+        "cut": None if cut is None else str(cut),
         "problem": follower.problem or None,
     }
     if header is None or follower.engine is None:
@@ -110,11 +113,22 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     }
 
 
-def _state(follower: RunFollower, *, is_running: bool) -> str:
-    """Return ``running``, ``ended``, ``gone``, or ``reading`` while a journal's end has not been read."""
+def _state(follower: RunFollower, *, is_running: bool, is_cut: bool) -> str:
+    """Return ``running``, ``ended``, ``cut``, ``gone``, or ``reading`` while more is to come."""
     if is_running or follower.tail.sealed:
         return "running" if is_running else "ended"
-    return "reading" if follower.is_reading else "gone"
+    if is_cut:
+        return "cut"
+    is_played = follower.header is not None and follower.header.is_backtest
+    return "reading" if follower.is_reading or is_played else "gone"
+
+
+def cut_of(follower: RunFollower) -> CutShort | None:
+    """Return how far a backtest came that was cut short, once its journal has been read to its end."""
+    header, tail = follower.header, follower.tail
+    if header is None or follower.is_reading:
+        return None
+    return cut_short(follower.run_dir, header, follower.now_ns or None, sealed=tail.sealed)
 
 
 def session_parts(follower: RunFollower) -> dict[str, Decimal]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, run_currency
+from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
-from scalpdesk.portfolio.explain import PARTS, parts_in_cents
+from scalpdesk.journal.cut import sessions_begun
+from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs, written_ns
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-from scalpdesk.records.store import Store, list_runs, load_marks, load_run, read_runs
+from scalpdesk.records.store import Store, list_runs, load_marks, load_run, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.web.texts import signed, tone
 
@@ -35,10 +35,7 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    currency = run_currency(row["config"])
-    unit = Decimal(1).scaleb(-money_decimals(currency))
-    totals = {name: Decimal(row[f"pnl_{name}"]) for name in PARTS}
-    parts = parts_in_cents(totals, Decimal(row["nav_change"]), unit)
+    parts = pnl_in_cents(row)
     total = parts.pop("total")
     try:
         changed = changed_settings(row["strategy"], row["config"])
@@ -53,11 +50,12 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
         "session": row["session"],
         "hedges": row["hedges"],
         "fills": row["fills"],
-        "currency": currency,
+        "currency": run_currency(row["config"]),
         "pnl": signed(total),
         "pnl_tone": tone(total),
         "parts": {name: signed(amount) for name, amount in parts.items()},
         "sealed": row["sealed"],
+        "cut": row["summary"]["verdict"] if row["summary"].get("cut") else None,
         "seed": row["seed"],
         "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],
         "decision_hash": row["decision_hash"],
@@ -99,7 +97,9 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
             "pnl": [pnl[i] for i in kept],
             "spot": [marks[i]["spot"] or None for i in kept],
         },
-        "sessions": [session.day.isoformat() for session in JournalReader(run_dir).header.sessions],
+        "sessions": [
+            session.day.isoformat() for session in sessions_begun(peek_header(run_dir), row.last_event_ns)
+        ],
     }
 
 

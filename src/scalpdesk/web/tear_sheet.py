@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web import documents, order_documents, position_documents
@@ -171,7 +173,8 @@ def sheet_document(
     parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
     own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
     columns = _thin_columns(follower)
-    days = [session.day for session in header.sessions]
+    days = [session.day for session in sessions_begun(header, follower.now_ns)]
+    cut = documents.cut_of(follower)
     data = header.data
     kind = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}.get(
         str(data.get("kind")), f"{header.venue}, {header.mode}"
@@ -184,7 +187,8 @@ def sheet_document(
     return {
         "title": f"{header.strategy.replace('-', ' ').capitalize()} on {data.get('underlying', '')}"
         + (f", {when}" if when else ""),
-        "subtitle": f"{_span_of(len(days))}. {kind}.",
+        "subtitle": f"{_span_of(len(days)) if cut is None else str(cut).capitalize()}. {kind}.",
+        "cut": None if cut is None else str(cut),
         "kind": documents.account_kind(header),
         "currency": position_documents.currency_of(follower),
         "delta_unit": unit_of_delta,
@@ -369,8 +373,11 @@ def _warnings(follower: RunFollower) -> list[str]:
     if odd:
         counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(odd.items()))
         notes.append(f"quotes: {', '.join(counts)}")
-    if not follower.tail.sealed:
-        notes.append("the run did not end: its journal is not sealed")
+    cut = documents.cut_of(follower)
+    if cut is not None:
+        notes.insert(0, f"the run was {cut}")
+    elif not follower.tail.sealed:
+        notes.insert(0, "the run is not over: its journal is not sealed")
     if header.config.get("simulation", {}).get("fees") == "none":
         notes.append("no fees were charged")
     return notes
@@ -380,7 +387,7 @@ def command_again(header: JournalHeader) -> str:
     """Return the command line that makes the run again."""
     demo = find_strategy(header.strategy).demo_settings if header.mode == "demo" else ()
     known = {_normal(word) for word in demo}
-    more = "".join(f" --set {word}" for word in _overrides(header) if _normal(word) not in known)
+    more = "".join(f" --set {quote(word)}" for word in _overrides(header) if _normal(word) not in known)
     seed = "" if header.seed is None else f" --seed {header.seed}"
     if not header.sessions:
         return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"

@@ -87,7 +87,7 @@ function drawHead() {
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
   const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
-  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");
+  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : head.cut ? "CUT SHORT" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
   if (ended) pair("age", "·", reading ? "journal up to here" : gone ? "journal not closed" : "run ended, nothing new");
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
@@ -114,6 +114,8 @@ function drawConnection() {
   } else if (head?.problem) {
     text = `${head.problem.split("\n")[0]}. The last good values stay below.`;
     bad = true;
+  } else if (head?.cut) {
+    text = `This backtest was ${head.cut}; only what was played is shown.`;
   } else if (head?.mode && head.state !== "ended" && head.state !== "reading") {
     const said = [];
     if (head.state === "gone") {

@@ -54,14 +54,14 @@ export function create(main) {
     rows = page.runs || [];
     const odd = Object.keys(page.unreadable || {}).length;
     sentence.replaceChildren(
-      page.empty || page.error || `${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. A run in brackets did not end; equal decision hashes are equal decisions.`,
+      page.empty || page.error || `${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
     );
     if (!chosen.length && rows.length) { chosen = [rows[0].run_id]; drawCompared(); }
     list.replaceChildren(
       table(
         [
           { head: "Shown", cell: (row) => { const box = h("input", { type: "checkbox", "aria-label": `Show ${row.run_id}` }); box.checked = chosen.includes(row.run_id); box.addEventListener("change", () => toggle(row.run_id, box)); return box; } },
-          { head: "Run", class: "nowrap", cell: (row) => (row.sealed ? row.run_id : `(${row.run_id})`) },
+          { head: "Run", class: "nowrap", cell: (row) => (row.sealed ? row.run_id : [row.run_id, " ", h("span", { class: "warn" }, row.cut || "not over")]) },
           { head: "Strategy", class: "narrow-gone", cell: (row) => row.strategy },
           { head: "Mode", class: "narrow-gone", cell: (row) => row.mode },
           { head: "Market", class: "narrow-gone", cell: (row) => row.market },

@@ -27,7 +27,7 @@ export function create(main) {
     const problems = [run?.problem, own.problem].filter(Boolean);
     const open = waiting ? `Look: ${waiting} alert${waiting > 1 ? "s are" : " is"} open. ` : "";
     sentence.replaceChildren(
-      problems.length ? problems.join("; ") : !run ? "No run is followed yet. Start one with: scalpdesk demo" : run.running ? `${open || "Yes: "}${run.run_id} runs, its journal grew ${round(run.journal_age_seconds)} s ago.` : run.sealed ? `${run.run_id} has ended; nothing is wrong with its journal.` : `No: ${run.run_id} does not run, and its journal is not closed.`,
+      problems.length ? problems.join("; ") : !run ? "No run is followed yet. Start one with: scalpdesk demo" : run.running ? `${open || "Yes: "}${run.run_id} runs, its journal grew ${round(run.journal_age_seconds)} s ago.` : run.cut ? `${run.run_id} was ${run.cut}.` : run.sealed ? `${run.run_id} has ended; nothing is wrong with its journal.` : `No: ${run.run_id} does not run, and its journal is not closed.`,
     );
     journal.replaceChildren(
       facts(run ? [

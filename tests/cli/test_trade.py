@@ -1,0 +1,62 @@
+"""``scalpdesk backtest`` and ``demo``: what an interrupt leaves."""
+
+import json
+import os
+import shlex
+import signal
+
+import pytest
+
+from scalpdesk.backtesting.runs import replay
+from scalpdesk.cli.main import main
+from scalpdesk.cli.summary_view import ProgressView
+
+WORDS = ("backtest", "gamma-scalper", "--start", "2017-07-03", "--end", "2017-07-05", "--set=entry.gate=off")
+
+
+@pytest.fixture
+def interrupted(monkeypatch, tmp_path):
+    """Send a signal to the program itself in a later step of the market."""
+    monkeypatch.chdir(tmp_path)
+    steps, own = [], ProgressView.on_step
+
+    def on_step(view, run, now_ns):
+        own(view, run, now_ns)
+        steps.append(now_ns)
+        if len(steps) == 40:
+            os.kill(os.getpid(), interrupted.number)
+
+    def interrupted(number, *words):
+        interrupted.number = number
+        return main([*WORDS, *words])
+
+    monkeypatch.setattr(ProgressView, "on_step", on_step)
+    return interrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_backtest_says_what_was_held_and_how_to_begin_anew(
+    interrupted, tmp_path, capsys, number
+):
+    before = signal.getsignal(number)
+    assert interrupted(number) == 130
+    assert signal.getsignal(number) == before
+    (run_dir,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    told = capsys.readouterr()
+    assert told.out == ""
+    lines = told.err.splitlines()
+    assert f"scalpdesk report {run_dir.name}" in told.err
+    assert "SPY" in lines[1]
+    again = shlex.split(lines[-1].partition("scalpdesk ")[2])
+    assert again[:1] + again[1:2] == list(WORDS[:2])
+    assert "entry.gate=off" in again
+    assert replay(run_dir).identical
+
+
+def test_with_json_an_interrupted_backtest_is_one_document(interrupted, capsys):
+    assert interrupted(signal.SIGINT, "--json", "--no-journal") == 130
+    found = json.loads(capsys.readouterr().out)
+    assert found["run_id"] is None
+    assert found["cut"]["sessions_played"] == 0
+    assert found["cut"]["sessions"] == 2
+    assert set(found["end_positions"].values()) >= {"1"}
