@@ -254,11 +254,23 @@ def test_changes_need_the_operator_and_a_desk_that_runs(client):
     assert client.post("/api/commands/halt", json=body).status_code == 403
     assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
     answer = client.post("/api/commands/halt", json=body, headers=OPERATOR)
-    assert answer.status_code == 503
-    assert answer.json() == {"error": "no desk runs here", "fix": "scalpdesk halt"}
+    assert answer.status_code == 409
+    assert "takes no commands" in answer.json()["error"]
     assert client.post("/api/commands/explode", json=body, headers=OPERATOR).status_code == 404
     assert client.post("/api/commands/halt", json={"key": "x"}, headers=OPERATOR).status_code == 422
     assert client.post("/api/commands/halt", content=b"x" * 20_000, headers=OPERATOR).status_code == 413
+
+
+@pytest.mark.parametrize("action", ["halt", "flatten", "resume"])
+def test_an_ended_run_takes_no_commands_and_shows_no_plan_of_one(ended_feed, client_of, action):
+    client = client_of(ended_feed)
+    body = {"key": f"{action}-0123456789", "reason": "test"}
+    for _ in range(2):  # nothing was sent: the key is free again
+        answer = client.post(f"/api/commands/{action}", json=body, headers=OPERATOR)
+        assert answer.status_code == 409
+        assert "has ended" in answer.json()["error"]
+    assert client.get("/api/flatten").json() == answer.json()
+    assert 'data-state="ended"' in client.get("/").text
 
 
 def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, client_of):
@@ -342,7 +354,7 @@ def test_login_over_the_api_lets_the_page_operate(client):
     answer = client.post("/login", json={"token": "operator-token"}, headers=ORIGIN)
     assert answer.json() == {"role": "operator"}
     body = {"key": "0123456789", "reason": "test"}
-    assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 503  # past the guard
+    assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 409  # past the guard
     assert 'data-role="operator"' in client.get("/").text
     client.post("/logout", headers=ORIGIN)
     assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403

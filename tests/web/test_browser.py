@@ -284,9 +284,7 @@ def test_an_opened_row_stays_open_and_focused_while_decisions_and_orders_come(br
 
 def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(browser, tmp_path):
     runs = tmp_path / "runs"
-    settings = (*find_strategy("gamma-scalper").demo_settings, f"desk.runs_dir={runs}")
-    options = ("--no-dashboard", "--speed", "120", *(f"--set={word}" for word in settings))
-    words = ("run", "gamma-scalper", *options)
+    words = (*LIVE, "--no-dashboard", "--speed", "120", "--set", f"desk.runs_dir={runs}")
     page = PageProcess(runs, 0)
     url = re.search(r"http://localhost:\d+/#token=[\w-]+", page.where()).group()
     desk = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.DEVNULL)
@@ -296,6 +294,7 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
             playwright.expect(shown.locator("main")).to_contain_text("281 call", timeout=60_000)
             desk.kill()
             playwright.expect(shown.locator("#mode b")).to_have_text("NOT RUNNING")
+            playwright.expect(shown.locator("#flatten")).to_be_hidden()
             playwright.expect(banner).to_contain_text("is not closed. Held at its")
             playwright.expect(banner).to_contain_text("SPY 281 call")
             shown.click("#tabs a[data-page=system]")
@@ -308,6 +307,21 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
         desk.kill()
         desk.wait(10)
         page.end()
+
+
+def test_an_ended_run_shows_no_command_and_its_keys_do_nothing(browser, ended_runs):
+    server = PageProcess(ended_runs[0], 0)
+    try:
+        url = re.search(r"http://localhost:\d+/", server.where()).group()
+        with opened(browser, url) as page:
+            playwright.expect(page.locator("#mode b")).to_have_text("ENDED")
+            for name in ("#halt", "#flatten"):
+                playwright.expect(page.locator(name)).to_be_hidden()
+            for key in ("f", "h", "Enter"):
+                page.keyboard.press(key)
+            assert page.locator("#panel").is_hidden()
+    finally:
+        server.end()
 
 
 def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path):

@@ -225,13 +225,15 @@ def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
         role, head = access.role_of(request.headers), None
         if role is not Role.NOBODY:
             head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
-        account = (head or empty_head())["account"]
+        head = head or empty_head()
+        account = head["account"]
         values = {
             "page": name,
             "kind": account["kind"],
             "label": account["label"],
             "title": f"{'LIVE ' if account['kind'] == 'LIVE' else ''}scalpdesk",
             "role": role.value,
+            "state": head["state"],
             "charts": "yes" if "uplot.js" in static else "no",
         }
         text = page
@@ -284,7 +286,11 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         "/api/volatility", "Volatility page: smiles, term structure, forecast, dealer gamma.", volatility_page
     )
     add("/api/picker", "Strike picker: the nearest chain, and why each refused strike is.", picker_page)
-    add("/api/flatten", "What flattening would send, and its estimated cost.", flatten_plan)
+    add(
+        "/api/flatten",
+        "What flattening would send, and its estimated cost.",
+        lambda follower: feed.refusal or flatten_plan(follower),
+    )
     add(
         "/api/fills",
         "Executions in order, for the price chart.",

@@ -69,7 +69,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     head: dict[str, Any] = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
         "run_id": follower.run_dir.name,
-        "state": _state(follower, is_running=is_running, is_cut=cut is not None),
+        "state": run_state(follower, is_running=is_running, is_cut=cut is not None),
         "cut": None if cut is None else str(cut),
         "problem": follower.problem or None,
     }
@@ -113,7 +113,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     }
 
 
-def _state(follower: RunFollower, *, is_running: bool, is_cut: bool) -> str:
+def run_state(follower: RunFollower, *, is_running: bool, is_cut: bool) -> str:
     """Return ``running``, ``ended``, ``cut``, ``gone``, or ``reading`` while more is to come."""
     if is_running or follower.tail.sealed:
         return "running" if is_running else "ended"
@@ -272,12 +272,10 @@ def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
     if abs(amount) <= abs(parts["gamma"] + parts["theta"]):
         return ""
     text = f" Most of the day is {name}, {signed(amount)}"
-    mark = follower.last_mark
-    if name.startswith("vega") and mark is not None:
-        implied = mark.implied_vol or follower.last_implied
-        if math.isfinite(follower.first_implied) and implied > 0:
-            moved = "rose" if implied > follower.first_implied else "fell"
-            text += f": implied {moved} from {100 * follower.first_implied:.1f} to {per_cent(implied)}"
+    before, implied = follower.first_implied, follower.last_implied
+    if name.startswith("vega") and math.isfinite(before):
+        moved = "rose" if implied > before else "fell"
+        text += f": implied {moved} from {100 * before:.1f} to {per_cent(implied)}"
     return text + "."
 
 

@@ -24,7 +24,7 @@ from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.web.documents import desk_page, run_head
+from scalpdesk.web.documents import cut_of, desk_page, run_head, run_state
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import json_safe
 
@@ -321,7 +321,7 @@ class DeskFeed:
     def _send(self, action: str, reason: str, run: str) -> tuple[dict[str, Any], bool]:
         """Return the answer to a command and whether it was sent."""
         follower = self.follower
-        if follower is None or not self.is_running:
+        if follower is None:
             raise DataError(
                 "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
             )
@@ -331,7 +331,23 @@ class DeskFeed:
                 "error": f"nothing was sent: the page showed {run}, and follows {followed} by now",
                 "fix": f"scalpdesk {action} --run {run}",
             }, False
+        if (refusal := self.refusal) is not None:
+            return refusal, False
         return ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
+
+    @property
+    def refusal(self) -> dict[str, Any] | None:
+        """Why the followed run takes no commands: ``error`` and ``fix``; None while its desk runs."""
+        follower = self.follower
+        if follower is None or self.is_running:
+            return None
+        state = run_state(follower, is_running=False, is_cut=cut_of(follower) is not None)
+        is_over = state in ("ended", "cut")
+        what = f"{follower.run_dir.name} {'has ended' if is_over else 'does not run'}"
+        return {
+            "error": f"nothing was sent: {what} and takes no commands",
+            "fix": f"scalpdesk run STRATEGY starts a desk{'' if is_over else '; --resume resumes this one'}",
+        }
 
     def desk_status(self) -> dict[str, Any] | None:
         """Return the running desk's own answer to ``status``; None where none runs or answers."""

@@ -81,6 +81,7 @@ function drawHead() {
   const { head } = store.state;
   const { account } = head;
   root.dataset.kind = account.kind;
+  root.dataset.state = head.state;
   const narrow = window.innerWidth < 640;
   setText($("badge"), narrow && account.kind === "LIVE" ? "LIVE" : account.label);
   document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
@@ -178,6 +179,9 @@ function closePanel() {
   $("panel").hidden = true;
   $("panel").replaceChildren();
 }
+
+// an ended run takes no commands: its buttons are not shown, and its keys do nothing
+const takesCommands = () => root.dataset.state === "running";
 
 function halt() {
   if (store.state?.head.mode === "HALTED") return openResume();
@@ -333,8 +337,8 @@ addEventListener("keydown", (event) => {
   haltReady = false;
   const key = event.key.toLowerCase();
   if (key >= "1" && key <= "8") show(ORDER[Number(key) - 1], true);
-  else if (key === "h" && !wasReady) { haltReady = true; note("Press Enter to halt, Esc to leave it.", false); }
-  else if (key === "f") { event.preventDefault(); openFlatten(); }
+  else if (key === "h" && !wasReady && takesCommands()) { haltReady = true; note("Press Enter to halt, Esc to leave it.", false); }
+  else if (key === "f" && takesCommands()) { event.preventDefault(); openFlatten(); }
   else if (key === "t") nextTheme();
   else if (key === "j") moveRow(1);
   else if (key === "k") moveRow(-1);
