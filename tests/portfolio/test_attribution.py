@@ -750,3 +750,15 @@ def test_the_headline_has_the_sign_of_realised_minus_implied_variance_on_95_of_1
         realised = np.square(np.diff(np.log(spots))).sum()
         agree += (earned > 0.0) == (realised > 0.16**2 * 0.7 * year)
     assert agree >= 0.95 * 250
+
+
+def test_meter_since_an_earlier_state_has_only_what_was_added():
+    whole, later = MoveMeter(), MoveMeter()
+    whole.add(3.0, 270.0, 1.5, 0.18, 1e-4)
+    before = whole.since(MoveMeter())
+    assert before.figures() == whole.figures()
+    for meter in (whole, later):
+        meter.add(2.5, 268.0, -2.0, 0.20, 2e-4)
+        meter.add(2.7, 266.0, 0.5, 0.21, 1e-4)
+    assert whole.since(before).figures() == pytest.approx(later.figures())
+    assert before.figures()["realised_vol"] == pytest.approx(1.5 / 270.0 / 1e-2)

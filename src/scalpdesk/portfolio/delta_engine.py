@@ -155,6 +155,10 @@ class OptionValuer(Protocol):
         """Return what an option's mid is at the spot of now; see :meth:`DeltaEngine.quoted_price`."""
         ...
 
+    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
+        """Return the volatility of an option's mid at its quote; see :meth:`DeltaEngine.quoted_vol`."""
+        ...
+
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the run's variance clock between two instants (UTC nanoseconds)."""
         ...
@@ -673,13 +677,23 @@ class DeltaEngine:
         An option's quote is often older than the spot. Currency per unit; the mid itself where it has no
         volatility, None where it was never quoted.
         """
+        vol, quote = self.quoted_vol(instrument_id), self._state.quotes[instrument_id]
+        if quote is None or self._options[instrument_id] is None:
+            return None
+        greeks = None if vol is None else self.greeks_at(instrument_id, now_ns, vol)
+        return mark_price(quote) if greeks is None else greeks.price
+
+    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
+        """Return the volatility of an option's mid at the spot and the instant of its quote, by the calendar.
+
+        None for what is no option, was never quoted, or has no volatility.
+        """
         option = self._options.get(instrument_id) or self._option(instrument_id)
         quote = self._state.quotes[instrument_id]
         if option is None or quote is None:
             return None
         found = self._strike_vols.quoted(instrument_id, quote, option.underlying)
-        greeks = None if found is None else self.greeks_at(instrument_id, now_ns, found[0])
-        return mark_price(quote) if greeks is None else greeks.price
+        return None if found is None else found[0]
 
     def _quote_vol(
         self, instrument_id: InstrumentId, quote: QuoteEvent, spot: float

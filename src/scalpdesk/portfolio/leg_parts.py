@@ -101,9 +101,10 @@ class MoveMeter:
     def __init__(self) -> None:
         self.gamma = self.theta = 0.0
         """First order: half gamma times the squared move, and what implied variance charged for it."""
-        self._realised = self._implied = self._time = 0.0
-        self._weighted_realised = self._weighted_implied = self._weight = 0.0
-        self._moves = self._even_moves = 0.0
+        self.realised = self.implied = self.time = 0.0
+        self.weighted_realised = self.weighted_implied = self.weight = 0.0
+        self.moves = self.even_moves = 0.0
+        """Sums of variance and years, the same weighted by gamma times squared spot, squared moves."""
 
     def add(self, gamma: float, spot: float, d_spot: float, vol: float, variance_years: float) -> None:
         """Add an interval.
@@ -124,14 +125,28 @@ class MoveMeter:
         cash_gamma = gamma * spot * spot
         self.gamma += 0.5 * cash_gamma * realised
         self.theta -= 0.5 * cash_gamma * implied
-        self._realised += realised
-        self._implied += implied
-        self._time += variance_years
-        self._weighted_realised += cash_gamma * realised
-        self._weighted_implied += cash_gamma * implied
-        self._weight += cash_gamma * variance_years
-        self._moves += d_spot * d_spot
-        self._even_moves += spot * spot * implied
+        self.realised += realised
+        self.implied += implied
+        self.time += variance_years
+        self.weighted_realised += cash_gamma * realised
+        self.weighted_implied += cash_gamma * implied
+        self.weight += cash_gamma * variance_years
+        self.moves += d_spot * d_spot
+        self.even_moves += spot * spot * implied
+
+    def since(self, before: "MoveMeter") -> "MoveMeter":
+        """Return what has been added since an earlier state of this meter; since an empty one, a copy."""
+        found = MoveMeter()
+        found.gamma, found.theta = self.gamma - before.gamma, self.theta - before.theta
+        found.realised = self.realised - before.realised
+        found.implied = self.implied - before.implied
+        found.time = self.time - before.time
+        found.weighted_realised = self.weighted_realised - before.weighted_realised
+        found.weighted_implied = self.weighted_implied - before.weighted_implied
+        found.weight = self.weight - before.weight
+        found.moves = self.moves - before.moves
+        found.even_moves = self.even_moves - before.even_moves
+        return found
 
     def figures(self) -> dict[str, float]:
         """Return the headline and what stands beside it; NaN where nothing was held.
@@ -143,12 +158,12 @@ class MoveMeter:
             "gamma": self.gamma,
             "theta": self.theta,
             "headline": self.gamma + self.theta,
-            "realised_vol": _root(self._realised, self._time),
-            "implied_vol": _root(self._implied, self._time),
-            "realised_vol_weighted": _root(self._weighted_realised, self._weight),
-            "implied_vol_weighted": _root(self._weighted_implied, self._weight),
-            "realised_move": math.sqrt(self._moves),
-            "break_even_move": math.sqrt(self._even_moves),
+            "realised_vol": _root(self.realised, self.time),
+            "implied_vol": _root(self.implied, self.time),
+            "realised_vol_weighted": _root(self.weighted_realised, self.weight),
+            "implied_vol_weighted": _root(self.weighted_implied, self.weight),
+            "realised_move": math.sqrt(self.moves),
+            "break_even_move": math.sqrt(self.even_moves),
         }
 
 

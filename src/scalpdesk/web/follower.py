@@ -27,16 +27,19 @@ from scalpdesk.core.events import (
     is_order_event,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents, years_between
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
+from scalpdesk.portfolio.leg_parts import MoveMeter
+from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.strategies.contract import TRADE_GAIN
 from scalpdesk.web.texts import plain
 
@@ -122,7 +125,7 @@ class RunFollower:
         self.marks = 0
         self.last_mark: Mark | None = None
         self.first_implied = self.last_implied = math.nan
-        """Implied volatility of the book at the session's first and last mark with an option."""
+        """Implied volatility of the book at the session's first and last sample with an option."""
         self.mode = Mode.ACTIVE
         self.mode_since_ns = 0
         self.mode_reason = ""
@@ -133,6 +136,7 @@ class RunFollower:
         """Date of the session that opened last; of a coin its day of account."""
         self.session_results: list[tuple[str, Decimal]] = []
         """Date and P&L, in the account's unit, of each session that has closed."""
+        self._meter_at_open = MoveMeter()
         self.day_low = self.day_high = math.nan
         self.last_quote_ns = 0
         self._next_sample_ns = 0
@@ -223,6 +227,42 @@ class RunFollower:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
         return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
 
+    def implied_of_book(self) -> float:
+        """Return the mean volatility of the held options by their size, a fraction a year; NaN without any.
+
+        Each option has the filtered volatility of its strike: that of its last quote alone jumps to and fro.
+        It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
+        of an option in its last hours is another number.
+        """
+        total = weight = 0.0
+        for position in self.desk.positions.held():
+            found = self._observer.strike_vol(position.instrument_id, self.now_ns)
+            if found is not None:
+                units = abs(position.float_quantity) * position.multiplier
+                total += units * found.vol * self.on_clock(position.instrument_id)
+                weight += units
+        return total / weight if weight else math.nan
+
+    def on_clock(self, option: InstrumentId) -> float:
+        """Return what turns an option's volatility by the calendar into that on the variance clock."""
+        contract = self.desk.instruments[option]
+        assert isinstance(contract, OptionContract)
+        now_ns, expires_ns = self.now_ns, expiry_instant_ns(contract)
+        by_clock = self._observer.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
+        return math.sqrt(years_between(now_ns, expires_ns) / by_clock) if by_clock else 1.0
+
+    def smile(self, option: InstrumentId) -> ExpirySmile | None:
+        """Return the fitted smile of an option's expiry; None without quotes to fit it to."""
+        return self._observer.smile(option, self.now_ns)
+
+    def quoted_vol(self, option: InstrumentId) -> float | None:
+        """Return the implied volatility of an option's mid at the instant of its quote, by the calendar."""
+        return self._observer.quoted_vol(option)
+
+    def meter_today(self) -> dict[str, float]:
+        """Return the figures of realised against implied volatility of this session."""
+        return self.desk.attribution.meter.since(self._meter_at_open).figures()
+
     def hedged_delta(self) -> float:
         """Return the net delta that the band is for: of one strategy's book where several share the desk."""
         books = self.desk.books
@@ -307,6 +347,7 @@ class RunFollower:
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied = math.nan
+            self._meter_at_open = self.desk.attribution.meter.since(MoveMeter())
         else:
             self._sample()  # while it is open: the curves end where the session does
             self.session_is_open = False
@@ -344,10 +385,6 @@ class RunFollower:
         elif isinstance(output, Mark):
             self.marks += 1
             self.last_mark = output
-            if output.implied_vol > 0:
-                self.last_implied = output.implied_vol
-                if math.isnan(self.first_implied):
-                    self.first_implied = output.implied_vol
         elif isinstance(output, CancelOrder):
             self._note_order(output.client_order_id, self.now_ns, "cancel sent")
         else:
@@ -392,10 +429,14 @@ class RunFollower:
             return
         if now_ns - self.last_quote_ns > max(GAP_SECONDS, self._stale_seconds) * NANOS_PER_SECOND:
             spot = math.nan
-        figures = desk.attribution.meter.figures()
+        figures = self.meter_today()
         held = desk.positions.held()
         greeks = self.greeks()
-        implied = math.nan if self.last_mark is None else self.last_mark.implied_vol
+        implied = self.implied_of_book()
+        if not math.isnan(implied):
+            self.last_implied = implied
+            if math.isnan(self.first_implied):
+                self.first_implied = implied
         totals, before = desk.attribution.totals, self.session_totals
         nav = desk.attribution.current_nav()
         self.series.add(
@@ -407,7 +448,7 @@ class RunFollower:
                 "net_delta": greeks.net_delta_shares if held else math.nan,
                 "band": self._band if held else math.nan,
                 "realised": 100 * figures["realised_vol_weighted"],
-                "implied": 100 * implied if implied > 0 else math.nan,
+                "implied": 100 * implied,
                 "gamma": float(totals["gamma"] - before["gamma"]),
                 "theta": -float(totals["theta"] - before["theta"]),
             }

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
+from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
-from scalpdesk.volatility.regime import regime_of, variance_premium
+from scalpdesk.volatility.regime import regime_of
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import leg_label, per_cent, plain, signed
 
@@ -22,6 +24,11 @@ SMILE_WIDTH = 0.08
 """Strikes shown of a smile: this fraction of spot each way."""
 GAMMA_WIDTH = 0.04
 """The same of the dealer gamma by strike."""
+LEAST_QUOTES = 3
+"""Fewer within that width draw no smile."""
+CURVE_POINTS = 41
+MONTH_DAYS = 30
+"""The implied volatility of a desk without a position is that of the expiry nearest to so many days."""
 MOST_EXPIRIES = 8
 SMILE_EXPIRIES = 4
 BUCKETS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
@@ -50,20 +57,56 @@ def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
     return dict(sorted(found.items()))
 
 
-def _smile(options: list[Priced], spot: float) -> tuple[list[float], list[float]]:
-    """Return strikes and implied volatilities of the options out of the money."""
-    points = sorted(
-        (float(contract.strike), valuation.vol)
-        for _, contract, valuation in options
-        if (float(contract.strike) >= spot) == contract.is_call
-        and valuation.vol > 0.0
-        and abs(float(contract.strike) / spot - 1.0) <= SMILE_WIDTH
-    )
-    return [strike for strike, _ in points], [vol for _, vol in points]
+def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float) -> list[dict[str, Any]]:
+    """Return the fitted smile of each expiry and the quotes that it was fitted to.
+
+    Volatilities in per cent a year, by the calendar as quotes are read everywhere. ``strikes`` and ``vols``
+    are the curve, which reaches no further than the quotes; ``quoted`` has None at a strike that is only a
+    point of the curve.
+    """
+    today, market = to_new_york(follower.now_ns).date(), follower.desk.market
+    rows = []
+    for expiry, options in chain.items():
+        smile = follower.smile(options[0][0])
+        if smile is None or not smile.spans_money:
+            continue
+        quoted: dict[float, float | None] = {}
+        for number, contract, _ in options:
+            strike = float(contract.strike)
+            is_beyond = abs(strike / spot - 1.0) > SMILE_WIDTH
+            if is_beyond or (strike >= smile.forward) != contract.is_call:
+                continue
+            vol = follower.quoted_vol(number)
+            if vol is not None and market.verdict(number, follower.now_ns) in TRADABLE:
+                quoted[strike] = 100.0 * vol
+        if len(quoted) < LEAST_QUOTES:
+            continue
+        by_calendar = 100.0 / follower.on_clock(options[0][0])
+
+        def vol_at(strike: float, smile: ExpirySmile = smile, scale: float = by_calendar) -> float:
+            return scale * smile.vol(math.log(strike / smile.forward))
+
+        grid = np.linspace(min(quoted), max(quoted), CURVE_POINTS).tolist()
+        strikes = sorted(quoted.keys() | set(grid))
+        rows.append(
+            {
+                "expiry": expiry.isoformat(),
+                "days": (expiry - today).days,
+                "forward": smile.forward,
+                "strikes": strikes,
+                "vols": [vol_at(strike) for strike in strikes],
+                "quoted": [quoted.get(strike) for strike in strikes],
+                "atm": vol_at(spot),
+                "atm_on_clock": smile.vol(math.log(spot / smile.forward)),
+            }
+        )
+        if len(rows) == MOST_EXPIRIES:
+            break
+    return rows
 
 
 def volatility_page(follower: RunFollower) -> dict[str, Any]:
-    """Return implied, realised and forecast volatility, smiles, term structure, regime and dealer gamma."""
+    """Return implied, realised and forecast volatility, smiles, term structure and dealer gamma."""
     if follower.engine is None:
         return {"empty": follower.unread}
     desk = follower.desk
@@ -71,49 +114,43 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
     if spot is None:
         return {"empty": "The underlying was not quoted yet."}
     chain = _chain(follower)
-    today = to_new_york(follower.now_ns).date()
-    smiles: list[dict[str, Any]] = []
-    term: list[dict[str, Any]] = []
-    for expiry, options in list(chain.items())[:MOST_EXPIRIES]:
-        strikes, vols = _smile(options, spot)
-        if len(strikes) < 3:
-            continue
-        atm = float(np.interp(spot, strikes, vols))
-        days = (expiry - today).days
-        term.append({"expiry": expiry.isoformat(), "days": days, "atm": atm, "text": per_cent(atm)})
-        smiles.append({"expiry": expiry.isoformat(), "days": days, "strikes": strikes, "vols": vols})
-    figures = desk.attribution.meter.figures()
-    realised = figures["realised_vol_weighted"]
-    implied = term[0]["atm"] if len(term) == 1 else (term[-1]["atm"] if term else math.nan)
-    if follower.last_mark is not None and follower.last_mark.implied_vol > 0:
-        implied = follower.last_mark.implied_vol
+    smiles = _smiles(follower, chain, spot)
+    meter = follower.meter_today()
+    realised, paid = meter["realised_vol_weighted"], meter["implied_vol_weighted"]
+    implied, whose = follower.implied_of_book(), "of the book"
+    if math.isnan(implied) and smiles:
+        nearest = min(smiles, key=lambda smile: abs(smile["days"] - MONTH_DAYS))
+        implied, whose = nearest["atm_on_clock"], f"at the money in {nearest['days']} d"
     forecast = desk.market.forecasts.get(desk.view.underlying)
     known = forecast is not None and math.isfinite(forecast.vol)
-    page = {
+    expected = forecast.vol if forecast is not None and known else math.nan
+    interval = None
+    if forecast is not None and known and math.isfinite(forecast.low):
+        interval = f"{per_cent(forecast.low)} to {per_cent(forecast.high)}"
+    return {
         "spot": plain(spot),
+        "spot_price": spot,
         "implied": per_cent(implied),
+        "implied_of": whose,
         "realised": per_cent(realised),
-        "forecast": per_cent(forecast.vol) if forecast is not None and known else None,
-        "forecast_interval": (
-            f"{per_cent(forecast.low)} to {per_cent(forecast.high)}"
-            if forecast is not None and known and math.isfinite(forecast.low)
-            else None
-        ),
+        "paid": per_cent(paid),
+        "forecast": per_cent(expected),
+        "forecast_vol": 100.0 * expected,
+        "forecast_interval": interval,
         "forecast_model": forecast.model if forecast is not None and known else None,
+        "forecast_days": forecast.horizon_days if forecast is not None and known else None,
         "forecast_reason": forecast.reason if forecast is not None and not known else None,
-        "regime": regime_now(follower)["regime"],
-        "smiles": [
-            {**smile, "vols": [100 * vol for vol in smile["vols"]]} for smile in smiles[:SMILE_EXPIRIES]
-        ],
-        "term": term,
+        "sentence": volatility_sentence(implied, expected, realised, paid),
+        "day": day_sentence(follower, spot, implied, expected, realised),
+        "smiles": smiles[:SMILE_EXPIRIES],
+        "term": [{name: smile[name] for name in ("expiry", "days", "atm")} for smile in smiles],
         "heat": _heat_table(smiles, spot),
         "gex": gex_block(chain, follower, spot),
         "exposures": [
-            {"symbol": each.symbol, "usd": signed(each.exposure_usd, 0), "source": each.source}
+            {"symbol": each.symbol, "usd": _gamma_text(each.exposure_usd), "source": each.source}
             for each in desk.market.gamma_exposures.values()
         ],
     }
-    return page | {"sentence": _sentence(implied, realised, forecast.vol if forecast and known else math.nan)}
 
 
 def regime_now(follower: RunFollower) -> dict[str, Any]:
@@ -124,26 +161,61 @@ def regime_now(follower: RunFollower) -> dict[str, Any]:
     return {"regime": regime_of(forecast.vol).value, "forecast_vol": forecast.vol, "model": forecast.model}
 
 
-def _sentence(implied: float, realised: float, forecast: float) -> str:
-    """Return the answer to "is it cheap?"."""
+def volatility_sentence(implied: float, forecast: float, realised: float, paid: float) -> str:
+    """Return the answer to "is it cheap?": how implied, forecast and realised volatility go together.
+
+    Parameters
+    ----------
+    implied, forecast, realised
+        On the variance clock, fractions a year; NaN for what is not known.
+    paid
+        Implied volatility that theta has charged for in this session, on the same clock and with the same
+        weights as ``realised``.
+    """
     if not math.isfinite(implied):
         return "No option has an implied volatility yet."
-    if not math.isfinite(forecast):
-        return f"Implied is {per_cent(implied)}; there is no forecast to hold it against."
-    premium = variance_premium(implied, forecast)
-    word = "rich" if premium.ratio > 1.0 else "cheap"
+    parts, clauses = [f"Implied {per_cent(implied)}"], []
+    if math.isfinite(forecast):
+        parts.append(f"forecast {per_cent(forecast)}")
+        word = "rich" if implied > forecast else "cheap"
+        clauses.append(f"options are {word} against the forecast")
+    else:
+        clauses.append("there is no forecast to compare it with")
+    if math.isfinite(realised) and math.isfinite(paid):
+        parts.append(f"realised today {per_cent(realised)}")
+        moved = "more" if realised > paid else "less"
+        is_against = math.isfinite(forecast) and (implied > forecast) == (realised > paid)
+        clauses.append(
+            f"{'but' if is_against else 'and'} the day moves {moved} than the {per_cent(paid)} that theta"
+            " has charged for"
+        )
+    return f"{', '.join(parts)}: {', '.join(clauses)}."
+
+
+def day_sentence(
+    follower: RunFollower, spot: float, implied: float, forecast: float, realised: float
+) -> str | None:
+    """Return what these volatilities ask of a day of trading; None without an implied volatility."""
+    if not math.isfinite(implied):
+        return None
+    traded = follower.desk.instruments[follower.desk.view.underlying]
+    a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.contract_usd else SESSIONS_PER_YEAR)
     text = (
-        f"Options are {word}: implied {per_cent(implied)} against a forecast of {per_cent(forecast)},"
-        f" ratio {premium.ratio:.2f}."
+        f"Long gamma earns its theta on a day that moves {traded.symbol} by {per_cent(implied * a_day, 2)}"
+        f" ({plain(implied * a_day * spot)} USD)"
     )
-    return text + (f" Realised so far {per_cent(realised)}." if math.isfinite(realised) else "")
+    if math.isfinite(forecast):
+        text += f"; the forecast expects {per_cent(forecast * a_day, 2)}"
+    if math.isfinite(realised):
+        text += f", and today moves at the rate of {per_cent(realised * a_day, 2)}"
+    return f"{text}."
 
 
 def _heat_table(smiles: list[dict[str, Any]], spot: float) -> dict[str, Any]:
-    """Return implied volatility by expiry and move from spot; a cell outside of the strikes is None."""
+    """Return implied volatility by expiry and move from spot; a cell outside of the quotes is None."""
+    found = [vol for smile in smiles for vol in smile["vols"]]
+    low, high = min(found, default=0.0), max(found, default=0.0)
     rows: list[dict[str, Any]] = []
-    middle = [vol for smile in smiles for vol in smile["vols"]]
-    centre = float(np.median(middle)) if middle else 0.0
     for smile in smiles:
         strikes, vols = smile["strikes"], smile["vols"]
         cells = []
@@ -151,10 +223,22 @@ def _heat_table(smiles: list[dict[str, Any]], spot: float) -> dict[str, Any]:
             strike = spot * (1.0 + move)
             inside = strikes[0] <= strike <= strikes[-1]
             vol = float(np.interp(strike, strikes, vols)) if inside else math.nan
-            heat = (vol - centre) / centre if inside and centre else None
-            cells.append({"text": per_cent(vol), "heat": heat})
+            heat = (vol - low) / (high - low) if inside and high > low else None
+            cells.append({"text": per_cent(vol / 100.0), "heat": heat})
         rows.append({"expiry": smile["expiry"], "days": smile["days"], "cells": cells})
     return {"moves": [f"{signed(100 * move, 0)} %" if move else "spot" for move in BUCKETS], "rows": rows}
+
+
+def _gamma_text(usd: float | None) -> str | None:
+    """Return a dealer gamma with its unit."""
+    if usd is None or not math.isfinite(usd):
+        return None
+    scale, unit = _gamma_unit(usd)
+    return f"{signed(usd / scale, 1)} {unit} per 1 %"
+
+
+def _gamma_unit(usd: float) -> tuple[float, str]:
+    return (1e6, "M USD") if abs(usd) >= 1e6 else (1e3, "thousand USD")
 
 
 def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: float) -> dict[str, Any]:
@@ -173,15 +257,17 @@ def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: floa
     )
     near = [each for each in exposure.by_strike if abs(each.strike / spot - 1.0) <= GAMMA_WIDTH]
     widest = max((abs(each.call_usd + each.put_usd) for each in near), default=0.0) or 1.0
+    scale, unit = _gamma_unit(widest)
     return {
         "reason": exposure.reason or None,
-        "net": None if exposure.net_usd is None else signed(exposure.net_usd, 0),
+        "unit": unit,
+        "net": _gamma_text(exposure.net_usd),
         "call_wall": plain(exposure.call_wall),
         "put_wall": plain(exposure.put_wall),
         "strikes": [
             {
                 "strike": plain(each.strike),
-                "text": signed(each.call_usd + each.put_usd, 0),
+                "text": signed((each.call_usd + each.put_usd) / scale, 1),
                 "share": (each.call_usd + each.put_usd) / widest,
             }
             for each in near

@@ -65,9 +65,9 @@ export class LineChart {
       width: line.width ?? 1.5,
       dash: line.dash,
       fill: line.fill ? css(line.fill) : undefined,
-      points: { show: false },
+      points: line.dots ? { show: true, size: 6, fill: css(line.colour) } : { show: false },
       spanGaps: false,
-      paths: line.stepped ? window.uPlot.paths.stepped({ align: 1 }) : undefined,
+      paths: line.dots === "only" ? () => null : undefined,
     }));
     this.plot = new window.uPlot(
       {
@@ -135,6 +135,34 @@ export class LineChart {
   }
 }
 
+// Lines across a chart: the spot, the forward, zero; `lines` gives [{x or y, dash, label}], colour that of axes.
+export function guides(lines) {
+  return (plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.strokeStyle = css("edge");
+    ctx.fillStyle = css("muted");
+    ctx.font = `${11 * (window.devicePixelRatio || 1)}px system-ui, sans-serif`;
+    for (const { x, y, dash, label } of lines()) {
+      ctx.setLineDash(dash || [4, 4]);
+      ctx.beginPath();
+      if (x !== undefined) {
+        const at = plot.valToPos(x, "x", true);
+        if (at < bbox.left || at > bbox.left + bbox.width) continue;
+        ctx.moveTo(at, bbox.top);
+        ctx.lineTo(at, bbox.top + bbox.height);
+        if (label) ctx.fillText(label, at + 4, bbox.top + 12 * (window.devicePixelRatio || 1));
+      } else {
+        const at = plot.valToPos(y, "y", true);
+        ctx.moveTo(bbox.left, at);
+        ctx.lineTo(bbox.left + bbox.width, at);
+      }
+      ctx.stroke();
+    }
+    ctx.restore();
+  };
+}
+
 // Triangles of executions on a price chart: up below the line for a buy, down above it for a sale.
 export function triangles(fills, size) {
   return (plot) => {
@@ -199,11 +227,12 @@ export function heatCell(text, heat) {
   return cell;
 }
 
-export function paintHeat(host) {
+// `colour` paints every cell; without one the sign chooses.
+export function paintHeat(host, colour) {
   for (const cell of host.querySelectorAll("td")) {
     const inner = cell.firstElementChild;
     if (!inner || inner.heat === undefined) continue;
     const strength = Math.round(Math.min(Math.abs(inner.heat), 1) * 38);
-    cell.style.background = `color-mix(in srgb, var(--${inner.heat >= 0 ? "up" : "down"}) ${strength}%, transparent)`;
+    cell.style.background = `color-mix(in srgb, var(--${colour || (inner.heat >= 0 ? "up" : "down")}) ${strength}%, transparent)`;
   }
 }

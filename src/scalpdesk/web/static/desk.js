@@ -52,7 +52,7 @@ export function create(main) {
     h(
       "section",
       { class: "card w4" },
-      h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), legend(key("realised", "up"), key("implied", "", true))),
+      h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), legend(key("realised", "up"), key("implied", "text", true))),
       parts.vols,
     ),
     h(
@@ -82,7 +82,7 @@ export function create(main) {
     ),
     vols: new LineChart(
       parts.vols,
-      [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }],
+      [{ label: "realised", colour: "up" }, { label: "implied", colour: "text", dash: [5, 3] }],
       { label: "Realised and implied volatility, per cent a year", yValues: plainNumber(1), range: fromZero, ySpace: 26 },
     ),
     rent: new LineChart(

@@ -1,6 +1,6 @@
 // Position: what happens if it moves?
 
-import { LineChart, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
+import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
 import { card, h, poll, shown, table, tinted } from "./dom.js";
 
 export function create(main) {
@@ -21,27 +21,9 @@ export function create(main) {
     xValues: plainNumber(0),
     yValues: signedNumber(0),
     axisWidth: 70,
-    draw: zeroAndSpot,
+    draw: guides(() => [{ y: 0 }, ...(spot ? [{ x: spot, label: "spot" }] : [])]),
   });
   let spot = null;
-
-  function zeroAndSpot(u) {
-    const { ctx, bbox } = u;
-    ctx.save();
-    ctx.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--edge");
-    ctx.setLineDash([4, 4]);
-    ctx.beginPath();
-    const y = u.valToPos(0, "y", true);
-    ctx.moveTo(bbox.left, y);
-    ctx.lineTo(bbox.left + bbox.width, y);
-    if (spot) {
-      const x = u.valToPos(spot, "x", true);
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-    }
-    ctx.stroke();
-    ctx.restore();
-  }
 
   function draw(page) {
     if (page.empty || page.error) {

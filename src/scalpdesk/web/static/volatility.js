@@ -1,54 +1,68 @@
-// Volatility: is it cheap?
+// Volatility: is it cheap? A colour means the same on the whole page: implied, realised, forecast.
 
-import { LineChart, heatCell, paintHeat, plainNumber } from "./charts.js";
+import { LineChart, guides, heatCell, paintHeat, plainNumber } from "./charts.js";
 import { card, facts, h, poll, shown, table } from "./dom.js";
 import { store } from "./store.js";
 
-const TONES = ["text", "up", "down", "muted"];
+const IMPLIED = "text", REALISED = "up", FORECAST = "down";
+const key = (text, tone, kind = "") => h("span", { class: `${tone} ${kind}` }, text);
 
 export function create(main) {
-  const sentence = h("p", { class: "verdict" });
-  const figures = h("div"), heat = h("div"), gex = h("div"), gexNote = h("span", { class: "muted" });
-  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot small" }) }));
+  const sentence = h("p", { class: "verdict" }), day = h("p", { class: "muted" });
+  const figures = h("div"), heat = h("div"), gex = h("div"), gexNote = h("span", { class: "muted" }), gexTitle = h("h2", {}, "Dealer gamma by strike");
+  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: [] }));
   const termPlot = h("div", { class: "plot small" }), timePlot = h("div", { class: "plot small" });
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, figures),
-    card("w6", "Realised and implied today, %", timePlot),
-    card("w6", "Term structure at the money, %", termPlot),
-    ...smiles.map(({ title, plot }) => h("section", { class: "card w6", hidden: true }, title, plot)),
-    card("w6", "Implied volatility by expiry and strike", heat),
-    h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Dealer gamma by strike, USD of delta per 1 %"), gexNote), gex),
+    h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, day, figures),
+    card("w6", "Volatility today, % a year", h("div", { class: "legend" }, key("implied", IMPLIED), key("realised", REALISED), key("forecast", FORECAST, "dash")), timePlot),
+    card("w6", "Implied at the money by days to expiry, % a year", h("div", { class: "legend" }, key("implied, as quoted", IMPLIED)), termPlot),
+    ...smiles.map(({ title, plot }) =>
+      h("section", { class: "card w6", hidden: true }, h("div", { class: "top" }, title, h("div", { class: "legend" }, key("fitted", IMPLIED), key("quotes", IMPLIED, "dot"))), plot)),
+    h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Implied by expiry and move of the strike from the spot, % a year"), h("span", { class: "muted" }, "stronger shade: higher")), heat),
+    h("section", { class: "card w6" }, h("div", { class: "top" }, gexTitle, gexNote), gex),
   );
   const charts = smiles.map(
-    ({ plot }, i) =>
-      new LineChart(plot, [{ label: "implied", colour: TONES[i] }], { label: "Smile", time: false, xValues: plainNumber(0), yValues: plainNumber(0), ySpace: 26 }),
+    (smile) =>
+      new LineChart(smile.plot, [{ label: "fitted", colour: IMPLIED }, { label: "quoted", colour: IMPLIED, dots: "only" }], {
+        label: "Smile: fitted curve and quotes", time: false, xValues: plainNumber(0), yValues: plainNumber(1), ySpace: 26, draw: guides(() => smile.lines),
+      }),
   );
-  const term = new LineChart(termPlot, [{ label: "at the money", colour: "up" }], {
-    label: "Term structure", time: false, xValues: (_, splits) => splits.map((days) => `${days} d`), yValues: plainNumber(1), ySpace: 26,
+  const term = new LineChart(termPlot, [{ label: "at the money", colour: IMPLIED, dots: "line" }], {
+    label: "Implied volatility at the money by expiry", time: false, xValues: (_, splits) => splits.map((days) => `${days} d`), yValues: plainNumber(1), ySpace: 26,
   });
-  const time = new LineChart(timePlot, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], {
-    label: "Realised and implied volatility of the day", yValues: plainNumber(0), ySpace: 26,
-  });
+  const time = new LineChart(
+    timePlot,
+    [{ label: "implied", colour: IMPLIED }, { label: "realised", colour: REALISED }, { label: "forecast", colour: FORECAST, dash: [5, 3] }],
+    { label: "Implied, realised and forecast volatility of the day", yValues: plainNumber(0), ySpace: 26 },
+  );
+  let forecast = null;
 
   function draw(page) {
     sentence.replaceChildren(page.empty || page.error || page.sentence);
     if (page.empty || page.error) return;
+    day.replaceChildren(page.day || "");
     figures.replaceChildren(
       facts([
-        ["Implied, of the book", page.implied],
-        ["Realised so far", page.realised],
-        ["Forecast", page.forecast ? `${page.forecast} (${page.forecast_model})` : page.forecast_reason || null],
+        [`Implied, ${page.implied_of}`, page.implied],
+        ["Charged by theta today", page.paid],
+        ["Realised today", page.realised],
+        ["Forecast", page.forecast ? `${page.forecast} (${page.forecast_model}, ${page.forecast_days} d)` : page.forecast_reason || null],
         ["Its interval", page.forecast_interval],
-        ["Regime of the forecast", page.regime],
+        ["Spot", page.spot],
         ...page.exposures.map((each) => [`Dealer gamma, ${each.symbol} (${each.source})`, each.usd]),
       ]),
     );
+    forecast = page.forecast_vol;
+    series();
     smiles.forEach(({ plot }, i) => { plot.closest(".card").hidden = i >= page.smiles.length; });
     page.smiles.forEach((smile, i) => {
-      smiles[i].title.textContent = `Smile of ${smile.expiry}, ${smile.days} d, %`;
-      charts[i].set([smile.strikes, smile.vols]);
+      smiles[i].title.textContent = `Smile of ${smile.expiry}, ${smile.days} d, % a year by strike`;
+      smiles[i].lines = [{ x: page.spot_price, label: "spot" }];
+      // a forward that lies on the spot would only blur its line
+      if (Math.abs(smile.forward / page.spot_price - 1) > 0.002) smiles[i].lines.push({ x: smile.forward, dash: [1, 3], label: "forward" });
+      charts[i].set([smile.strikes, smile.vols, smile.quoted]);
     });
-    term.set([page.term.map((each) => each.days), page.term.map((each) => 100 * each.atm)]);
+    term.set([page.term.map((each) => each.days), page.term.map((each) => each.atm)]);
     heat.replaceChildren(
       table(
         [
@@ -59,14 +73,15 @@ export function create(main) {
         { caption: "Implied volatility by expiry and strike" },
       ),
     );
-    paintHeat(heat);
+    paintHeat(heat, IMPLIED);
+    gexTitle.textContent = `Dealer gamma by strike${page.gex.unit ? `, ${page.gex.unit} per 1 % move` : ""}`;
     gexNote.textContent = page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`;
     gex.replaceChildren(bars(page.gex.strikes));
   }
 
   function series() {
-    const columns = store.series.columns;
-    if (columns.t && columns.t.length) time.set([columns.t, columns.realised, columns.implied]);
+    const { t, implied, realised } = store.series.columns;
+    if (t && t.length) time.set([t, implied, realised, t.map(() => forecast)]);
   }
 
   const stop = poll("/api/volatility", draw, 2);
@@ -85,7 +100,7 @@ function bars(rows) {
     "div",
     { class: "fall", role: "list", "aria-label": "Dealer gamma by strike" },
     rows.map((row) => {
-      const bar = h("i", { class: row.share >= 0 ? "up" : "down" });
+      const bar = h("i");
       const width = 50 * Math.abs(row.share);
       bar.style.left = `${row.share >= 0 ? 50 : 50 - width}%`;
       bar.style.width = `${width}%`;
