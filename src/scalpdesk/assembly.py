@@ -18,7 +18,7 @@ from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
@@ -276,16 +276,25 @@ def _edges(
 
 
 def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
-    """Return the events on dealer gamma of a tape's run, each stamped with when it may be known."""
+    """Return the events on dealer gamma of a tape's run, each stamped with when it may be known.
+
+    The chain is priced only where an option expires within the strategy's days: without any it trades
+    nothing, and a chain with cash dividends takes seconds each time.
+    """
     from scalpdesk.datasets.dealer_gamma import tape_gamma_events
 
     assert settings.strategy is not None
-    config = settings.config
+    config, spec = settings.config, find_strategy(settings.strategy)
+    is_read = spec.wants_dealer_gamma(settings.strategy_config)
+    if is_read and spec.expiry_days is not None and not spec.members:
+        day, (_, far) = tape.sessions[0].day, spec.expiry_days(settings.strategy_config)
+        options = (each for each in tape.instruments if isinstance(each, OptionContract))
+        is_read = any(0 <= (option.expiry - day).days <= far for option in options)
     return tape_gamma_events(
         played_market(tape, settings.config),
         config.gex,
         config.marketdata.gex_value,
-        is_read=find_strategy(settings.strategy).wants_dealer_gamma(settings.strategy_config),
+        is_read=is_read,
         history_folder=Path(config.data.catalog),
         say=log_message,
     )

@@ -43,6 +43,15 @@ def test_the_chain_is_priced_for_those_who_read_it(tape, tmp_path, monkeypatch, 
     assert {one.source for one in words} <= {"chain"}
 
 
+@pytest.mark.parametrize(("strategy", "told"), [("zero-dte", 0), ("st0ckg", 40), ("zero-dte+st0ckg", 40)])
+def test_no_chain_is_priced_for_a_strategy_without_an_option_within_its_days(
+    tmp_path, monkeypatch, strategy, told
+):
+    monkeypatch.chdir(tmp_path)
+    tuesday = market.reconstruct(date(2018, 2, 6), seed=1, underlying="SPY")
+    assert len(gamma_events(tuesday, settings_of(strategy))) == told
+
+
 def test_a_value_in_the_environment_wins(tape):
     (word,) = gamma_events(tape, settings_of("zero-dte", GEX_VALUE="-15000.0"))
     assert (word.symbol, word.exposure_usd, word.ts_recv_ns) == ("SPX", -15_000.0, tape.sessions[0].open_ns)

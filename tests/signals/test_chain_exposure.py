@@ -128,6 +128,23 @@ def test_a_borrow_that_all_expiries_show_is_priced_with_in_each():
         assert forward.pricing_spot == pytest.approx(SPOT, abs=0.01)
 
 
+def test_before_an_ex_date_the_closed_form_gives_the_exposure_to_three_percent():
+    """An American gamma with cash dividends costs a price of its own for each option: 25 s a chain."""
+    own = [us_option(f"SPY180316{right}{strike * 1000:08d}") for strike in range(86, 115) for right in "CP"]
+    strike, is_call = np.array([float(one.strike) for one in own]), np.array([one.is_call for one in own])
+    terms = {"rate": RATE, "dividends": [(0.05, 0.9)]}
+    years = (expiry_instant_ns(own[0]) - NOON_NS) / NANOS_PER_SECOND / 86_400 / 365
+    american = greeks(SPOT, strike, years, VOL, is_call, **terms)
+    bid, ask = american.price - 0.002, american.price + 0.002
+    chain = chain_of(own, bid, ask, spot=SPOT, ts_ns=NOON_NS, rate=RATE)
+    held = {one.symbol: 30.0 if one.is_call else 10.0 for one in own}
+    found = price_chain(replace(chain, dividends=terms["dividends"]), own, held)
+    closed = greeks(SPOT, strike, years, VOL, is_call, style="european", **terms)
+    np.testing.assert_allclose(found.rows.gamma, closed.gamma, rtol=5e-3)
+    exact = gamma_exposure(replace(found.rows, gamma=american.gamma), SPOT)
+    assert gamma_exposure(found.rows, SPOT).sum_usd == pytest.approx(exact.sum_usd, rel=0.03)
+
+
 def test_the_profile_stands_on_the_forwards_of_the_quotes():
     options = contracts("180205")
     bid, ask, _ = quoted(options)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,7 @@ def run_backtest(
     run_dir = None if runs_dir is None else runs_dir / header.run_id
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
     run: Assembled | None = None
+    spent = ProcessorTime(tape.sessions[0].open_ns, tape.sessions[-1].close_ns)
     try:
         # a journal can name only quotes that can be loaded again
         copies = journal is not None and tape.origin is None
@@ -200,12 +202,15 @@ def run_backtest(
             settings, tape, header, engine, journal, every_quote=copies, step_seconds=step_seconds
         )
         began = time.perf_counter()
+        spent.begin()
         with _few_collections():
             for now_ns in run.runner.steps():
+                spent.note(now_ns)
                 if observer is not None:
                     observer(run, now_ns)
         seconds = time.perf_counter() - began
         summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
+        summary |= spent.figures(header.strategy)
         if journal is not None:
             journal.close(summary)
     except BaseException:
@@ -218,6 +223,59 @@ def run_backtest(
         if run is not None and run.folder is not None:
             run.folder.close()
     return RunResult(summary, run_dir, run.tally.marks)
+
+
+LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
+"""Of processor time: below the first no run is called slow; growth from its first quarter to its last."""
+
+
+class ProcessorTime:
+    """Processor time of a run: to prepare it, and in each quarter of its market time.
+
+    Parameters
+    ----------
+    open_ns, close_ns
+        Start and end of its market time, UTC nanoseconds.
+    clock
+        Processor time so far, seconds.
+    """
+
+    def __init__(self, open_ns: int, close_ns: int, clock: Callable[[], float] = time.process_time) -> None:
+        self._ends_ns = [open_ns + (close_ns - open_ns) * quarter // 4 for quarter in range(1, 5)]
+        self._clock, self._seen = clock, [clock()]
+
+    def begin(self) -> None:
+        """Note that the run is prepared."""
+        self._seen.append(self._clock())
+
+    def note(self, now_ns: int) -> None:
+        """Take the time where a quarter ends."""
+        while len(self._seen) < 6 and now_ns >= self._ends_ns[len(self._seen) - 2]:
+            self._seen.append(self._clock())
+
+    def figures(self, strategy: str) -> dict[str, Any]:
+        """Return the seconds for the summary, and ``slow`` where the run took too long for its events."""
+        spans = [after - before for before, after in pairwise(self._seen)]
+        prepare, quarters = spans[0], spans[1:]
+        found: dict[str, Any] = {
+            "cpu_seconds": {
+                "prepare": round(prepare, 3),
+                "quarters": [round(seconds, 3) for seconds in quarters],
+            }
+        }
+        if sum(spans) < LEAST_SECONDS or not quarters:
+            return found
+        if prepare > sum(quarters):
+            found["slow"] = (
+                f"preparing the market for {strategy} took {prepare:.1f} s of processor time,"
+                f" running it {sum(quarters):.1f} s"
+            )
+        elif quarters[-1] > LARGEST_GROWTH * quarters[0]:
+            found["slow"] = (
+                f"{strategy} slows down: {quarters[0]:.1f} s of processor time in the first quarter"
+                f" of the market time, {quarters[-1]:.1f} s in the last"
+            )
+        return found
 
 
 YOUNG_OBJECTS = 20_000

@@ -129,6 +129,8 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     took = f" in {summary['wall_seconds']:.1f} s" if is_whole else ""
+    if "slow" in summary:
+        out.print(f"[yellow]slow: {summary['slow']}[/]")
     out.print(
         f"[dim]{count_text(summary['events'], 'event')}{took},"
         f" {count_text(summary['orders'], 'order')}, {count_text(summary['fills'], 'fill')};"

@@ -253,6 +253,7 @@ def _gammas(
 ) -> Floats:
     known = np.isfinite(vol) & (vol > 0.0)
     forward = fitted.forwards[entry.label]
+    due = [pair for pair in fitted.chain.dividends if pair[0] <= entry.years]
     answer = greeks(
         forward.pricing_spot,
         strike,
@@ -261,8 +262,10 @@ def _gammas(
         is_call,
         rate=fitted.rates[entry.label],
         dividend_yield=forward.pricing_borrow,
-        dividends=[pair for pair in fitted.chain.dividends if pair[0] <= entry.years] or None,
-        style=entry.style,
+        dividends=due or None,
+        # exercise at an ex-date takes milliseconds an option and moves the gamma of those deep in the money:
+        # 0.1 % of the exposure near the money, 1 to 2 % of the whole
+        style="european" if due else entry.style,
     )
     # a share's move is the same fraction of either spot: Γ·S² is that of the spot that fits the quotes
     return np.where(known, answer.gamma * (forward.pricing_spot / fitted.chain.spot) ** 2, NAN)
