@@ -242,6 +242,18 @@ def test_scalps_of_a_run_are_found_by_its_name_and_of_no_run_refused(client_of, 
     assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
 
 
+def test_position_takes_a_date_and_legs_and_names_what_is_wrong_with_them(client):
+    now = client.get("/api/position").json()
+    later = client.get("/api/position?days=7&leg=SPY:10&leg=SPY:-4").json()
+    assert (now["at"], later["days"], len(later["legs"])) == ("now", 7.0, len(now["legs"]) + 2)
+    refused = client.get("/api/position?leg=NOPE:1")
+    assert (refused.status_code, set(refused.json())) == (422, {"error", "fix"})
+    assert client.get("/api/position?days=-1").status_code == 422
+    listed = client.get("/api/contracts").json()
+    assert listed["underlying"] == "SPY"
+    assert sorted(listed["expiries"]) == list(listed["expiries"])
+
+
 def test_series_comes_from_a_position_on(client, held):
     whole = client.get("/api/series").json()
     rest = client.get("/api/series?since=100").json()

@@ -309,6 +309,27 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
         page.end()
 
 
+def test_position_follows_the_slider_and_an_added_leg(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        cells = page.locator("main .card").last.locator("tbody tr").nth(5).locator("td")
+        playwright.expect(cells.nth(5)).to_have_text("0")
+        playwright.expect(page.get_by_label("Expiry, or the underlying")).to_have_value("2018-03-16")
+        page.get_by_label("Quantity").fill("-2")
+        page.get_by_label("Expiry, or the underlying").select_option(label="SPY itself")
+        page.get_by_role("button", name="Add at its mark").click()
+        shown = document(address[0], "api/position?days=20&leg=SPY:-2")
+        date = page.get_by_role("slider")
+        date.evaluate("(date) => { date.value = '20'; date.dispatchEvent(new Event('input')); }")
+        middle = shown["ladder"]["rows"][5]["cells"][3]["text"]
+        playwright.expect(cells.nth(5)).to_have_text(middle)
+        assert float(middle.replace("−", "-")) < -100  # twenty days of theta
+        playwright.expect(page.locator("main")).to_contain_text(shown["at"])
+        playwright.expect(page.locator(".greeks dd").first).to_have_text(shown["greeks"]["delta"])
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Now").click()
+        playwright.expect(cells.nth(5)).to_have_text("0")
+
+
 def test_an_ended_run_shows_no_command_and_its_keys_do_nothing(browser, ended_runs):
     server = PageProcess(ended_runs[0], 0)
     try:

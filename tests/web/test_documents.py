@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from decimal import Decimal
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from scalpdesk.alerts.service import PageWatch
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.cut import CutShort
 from scalpdesk.pricing import greeks
@@ -20,7 +22,7 @@ from scalpdesk.web.documents import account_kind
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.follower import COLUMNS, Series
 from scalpdesk.web.position_documents import break_even, crossings
-from scalpdesk.web.texts import countdown, json_safe, per_cent, plain, signed, span, tone
+from scalpdesk.web.texts import countdown, json_safe, leg_label, per_cent, plain, signed, span, tone
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,86 @@ def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
     expected = book.net_delta_shares * step + 0.5 * book.gamma_shares_per_usd * step**2
     assert small["pnl_usd"][2, 0, 0] == pytest.approx(expected, abs=0.05)
     assert small["pnl_usd"][1, 1, 0] == pytest.approx(book.vega_usd_per_point, rel=0.02)
+
+
+@pytest.fixture
+def sold_call(held):
+    """Symbol of the call at the spot of the expiry that is held, and 1 of it sold for a look."""
+    strikes = position_documents.contracts_document(held)["expiries"]["2018-03-16"]
+    near = min(strikes, key=lambda strike: abs(float(strike) - held.desk.market.mark(0)))
+    return strikes[near]["call"], f"{strikes[near]['call']}:-1"
+
+
+def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_model_does(held, sold_call):
+    days, (symbol, leg) = 20.0, sold_call
+    page = json_safe(position_documents.position_page(held, days, [leg]))
+    holdings = {each.instrument_id: each.quantity for each in held.desk.positions.held()}
+    holdings[held.desk.instruments.id_of(symbol)] = Decimal(-1)
+    spot, shares = page["spot"], 0.0
+    expected = dict.fromkeys(("pnl", "delta", "gamma", "theta", "vega"), 0.0)
+    for number, quantity in holdings.items():
+        if not (lines := position_documents.option_lines(held, {number: quantity})):
+            shares += float(quantity)
+            continue
+        (line,), units = lines, 100.0 * float(quantity)
+        terms = (line.vol, line.is_call)
+        then = greeks(spot, line.strike, line.years - days / 365, *terms, style=line.style)
+        now = greeks(spot, line.strike, line.years, *terms, style=line.style)
+        expected["pnl"] += units * float(then.price - now.price)
+        expected["delta"] += units * float(then.delta)
+        expected["gamma"] += units * float(then.gamma)
+        expected["theta"] += units * float(then.theta) / 365
+        expected["vega"] += units * float(then.vega) / 100
+    shown = {name: float(text.replace("−", "-")) for name, text in page["greeks"].items()}
+    assert shown["delta"] == pytest.approx(expected["delta"] + shares, abs=0.006)
+    for name in ("gamma", "theta", "vega"):
+        assert shown[name] == pytest.approx(expected[name], abs=0.006), name
+    middle = page["ladder"]["rows"][5]["cells"][3]["text"]
+    assert float(middle.replace("−", "-")) == pytest.approx(expected["pnl"], abs=0.51)
+    assert page["payoff"]["now"][50] == pytest.approx(expected["pnl"], abs=0.01)
+    assert [row["label"] for row in page["legs"] if row.get("is_added")] == [
+        leg_label(held.desk.instruments[held.desk.instruments.id_of(symbol)])
+    ]
+    assert json_safe(position_documents.position_page(held))["legs"] == page["legs"][:-1]
+
+
+def test_the_date_ends_at_the_first_expiry_of_what_is_held_and_added(held, sold_call):
+    late = json_safe(position_documents.position_page(held, 5_000.0))
+    assert late["days"] == late["most_days"] == pytest.approx(39.0, abs=0.3)
+    assert late["payoff"]["now"] == late["payoff"]["expiry"]
+    soon = min(position_documents.contracts_document(held)["expiries"])
+    strikes = position_documents.contracts_document(held)["expiries"][soon]
+    added = next(iter(strikes.values()))["call"]
+    assert position_documents.position_page(held, 0.0, [f"{added}:1"])["most_days"] < 5.0
+
+
+def test_shares_added_change_delta_alone(held):
+    before = json_safe(position_documents.position_page(held, 10.0))
+    after = json_safe(position_documents.position_page(held, 10.0, ["SPY:-25"]))
+    moved = [float(page["greeks"]["delta"].replace("−", "-")) for page in (before, after)]
+    assert moved[1] - moved[0] == pytest.approx(-25.0, abs=0.011)
+    assert [after["greeks"][name] for name in ("gamma", "theta", "vega")] == [
+        before["greeks"][name] for name in ("gamma", "theta", "vega")
+    ]
+
+
+def test_a_flat_desk_shows_the_ladder_of_what_is_added(ended_feed):
+    flat = ended_feed.follower
+    assert "empty" in position_documents.position_page(flat)
+    expiries = position_documents.contracts_document(flat)["expiries"]
+    pair = expiries[max(expiries)]
+    strike = list(pair)[len(pair) // 2]
+    page = json_safe(position_documents.position_page(flat, 0.0, [f"{pair[strike]['put']}:2"]))
+    texts = [row["cells"][3]["text"] for row in page["ladder"]["rows"]]
+    cells = [float(text.replace("−", "-").replace(",", "")) for text in texts]
+    assert cells == sorted(cells)  # the rows begin at the highest spot: a put earns downwards
+    assert cells[5] == 0.0
+
+
+@pytest.mark.parametrize("leg", ["SPY", "SPY:", "SPY:0", "SPY:nan", "SPY:1e9", "NOPE:1", ":1"])
+def test_a_leg_that_cannot_be_added_is_refused_by_what_it_is(held, leg):
+    with pytest.raises(ArgumentError):
+        position_documents.position_page(held, 0.0, [leg])
 
 
 def test_crossings_lie_on_the_straight_lines():

@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from scalpdesk.core.errors import ConfigError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
@@ -42,6 +42,7 @@ from scalpdesk.web.feed import (
 from scalpdesk.web.market import picker_page, volatility_page
 from scalpdesk.web.order_documents import fills_document, order_latency, orders_page, why_page
 from scalpdesk.web.position_documents import (
+    contracts_document,
     currency_of,
     flatten_plan,
     greeks_document,
@@ -58,6 +59,7 @@ STATIC_TYPES = {
     "svg": "image/svg+xml",
 }
 ACTIONS = ("halt", "flatten", "resume")
+NO_RUN = {"error": "there is no run yet", "fix": "scalpdesk demo"}
 SEND_BUFFER_BYTES = 256 * 1024
 REQUEST_SECONDS = 10.0
 REFRESH_SECONDS = 30.0
@@ -271,9 +273,7 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
     def add(path: str, summary: str, make: Callable[..., Any]) -> None:
         def answer() -> Response:
             found = feed.read(make)
-            return _json(
-                {"error": "there is no run yet", "fix": "scalpdesk demo"} if found is None else found
-            )
+            return _json(NO_RUN if found is None else found)
 
         answer.__name__ = path.strip("/").replace("/", "_")
         app.get(path, summary=summary, tags=["desk"])(answer)
@@ -281,7 +281,7 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
     add("/api/performance", "Trading results: P&L by part, round trips, fills.", documents.performance)
     add("/api/positions", "Positions with entry, mark and Greeks.", positions)
     add("/api/greeks", "Greeks of the whole book.", greeks_document)
-    add("/api/position", "Position page: legs, payoff, ladder, deadlines.", position_page)
+    add("/api/contracts", "What a leg can be added of on the Position page.", contracts_document)
     add(
         "/api/volatility", "Volatility page: smiles, term structure, forecast, dealer gamma.", volatility_page
     )
@@ -304,6 +304,21 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
             "desk": documents.desk_page(follower),
         },
     )
+
+    @app.get(
+        "/api/position",
+        summary="Position page: legs, payoff, ladder; at a later date, with legs added for a look.",
+        tags=["desk"],
+    )
+    def position(
+        days: Annotated[float, Query(ge=0.0, le=20_000.0)] = 0.0,
+        leg: Annotated[list[Annotated[str, Query(max_length=80)]] | None, Query(max_length=20)] = None,
+    ) -> Response:
+        try:
+            found = feed.read(lambda follower: position_page(follower, days, leg or ()))
+        except ArgumentError as error:
+            return _json({"error": error.what, "fix": error.fix}, 422)
+        return _json(found or NO_RUN)
 
     @app.get("/api/orders", summary="Orders by group, unknown ones first.", tags=["desk"])
     def orders(limit: Annotated[int, Query(ge=1, le=5_000)] = 200) -> Response:
@@ -509,7 +524,7 @@ def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
     def acknowledge_alerts(body: Acknowledgement) -> Response:
         follower = feed.follower
         if follower is None:
-            return JSONResponse({"error": "there is no run yet", "fix": "scalpdesk demo"}, 503)
+            return JSONResponse(NO_RUN, 503)
         acknowledge(follower.run_dir, body.key, "operator on the dashboard")
         feed.judge()
         return _json({"acknowledged": body.key})

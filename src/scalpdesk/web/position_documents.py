@@ -2,22 +2,26 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import (
+    DAY_SECONDS,
     DAYS_PER_YEAR,
     NANOS_PER_SECOND,
     ZERO,
     InstrumentId,
+    number_text,
     run_currency,
     years_between,
 )
 from scalpdesk.engine.desk import margin_row
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Index, Instrument, OptionContract
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -25,13 +29,15 @@ from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 from scalpdesk.risk.checks import capital_of
 from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, tone
+from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 
 SHOCK_SPOT = 0.10
 SHOCK_VOL = 0.10
 """The worst case: spot up to 10 % either way, every volatility up to 10 points either way."""
 LADDER_SPOTS = 11
 LADDER_VOLS = (-0.10, -0.06, -0.03, 0.0, 0.03, 0.06, 0.10)
+MOST_ADDED = 1_000_000
+"""Contracts or shares of a leg that is added for a look."""
 NEW_YORK_DAY = "%-d %b %Y"
 
 
@@ -294,36 +300,120 @@ def next_deadline(follower: RunFollower) -> dict[str, Any] | None:
     return ahead[0] if ahead else None
 
 
-def position_page(follower: RunFollower) -> dict[str, Any]:
-    """Return the Position page: legs, payoff now and at expiry, ladder, break-evens, deadlines."""
+def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
+    """Return legs that are added for a look, each at its mark: ``SYMBOL:QUANTITY``, signed.
+
+    Raises
+    ------
+    ArgumentError
+        When a leg is no such text, the run has no such instrument, or it has no price.
+    """
+    market, instruments, found = follower.desk.market, follower.desk.instruments, []
+    for leg in legs:
+        symbol, _, text = leg.rpartition(":")
+        number, quantity = instruments.find(symbol), ZERO
+        with suppress(InvalidOperation):
+            quantity = Decimal(text)
+        if not quantity.is_finite() or not 0 < abs(quantity) <= MOST_ADDED:
+            raise ArgumentError(
+                f"a leg is SYMBOL:QUANTITY, up to {MOST_ADDED:,}", where="leg", value=leg, fix=f"{symbol}:1"
+            )
+        if number is None or isinstance(instruments[number], Index):
+            fix = "the symbols of /api/contracts"
+            raise ArgumentError("the run has no such contract", where="leg", value=symbol, fix=fix)
+        mark, contract = market.mark(number), instruments[number]
+        if mark is None or (isinstance(contract, OptionContract) and follower.value(number) is None):
+            raise ArgumentError("the contract has no price yet", where="leg", value=symbol)
+        price = Decimal(str(mark))
+        found.append(Position(number, contract.multiplier, quantity, price, contract.contract_usd))
+    return found
+
+
+def contracts_document(follower: RunFollower) -> dict[str, Any]:
+    """Return what a leg can be added of: the underlying where it trades, the quoted options by expiry."""
+    if follower.engine is None:
+        return {"underlying": None, "expiries": {}}
+    desk, today = follower.desk, to_new_york(follower.now_ns).date()
+    traded = desk.instruments[desk.view.underlying]
+    listed = [
+        contract
+        for number, contract in enumerate(desk.instruments)
+        if isinstance(contract, OptionContract)
+        and contract.underlying == traded.symbol
+        and contract.expiry >= today
+        and desk.market.quotes[InstrumentId(number)] is not None
+    ]
+    expiries: dict[str, dict[str, dict[str, str]]] = {}
+    for contract in sorted(listed, key=lambda each: (each.expiry, each.strike)):
+        strikes = expiries.setdefault(contract.expiry.isoformat(), {})
+        pair = strikes.setdefault(number_text(contract.strike), {})
+        pair["call" if contract.is_call else "put"] = contract.symbol
+    return {"underlying": None if isinstance(traded, Index) else traded.symbol, "expiries": expiries}
+
+
+def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
+
+    Parameters
+    ----------
+    follower
+        The followed run.
+    days_ahead
+        Calendar days from now to the date that curve, ladder and Greeks are of; no later than the first
+        expiry of the book.
+    legs
+        Added to what is held for a look, see :func:`added_legs`.
+
+    Raises
+    ------
+    ArgumentError
+        When a leg cannot be added.
+    """
     if follower.engine is None:
         return {"empty": follower.unread}
-    desk = follower.desk
+    desk, spot = follower.desk, _spot(follower)
+    added = added_legs(follower, legs)
     block = position_block(follower)
+    block["legs"] += [leg_row(follower, leg) | {"entry": None, "is_added": True} for leg in added]
     holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
+    for leg in added:
+        holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
+    page = {**block, "deadlines": deadlines(follower), "spot": spot, "days": 0.0, "most_days": 0.0}
     if not holdings:
-        return {**block, "empty": "Nothing is held. The legs appear here after the first fill."}
-    moves = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 101)
+        return page | {"empty": "Nothing is held. The legs appear here after the first fill."}
     expiries = [
-        (expiry_instant_ns(contract) - follower.now_ns) / NANOS_PER_SECOND / 86_400
-        for number in holdings
-        if isinstance(contract := desk.instruments[number], OptionContract)
+        (expiry_instant_ns(contract) - follower.now_ns) / (NANOS_PER_SECOND * DAY_SECONDS)
+        for number, quantity in holdings.items()
+        if quantity and isinstance(contract := desk.instruments[number], OptionContract)
     ]
-    ahead = max(min(expiries), 0.0) if expiries else 0.0
-    curve = ladder(follower, holdings, moves, (0.0,), (0.0, ahead) if ahead else (0.0,))
-    table = ladder(follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS)
-    page = {**block, "deadlines": deadlines(follower), "spot": _spot(follower), **worst_case(follower)}
-    page["currency"] = currency_of(follower)
-    if curve is None or table is None:
+    ahead = max(min(expiries, default=0.0), 0.0)
+    days = min(days_ahead, ahead)
+    moves = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 101)
+    curve = ladder(follower, holdings, moves, (0.0,), (days, ahead))
+    table = ladder(
+        follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS, (days,)
+    )
+    at_ns = follower.now_ns + int(days * DAY_SECONDS) * NANOS_PER_SECOND
+    page |= {
+        **worst_case(follower),
+        "currency": currency_of(follower),
+        "days": round(days, 4),
+        "most_days": round(ahead, 4),
+        "in": None if not days else f"{days:.0f} d" if days >= 2.0 else span(days * DAY_SECONDS),
+        "at": f"{to_new_york(at_ns):%a %-d %b %Y, %H:%M} ET" if days else "now",
+    }
+    if curve is None or table is None or spot is None:
         return page | {"note_ladder": "No payoff: a held leg has no quote yet."}
+    if days or added:
+        page["greeks"] = _greeks_of(follower, table)
     now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
     end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
     spots = [float(value) for value in curve["spots"]]
     cells, in_usd = table["pnl_usd"][:, :, 0], table["pnl_in_usd"][:, :, 0]
     is_coin = follower.price_places != 2
     decimals = 4 if is_coin else 0
-    distance, spot_now = desk.margin_distance(), _spot(follower)
-    margin = "" if distance is None or spot_now is None else f" {distance.text(spot_now)}"
+    distance = desk.margin_distance()
+    margin = "" if distance is None else f" {distance.text(spot)}"
     widest = float(np.abs(cells).max()) or 1.0
     evens = crossings(spots, end_curve)
     return page | {
@@ -334,8 +424,8 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
             "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in LADDER_VOLS],
             "rows": [
                 {
-                    "spot": plain(float(spot)),
-                    "move": signed(100 * (float(spot) / (_spot(follower) or 1.0) - 1.0), 0),
+                    "spot": plain(float(at)),
+                    "move": signed(100 * (float(at) / spot - 1.0), 0),
                     "cells": [
                         {
                             "text": signed(float(cell), decimals),
@@ -345,9 +435,21 @@ def position_page(follower: RunFollower) -> dict[str, Any]:
                         for cell, dollars in zip(row, worth, strict=True)
                     ],
                 }
-                for spot, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
+                for at, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
             ],
         },
+    }
+
+
+def _greeks_of(follower: RunFollower, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the Greeks in the middle of a ladder: its date, the spot and the volatilities of now."""
+    middle = table["delta_shares"].shape[0] // 2, LADDER_VOLS.index(0.0), 0
+    is_coin = follower.price_places != 2
+    return {
+        "delta": signed(float(table["delta_shares"][middle]), 4 if is_coin else None),
+        "gamma": signed(float(table["gamma_shares_per_usd"][middle]), 6 if is_coin else None),
+        "theta": signed(follower.money(float(table["theta_usd_per_day"][middle]))),
+        "vega": signed(follower.money(float(table["vega_usd_per_point"][middle]))),
     }
 
 
@@ -361,7 +463,9 @@ def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: dic
             f"{signed(float(cells[row, 3]), 4)} {page['currency']} ({signed(float(in_usd[row, 3]), 0)} USD)"
         )
 
-    text = f"10 % up earns {amount(-1)}, 10 % down {amount(0)}; the worst cell is {page['worst']}."
+    at = "" if page["at"] == "now" else f"On {page['at']}: "
+    worst = signed(float(cells.min()), 0 if in_usd is None else 4)
+    text = f"{at}10 % up earns {amount(-1)}, 10 % down {amount(0)}; the worst cell is {worst}."
     if evens:
         text += (
             f" At the first expiry it breaks even at {' and '.join(plain(value) or '' for value in evens)}."

@@ -124,14 +124,19 @@ export class LineChart {
     );
   }
 
+  // The host shows something else until the next data.
+  clear() {
+    if (this.plot) this.plot.destroy();
+    this.plot = null;
+  }
+
   restyle() {
     if (this.plot) { this.build(); this.plot.setData(this.data); }
   }
 
   destroy() {
     this.resize.disconnect();
-    if (this.plot) this.plot.destroy();
-    this.plot = null;
+    this.clear();
   }
 }
 

@@ -1,45 +1,123 @@
-// Position: what happens if it moves?
+// Position: what happens if it moves? At a later date, and with legs added for a look; nothing here is sent.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
-import { card, h, poll, shown, table, tinted } from "./dom.js";
+import { card, fetchJson, h, poll, setText, shown, table, tinted } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
-  const legs = h("div"), ladder = h("div"), deadlines = h("div"), whatIf = h("div");
-  const plot = h("div", { class: "plot mid" });
-  const legend = h("div", { class: "legend" }, h("span", { class: "text" }, "now"), h("span", { class: "up dash" }, "at the first expiry"));
+  const legs = h("div"), ladder = h("div"), deadlines = h("div"), greeks = h("div");
+  const plot = h("div", { class: "plot mid" }), at = h("span", { class: "text" }, "now"), ladderAt = h("span", { class: "muted" });
+  const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"));
+  const date = h("input", { type: "range", min: "0", max: "0", step: "any", value: "0", "aria-label": "Date" });
+  const dateText = h("b", {}, "now");
+  const quantity = h("input", { type: "number", value: "1", step: "any", "aria-label": "Quantity, negative to sell", size: "6" });
+  const expiry = h("select", { "aria-label": "Expiry, or the underlying" });
+  const strike = h("select", { "aria-label": "Strike" });
+  const right = h("select", { "aria-label": "Call or put" }, h("option", { value: "call" }, "call"), h("option", { value: "put" }, "put"));
+  const added = h("span", { class: "controls-row" }), trouble = h("p", { class: "warn", role: "status" });
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "What happens if it moves?"), sentence),
+    h("section", { class: "card wide" }, h("h2", {}, "What happens if it moves?"), sentence, greeks),
+    h(
+      "section",
+      { class: "card wide" },
+      h("h2", {}, "What if? Nothing here is sent"),
+      h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Date ", date), dateText, h("button", { type: "button", onclick: () => move(0) }, "Now")),
+      h("div", { class: "controls-row" }, "Add ", quantity, expiry, strike, right, h("button", { type: "button", onclick: add }, "Add at its mark"), added),
+      trouble,
+    ),
     card("w8", "P&L against spot, from here", legend, plot),
     card("w4", "Deadlines", deadlines),
     card("wide", "Legs", legs),
-    card("wide", "Ladder: P&L at a spot and a change of volatility, now", ladder),
+    h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), ladderAt), ladder),
   );
-  const chart = new LineChart(plot, [{ label: "now", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
-    label: "P&L of the book against the spot, now and at the first expiry",
+  const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
+    label: "P&L of the book against the spot, at the date and at the first expiry",
     time: false,
     xValues: plainNumber(0),
     yValues: signedNumber(0),
     axisWidth: 70,
     draw: guides(() => [{ y: 0 }, ...(spot ? [{ x: spot, label: "spot" }] : [])]),
   });
-  let spot = null;
+  let spot = null, asked = false, what = [], listed = { underlying: null, expiries: {} };
+
+  const path = () => {
+    const words = new URLSearchParams({ days: date.value });
+    for (const leg of what) words.append("leg", `${leg.symbol}:${leg.quantity}`);
+    return `/api/position?${words}`;
+  };
+
+  function choose() {
+    const strikes = listed.expiries[expiry.value];
+    strike.hidden = right.hidden = !strikes;
+    if (!strikes) return;
+    const kept = strike.value, every = Object.keys(strikes);
+    strike.replaceChildren(...every.map((each) => h("option", { value: each }, each)));
+    const nearest = every.reduce((best, each) => (Math.abs(each - spot) < Math.abs(best - spot) ? each : best), every[0]);
+    strike.value = strikes[kept] ? kept : nearest;
+  }
+
+  // what can be added: at first the expiry that is held, and the strike at the spot
+  async function fill(held) {
+    const { ok, body } = await fetchJson("/api/contracts");
+    if (!ok || !body.expiries) return;
+    listed = body;
+    expiry.replaceChildren(
+      ...Object.keys(listed.expiries).map((each) => h("option", { value: each }, each)),
+      ...(listed.underlying ? [h("option", { value: "" }, `${listed.underlying} itself`)] : []),
+    );
+    if (listed.expiries[held]) expiry.value = held;
+    choose();
+  }
+
+  function add() {
+    const pair = (listed.expiries[expiry.value] || {})[strike.value];
+    const symbol = pair ? pair[right.value] : listed.underlying;
+    const number = Number(quantity.value);
+    if (!symbol || !number) { trouble.textContent = symbol ? "A quantity is a number, negative to sell." : "This contract is not listed."; return; }
+    what = [...what, { symbol, quantity: quantity.value, label: `${quantity.value} ${pair ? `${expiry.value} ${strike.value} ${right.value}` : symbol}` }];
+    chips();
+  }
+
+  function chips() {
+    added.replaceChildren(...what.map((leg) => h("button", { type: "button", "aria-label": `Remove ${leg.label}`, onclick: () => { what = what.filter((each) => each !== leg); chips(); } }, `${leg.label} ✕`)));
+    stop.now();
+  }
+
+  function move(days) {
+    date.value = String(days);
+    stop.now();
+  }
 
   function draw(page) {
+    if (page.spot && !expiry.options.length && !asked) {
+      asked = true;
+      spot = page.spot;
+      fill(page.legs.find((leg) => leg.expiry)?.expiry);
+    }
+    if (page.error || trouble.textContent) trouble.textContent = page.error ? `${page.error}. ${page.fix || ""}` : "";
+    if (page.error && what.length) { what = what.slice(0, -1); chips(); return; }
     if (page.empty || page.error) {
       sentence.replaceChildren(page.empty || page.error);
-      plot.replaceChildren(h("p", { class: "empty" }, "The payoff appears here once an option is held."));
-      ladder.replaceChildren(h("p", { class: "empty" }, "The ladder appears here once something is held."));
+      chart.clear();
+      greeks.replaceChildren();
+      plot.replaceChildren(h("p", { class: "empty" }, "The payoff appears here once an option is held, or added above."));
+      ladder.replaceChildren(h("p", { class: "empty" }, "The ladder appears here once something is held, or added above."));
       legs.replaceChildren(h("p", { class: "empty" }, page.empty || page.error));
       deadlines.replaceChildren(h("p", { class: "empty" }, "No deadline of a position."));
       return;
     }
     spot = page.spot;
+    if (date.max !== String(page.most_days)) date.max = String(page.most_days);
+    const text = page.at + (page.in ? `, in ${page.in}` : "");
+    for (const host of [dateText, at, ladderAt]) setText(host, text);
     sentence.replaceChildren(shown(page.sentence || page.note_ladder));
+    greeks.replaceChildren(
+      h("dl", { class: "greeks" }, [["Delta", "delta"], ["Gamma", "gamma"], ["Theta / d", "theta"], ["Vega / pt", "vega"]].map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, page.greeks[each] ?? "·")))),
+    );
     legs.replaceChildren(
       table(
         [
-          { head: "Leg", cell: (leg) => leg.label },
+          { head: "Leg", cell: (leg) => (leg.is_added ? [leg.label, h("small", { class: "muted" }, " what if")] : leg.label) },
           { head: "Held", class: "num", cell: (leg) => leg.held },
           { head: "Entry", class: "num", cell: (leg) => leg.entry },
           { head: "Mark", class: "num", cell: (leg) => h("span", { class: leg.verdict === "good" ? "" : "stale warn" }, shown(leg.mark)) },
@@ -82,6 +160,8 @@ export function create(main) {
     paintHeat(ladder);
   }
 
-  const stop = poll("/api/position", draw, 1);
+  const stop = poll(path, draw, 1);
+  date.addEventListener("input", () => stop.now());
+  expiry.addEventListener("change", choose);
   return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); chart.destroy(); } };
 }
