@@ -158,7 +158,7 @@ def test_without_a_run_the_account_is_unknown(client_of, tmp_path):
     assert 'data-kind="UNKNOWN"' in empty.get("/").text
     assert empty.get("/healthz").json() == {"ok": True, "run_id": None, "running": False, "problem": None}
     assert "error" in empty.get("/api/performance").json()
-    assert empty.get("/api/orders").json() == {"orders": []}
+    assert "error" in empty.get("/api/orders").json()
 
 
 def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
@@ -252,6 +252,32 @@ def test_position_takes_a_date_and_legs_and_names_what_is_wrong_with_them(client
     listed = client.get("/api/contracts").json()
     assert listed["underlying"] == "SPY"
     assert sorted(listed["expiries"]) == list(listed["expiries"])
+
+
+def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
+    client_of, held_runs, ended_runs, tmp_path
+):
+    """A second run on record: the page showed the followed run alone."""
+    folder, summary = ended_runs
+    for source in (*held_runs.iterdir(), folder / summary["run_id"]):
+        if source.is_dir():
+            (tmp_path / source.name).symlink_to(source)
+    (followed,) = (path.name for path in held_runs.iterdir() if path.is_dir())
+    feed = DeskFeed(tmp_path, followed, SystemClock())
+    while feed.step():
+        pass
+    client = client_of(feed)
+    here = client.get("/api/decisions").json()
+    assert (here["run"], here["reading"]) == (followed, None)
+    name, found = summary["run_id"], {"reading": "not yet"}
+    while found["reading"]:
+        found = client.get(f"/api/decisions?run={name}&limit=2000").json()
+    assert (found["run"], found["found"]) == (name, summary["decisions"])
+    orders = client.get(f"/api/orders?run={name}").json()
+    assert (orders["run"], orders["total"]) == (name, summary["orders"])
+    assert client.get("/api/orders").json()["total"] == len(feed.follower.desk.orders.orders)
+    unknown = client.get("/api/orders?run=nope")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
 
 
 def test_series_comes_from_a_position_on(client, held):

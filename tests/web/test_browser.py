@@ -330,6 +330,36 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
         playwright.expect(cells.nth(5)).to_have_text("0")
 
 
+def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_runs, tmp_path):
+    names = {"held": next(each for each in held_runs.iterdir() if each.is_dir()).name}
+    names["ended"] = ended_runs[1]["run_id"]
+    for folder, name in ((held_runs, names["held"]), (ended_runs[0], names["ended"])):
+        (tmp_path / name).symlink_to(folder / name)
+    server = PageProcess(tmp_path, 0)
+    try:
+        url = re.search(r"http://localhost:\d+/", server.where()).group()
+        followed = document(url, "api/metrics")["run"]["run_id"]
+        (other,) = set(names.values()) - {followed}
+        with opened(browser, f"{url}runs") as page:
+            page.route("**/api/decisions*", lambda route: route.continue_(url=f"{route.request.url}&limit=5"))
+            page.get_by_role("row").filter(has_text=other).get_by_role("link", name="why").click()
+            main, first = page.locator("main"), page.locator("main tbody tr").first
+            playwright.expect(main).to_contain_text(f"Run {other}.")  # read to its end
+            decided = document(url, f"api/decisions?run={other}&limit=11")["decisions"]
+            playwright.expect(first).to_contain_text(decided[0]["time"])
+            for button, place in (("Older", 5), ("Older", 10), ("Newer", 5), ("Newest", 0)):
+                page.get_by_role("button", name=button).click()
+                playwright.expect(first).to_have_attribute("data-row", str(decided[place]["first"]))
+            page.get_by_role("link", name="Its orders").click()
+            playwright.expect(main).to_contain_text(f"Run {other}.")
+            page.locator("main tbody tr").first.click()
+            playwright.expect(page.locator("tr.open caption")).to_contain_text("on average at")
+            page.get_by_role("link", name="the followed run").click()
+            playwright.expect(main).not_to_contain_text(other)
+    finally:
+        server.end()
+
+
 def test_an_ended_run_shows_no_command_and_its_keys_do_nothing(browser, ended_runs):
     server = PageProcess(ended_runs[0], 0)
     try:

@@ -240,6 +240,79 @@ def test_search_finds_decisions_by_word_order_and_kind(held):
     assert order_documents.why_page(held, taken=False)["found"] == sum(held.skipped.values())
 
 
+def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
+    every = order_documents.why_page(held, limit=10_000)["decisions"]
+    pages, before = [], None
+    while True:
+        page = order_documents.why_page(held, limit=7, before=before)
+        pages.append(page)
+        if page["older"] is None:
+            break
+        before = page["older"]
+    assert len(pages) > 3
+    assert [row["number"] for page in pages for row in page["decisions"]] == [row["number"] for row in every]
+    assert {page["found"] for page in pages} == {held.decision_count}
+    newer = Decision(held.now_ns, DecisionKind.HEDGE, True, ("later",), {})
+    held.decisions.append((held.decision_count + 1, newer))
+    try:
+        again = order_documents.why_page(held, limit=7, before=pages[0]["older"])
+        assert again["decisions"] == pages[1]["decisions"]
+    finally:
+        held.decisions.pop()
+
+
+def test_orders_come_page_by_page_each_once_under_keys_that_stay(held):
+    every = [row["id"] for row in order_documents.orders_page(held, 10_000)["orders"]]
+    found, before = [], []
+    while True:
+        page = order_documents.orders_page(held, 5, before)
+        found += [row["id"] for row in page["orders"]]
+        if not page["older"]:
+            break
+        assert page["counts"]["done"] == page["total"] == len(every)
+        before = [f"done:{page['older']['done']}"]
+    assert found == every
+    assert len(every) > 15
+
+
+def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
+    name, order = next(iter(held.desk.orders.orders.items()))
+    contract = held.desk.instruments[order.submitted.instrument_id]
+    in_parts = {
+        (name, "a"): (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
+        (name, "b"): (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
+        ("another", "c"): (held.now_ns, Decimal(9), Decimal(1), Decimal(0)),
+    }
+    split = SimpleNamespace(
+        engine=True, desk=held.desk, fills=in_parts, histories={}, price=held.price, money=held.money
+    )
+    row = next(row for row in order_documents.orders_page(split, 10_000)["orders"] if row["id"] == name)
+    assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
+    paid = sum(Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in row["fills"])
+    assert held.price(contract, paid / 4) == row["average"]
+    whole = order_documents.orders_page(held, 10_000)["orders"]
+    assert sum(len(row["fills"]) for row in whole) == len(held.fills)
+
+
+def test_a_fold_ends_where_the_page_does(held):
+    """A skip behind a decision that the page has no room for was counted into its last row."""
+    kinds = ((True, "entry"), (False, "edge 1"), (True, "hedge"), (False, "edge 2"))
+    found = [
+        (number, Decision(held.now_ns, DecisionKind.ENTRY, taken, (reason,), {}))
+        for number, (taken, reason) in enumerate(kinds, start=1)
+    ]
+    counts = {"taken": Counter(entry=2), "skipped": Counter(entry=2)}
+    quiet = SimpleNamespace(engine=True, desk=held.desk, decisions=found, **counts)
+    page = order_documents.why_page(quiet, limit=1)
+    assert [(row["number"], row["count"]) for row in page["decisions"]] == [(4, 1)]
+    assert page["older"] == 4
+    assert [row["number"] for row in order_documents.why_page(quiet, limit=9, before=4)["decisions"]] == [
+        3,
+        2,
+        1,
+    ]
+
+
 def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
     def skip(number, reason):
         return number, Decision(held.now_ns, DecisionKind.ENTRY, False, (reason,), {})

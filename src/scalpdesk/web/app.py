@@ -320,21 +320,37 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
             return _json({"error": error.what, "fix": error.fix}, 422)
         return _json(found or NO_RUN)
 
-    @app.get("/api/orders", summary="Orders by group, unknown ones first.", tags=["desk"])
-    def orders(limit: Annotated[int, Query(ge=1, le=5_000)] = 200) -> Response:
-        return _json(feed.read(lambda follower: orders_page(follower, limit)) or {"orders": []})
+    def of_run(run: str, make: Callable[..., dict[str, Any]]) -> Response:
+        try:
+            return _json(feed.read_run(run, make) or NO_RUN)
+        except ScalpdeskError as error:
+            return _json({"error": error.what, "fix": error.fix}, 404)
 
-    @app.get("/api/decisions", summary="Decisions, newest first, equal skips folded.", tags=["desk"])
+    @app.get("/api/orders", summary="Orders by group, unknown ones first; of any run.", tags=["desk"])
+    def orders(
+        limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
+        before: Annotated[list[Annotated[str, Query(max_length=200)]] | None, Query(max_length=4)] = None,
+        run: Annotated[str, Query(max_length=255)] = "",
+    ) -> Response:
+        return of_run(run, lambda follower: orders_page(follower, limit, before or ()))
+
+    @app.get(
+        "/api/decisions", summary="Decisions, newest first, equal skips folded; of any run.", tags=["desk"]
+    )
     def decisions(
         search: Annotated[str, Query(max_length=100)] = "",
         kind: Annotated[str, Query(max_length=40)] = "",
         taken: bool | None = None,
         limit: Annotated[int, Query(ge=1, le=2_000)] = 100,
+        before: Annotated[int | None, Query(ge=1)] = None,
+        run: Annotated[str, Query(max_length=255)] = "",
     ) -> Response:
-        found = feed.read(
-            lambda follower: why_page(follower, search=search, kind=kind, taken=taken, limit=limit)
+        return of_run(
+            run,
+            lambda follower: why_page(
+                follower, search=search, kind=kind, taken=taken, limit=limit, before=before
+            ),
         )
-        return _json(found or {"decisions": []})
 
     @app.get("/api/series", summary="Columns of the charts from a position on.", tags=["desk"])
     def series(since: Annotated[int, Query(ge=0)] = 0) -> Response:

@@ -26,7 +26,7 @@ from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.web.documents import cut_of, desk_page, run_head, run_state
 from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import json_safe
+from scalpdesk.web.texts import clock, day_of, json_safe
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 0.1
@@ -36,6 +36,8 @@ MOST_CLIENTS = 200
 CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is closed."""
 SLICE_RECORDS = 8
+OTHER_SECONDS = 1.0
+"""Longest that a request reads in the journal of a run that is not followed."""
 KEPT_ANSWERS = 200
 WATCH_SECONDS = 2.0
 STATE_FILE = "alerts.json"
@@ -81,6 +83,9 @@ class DeskFeed:
         self.runs_dir = runs_dir
         self.lock = threading.Lock()
         self.follower: RunFollower | None = None
+        self._other: RunFollower | None = None
+        """A run beside it, which a page of orders or decisions asked for last."""
+        self._other_lock = threading.Lock()
         self.is_running = False
         self.version = 0
         self.encoded = b""
@@ -283,6 +288,43 @@ class DeskFeed:
         """Return a document of the followed run; None while there is no run."""
         with self.lock:
             return None if self.follower is None else json_safe(make(self.follower))
+
+    def read_run(self, run: str, make: Callable[[RunFollower], dict[str, Any]]) -> Any:
+        """Return a document of the followed run or, by its name, of another: with ``run`` and ``reading``.
+
+        The journal of another is read for a second a call, and the last run asked for is kept; until
+        its end was read, ``reading`` says up to which New York time.
+
+        Raises
+        ------
+        DataError
+            When no run or more than one goes by this name.
+        """
+
+        def named(follower: RunFollower) -> dict[str, Any]:
+            until = f"{day_of(follower.now_ns)} {clock(follower.now_ns)}" if follower.is_reading else None
+            return {
+                **make(follower),
+                "run": follower.run_dir.name,
+                "day": follower.session or None,
+                "reading": until,
+                "problem": follower.problem or None,
+            }
+
+        followed = self.follower
+        run_dir = find_run_dir(self.runs_dir, run) if run else None
+        if run_dir is None or (followed is not None and followed.run_dir == run_dir):
+            return self.read(named)
+        with self._other_lock:
+            other = self._other
+            if other is None or other.run_dir != run_dir:
+                other = self._other = RunFollower(run_dir, most_decisions=None)
+            until = time.monotonic() + OTHER_SECONDS
+            while other.advance(SLICE_RECORDS) and time.monotonic() < until:
+                pass
+            if not other.is_reading:
+                other.tail.close()
+            return json_safe(named(other))
 
     # commands -------------------------------------------------------------------------------
 

@@ -54,6 +54,10 @@ MOST_SAMPLES = 6_000
 MOST_DECISIONS = 20_000
 
 
+Execution = tuple[int, Decimal, Decimal, Decimal]
+"""Instant in UTC nanoseconds, quantity, price and fee of a fill."""
+
+
 class Series:
     """Columns of equal length that grow; thinned as they become long.
 
@@ -120,7 +124,7 @@ class RunFollower:
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.histories: dict[str, list[tuple[int, str, str]]] = {}
-        self.fills: dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]] = {}
+        self.fills: dict[tuple[str, str], Execution] = {}
         self.events = 0
         self.marks = 0
         self.last_mark: Mark | None = None

@@ -1,7 +1,6 @@
 """Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import clock, leg_label, plain
+from scalpdesk.web.follower import Execution, RunFollower
+from scalpdesk.web.texts import clock, day_of, leg_label, plain
 
 LAST_DECISIONS = 7
 GROUPS = {
@@ -63,7 +61,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict
         "number": number,
         "ts_ns": decision.ts_ns,
         "time": clock(decision.ts_ns),
-        "day": f"{to_new_york(decision.ts_ns):%Y-%m-%d}",
+        "day": day_of(decision.ts_ns),
         "kind": decision.kind.value,
         "taken": decision.taken,
         "what": what,
@@ -75,16 +73,40 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict
     }
 
 
-def orders_page(follower: RunFollower, limit: int = 200) -> dict[str, Any]:
-    """Return the orders by group, unknown ones first, the newest of each first."""
+def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the orders by group, unknown ones first, the newest of each first.
+
+    Parameters
+    ----------
+    follower
+        The run.
+    limit
+        Most orders of a group.
+    before
+        ``GROUP:ORDER`` for each group of which only what was sent before that order is wanted: what
+        ``older`` of the page before gave.
+    """
     if follower.engine is None:
         return {"empty": follower.unread, "orders": [], "counts": {}}
-    orders = list(follower.desk.orders.orders.values())
-    counts = Counter(GROUPS.get(order.state, "working") for order in orders)
-    rows: list[dict[str, Any]] = []
-    for group in GROUP_ORDER:
-        members = [order for order in reversed(orders) if GROUPS.get(order.state, "working") == group]
-        rows += [order_row(follower, order, group) for order in members[: max(limit - len(rows), 0)]]
+    groups: dict[str, list[tuple[int, Order]]] = {name: [] for name in GROUP_ORDER}
+    places: dict[str, int] = {}
+    for place, order in enumerate(follower.desk.orders.orders.values()):
+        places[order.client_order_id] = place
+        groups[GROUPS.get(order.state, "working")].append((place, order))
+    ends = dict(each.split(":", 1) for each in before if ":" in each)
+    shown: list[tuple[str, Order]] = []
+    older: dict[str, str] = {}
+    for group, members in groups.items():
+        end = places.get(ends.get(group, ""), len(places))
+        wanted = [order for place, order in reversed(members) if place < end]
+        shown += [(group, order) for order in wanted[:limit]]
+        if len(wanted) > limit:
+            older[group] = wanted[limit - 1].client_order_id
+    fills: dict[str, list[Execution]] = {order.client_order_id: [] for _, order in shown}
+    for (name, _), fill in follower.fills.items():
+        if name in fills:
+            fills[name].append(fill)
+    counts = {name: len(members) for name, members in groups.items()}
     doubt = counts["unknown"]
     return {
         "sentence": (
@@ -93,15 +115,16 @@ def orders_page(follower: RunFollower, limit: int = 200) -> dict[str, Any]:
             else f"Nothing is in doubt: {counts['working']} working, {counts['done']} done,"
             f" {counts['rejected']} rejected."
         ),
-        "counts": {name: counts[name] for name in GROUP_ORDER},
-        "orders": rows,
-        "total": len(orders),
+        "counts": counts,
+        "orders": [order_row(follower, order, group, fills[order.client_order_id]) for group, order in shown],
+        "older": older,
+        "total": len(places),
         "latency": order_latency(follower),
     }
 
 
-def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]:
-    """Return one order with its time line; steps in milliseconds after it was sent."""
+def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[Execution]) -> dict[str, Any]:
+    """Return one order with its fills and its time line; steps in milliseconds after it was sent."""
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
     history = follower.histories.get(order.client_order_id, [])
@@ -117,6 +140,15 @@ def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]
         "quantity": str(sent.quantity),
         "filled": str(order.filled),
         "average": follower.price(contract, order.average_price) if order.filled else None,
+        "fills": [
+            {
+                "time": clock(at_ns),
+                "quantity": number_text(quantity),
+                "price": follower.price(contract, price),
+                "fee": plain(follower.money(fee)),
+            }
+            for at_ns, quantity, price, fee in fills
+        ],
         "type": sent.order_type.value,
         "limit": follower.price(contract, sent.limit_price),
         "purpose": sent.purpose.value,
@@ -124,6 +156,7 @@ def order_row(follower: RunFollower, order: Order, group: str) -> dict[str, Any]
         "venue_id": order.venue_order_id,
         "created_ns": order.created_ns,
         "time": clock(order.created_ns),
+        "day": day_of(order.created_ns),
         "steps": [
             {
                 "state": state,
@@ -155,13 +188,18 @@ def why_page(
     kind: str = "",
     taken: bool | None = None,
     limit: int = 100,
+    before: int | None = None,
 ) -> dict[str, Any]:
-    """Return the decisions, newest first; equal skips in a row are folded into one row with their count."""
+    """Return the decisions, newest first; equal skips in a row are folded into one row with their count.
+
+    ``first`` of a row is the oldest decision in it, which stays when a newer one is folded into it. With
+    ``before`` the page begins with what was decided before that number: ``older`` of the page before.
+    """
     if follower.engine is None:
         return {"empty": follower.unread, "decisions": []}
     words = search.lower().split()
     rows: list[dict[str, Any]] = []
-    found = 0
+    found, older = 0, None
     for number, decision in reversed(follower.decisions):
         if (kind and decision.kind.value != kind) or (taken is not None and decision.taken is not taken):
             continue
@@ -170,26 +208,32 @@ def why_page(
             if not all(word in text.lower() for word in words):
                 continue
         found += 1
-        before = rows[-1] if rows else None
+        if older is not None or (before is not None and number >= before):
+            continue
+        last = rows[-1] if rows else None
         if (
-            before is not None
+            last is not None
             and not decision.taken
-            and not before["taken"]
-            and before["kind"] == decision.kind.value
-            and _fold(before["why"]) == _fold(decision.reasons[0] if decision.reasons else "")
+            and not last["taken"]
+            and last["kind"] == decision.kind.value
+            and _fold(last["why"]) == _fold(decision.reasons[0] if decision.reasons else "")
         ):
-            before["count"] += 1
-            before["first_time"] = clock(decision.ts_ns)
-            continue
-        if len(rows) >= limit:
-            continue
-        row = decision_row(follower, number, decision)
-        row["count"] = 1
-        row["facts"] = {
-            name: value if isinstance(value, str) else f"{value:,.6g}".replace("-", "−")
-            for name, value in decision.facts.items()
-        }
-        rows.append(row)
+            last["count"] += 1
+            last |= {"first": number, "first_time": clock(decision.ts_ns)}
+        elif last is not None and len(rows) >= limit:
+            older = last["first"]
+        else:
+            rows.append(
+                decision_row(follower, number, decision)
+                | {
+                    "count": 1,
+                    "first": number,
+                    "facts": {
+                        name: value if isinstance(value, str) else f"{value:,.6g}".replace("-", "−")
+                        for name, value in decision.facts.items()
+                    },
+                }
+            )
     return {
         "sentence": (
             f"{sum(follower.taken.values()):,} decisions taken, {sum(follower.skipped.values()):,} skipped."
@@ -199,6 +243,7 @@ def why_page(
             for name in sorted(follower.taken.keys() | follower.skipped.keys())
         },
         "found": found,
+        "older": older,
         "decisions": rows,
     }
 

@@ -70,6 +70,11 @@ def clock(ts_ns: int) -> str:
     return f"{to_new_york(ts_ns):%H:%M:%S}"
 
 
+def day_of(ts_ns: int) -> str:
+    """Return the date in New York."""
+    return f"{to_new_york(ts_ns):%Y-%m-%d}"
+
+
 def tone(value: float | Decimal | None) -> str:
     """Return ``up``, ``down`` or ``muted`` by the sign of an amount, what is shown as zero being neither."""
     if value is None or abs(float(value)) < 0.5 * 10.0 ** -places(value):

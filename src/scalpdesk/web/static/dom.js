@@ -107,6 +107,48 @@ export function facts(pairs) {
   );
 }
 
+// Buttons through a long list, newest first: `before` is where the page shown begins, null for the newest.
+export function pager(changed) {
+  let pages = [], next = null;
+  const turn = (stack) => { pages = stack; changed(); };
+  const newest = h("button", { type: "button", onclick: () => turn([]) }, "Newest");
+  const newer = h("button", { type: "button", onclick: () => turn(pages.slice(0, -1)) }, "Newer");
+  const older = h("button", { type: "button", onclick: () => turn([...pages, next]) }, "Older");
+  const note = h("span", { class: "muted" });
+  const element = h("div", { class: "controls-row", hidden: true }, newest, newer, older, note);
+  return {
+    element,
+    get before() { return pages.at(-1) ?? null; },
+    reset() { pages = []; },
+    // `given` is where the next older page begins, null at the end
+    show(given, text) {
+      next = given ?? null;
+      newest.disabled = newer.disabled = !pages.length;
+      older.disabled = next === null;
+      element.hidden = !pages.length && next === null;
+      setText(note, text);
+    },
+  };
+}
+
+// The run that the address names (?run=ID), and a line that says which run a page of records is of.
+export const namedRun = () => new URLSearchParams(location.search).get("run") || "";
+
+export function runNote(page, other) {
+  if (!namedRun() || !page.run) return "";
+  return h(
+    "p",
+    { class: "muted" },
+    `Run ${page.run}${page.reading ? `, read up to ${page.reading} ET` : ""}. `,
+    h("a", { href: `/${other}?run=${page.run}` }, other === "why" ? "Its decisions" : "Its orders"),
+    ", ",
+    h("a", { href: location.pathname }, "the followed run"),
+  );
+}
+
+// New York time, with the date where it is not the day of the page.
+export const momentOf = (row, page) => (row.day === page.day ? row.time : `${row.day} ${row.time}`);
+
 export async function fetchJson(path, options) {
   const answer = await fetch(path, { headers: { accept: "application/json" }, ...options });
   let body = null;

@@ -1,16 +1,16 @@
 // Orders: is anything in doubt?
 
-import { card, facts, h, poll, redraw, shown, table, tinted } from "./dom.js";
+import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, shown, table, tinted } from "./dom.js";
 
 const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
-  const counts = h("div");
-  const groups = Object.fromEntries(GROUPS.map(([name]) => [name, h("div")]));
+  const counts = h("div"), note = h("div");
+  const groups = Object.fromEntries(GROUPS.map(([name]) => [name, { host: h("div"), pages: pager(() => { last = ""; stop.now(); }) }]));
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "Is anything in doubt?"), sentence, counts),
-    ...GROUPS.map(([name, title]) => card("wide", title, groups[name])),
+    h("section", { class: "card wide" }, h("h2", {}, "Is anything in doubt?"), sentence, note, counts),
+    ...GROUPS.map(([name, title]) => card("wide", title, groups[name].host, groups[name].pages.element)),
   );
   let last = "";
 
@@ -19,6 +19,7 @@ export function create(main) {
     if (text === last) return;
     last = text;
     sentence.replaceChildren(page.empty || page.error || page.sentence);
+    note.replaceChildren(runNote(page, "why"));
     const latency = page.latency || {};
     counts.replaceChildren(
       facts([
@@ -28,30 +29,33 @@ export function create(main) {
       ]),
     );
     for (const [name] of GROUPS) {
+      const { host, pages } = groups[name];
       const rows = (page.orders || []).filter((order) => order.group === name);
-      const total = (page.counts || {})[name] || 0;
-      groups[name].closest(".card").hidden = !rows.length;  // the sentence says that there is none
-      redraw(
-        groups[name],
-        rows.length ? orderTable(rows) : "",
-        total > rows.length ? h("p", { class: "note" }, `The newest ${rows.length} of ${total}; /api/orders?limit=5000 has all.`) : "",
-      );
+      host.closest(".card").hidden = !rows.length;  // the sentence says that there is none
+      redraw(host, rows.length ? orderTable(rows, page) : "");
+      const older = (page.older || {})[name];
+      pages.show(older && `${name}:${older}`, `${rows.length} of ${(page.counts || {})[name] || 0}`);
     }
   }
 
-  const stop = poll("/api/orders", draw, 1);
+  const path = () => {
+    const words = new URLSearchParams({ run: namedRun() });
+    for (const { pages } of Object.values(groups)) if (pages.before) words.append("before", pages.before);
+    return `/api/orders?${words}`;
+  };
+  const stop = poll(path, draw, 1);
   return { update() {}, destroy: stop };
 }
 
 const milliseconds = (value) => (value === undefined || value === null ? null : value < 1000 ? `${value.toFixed(1)} ms` : `${(value / 1000).toFixed(1)} s`);
 
-function orderTable(rows) {
+function orderTable(rows, page) {
   return table(
     [
-      { head: "ET", class: "nowrap", cell: (row) => row.time },
+      { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
       { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
       { head: "Instrument", class: "nowrap", cell: (row) => row.label },
-      { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}` },
+      { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${row.fills.length > 1 ? ` in ${row.fills.length} fills` : ""}` },
       { head: "Average", class: "num", cell: (row) => row.average },
       { head: "Type", class: "narrow-gone", cell: (row) => (row.limit ? `${row.type} ${row.limit}` : row.type) },
       { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
@@ -61,8 +65,24 @@ function orderTable(rows) {
     {
       caption: "Orders",
       key: (row) => row.id,
-      open: (row) => facts([["Order id", row.id], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
+      open: (row) => [
+        facts([["Order id", row.id], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
+        row.fills.length ? fillTable(row) : "",
+      ],
     },
+  );
+}
+
+function fillTable(row) {
+  return table(
+    [
+      { head: "Fill, ET", class: "nowrap", cell: (fill) => fill.time },
+      { head: "Quantity", class: "num", cell: (fill) => fill.quantity },
+      { head: "Price", class: "num", cell: (fill) => fill.price },
+      { head: "Fee", class: "num", cell: (fill) => fill.fee },
+    ],
+    row.fills,
+    { caption: `Fills of this order, on average at ${row.average}` },
   );
 }
 

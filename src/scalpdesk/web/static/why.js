@@ -1,16 +1,16 @@
 // Why: why did it, why not?
 
-import { card, facts, h, poll, redraw, table, tinted } from "./dom.js";
+import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, table, tinted } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
-  const list = h("div");
+  const list = h("div"), note = h("div"), pages = pager(() => { last = ""; stop.now(); });
   const field = h("input", { type: "search", placeholder: "search reasons, orders, numbers", "aria-label": "Search decisions", size: "36" });
   const kind = h("select", { "aria-label": "Kind" }, h("option", { value: "" }, "every kind"));
   const taken = h("select", { "aria-label": "Outcome" }, h("option", { value: "" }, "taken and skipped"), h("option", { value: "true" }, "taken"), h("option", { value: "false" }, "skipped"));
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "Why did it, why not?"), sentence, h("div", { class: "controls-row" }, field, kind, taken)),
-    card("wide", "Decisions, the newest first", list),
+    h("section", { class: "card wide" }, h("h2", {}, "Why did it, why not?"), sentence, note, h("div", { class: "controls-row" }, field, kind, taken)),
+    card("wide", "Decisions, the newest first", list, pages.element),
   );
   let last = "";
 
@@ -23,7 +23,9 @@ export function create(main) {
     for (const name of Object.keys(page.by_kind || {})) {
       if (!known.has(name)) kind.append(h("option", { value: name }, name.replace("_", " ")));
     }
+    note.replaceChildren(runNote(page, "orders"));
     const rows = page.decisions || [];
+    pages.show(page.older, rows.length ? `${rows[0].number} to ${rows.at(-1).first} of ${page.found} that fit` : "");
     if (!rows.length) {
       list.replaceChildren(h("p", { class: "empty" }, "No decision fits."));
       return;
@@ -33,7 +35,7 @@ export function create(main) {
       table(
         [
           { head: "#", class: "num narrow-gone", cell: (row) => String(row.number) },
-          { head: "ET", class: "nowrap", cell: (row) => row.time },
+          { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
           { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, row.taken) },
           { head: "Why", cell: (row) => (row.count > 1 ? `${row.why} (${row.count}×, since ${row.first_time})` : row.why) },
           { head: "Spot", class: "num narrow-gone", cell: (row) => row.spot },
@@ -41,8 +43,7 @@ export function create(main) {
         rows,
         {
           caption: "Decisions",
-          // an equal skip is folded into its row under a new number
-          key: (row) => (row.taken ? String(row.number) : `${row.count > 1 ? row.first_time : row.time} ${row.what}`),
+          key: (row) => String(row.first),  // an equal skip is folded into its row under a new number
           open: (row) =>
             h(
               "div",
@@ -57,11 +58,12 @@ export function create(main) {
   }
 
   const path = () => {
-    const words = new URLSearchParams({ search: field.value, kind: kind.value });
+    const words = new URLSearchParams({ search: field.value, kind: kind.value, run: namedRun() });
+    if (pages.before) words.set("before", pages.before);
     if (taken.value) words.set("taken", taken.value);
     return `/api/decisions?${words}`;
   };
   const stop = poll(path, draw, 1);
-  for (const control of [field, kind, taken]) control.addEventListener("input", () => { last = ""; stop.now(); });
+  for (const control of [field, kind, taken]) control.addEventListener("input", () => { last = ""; pages.reset(); stop.now(); });
   return { update() {}, destroy: stop };
 }
