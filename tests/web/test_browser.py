@@ -309,6 +309,23 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
         page.end()
 
 
+def test_volatility_says_and_draws_what_the_api_has(browser, address):
+    with opened(browser, f"{address[0]}volatility") as page:
+        shown = document(address[0], "api/volatility")
+        main = page.locator("main")
+        for text in (
+            shown["sentence"],
+            shown["day"],
+            f"net {shown['gex']['net']}",
+            shown["forecast_interval"],
+        ):
+            playwright.expect(main).to_contain_text(text)
+        drawn = page.locator("main .card:not([hidden]) canvas")
+        playwright.expect(drawn).to_have_count(2 + len(shown["smiles"]))
+        heat = page.get_by_role("region", name="Implied volatility by expiry and strike")
+        playwright.expect(heat.locator("tbody tr")).to_have_count(len(shown["heat"]["rows"]))
+
+
 def test_position_follows_the_slider_and_an_added_leg(browser, address):
     with opened(browser, f"{address[0]}position") as page:
         cells = page.locator("main .card").last.locator("tbody tr").nth(5).locator("td")

@@ -76,7 +76,7 @@ export class LineChart {
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), ZONE),
-        padding: [8, 4, 0, 18],
+        padding: [8, 4, 0, 24],
         scales: { x: { time: options.time !== false }, y: options.range ? { range: options.range } : {} },
         axes: axes(options),
         series: [{}, ...series],

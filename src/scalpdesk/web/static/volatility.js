@@ -8,14 +8,14 @@ const IMPLIED = "text", REALISED = "up", FORECAST = "down";
 const key = (text, tone, kind = "") => h("span", { class: `${tone} ${kind}` }, text);
 
 export function create(main) {
-  const sentence = h("p", { class: "verdict" }), day = h("p", { class: "muted" });
+  const sentence = h("p", { class: "verdict one" }), day = h("p", { class: "muted" });
   const figures = h("div"), heat = h("div"), gex = h("div"), gexNote = h("span", { class: "muted" }), gexTitle = h("h2", {}, "Dealer gamma by strike");
   const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: [] }));
   const termPlot = h("div", { class: "plot small" }), timePlot = h("div", { class: "plot small" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, day, figures),
-    card("w6", "Volatility today, % a year", h("div", { class: "legend" }, key("implied", IMPLIED), key("realised", REALISED), key("forecast", FORECAST, "dash")), timePlot),
-    card("w6", "Implied at the money by days to expiry, % a year", h("div", { class: "legend" }, key("implied, as quoted", IMPLIED)), termPlot),
+    card("w6", "Volatility today, % a year in session time", h("div", { class: "legend" }, key("implied", IMPLIED), key("realised", REALISED), key("forecast", FORECAST, "dash")), timePlot),
+    card("w6", "Implied at the money by days to expiry, % a year", h("div", { class: "legend" }, key("implied, calendar time as quoted", IMPLIED)), termPlot),
     ...smiles.map(({ title, plot }) =>
       h("section", { class: "card w6", hidden: true }, h("div", { class: "top" }, title, h("div", { class: "legend" }, key("fitted", IMPLIED), key("quotes", IMPLIED, "dot"))), plot)),
     h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Implied by expiry and move of the strike from the spot, % a year"), h("span", { class: "muted" }, "stronger shade: higher")), heat),
@@ -43,7 +43,7 @@ export function create(main) {
     day.replaceChildren(page.day || "");
     figures.replaceChildren(
       facts([
-        [`Implied, ${page.implied_of}`, page.implied],
+        [`Implied, ${page.implied_of}`, page.implied && `${page.implied} in session time`],
         ["Charged by theta today", page.paid],
         ["Realised today", page.realised],
         ["Forecast", page.forecast ? `${page.forecast} (${page.forecast_model}, ${page.forecast_days} d)` : page.forecast_reason || null],
