@@ -12,7 +12,6 @@ from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
@@ -81,23 +80,20 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
                 quoted[strike] = 100.0 * vol
         if len(quoted) < LEAST_QUOTES:
             continue
-        by_calendar = 100.0 / follower.on_clock(options[0][0])
-
-        def vol_at(strike: float, smile: ExpirySmile = smile, scale: float = by_calendar) -> float:
-            return scale * smile.vol(math.log(strike / smile.forward))
-
         grid = np.linspace(min(quoted), max(quoted), CURVE_POINTS).tolist()
         strikes = sorted(quoted.keys() | set(grid))
+        by_calendar = 100.0 / follower.on_clock(options[0][0])
+        on_clock = smile.vol(math.log(spot / smile.forward))
         rows.append(
             {
                 "expiry": expiry.isoformat(),
                 "days": (expiry - today).days,
                 "forward": smile.forward,
                 "strikes": strikes,
-                "vols": [vol_at(strike) for strike in strikes],
+                "vols": (by_calendar * smile.vols(np.log(np.array(strikes) / smile.forward))).tolist(),
                 "quoted": [quoted.get(strike) for strike in strikes],
-                "atm": vol_at(spot),
-                "atm_on_clock": smile.vol(math.log(spot / smile.forward)),
+                "atm": by_calendar * on_clock,
+                "atm_on_clock": on_clock,
             }
         )
         if len(rows) == MOST_EXPIRIES:

@@ -166,22 +166,35 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
         first = min(expiries)
         note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
-    places = more = None
     if spot and desk.instruments[desk.view.underlying].contract_usd:
         gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)
-        places, more = 4, 6
     even = break_even(gamma, greeks.theta_usd_per_day, spot)
     return {
         "note": note,
         "legs": legs,
-        "greeks": {
-            "delta": signed(greeks.net_delta_shares, places) if held else None,
-            "gamma": signed(greeks.gamma_shares_per_usd, more) if held else None,
-            "theta": signed(follower.money(greeks.theta_usd_per_day)) if held else None,
-            "vega": signed(follower.money(greeks.vega_usd_per_point)) if held else None,
-        },
+        "greeks": _greek_texts(
+            follower,
+            greeks.net_delta_shares,
+            greeks.gamma_shares_per_usd,
+            greeks.theta_usd_per_day,
+            greeks.vega_usd_per_point,
+        )
+        if held
+        else dict.fromkeys(("delta", "gamma", "theta", "vega")),
         "deadline": next_deadline(follower),
         "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
+    }
+
+
+def _greek_texts(
+    follower: RunFollower, delta: float, gamma: float, theta: float, vega: float
+) -> dict[str, str | None]:
+    is_coin = follower.price_places != 2
+    return {
+        "delta": signed(delta, 4 if is_coin else None),
+        "gamma": signed(gamma, 6 if is_coin else None),
+        "theta": signed(follower.money(theta)),
+        "vega": signed(follower.money(vega)),
     }
 
 
@@ -395,7 +408,6 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     )
     at_ns = follower.now_ns + int(days * DAY_SECONDS) * NANOS_PER_SECOND
     page |= {
-        **worst_case(follower),
         "currency": currency_of(follower),
         "days": round(days, 4),
         "most_days": round(ahead, 4),
@@ -405,7 +417,9 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     if curve is None or table is None or spot is None:
         return page | {"note_ladder": "No payoff: a held leg has no quote yet."}
     if days or added:
-        page["greeks"] = _greeks_of(follower, table)
+        middle = LADDER_SPOTS // 2, LADDER_VOLS.index(0.0), 0
+        names = ("delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
+        page["greeks"] = _greek_texts(follower, *(float(table[name][middle]) for name in names))
     now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
     end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
     spots = [float(value) for value in curve["spots"]]
@@ -438,18 +452,6 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
                 for at, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
             ],
         },
-    }
-
-
-def _greeks_of(follower: RunFollower, table: dict[str, Any]) -> dict[str, Any]:
-    """Return the Greeks in the middle of a ladder: its date, the spot and the volatilities of now."""
-    middle = table["delta_shares"].shape[0] // 2, LADDER_VOLS.index(0.0), 0
-    is_coin = follower.price_places != 2
-    return {
-        "delta": signed(float(table["delta_shares"][middle]), 4 if is_coin else None),
-        "gamma": signed(float(table["gamma_shares_per_usd"][middle]), 6 if is_coin else None),
-        "theta": signed(follower.money(float(table["theta_usd_per_day"][middle]))),
-        "vega": signed(follower.money(float(table["vega_usd_per_point"][middle]))),
     }
 
 
