@@ -194,14 +194,14 @@ def test_a_book_without_greeks_lets_no_new_exposure_in(desk):
 def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch):
     one = desk(held={1: (1, "12")})
     asked = []
-    engine = one.engine.desk.delta_engine
+    engine = one.engine.desk.delta_engine.for_marks()
     plain = engine.value
     monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or plain(*a, **k))
     propose(one, intent(quantity=1))  # 100 units of an option and a share: 50 500 USD against 20 000
     assert asked
     asked.clear()
     rich = desk(held={1: (1, "12")}, cash=D(1_000_000))
-    engine = rich.engine.desk.delta_engine
+    engine = rich.engine.desk.delta_engine.for_marks()
     other = engine.value
     monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or other(*a, **k))
     assert len(orders(propose(rich, intent(quantity=1)))) == 1

@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (55, 55)
-STRADDLE = (196, 169)
-WHOLE_TRIP = (82, 71)
-STRADDLE_DECISION = (116, 117)
+SHARES = (57, 55)
+STRADDLE = (222, 174)
+WHOLE_TRIP = (84, 71)
+STRADDLE_DECISION = (189, 153)
 """Python calls and C calls."""
 
 

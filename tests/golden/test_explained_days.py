@@ -68,11 +68,11 @@ def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
     engine = play_day("embedded", "2018-02-05").engine
     assert parts_of(engine) == {
         "total": 111,
-        "delta": 44,
+        "delta": 47,
         "gamma": 84,
-        "theta": -28,
-        "vega": 48,
-        "higher_order": -32,
+        "theta": -27,
+        "vega": 36,
+        "higher_order": -23,
         "residual": 0,
     }
     explain = engine.desk.attribution

@@ -53,6 +53,6 @@ def test_goog_on_the_day_its_options_expire_offers_no_contract_that_passes(recor
     )
     refused = [one.reasons[0] for one in decisions if "of 88 contracts" in one.reasons[0]]
     assert refused[0] == (
-        "skipped: of 88 contracts: 45 with a zero_bid quote, 28 with fewer than 500 open,"
+        "skipped: of 88 contracts: 45 with a one_sided quote, 28 with fewer than 500 open,"
         " 15 with a spread above 10%"
     )

@@ -47,7 +47,7 @@ def test_what_was_never_quoted_is_absent(state):
     ("bid", "ask", "verdict", "is_good", "mark"),
     [
         (500.0, 500.0, QuoteVerdict.LOCKED, True, 500.0),
-        (math.nan, 0.10, QuoteVerdict.ZERO_BID, False, 0.05),
+        (math.nan, 0.10, QuoteVerdict.ONE_SIDED, False, 0.10),
         (400.0, math.nan, QuoteVerdict.ONE_SIDED, False, 400.0),
         (500.1, 500.0, QuoteVerdict.CROSSED, False, 499.0),
         (-1.0, 500.0, QuoteVerdict.NEGATIVE, False, 499.0),

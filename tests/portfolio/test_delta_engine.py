@@ -23,6 +23,7 @@ from scalpdesk.pricing.base import OptionGreeks
 D = Decimal
 NOON = at("12:00")
 CALL, PUT = 1, 2
+STRIKES = (480, 490, 500, 510, 520)
 
 
 class CountingPricer(ContractPricer):
@@ -249,7 +250,7 @@ def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
     market.engine.value(CALL, NOON)
     lost_ns = market.state.lost_ns[CALL]
     market.quote(501.0, now_ns=NOON + lost_ns, only={0})
-    assert market.engine.model_price(CALL) is None
+    assert market.engine.model_price(CALL) == market.state.quotes[CALL].mid
     market.quote(501.0, now_ns=NOON + lost_ns + 1, only={0})
     now = model_price(market.book[CALL], 501.0, 0.20, NOON + lost_ns + 1)
     # sessions count for more variance than the calendar has: a little of the premium
@@ -480,3 +481,66 @@ def test_whoever_only_looks_changes_no_later_answer():
     untouched = answers(lambda engine: None)
     assert answers(lambda engine: engine.value(1, now_ns, fresh=False)) != untouched
     assert answers(lambda engine: engine.observer().value(1, now_ns, fresh=False)) == untouched
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "mark"),
+    [
+        (math.nan, 30.0, None),  # None: what the model says
+        (1.0, math.nan, None),
+        (1.0, 0.0, None),
+        (math.nan, 9.0, 9.0),
+        (20.0, math.nan, 20.0),
+        (0.0, 9.0, 4.5),  # the market says that nobody bids
+    ],
+)
+def test_an_option_that_lacks_a_side_is_marked_by_the_model_within_the_other(market, bid, ask, mark):
+    market.state.model_price = market.engine.for_marks().model_price
+    market.engine.for_marks().value(CALL, NOON)
+    before = market.state.mark(CALL)
+    for minute in range(1, 61):  # the one side is renewed for an hour
+        now_ns = NOON + minute * 60 * 10**9
+        market.quote(498.0, now_ns=now_ns, only={0, PUT})
+        market.state.apply_quote(quote(CALL, now_ns, bid, ask))
+        model = model_price(market.book[CALL], 498.0, 0.20, now_ns)
+        assert market.state.mark(CALL) == pytest.approx(model if mark is None else mark, rel=0.01)
+        valued = market.engine.for_marks().value(CALL, now_ns)
+        assert valued.mark == pytest.approx(market.state.mark(CALL), abs=1e-6)
+        assert valued.is_modelled is (bid != 0.0)
+    assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
+
+
+def test_a_put_in_the_money_whose_bid_is_lost_is_marked_by_its_strikes_call_and_not_below_its_payoff(market):
+    """Its bid was counted as zero: half of the premium was lost in an instant."""
+    state = market.state
+    state.model_price = market.engine.for_marks().model_price
+    later = NOON + 60 * 10**9
+    for spot in (480.0, 440.0):
+        market.quote(spot, now_ns=later, only={0, CALL})
+        put = model_price(market.book[PUT], spot, 0.20, later)
+        state.apply_quote(quote(PUT, later, math.nan, put + 0.05))
+        assert state.mark(PUT) == pytest.approx(put, abs=0.02)
+        assert state.mark(PUT) >= 500.0 - spot
+
+
+def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
+    """Its strike had 20 % when it was quoted; the smile that hedges go by has moved to 28 % since."""
+    book = Instruments([share(), *(option(side, strike=strike) for strike in STRIKES for side in "CP")])
+    market = Market()
+    market.book, market.state = book, MarketState(book)
+    market.engine = DeltaEngine(book, market.state, ContractPricer())
+    market.state.model_price = market.engine.for_marks().model_price
+    market.quote(500.0)
+    lost = next(n for n, one in enumerate(book) if n and one.strike == 500 and one.is_call)
+    both = {lost, lost + 1}
+    for minute in range(1, 11):
+        now_ns = NOON + minute * 60 * 10**9
+        market.quote(499.5, vol=0.28, now_ns=now_ns, only=set(range(len(book))) - both)
+        hedged = market.engine.strike_vol(lost, now_ns)
+    assert hedged.vol == pytest.approx(0.28, abs=0.01)
+    for engine in (market.engine, market.engine.for_marks()):
+        valued = engine.value(lost, now_ns)
+        assert valued.is_modelled
+        assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
+    price = model_price(book[lost], 499.5, hedged.vol, now_ns)
+    assert market.state.mark(lost) == pytest.approx(price, abs=0.01)

@@ -468,7 +468,7 @@ class LiveView:
         decimals = -int(attribution.unit.as_tuple().exponent)
         if self._valued is None or self._valued[0] is not engine:
             # an observer: whoever watches must not change what the desk decides
-            self._valued = engine, desk.delta_engine.observer()
+            self._valued = engine, desk.delta_engine.observer(of_marks=True)
         greeks = self._valued[1].position_greeks(desk.positions.held(), now_ns)
         spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
         if spot is not None:

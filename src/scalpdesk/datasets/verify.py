@@ -90,7 +90,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     options = [o if isinstance(o, OptionContract) else None for o in tape.instruments]
     is_option = np.array([o is not None for o in options], dtype=np.bool_)
     spot_rows = np.flatnonzero(
-        (quotes.instrument_id == root_id) & np.isfinite(quotes.bid) & np.isfinite(quotes.ask)
+        (quotes.instrument_id == root_id) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
     )
     rows = np.flatnonzero(is_option[quotes.instrument_id])
     if not len(rows) or not len(spot_rows):
@@ -144,7 +144,7 @@ def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
 
 def parity_findings(rows: OptionRows) -> BoundBreaks:
     """Count pairs whose quotes break ``S - D - K <= C - P <= S - K DF`` even at their best sides."""
-    whole = np.isfinite(rows.bid) & np.isfinite(rows.ask)
+    whole = (rows.bid > 0.0) & np.isfinite(rows.ask)
     calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
     _, moment = np.unique(rows.ts_ns, return_inverse=True)
     key = moment.astype(np.int64) * (int(rows.pair.max()) + 1) + rows.pair
@@ -598,7 +598,7 @@ def _impossible(tape: MarketTape) -> int:
 def _crossed(tape: MarketTape) -> tuple[int, int, str]:
     bid, ask = tape.quotes.whole().bid, tape.quotes.whole().ask
     crossed = np.flatnonzero(bid > ask)
-    both = int((np.isfinite(bid) & np.isfinite(ask)).sum())
+    both = int(((bid > 0.0) & np.isfinite(ask)).sum())
     return both, len(crossed), _row_text(tape, crossed)
 
 
@@ -606,13 +606,13 @@ def _locked(tape: MarketTape) -> tuple[int, int, str]:
     """Count locked quotes; index levels are left out, whose bid and ask are equal by design."""
     quotes = tape.quotes.whole()
     is_level = np.array([isinstance(each, Index) for each in tape.instruments], dtype=np.bool_)
-    candidates = ~is_level[quotes.instrument_id] & np.isfinite(quotes.bid) & np.isfinite(quotes.ask)
+    candidates = ~is_level[quotes.instrument_id] & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
     locked = np.flatnonzero(candidates & (quotes.bid == quotes.ask) & (quotes.bid > 0))
     return int(candidates.sum()), len(locked), _row_text(tape, locked)
 
 
 def _one_sided(tape: MarketTape) -> tuple[int, str]:
-    no_bid, no_ask = np.isnan(tape.quotes.whole().bid), np.isnan(tape.quotes.whole().ask)
+    no_bid, no_ask = ~(tape.quotes.whole().bid > 0.0), np.isnan(tape.quotes.whole().ask)
     found = int((no_bid | no_ask).sum())
     return found, f"no bid {int(no_bid.sum())}, no ask {int(no_ask.sum())}" if found else ""
 

@@ -286,9 +286,8 @@ class OrderAdmission:
         return SizeCut(min(sets for sets, _ in cuts), "; ".join([why for _, why in cuts])) if cuts else None
 
     def _value(self, instrument_id: InstrumentId) -> Valuation | None:
-        # the volatility of the option's last update, as the hedge was sized with: asking for a
-        # fresh one here would change what the next hedge is sized with
-        return self._desk.delta_engine.value(instrument_id, self._facts.now_ns, fresh=False)
+        # as marks do: asking the desk's own engine would change what the next hedge is sized with
+        return self._desk.delta_engine.for_marks().value(instrument_id, self._facts.now_ns, fresh=False)
 
     def _book(self, before: Sequence[OrderIntent]) -> Book:
         """Return what is held, and what orders at the venue and ``before`` may still change of it."""
@@ -299,12 +298,12 @@ class OrderAdmission:
         for number, position in self._desk.positions.positions.items():
             if position.quantity:
                 held.append((number, instruments[number], position.float_quantity))
-        working: list[tuple[SubmitOrder | OrderIntent, Decimal]] = [
-            (order.submitted, order.signed_leaves) for order in self._desk.orders.live.values()
-        ]
-        working += [(intent, intent.signed_quantity) for intent in before]
-        for sent, leaves in working:
+        for order in self._desk.orders.live.values():
+            sent, number = order.submitted, order.submitted.instrument_id
             lines = exits if sent.purpose in EXITS else opening if sent.purpose in OPENING else held
-            number = sent.instrument_id
-            lines.append((number, instruments[number], float(leaves)))
+            lines.append((number, instruments[number], float(order.signed_leaves)))
+        for intent in before:
+            number = intent.instrument_id
+            lines = exits if intent.purpose in EXITS else opening if intent.purpose in OPENING else held
+            lines.append((number, instruments[number], float(intent.signed_quantity)))
         return Book(held, opening, exits)

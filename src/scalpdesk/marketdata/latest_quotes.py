@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.quiet_rows import Quiet
-from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, has_both_sides, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.quiet_rows import first_to_see
 
@@ -333,6 +333,8 @@ class LatestQuotes:
         self._until = [-1] * instruments
         self._is_set = np.zeros(instruments, dtype=np.bool_)
         """Instruments that were set, or handed over, since the session's first row."""
+        self._two_sided: dict[InstrumentId, QuoteEvent] = {}
+        """Last quotes with both sides, of instruments that were set to a quote without."""
         self._before = QuoteTable.of(())
         """Quotes by instrument as the session began, of a desk's."""
         self._rows: SessionRows | None = None
@@ -354,6 +356,24 @@ class LatestQuotes:
         quote = self._latest[number] = rows.quote(known[at])
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
+
+    def two_sided(self, number: InstrumentId) -> QuoteEvent | None:
+        """Return the latest quote that has both sides; None where there was none."""
+        quote = self[number]
+        if quote is None or has_both_sides(quote):
+            return quote
+        rows, known = self._rows, self._rows_of[number]
+        if rows is not None and known is not None and number not in self._handed_over:
+            for at in range(bisect_left(known, rows.upto) - 2, -1, -1):
+                if known[at] <= self._kept_from[number]:
+                    break
+                earlier, last = rows.quote(known[at]), self._two_sided.get(number)
+                if has_both_sides(earlier):
+                    if earlier != last:  # the same object until the next: valuations are kept by it
+                        self._two_sided[number] = earlier
+                    return self._two_sided[number]
+        kept = self._kept.get(number)
+        return kept if kept is not None and has_both_sides(kept) else self._two_sided.get(number)
 
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether none of some instruments has a quote, or gets one from the rows of this session.
@@ -397,6 +417,10 @@ class LatestQuotes:
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
         self._is_set[number] = True
+        if quote is not None and not has_both_sides(quote):
+            before = self.two_sided(number)
+            if before is not None:
+                self._two_sided[number] = before
         if quote is not None:
             self._kept[number] = quote
         self._until[number] = -1

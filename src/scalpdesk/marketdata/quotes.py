@@ -41,9 +41,9 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
         return QuoteVerdict.NON_FINITE
     if bid < 0 or ask < 0:
         return QuoteVerdict.NEGATIVE
-    if math.isnan(ask) or ask == 0:
+    if math.isnan(bid) or math.isnan(ask) or ask == 0:
         return QuoteVerdict.ONE_SIDED
-    if math.isnan(bid) or bid == 0:
+    if bid == 0:
         return QuoteVerdict.ZERO_BID
     if bid > ask:
         return QuoteVerdict.CROSSED
@@ -52,13 +52,20 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     return QuoteVerdict.GOOD
 
 
+def has_both_sides(quote: QuoteEvent) -> bool:
+    """Return whether both sides are known; a bid of zero is: the market says that there is none."""
+    return quote.bid >= 0.0 and quote.ask > 0.0  # NaN compares with nothing
+
+
 def mark_price(quote: QuoteEvent) -> float:
-    """Return the mark of one unit: the mid, with a missing bid as zero; without an ask, the bid.
+    """Return the mark of one unit: the mid; with one side missing, the other.
 
     An option without a bid is worth between zero and its ask. NaN never enters the value of a position.
     """
-    bid = quote.bid if quote.bid == quote.bid else 0.0  # NaN equals nothing
-    return 0.5 * (bid + quote.ask) if quote.ask == quote.ask else bid
+    bid, ask = quote.bid, quote.ask
+    if bid >= 0.0 and ask > 0.0:
+        return 0.5 * (bid + ask)
+    return ask if ask > 0.0 else max(0.0, bid)  # in this order: 0 of NaN
 
 
 class SpreadFilter:

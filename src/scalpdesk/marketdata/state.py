@@ -1,5 +1,6 @@
 """Latest market state of every instrument."""
 
+import math
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, judge_quote, mark_price
+from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, has_both_sides, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
 LOST_AFTER = 2
@@ -67,7 +68,7 @@ def unbid_option(
     quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
     number: InstrumentId,
 ) -> tuple[OptionContract, float] | None:
-    """Return an option that nobody bids for, and its spot; None for another, or while a quote lacks."""
+    """Return an option that has no bid, and its spot; None for another, or while a quote lacks."""
     quote, contract = quotes[number], instruments[number]
     if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not isinstance(contract, OptionContract):
         return None
@@ -203,6 +204,8 @@ class MarketState:
         """
         self._rows: SessionRows | None = None
         """The session's rows, once quotes were passed over."""
+        self._two_sided: dict[InstrumentId, QuoteEvent] = {}
+        """Last quotes with both sides, of instruments whose latest has one."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.adjustments: list[PriceAdjustmentEvent] = []
@@ -218,7 +221,7 @@ class MarketState:
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
         self.model_price: Callable[[InstrumentId], float | None] = _no_price
-        """Value of an option whose quote the underlying has left behind, currency per unit."""
+        """Value of an option that its quote's mid does not tell, currency per unit."""
         self._carried: dict[InstrumentId, tuple[int, QuoteEvent | None]] = {}
         """When a price was last carried across a corporate action, and the quote of before, by instrument."""
         self._stale_ns = [
@@ -237,6 +240,13 @@ class MarketState:
             else None
             for instrument in instruments
         ]
+        self._strikes = [
+            (float(instrument.strike), 1.0 if instrument.is_call else -1.0)
+            if isinstance(instrument, OptionContract) and not instrument.is_inverse
+            else (0.0, 0.0)
+            for instrument in instruments
+        ]
+        """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order)."""
@@ -248,11 +258,26 @@ class MarketState:
         if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in KEPT:
+            if last is not None and not has_both_sides(quote) and has_both_sides(last):
+                self._two_sided[quote.instrument_id] = last
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
         return verdict is GOOD or verdict is QuoteVerdict.LOCKED
+
+    def two_sided(self, instrument_id: InstrumentId) -> QuoteEvent | None:
+        """Return the latest quote with both sides known; None where there was none."""
+        quotes = self.quotes
+        if isinstance(quotes, LatestQuotes):
+            return quotes.two_sided(instrument_id)
+        quote = quotes[instrument_id]
+        return quote if quote is None or has_both_sides(quote) else self._two_sided.get(instrument_id)
+
+    def is_valid(self, instrument_id: InstrumentId) -> bool:
+        """Return whether an option's mark is a quote's: both sides known, and not lost."""
+        quote = self.quotes[instrument_id]
+        return quote is not None and has_both_sides(quote) and not self.is_lost(instrument_id)
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -480,19 +505,36 @@ class MarketState:
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the mark of one unit (currency per unit), or None when never quoted.
 
-        An option whose quote :meth:`is_lost` is worth what the model says at the present spot.
+        The mid. The model values an option whose quote :meth:`is_lost` or lacks a side, and one in the money
+        (:meth:`DeltaEngine.mark_price`).
         """
         quotes = self.quotes
         quote = quotes[instrument_id]
         if quote is None:
             return None
-        number = self._spot_of[instrument_id]
+        number, bid, ask = self._spot_of[instrument_id], quote.bid, quote.ask
         if number is not None:
-            spot = quotes[number]
-            if spot is not None and spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]:
+            spot, (strike, side) = quotes[number], self._strikes[instrument_id]
+            if spot is not None and (
+                spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]
+                or not (bid >= 0.0 and ask > 0.0)
+                or side * (mark_price(spot) - strike) > 0.0
+            ):
                 value = self.model_price(instrument_id)
                 if value is not None:
                     return value
-        bid, ask = quote.bid, quote.ask
-        # the common case first, without the call of mark_price
-        return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)
+        # the common case first, without a call
+        return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else self.quoted_mark(quote)
+
+    def quoted_mark(self, quote: QuoteEvent) -> float:
+        """Return the mark that the latest quote of an instrument gives alone, currency per unit.
+
+        Of an option that lacks a side its last mid within the side that is known; never quoted on both, it is
+        worth between zero and its ask.
+        """
+        if has_both_sides(quote) or self._spot_of[quote.instrument_id] is None:
+            return mark_price(quote)
+        before, low = self.two_sided(quote.instrument_id), max(0.0, quote.bid)
+        if before is None:
+            return 0.5 * quote.ask if quote.ask > 0.0 else low
+        return min(max(mark_price(before), low), quote.ask if quote.ask > 0.0 else math.inf)

@@ -16,14 +16,15 @@ import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
-from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.quotes import has_both_sides, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import (
+    OLDEST_NS,
     SURFACE_DEVIATION,
     ExpirySmile,
     LegQuotes,
@@ -50,6 +51,11 @@ _SKEW_STEP = 1e-3
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
+DEEP_FROM, DEEP_WHOLLY = 0.25, 0.5
+"""Standard deviations in the money from which a mark leaves its mid, and from which parity gives it:
+deltas of 0.60 and 0.69.
+"""
+AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 VEGA = OptionGreeks._fields.index("vega")
 MODEL_DECIMALS = 8
 """Of a mark that the model gives: fine enough for a premium in coin."""
@@ -59,7 +65,7 @@ class Valuation(msgspec.Struct, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
 
     quoted: float | None
-    """Mark of the quote; None of an option whose quote was lost."""
+    """Mark that quotes give; None where it is the model's value."""
     spot: float
     years: float
     rate: float
@@ -72,15 +78,12 @@ class Valuation(msgspec.Struct, gc=False):
     """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
     own_greeks: OptionGreeks | None = None
     """At its own volatility, once they were asked for; see :attr:`greeks`."""
-
-    @property
-    def is_modelled(self) -> bool:
-        """Whether the quote was lost: the mark is the model's, at the last volatility and present spot."""
-        return self.quoted is None
+    is_modelled: bool = False
+    """Whether the quote was lost or lacks a side: the volatility is the last known, or its strike's."""
 
     @property
     def mark(self) -> float:
-        """Value of one unit, worked out by the model when first asked for where the quote was lost."""
+        """Value of one unit, worked out when first asked for where the model gives it."""
         return round(self.greeks.price, MODEL_DECIMALS) if self.quoted is None else self.quoted
 
     @property
@@ -114,6 +117,9 @@ class _Option(NamedTuple):
     underlying: InstrumentId
     expires_ns: int
     expiry: _Expiry
+    strike: float
+    side: float
+    """Where it is in the money: 1 above the strike, -1 below; 0 of an inverse contract."""
 
 
 class _QuotedVol(NamedTuple):
@@ -219,6 +225,8 @@ class DeltaEngine:
     ) -> None:
         self._vol_half_life_seconds = vol_half_life_seconds
         self._for_marks: DeltaEngine | None = None
+        self._decides: DeltaEngine | None = None
+        """Of one that marks: the engine that hedges are sized with."""
         self._clock = clock
         self._instruments = instruments
         self._state = state
@@ -241,13 +249,14 @@ class DeltaEngine:
             instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
         )
 
-    def observer(self) -> "DeltaEngine":
+    def observer(self, *, of_marks: bool = False) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
 
         An implied volatility is kept until its option is quoted again, so a request may change later results.
-        Views and checks use an observer: decisions then do not depend on them.
+        Views and checks use an observer: decisions then do not depend on them. One ``of_marks`` values as the
+        book is marked: what is deep in the money by parity (:meth:`_deep`).
         """
-        return DeltaEngine(
+        found = DeltaEngine(
             self._instruments,
             self._state,
             self._pricer,
@@ -259,6 +268,9 @@ class DeltaEngine:
             clock=self._clock,
             vol_half_life_seconds=self._vol_half_life_seconds,
         )
+        if of_marks:
+            found._decides = self._decides or self
+        return found
 
     def for_marks(self) -> "DeltaEngine":
         """Return the one observer that the desk's and its members' marks share.
@@ -266,7 +278,7 @@ class DeltaEngine:
         What a mark asks for must not change what a strategy sees.
         """
         if self._for_marks is None:
-            self._for_marks = self.observer()
+            self._for_marks = self.observer(of_marks=True)
         return self._for_marks
 
     def forget(self, contracts: Iterable[InstrumentId]) -> None:
@@ -311,7 +323,9 @@ class DeltaEngine:
         contract, found = self._instruments.by_id[instrument_id], None
         if isinstance(contract, OptionContract):
             underlying = self._instruments.id_of(contract.underlying)
-            found = _Option(contract, underlying, expiry_instant_ns(contract), self._expiry(contract))
+            side = 0.0 if contract.is_inverse else 1.0 if contract.is_call else -1.0
+            terms = float(contract.strike), side
+            found = _Option(contract, underlying, expiry_instant_ns(contract), self._expiry(contract), *terms)
         self._options[instrument_id] = found
         return found
 
@@ -401,7 +415,7 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        contract, underlying, expires_ns, expiry = option
+        contract, underlying, expires_ns, expiry, *_ = option
         quotes = self._state.quotes
         quote, spot_quote = quotes[instrument_id], quotes[underlying]
         if quote is None or spot_quote is None:
@@ -418,8 +432,11 @@ class DeltaEngine:
         else:
             dividend_yield = self._yield_of(expiry, contract, now_ns)
         found: Valuation | None = None
-        if years > 0.0 and spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]:
-            found = self._modelled(instrument_id, contract, expires_ns, now_ns, spot, years, dividend_yield)
+        is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
+        if years > 0.0 and (is_lost or not has_both_sides(quote)):
+            found = self._modelled(option, quote, spot_quote, dividend_yield, is_lost)
+        elif years > 0.0 and option.side * (spot - option.strike) > 0.0 and self._decides is not None:
+            found = self._deep(option, quote, spot_quote, dividend_yield)
         if found is None:
             found = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
         self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, found)
@@ -436,7 +453,7 @@ class DeltaEngine:
         fresh: bool,
     ) -> Valuation:
         rate = self.rate(years)
-        mark = mark_price(quote)
+        mark = self._state.quoted_mark(quote)
         known = self._last_vol.get(instrument_id)
         vol = None
         is_fresh = False
@@ -467,7 +484,7 @@ class DeltaEngine:
             option = self._options.get(number) or self._option(number)
             if option is None:
                 continue
-            contract, underlying, expires_ns, expiry = option
+            contract, underlying, expires_ns, expiry, *_ = option
             quote, spot_quote = quotes[number], quotes[underlying]
             if quote is None or spot_quote is None:
                 continue
@@ -482,6 +499,7 @@ class DeltaEngine:
             own_kind = contract.style, contract.currency == contract.root
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
+            is_lost = is_lost or not has_both_sides(quote)
             if is_lost or carry[0] <= 0.0 or own_kind != kind:
                 continue
             places.append((number, quote, spot_quote, contract))
@@ -514,56 +532,141 @@ class DeltaEngine:
             self._cache[number] = now_ns, quote, spot_quote, True, found
 
     def _modelled(
-        self,
-        instrument_id: InstrumentId,
-        contract: OptionContract,
-        expires_ns: int,
-        now_ns: int,
-        spot: float,
-        years: float,
-        dividend_yield: float,
+        self, option: _Option, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float, is_lost: bool
     ) -> Valuation | None:
-        """Value an option without a quote, at its last volatility or its strike's; None without either.
+        """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
-        The volatility is kept on the variance clock: by the calendar it falls through a session.
+        In the money at the volatility of its strike's other leg, where that is quoted; else at the one that
+        hedges go by, else at its own last one. Within the side that is known and not below its payoff. None
+        without a volatility.
         """
-        known = self._vol_when_quoted(instrument_id, contract, expires_ns)
-        if known is None:
-            strike = self.strike_vol(instrument_id, now_ns) or self._strike_vols.last(contract)
+        contract, number = option.contract, quote.instrument_id
+        now_ns, spot = spot_quote.ts_recv_ns, mark_price(spot_quote)
+        vol = self._other_vol(option, now_ns) if option.side * (spot - option.strike) > 0.0 else None
+        vol = vol or self._hedged_vol(number, now_ns) or self._quoted_vol(option, number, now_ns)
+        if vol is None:
+            strike = self.strike_vol(number, now_ns) or self._strike_vols.last(contract)
             if strike is None:
                 return None
             vol = strike.vol
-        else:
-            vol, left = known.vol, self.variance_years(now_ns, expires_ns)
-            if left > 0.0 and known.years_by_clock > 0.0:
-                vol *= math.sqrt(known.years_by_clock * left / years)
+        found = self._at(option, spot_quote, dividend_yield, vol)
+        found.is_modelled = True
+        if not is_lost:
+            low = (
+                quote.bid if quote.bid > 0.0 else contract.payoff(spot) if contract.style is AMERICAN else 0.0
+            )
+            price = min(max(found.mark, low), quote.ask if quote.ask > 0.0 else math.inf)
+            if price != found.mark:
+                found = self._priced(found, contract, price)
+        return found
+
+    def _deep(
+        self, option: _Option, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float
+    ) -> Valuation | None:
+        """Value an option in the money by the volatility of its strike's other leg; None near the money.
+
+        Its own drowns in the width and the age of its quote. From :data:`DEEP_FROM` to :data:`DEEP_WHOLLY`
+        deviations in the money the mark goes over from the mid to what parity says.
+        """
+        spot, now_ns = mark_price(spot_quote), spot_quote.ts_recv_ns
+        years = self._years_to(option.expires_ns, now_ns)
+        if option.expiry.is_carry_assumed and years > 1.0 / DAYS_PER_YEAR:
+            return None  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
+        if not spot > 0.0:
+            return None
+        vol = self._other_vol(option, now_ns)
+        if vol is None:
+            return None
+        carried = (self.rate(years) - dividend_yield) * years
+        depth = option.side * (math.log(spot / option.strike) + carried) / (vol * math.sqrt(years))
+        part = min((depth - DEEP_FROM) / (DEEP_WHOLLY - DEEP_FROM), 1.0)
+        if part <= 0.0:
+            return None
+        found = self._at(option, spot_quote, dividend_yield, vol)
+        if part < 1.0:
+            found = self._priced(found, option.contract, part * found.mark + (1.0 - part) * mark_price(quote))
+        found.vol_is_fresh = True
+        return found
+
+    def _at(self, option: _Option, spot_quote: QuoteEvent, dividend_yield: float, vol: float) -> Valuation:
+        """Value an option at a volatility as of its underlying's quote."""
+        spot, years = mark_price(spot_quote), self._years_to(option.expires_ns, spot_quote.ts_recv_ns)
         rate = self.rate(years)
         greeks_at = partial(
-            self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
+            self._pricer.greeks, option.contract, spot, years, rate=rate, dividend_yield=dividend_yield
         )
         return Valuation(None, spot, years, rate, vol, False, greeks_at, dividend_yield)
 
-    def _vol_when_quoted(
-        self, instrument_id: InstrumentId, contract: OptionContract, expires_ns: int
-    ) -> _QuotedVol | None:
-        """Return a lost quote and its volatility at the spot of its own instant.
+    def _priced(self, found: Valuation, contract: OptionContract, price: float) -> Valuation:
+        """Return a valuation with another mark, at the volatility of it."""
+        terms = (price, found.spot, found.years, found.rate, found.dividend_yield)
+        vol = self._pricer.implied_vol(contract, *terms) or found.vol
+        return msgspec.structs.replace(found, quoted=round(price, MODEL_DECIMALS), vol=vol, own_greeks=None)
+
+    def _other_vol(self, option: _Option, now_ns: int) -> float | None:
+        """Return the volatility of a strike's other leg; None where it has none."""
+        number = self._strike_vols.other_leg(option.contract)
+        other = None if number is None else self._options.get(number) or self._option(number)
+        if number is None or other is None:
+            return None
+        if not self._state.is_valid(number):
+            return self._hedged_vol(number, now_ns) or self._quoted_vol(other, number, now_ns)
+        known = self._vol_when_quoted(number, other)  # of a minute ago: no clock between
+        return None if known is None or not known.vol > 0.0 else known.vol
+
+    def _hedged_vol(self, number: InstrumentId, now_ns: int) -> float | None:
+        """Return the volatility of a strike that hedges were sized with last; None where that is long ago."""
+        return (self._decides or self).known_strike_vol(number, now_ns)
+
+    def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
+        option = self._options.get(instrument_id)
+        if option is None:
+            return None
+        found = self._strike_vols.measured(option.contract, now_ns)
+        if found is not None:
+            return found.vol
+        is_old = now_ns - option.expiry.smile_ns > OLDEST_NS
+        vols = None if is_old else self._smile_vols(option, now_ns, 0.0)
+        return None if vols is None else vols[0]
+
+    def _quoted_vol(self, option: _Option, number: InstrumentId, now_ns: int) -> float | None:
+        """Return the volatility of an option's last quote with both sides, at the spot of its own instant.
+
+        Kept on the variance clock: by the calendar it falls through a session. None without one.
+        """
+        known = self._vol_when_quoted(number, option)
+        if known is None:
+            return None
+        years, left = (
+            self._years_to(option.expires_ns, now_ns),
+            self.variance_years(now_ns, option.expires_ns),
+        )
+        if left > 0.0 and known.years_by_clock > 0.0:
+            return known.vol * math.sqrt(known.years_by_clock * left / years)
+        return known.vol
+
+    def _vol_when_quoted(self, instrument_id: InstrumentId, option: _Option) -> _QuotedVol | None:
+        """Return the last quote with both sides as a volatility at the spot of its own instant.
 
         What it was last asked for at would depend on how often the book is marked: that, and the quote it was
         asked of, stand in only where the spot of that instant is not kept. None without either.
         """
-        quote = self._state.quotes[instrument_id]
+        quote = self._state.two_sided(instrument_id)
         lost = self._lost.get(instrument_id)
         if lost is not None and lost[0] is quote:
             return lost[1]
         known = self._last_vol.get(instrument_id)
         if quote is not None:
-            own = self._strike_vols.quoted(instrument_id, quote, self._instruments.id_of(contract.underlying))
+            own = self._strike_vols.quoted(instrument_id, quote, option.underlying)
             known = known if own is None else (quote, own[0])
         found = None
         if known is not None:
             then_ns = known[0].ts_event_ns
-            left = self.variance_years(then_ns, expires_ns)
-            found = _QuotedVol(known[1], self._years_to(expires_ns, then_ns) / left if left > 0.0 else 0.0)
+            left = self.variance_years(then_ns, option.expires_ns)
+            found = _QuotedVol(
+                known[1], self._years_to(option.expires_ns, then_ns) / left if left > 0.0 else 0.0
+            )
         if quote is not None:
             self._lost[instrument_id] = quote, found
         return found
@@ -591,20 +694,16 @@ class DeltaEngine:
         return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
-        """Return the value of an option whose quote is lost, as of its underlying's latest quote.
+        """Return an option's mark as of its underlying's latest quote, currency per unit; None without one.
 
-        Currency per unit, by the model at the last volatility; None while that is not known.
+        Not the mid where its quote is lost or lacks a side, and deep in the money.
         """
         contract = self._instruments[instrument_id]
         if not isinstance(contract, OptionContract):
             return None
         spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
         valuation = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
-        return valuation.mark if valuation is not None and valuation.is_modelled else None
-
-    def other_leg(self, contract: OptionContract) -> InstrumentId | None:
-        """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
-        return self._strike_vols.other_leg(contract)
+        return None if valuation is None else valuation.mark
 
     def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
         """Return the volatility of an option's strike, common to its call and put.
@@ -634,10 +733,13 @@ class DeltaEngine:
         self, instrument_id: InstrumentId, option: _Option, now_ns: int, *steps: float
     ) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
-        contract, expiry = option.contract, option.expiry
+        expiry = option.expiry
         if now_ns - expiry.smile_ns >= MINUTE_NS:
             expiry.smile, expiry.smile_ns = self.smile(instrument_id, now_ns), now_ns
-        smile, spot = expiry.smile, self._state.mark(option.underlying)
+        return self._smile_vols(option, now_ns, *steps)
+
+    def _smile_vols(self, option: _Option, now_ns: int, *steps: float) -> list[float] | None:
+        contract, smile, spot = option.contract, option.expiry.smile, self._state.mark(option.underlying)
         if smile is None or spot is None:
             return None
         forward = self._forward(option, spot, now_ns)

@@ -83,10 +83,6 @@ DETAILS = (
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
 """Of the gross: a larger residual with its three-way term is flagged."""
-DEEP_FROM, DEEP_UNTIL = 0.5, 0.25
-"""Standard deviations in the money from which a leg goes by the volatility of its strike's other leg, and
-below which by its own again: deltas of 0.69 and 0.60. Deeper its own is noise of a wide, old quote.
-"""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
@@ -105,8 +101,6 @@ class _Terms(NamedTuple):
     expires_ns: int
     is_inverse: bool
     """Priced in coin: its Greeks are those of the coin's holder."""
-    other_leg: InstrumentId | None
-    """Put of a call's strike and expiry, call of a put's; None where it is not listed."""
 
 
 class _Leg(msgspec.Struct, gc=False):
@@ -124,8 +118,6 @@ class _Leg(msgspec.Struct, gc=False):
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
     """Whether its state stands on the configured yield, as no quotes have shown the market's yet."""
-    is_deep: bool = False
-    """Whether it goes by the volatility of its strike's other leg; see :data:`DEEP_FROM`."""
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """What moved it since its anchor, once it has been delivered."""
@@ -219,33 +211,30 @@ class PnlExplain:
     ) -> None:
         """Book the cost of an execution against the mark.
 
-        Half the spread of the latest ``quote`` is the spread cost; the rest of the distance between the price
-        and the mark is slippage. Costs are negative. Where the quote was lost the distance to the model's
-        mark is mark noise, in the residual.
+        The distance from the mark to the far side of the latest ``quote`` is the spread cost, half the spread
+        near the money; the rest of the distance between the price and the mark is slippage. Costs are
+        negative. Where the quote was lost the distance to the model's mark is mark noise, in the residual.
         """
         units = signed_quantity if multiplier == 1 else signed_quantity * multiplier
         self._fees -= fee
-        number = None if quote is None else quote.instrument_id
+        if quote is None:
+            return
+        number = quote.instrument_id
+        value = self._state.mark(number)
+        mark = price if value is None else exact_price(value)
         if number in self._terms and self._state.is_lost(number):
-            mark = exact_price(self._state.mark(number) or float(price))
             self.details["mark_noise"] -= float(units * (price - mark))
             return
-        if quote is None:
-            mark, half_spread = price, ZERO
-        else:
-            bid, ask = quote.bid, quote.ask
-            mark = exact_price(mark_price(quote))
-            # NaN equals nothing
-            half_spread = exact_price(0.5 * (ask - bid)) if bid == bid and ask == ask else ZERO  # noqa: PLR0124
-            contract = self._instruments.by_id[quote.instrument_id]
-            fair = self._fair(quote.instrument_id, contract) if type(contract) is OptionContract else None
+        far, spread = quote.ask if units > 0 else quote.bid, ZERO
+        if far > 0.0:  # a side that is missing is no number
+            spread = max((exact_price(far) - mark) * units, ZERO)
+        contract = self._instruments.by_id[number]
+        if type(contract) is OptionContract and contract.is_inverse:
+            fair = self._fair(number, contract)
             if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
                 mark = fair
-                if self._decimals != COIN_DECIMALS:  # a deep leg's quote is wider than what it costs
-                    half_spread = abs(price - mark)
         paid_over_mark = units * (price - mark)
-        spread = half_spread * abs(units)
         if paid_over_mark < spread:
             # a fill inside the quote (at mid, or resting) costs only the distance to the mid
             spread = max(paid_over_mark, ZERO)
@@ -253,29 +242,14 @@ class PnlExplain:
         self._slippage -= paid_over_mark - spread
 
     def _fair(self, instrument_id: InstrumentId, contract: OptionContract) -> Decimal | None:
-        """Return an inverse option's mark carried to the spot of now, a deep leg's value; else None.
+        """Return an inverse option's mark carried to the spot of now; None while it has no volatility.
 
-        A trade's cost is measured from it: the quote is often older than the spot, and a deep leg's is wide.
+        A trade's cost is measured from it: the quote is often older than the spot.
         """
-        leg = self._legs.get(instrument_id)
-        is_deep = leg is not None and leg.is_deep
-        if not (is_deep or contract.is_inverse):
-            return None
         valuation = self._delta_engine.value(instrument_id, self._last_ns)
-        if valuation is None or valuation.is_modelled or valuation.years <= 0.0:
+        if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
             return None
-        if (
-            is_deep
-            and valuation.years > 1.0 / DAYS_PER_YEAR
-            and self._delta_engine.is_carry_assumed(contract)
-        ):
-            return None  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
-        if leg is not None and is_deep:
-            deep = self._deep(self._terms[instrument_id], valuation, self._last_ns, leg)
-            return None if deep is None else Decimal(f"{valuation.greeks_at(deep.vol).price:.6f}")
-        vol = valuation.vol
-        if not vol > 0.0:
-            return None
+        vol, leg = valuation.vol, self._legs.get(instrument_id)
         if leg is not None and leg.state is not None and leg.state.years > 0.0:
             vol = leg.state.vol * math.sqrt(leg.state.variance_years / leg.state.years)
         vol = self._delta_engine.vol_within_tick(contract, vol)
@@ -408,16 +382,13 @@ class PnlExplain:
         mark, valuation = marked
         if mark is not None and type(contract) is not OptionContract:
             return _Leg(instrument_id, units, mark, now_ns, None, None)
-        state = deep = None
+        state = None
         if valuation is not None:
             assert type(contract) is OptionContract
             terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
             vol = None if before is None or before.state is None else before.state.vol
-            deep = None if before is None else self._deep(terms, valuation, now_ns, before)
             # an interval begins with the volatility in which the last one ended, so that noise ends too
-            state = self._priced_state(contract, terms, valuation, now_ns, vol, deep)
-            if deep is not None:
-                valuation = msgspec.structs.replace(valuation, own_greeks=valuation.greeks_at(deep.vol))
+            state = self._priced_state(contract, terms, valuation, now_ns, vol)
             if state is not None and terms.is_inverse and state.years > 0.0:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
@@ -427,19 +398,17 @@ class PnlExplain:
         if mark is None:
             price = float(position.average_price)
             return _Leg(instrument_id, units, price, now_ns, valuation, state)
-        seen, source = valuation, instrument_id
-        if deep is not None:
-            other = self._terms[instrument_id].other_leg
-            seen, source = deep, instrument_id if other is None else other
-        is_lost = seen is not None and seen.is_modelled and self._is_long_lost(source, now_ns)
+        is_lost = (
+            valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
+        )
         assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
-        is_deep = deep is not None
-        return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed, is_deep)
+        return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
-        quote = self._state.quotes[instrument_id]
-        assert quote is not None
+        quote = self._state.two_sided(instrument_id)
+        if quote is None:
+            return True
         if quote.ts_recv_ns < self._opened_ns:
             return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
@@ -452,7 +421,6 @@ class PnlExplain:
             contract.style is Style.AMERICAN,
             expiry_instant_ns(contract),
             contract.is_inverse,
-            self._delta_engine.other_leg(contract),
         )
         self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
         return terms
@@ -466,26 +434,6 @@ class PnlExplain:
         self._spans[expires_ns] = (now_ns, years)
         return years
 
-    def _deep(self, terms: _Terms, valuation: Valuation, now_ns: int, before: _Leg) -> Valuation | None:
-        """Return the other leg of a deep leg's strike, whose volatility it goes by; None where its own does.
-
-        ``before`` is the leg at its anchor: the choice stays until the leg is well back at the money. A quote
-        that is lost makes no choice either way.
-        """
-        if terms.is_inverse or terms.other_leg is None or not valuation.spot > 0.0:
-            return None
-        if valuation.is_modelled and not before.is_deep:
-            return None
-        carried = (valuation.rate - valuation.dividend_yield) * valuation.years
-        depth = math.log(valuation.spot / terms.strike) + carried
-        if not terms.is_call:
-            depth = -depth
-        other = self._delta_engine.value(terms.other_leg, now_ns) if depth > 0.0 else None
-        if other is None or not other.vol > 0.0:
-            return None
-        least = DEEP_UNTIL if before.is_deep else DEEP_FROM
-        return other if depth >= least * other.vol * math.sqrt(valuation.years) else None
-
     def _priced_state(
         self,
         contract: OptionContract,
@@ -493,16 +441,10 @@ class PnlExplain:
         valuation: Valuation,
         now_ns: int,
         vol: float | None,
-        deep: Valuation | None,
     ) -> PricedState | None:
-        """Return the state of an option's value, at the volatility of ``deep`` where that is given.
-
-        Without a volatility or time left that of ``vol``.
-        """
+        """Return the state of an option's value; without a volatility or time left that of ``vol``."""
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
-        if variance_years > 0.0 and deep is not None:
-            vol = deep.vol * math.sqrt(years / variance_years)
-        elif variance_years > 0.0 and valuation.vol > 0.0:
+        if variance_years > 0.0 and valuation.vol > 0.0:
             by_clock = math.sqrt(years / variance_years)
             if terms.is_inverse and not valuation.is_modelled:
                 vol = valuation.vol if vol is None else vol / by_clock
@@ -706,10 +648,9 @@ class PnlExplain:
         assert type(contract) is OptionContract
         if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
             start = self._restate(leg, start, contract, valuation, now)
-        deep = self._deep(terms, now, now_ns, leg)
-        end = self._priced_state(contract, terms, now, now_ns, start.vol, deep)
+        end = self._priced_state(contract, terms, now, now_ns, start.vol)
         assert end is not None  # where no volatility is found that of the anchor stands
-        if leg.is_lost and not (deep or now).is_modelled:  # what was not seen is no move of this interval
+        if leg.is_lost and not now.is_modelled:  # what was not seen is no move of this interval
             end = end._replace(vol=start.vol)
             self._is_found = True
         goes_ex = market.dividends or market.adjustments

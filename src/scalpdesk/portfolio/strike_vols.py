@@ -181,8 +181,15 @@ class StrikeVols:
         spot = self._state.quotes[strike.underlying]
         if spot is not None:
             self._measure(strike, mark_price(spot))
-        measured_ns = strike.measured_ns
-        return None if measured_ns is None or now_ns - measured_ns > OLDEST_NS else strike.found
+        return self.measured(contract, now_ns)
+
+    def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
+        """Return :meth:`value` as of the last measurement that was asked for."""
+        strike = self._by_symbol.get(contract.symbol)
+        measured_ns = None if strike is None else strike.measured_ns
+        if strike is None or measured_ns is None or now_ns - measured_ns > OLDEST_NS:
+            return None
+        return strike.found
 
     def last(self, contract: OptionContract) -> StrikeVol | None:
         """Return the volatility of a contract's strike as of its last measurement, however old."""

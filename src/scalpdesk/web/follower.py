@@ -317,7 +317,7 @@ class RunFollower:
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
         self._stale_seconds = float(limits.get("stale_seconds_underlying", 5.0))
-        self._observer = self.desk.delta_engine.observer()
+        self._observer = self.desk.delta_engine.observer(of_marks=True)
         self.session_nav = self.desk.session_equity
 
     def _take(self, event: Event) -> None:

@@ -128,7 +128,7 @@ def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> 
     quotes = tape.quotes.whole()
     inside = (quotes.ts_ns >= session.open_ns) & (quotes.ts_ns <= session.close_ns)
     rows = np.flatnonzero(
-        inside & (quotes.instrument_id == instrument) & np.isfinite(quotes.bid + quotes.ask)
+        inside & (quotes.instrument_id == instrument) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
     )
     return rows, 0.5 * (quotes.bid[rows] + quotes.ask[rows])
 

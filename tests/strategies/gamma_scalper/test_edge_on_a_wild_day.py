@@ -118,7 +118,7 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     [
         (("entry.nowcast=false",), "09:52:15", "20.89"),
         (("entry.nowcast=true",), "10:12:51", "88.31"),
-        (("exits.edge_gone=false",), None, "642.94"),
+        (("exits.edge_gone=false",), None, "648.69"),
     ],
 )
 def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):

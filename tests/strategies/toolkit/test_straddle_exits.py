@@ -205,3 +205,23 @@ def test_leave_before_an_event_and_before_the_night_that_it_ends(day, now, kinds
         now_ns=at(now, day), session=session_on(day), expiry=day + timedelta(46), ex_dividends_ns=(ex,)
     )
     assert rules(before_event=kinds).reason(trade) == reason
+
+
+@pytest.mark.parametrize("stop", [{"stop_fraction": 0.3}, {"arm_fraction": 0.3, "giveback_fraction": 0.5}])
+def test_no_stop_is_decided_on_a_quote_without_a_side_nor_on_the_first_one_after_it(stop):
+    asked = rules(**stop)
+    for stamp, pnl in ((1, 400), (2, 300)):
+        assert asked.reason(view(pnl=D(pnl), quoted_ns=stamp)) is None
+    for stamp in (None, None, 3, 3):
+        assert asked.reason(view(pnl=D(-350), quoted_ns=stamp)) is None
+    assert asked.reason(view(pnl=D(-350), quoted_ns=4)) is not None
+
+
+def test_a_mark_without_a_side_arms_no_trailing_stop_and_is_no_best_profit():
+    asked = rules(arm_fraction=0.3, giveback_fraction=0.5)
+    assert asked.reason(view(pnl=D(900), quoted_ns=None)) is None
+    assert not asked.is_armed
+    assert asked.reason(view(pnl=D(310), quoted_ns=1)) is None
+    assert asked.reason(view(pnl=D(310), quoted_ns=2)) is None
+    assert asked.is_armed
+    assert asked.reason(view(pnl=D(200), quoted_ns=3)) is None  # of 310, not of 900

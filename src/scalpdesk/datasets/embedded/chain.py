@@ -445,7 +445,7 @@ class _SpreadTerms:
 def _rounded(
     generator: np.random.Generator, price: Floats, spread: Floats, absolute_delta: Floats, vix: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Bid, ask and sizes on the cent grid around ``price``; a missing bid is NaN with size 0."""
+    """Bid, ask and sizes on the cent grid around ``price``; without a bid that is 0 with size 0."""
     cents = price * 100.0
     half = np.maximum(50.0 * spread - 0.5, 0.0)
     bid_cents = np.floor(cents - half)
@@ -457,5 +457,5 @@ def _rounded(
         for _ in range(2)
     )
     no_bid = bid_cents < 1.0
-    bid = np.where(no_bid, np.nan, bid_cents / 100.0)
+    bid = np.where(no_bid, 0.0, bid_cents / 100.0)
     return bid, np.maximum(ask_cents, 1.0) / 100.0, np.where(no_bid, 0.0, bid_size), ask_size

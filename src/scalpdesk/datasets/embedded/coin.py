@@ -408,7 +408,7 @@ def _option_rows(
     low, high = np.asarray(value.price) - half, np.asarray(value.price) + half
     bid = _on_grid(low, np.floor)
     ask = np.maximum(_on_grid(high, np.ceil), bid + 0.0001)
-    bid[bid <= 0.0] = np.nan
+    bid = np.maximum(bid, 0.0)
     size = np.full(len(stamps), market.option_size)
     return stamps, np.full(len(stamps), number, np.int32), bid, ask, np.where(bid > 0.0, size, 0.0), size
 

@@ -468,8 +468,7 @@ def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | N
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
         stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * NANOS_PER_MS
-        bid_cents = kept["bid_cents"]  # each is read from the file when it is asked for
-        bid = np.where(bid_cents < 0, np.nan, bid_cents / 100.0)
+        bid = np.maximum(kept["bid_cents"], 0) / 100.0  # -1 in files of older versions
         sizes = (kept[name].astype(np.float64) for name in ("bid_size", "ask_size"))
         ids = kept["instrument_id"].astype(np.int32)
         bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
@@ -483,7 +482,7 @@ def _drawn_and_kept(path: Path, session: date, seed: int, symbol: str) -> tuple[
     columns: dict[str, NDArray[Any]] = {
         "milliseconds": np.diff((quotes.ts_ns - open_ns) // NANOS_PER_MS, prepend=0).astype(np.int32),
         "instrument_id": quotes.instrument_id.astype(np.int16),
-        "bid_cents": np.rint(np.nan_to_num(quotes.bid, nan=-0.01) * 100.0).astype(np.int32),
+        "bid_cents": np.rint(quotes.bid * 100.0).astype(np.int32),
         "ask_cents": np.rint(quotes.ask * 100.0).astype(np.int32),
         "bid_size": quotes.bid_size.astype(np.int32),
         "ask_size": quotes.ask_size.astype(np.int32),

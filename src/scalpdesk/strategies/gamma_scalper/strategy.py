@@ -57,6 +57,7 @@ from scalpdesk.strategies.toolkit.exits import (
     event_ahead,
     first_reason,
     minutes_before,
+    quoted_ns,
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -449,6 +450,7 @@ class GammaScalper:
                 edge_usd=self._left(view),
                 currency=view.instruments.by_id[self._pair.call_id].currency,
                 exercise_gain=early_exercise_gain(view, self._pair),
+                quoted_ns=quoted_ns(view.market, self._pair.legs),
                 ex_dividends_ns=self._ex_dividends_ns(view),
             ),
         )

@@ -19,10 +19,19 @@ from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, money_decimals, money_text
+from scalpdesk.core.units import (
+    MINUTE_NS,
+    NANOS_PER_SECOND,
+    ZERO,
+    InstrumentId,
+    money_decimals,
+    money_text,
+)
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
+from scalpdesk.marketdata.quotes import has_both_sides
+from scalpdesk.marketdata.state import MarketView
 
 ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
@@ -191,8 +200,17 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     """Of edge, premium and P&L."""
     exercise_gain: float | None = None
     """What exercising a leg now gains over holding it, per unit; None where holding is better."""
+    quoted_ns: int | None = 0
+    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one lacks a side."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
+
+
+def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
+    """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
+    quotes = [market.quotes[leg] for leg in legs]
+    stamps = [quote.ts_event_ns for quote in quotes if quote is not None and has_both_sides(quote)]
+    return min(stamps) if len(stamps) == len(quotes) else None
 
 
 class NearExpiry:
@@ -263,11 +281,26 @@ class BeforeExpiry:
         return f"expiry: {left:.0f} minutes left, least {self.minutes:g}" if left <= self.minutes else None
 
 
+class QuotedMarks:
+    """Whether P&L stands on valid quotes: after a quote that lacked a side on two in a row."""
+
+    def __init__(self) -> None:
+        self._after_ns: int | None = -1
+
+    def decide(self, quoted_ns: int | None) -> bool:
+        """Return whether a stop may be decided on :attr:`StraddleView.quoted_ns`."""
+        if quoted_ns is None or self._after_ns is None:
+            self._after_ns = quoted_ns
+            return False
+        return quoted_ns > self._after_ns
+
+
 class StopLoss:
-    """Exit at a loss of a fraction of the premium."""
+    """Exit at a loss of a fraction of the premium, as valid quotes have it."""
 
     def __init__(self, fraction: float) -> None:
         self.fraction = fraction
+        self._marks = QuotedMarks()
         self._premium = ZERO
         self._least_pnl = 0.0
 
@@ -276,7 +309,7 @@ class StopLoss:
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
             self._least_pnl = -self.fraction * float(trade.premium_paid)
-        if float(trade.pnl) > self._least_pnl:
+        if not self._marks.decide(trade.quoted_ns) or float(trade.pnl) > self._least_pnl:
             return None
         places = money_decimals(trade.currency)
         loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.{places}f}"
@@ -284,9 +317,10 @@ class StopLoss:
 
 
 class TrailingStop:
-    """Armed at a profit, exit once part of the best profit is given back."""
+    """Armed at a profit, exit once part of the best profit is given back, both as valid quotes have it."""
 
     def __init__(self, arm_fraction: float, giveback_fraction: float) -> None:
+        self._marks = QuotedMarks()
         self.arm_fraction = arm_fraction
         self.giveback_fraction = giveback_fraction
         self.is_armed = False
@@ -296,6 +330,8 @@ class TrailingStop:
 
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
+        if not self._marks.decide(trade.quoted_ns):
+            return None
         self.best_pnl = max(self.best_pnl, trade.pnl)
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
