@@ -1,9 +1,11 @@
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from scalpdesk.cli.main import main
+from scalpdesk.journal import reader
 from scalpdesk.live import status
 from scalpdesk.live.arming import marked_as_starting
 
@@ -14,6 +16,7 @@ def desk(monkeypatch, tmp_path):
     answer: dict[str, object] = {}
     monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
     monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
+    monkeypatch.setattr(reader, "peek_header", lambda _folder: SimpleNamespace(is_backtest=False))
     return answer
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import shlex
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -51,6 +52,35 @@ def test_an_end_with_something_left_says_what_and_fails(monkeypatch, tmp_path, c
     shown = capsys.readouterr()
     assert shown.err == alarm
     assert "mode ACTIVE; positions: 4 SPY" in shown.out
+
+
+def test_a_stop_names_the_command_that_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "_carry_out", lambda *_: SUMMARY)
+    words = ["run", "gamma-scalper", "--new-run", "--no-dashboard", f"--set=desk.runs_dir={tmp_path}"]
+    assert main(words) == 0
+    again = shlex.split(capsys.readouterr().out.partition("scalpdesk ")[2])
+    assert again == ["run", "gamma-scalper", "--no-dashboard", f"--set=desk.runs_dir={tmp_path}", "--resume"]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_second_interrupt_says_what_is_held_and_how_to_go_on(monkeypatch, tmp_path, capsys, has_begun):
+    held = SimpleNamespace(quantity=31, instrument_id=0)
+    book = SimpleNamespace(
+        instruments=[SimpleNamespace(symbol="SPY")],
+        positions=SimpleNamespace(held=lambda: [held]),
+        orders=SimpleNamespace(live={"r-000007": None}),
+    )
+    desk = SimpleNamespace(engine=SimpleNamespace(desk=book), header=SimpleNamespace(run_id="r"))
+
+    def interrupted(_plan, _line, _watcher, desks):
+        desks += [desk] if has_begun else []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_carry_out", interrupted)
+    assert main(["run", "gamma-scalper", "--no-dashboard", f"--set=desk.runs_dir={tmp_path}"]) == 130
+    told = capsys.readouterr().err
+    for text in ("31 SPY", "r-000007", "--resume"):
+        assert (text in told) is has_begun
 
 
 def test_orders_left_to_the_watchdog_name_its_log(tmp_path):

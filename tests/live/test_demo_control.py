@@ -1,5 +1,8 @@
 """Halting, flattening and resuming a demo over the socket that a live desk has."""
 
+import contextlib
+import gc
+import socket
 import threading
 from datetime import date
 
@@ -95,3 +98,29 @@ def test_a_demos_journal_is_written_as_it_goes(tmp_path):
 
         with pytest.raises(EnoughError):
             run_demo(tmp_path, observe)
+
+
+def test_a_demo_that_ends_closes_the_connections_to_its_socket(tmp_path, caplog):
+    lines = []
+
+    def observe(run, now_ns):
+        control.on_step(run, now_ns)
+        path = tmp_path / run.header.run_id / SOCKET_NAME
+        while not path.exists():
+            control.on_step(run, now_ns)
+        line = socket.socket(socket.AF_UNIX)
+        line.settimeout(30.0)
+        with contextlib.chdir(path.parent):  # a path of a socket has 108 bytes
+            line.connect(SOCKET_NAME)
+        line.sendall(b'{"do": "status"}\n')
+        assert b"error" in line.recv(65_536)  # it waits for the next request now
+        lines.append(line)
+        raise EnoughError
+
+    with pytest.raises(EnoughError), DemoControl(tmp_path) as control:
+        run_demo(tmp_path, observe)
+    (line,) = lines
+    assert line.recv(1) == b""
+    line.close()
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []

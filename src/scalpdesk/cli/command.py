@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shlex
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -172,6 +173,16 @@ def desk_command(
         return command
 
     return declare
+
+
+WORDS = "scalpdesk.words"
+"""Where the context keeps the words that were typed after ``scalpdesk``."""
+
+
+def typed_command(*more: str, without: Collection[str] = ()) -> str:
+    """Return the command line that is carried out, as a shell takes it: less some flags, with more words."""
+    words = click.get_current_context().meta.get(WORDS, [])
+    return shlex.join(["scalpdesk", *(word for word in words if word not in without), *more])
 
 
 def settings_from(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, LazyGroup, start_logging
+from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, WORDS, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_plainly
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
     "status": ("scalpdesk.cli.operate:status", "What a running desk does."),
-    "why": ("scalpdesk.cli.operate:why", "Explain an order or a decision of a running desk."),
+    "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
     "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
     "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
     "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
@@ -113,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         root.main(args, prog_name="scalpdesk")
     as_json, debug = "--json" in args, "--debug" in args
     try:
-        with root.make_context("scalpdesk", args) as ctx:
+        with root.make_context("scalpdesk", [*args]) as ctx:
+            ctx.meta[WORDS] = args
             result = root.invoke(ctx)
         sys.stdout.flush()
     except click.exceptions.Exit as end:

@@ -1,4 +1,4 @@
-"""What operates a running desk from another terminal: status, why, halt, flatten, resume.
+"""What operates a running desk from another terminal: status, halt, flatten, resume.
 
 ``scalpdesk arm`` and ``disarm``: live trading is switched on in two steps, for one account.
 """
@@ -25,16 +25,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def _runs_dir(runs_dir: str | None) -> Path:
+def runs_folder(runs_dir: str | None) -> Path:
+    """Return the folder of the runs: the one named, or that of the configuration."""
     return Path(settings_from().config.desk.runs_dir if runs_dir is None else runs_dir)
 
 
-def _desk(run_id: str | None, runs_dir: str | None) -> Path:
-    """Return the folder of the running desk that is meant."""
+def running_desk(run_id: str | None, folder: Path) -> Path | None:
+    """Return the folder of the running desk that is meant, None where none runs.
+
+    Raises
+    ------
+    RetryError
+        When a desk is starting.
+    ConfigError
+        When more than one desk is meant.
+    """
     from scalpdesk.live.arming import starting_desks, state_dir
     from scalpdesk.live.status import running_desks
 
-    folder = _runs_dir(runs_dir)
     found = running_desks(folder)
     if run_id is not None:
         found = [path for path in found if path.name == run_id or path.name.startswith(run_id)]
@@ -50,11 +58,7 @@ def _desk(run_id: str | None, runs_dir: str | None) -> Path:
             fix="ask again in a few seconds: its first start takes up to a minute",
         )
     if not found:
-        raise RetryError(
-            "no desk runs here",
-            where=str(folder),
-            fix="scalpdesk run STRATEGY starts one; --runs-dir looks elsewhere",
-        )
+        return None
     raise ConfigError(
         "more than one desk runs here",
         where=str(folder),
@@ -63,22 +67,53 @@ def _desk(run_id: str | None, runs_dir: str | None) -> Path:
     )
 
 
-def _which(body: Any) -> Any:
+def _desk(run_id: str | None, runs_dir: str | None) -> Path:
+    """Return the folder of the running desk that is meant."""
+    folder = runs_folder(runs_dir)
+    found = running_desk(run_id, folder)
+    if found is None:
+        raise RetryError(
+            "no desk runs here",
+            where=str(folder),
+            fix="scalpdesk run STRATEGY starts one; --runs-dir looks elsewhere",
+        )
+    return found
+
+
+def which_desk(body: Any) -> Any:
+    """Add ``--run RUN`` (``run_id: str | None``) and ``--runs-dir DIR`` (``runs_dir: str | None``)."""
     body = click.option("--run", "run_id", default=None, metavar="RUN", help="Which desk, if several run.")(
         body
     )
     return click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs.")(body)
 
 
-def _ask(run_id: str | None, runs_dir: str | None, request: dict[str, Any]) -> dict[str, Any]:
+def ask_desk(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return a running desk's answer.
+
+    Raises
+    ------
+    ConfigError
+        When it refuses the request.
+    """
     from scalpdesk.live.status import ask
 
-    answer = ask(_desk(run_id, runs_dir), request)
+    return accepted(ask(run_dir, request), str(request["do"]))
+
+
+def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
+    """Return an answer that is no refusal.
+
+    Raises
+    ------
+    ConfigError
+        When it is a refusal.
+    """
     if "error" in answer:
         near = ", ".join(answer.get("orders") or ())
         raise ConfigError(
             str(answer["error"]),
-            where=answer.get("where") or {"why": "ORDER|DECISION", "resume": "--reason"}.get(request["do"]),
+            where=answer.get("where") or {"why": "ORDER|DECISION", "resume": "--reason"}.get(request),
             fix=answer.get("fix") or (f"the newest orders: {near}" if near else None),
         )
     return answer
@@ -121,7 +156,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
 @click.option(
     "--watch", is_flag=True, help="Show it live: spot, NAV and P&L as charts; Ctrl-C ends the view."
 )
-@_which
+@which_desk
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
     from scalpdesk.live.sessions import RunPhase
@@ -136,7 +171,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         with suppress(KeyboardInterrupt):
             watch_desk(_desk(run_id, runs_dir), console())
         return
-    found = _ask(run_id, runs_dir, {"do": "status"})
+    found = ask_desk(_desk(run_id, runs_dir), {"do": "status"})
     if as_json:
         print_json(found)
         return
@@ -174,35 +209,11 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         )
 
 
-@desk_command("why", example=("scalpdesk why", "scalpdesk why 12", "scalpdesk why 000042"))
-@click.argument("what", required=False, default=None, metavar="[ORDER|DECISION]")
-@_which
-def why(*, as_json: bool, what: str | None, run_id: str | None, runs_dir: str | None) -> None:
-    """Explain an order (its id or the end of it) or a decision (its number); the latest without either."""
-    found = _ask(run_id, runs_dir, {"do": "why", "what": what})
-    if as_json:
-        print_json(found)
-        return
-    order = found.get("order")
-    decision = found.get("decision", None if order is not None else found)
-    if order is not None:
-        click.echo(
-            f"{order['id']}: {order['side']} {order['quantity']} {order['symbol']}, {order['state']},"
-            f" filled {order['filled']} at {order['average']} {order['reason']}".rstrip()
-        )
-    if decision is not None:
-        click.echo(f"decision {decision['number']} at {decision['time']}: {decision['kind']}")
-        for reason in decision["reasons"]:
-            click.echo(f"  {'because' if decision['taken'] else 'not, because'} {reason}")
-        for name, value in decision["facts"].items():
-            click.echo(f"  {name} = {value}")
-
-
 def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     @click.option("--reason", required=needs_reason, default=None, help="Kept in the journal.")
-    @_which
+    @which_desk
     def body(*, as_json: bool, reason: str | None, run_id: str | None, runs_dir: str | None) -> None:
-        answer = _ask(run_id, runs_dir, {"do": name, "reason": (reason or "").strip() or None})
+        answer = ask_desk(_desk(run_id, runs_dir), {"do": name, "reason": (reason or "").strip() or None})
         if as_json:
             print_json(answer)
         else:

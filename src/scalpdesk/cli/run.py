@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import pace_of, read_date
 from scalpdesk.cli.output import print_json, progress_bar
@@ -186,10 +186,14 @@ def run(
         threading.Thread(
             target=lambda: _say("info", page.where()), daemon=True
         ).start()  # no order waits for it
+    desks: list[LiveDesk] = []
     try:
-        summary = _carry_out(plan, line, watcher)
+        summary = _carry_out(plan, line, watcher, desks)
         if watcher is not None:
             watcher.end()
+    except KeyboardInterrupt:
+        _say("alarm", _interrupted(desks[-1] if desks else None, plan, line, flattens=closes))
+        raise
     finally:
         if page is not None:
             page.end()
@@ -198,7 +202,7 @@ def run(
     if as_json:
         print_json(summary)
     else:
-        _show(summary)
+        _show(summary, plan)
     is_unwell = summary["differences"] or summary["open_orders"] or summary["end"] == RunEnd.NOT_FLAT
     if summary["open_orders"]:
         is_guarded = line is not None and line.has_taken_over
@@ -273,9 +277,46 @@ def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
     return WatcherProcess(config)
 
 
+def _interrupted(
+    desk: "LiveDesk | None", plan: "LivePlan", line: "WatchdogSupervisor | None", *, flattens: bool
+) -> str:
+    """Return what a second interrupt leaves: what is held, who goes on and for how long, how to go on."""
+    from scalpdesk.live.emergency import CLEAR_SECONDS
+    from scalpdesk.live.watchdog import LOG_FILE
+
+    if desk is None:
+        return "interrupted while the desk started: no order was sent"
+    book = desk.engine.desk
+    held = ", ".join(
+        f"{position.quantity} {book.instruments[position.instrument_id].symbol}"
+        for position in book.positions.held()
+    )
+    orders = ", ".join(book.orders.live)
+    if line is not None:
+        does = "cancels the orders and closes the positions" if flattens else "cancels the orders"
+        who = f"the watchdog {does}, for up to {CLEAR_SECONDS / 60:.0f} minutes: {plan.runs_dir / LOG_FILE}"
+    elif plan.venue in SIMULATED_ACCOUNTS:
+        who = "no process goes on; all of it is simulated: nothing is left at a venue"
+    else:
+        who = f"no process goes on: nothing guards orders and positions at {plan.venue}"
+    return (
+        f"{desk.header.run_id} was interrupted before it had stopped in order\n"
+        f"  held: {held or 'nothing'}; orders that may still work: {orders or 'none'}\n"
+        f"  {who}\n  go on with: {_resume_command()}"
+    )
+
+
+def _resume_command() -> str:
+    return typed_command("--resume", without=("--resume", "--new-run"))
+
+
 def _carry_out(
-    plan: "LivePlan", line: "WatchdogSupervisor | None", watcher: "WatcherProcess | None"
+    plan: "LivePlan",
+    line: "WatchdogSupervisor | None",
+    watcher: "WatcherProcess | None",
+    desks: "list[LiveDesk]",
 ) -> dict[str, Any]:
+    """Run the desk to its end; ``desks`` takes each one as it begins."""
     import asyncio
 
     from scalpdesk.live.run import carry_out, desk_loop
@@ -284,6 +325,7 @@ def _carry_out(
         watching: list[asyncio.Task[None]] = []
 
         def ready(desk: "LiveDesk") -> None:
+            desks.append(desk)
             if watcher is not None:
                 watcher.begin(desk.run_dir)
             _say("info", _opening(desk, plan))
@@ -376,7 +418,7 @@ def _start_watchdog(
     return WatchdogSupervisor(start, _say)
 
 
-def _show(summary: dict[str, Any]) -> None:
+def _show(summary: dict[str, Any], plan: "LivePlan") -> None:
     click.echo(f"{summary['run_id']}: {summary['ended']}")
     click.echo(f"  {summary['verdict']}")
     click.echo(
@@ -387,5 +429,9 @@ def _show(summary: dict[str, Any]) -> None:
         click.echo(f"  {folder_line(summary['folder'])}")
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     click.echo(f"  mode {summary['mode']}; positions: {held or 'none'}")
+    if held and not summary["open_orders"]:
+        is_simulated = plan.venue in SIMULATED_ACCOUNTS
+        left = "the positions are simulated" if is_simulated else f"nothing hedges them at {plan.venue}"
+        click.echo(f"  no process goes on: {left}")
     if summary["resumable"]:
-        click.echo("  not over: scalpdesk run ... --resume goes on with it")
+        click.echo(f"  not over; go on with: {_resume_command()}")

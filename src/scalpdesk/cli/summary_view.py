@@ -517,6 +517,7 @@ class LiveView:
                 Group(*shown),
                 title=f"scalpdesk  {strategy}  P&L {money(float(attribution.nav_change), decimals)}",
                 subtitle=self._footer,
+                width=width - len("^C"),  # its echo would wrap, and the frame be cleared a line too low
             )
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
@@ -223,6 +223,8 @@ def _run(
             stack.close()  # the screen or progress bar first
             if interrupts.run is not None:
                 _show_cut(interrupts.run, runs_dir, as_json=as_json)
+            else:
+                click.echo("interrupted before the market began: nothing was traded", err=True)
             raise
         except ConfigError as error:  # found only once the parts met: say which file and line it came from
             raise settings.located(error) from error
@@ -274,7 +276,6 @@ def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None
     import msgspec
 
     from scalpdesk.journal.cut import progress_of
-    from scalpdesk.web.tear_sheet import command_again
 
     header, desk = run.header, run.engine.desk
     cut = progress_of(header, run.engine.now_ns)
@@ -282,7 +283,7 @@ def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None
         desk.instruments[position.instrument_id].symbol: str(position.quantity)
         for position in desk.positions.held()
     }
-    again = command_again(header)
+    again = typed_command()
     if as_json:
         run_id = None if runs_dir is None else header.run_id
         facts = {"verdict": str(cut), "cut": msgspec.to_builtins(cut), "end_positions": held}

@@ -529,7 +529,7 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
         return {}
     return {
         dotted(path).removeprefix(f"strategies.{strategy}."): value
-        for path, value in leaves(_as_stored(config))
+        for path, value in leaves(config)
         if path[0] != "credentials" and path not in FOLDERS and default.get(path) != value
     }
 
@@ -537,14 +537,10 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
 @lru_cache(maxsize=8)
 def _defaults(strategy: str) -> dict[KeyPath, Any]:
     try:
-        return dict(leaves(_as_stored(load_settings(strategy, cwd=Path(os.devnull)).effective())))
+        usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
+        return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
-
-
-def _as_stored(config: Mapping[str, Any]) -> Any:
-    """Return a configuration as a journal gives it back: lists, no tuples."""
-    return json.loads(json.dumps(config, default=str))
 
 
 def _strategy_config_type(name: str) -> type[Struct]:

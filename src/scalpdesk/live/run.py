@@ -340,7 +340,8 @@ class DemoControl:
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
-        self._loop = asyncio.new_event_loop()
+        self._tasks = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._tasks.get_loop()
         self._commands: deque[tuple[str, str, str, asyncio.Future[OperationResult]]] = deque()
         self._thread: threading.Thread | None = None
         self._stop = asyncio.Event()
@@ -355,7 +356,7 @@ class DemoControl:
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
-        self._loop.close()
+        self._tasks.close()
 
     def on_step(self, run: Assembled, now_ns: int) -> None:
         """Carry out what was asked since the last step, and write the journal for the page."""
@@ -379,7 +380,7 @@ class DemoControl:
             run.runner.flush_journal()
 
     def _serve(self, run_dir: Path) -> None:
-        self._loop.run_until_complete(self._serve_until_stopped(ControlServer(run_dir, self._answer)))
+        self._tasks.run(self._serve_until_stopped(ControlServer(run_dir, self._answer)))
 
     async def _serve_until_stopped(self, server: ControlServer) -> None:
         try:

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,33 @@ def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
     The answer has ``error`` when there is none.
     """
     core = runner.core
-    known = list(core.decisions)
+    orders, instruments = core.engine.desk.orders.orders, core.engine.desk.instruments
+
+    def shown_order(name: str) -> dict[str, Any]:
+        return _order(orders[name], instruments[orders[name].submitted.instrument_id].symbol)
+
+    return find_why(list(core.decisions), orders, what, shown_order)
+
+
+def find_why(
+    known: Sequence[tuple[int, Decision]],
+    orders: Collection[str],
+    what: str | None,
+    shown_order: Callable[[str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the decision that is meant, with its order where an order was named; ``error`` without one.
+
+    Parameters
+    ----------
+    known
+        Decisions with their numbers, in order.
+    orders
+        Ids of the orders, in order.
+    what
+        Number of a decision, or an order's id or the end of it; None for the latest decision.
+    shown_order
+        Returns an order in JSON types.
+    """
     if not known:
         return {"error": "nothing has been decided yet"}
     if what is None:
@@ -104,13 +130,10 @@ def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
             if number == int(what):
                 return _decision(number, decision)
         return {"error": f"decision {what} is not among the latest {len(known)}", "nearest": known[-1][0]}
-    orders = core.engine.desk.orders.orders
     fitting = [name for name in orders if name == what] or [name for name in orders if name.endswith(what)]
     if len(fitting) != 1:
         return {"error": f"no order, or more than one, goes by {what}", "orders": list(orders)[-NEWEST:]}
-    order = orders[fitting[0]]
-    symbol = core.engine.desk.instruments[order.submitted.instrument_id].symbol
-    answer: dict[str, Any] = {"order": _order(order, symbol)}
+    answer: dict[str, Any] = {"order": shown_order(fitting[0])}
     for number, decision in reversed(known):
         if fitting[0] in decision.client_order_ids:
             return answer | {"decision": _decision(number, decision)}

@@ -30,7 +30,7 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.records.scalps import ScalpProjection
-from scalpdesk.records.store import Store, delete_run
+from scalpdesk.records.store import Store, delete_run, load_run
 from scalpdesk.records.tables import (
     Base,
     DecisionRow,
@@ -415,6 +415,21 @@ def project_journal(run_dir: Path, store: Store) -> Projection:
         projection.run(scalp_ids)
         connection.execute(update(RunRow).where(RunRow.run_id == run_id).values(projection.run_row()))
     return projection
+
+
+def project_if_new(run_dir: Path, store: Store) -> RunRow:
+    """Return a run's own row, projected first where the store does not hold all of the run.
+
+    Raises
+    ------
+    JournalError
+        When the journal is absent or damaged.
+    """
+    with store.session() as session:
+        known = session.get(RunRow, run_dir.name)
+    if known is None or not known.sealed:  # rows of a run that goes on are those of the last request
+        return load_run(store, project_journal(run_dir, store).header.run_id)
+    return known
 
 
 def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:

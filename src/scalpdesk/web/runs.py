@@ -11,9 +11,9 @@ from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs, written_ns
-from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-from scalpdesk.records.store import Store, list_runs, load_marks, load_run, pnl_in_cents, read_runs
+from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.web.texts import signed, tone
 
@@ -77,11 +77,7 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
     run_dir = find_run_dir(runs_dir, name)
 
     def read(store: Store) -> tuple[RunRow, list[dict[str, Any]]]:
-        with store.session() as session:
-            known = session.get(RunRow, run_dir.name)
-        if known is None or not known.sealed:  # rows of a run that goes on are those of the last request
-            project_journal(run_dir, store)
-        row = load_run(store, run_dir.name)
+        row = project_if_new(run_dir, store)
         return row, [mark.as_dict() for mark in load_marks(store, row.run_id)]
 
     row, marks = read_runs(runs_dir, read)

@@ -1,0 +1,62 @@
+"""``scalpdesk why`` of a run that has ended: decisions, orders and grouped fills, from the store."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.cli.history import read_stored
+from scalpdesk.cli.main import main
+from scalpdesk.cli.why import _grouped_fills
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    settings = ("--set=entry.gate=off", f"--set=desk.runs_dir={folder}")
+    assert main(["backtest", "gamma-scalper", "--start", "2017-07-03", *settings, "--json"]) == 0
+    (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
+    return read_stored(run_dir), folder
+
+
+def asked(capsys, folder, *words):
+    capsys.readouterr()
+    assert main(["why", *words, "--runs-dir", str(folder), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_an_ended_run_answers_by_number_by_order_and_with_its_latest(ended, capsys):
+    stored, folder = ended
+    latest = asked(capsys, folder)
+    assert latest["number"] == len(stored.decisions)
+    assert latest["reasons"] == stored.decisions[-1]["reasons"]
+    hedge = next(row for row in stored.decisions if row["kind"] == "hedge")
+    assert asked(capsys, folder, str(hedge["number"]))["facts"] == hedge["facts"]
+    (order_id,) = hedge["client_order_ids"]
+    found = asked(capsys, folder, order_id[-6:], "--run", "last")
+    assert (found["order"]["id"], found["decision"]["number"]) == (order_id, hedge["number"])
+    sent = next(row for row in stored.orders if row["client_order_id"] == order_id)
+    assert Decimal(found["order"]["filled"]) == sent["filled_quantity"]
+
+
+def test_the_list_has_every_decision_with_the_fills_of_its_orders(ended, capsys):
+    stored, folder = ended
+    found = asked(capsys, folder, "--list")["decisions"]
+    assert len(found) == len(stored.decisions)
+    orders = [order for row in found for order in row["orders"]]
+    filled = sum(Decimal(order["fill"]["quantity"]) for order in orders if order["fill"])
+    assert filled == sum(fill["quantity"] for fill in stored.fills)
+    assert main(["why", "--list", "--runs-dir", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    kinds = Counter(row["kind"] for row in stored.decisions if row["taken"])
+    assert sum(" hedge: " in line and "no hedge" not in line for line in lines) == kinds["hedge"]
+
+
+def test_executions_of_an_order_are_one_and_a_busted_one_does_not_count():
+    def fill(quantity, price, *, busted=False):
+        amounts = {"quantity": Decimal(quantity), "price": Decimal(price), "fee": Decimal("0.10")}
+        return {"client_order_id": "a", "busted": busted, **amounts}
+
+    rows = [fill(3, "1.10"), fill(1, "1.30"), fill(5, "9.00", busted=True)]
+    assert _grouped_fills(rows) == {"a": {"executions": 2, "quantity": "4", "price": "1.15", "fees": "0.2"}}
