@@ -22,6 +22,7 @@ from scalpdesk.core.intents import Mark, Side
 from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.portfolio.explain import explain_lines
 from scalpdesk.volatility.variance_time import clock_named
 
 FIRST, LAST = date(2016, 3, 14), date(2016, 3, 18)
@@ -204,3 +205,18 @@ def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(w
     assert len(fills) > 10
     for name, amount in parts.items():
         assert stated[name] == pytest.approx(amount, rel=0.005, abs=0.02), name
+
+
+def test_the_dividend_of_a_night_is_in_neither_its_carry_nor_the_days():
+    """Night +73 and day -77, with the dividend of 57 shares in both; the book at the open was 75 too high."""
+    tape = reconstruct_span(date(2015, 12, 17), date(2015, 12, 18))
+    loaded = load_settings("gamma-scalper", overrides=("entry.gate=off",))
+    header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    run = assemble_backtest(loaded, tape, header, engine, None)
+    run.runner.run()
+    lines = explain_lines(engine.desk.attribution)
+    for part in ("overnight", "intraday"):
+        assert abs(float(lines[part]["carry"])) < 4.0
+        assert abs(float(lines[part]["residual"])) < 1.0
+    opened = [mark for mark in run.tally.marks if mark.ts_ns > tape.sessions[1].open_ns][:3]
+    assert max(abs(float(mark.nav_change)) for mark in opened) < 10.0

@@ -220,7 +220,7 @@ def test_options_that_the_run_took_over_are_a_straddle_from_its_beginning() -> N
     """Their sale opened a straddle sold short, which ended at its expiry and had none of the hedges."""
     options = dict.fromkeys("CP", (10**18, 100))
     fills = [
-        {**filled("SPY", "sell", 4), "purpose": "hedge"},
+        *({**filled("SPY", "sell", ts_ns), "purpose": "hedge"} for ts_ns in (4, 5)),
         filled("C", "sell", 7, 3),
         filled("P", "sell", 8, 3),
         filled("P", "buy", 9),
@@ -229,7 +229,19 @@ def test_options_that_the_run_took_over_are_a_straddle_from_its_beginning() -> N
         HoldingChange(2, symbol, Decimal(units), is_taken_over=True)
         for symbol, units in (("C", 3), ("SPY", -50), ("P", 3))
     ]
-    first, second = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    # through zero in two orders: one hedge, as the summary counts it
+    decisions = [
+        {
+            "ts_ns": ts_ns,
+            "kind": kind,
+            "taken": True,
+            "reasons": ("delta",),
+            "facts": {},
+            "client_order_ids": sent,
+        }
+        for ts_ns, kind, sent in ((3, "hedge", ()), (4, "hedge", ("a",)), (5, "hedge_second_order", ("b",)))
+    ]
+    first, second = straddle_rows(fills, [], decisions, options, CALENDAR, changes)
     assert (first["opened_ns"], first["closed_ns"], first["legs"]) == (2, 8, {"C": "3", "P": "3"})
     assert (first["hedges"], first["paid"], first["received"]) == (1, 0, 1_200)
     assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (9, None, {"P": "1"})

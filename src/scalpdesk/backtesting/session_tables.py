@@ -158,8 +158,6 @@ def straddle_rows(
             continue
         _drop_expired(held, rows, options, now_ns)
         if symbol not in options:
-            if rows and fill["purpose"] == "hedge":
-                rows[-1]["hedges"] += 1
             continue
         if not held:
             _open_row(rows, now_ns)
@@ -181,6 +179,7 @@ def straddle_rows(
     decisions = list(decisions)
     entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
+    hedged = [each["ts_ns"] for each in decisions if is_hedge(each)]
     stamps = [mark["ts_ns"] for mark in marks]
     adjustments = [change.ts_ns for change in changes if change.source is not None]
     for row, following in zip_longest(rows, rows[1:]):
@@ -188,6 +187,8 @@ def straddle_rows(
         until_ns = row["closed_ns"] or end_ns
         reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
         row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
+        last = bisect_left(hedged, end_ns) if following else len(hedged)
+        row["hedges"] = last - bisect_left(hedged, row["opened_ns"])
         row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
         # the marks of an opening's instant hold what the entry cost: they are the new straddle's
         first = bisect_left(stamps, row["opened_ns"]) if row["number"] > 1 else 0
@@ -245,6 +246,11 @@ def gate_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if varies(promised) and varies(pnl):
             found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
     return found
+
+
+def is_hedge(decision: Mapping[str, Any]) -> bool:
+    """Return whether a decision is a hedge, as the summary counts them: sent, and no second order of one."""
+    return bool(decision["taken"] and decision["kind"] == "hedge" and decision["client_order_ids"])
 
 
 def _is_entry(decision: Mapping[str, Any]) -> bool:
@@ -377,7 +383,7 @@ def _open_row(rows: list[dict[str, Any]], now_ns: int) -> None:
     rows.append(
         {
             "number": len(rows) + 1, "opened_ns": now_ns, "closed_ns": None, "legs": {},
-            "paid": zero, "received": zero, "hedges": 0, "why": None,
+            "paid": zero, "received": zero, "why": None,
         }
     )  # fmt: skip
 

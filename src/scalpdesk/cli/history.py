@@ -609,18 +609,18 @@ def hedge_explain(
     """Return each hedge with the P&L parts of the interval that led up to it.
 
     The interval runs from the hedge before; its parts are the sum of the marks in it. All intervals
-    together are the run up to its last hedge.
+    together are the run up to its last hedge. A hedge through zero goes in two orders and has one row.
     """
-    from scalpdesk.backtesting.session_tables import amounts_in_cents
+    from scalpdesk.backtesting.session_tables import amounts_in_cents, is_hedge
 
     by_order = {fill["client_order_id"]: fill for fill in fills}
     sent = {order["client_order_id"]: order for order in orders}
-    explained = []
+    explained: list[dict[str, Any]] = []
     index = 0
     for decision in decisions:
-        if not decision["taken"] or not decision["kind"].startswith("hedge"):
-            continue
-        if not decision["client_order_ids"]:  # it took an order back
+        if decision["kind"] == "hedge_second_order" and explained:
+            explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
+        if not is_hedge(decision):
             continue
         parts: dict[str, Decimal] = {}
         while index < len(marks) and marks[index]["ts_ns"] <= decision["ts_ns"]:

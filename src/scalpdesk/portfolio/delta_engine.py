@@ -20,7 +20,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
-from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.state import MarketState, paid_between
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import (
@@ -97,10 +97,23 @@ class Valuation(msgspec.Struct, gc=False):
 class _Expiry:
     """What the options of one expiry share."""
 
-    __slots__ = ("carry_until_ns", "dividend_yield", "is_carry_assumed", "smile", "smile_ns")
+    __slots__ = (
+        "carry_ns",
+        "carry_until_ns",
+        "dividend_yield",
+        "ex_ns",
+        "is_carry_assumed",
+        "smile",
+        "smile_ns",
+        "yield_before",
+    )
 
     def __init__(self) -> None:
         self.dividend_yield = 0.0
+        self.carry_ns = 0
+        """Instant of which the yield is."""
+        self.ex_ns, self.yield_before = 0, 0.0
+        """The last ex-date that the yield has passed, and what it was before."""
         self.carry_until_ns: int | None = None
         """When the yield is measured again; None while it was never asked for."""
         self.is_carry_assumed = False
@@ -343,10 +356,15 @@ class DeltaEngine:
         room for it. Where they fit another forward (dividends to come, a share that is dear to borrow, other
         rates), the nearest yield that fits them. Measured every fifteen minutes.
         """
+        if now_ns < expiry.ex_ns:  # of a quote of the day before
+            return expiry.yield_before
         until_ns = expiry.carry_until_ns
         if until_ns is not None and now_ns < until_ns:
             return expiry.dividend_yield
         configured = self._dividend_yields.get(contract.underlying, self._dividend_yield)
+        if until_ns is not None and self._state.dividends:
+            self._go_ex(expiry, contract, configured, now_ns)
+        expiry.carry_ns = now_ns
         found, next_ns, is_assumed = None, now_ns + CARRY_NS, False
         if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
             found = self._parity_yield(contract, now_ns, configured)
@@ -358,6 +376,21 @@ class DeltaEngine:
             expiry.dividend_yield = configured
         expiry.carry_until_ns, expiry.is_carry_assumed = next_ns, is_assumed
         return expiry.dividend_yield
+
+    def _go_ex(self, expiry: _Expiry, contract: OptionContract, configured: float, now_ns: int) -> None:
+        """Take out of a measured yield what the share has paid since, down to the configured one.
+
+        The forward stands while the spot falls by the dividend. Quotes show it a minute or two after the
+        open: until then the yield of the day before would value the dividend a second time.
+        """
+        number, spot = self._instruments.id_of(contract.underlying), self.spot(contract)
+        years = self.years(contract, now_ns)
+        paid = paid_between(self._state.dividends, number, expiry.carry_ns, now_ns)
+        if not paid or spot is None or years <= 0.0:
+            return
+        before = expiry.dividend_yield
+        expiry.ex_ns, expiry.yield_before = now_ns, before
+        expiry.dividend_yield = max(before - math.log1p(paid / spot) / years, min(before, configured))
 
     def is_carry_assumed(self, contract: OptionContract) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
