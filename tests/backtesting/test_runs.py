@@ -1,4 +1,4 @@
-"""A run says where its processor time went, and names the strategy whose time grows."""
+"""Whole runs: what a small account can buy, and where a run says that its processor time went."""
 
 from datetime import date
 from types import SimpleNamespace
@@ -8,6 +8,19 @@ import pytest
 from scalpdesk.backtesting.runs import ProcessorTime, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market
+
+CLOCK = SimpleNamespace(now_ns=lambda: 1_500_000_000 * 10**9)
+
+
+def test_ten_thousand_dollars_buy_a_straddle_of_thirty_days():
+    """Its premium is above the 500 USD that a day may lose, and is no loss of the day."""
+    chosen = ("simulation.starting_cash=10000", "entry.gate=off", "selection.max_expiration_days=60")
+    tape = market.reconstruct(date(2017, 6, 1))
+    summary = run_backtest(load_settings("gamma-scalper", overrides=chosen), tape, CLOCK).summary
+    options = {name: size for name, size in summary["end_positions"].items() if len(name) > 3}
+    assert sorted(options.values()) == ["1", "1"]
+    assert all(name[3:9] >= "170701" for name in options)
+    assert summary["mode"] == "ACTIVE"
 
 
 def figures(prepare, *quarters):
@@ -41,8 +54,7 @@ def test_a_run_whose_time_grows_or_goes_into_its_preparation_is_called_slow(seco
 
 
 def test_a_backtest_says_its_processor_time():
-    clock = SimpleNamespace(now_ns=lambda: 1_500_000_000 * 10**9)
     tape = market.reconstruct(date(2018, 2, 6))
-    summary = run_backtest(load_settings("zero-dte"), tape, clock).summary
+    summary = run_backtest(load_settings("zero-dte"), tape, CLOCK).summary
     assert len(summary["cpu_seconds"]["quarters"]) == 4
     assert "slow" not in summary

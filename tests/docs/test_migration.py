@@ -125,19 +125,19 @@ def straddle(days, spot=680.0, vol=0.15):
 def test_the_least_equity_of_each_strategy_is_what_the_limits_let_through():
     limits = RiskLimits()
     wanted = {
-        "for a straddle of 30 days": straddle(30)[0] / limits.max_daily_loss_fraction,
-        "for one of 60": straddle(60)[0] / limits.max_daily_loss_fraction,
+        "for a straddle of 30 days": straddle(30)[0] / limits.max_position_fraction,
+        "for one of 60": straddle(60)[0] / limits.max_position_fraction,
         "for a share": 680 / limits.max_position_fraction,
         "for three": 3 * 680 / limits.max_position_fraction,
-        "takes": straddle(30)[1] / limits.max_vega_fraction,
+        "for one of 30 days": straddle(30)[1] / limits.max_vega_fraction,
     }
     text = PAGE[PAGE.index("### Money") :].partition("\n## ")[0]
     for words, equity in wanted.items():
         step = 10 if "share" in words or "three" in words else 100
         figure = f"{math.ceil(equity / step) * step:,}"
-        assert re.search(rf"{figure}(?: USD)? {words}|{words} {figure}", text), (words, figure)
+        assert re.search(rf"{figure}(?: USD)? {words}", text), (words, figure)
     premium = Decimal(round(straddle(30)[0]))
-    for equity, rule in ((Decimal(46_600), "would_breach_daily_loss"), (Decimal(46_700), None)):
+    for equity, rule in ((Decimal(9_300), "position_size"), (Decimal(9_400), None)):
         found = loss_rule(
             limits.daily_loss_limit(equity),
             limits.max_consecutive_losses,
@@ -145,6 +145,7 @@ def test_the_least_equity_of_each_strategy_is_what_the_limits_let_through():
             daily_pnl=Decimal(0),
             consecutive_losses=0,
             proposed_risk=premium,
+            proposed_loss=Decimal(0),
             equity=equity,
         )
         assert found == rule

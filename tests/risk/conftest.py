@@ -23,6 +23,7 @@ class Facts:
     cash_at_report = Decimal(0)
     consecutive_losses = 0
     risk_before = Decimal(0)
+    loss_before = Decimal(0)
     is_late = False
     owner_held = None
     underlying_verdict = QuoteVerdict.GOOD
@@ -35,6 +36,7 @@ class Facts:
             self.equity,
             self.session_equity,
             self.risk_before,
+            self.loss_before,
             self.consecutive_losses,
             self.cash,
             self.cash_at_report,

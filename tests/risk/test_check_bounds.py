@@ -12,6 +12,7 @@ from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.instruments.contract import LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.caps import (
@@ -34,6 +35,7 @@ from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
 NOW = 10**12
+LAST_DAY_NS = expiry_instant_ns(option("C")) - 3_600 * 10**9
 SWAP = perpetual("BTC")
 COIN_CALL = deribit_option("BTC-27MAR26-90000-C")
 ACCOUNT = AccountLimits(NOW, NOW, True, True, 3, D(200_000), D(50_000), (0,))
@@ -96,9 +98,10 @@ def test_a_side_without_a_price_collars_nothing(context, ask, bid, offer, side):
 )
 def test_what_a_day_may_lose_is_the_stop_where_there_is_a_credible_one(context, ask, stop, at_risk):
     one = msgspec.structs.replace(intent(limit="10.05"), loss_at_stop=None if stop is None else D(stop))
-    just = context(limits={"max_daily_loss": D(at_risk) + D(3)}, intent=one, risk_before=D(3))
+    given = {"intent": one, "loss_before": D(3), "now_ns": LAST_DAY_NS}
+    just = context(limits={"max_daily_loss": D(at_risk) + D(3)}, **given)
     assert ask(checks.losses_allow, just) is None
-    over = context(limits={"max_daily_loss": D(at_risk) + D("2.99")}, intent=one, risk_before=D(3))
+    over = context(limits={"max_daily_loss": D(at_risk) + D("2.99")}, **given)
     assert ask(checks.losses_allow, over).startswith("would_breach_daily_loss")
 
 
@@ -164,8 +167,9 @@ def test_the_loss_rules_and_the_capital_show_a_coin_accounts_amounts_to_the_sato
     assert reason(limits=limits, daily_pnl=D("-0.0051")) == (
         "daily_loss: P&L of the day -0.00510000, limit -0.00500000"
     )
-    assert reason(limits=limits, daily_pnl=D("-0.002")) == (
-        "would_breach_daily_loss: 0.00345000 at risk, P&L of the day -0.00200000,"
+    last_ns = expiry_instant_ns(COIN_CALL) - 1
+    assert reason(limits=limits, daily_pnl=D("-0.002"), now_ns=last_ns) == (
+        "would_breach_daily_loss: 0.00345000 may be lost within a day, P&L of the day -0.00200000,"
         " limit -0.00500000 (risk.max_daily_loss)"
     )
     assert reason(limits={"max_position_fraction": 0.001}) == (
@@ -200,10 +204,11 @@ def test_a_loss_in_coin_is_shown_to_the_satoshi(context, ask):
         intent=intent(quantity="1"),
         equity=D("0.5"),
         session_equity=D("0.5"),
+        now_ns=expiry_instant_ns(COIN_CALL) - 1,
     )
     assert ask(checks.losses_allow, one) == (
-        "would_breach_daily_loss: 0.02950000 at risk, P&L of the day 0.00000000, limit -0.02500000"
-        " (risk.max_daily_loss)"
+        "would_breach_daily_loss: 0.02950000 may be lost within a day, P&L of the day 0.00000000,"
+        " limit -0.02500000 (risk.max_daily_loss)"
     )
 
 
@@ -298,7 +303,7 @@ def test_an_opening_order_without_a_price_is_left_to_the_loss_rules(context, ask
 )
 def test_nothing_is_opened_while_the_margin_is_high(context, book, ask, used, most, passes):
     facts = book()
-    figures = RiskFigures(D(1), D(1), D(0), 0, D(1), D(1), None if used is None else D(used))
+    figures = RiskFigures(D(1), D(1), D(0), D(0), 0, D(1), D(1), None if used is None else D(used))
     facts.figures = lambda: figures
     limits = {"max_margin_fraction": most}
     reason = ask(checks.margin_has_room, context(book=facts, limits=limits))

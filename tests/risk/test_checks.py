@@ -6,14 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from fakes.instruments import option, share
 from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.checks import CHECKS, loss_rule
+from scalpdesk.risk.context import Held
 
 D = Decimal
+EXPIRES_NS = expiry_instant_ns(option("C"))
+LAST_DAY_NS = EXPIRES_NS - 3_600 * 10**9
 LOWERING = (Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE)
 
 
@@ -132,8 +137,14 @@ def test_the_collar_has_nothing_to_say_of_market_orders_or_without_a_quote(conte
         ({"daily_pnl": D(-5000)}, "daily_loss"),
         ({"consecutive_losses": 2}, None),
         ({"consecutive_losses": 3}, "consecutive_losses"),
-        ({"daily_pnl": D(-3990)}, None),  # 1010 at risk: exactly 5000
-        ({"daily_pnl": D("-3990.01")}, "would_breach_daily_loss"),
+        ({"daily_pnl": D("-4999.99")}, None),  # a premium of 1010 is not lost in a day
+        ({"daily_pnl": D(-3990), "now_ns": LAST_DAY_NS}, None),  # 1010 at risk: exactly 5000
+        ({"daily_pnl": D("-3990.01"), "now_ns": LAST_DAY_NS}, "would_breach_daily_loss"),
+        ({"daily_pnl": D("-3990.01"), "intent": intent(side=Side.SELL)}, "would_breach_daily_loss"),
+        (
+            {"daily_pnl": D("-3990.01"), "on_share": True, "intent": intent(quantity=101)},
+            "would_breach_daily_loss",
+        ),
         ({"intent": intent(quantity=3, limit="10")}, None),
         (
             {"limits": {"max_position_fraction": 0.01}, "intent": intent(limit="10.01")},
@@ -154,19 +165,32 @@ def test_losses_never_stop_what_lowers_risk(context, purpose, ask):
 
 
 def test_a_market_order_is_weighed_at_the_ask_and_a_limit_order_at_its_limit(context, ask):
-    tight = {"max_daily_loss": D("1005")}
-    assert ask(checks.losses_allow, context(limits=tight)) == (  # 1 x 10.10 x 100
-        "would_breach_daily_loss: 1010.00 at risk, P&L of the day 0.00, limit -1005.00 (risk.max_daily_loss)"
-    )
-    assert ask(checks.losses_allow, context(limits=tight, intent=intent(limit="10.05"))) is None
+    tight = {"limits": {"max_daily_loss": D("1005")}, "now_ns": LAST_DAY_NS}
+    assert "1010.00" in ask(checks.losses_allow, context(**tight))  # 1 x 10.10 x 100
+    assert ask(checks.losses_allow, context(**tight, intent=intent(limit="10.05"))) is None
+
+
+def test_a_bought_premium_is_a_loss_of_the_day_only_within_a_day_of_expiry(context, ask):
+    limits = {"max_daily_loss": D("1009.99")}
+    day_ns = 24 * 3_600 * 10**9
+    assert ask(checks.losses_allow, context(limits=limits, now_ns=EXPIRES_NS - day_ns - 1)) is None
+    assert ask(checks.losses_allow, context(limits=limits, now_ns=EXPIRES_NS - day_ns)) is not None
+
+
+@pytest.mark.parametrize(("fraction", "key"), [(0.03011, None), (0.03009, "risk.max_premium_fraction")])
+def test_the_premium_held_and_ordered_has_its_own_limit(context, ask, book, fraction, key):
+    """Two options are held at 10.00, a third is ordered at 10.10: 3,010 of 100,000; shares are none of it."""
+    lines = (Held(1, option("P"), D(2)), Held(2, share(), D(500)))
+    limits = {"max_premium_fraction": fraction}
+    reason = ask(checks.capital_within_threshold, context(book=book(lines=lines), limits=limits))
+    assert (reason is None) if key is None else (key in reason and "3010.00" in reason)
 
 
 def test_a_stop_bounds_what_the_day_may_lose_and_not_the_size_of_a_position(context, ask):
     stopped = structs.replace(intent(limit="10.05"), loss_at_stop=D(4))
     assert ask(checks.losses_allow, context(limits={"max_daily_loss": D(4)}, intent=stopped)) is None
-    assert ask(checks.losses_allow, context(limits={"max_daily_loss": D("3.99")}, intent=stopped)) == (
-        "would_breach_daily_loss: 4 at risk, P&L of the day 0.00, limit -3.99 (risk.max_daily_loss)"
-    )
+    over = ask(checks.losses_allow, context(limits={"max_daily_loss": D("3.99")}, intent=stopped))
+    assert over.startswith("would_breach_daily_loss: 4 ")
     small = ask(checks.losses_allow, context(limits={"max_position_fraction": 0.01}, intent=stopped))
     assert small.startswith("position_size: 1005.00 at risk")
 

@@ -16,6 +16,7 @@ OF_THE_STRATEGY = ("straddles", "underlying", "mode", "selection", "entry", "tri
 SLIPS = """
 risk.max_daily_loss                     0 -500 nan inf 200000 1e12 five 1000.50.1
 risk.max_daily_loss_fraction            0 -0.05 5 nan inf 1.01
+risk.max_premium_fraction               0 -0.05 5 nan inf 1.01
 risk.max_consecutive_losses             0 -3 3.5 2000 three
 risk.max_position_fraction              0 -0.25 25 nan 1.5
 risk.max_capital_fraction               0 -1 100 nan

@@ -107,6 +107,7 @@ max_daily_loss               1000000000  none
 max_daily_loss_fraction      1           0.05
 max_consecutive_losses       1000        3
 max_position_fraction        1           0.25
+max_premium_fraction         1           0.5
 max_capital_fraction         4           1
 max_order_contracts          10000       100
 max_order_shares             10000000    20000

@@ -23,7 +23,7 @@ from scalpdesk.risk.caps import (
     cut_to_holding,
     sets_of,
 )
-from scalpdesk.risk.checks import risk_of
+from scalpdesk.risk.checks import day_loss_of, risk_of
 from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
 
 COMBO_LEVEL = 3
@@ -50,15 +50,18 @@ class ProposalFacts:
 
     def figures(self) -> RiskFigures:
         """Return the account's amounts, and what the opening orders admitted before put at risk."""
-        desk, before = self._desk, ZERO
+        desk, before, loss = self._desk, ZERO, ZERO
         for intent in self.before:
             if intent.purpose in OPENING:
-                number = intent.instrument_id
-                before += risk_of(intent, desk.instruments[number], desk.market.quotes[number]) or ZERO
+                instrument = desk.instruments[intent.instrument_id]
+                risk = risk_of(intent, instrument, desk.market.quotes[intent.instrument_id]) or ZERO
+                before += risk
+                loss += day_loss_of(intent, instrument, risk, self.now_ns)
         return RiskFigures(
             equity=desk.view.nav,
             session_equity=desk.session_equity,
             risk_before=before,
+            loss_before=loss,
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
             cash=desk.account.cash,
             cash_at_report=desk.gate.cash_at_report,

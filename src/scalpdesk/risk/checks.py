@@ -11,9 +11,10 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument, LinearPerpetual, OptionContract, Perpetual
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
@@ -281,6 +282,19 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
     return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.{decimals}f}")
 
 
+def day_loss_of(intent: OrderIntent, instrument: Instrument, risk: Decimal, now_ns: int) -> Decimal:
+    """Return what an opening order may lose within a day, of the ``risk`` that it pays, in currency.
+
+    Its loss at the stop where it has a credible one. Without a stop all of it, except for a bought premium:
+    that is lost over the option's life, and within a day only by one that expires within a day.
+    """
+    stopped = intent.loss_at_stop
+    if stopped is not None and stopped.is_finite() and stopped >= 0:
+        return min(stopped, risk)
+    lives_on = isinstance(instrument, OptionContract) and expiry_instant_ns(instrument) - now_ns > DAY_NS
+    return ZERO if lives_on and intent.side is BUY else risk
+
+
 @concerns(Scope(purposes=OPENING))
 def losses_allow(context: OrderContext) -> str | None:
     """The loss rules, for what opens risk."""
@@ -293,10 +307,7 @@ def losses_allow(context: OrderContext) -> str | None:
     if risk is None:
         return "the risk of the order is not known: no ask"
     daily_pnl, at_risk = equity - session_equity, risk + before
-    stopped = context.intent.loss_at_stop
-    if stopped is None or not stopped.is_finite() or stopped < 0:  # no stop, or no credible one
-        stopped = risk
-    may_lose = min(stopped, risk) + before
+    may_lose = account.loss_before + day_loss_of(context.intent, context.instrument, risk, context.now_ns)
     limit = limits.daily_loss_limit(session_equity)
     rule = loss_rule(
         limit,
@@ -315,7 +326,7 @@ def losses_allow(context: OrderContext) -> str | None:
     figures = {
         "daily_loss": day,
         "consecutive_losses": f"{account.consecutive_losses} losing trades in a row",
-        "would_breach_daily_loss": f"{may_lose} at risk, {day} (risk.max_daily_loss)",
+        "would_breach_daily_loss": f"{may_lose} may be lost within a day, {day} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {limits.max_position_fraction:.0%}"
         f" of {equity:.{places}f} (risk.max_position_fraction)",
     }
@@ -336,7 +347,7 @@ def loss_rule(
     """Return the first loss rule that forbids a new position, or None.
 
     In order: ``daily_loss`` (at or below the limit), ``consecutive_losses``,
-    ``would_breach_daily_loss`` (the new risk lost: ``proposed_loss`` where a stop makes it less than
+    ``would_breach_daily_loss`` (the new risk lost: ``proposed_loss`` where the day can lose less than
     ``proposed_risk``, which is all that is paid), ``position_size`` (of all that is paid).
     """
     if daily_pnl <= -max_daily_loss:
@@ -554,27 +565,35 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
 
 @concerns(Scope(purposes=OPENING))
 def capital_within_threshold(context: OrderContext) -> str | None:
-    """Capital of the whole book once every order is filled: premium of options and margin of shares."""
+    """Capital of the whole book once every order is filled, and the premium of options in it."""
     price = _price(context)
     if price is None:  # the loss rules report it already
         return None
-    facts = context.facts
+    facts, limits = context.facts, context.limits
     total = capital_of(context.instrument, context.intent.quantity, price)
+    premium = total if context.is_option else 0.0
     for instrument_id, instrument, quantity in _largest_positions(context):
         if not quantity:
             continue
         mark = facts.mark(instrument_id)
         if mark is None or not math.isfinite(mark):
             return f"the capital at risk is not known: {instrument.symbol} has no price"
-        total += capital_of(instrument, quantity, mark)
-    fraction, equity = context.limits.max_capital_fraction, facts.figures().equity
-    if total <= fraction * float(equity):
-        return None
-    places = money_decimals(context.instrument.currency)
-    return (
-        f"{total:.{places}f} of capital would be tied up, limit {fraction:.0%}"
-        f" of {equity:.{places}f} (risk.max_capital_fraction)"
-    )
+        capital = capital_of(instrument, quantity, mark)
+        total += capital
+        premium += capital if isinstance(instrument, OptionContract) else 0.0
+    equity, places = facts.figures().equity, money_decimals(context.instrument.currency)
+    for amount, what, fraction, key in (
+        (total, "of capital would be tied up", limits.max_capital_fraction, "max_capital_fraction"),
+        (
+            premium if context.is_option else 0.0,
+            "of premium would be at risk",
+            limits.max_premium_fraction,
+            "max_premium_fraction",
+        ),
+    ):
+        if amount > fraction * float(equity):
+            return f"{amount:.{places}f} {what}, limit {fraction:.0%} of {equity:.{places}f} (risk.{key})"
+    return None
 
 
 @concerns(Scope(purposes=OPENING))

@@ -55,6 +55,8 @@ class RiskFigures(NamedTuple):
     """The same at the session's open."""
     risk_before: Decimal
     """Put at risk by the orders admitted before in the same proposal."""
+    loss_before: Decimal
+    """What those orders may lose within a day."""
     consecutive_losses: int
     cash: Decimal
     cash_at_report: Decimal

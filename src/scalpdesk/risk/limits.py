@@ -25,6 +25,7 @@ BOUNDS: dict[str, Bound] = {
     "max_daily_loss_fraction": _FRACTION,
     "max_consecutive_losses": Bound(0, 1_000, "a number of losing trades"),
     "max_position_fraction": _FRACTION,
+    "max_premium_fraction": _FRACTION,
     "max_capital_fraction": Bound(0, 4, "a multiple of equity: 1.0 is all of it"),
     "max_order_contracts": Bound(0, 10_000, "contracts of one order"),
     "max_order_shares": Bound(0, 10_000_000, "shares of one order"),
@@ -66,8 +67,9 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Limits of one account. Money in the quote currency; fractions are of equity."""
 
     max_daily_loss: Decimal | None = None
-    """Loss of a session, realised and unrealised and fees, at which nothing new is opened. None takes
-    ``max_daily_loss_fraction``.
+    """Loss of a session, realised and unrealised and fees, at which nothing new is opened and all is closed.
+    A new order counts with what it may lose within the day: at its stop; without one all that it pays, of a
+    bought option only where it expires within a day. None takes ``max_daily_loss_fraction``.
     """
     max_daily_loss_fraction: float = 0.05
     """The same as a fraction of the equity at the session's open."""
@@ -75,6 +77,10 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Losing closed trades in a row after which nothing new is opened."""
     max_position_fraction: float = 0.25
     """Largest share of equity that one new position may put at risk (premium of options, notional of shares).
+    """
+    max_premium_fraction: float = 0.5
+    """Largest share of equity that the premium of options may be, of those held at their marks and of all
+    that works: capital at risk over their lives. A roll holds two straddles for a moment.
     """
     max_capital_fraction: float = 1.0
     """Largest share of equity that the book may tie up should everything that works be filled: premium of
