@@ -569,14 +569,14 @@ class DeltaEngine:
     ) -> Valuation | None:
         """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
-        In the money at the volatility of its strike's other leg, where that is quoted; else at the one that
-        hedges go by, else at its own last one. Within the side that is known and not below its payoff. None
-        without a volatility.
+        In the money at the volatility of its strike's other leg; else a lost one at that which hedges
+        go by, one that lacks a side at its own last one. Within the side that is known, and not below its
+        payoff. None without a volatility.
         """
         contract, number = option.contract, quote.instrument_id
         now_ns, spot = spot_quote.ts_recv_ns, mark_price(spot_quote)
         vol = self._other_vol(option, now_ns) if option.side * (spot - option.strike) > 0.0 else None
-        vol = vol or self._hedged_vol(number, now_ns) or self._quoted_vol(option, number, now_ns)
+        vol = vol or self._unseen_vol(option, number, now_ns)
         if vol is None:
             strike = self.strike_vol(number, now_ns) or self._strike_vols.last(contract)
             if strike is None:
@@ -643,13 +643,19 @@ class DeltaEngine:
         if number is None or other is None:
             return None
         if not self._state.is_valid(number):
-            return self._hedged_vol(number, now_ns) or self._quoted_vol(other, number, now_ns)
+            return self._unseen_vol(other, number, now_ns)
         known = self._vol_when_quoted(number, other)  # of a minute ago: no clock between
         return None if known is None or not known.vol > 0.0 else known.vol
 
-    def _hedged_vol(self, number: InstrumentId, now_ns: int) -> float | None:
-        """Return the volatility of a strike that hedges were sized with last; None where that is long ago."""
-        return (self._decides or self).known_strike_vol(number, now_ns)
+    def _unseen_vol(self, option: _Option, number: InstrumentId, now_ns: int) -> float | None:
+        """Return the volatility of an option whose quote tells none now.
+
+        Its own last one; of a lost one that with which hedges were sized last, where that is known.
+        """
+        known = (
+            (self._decides or self).known_strike_vol(number, now_ns) if self._state.is_lost(number) else None
+        )
+        return known or self._quoted_vol(option, number, now_ns)
 
     def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
