@@ -254,6 +254,13 @@ def test_position_takes_a_date_and_legs_and_names_what_is_wrong_with_them(client
     assert sorted(listed["expiries"]) == list(listed["expiries"])
 
 
+def read_to_end(client, run):
+    """Return the decisions of a run once its journal was read."""
+    while (found := client.get(f"/api/decisions?run={run}&limit=2000").json())["reading"]:
+        pass
+    return found
+
+
 def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     client_of, held_runs, ended_runs, tmp_path
 ):
@@ -269,13 +276,21 @@ def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     client = client_of(feed)
     here = client.get("/api/decisions").json()
     assert (here["run"], here["reading"]) == (followed, None)
-    name, found = summary["run_id"], {"reading": "not yet"}
-    while found["reading"]:
-        found = client.get(f"/api/decisions?run={name}&limit=2000").json()
+    name = summary["run_id"]
+    found = read_to_end(client, name)
     assert (found["run"], found["found"]) == (name, summary["decisions"])
     orders = client.get(f"/api/orders?run={name}").json()
     assert (orders["run"], orders["total"]) == (name, summary["orders"])
     assert client.get("/api/orders").json()["total"] == len(feed.follower.desk.orders.orders)
+    growing = tmp_path / f"{name[:-1]}{'0' if name[-1] != '0' else '1'}"  # a desk beside it that goes on
+    growing.mkdir()
+    (journal,) = (tmp_path / name).glob("journal-*.sdj")
+    whole = journal.read_bytes()
+    (growing / journal.name).write_bytes(whole[: len(whole) // 2])
+    half = read_to_end(client, growing.name)
+    with (growing / journal.name).open("ab") as file:
+        file.write(whole[len(whole) // 2 :])
+    assert 0 < half["found"] < read_to_end(client, growing.name)["found"] == found["found"]
     unknown = client.get("/api/orders?run=nope")
     assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
 

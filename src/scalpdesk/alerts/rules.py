@@ -18,11 +18,11 @@ from scalpdesk.core.intents import EXITS, Decision, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
-from scalpdesk.portfolio.explain import unexplained
+from scalpdesk.portfolio.explain import PARTS, unexplained
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.feed import Topic
 from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import clock, leg_label, plain, signed, span
+from scalpdesk.web.texts import clock, leg_label, part_label, plain, signed, span
 
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
@@ -429,7 +429,7 @@ def daily_summary(follower: RunFollower) -> Alert:
     """Return the account of the session that has closed."""
     day, pnl = follower.session_results[-1]
     parts = documents.session_parts(follower)
-    lines = ", ".join(f"{documents.LABELS[name].lower()} {signed(parts[name])}" for name in documents.LABELS)
+    lines = ", ".join(f"{part_label(name).lower()} {signed(parts[name])}" for name in PARTS)
     nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
     return Alert(
         f"summary {day}",

@@ -22,28 +22,11 @@ from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.market import regime_now
 from scalpdesk.web.order_documents import decision_row, decisions_note, last_taken
 from scalpdesk.web.position_documents import currency_of, holdings, position_block, risk_level, worst_case
-from scalpdesk.web.texts import clock, per_cent, plain, signed, span, tone
+from scalpdesk.web.texts import clock, part_label, per_cent, plain, signed, span, tone
 
-LABELS = {
-    "delta": "Delta",
-    "gamma": "Gamma",
-    "theta": "Theta",
-    "vega": "Vega",
-    "higher_order": "Higher order",
-    "carry": "Carry",
-    "spread": "Spread",
-    "fees": "Fees",
-    "slippage": "Slippage",
-    "residual": "Residual",
-}
 COSTS = ("spread", "fees", "slippage")
-ACCOUNT_LABELS = {
-    "SIMULATED": "SIMULATED",
-    "SANDBOX": "SANDBOX",
-    "PAPER": "PAPER",
-    "LIVE": "LIVE · REAL MONEY",
-    "UNKNOWN": "UNKNOWN ACCOUNT",
-}
+ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
+"""Of the kinds that are not their own label."""
 
 
 def account_kind(header: JournalHeader | None) -> str:
@@ -67,7 +50,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
     cut = cut_of(follower)
     account = "" if header is None else str(header.data.get("account_id", ""))
     head: dict[str, Any] = {
-        "account": {"kind": kind, "label": ACCOUNT_LABELS[kind], "last4": account[-4:]},
+        "account": {"kind": kind, "label": ACCOUNT_LABELS.get(kind, kind), "last4": account[-4:]},
         "run_id": follower.run_dir.name,
         "state": run_state(follower, is_running=is_running, is_cut=cut is not None),
         "cut": None if cut is None else str(cut),
@@ -190,30 +173,19 @@ def waterfall(parts: dict[str, Decimal]) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     at = ZERO
-    for name in PARTS:
-        amount = parts[name]
+    for name in (*PARTS, "total"):
+        start = ZERO if name == "total" else at
+        at = start + parts[name]
         rows.append(
             {
                 "name": name,
-                "label": LABELS[name],
-                "text": signed(amount),
-                "tone": tone(amount),
-                "from": float(at),
-                "to": float(at + amount),
+                "label": part_label(name),
+                "text": signed(parts[name]),
+                "tone": tone(parts[name]),
+                "from": float(start),
+                "to": float(at),
             }
         )
-        at += amount
-    total = parts["total"]
-    rows.append(
-        {
-            "name": "total",
-            "label": "Total",
-            "text": signed(total),
-            "tone": tone(total),
-            "from": 0.0,
-            "to": float(total),
-        }
-    )
     return rows
 
 

@@ -38,6 +38,8 @@ CLIENT_SECONDS = 30.0
 SLICE_RECORDS = 8
 OTHER_SECONDS = 1.0
 """Longest that a request reads in the journal of a run that is not followed."""
+MOST_OTHERS = 2
+"""Such runs that are kept."""
 KEPT_ANSWERS = 200
 WATCH_SECONDS = 2.0
 STATE_FILE = "alerts.json"
@@ -83,9 +85,9 @@ class DeskFeed:
         self.runs_dir = runs_dir
         self.lock = threading.Lock()
         self.follower: RunFollower | None = None
-        self._other: RunFollower | None = None
-        """A run beside it, which a page of orders or decisions asked for last."""
-        self._other_lock = threading.Lock()
+        self._others: dict[Path, RunFollower] = {}
+        """Runs beside it that pages of orders and decisions asked for, the one asked for last at the end."""
+        self._others_lock = threading.Lock()
         self.is_running = False
         self.version = 0
         self.encoded = b""
@@ -292,7 +294,7 @@ class DeskFeed:
     def read_run(self, run: str, make: Callable[[RunFollower], dict[str, Any]]) -> Any:
         """Return a document of the followed run or, by its name, of another: with ``run`` and ``reading``.
 
-        The journal of another is read for a second a call, and the last run asked for is kept; until
+        The journal of another is read for a second a call, and the runs asked for last are kept; until
         its end was read, ``reading`` says up to which New York time.
 
         Raises
@@ -315,15 +317,14 @@ class DeskFeed:
         run_dir = find_run_dir(self.runs_dir, run) if run else None
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             return self.read(named)
-        with self._other_lock:
-            other = self._other
-            if other is None or other.run_dir != run_dir:
-                other = self._other = RunFollower(run_dir, most_decisions=None)
+        with self._others_lock:
+            other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
+            self._others[run_dir] = other
+            if len(self._others) > MOST_OTHERS:
+                self._others.pop(next(iter(self._others))).tail.close()
             until = time.monotonic() + OTHER_SECONDS
             while other.advance(SLICE_RECORDS) and time.monotonic() < until:
                 pass
-            if not other.is_reading:
-                other.tail.close()
             return json_safe(named(other))
 
     # commands -------------------------------------------------------------------------------

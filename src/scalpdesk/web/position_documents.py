@@ -153,7 +153,7 @@ def ladder(
 def position_block(follower: RunFollower) -> dict[str, Any]:
     """Return legs, Greeks, expiry and deadline as the Desk page shows them."""
     desk, now_ns = follower.desk, follower.now_ns
-    held = sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    held = _legs(follower)
     legs = [leg_row(follower, position) for position in held]
     greeks = follower.greeks()
     expiries = [
@@ -202,11 +202,16 @@ def _spot(follower: RunFollower) -> float | None:
     return follower.desk.market.mark(follower.desk.view.underlying)
 
 
-def _leg_order(follower: RunFollower, position: Position) -> tuple[bool, date, Decimal, bool]:
-    contract = follower.desk.instruments[position.instrument_id]
-    if not isinstance(contract, OptionContract):
-        return True, date.max, ZERO, False
-    return False, contract.expiry, contract.strike, not contract.is_call
+def _legs(follower: RunFollower) -> list[Position]:
+    """Return what is held: options by expiry, strike and right, then the rest."""
+
+    def order(position: Position) -> tuple[bool, date, Decimal, bool]:
+        contract = follower.desk.instruments[position.instrument_id]
+        if not isinstance(contract, OptionContract):
+            return True, date.max, ZERO, False
+        return False, contract.expiry, contract.strike, not contract.is_call
+
+    return sorted(follower.desk.positions.held(), key=order)
 
 
 def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
@@ -517,8 +522,7 @@ def positions(follower: RunFollower) -> dict[str, Any]:
     """Return the positions with entry, mark and Greeks."""
     if follower.engine is None:
         return {"positions": []}
-    held = sorted(follower.desk.positions.held(), key=lambda position: _leg_order(follower, position))
-    return {"positions": [leg_row(follower, position) for position in held]}
+    return {"positions": [leg_row(follower, position) for position in _legs(follower)]}
 
 
 def greeks_document(follower: RunFollower) -> dict[str, Any]:
@@ -545,7 +549,7 @@ def flatten_plan(follower: RunFollower) -> dict[str, Any]:
     desk = follower.desk
     legs, half_spreads, unknown = [], 0.0, []
     shares = ZERO
-    held = sorted(desk.positions.held(), key=lambda position: _leg_order(follower, position))
+    held = _legs(follower)
     for position in held:
         contract = desk.instruments[position.instrument_id]
         quote = desk.market.quotes[position.instrument_id]

@@ -37,7 +37,7 @@ from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
-from scalpdesk.web.texts import clock, json_safe, leg_label, plain, signed, tone
+from scalpdesk.web.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
 
 FILL_MODELS = ("cross", "mid", "queue", "adverse")
 MOST_POINTS = 2_000
@@ -225,7 +225,7 @@ def sheet_document(
         "greeks": _greeks_of_marks(tables.get("marks", ())),
         "sessions": [_session_row(row, max(decimals, 2)) for row in tables.get("sessions", ())],
         "straddles": [_straddle_row(row, labels, unit) for row in tables.get("straddles", ())],
-        "part_names": [documents.LABELS[name] for name in PARTS],
+        "part_names": [part_label(name) for name in PARTS],
         "version": VERSION,
     }
 

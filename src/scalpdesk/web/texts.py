@@ -82,6 +82,11 @@ def tone(value: float | Decimal | None) -> str:
     return "up" if value > 0 else "down"
 
 
+def part_label(name: str) -> str:
+    """Return a part of the P&L as a heading: ``Higher order``."""
+    return name.replace("_", " ").capitalize()
+
+
 def leg_label(instrument: Any) -> str:
     """Return an instrument as a trader names it: ``SPY 281 call``."""
     if not isinstance(instrument, OptionContract):
