@@ -149,6 +149,22 @@ def test_sale_by_the_venue_before_expiry_is_its_liquidation():
     assert one.cause == "auto_liquidation"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [["9.00", "-0.16"], ["-0.16", "9.00"], ["-0.10", "9.00", "-0.16"], ["6.00", "-0.10", "3.00", "-0.16"]],
+)
+def test_payments_are_booked_without_the_fees_that_the_desk_has_charged_already(lines):
+    changes = [
+        change("fee" if cash[0] == "-" else "dividend", cash=cash, name=f"a{at}", ts_ns=NOON_NS - 9 + at)
+        for at, cash in enumerate(lines)
+    ]
+    within = Tolerance(equity=D(100_000), uncharged=D("0.28"))
+    found = reconcile(picture("1000.00"), picture("1009.00"), BOOK, changes=changes, tolerance=within)
+    assert {each.cause for each in found.explained} == {"dividend"}
+    assert sum(each.event.cash_change for each in found.explained) == D("9.00")
+    assert found.unexplained == ()
+
+
 def test_dividend_has_its_name_and_small_change_is_interest():
     dividend = DividendEvent(SHARE, NOON_NS - 10, NOON_NS - 10, NOON_NS - 5, D("1.50"))
     ours, theirs = picture("1000", {SHARE: 10}), picture("1015", {SHARE: 10})

@@ -166,9 +166,11 @@ def continuation(engine: TradingEngine, now_ns: int) -> Iterator[Event]:
     orderly stop the desk has the mode from before it. Nothing is sent until the account has been compared:
     the watchdog, or a person, may have closed meanwhile what the journal holds.
     """
+    # as they are before the first event: a strategy that hears of one doubt may cancel the next order
+    sent = [(name, order.state, order.venue_order_id) for name, order in engine.desk.orders.live.items()]
     yield AccountComparison(now_ns, now_ns, is_compared=False)
-    for name, order in tuple(engine.desk.orders.live.items()):
-        if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
+    for name, state, venue_order_id in sent:
+        if state is OrderState.PENDING_NEW and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
     if engine.desk.gate.stopped_from is not None:
         yield OperatorEvent(

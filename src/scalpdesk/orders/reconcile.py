@@ -7,7 +7,7 @@ reconciling twice changes nothing the second time. Whatever no cause gives is **
 the operator.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from itertools import combinations, islice, product
 from typing import NamedTuple
@@ -160,10 +160,11 @@ MOST_SETS = 4_096
 def cash_only_bookings(
     bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
 ) -> Sequence[Booking]:
-    """Return the fewest bookings that give ``cash`` to the cent, but for uncharged fees; else none.
+    """Return the fewest bookings that give ``cash`` to the cent; else those that do but for uncharged fees.
 
-    They are payments, and of each instrument its latest bookings that add up to no units: a round trip by
-    hand, a contract sold and assigned between two views, two deliveries that offset each other.
+    They are payments, one alone or the latest with and without fees (the desk may have charged them already),
+    and of each instrument its latest bookings that add up to no units: a round trip by hand, a contract sold
+    and assigned between two views, two deliveries that offset each other.
     """
     taken = {explained.event for explained in found}
     payments: list[Booking] = []
@@ -172,26 +173,23 @@ def cash_only_bookings(
         event = booking[1]
         if event not in taken:
             (moves.setdefault(event.instrument_id, []) if event.quantity_change else payments).append(booking)
-    choices = [_latest(payments, lambda _some: True)]
-    choices += [
-        _latest(line, lambda some: not sum(event.quantity_change for _, event in some))
-        for line in moves.values()
-    ]
-    best: Sequence[Booking] = ()
-    for chosen in islice(product(*choices), MOST_SETS):
-        together = [booking for part in chosen for booking in part]
-        is_shorter = not best or len(together) < len(best)
-        if is_shorter and within.permits(cash - sum(event.cash_change for _, event in together)):
-            best = together
-    return best
+    free = [payment for payment in payments if payment[1].cause is not ChangeCause.FEE]
+    choices = [_latest(payments) + _latest(free) + [[each] for each in payments]]
+    choices += [_latest(line) for line in moves.values()]
+
+    def left(some: Sequence[Booking]) -> Decimal:
+        return cash - sum(event.cash_change for _, event in some)
+
+    sets = islice(product(*choices), MOST_SETS)
+    together = [[booking for part in chosen for booking in part] for chosen in sets]
+    fitting = [some for some in together if within.permits(left(some))]
+    return min(fitting, key=lambda some: (abs(left(some)) > within.cash, len(some)), default=())
 
 
-def _latest(
-    bookings: Sequence[Booking], fits: Callable[[Sequence[Booking]], bool]
-) -> list[Sequence[Booking]]:
-    """Return none of the bookings, the latest one, the latest two and so on, where they fit."""
-    counts = range(len(bookings) + 1)
-    return [part for count in counts if fits(part := bookings[len(bookings) - count :])]
+def _latest(bookings: Sequence[Booking]) -> list[Sequence[Booking]]:
+    """Return none of the bookings, the latest one, the latest two and so on, where they move no units."""
+    parts = [bookings[len(bookings) - count :] for count in range(len(bookings) + 1)]
+    return [part for part in parts if not sum(event.quantity_change for _, event in part)]
 
 
 def cash_bookings(bookings: Sequence[Booking], cash: Decimal, within: Tolerance) -> Sequence[Booking]:
