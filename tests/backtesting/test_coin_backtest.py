@@ -47,6 +47,8 @@ DESK = (
     "strategies.gamma-scalper.entry.min_edge_usd=0.0005",
     "strategies.gamma-scalper.entry.not_before=03:30",
     "strategies.gamma-scalper.entry.not_after=23:30",
+    "strategies.gamma-scalper.entry.max_straddle_delta=null",  # far from the money, too
+    "strategies.gamma-scalper.selection.strike_choice=score",
     "strategies.gamma-scalper.hedge.threshold_shares=0.05",
     "strategies.gamma-scalper.exits.edge_gone=false",
     "strategies.gamma-scalper.exits.stop_fraction=null",
@@ -125,6 +127,7 @@ def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_it
     symbol = "strategies.gamma-scalper.underlying=ETH-PERPETUAL"
     gate = "strategies.gamma-scalper.entry.gate=enforce"
     dates = ("selection.min_expiration_days=2", "selection.max_expiration_days=30", "exits.min_dte=null")
+    dates += ("entry.max_straddle_delta=10",)
     chosen = [symbol, gate, *(f"strategies.gamma-scalper.{each}" for each in dates)]
     run = assembled(settings("desk.currency=ETH", "simulation.starting_cash=60", *chosen), ether, see)
     desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()

@@ -20,7 +20,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "examples" / "validation"
 CASES = [
     ("gamma-scalper", ("entry.gate=advise", "hedge.threshold_shares=0.5"), (45, 50), 5),
     ("gamma-scalper", ("entry.forecast_vol=0.60", "hedge.threshold_shares=0.5"), (45, 50), 5),
-    ("zero-dte", ("entry.mode=straddle",), (40, 50), 3),
+    ("zero-dte", ("entry.mode=straddle", "entry.max_straddle_delta=none"), (40, 50), 3),
     ("st0cka", (), (5, 10), 20),
     pytest.param("st0ckg", (), (7, 12), 2, marks=pytest.mark.slow),  # draws the chains of weeks
     ("hybrid", (), (5, 10), 20),
@@ -108,7 +108,12 @@ OCTOBER = date(2013, 10, 4), date(2013, 10, 8)
 RECORDED = {
     "zero-dte": (
         "SPXW",
-        ("entry.mode=straddle", "data.index_source=parity", "simulation.starting_cash=1000000"),
+        (
+            "entry.mode=straddle",
+            "entry.max_straddle_delta=none",
+            "data.index_source=parity",
+            "simulation.starting_cash=1000000",
+        ),
         (date(2021, 1, 4), date(2021, 1, 4)),
         4,
     ),

@@ -42,8 +42,8 @@ class Chain:
         fair = model_price(self.book[number], SPOT, vol, NOON)
         self.state.apply_quote(quote(number, now_ns, fair - spread / 2, fair + spread / 2))
 
-    def select(self, straddles=1, now_ns=NOON, **config):
-        selector = StraddleSelector(SelectionConfig(**config), straddles)
+    def select(self, straddles=1, now_ns=NOON, most=10.0, **config):
+        selector = StraddleSelector(SelectionConfig(**config), straddles, max_delta_shares=most)
         return selector.select(self.pairs, self.state, self.engine, SPOT, now_ns)
 
 
@@ -90,7 +90,7 @@ def test_the_cheapest_gamma_is_chosen():
     chain = Chain(490, 500, 510)
     for number in (3, 4):
         chain.quote(number, spread=2.0)  # the money is dear today
-    selection = chain.select()
+    selection = chain.select(most=None, strike_choice="score")
     assert selection.candidates == 3
     assert selection.best.pair.strike in {490, 510}
     assert selection.best.spread == pytest.approx(0.20)
@@ -104,7 +104,52 @@ def test_the_legacy_ranking_is_the_spread(straddles):
     chain = Chain(495, 500)
     for number in (1, 2):
         chain.quote(number, spread=0.08)
-    assert chain.select(straddles, score="legacy").best.pair.strike == 495
+    by_score = {"most": None, "strike_choice": "score"}
+    assert chain.select(straddles, score="legacy", **by_score).best.pair.strike == 495
+
+
+def test_the_strike_nearest_the_forward_is_chosen_though_others_score_better():
+    chain = Chain(495, 499, 500, 501, 505)
+    for number in (5, 6):
+        chain.quote(number, spread=2.0)
+    selection = chain.select()
+    assert (selection.best.pair.strike, selection.candidates) == (500, 1)
+    assert selection.best.rank > chain.select(strike_choice="score").best.rank
+    assert selection.best.forward == pytest.approx(SPOT)
+
+
+def test_the_forward_counts_and_not_the_spot():
+    """At 5 % of interest the forward lies 3.15 above a spot of 500: 46 days."""
+    chain = Chain(497, 500, 503, 506)
+    chain.engine = DeltaEngine(
+        chain.book, chain.state, ContractPricer(), dividend_yield=-0.05, by_parity=False
+    )
+    best = chain.select(most=None).best
+    assert best.forward == pytest.approx(500.0 * math.exp(0.05 * best.call.years))
+    assert best.pair.strike == 503
+
+
+@given(spot=st.floats(496.0, 504.0), vol=st.floats(0.08, 0.6), most=st.sampled_from([2.0, 5.0, 10.0, 40.0]))
+def test_what_is_chosen_is_within_the_delta_and_nothing_nearer_is(spot, vol, most):
+    chain = Chain(*range(490, 511, 2), vol=vol)
+    chain.state.apply_quote(quote(0, NOON + 1, spot - 0.01, spot + 0.01))
+    for number, one in enumerate(chain.book):
+        if isinstance(one, OptionContract):
+            fair = model_price(one, spot, vol, NOON)
+            chain.state.apply_quote(quote(number, NOON + 1, fair - 0.05, fair + 0.05))
+    selector = StraddleSelector(SelectionConfig(), max_delta_shares=most)
+    selection = selector.select(chain.pairs, chain.state, chain.engine, spot, NOON + 1)
+    deltas = {
+        pair.strike: 100.0
+        * sum(chain.engine.value(leg, NOON + 1).greeks.delta for leg in (pair.call_id, pair.put_id))
+        for pair in chain.pairs
+    }
+    allowed = [strike for strike, delta in deltas.items() if abs(delta) <= most]
+    if not allowed:
+        assert selection.best is None
+        assert selection.lopsided.pair.strike == min(deltas, key=lambda strike: abs(float(strike) - spot))
+        return
+    assert abs(float(selection.best.pair.strike) - spot) == min(abs(float(each) - spot) for each in allowed)
 
 
 def test_a_tie_goes_to_the_tighter_then_the_nearer_then_the_sooner():
@@ -176,13 +221,13 @@ def test_a_wide_spread_can_be_refused():
 def test_strikes_beyond_the_expected_move_are_left_out_except_the_money():
     strikes = (450, 464, 466, 500, 534, 536)
     chain = Chain(*strikes)
-    selection = chain.select()
+    selection = chain.select(most=None)
     move = strike_range(SPOT, chain.engine.value(7, NOON).vol, 46)[0]
     assert 34 < move < 36
     beyond = sum(abs(strike - SPOT) > move for strike in strikes)
     assert selection.removed["strike within one expected move"] == beyond == 3
     alone = Chain(450)
-    assert alone.select().best.pair.strike == 450
+    assert alone.select(most=None).best.pair.strike == 450
 
 
 def test_a_straddle_without_a_volatility_is_no_candidate():

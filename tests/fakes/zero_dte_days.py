@@ -15,7 +15,8 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
 
-SPXW = ("underlying=SPXW", "data.index_source=parity")
+SPXW = ("underlying=SPXW", "data.index_source=parity", "entry.max_straddle_delta=none")
+"""Two strikes a hundred apart are all that was recorded."""
 GOOG = ("underlying=GOOG",)
 BUY = ("entry.mode=straddle", "simulation.fees=alpaca", "simulation.starting_cash=1000000")
 """An account of a million: a straddle on the index is too large for the gate's caps at 100,000."""

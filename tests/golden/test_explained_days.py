@@ -65,7 +65,7 @@ def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
 
     With a deep leg at its own volatility it was -279 of vega and 399 of higher order.
     """
-    engine = play_day("embedded", "2018-02-05").engine
+    engine = play_day("embedded", "2018-02-05", "entry.max_straddle_delta=none").engine
     assert parts_of(engine) == {
         "total": 111,
         "delta": 47,
@@ -117,7 +117,7 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
                 steps.append((number, leg.units, leg.ts_ns, leg.state, now_ns, after.state))
 
     monkeypatch.setattr(PnlExplain, "rebase", noting)
-    held = "entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"
+    held = "selection.strike=281 entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"
     unstopped = "exits.stop_fraction=null exits.arm_fraction=null"
     settings = load_settings("gamma-scalper", overrides=(*held.split(), *unstopped.split()))
     day = date(2018, 2, 5)

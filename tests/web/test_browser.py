@@ -234,7 +234,7 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         page.keyboard.press("Escape")
         page.click("#flatten")
         page.wait_for_selector("#panel .hold")
-        assert "SPY 281 call" in page.inner_text("#panel")
+        assert "SPY 275 call" in page.inner_text("#panel")
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
         playwright.expect(main).to_contain_text("Nothing is held")
@@ -291,12 +291,12 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
     try:
         with opened(browser, url) as shown:
             banner = shown.locator("#banner")
-            playwright.expect(shown.locator("main")).to_contain_text("281 call", timeout=60_000)
+            playwright.expect(shown.locator("main")).to_contain_text("275 call", timeout=60_000)
             desk.kill()
             playwright.expect(shown.locator("#mode b")).to_have_text("NOT RUNNING")
             playwright.expect(shown.locator("#flatten")).to_be_hidden()
             playwright.expect(banner).to_contain_text("is not closed. Held at its")
-            playwright.expect(banner).to_contain_text("SPY 281 call")
+            playwright.expect(banner).to_contain_text("SPY 275 call")
             shown.click("#tabs a[data-page=system]")
             playwright.expect(shown.locator("main")).to_contain_text("No desk listens for", timeout=20_000)
             alarm = shown.get_by_role("row").filter(has_text="No desk listens for")

@@ -12,6 +12,7 @@ from scalpdesk.cli.summary_view import SPARKS, LiveView
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import FillBusted, OrderFilled
 from scalpdesk.core.intents import Decision
+from scalpdesk.core.units import to_cents
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.web import documents, market, order_documents, position_documents
@@ -206,7 +207,7 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     if height >= 24:
         assert f"spot {spot:,.2f}" in text
         assert any(mark in text for mark in SPARKS)
-        assert f"P&L today {today:,.2f}" in text
-        assert f"NAV {held.desk.attribution.current_nav():,.2f}" in text
+        assert f"P&L today {to_cents(today):,.2f}" in text
+        assert f"NAV {to_cents(held.desk.attribution.current_nav()):,.2f}" in text
         assert len(lines) >= height - 3  # no row is left empty
     assert ("residual" in text) == (height > 24)

@@ -1,4 +1,4 @@
-"""Which straddle to buy: the cheapest gamma for the time it is meant to be held.
+"""Which straddle to buy: the strike nearest the forward, of the expiry with the cheapest gamma.
 
 The score of a straddle is what it costs to hold for W days, per unit of gamma:
 
@@ -23,7 +23,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds, number_text
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
@@ -33,6 +33,8 @@ from scalpdesk.portfolio.greeks import gamma_in_coin
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
 CALENDAR_DAYS_PER_YEAR = 365.25
+MAX_STRADDLE_DELTA = 10.0
+"""Largest delta of a straddle at entry unless a strategy's settings say otherwise, shares of 100."""
 DELTA_SLACK = 0.25
 """By how much a straddle's delta may differ between its own volatility and that at the money."""
 
@@ -53,6 +55,11 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Largest spread of a leg as a fraction of its mid; None for no such filter."""
     score: Literal["corrected", "legacy"] = "corrected"
     """``corrected`` or ``legacy``."""
+    strike_choice: Literal["forward", "score"] = "forward"
+    """Strike of an expiry: ``forward`` takes the nearest to its forward, ``score`` the one with the lowest
+    score; both among strikes whose straddle has no more than ``entry.max_straddle_delta``. The score then
+    chooses the expiry.
+    """
     strike: Decimal | None = None
     expiry: date | None = None
     """``strike``, ``expiry``: Take exactly this strike (currency) or expiry instead of choosing."""
@@ -121,6 +128,8 @@ class Candidate(msgspec.Struct, frozen=True):
     score: StraddleScore
     rank: float
     spread: float
+    forward: float
+    """Of its expiry, currency per unit."""
     call: Valuation
     put: Valuation
 
@@ -129,18 +138,44 @@ class Candidate(msgspec.Struct, frozen=True):
         """Of one straddle, per unit of the underlying."""
         return self.call.greeks.delta + self.put.greeks.delta
 
+    @property
+    def distance(self) -> float:
+        """Between strike and forward, currency per unit."""
+        return abs(float(self.pair.strike) - self.forward)
+
 
 class Selection(msgspec.Struct, frozen=True):
     """The chosen straddle, and the number removed by each filter."""
 
     best: Candidate | None
     candidates: int
+    """Straddles among which the score chose."""
     removed: dict[str, int]
     """Straddles removed by each filter, in the order of the filters."""
+    chosen_by: str = ""
+    """Setting by which the strike was chosen."""
+    lopsided: Candidate | None = None
+    """Straddle nearest its forward among those that only their delta removed."""
+
+    def why_best(self) -> str:
+        """Return the chosen straddle and the reason for its strike, in one sentence."""
+        best = self.best
+        assert best is not None
+        return (
+            f"straddle {best.pair.expiry} {number_text(best.pair.strike)}, {self.chosen_by}: forward"
+            f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100; best of {self.candidates},"
+            f" score {best.rank:.2f}"
+        )
 
     def why_none(self) -> str:
         """Return how many candidates each filter removed, in one sentence."""
         parts = [f"{name} removed {count}" for name, count in self.removed.items() if count]
+        near = self.lopsided
+        if near is not None:
+            parts[-1] += (
+                f" (the nearest, strike {number_text(near.pair.strike)} at a forward of"
+                f" {near.forward:.2f}, has {100.0 * abs(near.delta):.1f})"
+            )
         return "no straddle passes the filters: " + (
             "; ".join(parts) or "the chain holds no pair of call and put"
         )
@@ -172,16 +207,21 @@ class StraddleSelector:
         Filters and score.
     straddles
         Number of straddles meant to be bought (the legacy score depends on it).
-    max_delta
-        Largest absolute delta of a straddle, per unit of the underlying; a configured strike is taken as it
-        is. None: any.
+    max_delta_shares
+        Largest absolute delta of a straddle, shares of 100; a configured strike is taken as it is. None: any.
     """
 
     def __init__(
-        self, config: SelectionConfig, straddles: int = 1, *, max_delta: float | None = None
+        self,
+        config: SelectionConfig,
+        straddles: int = 1,
+        *,
+        max_delta_shares: float | None = MAX_STRADDLE_DELTA,
     ) -> None:
         self._config = config
-        self._max_delta = math.inf if max_delta is None or config.strike is not None else max_delta
+        self._max_delta = math.inf
+        if max_delta_shares is not None and config.strike is None:
+            self._max_delta = max_delta_shares / 100
         self._straddles = straddles
         self._window: _Window | None = None
         """Of these pairs and this day."""
@@ -202,28 +242,32 @@ class StraddleSelector:
         if self._config.strike is None:
             places = self._near_the_money(window, places, delta_engine, spot, now_ns, removed)
         far = len(places)
-        left = self._near_enough_delta(window, places, delta_engine, spot, now_ns)
+        left = self._near_enough_delta(window, places, market, delta_engine, now_ns, spot)
         lopsided = far - len(left)
         delta_engine.value_together([leg for pair in left for leg in pair.legs], now_ns)
-        ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
-        for pair in left:
-            candidate = self._score(pair, market, delta_engine, now_ns)
-            if candidate is not None and exceeds(abs(candidate.delta), self._max_delta):
-                lopsided += 1
-            elif candidate is not None:
-                key = (
-                    candidate.rank,
-                    candidate.spread,
-                    abs(float(pair.strike) - spot),
-                    pair.expiry,
-                    market.instruments[pair.call_id].symbol,
-                )
-                ranked.append((key, candidate))
-        removed["greeks"] = far - len(ranked) - lopsided
+
+        def order(each: Candidate) -> tuple[float, float, float, date, str]:
+            symbol = market.instruments[each.pair.call_id].symbol
+            return each.rank, each.spread, each.distance, each.pair.expiry, symbol
+
+        scored = [self._score(pair, market, delta_engine, now_ns) for pair in left]
+        known = sorted((each for each in scored if each is not None), key=order)
+        even = [each for each in known if not exceeds(abs(each.delta), self._max_delta)]
+        beyond = [each for each in known if exceeds(abs(each.delta), self._max_delta)]
+        lopsided += len(beyond)
+        removed["greeks"] = far - len(even) - lopsided
         if lopsided:
             removed[f"delta up to {100 * self._max_delta:g} of 100"] = lopsided
-        best = min(ranked, key=lambda item: item[0])[1] if ranked else None
-        return Selection(best, len(ranked), removed)
+        chosen_by = "set by selection.strike"
+        if self._config.strike is None:
+            chosen_by = "the lowest score"
+        if self._config.strike is None and self._config.strike_choice == "forward":
+            chosen_by, nearest = "the strike nearest its forward", dict[date, Candidate]()
+            for each in sorted(even, key=lambda each: each.distance):
+                nearest.setdefault(each.pair.expiry, each)
+            even = sorted(nearest.values(), key=order)
+        near = min(beyond, key=lambda each: each.distance, default=None)
+        return Selection(even[0] if even else None, len(even), removed, chosen_by, near)
 
     def _within_window(self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]) -> _Window:
         config = self._config
@@ -308,28 +352,39 @@ class StraddleSelector:
         return found
 
     def _near_enough_delta(
-        self, window: _Window, places: Places, delta_engine: OptionValuer, spot: float, now_ns: int
+        self,
+        window: _Window,
+        places: Places,
+        market: MarketView,
+        delta_engine: OptionValuer,
+        now_ns: int,
+        spot: float,
     ) -> list[StraddlePair]:
         """Drop straddles whose delta is beyond the largest by far at the volatility at the money.
 
-        Spares the valuation of most of a chain; what is left is judged by its own volatilities.
+        Spares the valuation of most of a chain; what is left, the nearest the money in any case, is judged by
+        its own volatilities.
         """
         most = self._max_delta + DELTA_SLACK
         if most >= 1.0:
             return [window.pairs[place] for place in places.tolist()]
-        widths: dict[int, float] = {}
+        levels: dict[int, tuple[float, float]] = {}
+        """Forward and σ√t of an expiry, by its day."""
         left: list[StraddlePair] = []
         strikes, days = window.strikes[places], window.days[places]
         order = np.lexsort((strikes, np.abs(strikes - spot)))
         columns = (each[order].tolist() for each in (places, strikes, days))
         for place, strike, day in zip(*columns, strict=True):
             pair = window.pairs[place]
-            if day not in widths:  # the nearest the money comes first
+            if day not in levels:  # the nearest the money comes first
                 valuation = delta_engine.value(pair.call_id, now_ns)
-                widths[day] = 0.0 if valuation is None else valuation.vol * math.sqrt(valuation.years)
-            width = widths[day]
-            d1 = math.log(spot / strike) / width + 0.5 * width if width > 0.0 else 0.0
-            if abs(math.erf(d1 / math.sqrt(2.0))) <= most:  # 2·N(d1) − 1
+                levels[day] = spot, 0.0
+                if valuation is not None:
+                    width = valuation.vol * math.sqrt(valuation.years)
+                    levels[day] = forward_of(market, pair, valuation), width
+            forward, width = levels[day]
+            d1 = math.log(forward / strike) / width + 0.5 * width if width > 0.0 else 0.0
+            if not left or abs(math.erf(d1 / math.sqrt(2.0))) <= most:  # 2·N(d1) − 1
                 left.append(pair)
         return left
 
@@ -354,7 +409,14 @@ class StraddleSelector:
         rank = score.score if self._config.score == "corrected" else score.legacy_score
         if rank is None or not math.isfinite(rank):
             return None
-        return Candidate(pair, score, rank, spread, call, put)
+        return Candidate(pair, score, rank, spread, forward_of(market, pair, call), call, put)
+
+
+def forward_of(market: MarketView, pair: StraddlePair, call: Valuation) -> float:
+    """Return the forward of a pair's expiry, currency per unit: an inverse option's spot is a forward."""
+    if market.instruments[pair.call_id].currency != "USD":
+        return call.spot
+    return call.spot * math.exp((call.rate - call.dividend_yield) * call.years)
 
 
 def _spread(market: MarketView, number: InstrumentId) -> float:

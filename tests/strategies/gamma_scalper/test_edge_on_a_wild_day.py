@@ -116,9 +116,9 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
 @pytest.mark.parametrize(
     ("settings", "sold_at", "pnl"),
     [
-        (("entry.nowcast=false",), "09:52:15", "20.89"),
-        (("entry.nowcast=true",), "10:12:51", "88.31"),
-        (("exits.edge_gone=false",), None, "648.69"),
+        (("entry.nowcast=false",), "09:52:15", "-3.88"),
+        (("entry.nowcast=true",), "10:13:56", "98.82"),
+        (("exits.edge_gone=false",), None, "793.46"),
     ],
 )
 def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):

@@ -1,7 +1,7 @@
 """Hedges of whole reconstructed sessions: how many, how often back and forth, and never two at once."""
 
 from datetime import date
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 
@@ -40,7 +40,7 @@ def hedges(day, *overrides):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("day", "settings", "most"),
-    [("2014-06-24", ONE_DAY, 150), ("2018-02-05", (*FREE, "exits.flat_minutes_before_close=10"), 320)],
+    [("2014-06-24", ONE_DAY, 180), ("2018-02-05", (*FREE, "exits.flat_minutes_before_close=10"), 380)],
 )
 def test_a_session_is_hedged_seldom_and_not_back_and_forth(day, settings, most):
     """With a fixed band of two shares and each leg's own volatility: 897 and 179."""
@@ -48,4 +48,6 @@ def test_a_session_is_hedged_seldom_and_not_back_and_forth(day, settings, most):
     assert 30 < len(made) < most
     flips = [b for a, b in pairwise(made) if a[1] * b[1] < 0 and b[0] - a[0] <= 30 * NANOS_PER_SECOND]
     assert len(flips) < 0.2 * len(made)
-    assert all(a[0] < b[0] for a, b in pairwise(made))
+    held = accumulate(quantity for _, quantity in made)
+    # a hedge through zero goes in two orders, the second as soon as nothing is held
+    assert all(a[0] < b[0] or shares == 0 for (a, b), shares in zip(pairwise(made), held, strict=False))

@@ -221,7 +221,8 @@ def test_what_the_gate_would_not_buy_afresh_is_not_added(holding):
         settle(desk, outputs)
     assert held(desk) == [1, 1]
     refused = [one.reasons[0] for one in decisions(desk.outputs) if one.kind == "entry" and not one.taken]
-    assert refused == ["scale in: no straddle passes the filters: delta up to 10 of 100 removed 1"]
+    (why,) = refused
+    assert why.startswith("scale in: no straddle passes the filters: delta up to 10 of 100 removed 1")
 
 
 def test_a_leg_that_cannot_be_bought_leaves_whole_straddles(holding):
@@ -250,8 +251,8 @@ def test_a_flattening_desk_sells_all_of_it_in_the_middle_of_an_addition(holding)
 @pytest.mark.parametrize(
     ("day", "forecast", "until", "straddles", "instant", "why"),
     [
-        (date(2018, 2, 5), 0.25, "10:16", 1, "10:15:18", "scale out from 2 to 1 straddles"),
-        (date(2018, 2, 6), 0.50, "10:16", 3, "10:15:03", "scale in from 2 to 3 straddles"),
+        (date(2018, 2, 5), 0.25, "10:19", 1, "10:18:21", "scale out from 2 to 1 straddles"),
+        (date(2018, 2, 6), 0.50, "10:17", 3, "10:16:04", "scale in from 2 to 3 straddles"),
     ],
 )
 def test_a_reconstructed_day_is_scaled_by_its_edge(day, forecast, until, straddles, instant, why):

@@ -105,8 +105,11 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
     outputs = desk.market(500.0)
     (decision,) = decisions(outputs)
     assert (decision.kind, decision.taken) == ("entry", True)
-    assert decision.reasons[0].startswith("straddle 2024-04-19 500, best of 1, score ")
-    assert decision.reasons[1:] == ("entry gate off",)
+    assert decision.reasons[0].startswith("straddle 2024-04-19 500, ")
+    assert len(decision.reasons) > 1  # the others are what the gate, which is off, would have said
+    assert "edge_usd" not in decision.facts  # without history it knows no forecast
+    assert decision.facts["forward"] == pytest.approx(500.0)
+    assert decision.facts["straddle_delta_of_100"] == pytest.approx(2.8, abs=0.1)
     assert (decision.facts["strike"], decision.facts["expiry"], decision.facts["spot"]) == (
         500.0,
         "2024-04-19",
@@ -222,13 +225,16 @@ def test_an_enforced_gate_passes_three_times_in_a_row_a_minute_apart(scalper, se
     assert buys_at is None
 
 
+@pytest.mark.parametrize("gate", ["enforce", "advise", "off"])
 @pytest.mark.parametrize(
-    ("gate", "most", "buys"), [("enforce", 10.0, 500), ("enforce", None, 510), ("off", 10.0, 510)]
+    ("choice", "most", "buys"),
+    [("score", 10.0, 500), ("score", None, 510), ("forward", 10.0, 500), ("forward", None, 500)],
 )
-def test_an_enforced_gate_takes_no_lopsided_straddle(scalper, gate, most, buys):
+def test_no_lopsided_straddle_is_bought_whatever_the_gate(scalper, gate, choice, most, buys):
     """Without a smile the score prefers the far strike, whose delta is that of forty shares."""
     entry = {"gate": gate, "max_straddle_delta": most, "passes": 1, "forecast_vol": 0.90}
-    desk = scalper(entry=entry, book=straddle_book(500, 510))
+    selection = SelectionConfig(strike_choice=choice)
+    desk = scalper(entry=entry, selection=selection, book=straddle_book(500, 510))
     for number, instrument in enumerate(desk.book):
         vol = 0.10 if getattr(instrument, "strike", 0) == 510 else 0.20
         if number:
@@ -237,6 +243,15 @@ def test_an_enforced_gate_takes_no_lopsided_straddle(scalper, gate, most, buys):
     outputs = desk.quote(0, 499.99, 500.01)
     bought = {int(desk.book[order.instrument_id].strike) for order in orders(outputs)}
     assert bought == {buys}
+
+
+@pytest.mark.parametrize("gate", ["enforce", "advise", "off"])
+def test_without_a_strike_near_the_forward_the_entry_is_refused(scalper, gate):
+    desk = scalper(entry={"gate": gate, "forecast_vol": 0.90, "passes": 1}, book=straddle_book(490))
+    (refusal,) = decisions(desk.market(500.0))
+    assert not refusal.taken
+    assert refusal.facts["delta up to 10 of 100"] == 1
+    assert len(orders(desk.wait(60).market(491.0))) == 2
 
 
 def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
@@ -255,7 +270,7 @@ def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
 
 def test_a_gate_that_only_advises_says_so_and_buys(scalper):
     outputs = scalper(entry={"gate": "advise", "forecast_vol": 0.15}).market(500.0)
-    assert decisions(outputs)[0].reasons[1].startswith("entry gate (advice only) would refuse: ")
+    assert decisions(outputs)[0].reasons[1].startswith("entry gate (advise) would refuse: ")
     assert len(orders(outputs)) == 2
 
 
@@ -1072,7 +1087,8 @@ def test_a_roll_before_the_entry_or_after_the_exit_is_refused_as_a_setting(days)
     ],
 )
 def test_a_leg_worth_more_exercised_than_held_over_the_night_is_left(scalper, spot, dividend, rate, leaves):
-    desk = scalper(exits=ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False))
+    entry = {"max_straddle_delta": None}  # at 10 % of interest the forward lies far above the strike
+    desk = scalper(exits=NO_EXITS, entry=entry)
     desk.vol = 0.10
     desk.handle(RateEvent(desk.now_ns, desk.now_ns, (30.0,), (rate,)))
     hold(desk)

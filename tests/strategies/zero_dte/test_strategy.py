@@ -109,8 +109,8 @@ def test_shares_that_are_not_its_hedge_are_left_alone():
 
 def test_buys_the_straddle_at_the_money_when_asked():
     desk = desk_of(entry={"mode": "straddle", "straddles": 2}, book=straddle_book(495, 500, 505, expiry=DAY))
-    assert orders(desk.go_to("09:44:59").market(501.0)) == []
-    legs = orders(desk.go_to("09:45").market(501.0))
+    assert orders(desk.go_to("09:44:59").market(500.3)) == []
+    legs = orders(desk.go_to("09:45").market(500.3))
     assert [(one.instrument_id, one.quantity, one.order_type) for one in legs] == [
         (3, 2, OrderType.LIMIT),
         (4, 2, OrderType.LIMIT),
@@ -118,6 +118,24 @@ def test_buys_the_straddle_at_the_money_when_asked():
     desk.fill(legs[0])
     (hedge,) = orders(desk.fill(legs[1]))
     assert hedge.purpose is Purpose.HEDGE
+
+
+def test_a_straddle_too_far_from_the_forward_is_awaited_and_refused_once():
+    desk = desk_of(entry={"mode": "straddle"}, book=straddle_book(495, 500, 505, expiry=DAY))
+    outputs = [*desk.go_to("09:45").market(502.4), *desk.wait(10).market(502.6)]
+    assert orders(outputs) == []
+    (refusal,) = decisions(outputs)
+    assert not refusal.taken
+    assert len(orders(desk.wait(10).market(500.2))) == 2
+    bought = next(each for each in reversed(decisions(desk.outputs)) if each.taken)
+    assert bought.facts["strike"] == 500.0
+    assert bought.facts["forward"] == pytest.approx(500.2)
+    assert 0.0 < bought.facts["straddle_delta_of_100"] <= 10.0
+
+
+def test_any_delta_is_bought_where_the_settings_say_so():
+    desk = desk_of(entry={"mode": "straddle", "max_straddle_delta": None})
+    assert len(orders(desk.go_to("09:45").market(502.4))) == 2
 
 
 def test_a_halt_at_the_entry_time_is_waited_out():
@@ -138,7 +156,7 @@ def test_a_market_without_quotes_of_the_day_is_reported_once_and_not_at_every_wa
     desk.go_to("09:46")
     outputs = [*desk.quote(SHARE, 499.99, 500.01), *desk.wait(10).quote(SHARE, 499.79, 499.81)]
     (refusal,) = decisions(outputs)
-    assert refusal.reasons == ("no straddle that expires today has two good quotes",)
+    assert refusal.reasons[0].endswith("a good quote on both legs removed 1")
     assert len(orders(desk.wait(10).market(500.0))) == 2
 
 
@@ -708,5 +726,5 @@ def test_shares_delivered_overnight_do_not_stay_naked_on_a_day_with_options_of_i
     assert (sale.side, sale.quantity, sale.purpose) == (Side.SELL, 100, Purpose.UNWIND_HEDGE)
     desk.fill(sale)
     assert desk.positions == {}
-    legs = orders(desk.go_to("09:45").market(510.0))
+    legs = orders(desk.go_to("09:45").market(500.0))
     assert len(legs) == (2 if mode == "straddle" else 0)  # the day itself goes on

@@ -7,7 +7,7 @@ import msgspec
 from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
-from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
 from scalpdesk.instruments.events import LISTED, EventKind
@@ -38,7 +38,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Entry: its window, its gate and its orders."""
 
     gate: Literal["enforce", "advise", "off"] = "enforce"
-    """``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask."""
+    """``enforce`` buys only with an edge; ``advise`` states its verdict and buys; ``off`` does the same
+    and takes no notice later either: no exit for a lost edge, no change of size.
+    """
     min_edge_usd: float = 5.0
     k_stderr: float = 1.0
     min_vol_ratio: float = 1.05
@@ -50,9 +52,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
     least so far apart; it is asked no sooner, and not at each tick.
     """
-    max_straddle_delta: float | None = 10.0
-    """With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far from
-    the money is skew, not an edge.
+    max_straddle_delta: float | None = MAX_STRADDLE_DELTA
+    """Largest delta of a straddle at entry, shares of 100, whatever the gate; None takes any. A straddle far
+    from the money is a bet on direction that the hedge sells at once.
     """
     horizon_days: float = 5.0
     """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to

@@ -21,6 +21,7 @@ from scalpdesk.core.units import (
     SESSIONS_PER_YEAR,
     InstrumentId,
     exact,
+    exceeds,
     years_between,
 )
 from scalpdesk.entry.edge_gate import (
@@ -32,7 +33,7 @@ from scalpdesk.entry.edge_gate import (
     recentring,
     shifted_edge,
 )
-from scalpdesk.entry.straddle_selector import Candidate
+from scalpdesk.entry.straddle_selector import Candidate, forward_of
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
@@ -45,6 +46,7 @@ from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -238,8 +240,6 @@ class StraddleEdge:
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
-        if self._config.gate == "off":
-            return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
         forecast = self.forecast(view, best.pair)
         # sitting out the whole spread once in and once out is two half-spreads
         fees = 2.0 * _option_fees(view, best.pair.legs)
@@ -267,12 +267,13 @@ class StraddleEdge:
             }
             if edge.fees_usd:
                 facts["edge_fees_usd"] = edge.fees_usd
-        if verdict.passed or self._config.gate == "enforce":
-            label = "entry gate: " if verdict.passed else "entry gate refuses: "
-            reasons = tuple(label + why for why in verdict.reasons)
-            return EntryVerdict(verdict.passed, reasons, facts, has_edge=verdict.passed)
-        advice = tuple(f"entry gate (advice only) would refuse: {why}" for why in verdict.reasons)
-        return EntryVerdict(passed=True, reasons=advice, facts=facts)
+        gate = self._config.gate
+        label = "entry gate: " if verdict.passed else "entry gate refuses: "
+        if gate != "enforce":
+            label = f"entry gate ({gate}) would {'pass' if verdict.passed else 'refuse'}: "
+        reasons = tuple(label + why for why in verdict.reasons)
+        has_edge = verdict.passed and gate != "off"
+        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge)
 
     def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return the edge left, with the spread and the fees of getting out only; None when unknown."""
@@ -304,7 +305,9 @@ class StraddleEdge:
             and isinstance(other := view.instruments[each.call_id], OptionContract)
             and other.root == held.root
         ]
-        new = min(near, key=lambda each: abs(float(each.strike) - spot), default=pair)
+        value = view.delta_engine.value(pair.call_id, view.now_ns, fresh=False)
+        forward = spot if value is None else forward_of(view.market, pair, value)
+        new = min(near, key=lambda each: abs(float(each.strike) - forward), default=pair)
         legs = (*pair.legs, *new.legs)
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
         if new.strike == pair.strike or not is_quoted:
@@ -314,6 +317,9 @@ class StraddleEdge:
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(held))
         known = [value for value in values if value is not None and value.years > 0.0]
         if len(known) < len(legs) or left <= 0.0:
+            return None
+        most, delta = self._config.max_straddle_delta, sum(value.greeks.delta for value in known[2:])
+        if most is not None and exceeds(abs(100.0 * delta), most):
             return None
         by_clock = math.sqrt(known[0].years / left)
         gammas = [held.multiplier * _paid_gamma(view, value.greeks, value.spot) for value in known]
@@ -593,6 +599,8 @@ def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
     return {
         "spot": spot,
         "strike": float(best.pair.strike),
+        "forward": best.forward,
+        STRADDLE_DELTA: 100.0 * best.delta,
         "expiry": best.pair.expiry.isoformat(),
         "call": view.instruments[best.pair.call_id].symbol,
         "put": view.instruments[best.pair.put_id].symbol,

@@ -113,11 +113,8 @@ class GammaScalper:
     def __init__(self, config: GammaScalperConfig | None = None) -> None:
         self.config = config or GammaScalperConfig()
         entry = self.config.entry
-        is_enforced, most = entry.gate == "enforce", entry.max_straddle_delta
         self._selector = StraddleSelector(
-            self.config.selection,
-            self.config.straddles,
-            max_delta=most / 100 if is_enforced and most is not None else None,
+            self.config.selection, self.config.straddles, max_delta_shares=entry.max_straddle_delta
         )
         self._edge = StraddleEdge(self.config.entry, self.config.straddles)
         hedge = self.config.hedge
@@ -152,7 +149,9 @@ class GammaScalper:
         self._first_straddles = self.config.straddles
         """Those bought first: what a change of size or of straddles leaves as it is."""
         self._sessions_held = 0
-        self._passes = GatePasses(*((entry.passes, entry.pass_seconds) if is_enforced else (1, 0.0)))
+        self._passes = GatePasses(
+            *((entry.passes, entry.pass_seconds) if entry.gate == "enforce" else (1, 0.0))
+        )
         self._edge_left = GatePasses(1, EDGE_SECONDS)
         self._recentre_ns = 0
         """When the straddle is compared with one at the money again."""
@@ -327,11 +326,8 @@ class GammaScalper:
         self._straddles = size.straddles
         self._entry = self._new_entry(best.pair, size.straddles)
         self.phase = ScalperPhase.ENTERING
-        strike = f"{best.pair.expiry} {number_text(best.pair.strike)}"
-        chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
-        return self._entry.begin(
-            view, Proposal(DecisionKind.ENTRY, (chosen, *size.reasons, *verdict.reasons), facts)
-        )
+        reasons = (selection.why_best(), *size.reasons, *verdict.reasons)
+        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
 
     def _new_entry(self, pair: StraddlePair, straddles: int) -> LegEntry:
         entry = self.config.entry

@@ -18,6 +18,9 @@ ABANDONED = "entry abandoned"
 AGAIN_IN = "again_in_seconds"
 """Fact of an entry that was given up: when the next one is looked for."""
 
+STRADDLE_DELTA = "straddle_delta_of_100"
+"""Fact of a decision to buy a straddle: its delta, shares of 100."""
+
 
 class EntryStatus(StrEnum):
     """State of an entry."""

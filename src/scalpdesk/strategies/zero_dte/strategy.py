@@ -18,7 +18,8 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, number_text
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel
@@ -36,7 +37,6 @@ from scalpdesk.instruments.deadlines import (
     contract_deadline_ns,
 )
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, last_trading_ns, to_new_york
-from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -47,11 +47,16 @@ from scalpdesk.strategies.contract import (
     TradeStart,
     traded_symbol,
 )
-from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA, EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.order_life import (
+    REJECTION_SECONDS,
+    ReportOnce,
+    surplus_cancels,
+    without_figures,
+)
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of, resume
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
@@ -67,17 +72,23 @@ BLIND_SECONDS = 60.0
 AUTO = "auto"
 EXIT_AT = "15:45"
 MOST_STRADDLES = 100_000
+TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
+"""Of what trades last today: options that are dated a Saturday among it."""
 
 
 class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the options come from."""
 
     mode: Literal["adopt", "straddle"] = "adopt"
-    """``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the money,
-    unless options that expire today are held already.
+    """``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the strike
+    nearest the forward, unless options that expire today are held already.
     """
     straddles: int = 1
     """So many, for ``straddle``."""
+    max_straddle_delta: float | None = MAX_STRADDLE_DELTA
+    """Largest delta of a straddle at entry, shares of 100; the strike nearest the forward is awaited until it
+    has no more. None takes any.
+    """
     at: str = "09:45"
     not_after: str = "14:00"
     """``at``, ``not_after``: New York times (``HH:MM``) between which they are bought."""
@@ -101,6 +112,8 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 fix=f"after entry.at, which is {self.at}",
             )
         check_range("entry.straddles", self.straddles, 1, MOST_STRADDLES)
+        if self.max_straddle_delta is not None:
+            check_range("entry.max_straddle_delta", self.max_straddle_delta, 0.1, 100.0)
         check_range("entry.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
         check_range("entry.max_attempts", self.max_attempts, 1, 1000)
 
@@ -248,6 +261,7 @@ class ZeroDteScalper:
         self.hedger = DeltaHedger(
             hedge.make_band(), DeltaModel(), order_ttl_seconds=hedge.order_ttl_seconds, strict_quotes=True
         )
+        self._selector = StraddleSelector(TODAY, max_delta_shares=self.config.entry.max_straddle_delta)
         self.meter = HedgeMeter()
         self._watch = ExposureAlerts(self.config.watch)
         leave = self.config.exit
@@ -431,14 +445,12 @@ class ZeroDteScalper:
         spot = view.market.mark(view.underlying)
         if spot is None or view.is_halted(view.underlying):
             return []
-        good = [
-            pair
-            for pair in self._pairs
-            if all(view.market.verdict(leg, view.now_ns) in TRADABLE for leg in pair.legs)
-        ]
-        if not good:
-            return self._refusals.report("quotes", ("no straddle that expires today has two good quotes",))
-        self._pair = min(good, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
+        selection = self._selector.select(self._pairs, view.market, view.delta_engine, spot, view.now_ns)
+        if selection.best is None:
+            why = selection.why_none()
+            key = "delta" if selection.lopsided is not None else without_figures(why)
+            return self._refusals.report(key, (why,))
+        self._pair = selection.best.pair
         self.phase = ZeroDtePhase.ENTERING
         self._entry = LegEntry(
             self._pair.legs,
@@ -451,11 +463,12 @@ class ZeroDteScalper:
         facts: Facts = {
             "spot": spot,
             "strike": float(self._pair.strike),
+            "forward": selection.best.forward,
+            STRADDLE_DELTA: 100.0 * selection.best.delta,
             "call": view.instruments[self._pair.call_id].symbol,
             "put": view.instruments[self._pair.put_id].symbol,
         }
-        chosen = f"straddle {number_text(self._pair.strike)}, at the money of {len(good)}"
-        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen,), facts))
+        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (selection.why_best(),), facts))
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the straddles that the risk gate allows."""
