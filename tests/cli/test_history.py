@@ -111,7 +111,6 @@ def test_a_run_without_a_trade_shows_no_table_of_zeros(fills, amount, is_shown):
     shown = out.file.getvalue()
     assert "no trade: the gate refuses" in shown
     assert ("where it came from" in shown) is is_shown
-    assert ("realised against implied" in shown) is is_shown
 
 
 @pytest.mark.parametrize(

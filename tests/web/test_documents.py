@@ -1,28 +1,44 @@
 """Figures of the pages against second calculations and limit cases."""
 
 import math
+import re
 from collections import Counter
 from decimal import Decimal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from scalpdesk.alerts.service import PageWatch
+from scalpdesk.cli.summary_view import verdict_text
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.cut import CutShort
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 from scalpdesk.pricing import greeks
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.documents import account_kind
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.follower import COLUMNS, Series
 from scalpdesk.web.position_documents import break_even, crossings
-from scalpdesk.web.texts import countdown, json_safe, leg_label, per_cent, plain, signed, span, tone
+from scalpdesk.web.tear_sheet import sheet_document
+from scalpdesk.web.texts import (
+    countdown,
+    json_safe,
+    leg_label,
+    per_cent,
+    plain,
+    signed,
+    span,
+    tone,
+    verdict_pieces,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,7 @@ def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held
 def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(held):
     page = json_safe(position_documents.position_page(held))
     spots, end = np.array(page["payoff"]["spots"]), np.array(page["payoff"]["expiry"])
-    shares, value_now, strike, contracts = 0.0, 0.0, 281.0, 0.0
+    shares, value_now, strike, contracts = 0.0, 0.0, 275.0, 0.0
     for position in held.desk.positions.held():
         contract = held.desk.instruments[position.instrument_id]
         units = float(position.quantity) * position.multiplier
@@ -220,6 +236,49 @@ def test_crossings_lie_on_the_straight_lines():
     assert crossings([1.0, 2.0], [1.0, 2.0]) == []
 
 
+CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents) / 100)
+
+
+@given(gamma=CENTS, theta=CENTS, hedging=CENTS, entry_exit=CENTS)
+def test_the_words_say_yes_where_the_net_figure_is_positive_and_their_figures_add_up(
+    gamma, theta, hedging, entry_exit
+):
+    verdict = GammaVerdict(
+        gamma=gamma, theta=theta, hedging=hedging, entry_exit=entry_exit, realised_vol=0.4, implied_vol=None
+    )
+    words = "".join(piece["text"] for piece in verdict_pieces(verdict))
+    figures = [
+        Decimal(word.replace("−", "-")) for word in re.findall(r"[+−]?[\d,]+\.\d\d", words.replace(",", ""))
+    ]
+    net, *parts, costs, left = figures
+    assert net == sum(parts)
+    assert left == net + costs
+    assert words.startswith("Yes") is (net > 0)
+    assert words.startswith("No") is (net <= 0)
+    assert words.startswith("Yes:") is (net > 0 and left > 0)
+
+
+def test_page_sheet_and_summary_give_one_answer(ended_feed, ended_runs):
+    follower, summary = ended_feed.follower, ended_runs[1]
+    paying = documents.session_verdict(follower, documents.session_parts(follower))
+    assert paying.document() == summary["gamma_paying"]
+    answer = verdict_text(summary["gamma_paying"])
+    for document in (documents.desk_page(follower), sheet_document(follower)):
+        assert "".join(piece["text"] for piece in document["verdict"]).startswith(answer)
+
+
+@given(gamma=CENTS, theta=CENTS, hedging=CENTS)
+def test_hedging_costs_of_more_than_all_that_was_earned_stand_beside_no(gamma, theta, hedging):
+    verdict = GammaVerdict(
+        gamma=gamma, theta=theta, hedging=hedging, entry_exit=Decimal(0), realised_vol=None, implied_vol=None
+    )
+    parts = dict.fromkeys(("fees", "slippage", "residual", "total"), Decimal(0)) | {"spread": hedging}
+    share = re.search(r"([−-]?\d+) % of gamma", documents.cost_note(parts, verdict))
+    assert (share is None) is (gamma + theta <= 0)
+    if share is not None and int(share[1]) != 100:
+        assert verdict.is_paying is (int(share[1]) < 100)
+
+
 def test_deadlines_come_in_order_and_the_strategys_own_stands_first(held):
     rows = position_documents.deadlines(held)
     assert [row["at_ns"] for row in rows] == sorted(row["at_ns"] for row in rows)
@@ -233,7 +292,7 @@ def test_search_finds_decisions_by_word_order_and_kind(held):
     hedges = order_documents.why_page(held, kind="hedge", limit=10_000)
     assert every["found"] == held.decision_count
     assert hedges["found"] == held.taken["hedge"] + held.skipped["hedge"]
-    assert order_documents.why_page(held, search="straddle 281")["decisions"][0]["kind"] == "entry"
+    assert order_documents.why_page(held, search="2018-03-16 275")["decisions"][0]["kind"] == "entry"
     order = next(iter(held.desk.orders.orders))
     assert order_documents.why_page(held, search=order)["found"] == 1
     assert order_documents.why_page(held, search="no such thing")["decisions"] == []
@@ -345,7 +404,7 @@ def test_a_desk_that_is_gone_is_not_one_that_has_ended(held, ended_feed):
     gone = documents.run_head(held, is_running=False)
     held.tail.header = demo
     assert (gone["state"], gone["cut"]) == ("gone", None)  # its journal is not closed
-    assert gone["holds"].startswith("+1 SPY 281 call, +1 SPY 281 put, ")
+    assert gone["holds"].startswith("+1 SPY 275 call, +1 SPY 275 put, ")
     ended = documents.run_head(ended_feed.follower, is_running=False)
     assert (ended["state"], ended["holds"], ended["works"]) == ("ended", "", 0)
 

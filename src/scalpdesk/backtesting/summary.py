@@ -20,9 +20,10 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
+from scalpdesk.portfolio.gamma_verdict import gamma_verdict
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
-from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
+from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN, STRADDLE_DELTA
 
 LOG = logging.getLogger(__name__)
 PACKED_MARKS, PACKED_BYTES = 1_024, 1 << 20
@@ -100,6 +101,8 @@ class Tally:
         self.last_decision: Decision | None = None
         self.refusals: list[Decision] = []
         """Last five decisions against an entry since the last one for it, newest last."""
+        self.straddle: Decision | None = None
+        """The latest to buy a straddle."""
         self.marks = MarkLog()
         self.hash = DecisionHash()
 
@@ -124,6 +127,8 @@ class Tally:
             self.taken[decision.kind] += decision.is_counted
             if decision.kind == "entry":
                 self.refusals = []
+                if STRADDLE_DELTA in decision.facts:
+                    self.straddle = decision
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":
@@ -153,6 +158,7 @@ def run_summary(
     unit = desk.attribution.unit
     decimals = -int(unit.as_tuple().exponent)
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
+    paying = gamma_verdict(desk.attribution, pnl, desk.attribution.hedge_costs)
     lines = explain_lines(desk.attribution)
     headline = lines["realised_against_implied"]["total"]
     summary = {
@@ -169,6 +175,7 @@ def run_summary(
         "nav_change": f"{pnl['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in pnl.items()},
         "pnl_detail": lines,
+        "gamma_paying": None if paying is None else paying.document(),
         "realised_vs_implied": headline,
         "gamma_rent": headline,
         "theta_paid": f"{desk.attribution.theta_paid:.{decimals}f}",
@@ -180,6 +187,7 @@ def run_summary(
         "config_hash": header.config_hash,
         "decision_hash": tally.hash.hex(),
         "verdict": verdict(tally, desk.orders.fill_count()),
+        "straddle": [] if tally.straddle is None else list(tally.straddle.reasons),
         "wall_seconds": round(wall_seconds, 3),
         "events_per_second": round(events / wall_seconds) if wall_seconds > 0 else None,
         "evaluations": engine.evaluations,

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.core.units import count_text, money_decimals, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -107,7 +110,10 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
         out.print(
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
         )
-    out.print(f"{summary['verdict']}\n" if is_whole else f"[bold red]{summary['verdict']}[/]\n")
+    out.print(summary["verdict"] if is_whole else f"[bold red]{summary['verdict']}[/]")
+    for number, reason in enumerate(summary.get("straddle", ())):
+        out.print(f"[dim]{'  ' if number else 'last straddle: '}{reason}[/]")
+    out.print()
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     if summary["fills"] or any(pnl.values()):
         _show_parts(out, summary, pnl)
@@ -176,11 +182,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
             money(float(in_coin[name])) for name in ("nav_change", "trading", "currency")
         )
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
-    if "gamma_rent" in summary:
-        out.print(
-            f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
-            f"{_moves(summary.get('explain'))}"
-        )
+    if paying := summary.get("gamma_paying"):
+        out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
     if line := unexplained_line(summary.get("explain")):
         out.print(f"[bold red]{line}[/]")
 
@@ -196,13 +199,11 @@ def unexplained_line(explain: dict[str, Any] | None) -> str:
     )
 
 
-def _moves(explain: dict[str, Any] | None) -> str:
-    """Return the volatilities behind the headline; nothing for a run of an earlier version."""
-    figures = {} if explain is None else explain["realised_against_implied"]
-    realised, implied = figures.get("realised_vol_weighted"), figures.get("implied_vol_weighted")
-    if realised is None or implied is None:
-        return ""
-    return f"; volatility {realised:.1%} realised, {implied:.1%} paid"
+def verdict_text(paying: Mapping[str, Any]) -> str:
+    """Return the answer to "is gamma paying?" of a run summary in words, as the dashboard has it."""
+    from scalpdesk.web.texts import verdict_pieces
+
+    return "".join(piece["text"] for piece in verdict_pieces(msgspec.convert(paying, GammaVerdict)))
 
 
 def folder_line(folder: dict[str, Any]) -> str:

@@ -164,6 +164,9 @@ class PnlExplain:
         self._legs: dict[InstrumentId, _Leg] = {}
         self._spread = self._fees = self._slippage = self._carry = ZERO
         """Costs of the trades (negative) and carry since the last mark, exact."""
+        self._hedge_costs = ZERO
+        self.hedge_costs = ZERO
+        """Of the totals: spread, fees and slippage of what is no option; negative, up to the last mark."""
         self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.overnight: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         """Of the totals: from a close to the first mark of the next session."""
@@ -229,7 +232,9 @@ class PnlExplain:
         if far > 0.0:  # a side that is missing is no number
             spread = max((exact_price(far) - mark) * units, ZERO)
         contract = self._instruments.by_id[number]
-        if type(contract) is OptionContract and contract.is_inverse:
+        if type(contract) is not OptionContract:
+            self._hedge_costs -= units * (price - mark) + fee
+        elif contract.is_inverse:
             fair = self._fair(number, contract)
             if fair is not None:
                 self.details["mark_noise"] += float(units * (mark - fair))
@@ -279,6 +284,7 @@ class PnlExplain:
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
         self._fees -= fee
+        self._hedge_costs -= paid_over_mark + fee
 
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
@@ -509,7 +515,8 @@ class PnlExplain:
         self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         self._last_ns, self.nav = now_ns, nav
-        self._spread = self._fees = self._slippage = self._carry = ZERO
+        self.hedge_costs += self._hedge_costs
+        self._spread = self._fees = self._slippage = self._carry = self._hedge_costs = ZERO
         grid = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
         if is_anchor or now_ns // grid != self._anchor_ns // grid or self._is_overnight or self._is_found:
             self._is_found = False
@@ -712,7 +719,7 @@ def parts_in_cents(
 
     ``unit`` is the account's smallest amount, where that is no cent.
     """
-    rounded = {name: to_cents(amount, unit) for name, amount in totals.items()}
+    rounded = {name: to_cents(amount, unit) + ZERO for name, amount in totals.items()}  # no negative zero
     total = to_cents(nav_change, unit)
     rounded["residual"] = total - sum(
         (amount for name, amount in rounded.items() if name != "residual"), ZERO

@@ -17,14 +17,14 @@ from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import CutShort, cut_short
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
+from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.contract import phase_of
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.market import regime_now
 from scalpdesk.web.order_documents import decision_row, decisions_note, last_taken
 from scalpdesk.web.position_documents import currency_of, holdings, position_block, risk_level, worst_case
-from scalpdesk.web.texts import clock, part_label, per_cent, plain, signed, span, tone
+from scalpdesk.web.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
 
-COSTS = ("spread", "fees", "slippage")
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
 """Of the kinds that are not their own label."""
 
@@ -127,6 +127,7 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         return {"empty": follower.unread}
     desk = follower.desk
     parts = session_parts(follower)
+    paying = session_verdict(follower, parts)
     spot = desk.market.mark(desk.view.underlying)
     fills = len(follower.fills)
     position = position_block(follower)
@@ -134,14 +135,14 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
     band = follower.band
     hedges = count_text(follower.taken["hedge"], "hedge")
     return {
-        "verdict": verdict(follower, parts),
+        "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "range": _range_text(follower, spot),
         "pnl": signed(parts["total"]),
         "pnl_tone": tone(parts["total"]),
         "pnl_note": f"{hedges}, {count_text(fills, 'fill')}{since_mark(follower)}",
         "parts": waterfall(parts),
-        "cost_note": cost_note(parts),
+        "cost_note": cost_note(parts, paying),
         "delta_note": None
         if delta is None
         else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
@@ -189,47 +190,37 @@ def waterfall(parts: dict[str, Decimal]) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_note(parts: dict[str, Decimal]) -> str:
-    """Return a sentence: costs as a share of the gamma P&L, and the residual as a share of the total."""
-    costs = -sum((parts[name] for name in COSTS), ZERO)
-    earned = parts["gamma"]
-    share = f", or {costs / earned:.0%} of what gamma earned".replace("%", " %") if earned > 0 else ""
+def cost_note(parts: dict[str, Decimal], paying: GammaVerdict | None) -> str:
+    """Return a sentence: costs, of hedging as a share of gamma and theta, and the residual of the total."""
+    text = f"Costs {plain(-sum((parts[name] for name in COSTS), ZERO))}."
+    if paying is not None:
+        earned = paying.gamma + paying.theta
+        share = (
+            f", {-paying.hedging / earned:.0%} of gamma and theta".replace("%", " %") if earned > 0 else ""
+        )
+        text = f"Hedging cost {plain(-paying.hedging)}{share}; entry and exit {plain(-paying.entry_exit)}."
     total = parts["total"]
     rest = f" Residual {abs(parts['residual'] / total):.1%} of total.".replace("%", " %") if total else ""
-    return f"Costs {plain(costs)}{share}.{rest}"
+    return text + rest
 
 
-def verdict(follower: RunFollower, parts: dict[str, Decimal]) -> list[dict[str, str]]:
-    """Return the answer to "is gamma paying?" as pieces of text with their tone."""
-    desk = follower.desk
+def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVerdict | None:
+    """Return whether gamma pays in the session up to the last mark; None while no option was held."""
+    explain = follower.desk.attribution
+    return gamma_verdict(explain, parts, explain.hedge_costs - follower.session_hedge_costs)
+
+
+def verdict(
+    follower: RunFollower, parts: dict[str, Decimal], paying: GammaVerdict | None
+) -> list[dict[str, str]]:
+    """Return the answer to "is gamma paying?" with the largest source, as pieces of text with their tone."""
     if not follower.fills:
         last = follower.decisions[-1][1] if follower.decisions else None
         why = f" {last.reasons[0]}." if last is not None and not last.taken else ""
         return [{"text": f"Nothing is held yet: the strategy looks for an entry.{why}"}]
-    figures = desk.attribution.meter.figures()
-    realised, implied = figures["realised_vol_weighted"], figures["implied_vol_weighted"]
-    gamma, theta = parts["gamma"], parts["theta"]
-    if not gamma and not theta:
+    if paying is None:
         return [{"text": "No option has been held long enough to say."}]
-    pieces = [{"text": "Yes. " if gamma + theta > 0 else "No. "}]
-    if math.isfinite(realised) and math.isfinite(implied):
-        pieces += [
-            {"text": "Realised "},
-            {"text": per_cent(realised) or "·", "tone": "strong"},
-            {"text": " against implied "},
-            {"text": per_cent(implied) or "·", "tone": "strong"},
-            {"text": "; gamma earned "},
-        ]
-    else:
-        pieces.append({"text": "Gamma earned "})
-    pieces += [
-        {"text": signed(gamma) or "·", "tone": tone(gamma)},
-        {"text": " for "},
-        {"text": signed(theta) or "·", "tone": tone(theta)},
-        {"text": " of theta."},
-    ]
-    pieces.append({"text": largest_source(follower, parts), "tone": "muted"})
-    return pieces
+    return [*verdict_pieces(paying), {"text": largest_source(follower, parts), "tone": "muted"}]
 
 
 def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:

@@ -134,6 +134,7 @@ class RunFollower:
         self.mode_since_ns = 0
         self.mode_reason = ""
         self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        self.session_hedge_costs = ZERO
         self.session_nav = ZERO
         self.session_is_open = False
         self.session = ""
@@ -348,6 +349,7 @@ class RunFollower:
         if event.phase is SessionPhase.OPEN:
             self.session_is_open, self.session = True, event.session
             self.session_totals = dict(self.desk.attribution.totals)
+            self.session_hedge_costs = self.desk.attribution.hedge_costs
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied = math.nan

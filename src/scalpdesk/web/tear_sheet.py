@@ -32,6 +32,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
+from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.follower import RunFollower
@@ -137,7 +138,7 @@ def other_paths(header: JournalHeader, clock_: Clock, count: int, report: Progre
 
 def _other(name: str, summary: Mapping[str, Any]) -> OtherRun:
     pnl = {part: Decimal(amount) for part, amount in summary["pnl"].items()}
-    costs = sum((pnl[part] for part in documents.COSTS), Decimal(0))
+    costs = sum((pnl[part] for part in COSTS), Decimal(0))
     return OtherRun(name, pnl["total"], costs, int(summary["hedges"]))
 
 
@@ -171,6 +172,7 @@ def sheet_document(
     assert header is not None
     unit = desk.attribution.unit
     parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
+    paying = gamma_verdict(desk.attribution, parts, desk.attribution.hedge_costs)
     own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
@@ -196,9 +198,9 @@ def sheet_document(
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),
-        "verdict": documents.verdict(follower, parts),
+        "verdict": documents.verdict(follower, parts, paying),
         "parts": documents.waterfall(parts),
-        "cost_note": documents.cost_note(parts),
+        "cost_note": documents.cost_note(parts, paying),
         "columns": columns,
         "fills": order_documents.fills_document(follower)["columns"],
         "models": _model_block(model, own, models),
@@ -206,7 +208,7 @@ def sheet_document(
         "rent": {
             "gamma": signed(parts["gamma"]),
             "theta": signed(parts["theta"]),
-            "per_cost": _per_cost(parts),
+            "per_cost": _per_cost(paying),
         },
         "facts": [
             ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _seed(header)],
@@ -287,10 +289,10 @@ def _decision_hash(follower: RunFollower) -> str:
     return str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"
 
 
-def _per_cost(parts: Mapping[str, Decimal]) -> str | None:
-    costs = -sum((parts[name] for name in documents.COSTS), Decimal(0))
-    earned = parts["gamma"] + parts["theta"]
-    return f"{plain(earned / costs, 1)}×" if costs > 0 else None
+def _per_cost(paying: GammaVerdict | None) -> str | None:
+    if paying is None or not paying.hedging < 0:
+        return None
+    return f"{plain((paying.gamma + paying.theta) / -paying.hedging, 1)}×"
 
 
 def _rank_note(total: Decimal, paths: Sequence[OtherRun]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from scalpdesk.core.units import SATOSHI, number_text
 from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
 COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
 
@@ -85,6 +86,34 @@ def tone(value: float | Decimal | None) -> str:
 def part_label(name: str) -> str:
     """Return a part of the P&L as a heading: ``Higher order``."""
     return name.replace("_", " ").capitalize()
+
+
+def verdict_pieces(verdict: GammaVerdict) -> list[dict[str, str]]:
+    """Return the answer to "is gamma paying?" as pieces of text with their tone."""
+    answer = "No" if not verdict.is_paying else "Yes" if verdict.all_in > 0 else "Yes, before entry and exit"
+    pieces = [{"text": f"{answer}: "}, *_amount(verdict.net), {"text": " after theta and hedging: gamma "}]
+    for amount, rest in (
+        (verdict.gamma, ", theta "),
+        (verdict.theta, ", hedging "),
+        (verdict.hedging, ". Entry and exit "),
+        (verdict.entry_exit, " more, "),
+        (verdict.all_in, " with them."),
+    ):
+        pieces += [*_amount(amount), {"text": rest}]
+    realised, implied = per_cent(verdict.realised_vol), per_cent(verdict.implied_vol)
+    if realised and implied:
+        pieces += [
+            {"text": " Realised "},
+            {"text": realised, "tone": "strong"},
+            {"text": " against implied "},
+            {"text": implied, "tone": "strong"},
+            {"text": "."},
+        ]
+    return pieces
+
+
+def _amount(value: Decimal) -> list[dict[str, str]]:
+    return [{"text": signed(value) or "·", "tone": tone(value)}]
 
 
 def leg_label(instrument: Any) -> str:

@@ -75,7 +75,7 @@ add(document.getElementById("main"), [
     { class: "card w4" },
     h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), keys(keyOf("realised", "up"), keyOf("implied", "", true))),
     vols,
-    h("dl", { class: "greeks" }, [["Gamma", data.rent.gamma], ["Theta paid", data.rent.theta], ["Both per cost", data.rent.per_cost]].map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, shown(text))))),
+    h("dl", { class: "greeks" }, [["Gamma", data.rent.gamma], ["Theta paid", data.rent.theta], ["Both per hedging cost", data.rent.per_cost]].map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, shown(text))))),
   ),
   h(
     "section",

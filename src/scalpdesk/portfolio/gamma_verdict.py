@@ -1,0 +1,77 @@
+"""Is gamma paying? Gamma and theta less what the hedges cost: the answer of pages, summaries and reports."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from scalpdesk.core.units import to_cents
+from scalpdesk.portfolio.explain import PnlExplain
+
+COSTS = ("spread", "fees", "slippage")
+
+
+class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer with its figures, in the account's smallest unit; costs are negative."""
+
+    gamma: Decimal
+    theta: Decimal
+    hedging: Decimal
+    """Spread, fees and slippage of the hedges."""
+    entry_exit: Decimal
+    """The same of the options; beside the answer, since no hedge can earn it."""
+    realised_vol: float | None
+    implied_vol: float | None
+    """``realised_vol``, ``implied_vol``: Weighted by gamma, fractions a year; None where not measured."""
+
+    @property
+    def net(self) -> Decimal:
+        """Gamma and theta less the hedging costs."""
+        return self.gamma + self.theta + self.hedging
+
+    @property
+    def is_paying(self) -> bool:
+        """Whether gamma earned more than theta and the hedges cost."""
+        return self.net > 0
+
+    @property
+    def all_in(self) -> Decimal:
+        """What entry and exit leave of the net figure."""
+        return self.net + self.entry_exit
+
+    def document(self) -> dict[str, Any]:
+        """Return the answer and its figures as JSON types."""
+        own: dict[str, Any] = msgspec.to_builtins(self)
+        return {"is_paying": self.is_paying, "net": f"{self.net:f}", "all_in": f"{self.all_in:f}"} | own
+
+
+def gamma_verdict(
+    explain: PnlExplain, parts: Mapping[str, Decimal], hedge_costs: Decimal
+) -> GammaVerdict | None:
+    """Return whether gamma is paying; None while no option has been held.
+
+    Parameters
+    ----------
+    explain
+        Of the account; gives its smallest unit and the volatilities.
+    parts
+        P&L of the run or a session by part, in that unit.
+    hedge_costs
+        What the hedges of the same time cost, exact; negative.
+    """
+    if not parts["gamma"] and not parts["theta"]:
+        return None
+    figures = explain.meter.figures()
+    vols = (figures["realised_vol_weighted"], figures["implied_vol_weighted"])
+    realised, implied = (round(vol, 6) if math.isfinite(vol) else None for vol in vols)
+    hedging = to_cents(hedge_costs, explain.unit)
+    return GammaVerdict(
+        gamma=parts["gamma"],
+        theta=parts["theta"],
+        hedging=hedging,
+        entry_exit=sum((parts[name] for name in COSTS), Decimal(0)) - hedging,
+        realised_vol=realised,
+        implied_vol=implied,
+    )
