@@ -109,6 +109,8 @@ def test_realised_and_charged_volatility_have_the_sign_of_the_sessions_result(he
     assert page["realised"] == per_cent(meter["realised_vol_weighted"])
     assert page["paid"] == per_cent(meter["implied_vol_weighted"])
     assert (meter["headline"] > 0) == (meter["realised_vol_weighted"] > meter["implied_vol_weighted"])
+    opened = held.desk.view.session.open_ns
+    assert page["opened"] * 1e9 == pytest.approx(opened, abs=2e9)
     a_day = float(page["day"].partition("by ")[2].partition(" %")[0])
     assert a_day == pytest.approx(100 * held.implied_of_book() / 252**0.5, abs=0.006)
 

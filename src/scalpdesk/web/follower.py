@@ -139,6 +139,7 @@ class RunFollower:
         self.session_is_open = False
         self.session = ""
         """Date of the session that opened last; of a coin its day of account."""
+        self.session_opened_ns = 0
         self.session_results: list[tuple[str, Decimal]] = []
         """Date and P&L, in the account's unit, of each session that has closed."""
         self._meter_at_open = MoveMeter()
@@ -348,6 +349,7 @@ class RunFollower:
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
             self.session_is_open, self.session = True, event.session
+            self.session_opened_ns = event.open_ns
             self.session_totals = dict(self.desk.attribution.totals)
             self.session_hedge_costs = self.desk.attribution.hedge_costs
             self.session_nav = self.desk.session_equity

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
@@ -126,6 +126,7 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
     return {
         "spot": plain(spot),
         "spot_price": spot,
+        "opened": follower.session_opened_ns / NANOS_PER_SECOND,
         "implied": per_cent(implied),
         "implied_of": whose,
         "realised": per_cent(realised),

@@ -35,7 +35,7 @@ export function create(main) {
     [{ label: "implied", colour: IMPLIED }, { label: "realised", colour: REALISED }, { label: "forecast", colour: FORECAST, dash: [5, 3] }],
     { label: "Implied, realised and forecast volatility of the day", yValues: plainNumber(0), ySpace: 26 },
   );
-  let forecast = null;
+  let forecast = null, opened = 0;
 
   function draw(page) {
     sentence.replaceChildren(page.empty || page.error || page.sentence);
@@ -53,6 +53,7 @@ export function create(main) {
       ]),
     );
     forecast = page.forecast_vol;
+    opened = page.opened;
     series();
     smiles.forEach(({ plot }, i) => { plot.closest(".card").hidden = i >= page.smiles.length; });
     page.smiles.forEach((smile, i) => {
@@ -81,7 +82,9 @@ export function create(main) {
 
   function series() {
     const { t, implied, realised } = store.series.columns;
-    if (t && t.length) time.set([t, implied, realised, t.map(() => forecast)]);
+    if (!t || !t.length) return;
+    const start = Math.max(t.findIndex((moment) => moment >= opened), 0);  // of the session, not of the whole run
+    time.set([t.slice(start), implied.slice(start), realised.slice(start), t.slice(start).map(() => forecast)]);
   }
 
   const stop = poll("/api/volatility", draw, 2);
