@@ -23,8 +23,9 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig, quiet_span
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import AccountLimits
+from scalpdesk.core.events import AccountLimits, QuoteEvent
 from scalpdesk.core.intents import Decision
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.web.feed import STATE_FILE, Topic, acknowledge, alerts_of
@@ -238,6 +239,19 @@ def test_a_held_leg_without_a_quote_is_named(desk):
     legs = [alert for key, alert in found.items() if key.startswith("quote")]
     assert len(legs) == 2
     assert {alert.what.split(" is held")[0][-4:].strip() for alert in legs} == {"call", "put"}
+
+
+def test_a_held_leg_that_is_quiet_while_others_are_quoted_is_named_after_half_an_hour(desk):
+    """The demo's straddle went a minute without a quote 64 times: the feed was up."""
+    inner, settings = desk.desk, structs.replace(CALM, quote_seconds=60.0)
+    held = {position.instrument_id for position in inner.positions.held()}
+    options = [n for n, one in enumerate(inner.instruments) if isinstance(one, OptionContract)]
+    other = next(number for number in options if number not in held)
+    for seconds, named in ((61, 0), (1_600, 0), (200, 2)):
+        quoted_ns = desk.now_ns + int(seconds * SECOND_NS)
+        inner.market.apply_quote(QuoteEvent(other, quoted_ns, quoted_ns, 1.0, 1.1, 1.0, 1.0))
+        found = keys_after(desk, seconds, settings)
+        assert len([key for key in found if key.startswith("quote")]) == named
 
 
 def test_an_exit_refused_three_times(desk):

@@ -11,11 +11,13 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import EXITS, Decision, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
+from scalpdesk.instruments.contract import OptionContract, underlying_of
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import PARTS, unexplained
@@ -27,6 +29,8 @@ from scalpdesk.web.texts import clock, leg_label, part_label, plain, signed, spa
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
 MOST_TEXT = 300
+QUIET_CONTRACT_SECONDS = 1_800.0
+"""A held contract without a quote for so long is an alert although others of its underlying have some."""
 LEAST_GROSS_USD = 50.0
 """Below this much P&L in all its parts no share of it is an alert."""
 
@@ -294,7 +298,7 @@ class DeskRules:
                 continue
             age = quote_age_seconds(follower, number)
             key = f"quote {number}"
-            if age < settings.quote_seconds:
+            if age < settings.quote_seconds or (age < QUIET_CONTRACT_SECONDS and self._is_fed(number)):
                 continue
             if not math.isfinite(age):  # never quoted: from when it was held on
                 lasted = self._lasts(key, now_ns, settings.quote_seconds)
@@ -340,6 +344,19 @@ class DeskRules:
                 did,
                 "Does the venue take orders? Else hedge by hand, or scalpdesk flatten.",
             )
+
+    def _is_fed(self, number: InstrumentId) -> bool:
+        """Return whether other options of the same underlying are quoted: the feed is up, one is quiet."""
+        follower = self._follower
+        market, instruments = follower.desk.market, follower.desk.instruments
+        name = underlying_of(instruments[number])
+        others = [
+            other
+            for other, contract in enumerate(instruments)
+            if isinstance(contract, OptionContract) and contract.underlying == name
+        ]
+        newest_ns = int(market.table(np.array(others, dtype=np.int64)).ts_event_ns.max(initial=0))
+        return follower.now_ns - newest_ns < self._settings.quote_seconds * NANOS_PER_SECOND
 
     def _of_connection(self, now_ns: int, status: Mapping[str, Any] | None) -> Iterator[Alert]:
         if status is None:

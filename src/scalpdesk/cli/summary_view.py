@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
-from scalpdesk.core.units import count_text, money_decimals, to_cents
+from scalpdesk.core.units import ZERO, count_text, money_decimals, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
@@ -252,20 +252,29 @@ def show_hedges(
     if not explained:
         return
     title = f"last {min(count, len(explained))} of {len(explained)} hedges"
-    columns = (unit, "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L")
-    table = new_table("New York", *columns, title=title)
-    for row in explained[-count:] if count > 0 else ():
-        parts = {name: float(amount) for name, amount in row["parts"].items()}
-        costs = sum(parts.get(name, 0.0) for name in ("spread", "fees", "slippage"))
+    shown = explained[-count:] if count > 0 else ()
+    columns: dict[str, tuple[str, ...]] = {name: (name,) for name in ("delta", "gamma", "theta", "vega")}
+    columns |= {"higher order": ("higher_order",), "costs": ("spread", "fees", "slippage")}
+    # columns add up to the interval's P&L: what is seldom there has one where it is
+    columns |= {
+        name: (name,)
+        for name in ("carry", "residual")
+        if any(float(row["parts"].get(name, 0)) for row in shown)
+    }
+    table = new_table("New York", unit, "price", *columns, "interval P&L", title=title)
+    for row in shown:
+        parts = {name: Decimal(amount) for name, amount in row["parts"].items()}
         table.add_row(
             f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
             f"{row['quantity_shares']:+}",
             str(row["price"] or "not filled"),
-            *(money(parts.get(name, 0.0), decimals) for name in ("delta", "gamma", "theta", "vega")),
-            money(costs, decimals),
+            *(
+                money(float(sum((parts.get(name, ZERO) for name in names), ZERO)), decimals)
+                for names in columns.values()
+            ),
             money(float(row["pnl"]), decimals),
         )
-    print_table(table, out, first_to_go=("vega", "theta", "costs"))
+    print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
 
 
 def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str = "USD") -> None:

@@ -268,7 +268,7 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     unhedged_seconds: NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
     quote_seconds: NonNegative = 60.0
-    """A held contract without a quote for so long is an alert."""
+    """A held contract without a quote for so long is an alert, where no other of its underlying has one."""
     unknown_seconds: NonNegative = 30.0
     """An order in doubt for so long is an alert."""
     disconnect_seconds: NonNegative = 15.0

@@ -290,7 +290,7 @@ class OrderAdmission:
 
     def _value(self, instrument_id: InstrumentId) -> Valuation | None:
         # as marks do: asking the desk's own engine would change what the next hedge is sized with
-        return self._desk.delta_engine.for_marks().value(instrument_id, self._facts.now_ns, fresh=False)
+        return self._desk.delta_engine.for_marks().held(instrument_id, self._facts.now_ns)
 
     def _book(self, before: Sequence[OrderIntent]) -> Book:
         """Return what is held, and what orders at the venue and ``before`` may still change of it."""

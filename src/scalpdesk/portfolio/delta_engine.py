@@ -504,6 +504,21 @@ class DeltaEngine:
         )
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
 
+    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value an option as what is held is shown and capped: at its mark, with the Greeks of its hedge.
+
+        They are those of the volatility that hedges were sized with last, where there is such a one.
+        """
+        found = self.value(instrument_id, now_ns, fresh=False)
+        return None if found is None else self.as_hedged(found, instrument_id, now_ns)
+
+    def as_hedged(self, found: Valuation, instrument_id: InstrumentId, now_ns: int) -> Valuation:
+        """Return a valuation with the volatility that hedges were sized with last, and its Greeks."""
+        vol = None if self._decides is None else self._decides.known_strike_vol(instrument_id, now_ns)
+        if vol is None:
+            return found
+        return msgspec.structs.replace(found, quoted=found.mark, vol=vol, own_greeks=None)
+
     def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Value options now, so that :meth:`value` has the answer at hand: in half the time for fifty.
 
@@ -887,6 +902,8 @@ class DeltaEngine:
         for position in held:
             units = position.float_quantity * position.multiplier
             valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
+            if valuation is not None:
+                valuation = self.as_hedged(valuation, position.instrument_id, now_ns)
             instrument = self._instruments[position.instrument_id]
             if valuation is not None:
                 total.add(units, valuation.greeks)

@@ -624,8 +624,9 @@ class PnlExplain:
             if valuation is None:
                 greeks.shares += units
                 continue
-            greeks.add(units, valuation.greeks)
-            vol_sum += abs(units) * valuation.vol
+            shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
+            greeks.add(units, shown.greeks)
+            vol_sum += abs(units) * shown.vol
             vol_weight += abs(units)
             is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
         return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours

@@ -227,7 +227,7 @@ class RunFollower:
 
     def value(self, instrument_id: InstrumentId) -> Valuation | None:
         """Value an option at the latest market; None while it or its underlying was never quoted."""
-        return self._observer.value(instrument_id, self.now_ns, fresh=False)
+        return self._observer.held(instrument_id, self.now_ns)
 
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
