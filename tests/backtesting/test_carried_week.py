@@ -1,9 +1,8 @@
 """A straddle carried through a week with an ex-dividend date, against a calculation in plain NumPy.
 
-The desk's trades and the prices that it saw are taken as given. Everything else is worked out here from the
-definitions: European values (the week is run without interest, where early exercise is worth nothing), the
-volatility of each mid on the variance clock (of the other leg's mid for one in the money, by parity), the
-anchors, each part of the P&L, and the cash.
+The desk's trades and marks are taken as given. Everything else is worked out here from the definitions:
+European values (the week is run without interest, where early exercise is worth nothing), the volatility of
+each mark on the variance clock, the anchors, each part of the P&L, and the cash.
 """
 
 import math
@@ -51,7 +50,7 @@ class Seen:
     marks: dict[int, float]
     held: dict[int, int]
     fills: list[tuple[int, int, float, float, float]] = field(default_factory=list)
-    """Instrument, signed quantity, price, fee, and half the spread that was quoted."""
+    """Instrument, signed quantity, price, fee, and the distance from the mark to the far side."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,8 @@ def week():
                 number = engine.desk.orders.orders[event.client_order_id].submitted.instrument_id
                 is_buy = engine.desk.orders.orders[event.client_order_id].submitted.side is Side.BUY
                 quantity = int(event.quantity) if is_buy else -int(event.quantity)
-                half = 0.5 * (quotes[number].ask - quotes[number].bid)
+                far = quotes[number].ask if is_buy else quotes[number].bid
+                half = abs(far - engine.desk.market.mark(number))
                 state.fills.append((number, quantity, float(event.price), float(event.fee), half))
                 ever.add(number)
             state.marks = {n: engine.desk.market.mark(n) for n in ever}
@@ -123,17 +123,6 @@ def anchors_of(tape, seen):
     return anchors
 
 
-def legs_deviation(each, number, other, strike, is_call, was_deep):
-    """Return a leg's deviation to expiry; half a one in the money it is the other leg's, and so said."""
-    spot = each.marks[0]
-    depth = math.log(spot / strike) * (1.0 if is_call else -1.0)
-    if depth > 0.0 and other in each.marks and was_deep is not None:
-        others = deviation_of(each.marks[other], spot, strike, not is_call)
-        if depth >= (0.25 if was_deep else 0.5) * others:
-            return others, True
-    return deviation_of(each.marks[number], spot, strike, is_call), False
-
-
 def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(week):
     tape, seen, (cash_before, cash_after), dividends, engine = week
     legs = {number for each in seen for number in each.held} - {0}
@@ -152,9 +141,7 @@ def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(w
     anchors = anchors_of(tape, seen)
     names = ("delta", "gamma", "theta", "vega", "higher_order", "carry", "spread", "fees", "residual")
     parts = dict.fromkeys(names, 0.0)
-    vols: dict[int, float] = {}
-    others = {number: (legs - {number}).pop() for number in legs}
-    deep: dict[int, bool] = {}
+    legs_seen: set[int] = set()
     for start, end in pairwise(anchors):
         paid = DIVIDEND if start.at_ns < ex_ns <= end.at_ns else 0.0
         for number, quantity in end.held.items():
@@ -169,11 +156,8 @@ def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(w
             terms = float(contract.strike), contract.is_call
             expires = expiry_instant_ns(contract)
             left, left_after = (clock.years(each.at_ns, expires) for each in (start, end))
-            if number not in deep:  # just bought, by its own
-                vols[number] = legs_deviation(start, number, None, *terms, None)[0] / math.sqrt(left)
-            vol, was_deep = vols[number], deep.get(number, False)
-            deviation, deep[number] = legs_deviation(end, number, others[number], *terms, was_deep)
-            end_vol = deviation / math.sqrt(left_after)
+            vol = deviation_of(start.marks[number], spot, *terms) / math.sqrt(left)
+            end_vol = deviation_of(end.marks[number], end_spot, *terms) / math.sqrt(left_after)
             begin, delta, gamma, slope = value(spot, *terms, vol * vol * left)
             aged = value(spot, *terms, vol * vol * left_after)[0]
             there = value(spot + step, *terms, end_vol * end_vol * left_after)[0]
@@ -188,20 +172,13 @@ def test_cash_and_every_part_of_a_carried_week_agree_with_a_second_calculation(w
             own["residual"] = end.marks[number] - start.marks[number] - sum(own.values())  # noise of the mark
             for name, amount in own.items():
                 parts[name] += size * amount
-            vols[number] = end_vol
+            legs_seen.add(number)
     for each in seen:
-        for number, quantity, price, fee, half in each.fills:
+        for number, quantity, _, fee, half in each.fills:
             parts["fees"] -= fee
-            if quantity < 0 and deep.get(number):  # the last interval ended here
-                contract = tape.instruments[number]
-                terms = float(contract.strike), contract.is_call
-                left = clock.years(each.at_ns, expiry_instant_ns(contract))
-                fair = value(each.marks[0], *terms, vols[number] ** 2 * left)[0]
-                half = abs(price - fair)  # noqa: PLW2901
-                parts["residual"] += quantity * 100 * (each.marks[number] - fair)
             parts["spread"] -= abs(quantity) * (1 if number == 0 else 100) * half
     stated = {name: float(amount) for name, amount in engine.desk.attribution.totals.items()}
-    assert len(vols) == 2
+    assert len(legs_seen) == 2
     assert len(fills) > 10
     for name, amount in parts.items():
         assert stated[name] == pytest.approx(amount, rel=0.005, abs=0.02), name

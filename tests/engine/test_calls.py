@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (57, 55)
-STRADDLE = (222, 174)
+STRADDLE = (232, 178)
 WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (189, 153)
+STRADDLE_DECISION = (197, 157)
 """Python calls and C calls."""
 
 
