@@ -1,4 +1,5 @@
 import math
+from datetime import date
 
 import msgspec
 import numpy as np
@@ -7,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
+from scalpdesk.entry.edge_gate import (
+    EdgeCourse,
+    EdgeGate,
+    EdgeGateConfig,
+    EdgeInputs,
+    bar_over_looks,
+    shifted_edge,
+)
+from scalpdesk.instruments.sessions import session_on
 from scalpdesk.portfolio.leg_parts import MoveMeter
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import swap_vol
@@ -192,6 +201,71 @@ def test_bounds_are_included():
 
 def test_a_standard_error_that_is_not_known_does_not_pass():
     assert not EdgeGate().judge(straddle(), forecast_of(stderr=math.nan)).passed
+
+
+# looks through a window --------------------------------------------------------------------------
+
+
+def passed_by_chance(bar, minutes, noise):
+    """Return the share of days on which an edge of zero passes three looks in a row, a minute apart.
+
+    In standard errors of the forecast, whose error stays through the day; the market's noise beside it has
+    the given variance and half an hour's memory, as measured on the embedded market.
+    """
+    rng, days = np.random.default_rng(3), 4_000
+    memory = math.exp(-1.0 / 30.0)
+    error, moving = rng.standard_normal(days), rng.standard_normal(days)
+    in_a_row, passed = np.zeros(days, dtype=np.int64), np.zeros(days, dtype=np.bool_)
+    for _ in range(minutes + 1):
+        in_a_row = np.where(error + math.sqrt(noise) * moving >= bar, in_a_row + 1, 0)
+        passed |= in_a_row >= 3
+        moving = memory * moving + math.sqrt(1.0 - memory**2) * rng.standard_normal(days)
+    return passed.mean()
+
+
+@pytest.mark.parametrize(("minutes", "unchanged"), [(60, 0.35), (355, 0.55), (1_200, 0.65)])
+def test_a_window_of_looks_passes_by_chance_as_often_as_one_look(minutes, unchanged):
+    assert passed_by_chance(1.0, minutes, 0.6) > unchanged
+    assert passed_by_chance(bar_over_looks(1.0, 60.0 * minutes), minutes, 0.6) == pytest.approx(
+        0.159, abs=0.02
+    )
+
+
+def test_the_bar_is_that_of_one_look_without_a_window_and_off_at_zero():
+    assert bar_over_looks(1.7, 0.0) == 1.7
+    assert bar_over_looks(0.0, 21_300.0) == 0.0
+    bars = [bar_over_looks(10.0, seconds) for seconds in (1.0, 600.0, 21_300.0)]
+    assert 10.0 < bars[0] < bars[1] < bars[2] < 11.0
+
+
+def test_an_edge_above_one_standard_error_does_not_pass_a_window_of_looks():
+    """2018-12-26: 31.18 USD against one standard error of 30.03 at the seventeenth look."""
+    edge = EdgeGate().judge(straddle(), forecast_of()).edge
+    forecast = forecast_of(stderr=0.002 * edge.net_usd / edge.stderr_usd / 1.04)
+    assert EdgeGate().judge(straddle(), forecast).passed
+    gate = EdgeGate(EdgeGateConfig(window_seconds=21_300.0))
+    verdict = gate.judge(straddle(), forecast)
+    assert not verdict.passed
+    assert "2.6 × " in verdict.reasons[0]
+    assert gate.needed_usd(verdict.edge) == pytest.approx(2.596 * edge.net_usd / 1.04, rel=1e-3)
+
+
+def test_the_course_of_the_edge_is_reported_each_quarter_of_an_hour():
+    course, open_ns = EdgeCourse(), session_on(date(2018, 12, 26)).open_ns
+    assert course.take("USD") is None
+    for minute, edge in enumerate((-44.11, -13.77, 12.0, 3.5)):
+        course.note(open_ns + 60 * 10**9 * minute, edge, 71.45)
+    assert course.take("USD", open_ns + 900 * 10**9 - 1) is None
+    reason, looks = course.take("USD", open_ns + 900 * 10**9)
+    assert looks == {
+        "09:30": "-44.11 USD of 71.45 USD",
+        "09:31": "-13.77 USD of 71.45 USD",
+        "09:32": "12.00 USD of 71.45 USD",
+        "09:33": "3.50 USD of 71.45 USD",
+    }
+    assert "09:30" in reason
+    assert "12.00 USD of 71.45 USD" in reason
+    assert course.take("USD") is None
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ class DecisionKind(StrEnum):
     """What a decision is about."""
 
     ENTRY = "entry"
+    EDGE = "edge"
+    """The course of the entry gate's edge against its bar."""
     HEDGE = "hedge"
     HEDGE_SECOND_ORDER = "hedge_second_order"
     """The second of two orders of a hedge that turns a holding from long to short, or back."""

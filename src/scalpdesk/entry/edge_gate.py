@@ -7,6 +7,7 @@ vega, and skew is none. All volatilities are per root year of one variance clock
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import msgspec
@@ -14,10 +15,13 @@ import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND, money_text
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, level_of, shifted_smile
 from scalpdesk.volatility.forecast import VolForecast
 
 _VOL_STEP = 1e-4
+LOOK_SECONDS = 600.0
+"""A window counts one more independent look at the edge for so long each; see docs/forecasts.md."""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -149,20 +153,41 @@ def _refuse_bad(name: str, value: float, *, zero_allowed: bool) -> None:
         raise ArgumentError(f"{name} must be a finite number, {bound}", where=name, value=value)
 
 
+def bar_over_looks(k_stderr: float, window_seconds: float) -> float:
+    """Return the standard errors that noise reaches in a window as often as ``k_stderr`` at one look.
+
+    Of an edge of zero that is looked at again and again, the highest look counts. With n independent looks
+    each may pass by chance with ``1 - (1 - α)^(1/n)``, α that of one look (Šidák 1967); n is one and one
+    more for each :data:`LOOK_SECONDS` of the window.
+
+    Examples
+    --------
+    >>> [round(bar_over_looks(1.0, minutes * 60.0), 2) for minutes in (0, 60, 355)]
+    [1.0, 1.97, 2.6]
+    """
+    if not k_stderr or not window_seconds:
+        return k_stderr
+    looks = 1.0 + window_seconds / LOOK_SECONDS
+    by_chance = 0.5 * math.erfc(k_stderr / math.sqrt(2.0))
+    return -NormalDist().inv_cdf(-math.expm1(math.log1p(-by_chance) / looks))
+
+
 class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the gate."""
 
     min_edge_usd: float = 5.0
     """Net edge per straddle that is worth the trouble."""
     k_stderr: float = 1.0
-    """The net edge must also be this many of its own standard errors."""
+    """The net edge must also be this many of its own standard errors, at one look."""
     min_vol_ratio: float = 1.05
     """Forecast over the market's level to the horizon must reach this."""
+    window_seconds: float = 0.0
+    """How long the gate is asked until it passes; see :func:`bar_over_looks`."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.min_edge_usd):
             raise ConfigError("min_edge_usd must be finite", where="min_edge_usd", value=self.min_edge_usd)
-        for key in ("k_stderr", "min_vol_ratio"):
+        for key in ("k_stderr", "min_vol_ratio", "window_seconds"):
             value = getattr(self, key)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ConfigError(f"{key} must be a finite number, zero or more", where=key, value=value)
@@ -220,7 +245,7 @@ def recentring(
     Examples
     --------
     >>> round(recentring(265.0, (0.776, 2.819), (0.155, 0.21), 0.3, 5 / 252, 22.0).gain, 1)
-    61.1
+    32.5
     """
     old, new = (
         0.5 * gamma * spot * spot * (forecast_vol * forecast_vol - vol * vol) * horizon_years
@@ -269,6 +294,45 @@ class GatePasses:
         self.count, self._next_ns = 0, None
 
 
+class EdgeCourse:
+    """The edge at each look against what it must be, reported together: equal refusals are folded.
+
+    Parameters
+    ----------
+    seconds
+        From the first look of a report to the report.
+    """
+
+    def __init__(self, seconds: float = 900.0) -> None:
+        self._span_ns = int(seconds * NANOS_PER_SECOND)
+        self._first_ns = 0
+        self._looks: dict[str, tuple[float, float]] = {}
+        """Edge and least edge by New York time, in currency."""
+
+    def note(self, now_ns: int, edge_usd: float, needed_usd: float) -> None:
+        """Keep a look."""
+        if not self._looks:
+            self._first_ns = now_ns
+        self._looks[f"{to_new_york(now_ns):%H:%M}"] = edge_usd, needed_usd
+
+    def take(self, currency: str, now_ns: int | None = None) -> tuple[str, dict[str, str]] | None:
+        """Return the looks since the last report: in a sentence, and each by its time.
+
+        None without any, and where ``now_ns`` is given also before a report is due.
+        """
+        looks = self._looks
+        if not looks or (now_ns is not None and now_ns - self._first_ns < self._span_ns):
+            return None
+        self._looks = {}
+        texts = {
+            at: f"{money_text(edge, currency)} of {money_text(needed, currency)}"
+            for at, (edge, needed) in looks.items()
+        }
+        highest = max(looks, key=lambda at: looks[at][0] - looks[at][1])
+        first, *_, last = looks if len(looks) > 1 else (*looks, *looks)
+        return f"edge from {first} to {last}: nearest to its bar {texts[highest]} at {highest}", texts
+
+
 class EdgeGate:
     """Passes an entry whose edge exceeds its thresholds; refuses others with reasons."""
 
@@ -276,6 +340,12 @@ class EdgeGate:
 
     def __init__(self, config: EdgeGateConfig | None = None) -> None:
         self.config = EdgeGateConfig() if config is None else config
+        self.bar_stderr = bar_over_looks(self.config.k_stderr, self.config.window_seconds)
+        """Standard errors that the edge must reach."""
+
+    def needed_usd(self, edge: Edge) -> float:
+        """Return what an edge must be, in currency."""
+        return max(self.config.min_edge_usd, self.bar_stderr * edge.stderr_usd)
 
     def judge(self, inputs: EdgeInputs | None, forecast: VolForecast) -> EdgeVerdict:
         """Return whether the straddle's edge is enough at this forecast.
@@ -304,13 +374,15 @@ class EdgeGate:
         ratio = forecast.vol / edge.implied_level
         net = f"edge {money_text(edge.net_usd, inputs.currency)}"
         least, error = (money_text(each, inputs.currency) for each in (config.min_edge_usd, edge.stderr_usd))
+        minutes = config.window_seconds / 60.0
+        over = f" {config.k_stderr:g}, over {minutes:g} minutes" if minutes else ""
         tests = (
             (edge.net_usd, config.min_edge_usd, net, f"{least} (min_edge_usd)"),
             (
                 edge.net_usd,
-                config.k_stderr * edge.stderr_usd,
+                self.bar_stderr * edge.stderr_usd,
                 net,
-                f"{config.k_stderr:g} × {error} standard error (k_stderr)",
+                f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})",
             ),
             (
                 ratio,

@@ -268,6 +268,20 @@ def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
     assert len(orders(outputs)) == 2
 
 
+def test_the_course_of_the_edge_is_on_record_though_equal_refusals_are_folded(scalper):
+    desk = scalper(entry={"gate": "enforce", "forecast_vol": 0.40, "min_edge_usd": 10_000.0})
+    start_ns, found = desk.now_ns, []
+    for minute in range(31):
+        desk.now_ns = start_ns + minute * 60 * 10**9
+        found += decisions(desk.market(500.0 + 0.06 * (minute % 2)))
+    kinds = [decision.kind for decision in found]
+    assert kinds.count("edge") == 2
+    assert kinds.count("entry") < 5
+    looks = [at for decision in found if decision.kind == "edge" for at in decision.facts]
+    assert len(looks) == 30
+    assert looks == sorted(looks)
+
+
 def test_a_gate_that_only_advises_says_so_and_buys(scalper):
     outputs = scalper(entry={"gate": "advise", "forecast_vol": 0.15}).market(500.0)
     assert decisions(outputs)[0].reasons[1].startswith("entry gate (advise) would refuse: ")

@@ -45,7 +45,8 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     k_stderr: float = 1.0
     min_vol_ratio: float = 1.05
     """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
-    errors it must exceed, forecast over implied.
+    errors it must exceed, forecast over implied. An enforced gate is asked through the whole window: noise
+    reaches its bar there as often as ``k_stderr`` at one look (16 % for 1, with 2.6 over the default window).
     """
     passes: int = 3
     pass_seconds: float = 60.0
@@ -90,6 +91,14 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
     ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
     """
+
+    @property
+    def window_seconds(self) -> float:
+        """How long the gate is asked until it passes; 0 where the first look buys."""
+        if self.gate != "enforce":
+            return 0.0
+        first, last = (time_of_day("entry", at) for at in (self.not_before, self.not_after))
+        return 3_600.0 * (last.hour - first.hour) + 60.0 * (last.minute - first.minute)
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times that are none, and a window that is empty."""

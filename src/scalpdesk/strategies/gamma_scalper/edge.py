@@ -95,6 +95,7 @@ class StraddleEdge:
                 min_edge_usd=config.min_edge_usd,
                 k_stderr=config.k_stderr,
                 min_vol_ratio=config.min_vol_ratio,
+                window_seconds=config.window_seconds,
             )
         )
         self._horizon_of: tuple[Session | None, int] = None, 0
@@ -253,13 +254,12 @@ class StraddleEdge:
             facts |= {"forecast_vol": forecast.vol, "forecast_stderr": forecast.stderr}
         edge = verdict.edge
         if edge is not None:
-            config = self._config
             facts |= {
                 "implied_level": edge.implied_level,
-                "level": config.level,
+                "level": self._config.level,
                 "edge_usd": edge.net_usd,
                 "edge_stderr_usd": edge.stderr_usd,
-                "edge_needed_usd": max(config.min_edge_usd, config.k_stderr * edge.stderr_usd),
+                "edge_needed_usd": self._gate.needed_usd(edge),
                 "edge_gross_usd": edge.gross_usd,
                 "edge_spread_usd": edge.spread_usd,
                 "edge_hedge_cost_usd": edge.hedge_cost_usd,

@@ -27,7 +27,7 @@ from scalpdesk.core.units import (
     money_text,
     number_text,
 )
-from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.hedging.delta_models import DeltaModel
@@ -152,6 +152,7 @@ class GammaScalper:
         self._passes = GatePasses(
             *((entry.passes, entry.pass_seconds) if entry.gate == "enforce" else (1, 0.0))
         )
+        self._course = EdgeCourse()
         self._edge_left = GatePasses(1, EDGE_SECONDS)
         self._recentre_ns = 0
         """When the straddle is compared with one at the money again."""
@@ -213,7 +214,7 @@ class GammaScalper:
             # of an expiry one leg is booked before the other: an account's change alone proves nothing
             return self._hold(view) if wake is Wake.ACCOUNT or self._is_whole(view) else self._give_up(view)
         if self.phase is ScalperPhase.WAITING:
-            return self._look_for_entry(view)
+            return [*self._report_course(view, view.now_ns), *self._look_for_entry(view)]
         steps = {
             ScalperPhase.ENTERING: self._enter,
             ScalperPhase.RECENTRING: self._move,
@@ -226,7 +227,7 @@ class GammaScalper:
     def _on_session(self, view: DeskView) -> Sequence[Action]:
         session = view.session
         if session is None or view.now_ns != session.open_ns:
-            return ()
+            return self._report_course(view)
         self._passes.forget()
         if self._scale is not None:
             self._scale.forget()
@@ -309,6 +310,9 @@ class GammaScalper:
         best = selection.best
         verdict = self._edge.judge(best, view, self.hedger)
         facts = entry_facts(view, best, spot) | verdict.facts
+        if self.config.entry.window_seconds and "edge_usd" in facts:
+            edges = float(facts["edge_usd"]), float(facts["edge_needed_usd"])
+            self._course.note(view.now_ns, *edges)
         is_enough = self._passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
             return self._refuse_entry("; ".join(verdict.reasons), facts)
@@ -327,7 +331,15 @@ class GammaScalper:
         self._entry = self._new_entry(best.pair, size.straddles)
         self.phase = ScalperPhase.ENTERING
         reasons = (selection.why_best(), *size.reasons, *verdict.reasons)
-        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
+        bought = Proposal(DecisionKind.ENTRY, reasons, facts)
+        return [*self._entry.begin(view, bought), *self._report_course(view)]
+
+    def _report_course(self, view: DeskView, due_ns: int | None = None) -> Sequence[Action]:
+        """Put the edge's course on record: once it is due, or whatever there is without ``due_ns``."""
+        found = self._course.take(view.instruments[view.underlying].currency, due_ns)
+        if found is None:
+            return ()
+        return (Proposal(DecisionKind.EDGE, (found[0],), {**found[1]}, carried_out=True),)
 
     def _new_entry(self, pair: StraddlePair, straddles: int) -> LegEntry:
         entry = self.config.entry
