@@ -112,7 +112,7 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
         )
     out.print(summary["verdict"] if is_whole else f"[bold red]{summary['verdict']}[/]")
     for number, reason in enumerate(summary.get("straddle", ())):
-        out.print(f"[dim]{'  ' if number else 'last straddle: '}{reason}[/]")
+        out.print(f"[dim]{'  ' if number else 'bought '}{reason}[/]")
     out.print()
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     if summary["fills"] or any(pnl.values()):
@@ -203,7 +203,8 @@ def verdict_text(paying: Mapping[str, Any]) -> str:
     """Return the answer to "is gamma paying?" of a run summary in words, as the dashboard has it."""
     from scalpdesk.web.texts import verdict_pieces
 
-    return "".join(piece["text"] for piece in verdict_pieces(msgspec.convert(paying, GammaVerdict)))
+    pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
+    return "".join(piece["text"] for piece in pieces).replace("−", "-")
 
 
 def folder_line(folder: dict[str, Any]) -> str:

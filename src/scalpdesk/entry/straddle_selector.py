@@ -153,7 +153,7 @@ class Selection(msgspec.Struct, frozen=True):
     removed: dict[str, int]
     """Straddles removed by each filter, in the order of the filters."""
     chosen_by: str = ""
-    """Setting by which the strike was chosen."""
+    """How the strike was chosen, in words."""
     lopsided: Candidate | None = None
     """Straddle nearest its forward among those that only their delta removed."""
 
@@ -162,8 +162,8 @@ class Selection(msgspec.Struct, frozen=True):
         best = self.best
         assert best is not None
         return (
-            f"straddle {best.pair.expiry} {number_text(best.pair.strike)}, {self.chosen_by}: forward"
-            f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100; best of {self.candidates},"
+            f"straddle {best.pair.expiry} {number_text(best.pair.strike)} ({self.chosen_by}"
+            f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates},"
             f" score {best.rank:.2f}"
         )
 
@@ -258,11 +258,11 @@ class StraddleSelector:
         removed["greeks"] = far - len(even) - lopsided
         if lopsided:
             removed[f"delta up to {100 * self._max_delta:g} of 100"] = lopsided
-        chosen_by = "set by selection.strike"
+        chosen_by = "strike set by selection.strike, forward"
         if self._config.strike is None:
-            chosen_by = "the lowest score"
+            chosen_by = "strike with the lowest score, forward"
         if self._config.strike is None and self._config.strike_choice == "forward":
-            chosen_by, nearest = "the strike nearest its forward", dict[date, Candidate]()
+            chosen_by, nearest = "strike nearest the forward of", dict[date, Candidate]()
             for each in sorted(even, key=lambda each: each.distance):
                 nearest.setdefault(each.pair.expiry, each)
             even = sorted(nearest.values(), key=order)

@@ -146,6 +146,7 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "delta_note": None
         if delta is None
         else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
+        "band_note": band_note(hedges, paying),
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
@@ -202,6 +203,12 @@ def cost_note(parts: dict[str, Decimal], paying: GammaVerdict | None) -> str:
     total = parts["total"]
     rest = f" Residual {abs(parts['residual'] / total):.1%} of total.".replace("%", " %") if total else ""
     return text + rest
+
+
+def band_note(hedges: str, paying: GammaVerdict | None) -> str:
+    """Return a sentence: hedges and their cost so far, and the trade-off of the band's width."""
+    cost = "" if paying is None else f"{hedges} cost {plain(-paying.hedging)} today. "
+    return f"{cost}A wider band sends fewer hedges and leaves more of the day to the direction of the market."
 
 
 def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVerdict | None:

@@ -91,29 +91,18 @@ def part_label(name: str) -> str:
 def verdict_pieces(verdict: GammaVerdict) -> list[dict[str, str]]:
     """Return the answer to "is gamma paying?" as pieces of text with their tone."""
     answer = "No" if not verdict.is_paying else "Yes" if verdict.all_in > 0 else "Yes, before entry and exit"
-    pieces = [{"text": f"{answer}: "}, *_amount(verdict.net), {"text": " after theta and hedging: gamma "}]
-    for amount, rest in (
-        (verdict.gamma, ", theta "),
-        (verdict.theta, ", hedging "),
-        (verdict.hedging, ". Entry and exit "),
-        (verdict.entry_exit, " more, "),
-        (verdict.all_in, " with them."),
-    ):
-        pieces += [*_amount(amount), {"text": rest}]
+    words = [f"{answer}: net ", " of gamma ", ", theta ", " and hedging "]
+    words += [". Entry and exit ", ", which leaves "]
+    amounts = (verdict.net, verdict.gamma, verdict.theta, verdict.hedging, verdict.entry_exit, verdict.all_in)
+    shown = [(signed(amount), tone(amount)) for amount in amounts]
     realised, implied = per_cent(verdict.realised_vol), per_cent(verdict.implied_vol)
     if realised and implied:
-        pieces += [
-            {"text": " Realised "},
-            {"text": realised, "tone": "strong"},
-            {"text": " against implied "},
-            {"text": implied, "tone": "strong"},
-            {"text": "."},
-        ]
-    return pieces
-
-
-def _amount(value: Decimal) -> list[dict[str, str]]:
-    return [{"text": signed(value) or "·", "tone": tone(value)}]
+        words += [". Realised ", " against implied "]
+        shown += [(realised, "strong"), (implied, "strong")]
+    pieces = []
+    for text, (figure, colour) in zip(words, shown, strict=True):
+        pieces += [{"text": text}, {"text": figure or "·", "tone": colour}]
+    return [*pieces, {"text": "."}]
 
 
 def leg_label(instrument: Any) -> str:

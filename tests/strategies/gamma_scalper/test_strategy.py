@@ -105,7 +105,7 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
     outputs = desk.market(500.0)
     (decision,) = decisions(outputs)
     assert (decision.kind, decision.taken) == ("entry", True)
-    assert decision.reasons[0].startswith("straddle 2024-04-19 500, ")
+    assert decision.reasons[0].startswith("straddle 2024-04-19 500 (")
     assert len(decision.reasons) > 1  # the others are what the gate, which is off, would have said
     assert "edge_usd" not in decision.facts  # without history it knows no forecast
     assert decision.facts["forward"] == pytest.approx(500.0)

@@ -20,6 +20,7 @@ export function create(main) {
     costs: h("p", { class: "note" }),
     deltaNote: h("b", {}),
     delta: h("div", { class: "plot small" }),
+    bandNote: h("p", { class: "note" }),
     vols: h("div", { class: "plot small" }),
     rent: h("div", { class: "plot small" }),
     positionNote: h("span", { class: "muted" }),
@@ -48,7 +49,7 @@ export function create(main) {
       parts.hover,
     ),
     h("section", { class: "card w4" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
-    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta),
+    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta, parts.bandNote),
     h(
       "section",
       { class: "card w4" },
@@ -120,6 +121,7 @@ export function create(main) {
     setText(parts.pnlNote, desk.pnl_note);
     parts.fall.replaceChildren(waterfall(desk.parts));
     setText(parts.costs, desk.cost_note);
+    setText(parts.bandNote, desk.band_note);
     setText(parts.deltaNote, desk.delta_note);
     setText(parts.positionNote, desk.position.note);
     setText(parts.decisionsNote, desk.decisions_note);
