@@ -923,19 +923,31 @@ def test_events_ahead_beyond_their_average_raise_the_forecast_and_none_lowers_it
     assert forecast(date(2024, 3, 18), **sizes) == forecast(date(2024, 3, 18))  # it weighs on the clock
 
 
-def moved_desk(scalper, **config):
-    """Return a desk that holds the straddle at 500 with the share at 545: hedged, and gamma nearly gone."""
+def moved_desk(scalper, spot=545.0, most=10.0, **config):
+    """Return a desk that holds the straddle at 500 with the share elsewhere: hedged, and gamma nearly gone."""
     desk = scalper(
         book=straddle_book(500, 545),
-        entry={"forecast_vol": 0.40, "gate": "advise"},
+        entry={"forecast_vol": 0.40, "gate": "advise", "max_straddle_delta": most},
         selection=SelectionConfig(min_open_interest=0),
         recentre=RecentreConfig(**({"gamma_fraction": 0.5} | config)),
     )
     hold(desk)
-    for hedge in orders(desk.wait(301).market(545.0)):
+    for hedge in orders(desk.wait(301).market(spot)):
         if hedge.instrument_id == 0:
             desk.fill(hedge)
     return desk
+
+
+def test_a_straddle_is_not_moved_to_a_strike_too_far_from_the_forward(scalper):
+    """At 552 the straddle of 545, the nearest listed, would have a delta of 14 shares."""
+    moved = [
+        any(
+            one.reasons[0].startswith("recentre")
+            for one in decisions(moved_desk(scalper, 552.0, most).outputs)
+        )
+        for most in (10.0, None)
+    ]
+    assert moved == [False, True]
 
 
 def test_a_straddle_without_gamma_is_sold_for_one_at_the_money(scalper):

@@ -46,7 +46,6 @@ from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
-from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -592,24 +591,6 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     else:
         return None
     return gain if gain > 0.0 else None
-
-
-def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
-    """Return the figures behind the choice of a straddle; prices in currency per unit."""
-    return {
-        "spot": spot,
-        "strike": float(best.pair.strike),
-        "forward": best.forward,
-        STRADDLE_DELTA: 100.0 * best.delta,
-        "expiry": best.pair.expiry.isoformat(),
-        "call": view.instruments[best.pair.call_id].symbol,
-        "put": view.instruments[best.pair.put_id].symbol,
-        "implied_vol": 0.5 * (best.call.vol + best.put.vol),
-        "score": best.score.score or 0.0,
-        "legacy_score": best.score.legacy_score or 0.0,
-        "breakeven_move_usd": best.score.breakeven_move or 0.0,
-        "spread_usd_per_unit": best.spread,
-    }
 
 
 def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> VolForecast:

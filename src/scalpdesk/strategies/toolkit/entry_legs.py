@@ -10,6 +10,7 @@ from enum import StrEnum
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import expired_orders, has_rejected_combo
 
@@ -150,3 +151,21 @@ class LegEntry:
             self._not_before_ns = view.now_ns + int(self._ttl_seconds * NANOS_PER_SECOND)
             actions.append(SetTimer(self._timer, self._not_before_ns))
         return actions
+
+
+def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
+    """Return the figures behind the choice of a straddle; prices in currency per unit."""
+    return {
+        "spot": spot,
+        "strike": float(best.pair.strike),
+        "forward": best.forward,
+        STRADDLE_DELTA: 100.0 * best.delta,
+        "expiry": best.pair.expiry.isoformat(),
+        "call": view.instruments[best.pair.call_id].symbol,
+        "put": view.instruments[best.pair.put_id].symbol,
+        "implied_vol": 0.5 * (best.call.vol + best.put.vol),
+        "score": best.score.score or 0.0,
+        "legacy_score": best.score.legacy_score or 0.0,
+        "breakeven_move_usd": best.score.breakeven_move or 0.0,
+        "spread_usd_per_unit": best.spread,
+    }

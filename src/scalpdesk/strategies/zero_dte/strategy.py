@@ -47,7 +47,7 @@ from scalpdesk.strategies.contract import (
     TradeStart,
     traded_symbol,
 )
-from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA, EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
@@ -460,14 +460,7 @@ class ZeroDteScalper:
             timer=ENTRY_TIMER,
             leg_orders=entry.orders,
         )
-        facts: Facts = {
-            "spot": spot,
-            "strike": float(self._pair.strike),
-            "forward": selection.best.forward,
-            STRADDLE_DELTA: 100.0 * selection.best.delta,
-            "call": view.instruments[self._pair.call_id].symbol,
-            "put": view.instruments[self._pair.put_id].symbol,
-        }
+        facts = entry_facts(view, selection.best, spot)
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (selection.why_best(),), facts))
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
