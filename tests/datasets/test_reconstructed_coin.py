@@ -1,7 +1,9 @@
 """The reconstructed coin markets: the same for a seed, without arbitrage, and as its statistics say."""
 
+import gzip
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,15 @@ from scalpdesk.datasets.embedded.coin import (
     coin_expiries,
     daily_bars_before,
     index_path,
+    option_sides,
     reconstruct_coin,
     smile_vol,
 )
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.venues.deribit.wire import Notification, decode_frame
 
+CAPTURE = Path(__file__).resolve().parents[3] / "shared" / "data" / "deribit_wire" / "DERIBIT.ws.1.0.gz"
 FRIDAY = date(2025, 3, 7)
 NANOS = 10**9
 
@@ -84,6 +89,43 @@ def test_quotes_lie_on_the_grid_never_cross_and_may_lack_a_bid(tape):
     for price in (bid[quoted], ask):
         tick = np.where(price < 0.005, 0.0001, 0.0005)
         assert np.abs(price / tick - np.round(price / tick)).max() < 1e-6
+
+
+@pytest.mark.recorded
+@pytest.mark.skipif(not CAPTURE.is_file(), reason="the recorded market data is not beside the project")
+@pytest.mark.parametrize(
+    ("names", "deltas"),
+    [
+        (("BTC-24SEP21-34000-P", "BTC-31DEC21-34000-P"), (0.3, 0.7)),
+        (("BTC-31DEC21-300000-C",), (0.01, 0.1)),
+        (("BTC-30JUL21-24000-P", "BTC-24SEP21-8000-P"), (0.0, 0.1)),
+    ],
+    ids=["near the money", "far call above 0.005", "cheap puts"],
+)
+def test_spreads_are_those_of_the_capture(names, deltas):
+    """Medians by bucket, within a tick of then: quoted, and drawn around the venue's marks.
+
+    With 1.2 points of volatility to each side, rounded outwards, those near the money were 1.8 times as wide
+    as the quoted ones and the far call's three times.
+    """
+    quoted, drawn = ({name: [] for name in names} for _ in range(2))
+    for line in gzip.decompress(CAPTURE.read_bytes()).decode().splitlines():
+        head, _, body = line.partition(": ")
+        frame = decode_frame(body) if body and "<-" not in head else None
+        if not isinstance(frame, Notification) or not frame.channel.startswith("ticker."):
+            continue
+        ticker = frame.data
+        if ticker["instrument_name"] in quoted:
+            assert deltas[0] < abs(ticker["greeks"]["delta"]) < deltas[1]
+            quoted[ticker["instrument_name"]].append(ticker["best_ask_price"] - ticker["best_bid_price"])
+            vega = 100.0 * ticker["greeks"]["vega"] / ticker["underlying_price"]
+            bid, ask = option_sides(np.array([ticker["mark_price"]]), np.array([vega]), cheap_tick=0.0005)
+            drawn[ticker["instrument_name"]].append(float(ask[0] - bid[0]))
+    assert min(map(len, quoted.values())) >= 5
+    middle_quoted, middle_drawn = (
+        np.median([np.median(each) for each in spreads.values()]) for spreads in (quoted, drawn)
+    )
+    assert middle_drawn == pytest.approx(middle_quoted, abs=0.0005)
 
 
 def test_parity_holds_between_the_quotes_of_a_strike(tape):
