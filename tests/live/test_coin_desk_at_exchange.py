@@ -36,6 +36,7 @@ WANTED = Wanted(
     config=PARAMS,
     overrides=(
         "entry.gate=off",
+        "hedge.threshold_shares=0.02",  # hedges often
         "entry.not_before=03:01",
         "venue.forecast=false",
         "venue.requests_per_minute=1000000",  # its seconds are real ones
