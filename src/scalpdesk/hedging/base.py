@@ -289,11 +289,10 @@ def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tupl
     """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
     floor = _whole_position(limits.floor_shares_per_straddle, inputs)
     cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
-    if half_width > cap:
-        return cap, f", capped from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
-    if half_width < floor:
-        return floor, f", raised from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
-    return half_width, ""
+    if floor <= half_width <= cap:
+        return half_width, ""
+    held, word = (cap, "capped") if half_width > cap else (floor, "raised")
+    return held, f", {word} from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
 
 
 def _whole_position(shares_per_straddle: float, inputs: HedgeInputs) -> float:
@@ -306,18 +305,18 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
         return None
     seconds = inputs.years * SECONDS_PER_YEAR
     width = _whole_position(limits.last_hour_shares_per_straddle, inputs)
-    rehedge_to: RehedgeTo = "zero"
     return verdict_of_width(
-        inputs, width, rehedge_to, lambda: f"fixed band of the last hour, {seconds:.0f} s to expiry"
+        inputs, width, "zero", lambda: f"fixed band of the last hour, {seconds:.0f} s to expiry"
     )
 
 
 class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a band that follows from an aversion to risk."""
 
-    risk_aversion: float = 0.25
-    """Absolute risk aversion, 1/USD; smaller means wider. 0.25 gives some half a share for one SPY straddle
-    (gamma 2 shares/USD) at a cost of 0.1 basis point, 0.001 some three; docs/explain.md compares them.
+    risk_aversion: float = 0.01
+    """Absolute risk aversion, 1/USD; smaller means wider. 0.01 gives some one and a half shares for one SPY
+    straddle (gamma 2 shares/USD) at a cost of 0.2 basis points, and some 30 hedges a day with the gamma
+    scalper's ``hedge.least_fraction``; docs/explain.md has the frontier of orders, costs and error.
     """
     rehedge_to: RehedgeTo = "edge"
     """``edge`` (the theory) or ``zero``."""

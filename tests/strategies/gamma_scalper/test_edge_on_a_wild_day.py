@@ -21,6 +21,7 @@ from scalpdesk.volatility.nowcast import nowcast
 DAY = date(2018, 2, 5)
 STRIKES = Decimal(275), Decimal(282)
 AT_NS = 10**18
+NARROW = "hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35"
 
 
 def edge_of_a_straddle(forecast):
@@ -34,7 +35,7 @@ def edge_of_a_straddle(forecast):
 def run_until(clock_time, *settings):
     """Run the session up to a New York time; return the run."""
     tape = market.reconstruct(DAY, seed=1)
-    loaded = load_settings("gamma-scalper", overrides=settings)
+    loaded = load_settings("gamma-scalper", overrides=(*NARROW, *settings))
     header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(loaded, tape, header, engine, None)
     end_ns = new_york_ns(DAY, time.fromisoformat(clock_time))

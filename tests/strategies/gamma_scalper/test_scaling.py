@@ -264,6 +264,8 @@ def test_a_reconstructed_day_is_scaled_by_its_edge(day, forecast, until, straddl
             f"entry.forecast_vol={forecast}",
             "exits.edge_gone=false",
             "exits.arm_fraction=null",
+            "hedge.band_settings.risk_aversion=0.25",
+            "hedge.least_fraction=0.35",
             "scale.max_multiple=3",
             "size.max_premium_fraction=1",
         ),

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, ZERO, exact
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs
@@ -25,7 +26,15 @@ from scalpdesk.marketdata.dealer_gamma import (
 )
 
 ONE = Decimal(1)
-LARGEST_THRESHOLD = Decimal("1e9")
+DELTAS = Bound(0.0, 1e9, "contract deltas")
+SECONDS = Bound(0.0, DAY_SECONDS, "seconds within a day", may_equal_low=True)
+BOUNDS = {
+    "threshold": DELTAS,
+    "threshold_negative_gex": DELTAS,
+    "seconds_between_hedges": SECONDS,
+    "gex_max_age_seconds": SECONDS,
+    "macro_widening": Bound(0.0, 10.0, "a factor"),
+}
 Facts = dict[str, str | float | int]
 HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
 
@@ -52,37 +61,13 @@ class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         """Refuse thresholds and times that cannot work."""
-        for key in ("threshold", "threshold_negative_gex"):
-            value = getattr(self, key)
-            if not value.is_finite() or not 0 < value <= LARGEST_THRESHOLD:
-                raise ConfigError(
-                    "a hedging threshold is above zero",
-                    where=key,
-                    value=str(value),
-                    fix="the document's are 0.15, and 0.10 where dealers are short gamma",
-                )
+        check_bounds(self, BOUNDS, "")
         if self.threshold_negative_gex > self.threshold:
             raise ConfigError(
                 "the threshold while dealers are short gamma is the tighter one",
                 where="threshold_negative_gex",
                 value=str(self.threshold_negative_gex),
                 fix=f"at most the standard threshold, which is {self.threshold}",
-            )
-        for key in ("seconds_between_hedges", "gex_max_age_seconds"):
-            seconds = getattr(self, key)
-            if not 0 <= seconds <= DAY_SECONDS:
-                raise ConfigError(
-                    "a number of seconds within a day",
-                    where=key,
-                    value=seconds,
-                    fix=f"set it from 0 to {DAY_SECONDS:g}",
-                )
-        if not Decimal("0.1") <= self.macro_widening <= 10:
-            raise ConfigError(
-                "out of range",
-                where="macro_widening",
-                value=str(self.macro_widening),
-                fix="a number from 0.1 to 10",
             )
 
 

@@ -141,7 +141,7 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     """Settings of the chosen band's own ``Config``."""
-    least_fraction: float = 0.35
+    least_fraction: float = 0.5
     """A hedge of less than this part of the band's half width is not sent: a delta that drifts along the edge
     is not brought back a share at a time. 0 sends every one.
     """
