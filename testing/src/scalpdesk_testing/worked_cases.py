@@ -84,18 +84,21 @@ def evaluate(function: str, inputs: Mapping[str, Any]) -> Answer | None:
     Raises
     ------
     ScalpdeskError
-        When the product refuses the inputs, or they do not have the names that the binding needs.
+        When the product refuses the inputs, they do not have the names that the binding needs, or the
+        calculation ends with an error of another kind: a failed case, not the end of the run.
     """
     bound = BINDINGS.get(function)
     if bound is None:
         return None
     try:
         return bound(**inputs)
-    except TypeError as problem:
-        if isinstance(problem, ScalpdeskError):
-            raise
+    except ScalpdeskError:
+        raise
+    except Exception as problem:  # BLE001 - raised as a refusal, so that the other cases are judged
         raise ArgumentError(
-            "the case's inputs do not fit its function", where=function, value=str(problem)
+            f"the case cannot be computed from its inputs ({type(problem).__name__})",
+            where=function,
+            value=str(problem),
         ) from problem
 
 

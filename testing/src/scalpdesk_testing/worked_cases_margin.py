@@ -22,6 +22,10 @@ from scalpdesk_testing import field_formulas
 Answer = dict[str, Any]
 
 EXPIRY = date(2026, 12, 18)
+LOAN_MONTHS, LOAN_SHARE = 9, Decimal("0.75")
+"""Regulation T: an option of more than so many months may be bought for that share of its price. The product
+asks for the whole price of each.
+"""
 
 
 def _exact(value: float) -> Decimal:
@@ -57,6 +61,7 @@ def _margin(
     price_long: float = 0.0,
     qty: float = 1,
     account: str = "margin",
+    months: float = 0.0,
     *,
     broad: bool = False,
 ) -> Answer:
@@ -95,6 +100,9 @@ def _margin(
         if need is None:
             return {"initial": None, "maintenance": None, "cash_needed": None}
         return {"initial": need, "maintenance": need, "cash_needed": need - proceeds}
+    if kind == "long_option" and months > LOAN_MONTHS:
+        need = LOAN_SHARE * sum((line.value for line in lines), Decimal(0))
+        return {"initial": need, "maintenance": need, "cash_needed": need}
     asked = field_formulas.requirement(lines, lambda _symbol: _exact(S))
     return {
         "initial": asked.initial,
@@ -136,11 +144,18 @@ def _power(
     return {"stock": power.shares, "options": power.options}
 
 
-def _level(legs: Sequence[Sequence[Any]], shares: float = 0, *, as_one_order: bool = False) -> Answer:
+def _level(
+    legs: Sequence[Sequence[Any]], shares: float = 0, cash: float | None = None, *, as_one_order: bool = False
+) -> Answer:
+    """``cash`` secures sold puts by their strikes, except in one order; None says that there is enough."""
     wanted = [
         (Side(side), _option(cp, strike, "SHARE"), _exact(contracts)) for side, cp, strike, contracts in legs
     ]
     level = margin.least_options_level(wanted, _exact(shares), as_one_order=as_one_order)
+    if cash is not None and not as_one_order:
+        sold = [(put, count) for side, put, count in wanted if side is Side.SELL and put.right is Right.PUT]
+        if sum((put.strike * put.multiplier * count for put, count in sold), Decimal(0)) > _exact(cash):
+            level = margin.UNCOVERED
     return {"result": None if level == margin.UNCOVERED else level}
 
 

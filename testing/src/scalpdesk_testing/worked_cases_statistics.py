@@ -25,6 +25,14 @@ def _sharpe(
     }
 
 
+def _sortino(returns: Sequence[float], periods: int = 252, target: float = 0.0) -> Answer:
+    return {"result": statistics.sortino_ratio([amount - target for amount in returns], periods)}
+
+
+def _probability(sr: float, n: int, skew: float = 0.0, kurt: float = 3.0, benchmark: float = 0.0) -> Answer:
+    return {"result": field_formulas.probabilistic_sharpe(sr, n, skew, kurt, benchmark)}
+
+
 def _drawdown(equity: Sequence[float]) -> Answer:
     fall = statistics.drawdown(equity)
     return {name: getattr(fall, name) for name in fall.__slots__}
@@ -68,24 +76,23 @@ def _mean(returns: Sequence[float], lags: int) -> Answer:
     return {"mean": mean, "se": error, "t": mean / error}
 
 
-def _deflated(sr: float, n: int, skew: float, kurt: float, trials: int, trials_sd: float) -> Answer:
+def _deflated(
+    sr: float, n: int, skew: float = 0.0, kurt: float = 3.0, trials: int = 1, trials_sd: float = 0.0
+) -> Answer:
     benchmark = field_formulas.best_of_trials(trials, trials_sd)
-    return {
-        "benchmark": benchmark,
-        "result": field_formulas.probabilistic_sharpe(sr, n, skew, kurt, benchmark),
-    }
+    return {"benchmark": benchmark} | _probability(sr, n, skew, kurt, benchmark)
 
 
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "sharpe_lo": _sharpe,
-    "sortino": lambda returns: {"result": statistics.sortino_ratio(returns)},
+    "sortino": _sortino,
     "drawdown": _drawdown,
     "trade_stats": _trades,
     "stationary_indices": _indices,
     "bootstrap_se": _bootstrap,
     "quantile_ci": _interval,
     "mean_hac": _mean,
-    "psr": lambda sr, n, skew, kurt: {"result": field_formulas.probabilistic_sharpe(sr, n, skew, kurt)},
+    "psr": _probability,
     "deflated_sharpe": _deflated,
 }
 """Function of the case file to the adapter that answers it."""

@@ -118,9 +118,9 @@ def _shifted_edge(
     tau: float,
     ssvi: Mapping[str, float],
     forecast: float,
-    stderr: float,
-    half_spreads: float,
-    hedge_cost_usd: float,
+    stderr: float = 0.0,
+    half_spreads: float = 0.0,
+    hedge_cost_usd: float = 0.0,
     market: float | None = None,
     mode: str = "atm",
     kind: str = "standardised",
@@ -221,17 +221,20 @@ def _sizing(
     mode: Sizing,
     equity: float,
     premium_usd: float,
-    vega_usd: float,
-    theta_session_usd: float,
-    edge_usd: float,
-    stderr_usd: float,
-    pnl_sd_usd: float,
+    vega_usd: float = 0.0,
+    theta_session_usd: float = 0.0,
+    edge_usd: float = 0.0,
+    stderr_usd: float = 0.0,
+    pnl_sd_usd: float = 0.0,
     fixed: int = 1,
     buying_power: float | None = None,
     cap: int | None = None,
+    kappa: float | None = None,
+    h: float = 1.0,
+    premium_limit: float = 0.05,
 ) -> Answer:
     risk = StraddleRisk(premium_usd, vega_usd, theta_session_usd, edge_usd, stderr_usd, pnl_sd_usd)
-    config = SizeConfig(max_straddles=cap)
+    config = SizeConfig(fraction=kappa, k_stderr=h, max_premium_fraction=premium_limit, max_straddles=cap)
     found = straddle_size(mode, equity, risk, fixed=fixed, config=config, buying_power=buying_power)
     return found._asdict()
 
@@ -245,9 +248,12 @@ def _recentre(
     tau: float,
     forecast: float,
     tau_h: float,
-    cost_usd: float,
+    cost_usd: float = 0.0,
+    straddles: int = 1,
 ) -> Answer:
-    old, new = (200.0 * _black(S, strike, tau, vol, "C").gamma for strike, vol in ((K, iv), (K_new, iv_new)))
+    units = 100.0 * straddles
+    held = ((K, iv), (K_new, iv_new))
+    old, new = (units * _black(S, strike, tau, vol, "straddle").gamma for strike, vol in held)
     found = recentring(S, (old, new), (iv, iv_new), forecast, tau_h, cost_usd)
     return {**found._asdict(), "recentre": found.is_due(0.5)}
 
@@ -256,8 +262,11 @@ def _event_forecast(forecast: float, tau: float, events: Sequence[float]) -> Ans
     return {"result": event_forecast(forecast, tau, events)}
 
 
-def _event_variance(iv1: float, tau1: float, iv2: float, tau2: float) -> Answer:
+def _event_variance(iv1: float, tau1: float, iv2: float, tau2: float, base: float | None = None) -> Answer:
+    """``base`` is the volatility between the expiries without the event; None takes that of the first."""
     variance = event_variance(iv1, tau1, iv2, tau2)
+    if base is not None:
+        variance = max(iv2 * iv2 * tau2 - iv1 * iv1 * tau1 - base * base * (tau2 - tau1), 0.0)
     return {
         "variance": variance,
         "move_sd": math.sqrt(variance),
