@@ -13,6 +13,7 @@ from rich.console import Console
 from fakes.clock import ManualClock
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
+from scalpdesk.backtesting.runs import RunResult
 from scalpdesk.cli.history import _settings, read_stored
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import (
@@ -366,3 +367,10 @@ def test_options_that_the_account_held_at_the_start_are_a_straddle_of_the_run(tm
     assert (sold["opened_ns"], sold["paid"]) == (tape.sessions[0].open_ns, 0)
     assert bought["legs"] == dict.fromkeys(positions, "1")
     assert str(sold["pnl"] + bought["pnl"]) == f"{Decimal(run.summary['nav_change']):.4f}"
+
+
+def test_a_plot_without_matplotlib_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ScalpdeskError) as refused:
+        RunResult({"strategy": "x", "pnl": {"total": "0.00"}, "data": {}}, None, ()).plot()
+    assert "[plots]" in refused.value.fix

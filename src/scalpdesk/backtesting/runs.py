@@ -37,6 +37,7 @@ from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
+from scalpdesk.core.figures import new_figure
 from scalpdesk.core.intents import MARK_STATE, Mark, Output
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
@@ -105,11 +106,14 @@ class RunResult:
 
         P&L with its largest parts, net delta, gamma, theta and vega, implied volatility beside what the half
         hour before realised, and the spot.
-        """
-        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
         frame = self.to_frame()
-        figure = Figure(figsize=(9, 11), layout="constrained")
+        figure = new_figure(9, 11)
         panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
         upper, delta, gamma, decay, vols, lower = panels
         upper.plot(frame.index, frame["pnl"], color="black", label="P&L")

@@ -23,6 +23,7 @@ EMBEDDED_SESSION, COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "download": ("scalpdesk.cli.data_download:download", "Fill the catalogue from a venue's history."),
+    "example": ("scalpdesk.cli.data_import:example", "Write a CSV file of quotes to try the import with."),
     "import": (
         "scalpdesk.cli.data_import:import_",
         "Fill the catalogue from files: LEAN's folder, CSV, Parquet.",

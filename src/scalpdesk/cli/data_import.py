@@ -1,5 +1,7 @@
 """``scalpdesk data import``: fill the catalogue from files."""
 
+import math
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import click
 
 from scalpdesk.cli.command import Body, DeskGroup, desk_command
 from scalpdesk.cli.data import catalog_option, raw_option, show_imports
-from scalpdesk.cli.output import progress_bar
+from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+from scalpdesk.core.units import count_text
 
 
 @click.group("import", cls=DeskGroup)
@@ -55,6 +58,13 @@ def _table_options(body: Body) -> Body:
     body = click.option(
         "--bar-seconds", type=click.IntRange(1, 86_400), help="Length of a bar [default: from the file]."
     )(body)
+    body = click.option(
+        "--map",
+        "mapped",
+        metavar="NAME=COLUMN",
+        multiple=True,
+        help="The file's COLUMN is NAME of the catalogue; others are left out. May be repeated.",
+    )(body)
     body = click.option("--underlying", metavar="SYMBOL", required=True, help="What the rows are about.")(
         body
     )
@@ -63,12 +73,27 @@ def _table_options(body: Body) -> Body:
 
 
 @desk_command(
-    "csv", group=import_, example="scalpdesk data import csv quotes.csv --name mine --underlying GOOG"
+    "csv",
+    group=import_,
+    example=(
+        "scalpdesk data import csv quotes.csv --name mine --underlying GOOG",
+        "scalpdesk data import csv quotes.csv --name mine --underlying GOOG --map ts=time --map bid=best_bid",
+    ),
+)
+@click.option(
+    "--dates",
+    type=click.Choice(["mdy", "dmy"]),
+    default=None,
+    help="Order of dates like 12/23/2015 [default: the one in which all of them exist].",
 )
 @_table_options
 @catalog_option
 def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
-    """Import a CSV file with the columns of docs/data.md."""
+    """Import a CSV file with the columns of docs/data.md, or with yours and --map.
+
+    Options are named by a column symbol, or by expiry, strike and right. Empty cells and N/A are no value.
+    scalpdesk data example writes a file to try it with.
+    """
     _import_table("csv", path, catalog, choices, as_json=as_json)
 
 
@@ -89,8 +114,17 @@ def _import_table(
 ) -> None:
     from zoneinfo import available_timezones
 
-    from scalpdesk.core.errors import ConfigError, nearest_name
+    from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
     from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
+
+    columns = {}
+    for word in choices.pop("mapped"):
+        name, _, column = word.partition("=")
+        if not column:
+            raise ArgumentError(
+                "not a column and its name", where="--map", value=word, fix="write it as ts=quote_time"
+            )
+        columns[name.strip()] = column
 
     if choices["timezone"] not in {None, *available_timezones()}:
         raise ConfigError(
@@ -101,9 +135,78 @@ def _import_table(
             fix="use a name such as UTC or America/New_York",
         )
     with progress_bar(as_json=as_json) as report_progress:
-        chosen = ImportChoices(**choices)
+        chosen = ImportChoices(**choices, columns=columns)
         report = import_table(catalog, path, chosen, report_progress, file_format=file_format)
     show_imports([report], catalog, as_json=as_json)
+
+
+EXAMPLE_COLUMNS = {
+    "ts": "Quote Time",
+    "expiry": "Expiry",
+    "strike": "Strike",
+    "right": "Call/Put",
+    "bid": "Best Bid",
+    "ask": "Best Ask",
+    "bid_size": "Bid Size",
+    "ask_size": "Ask Size",
+}
+"""Columns of the sample file as a vendor might name them, by the catalogue's name."""
+EXAMPLE_SESSION = date(2018, 2, 5)
+
+
+@desk_command("example", example=("scalpdesk data example", "scalpdesk data example quotes.csv --json"))
+@click.argument("path", type=click.Path(path_type=Path), default=Path("example.csv"), metavar="[FILE]")
+def example(*, as_json: bool, path: Path) -> None:
+    """Write a CSV file of quotes as a vendor might: own column names, US dates, N/A; and how to import it.
+
+    It holds a session of the embedded market: SPY and its options of one expiry.
+    """
+    import shlex
+
+    rows = _example_rows()
+    path.write_text("\n".join((",".join(EXAMPLE_COLUMNS.values()), *rows)) + "\n", encoding="utf-8")
+    mapped = [word for name, column in EXAMPLE_COLUMNS.items() for word in ("--map", f"{name}={column}")]
+    words = ("data", "import", "csv", str(path), "--name", "example", "--underlying", "SPY")
+    zone = ("--timezone", "America/New_York", "--dates", "mdy")
+    commands = (
+        shlex.join(("scalpdesk", *words, *zone, *mapped)),
+        "scalpdesk backtest gamma-scalper --data example --set entry.gate=off",
+    )
+    if as_json:
+        print_json({"file": str(path), "rows": len(rows), "next": commands})
+        return
+    click.echo(f"{path}: {count_text(len(rows), 'row')}, SPY on {EXAMPLE_SESSION}, reconstructed")
+    click.echo("next: " + "\n      ".join(commands))
+
+
+def _example_rows() -> list[str]:
+    """Return the quotes of a session as lines of a CSV file; a side that is absent is N/A."""
+    from scalpdesk.datasets.embedded.chain import listed_expiries
+    from scalpdesk.datasets.embedded.market import reconstruct
+    from scalpdesk.instruments.contract import OptionContract
+    from scalpdesk.instruments.sessions import to_new_york
+    from scalpdesk.simulation.tape_reader import session_quotes
+
+    day = EXAMPLE_SESSION
+    expiry = next(each for each in listed_expiries(day) if (each - day).days >= 30)
+    tape = reconstruct(day, expiries=(expiry,), quote_seconds=60.0)
+    quotes = session_quotes(tape, tape.sessions[0])
+    contracts = []
+    for each in tape.instruments:
+        if isinstance(each, OptionContract):
+            contracts.append(f"{each.expiry:%m/%d/%Y},{each.strike},{'Call' if each.is_call else 'Put'}")
+        else:
+            contracts.append("N/A,N/A,N/A")
+
+    def shown(price: float) -> str:
+        return f"{price:.2f}" if math.isfinite(price) else "N/A"
+
+    columns = (quotes.ts_ns, quotes.instrument_id, quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size)
+    return [
+        f"{to_new_york(int(ts_ns)):%m/%d/%Y %H:%M:%S},{contracts[number]},"
+        f"{shown(bid)},{shown(ask)},{bid_size:.0f},{ask_size:.0f}"
+        for ts_ns, number, bid, ask, bid_size, ask_size in zip(*columns, strict=True)
+    ]
 
 
 @desk_command(

@@ -23,7 +23,6 @@ from scalpdesk.cli.market import (
 )
 from scalpdesk.cli.output import (
     around,
-    new_figure,
     new_table,
     print_hidden,
     print_json,
@@ -32,6 +31,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
+from scalpdesk.core.figures import new_figure
 from scalpdesk.core.units import NANOS_PER_SECOND, count_text
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
 from scalpdesk.datasets.embedded import EMBEDDED

@@ -446,10 +446,9 @@ def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
 
 def _draw(stored: StoredRun, path: Path) -> None:
     from scalpdesk.backtesting.runs import RunResult
-    from scalpdesk.cli.output import new_figure, save_figure
+    from scalpdesk.cli.output import save_figure
     from scalpdesk.core.intents import MARK_STATE, Mark
 
-    new_figure(1.0, 1.0)  # names the package that is missing
     marks = [
         Mark(
             ts_ns=row["ts_ns"],

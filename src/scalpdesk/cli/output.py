@@ -240,25 +240,6 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
     return ConfigError(what, where=where, value=value, nearest=nearest, fix=fix)
 
 
-def new_figure(width_inches: float, height_inches: float) -> Any:
-    """Return an empty figure of matplotlib.
-
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as problem:
-        raise ConfigError(
-            "drawing needs a package that is not installed",
-            where="matplotlib",
-            fix='pip install "scalpdesk[plots]"',
-        ) from problem
-    return Figure(figsize=(width_inches, height_inches), layout="constrained")
-
-
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure of matplotlib into a file; the ending says in which format.
 

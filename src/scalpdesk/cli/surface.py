@@ -22,7 +22,6 @@ from scalpdesk.cli.market import (
 from scalpdesk.cli.output import (
     cell,
     finite,
-    new_figure,
     new_table,
     print_json,
     print_notes,
@@ -30,6 +29,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.figures import new_figure
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
 
 if TYPE_CHECKING:

@@ -120,7 +120,12 @@ def demo(
 )
 @click.argument("strategy", required=False)
 @data_option
-@click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEFAULT_SESSION}].")
+@click.option(
+    "--start",
+    default=None,
+    metavar="DATE",
+    help=f"First session [default: {DEFAULT_SESSION}; all that a recorded data set holds].",
+)
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
 @click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
@@ -144,7 +149,11 @@ def backtest(
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
+    """Run STRATEGY over recorded or reconstructed sessions and explain the result.
+
+    What is not given is taken from a recorded data set: its only underlying, all of its sessions, and
+    selection.min_open_interest=-1 where it has no open interest.
+    """
     from scalpdesk.config.sources import take_keys
     from scalpdesk.strategies.contract import configured_underlyings
 
@@ -155,6 +164,9 @@ def backtest(
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
     settings = settings_from(config_file, overrides, strategy)
     take_keys(os.environ)  # a strategy folder's process could read them there
+    if data_set not in RECONSTRUCTED:
+        more, start, end = _by_data_set(settings, data_set, start, end)
+        settings = settings_from(config_file, (*overrides, *more), strategy) if more else settings
     first, last = read_span(start or DEFAULT_SESSION, end)
     path_seed = settings.config.simulation.seed if seed is None else seed
     underlying = ",".join(configured_underlyings(settings.strategy_config))
@@ -173,6 +185,43 @@ def backtest(
     if out is not None:
         _write(result, Path(out))
     _show(result, as_json=as_json)
+
+
+def _by_data_set(
+    settings: "LoadedSettings", data_set: str, start: str | None, end: str | None
+) -> tuple[list[str], str | None, str | None]:
+    """Return settings and span that are not given, as a recorded data set has them; says which it takes.
+
+    The only underlying, its sessions from the first to the last, and no least open interest where none is
+    recorded.
+    """
+    from scalpdesk.datasets.manifests import read_manifest
+    from scalpdesk.strategies.contract import configured_underlyings
+
+    held = read_manifest(Path(settings.config.data.catalog), data_set).underlyings
+    more = []
+
+    def is_free(key: str) -> bool:
+        return settings.sources.get(f"strategies.{settings.strategy}.{key}") == "default"
+
+    (underlying, *_) = configured_underlyings(settings.strategy_config)
+    if underlying not in held and len(held) == 1 and is_free("underlying"):
+        (underlying,) = held
+        more.append(f"underlying={underlying}")
+    part = held.get(underlying)
+    days = [] if part is None else [day for day in part.sessions if "-" in day]
+    if part is None or not days:  # a year stands for hourly and daily bars
+        return more, start, end
+    has_open_interest = any(name.startswith("open_interest/") for name in part.tables)
+    if not has_open_interest and is_free("selection.min_open_interest"):
+        more.append("selection.min_open_interest=-1")
+    span = ""
+    if start is None:
+        start, end = min(days), end or max(days)
+        span = f"{start} to {end}"
+    if more or span:
+        click.echo(f"by what {data_set} holds: {', '.join((*more, *([span] if span else [])))}", err=True)
+    return more, start, end
 
 
 def _run(

@@ -13,7 +13,6 @@ from scalpdesk.cli.market import data_option, load_tape, read_date, session_opti
 from scalpdesk.cli.output import (
     cell,
     finite,
-    new_figure,
     new_table,
     print_json,
     print_table,
@@ -21,6 +20,7 @@ from scalpdesk.cli.output import (
     save_figure,
 )
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
+from scalpdesk.core.figures import new_figure
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.daily_history import (
     PACKAGED,

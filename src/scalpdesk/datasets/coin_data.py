@@ -167,7 +167,7 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
     DataError
         When the file cannot be read or has none of the tables, or a cell is no instant or number.
     """
-    source = TableSource(path, *FORMATS["parquet" if path.suffix.lower() == ".parquet" else "csv"])
+    source = TableSource(path, FORMATS["parquet" if path.suffix.lower() == ".parquet" else "csv"])
     # a column is judged by all of its rows: of whole prices in the first ones a later 90000.5 became 90001
     relation = source.relation.replace("header = true", "header = true, sample_size = -1")
     with connect() as connection:

@@ -204,6 +204,11 @@ def duckdb_error() -> type[Exception]:
     return base
 
 
+def sql_name(name: str) -> str:
+    """Quote the name of a column."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def sql_text(text: str) -> str:
     """Quote a text for a place where SQL takes no parameter (COPY TO)."""
     return "'" + text.replace("'", "''") + "'"

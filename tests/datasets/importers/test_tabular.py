@@ -77,7 +77,6 @@ def test_timestamps_without_a_zone_are_refused_until_it_is_given(tmp_path, zone)
     ("times", "zone", "row", "value"),
     [
         (("01/04/2021 09:31:00", "01/04/2021 09:32:00"), "America/New_York", 2, "01/04/2021 09:31:00"),
-        (("25-01-2021 09:31:00", "25-01-2021 09:32:00"), "America/New_York", 2, "25-01-2021 09:31:00"),
         (("2021-01-04T14:31:00Z", "2021-01-04T09:32:00"), "America/New_York", 3, "2021-01-04T09:32:00"),
     ],
 )
@@ -246,9 +245,9 @@ def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
         ),
         ("bar_start,symbol,bid,ask,bid_size,ask_size\n" + ROW, "not how long a bar is", "bar_start", None),
         (
-            "ts,expiry,strike,right,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,2015-12-24,100,C,1,2,3,4\n",
+            "ts,expiry,strike,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,2015-12-24,100,1,2,3,4\n",
             "options need a column symbol",
-            "expiry, strike, right",
+            "expiry, strike",
             None,
         ),
         (
@@ -435,3 +434,59 @@ def test_the_name_of_a_reconstructed_market_is_refused(tmp_path, name):
     with pytest.raises(DataError, match="belongs to a reconstructed market"):
         put(tmp_path, HEADER + ROW, name=name)
     assert not (tmp_path / "cat").exists()
+
+
+def test_a_file_with_columns_and_dates_of_its_own_is_read(tmp_path):
+    """US dates, a contract in three columns, N/A where there is no value, and a column of no use."""
+    text = (
+        "Quote Time,Exp,K,Call/Put,Best Bid,Best Ask,bid_size,ask_size,delta\n"
+        "12/23/2015 9:31:00 AM,N/A,N/A,N/A,100.0,100.2,300,200,N/A\n"
+        "12/23/2015 9:31:00 AM,1/4/2016,752.5,Put,2.10,N/A,10,0,-0.41\n"
+        "12/23/2015 1:31:00 PM,1/4/2016,752.5,c,1.10,1.20,10,7,0.5\n"
+    )
+    columns = {"ts": "Quote Time", "expiry": "Exp", "strike": "K", "right": "Call/Put"}
+    columns |= {"bid": "Best Bid", "ask": "Best Ask"}
+    report = put(tmp_path, text, columns=columns, dates=None, timezone="America/New_York")
+    assert any("delta" in note for note in report.notes)
+    values = "symbol, strftime(ts, '%H:%M'), bid, ask"
+    assert stored(tmp_path / "cat", "quotes", "XYZ", values) == [("XYZ", "14:31", 100.0, 100.2)]
+    assert stored(tmp_path / "cat", "option_quotes", "XYZ", f"{values}, expiry, strike") == [
+        ("XYZ160104P00752500", "14:31", 2.1, None, date(2016, 1, 4), 752.5),
+        ("XYZ160104C00752500", "18:31", 1.1, 1.2, date(2016, 1, 4), 752.5),
+    ]
+
+
+@pytest.mark.parametrize(("order", "day"), [("mdy", "2015-12-10"), ("dmy", "2015-10-12")])
+def test_the_order_of_a_date_that_may_be_either_is_the_one_given(tmp_path, order, day):
+    put(
+        tmp_path,
+        HEADER + ROW.replace("2015-12-23T14:31:00Z", "12/10/2015 09:31"),
+        dates=order,
+        timezone="UTC",
+    )
+    assert read_manifest(tmp_path / "cat", "mine").underlyings["XYZ"].sessions == (day,)
+
+
+def test_an_expiry_that_may_be_either_is_refused(tmp_path):
+    text = "ts,expiry,strike,right,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,1/4/2016,100,C,1,2,3,4\n"
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, text)
+    assert (refused.value.value, refused.value.where.rpartition(":")[2]) == ("1/4/2016", " expiry")
+    put(tmp_path, text, dates="dmy")
+    assert stored(tmp_path / "cat", "option_quotes", "XYZ", "expiry") == [(date(2016, 4, 1),)]
+
+
+def test_a_date_of_another_order_than_the_others_is_refused_with_its_line(tmp_path):
+    rows = "".join(
+        ROW.replace("2015-12-23T14:31:00Z", f"{day} 09:31") for day in ("12/23/2015", "23/12/2015")
+    )
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, HEADER + rows, timezone="UTC")
+    assert refused.value.where.endswith("rows.csv:2: ts")
+
+
+@pytest.mark.parametrize(("columns", "value"), [({"bidd": "bid"}, "bidd"), ({"bid": "bidd"}, "bidd")])
+def test_a_mapping_names_a_column_of_the_catalogue_and_one_of_the_file(tmp_path, columns, value):
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, HEADER + ROW, columns=columns)
+    assert (refused.value.value, refused.value.nearest) == (value, "bid")

@@ -5,8 +5,8 @@ underlying, one of its options, a dated future) follows from its form.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from scalpdesk.datasets.store import (
     day_file,
     duckdb_error,
     impossible_figures,
+    sql_name,
     sql_text,
     write_table,
 )
@@ -56,15 +57,49 @@ _FIGURES = ("DOUBLE", "BIGINT")
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 
+NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
+"""What a CSV file writes for no value."""
+_MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})"
+_TIMES_OF_DAY = ("", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+DATE_ORDERS = {"mdy": "%m/%d/%Y", "dmy": "%d/%m/%Y"}
+"""Orders of a date that does not begin with its year."""
+_CONTRACT_TERMS = ("expiry", "strike", "right")
+
+
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """A file and the DuckDB function that reads it."""
+    """A file, and how its columns are read."""
 
     path: Path
-    relation: str
-    """A table function of SQL with one ``?`` for the path."""
     label: str
     """``CSV`` or ``Parquet``."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The file's column by the catalogue's name; empty for all as they stand."""
+    types: Mapping[str, str] = field(default_factory=dict)
+    """DuckDB's type of some columns of a CSV file, by the file's name."""
+    reads: Mapping[str, str] = field(default_factory=dict)
+    """SQL in place of some columns, by the catalogue's name."""
+
+    @property
+    def relation(self) -> str:
+        """A table of SQL with one ``?`` for the path."""
+        table = "read_parquet(?)"
+        if self.label == "CSV":
+            types = ", ".join(f"{sql_text(name)}: {sql_text(kind)}" for name, kind in self.types.items())
+            nulls = ", ".join(map(sql_text, NO_VALUE))
+            table = (
+                f"read_csv(?, header = true, nullstr = [{nulls}]{f', types = {{{types}}}' if types else ''})"
+            )
+        if not self.names:
+            return table
+        columns = (
+            f"{self.reads.get(n, sql_name(column))} AS {sql_name(n)}" for n, column in self.names.items()
+        )
+        return f"(SELECT {', '.join(columns)} FROM {table})"  # noqa: S608 - quoted names
+
+    def as_text(self, column: str) -> "TableSource":
+        """Return the source with a column of a CSV file as it is written."""
+        return replace(self, types={**self.types, self.names.get(column, column): "VARCHAR"})
 
     def place(self, row: int) -> str:
         """Return where row ``row`` (from 1) stands: the line of a CSV file below its header."""
@@ -81,10 +116,14 @@ class ImportChoices:
     """Length of a bar; None to take it from the file."""
     timezone: str | None = None
     """Zone of timestamps without one; None to refuse those."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The file's column by the catalogue's name, where they differ."""
+    dates: str | None = None
+    """Order of dates that do not begin with their year (:data:`DATE_ORDERS`); None to see it from them."""
 
 
-FORMATS = {"csv": ("read_csv(?, header = true)", "CSV"), "parquet": ("read_parquet(?)", "Parquet")}
-"""Formats of a file with DuckDB's function and their name."""
+FORMATS = {"csv": "CSV", "parquet": "Parquet"}
+"""Formats of a file with their name."""
 
 
 def import_table(
@@ -103,8 +142,11 @@ def import_table(
         For an unknown or missing column, a symbol that does not belong to the underlying, a
         timestamp or number that cannot be read, or bars of more than one length.
     """
-    source, connection = TableSource(path, *FORMATS[file_format]), connect()
+    source, connection = TableSource(path, FORMATS[file_format]), connect()
     report = ImportReport(choices.name, files_read=1)
+    source = _named(source, _described(connection, source), choices, report)
+    if source.label == "CSV":
+        source = _with_dates_read(connection, source, choices.dates)
     columns = _described(connection, source)
     kind = _kind_of(columns, source)
     progress(0, 2, source.path.name)
@@ -143,7 +185,7 @@ def import_table(
 
 
 def _described(connection: Any, source: TableSource) -> dict[str, str]:
-    """Return the file's columns and types; unknown names are refused."""
+    """Return the file's columns and types."""
     if not source.path.is_file():
         raise DataError("no such file", where=str(source.path), fix="check the path")
     if not source.path.stat().st_size:
@@ -155,17 +197,93 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
         ).fetchall()
     except duckdb_error() as error:
         raise _unreadable(source, error) from error
-    columns = {row[0]: row[1] for row in described}
-    for column in columns:
-        if column not in KNOWN_COLUMNS:
-            raise DataError(
-                f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
-                where=str(source.path),
-                value=column,
-                nearest=nearest_name(column, KNOWN_COLUMNS),
-                fix="rename the column, or leave it out of the file",
-            )
-    return columns
+    return {row[0]: row[1] for row in described}
+
+
+def _named(
+    source: TableSource, columns: Iterable[str], choices: ImportChoices, report: ImportReport
+) -> TableSource:
+    """Return the source with the catalogue's names; without a mapping an unknown column is refused."""
+    found = list(columns)
+    for name, column in choices.columns.items():
+        for wrong, known in ((name, KNOWN_COLUMNS), (column, found)):
+            if wrong not in known:
+                raise DataError(
+                    f"no such column {'of the catalogue' if wrong is name else 'in the file'}",
+                    where=f"--map {name}={column}",
+                    value=wrong,
+                    nearest=nearest_name(wrong, known),
+                    fix=f"write --map NAME=COLUMN with one of {', '.join(known)}",
+                )
+    own = [
+        column for column in found if column not in {*choices.columns, *choices.columns.values()}
+    ]  # a name that is mapped is read from there alone
+    unknown = [column for column in own if column not in KNOWN_COLUMNS]
+    if unknown and not choices.columns:
+        raise DataError(
+            f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
+            where=str(source.path),
+            value=unknown[0],
+            nearest=nearest_name(unknown[0], KNOWN_COLUMNS),
+            fix=f"name it: --map NAME={unknown[0]}; or rename it in the file, or leave it out there",
+        )
+    if unknown:
+        report.note(f"not read: {', '.join(unknown)}: no --map names them")
+    return replace(source, names={**{name: name for name in own if name not in unknown}, **choices.columns})
+
+
+def _with_dates_read(connection: Any, source: TableSource, order: str | None) -> TableSource:
+    """Return the source with the dates read that begin with month or day (``12/23/2015``).
+
+    The order is the one given, or the only one in which every date of the file exists.
+    """
+    names = [name for name in ("ts", "bar_start", *_expiry_needed(source.names)) if name in source.names]
+    largest = {}
+    for name in names:
+        parts = [
+            f"max(regexp_extract({name}, '{_MONTH_OR_DAY_FIRST}', {group})::INTEGER)" for group in (1, 2)
+        ]
+        largest[name] = connection.execute(
+            f"SELECT {', '.join(parts)} FROM {source.as_text(name).relation} "  # noqa: S608 - our own words
+            f"WHERE regexp_matches({name}, '{_MONTH_OR_DAY_FIRST}')",
+            [str(source.path)],
+        ).fetchall()[0]
+    largest = {name: found for name, found in largest.items() if found[0] is not None}
+    first, second = (max((found[place] for found in largest.values()), default=0) for place in (0, 1))
+    if order is None and first <= 12 and second <= 12:
+        return source  # none, or refused with the line of the first
+    order = order or ("mdy" if first <= 12 else "dmy")
+    for name in largest:
+        source = _with_date_read(connection, source, name, order)
+    return source
+
+
+def _with_date_read(connection: Any, source: TableSource, name: str, order: str) -> TableSource:
+    """Return the source with the dates of one column read in this order."""
+    formats = ", ".join(sql_text(DATE_ORDERS[order] + time) for time in _TIMES_OF_DAY)
+    written = sql_name(source.names[name])
+    turned = f"regexp_replace({written}, '{_MONTH_OR_DAY_FIRST}', '\\1/\\2/\\3')"
+    read = f"try_strptime(trim({turned}), [{formats}])"
+    text = source.as_text(name)
+    checked = replace(text, names={"text": source.names[name], "read": name}, reads={"read": read})
+    row, value = connection.execute(
+        "SELECT min(file_row), arg_min(text, file_row) FROM (SELECT row_number() OVER () AS file_row, * "  # noqa: S608 - our own words
+        f"FROM {checked.relation}) WHERE read IS NULL AND text IS NOT NULL",
+        [str(source.path)],
+    ).fetchall()[0]
+    if row is not None:
+        raise DataError(
+            f"this is no date in the order {order} of the file's other dates",
+            where=f"{source.place(row)}: {name}",
+            value=value,
+            fix="write all of them alike, or name the order: --dates mdy or --dates dmy",
+        )
+    return replace(text, reads={**text.reads, name: read})
+
+
+def _expiry_needed(names: Collection[str]) -> tuple[str, ...]:
+    """Return the column of the expiry where the symbol is made of it; otherwise it is not read."""
+    return () if "symbol" in names else ("expiry",)
 
 
 def _kind_of(columns: dict[str, str], source: TableSource) -> str:
@@ -200,8 +318,8 @@ def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> Ta
     DuckDB judges by the first 20,480 rows: where those are whole, it rounds a later 600.25 to 600.
     """
     figures = {name for table in NEEDED for name, kind in SCHEMAS[table].items() if kind in _FIGURES}
-    types = {name: "DOUBLE" for name in columns if name in figures}
-    return replace(source, relation=f"read_csv(?, header = true, types = {types})")
+    types = {source.names.get(name, name): "DOUBLE" for name in columns if name in figures}
+    return replace(source, types={**source.types, **types})
 
 
 def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
@@ -215,7 +333,7 @@ def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str
     DataError
         With the line of the first such time.
     """
-    for column in ("ts", "bar_start", "date"):
+    for column in ("ts", "bar_start", "date", *_expiry_needed(columns)):
         unclear = {"a date that does not begin with its year can be read in two ways": f"NOT {_YEAR_FIRST}"}
         if columns.get(column) == "TIMESTAMP WITH TIME ZONE":
             unclear["other rows of the column have a zone, this one has none"] = f"NOT {_ENDS_WITH_ZONE}"
@@ -223,7 +341,9 @@ def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str
             unclear["other rows of the column have no zone, this one has one"] = _ENDS_WITH_ZONE
         else:
             continue
-        relation = f"read_csv(?, header = true, types = {{'{column}': 'VARCHAR'}})"
+        if column in source.reads:
+            continue
+        relation = source.as_text(column).relation
         for what, condition in unclear.items():
             row, text = connection.execute(
                 "SELECT min(file_row), arg_min(written, file_row) FROM "  # noqa: S608 - a known column
@@ -236,7 +356,8 @@ def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str
                     what,
                     where=f"{source.place(row)}: {column}",
                     value=text,
-                    fix="write all of them alike, the year first, such as 2021-01-04T14:31:00Z",
+                    fix="write all of them alike, the year first, such as 2021-01-04T14:31:00Z, or name the"
+                    " order of an import: --dates mdy",
                 )
 
 
@@ -297,16 +418,19 @@ def _stage(
             value="bar_start",
             fix="add a column ts or seconds, or pass --bar-seconds 60",
         )
-    terms = [column for column in ("expiry", "strike", "right") if column in columns]
-    if "symbol" not in columns and terms:
+    terms = [column for column in _CONTRACT_TERMS if column in columns]
+    if "symbol" not in columns and 0 < len(terms) < len(_CONTRACT_TERMS):
         raise DataError(
-            "rows of options need a column symbol: without it they would be taken for the underlying's",
+            "rows of options need a column symbol, or all of expiry, strike and right: else they would be"
+            " taken for the underlying's",
             where=str(source.path),
             value=", ".join(terms),
-            fix="add it, with options as ROOT + yymmdd + C or P + strike x 1000 in 8 digits",
+            fix="add it, with options as ROOT + yymmdd + C or P + strike x 1000 in 8 digits, or the others",
         )
     whose = "underlying" if "underlying" in columns else sql_text(choices.underlying.upper())
     symbol = "symbol" if "symbol" in columns else whose
+    if "symbol" not in columns and terms:
+        symbol = _symbol_of_terms(columns, whose)
     table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
     values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
 
@@ -342,6 +466,20 @@ def _stage(
     _refuse_impossible_times(connection, source)
     if kind == "quotes":
         _mark_absent_sides(connection, report)
+
+
+def _symbol_of_terms(columns: Mapping[str, str], whose: str) -> str:
+    """Return the SQL of a row's symbol by expiry, strike and right; a row without any is the underlying's."""
+    expiry = '"expiry"::DATE'
+    if not columns["expiry"].startswith(("DATE", "TIMESTAMP")):  # 20151224, or text
+        expiry = '"expiry"::VARCHAR'
+        expiry = f"coalesce(try_cast({expiry} AS DATE), try_strptime({expiry}, '%Y%m%d')::DATE)"
+    root = "coalesce(root, {whose})" if "root" in columns else "{whose}"
+    return (
+        f'CASE WHEN expiry IS NULL AND strike IS NULL AND "right" IS NULL THEN {whose} ELSE'
+        f" {root.format(whose=whose)} || strftime({expiry}, '%y%m%d') || upper(left(trim(\"right\"), 1))"
+        " || printf('%08d', round(strike::DOUBLE * 1000)::BIGINT) END"
+    )
 
 
 def _refuse_impossible_times(connection: Any, source: TableSource) -> None:
