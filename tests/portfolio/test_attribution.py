@@ -753,3 +753,19 @@ def test_meter_since_an_earlier_state_has_only_what_was_added():
         meter.add(2.7, 266.0, 0.5, 0.21, 1e-4)
     assert whole.since(before).figures() == pytest.approx(later.figures())
     assert before.figures()["realised_vol"] == pytest.approx(1.5 / 270.0 / 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("price", "fills"), [("10.06", 0), ("10.10", 0), ("10.11", 0), ("10.12", 1), ("9.98", 0)]
+)
+def test_a_sale_beyond_the_near_side_by_more_than_a_tick_is_a_finding(price, fills):
+    """Sold at 10.00 bid, 10.10 asked: by what the mark of 10.05 was beaten counts."""
+    book = Book()
+    book.quote(NOON, 0, 500.0, 0.01)
+    book.quote(NOON, 1, 10.05, 0.05)
+    book.positions.book(1, D(1), D(10), "had")
+    book.attribution.begin(NOON)
+    book.trade(NOON + 1, 1, "-1", price)
+    found = book.attribution
+    assert found.better_fills == fills
+    assert found.better_by == (fills and 100 * (D(price) - D("10.05")))

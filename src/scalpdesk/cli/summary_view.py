@@ -184,7 +184,7 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
-    if line := unexplained_line(summary.get("explain")):
+    for line in filter(None, (unexplained_line(summary.get("explain")), better_line(summary.get("explain")))):
         out.print(f"[bold red]{line}[/]")
 
 
@@ -205,6 +205,17 @@ def verdict_text(paying: Mapping[str, Any]) -> str:
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
     return "".join(piece["text"] for piece in pieces).replace("−", "-")
+
+
+def better_line(explain: dict[str, Any] | None) -> str:
+    """Return the fills that beat their quotes by more than a tick; empty where there are none."""
+    found = (explain or {}).get("better_than_quoted")
+    if not found or not found["fills"]:
+        return ""
+    return (
+        f"FINDING: {count_text(found['fills'], 'fill')} better than quoted by more than a tick,"
+        f" {found['amount']} in sum: a mark was off, or the quote that filled was not known yet"
+    )
 
 
 def folder_line(folder: dict[str, Any]) -> str:

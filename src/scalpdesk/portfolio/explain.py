@@ -172,6 +172,8 @@ class PnlExplain:
         """Of the totals: from a close to the first mark of the next session."""
         self.details: dict[str, float] = dict.fromkeys(DETAILS, 0.0)
         """Lines under the totals, in currency."""
+        self.better_fills, self.better_by = 0, ZERO
+        """Fills that beat the mark by more than the quote's near side and a tick, and their sum, currency."""
         self.meter = MoveMeter()
         self._interval: tuple[int, float, float, float, int, float] | None = None
         """Of the meter: start, gamma (shares a unit of currency), spot, volatility, expiry, time to it."""
@@ -245,6 +247,13 @@ class PnlExplain:
             spread = max(paid_over_mark, ZERO)
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
+        if paid_over_mark < ZERO:
+            near, allowed = quote.bid if units > 0 else quote.ask, contract.tick_rule.tick_at(mark)
+            if near > 0.0:
+                allowed += abs(exact_price(near) - mark)
+            if paid_over_mark < -allowed * abs(units):
+                self.better_fills += 1
+                self.better_by -= paid_over_mark
 
     def _fair(self, instrument_id: InstrumentId, contract: OptionContract) -> Decimal | None:
         """Return an inverse option's mark carried to the spot of now; None while it has no volatility.
@@ -766,6 +775,7 @@ def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     return {
         "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explain).items()},
         "unexplained": unexplained(explain, decimals),
+        "better_than_quoted": {"fills": explain.better_fills, "amount": f"{explain.better_by:.{decimals}f}"},
         "overnight": {name: str(amount) for name, amount in night.items()},
         "intraday": {
             name: str(to_cents(amount, unit) - night[name]) for name, amount in explain.totals.items()
