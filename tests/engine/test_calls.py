@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (57, 55)
 STRADDLE = (232, 178)
 WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (197, 157)
+STRADDLE_DECISION = (202, 160)
 """Python calls and C calls."""
 
 

@@ -584,14 +584,15 @@ class DeltaEngine:
     ) -> Valuation | None:
         """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
-        In the money at the volatility of its strike's other leg; else a lost one at that which hedges
-        go by, one that lacks a side at its own last one. Within the side that is known, and not below its
-        payoff. None without a volatility.
+        A lost one at the volatility that hedges go by, one that lacks a side at its own last one; deep in the
+        money at that of its strike's other leg. Within the side that is known, and not below its payoff. None
+        without a volatility.
         """
         contract, number = option.contract, quote.instrument_id
         now_ns, spot = spot_quote.ts_recv_ns, mark_price(spot_quote)
-        vol = self._other_vol(option, now_ns) if option.side * (spot - option.strike) > 0.0 else None
-        vol = vol or self._unseen_vol(option, number, now_ns)
+        vol, (other, part) = self._unseen_vol(option, number, now_ns), self._parity(option, spot, now_ns)
+        if part > 0.0:
+            vol = other if vol is None else vol + part * (other - vol)
         if vol is None:
             strike = self.strike_vol(number, now_ns) or self._strike_vols.last(contract)
             if strike is None:
@@ -616,25 +617,28 @@ class DeltaEngine:
         Its own drowns in the width and the age of its quote. From :data:`DEEP_FROM` to :data:`DEEP_WHOLLY`
         deviations in the money the mark goes over from the mid to what parity says.
         """
-        spot, now_ns = mark_price(spot_quote), spot_quote.ts_recv_ns
-        years = self._years_to(option.expires_ns, now_ns)
-        if option.expiry.is_carry_assumed and years > 1.0 / DAYS_PER_YEAR:
-            return None  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
-        if not spot > 0.0:
-            return None
-        vol = self._other_vol(option, now_ns)
-        if vol is None:
-            return None
-        carried = (self.rate(years) - dividend_yield) * years
-        depth = option.side * (math.log(spot / option.strike) + carried) / (vol * math.sqrt(years))
-        part = min((depth - DEEP_FROM) / (DEEP_WHOLLY - DEEP_FROM), 1.0)
-        if part <= 0.0:
+        vol, part = self._parity(option, mark_price(spot_quote), spot_quote.ts_recv_ns)
+        if not part > 0.0:
             return None
         found = self._at(option, spot_quote, dividend_yield, vol)
         if part < 1.0:
             found = self._priced(found, option.contract, part * found.mark + (1.0 - part) * mark_price(quote))
         found.vol_is_fresh = True
         return found
+
+    def _parity(self, option: _Option, spot: float, now_ns: int) -> tuple[float, float]:
+        """Return the volatility of a strike's other leg, and to what part it counts; 0 near the money."""
+        years = self._years_to(option.expires_ns, now_ns)
+        if not option.side * (spot - option.strike) > 0.0 or not spot > 0.0:
+            return 0.0, 0.0
+        if option.expiry.is_carry_assumed and years > 1.0 / DAYS_PER_YEAR:
+            return 0.0, 0.0  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
+        vol = self._other_vol(option, now_ns)
+        if vol is None:
+            return 0.0, 0.0
+        forward = self._forward(option, spot, now_ns)
+        depth = option.side * math.log(forward / option.strike) / (vol * math.sqrt(years))
+        return vol, min(max((depth - DEEP_FROM) / (DEEP_WHOLLY - DEEP_FROM), 0.0), 1.0)
 
     def _at(self, option: _Option, spot_quote: QuoteEvent, dividend_yield: float, vol: float) -> Valuation:
         """Value an option at a volatility as of its underlying's quote."""
