@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (57, 55)
-STRADDLE = (232, 178)
+STRADDLE = (233, 178)
 WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (202, 160)
+STRADDLE_DECISION = (206, 160)
 """Python calls and C calls."""
 
 

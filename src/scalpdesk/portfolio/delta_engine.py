@@ -752,16 +752,18 @@ class DeltaEngine:
         return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
-        """Return an option's mark as of its underlying's latest quote, currency per unit; None without one.
+        """Return an option's mark where its quote does not tell it, as of its underlying's latest quote.
 
-        Not the mid where its quote is lost or lacks a side, and deep in the money.
+        Currency per unit: where its quote is lost or lacks a side, and deep in the money; else None.
         """
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
+        contract, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
+        if quote is None or not isinstance(contract, OptionContract):
             return None
         spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
-        valuation = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
-        return None if valuation is None else valuation.mark
+        found = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
+        if found is None or (not found.is_modelled and found.mark == self._state.quoted_mark(quote)):
+            return None
+        return found.mark
 
     def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
         """Return the volatility of an option's strike, common to its call and put.

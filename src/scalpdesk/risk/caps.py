@@ -62,10 +62,6 @@ class Book(NamedTuple):
     exits: Sequence[BookLine] = ()
     """Working exits. Each may stay unfilled, so that it counts only where it leaves the trade less room."""
 
-    def is_of(self, symbol: str) -> bool:
-        """Return whether all lines are of one underlying."""
-        return all(underlying_of(line[1]) == symbol for lines in self for line in lines)
-
     def of(self, symbol: str) -> "Book":
         """Return the lines of one underlying."""
         return Book(*[[line for line in lines if underlying_of(line[1]) == symbol] for lines in self])
@@ -158,9 +154,10 @@ def cut_to_caps(
             cut = cut_exposure(start.worst, added, sets, caps, share.currency, held=start.held)
             break
     part, symbol = limits.max_underlying_fraction, underlying_of(share)
-    if part is None or (part == 1.0 and book.is_of(symbol)):
+    alone_in = book.of(symbol)
+    if part is None or (part == 1.0 and alone_in == book):
         return cut
-    own = _start(book.of(symbol), added, marks, limits.betas, delta_only=moves_delta_only)
+    own = _start(alone_in, added, marks, limits.betas, delta_only=moves_delta_only)
     assert not isinstance(own, UnknownExposure)
     caps = rooms(limits, part * equity, only_buys_options=only_buys)
     alone = cut_exposure(own.worst, added, sets, caps, share.currency, held=own.held)
