@@ -924,7 +924,7 @@ def test_events_ahead_beyond_their_average_raise_the_forecast_and_none_lowers_it
 
 
 def moved_desk(scalper, spot=545.0, most=10.0, **config):
-    """Return a desk that holds the straddle at 500 with the share elsewhere: hedged, and gamma nearly gone."""
+    """Return a hedged desk that holds the straddle at 500 with the share elsewhere: gamma is nearly gone."""
     desk = scalper(
         book=straddle_book(500, 545),
         entry={"forecast_vol": 0.40, "gate": "advise", "max_straddle_delta": most},
