@@ -216,6 +216,7 @@ def test_the_outgoing_one_is_flat_before_the_other_enters():
 def test_a_straddle_leaves_with_its_hedge_last_and_comes_back_later():
     desk = began(0.30)
     fill_all(desk, desk.at("09:40"))
+    fill_all(desk, desk.at("09:40:10"))
     fill_all(desk, desk.at("09:45", 505.0))  # the move makes it hedge
     assert desk.held(G)[0] < 0
     desk.forecast(0.10)
@@ -235,7 +236,7 @@ def test_a_straddle_leaves_with_its_hedge_last_and_comes_back_later():
     assert not desk.held(A)
     desk.forecast(0.30)
     for clock_time in ("11:00", "11:00:10", "11:00:20", "11:00:30"):
-        for one in cancels(outputs := desk.at(clock_time, 505.0)):
+        for one in cancels(outputs := desk.at(clock_time, 500.0)):
             desk.cancelled(one)
         fill_all(desk, outputs)
     assert set(desk.held(G)) >= {1, 2}  # it was done after its exit, and has begun afresh
