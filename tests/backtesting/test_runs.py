@@ -38,9 +38,9 @@ def figures(prepare, *quarters):
     [
         ((1.0, 1.0, 1.0, 1.0, 1.0), None),
         ((1.0, 2.0, 3.0, 5.0, 8.0), None),
-        ((1.0, 2.0, 3.0, 5.0, 8.1), ("zero-dte", "2.0 s", "8.1 s")),
+        ((1.0, 2.0, 3.0, 5.0, 8.1), ("zero-dte", "2.0, 3.0, 5.0, 8.1 s")),
         ((0.1, 0.1, 0.2, 0.4, 0.8), None),  # too short to mean anything
-        ((98.0, 0.5, 0.5, 0.5, 0.5), ("zero-dte", "98.0 s", "2.0 s")),
+        ((98.0, 0.5, 0.5, 0.5, 0.5), ("zero-dte", "98.0 s")),
     ],
 )
 def test_a_run_whose_time_grows_or_goes_into_its_preparation_is_called_slow(seconds, said):

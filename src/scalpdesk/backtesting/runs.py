@@ -258,26 +258,16 @@ class ProcessorTime:
             self._seen.append(self._clock())
 
     def figures(self, strategy: str) -> dict[str, Any]:
-        """Return the seconds for the summary, and ``slow`` where the run took too long for its events."""
-        spans = [after - before for before, after in pairwise(self._seen)]
-        prepare, quarters = spans[0], spans[1:]
-        found: dict[str, Any] = {
-            "cpu_seconds": {
-                "prepare": round(prepare, 3),
-                "quarters": [round(seconds, 3) for seconds in quarters],
-            }
-        }
-        if sum(spans) < LEAST_SECONDS or not quarters:
-            return found
-        if prepare > sum(quarters):
+        """Return the seconds for the summary; ``slow`` names the strategy if they grow or went before it."""
+        prepare, *quarters = (round(after - before, 3) for before, after in pairwise(self._seen))
+        found: dict[str, Any] = {"cpu_seconds": {"prepare": prepare, "quarters": quarters}}
+        spent = sum(quarters)
+        grows = bool(quarters) and quarters[-1] > LARGEST_GROWTH * quarters[0]
+        if prepare + spent >= LEAST_SECONDS and (prepare > spent or grows):
+            shown = ", ".join(f"{seconds:.1f}" for seconds in quarters)
             found["slow"] = (
-                f"preparing the market for {strategy} took {prepare:.1f} s of processor time,"
-                f" running it {sum(quarters):.1f} s"
-            )
-        elif quarters[-1] > LARGEST_GROWTH * quarters[0]:
-            found["slow"] = (
-                f"{strategy} slows down: {quarters[0]:.1f} s of processor time in the first quarter"
-                f" of the market time, {quarters[-1]:.1f} s in the last"
+                f"{strategy} took {prepare:.1f} s of processor time to prepare its market,"
+                f" then {shown} s in the quarters of the market time"
             )
         return found
 
