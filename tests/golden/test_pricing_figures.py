@@ -109,7 +109,7 @@ def test_american_prices_with_cash_dividends():
         grid_error = float(row["grid_error"])
         assert abs(float(g.price) - float(row["price"])) <= max(1e-4, 2.5 * grid_error), row
         # the table's own deltas change by up to 3.7e-5 from a grid half as fine; at strike 222.63 quadrature
-        # and our grid of 3,200 by 1,500 steps agree on -0.959578, the table has -0.959610
+        # and a grid of 3,200 by 1,500 steps agreed on -0.959578, the table has -0.959610
         assert abs(float(g.delta) - float(row["delta"])) <= 4e-5, row
 
 

@@ -120,9 +120,9 @@ def test_an_american_put_approaches_the_european_one_as_the_rate_does_zero(share
             european = float(greeks(100.0, 100.0, 1.0, 1.0, False, style="european", **terms).price)
             if model == "spot":
                 whole = european_put_with_one_dividend(100.0, 1.0, 1.0, rate, share, cash)
-                assert european == pytest.approx(whole, abs=1e-6)
+                assert european == pytest.approx(whole, abs=1e-5)
             # exercise at any time gains no more than the interest on the strike
-            assert european - 5e-6 <= american <= european + 100.0 * rate + 5e-6
+            assert european - 1e-4 <= american <= european + 100.0 * rate + 1e-4
 
 
 @pytest.mark.parametrize("model", ["escrowed", "spot"])
