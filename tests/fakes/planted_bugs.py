@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fakes.edited_bugs import EDITED_BUGS
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     CancelRejected,
@@ -47,8 +48,8 @@ from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
+from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.market import SHARE
-from scalpdesk_testing.schedule import draw_schedule
 from scalpdesk_testing.small_desk import CountedWriter
 from scalpdesk_testing.trial import run_trial
 
@@ -65,10 +66,13 @@ class PlantedBug(NamedTuple):
         What it does.
     changes
         Makes the changes.
+    protocol
+        Of the trials that notice it.
     """
 
     story: str
     changes: Callable[[], list[Change]]
+    protocol: str = "alpaca"
 
 
 LAW_SEEDS = range(40)
@@ -92,9 +96,10 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 
 def seed_that_notices(bug: PlantedBug, seeds: Iterable[int] = range(MOST_SEEDS)) -> tuple[int, str] | None:
     """Return a seed whose trial breaks a law under the bug, and the law; None when none does."""
+    make = trial_of(bug.protocol)
     with planted(bug):
         for seed in seeds:
-            violations = run_trial(draw_schedule(seed)).violations
+            violations = run_trial(make.draw(seed), make=make).violations
             if violations:
                 return seed, violations[0].invariant
     return None
@@ -768,6 +773,7 @@ PLANTED_BUGS: dict[str, PlantedBug] = {
     "part_left_out_of_the_explain": PlantedBug(
         "the explanation of a mark lacks a part", _part_left_out_of_the_explain
     ),
+    **{name: PlantedBug(edit.story, edit.changes, edit.protocol) for name, edit in EDITED_BUGS.items()},
 }
 
 

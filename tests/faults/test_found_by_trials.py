@@ -51,7 +51,7 @@ from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_schedule, quiet_schedule
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -457,6 +457,6 @@ def test_a_desk_does_not_begin_without_the_prices_of_what_it_takes_over():
 )
 def test_what_others_trade_and_take_back_is_judged_by_the_venues_books(seed):
     drawn = msgspec.structs.replace(
-        draw_schedule(seed), leg_orders=LegOrders.LEGS, max_multiple=None
+        draw_faults(seed), leg_orders=LegOrders.LEGS, max_multiple=None
     )  # as it was found
     assert run_trial(drawn).violations == []

@@ -22,7 +22,16 @@ from scalpdesk_testing.campaign import (
     run_campaign,
     trial_of,
 )
-from scalpdesk_testing.schedule import CRASHES, Crash, Moment, draw_schedule, quiet_schedule
+from scalpdesk_testing.schedule import (
+    CRASHES,
+    TRANSFER,
+    Crash,
+    Moment,
+    Story,
+    draw_faults,
+    draw_schedule,
+    quiet_schedule,
+)
 from scalpdesk_testing.trial import run_trial
 
 
@@ -75,6 +84,34 @@ def test_an_execution_of_a_combos_leg_that_the_venue_does_not_have_is_noticed(mo
     monkeypatch.setattr(OrderTracker, "execution", dreamt)
     outcome = run_trial(quiet_schedule(4, leg_orders=LegOrders.COMBO), make=trial_of(protocol))
     assert "11 executions_are_the_venues" in {each.invariant for each in outcome.violations}
+
+
+def test_each_story_comes_in_turn_and_changes_nothing_else_of_a_draw():
+    drawn = [draw_schedule(seed) for seed in range(180)]
+    assert Counter(each.story for each in drawn) == dict.fromkeys(Story, 20)
+    for each in drawn:
+        faults = draw_faults(each.seed)
+        assert set(faults.rules) <= set(each.rules)
+        assert set(faults.moments) <= set(each.moments)
+        assert (each.day, each.heal_at, each.aim) == (faults.day, faults.heal_at, faults.aim)
+
+
+def test_a_transfer_and_a_dividend_move_the_sessions_start_and_the_income_of_the_share():
+    paid = (Moment(at, "dividend") for at in (60.0, 80.0, 100.0))
+    moments = (Moment(20.0, TRANSFER, 8.5), Moment(40.0, TRANSFER, 1.0), *paid)
+    outcome = run_trial(quiet_schedule(4, holds=True, moments=moments), verbose=True)
+    assert outcome.violations == []
+    booked = [text for _, _, text in outcome.says if "booked from the venue's account" in text]
+    assert [text.rpartition(" ")[2] for text in booked if "JNLC" in text] == ["+2500.00", "-5000.00"]
+    assert any("DIV SPY" in text for text in booked)
+
+
+@pytest.mark.parametrize(("max_loss", "ends"), [(60, True), (None, False)])
+def test_a_loss_at_its_limit_ends_the_sessions_trading(max_loss, ends):
+    outcome = run_trial(quiet_schedule(3, holds=True, max_multiple=2.0, max_loss=max_loss), verbose=True)
+    assert outcome.violations == []
+    timers = [text for _, _, text in outcome.says if "TimerEvent" in text and "'flatten'" in text]
+    assert bool(timers) is ends
 
 
 @pytest.mark.parametrize("how", CRASHES)

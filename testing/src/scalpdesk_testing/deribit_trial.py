@@ -24,12 +24,22 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway
 from scalpdesk_testing.line import Line
-from scalpdesk_testing.schedule import Schedule, draw_schedule
+from scalpdesk_testing.schedule import CORRECTION, Schedule, draw_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
 NEVER_HERE = frozenset(
-    {"bust", "correct", "auto_liquidation", "assignment", "dividend", "manual_trade", "trading_halt", "halt"}
+    {
+        "bust",
+        "correct",
+        "auto_liquidation",
+        "assignment",
+        "dividend",
+        "manual_trade",
+        "trading_halt",
+        "halt",
+        CORRECTION,
+    }
 )
 """Faults of a share's market, and changes of an account of shares: Deribit has no message for them."""
 LOOK = frozenset(
@@ -82,7 +92,7 @@ class RpcSocket:
 
     def __init__(self, line: RpcLine) -> None:
         self._line = line
-        self.closed = self.is_mute = False
+        self.closed = self.is_mute = self._has_hung_up = False
         self.session = RpcSession(send=self._notify, close=lambda: self.break_off(1000))
         self._coming: deque[tuple[float, str]] = deque()
         self._here: deque[str] = deque()
@@ -147,9 +157,9 @@ class RpcSocket:
     def break_off(self, code: int) -> None:
         """End the connection; frames on the way are lost, and the exchange cancels its orders."""
         del code
-        if self.closed:
+        if self.closed and not self._has_hung_up:
             return
-        self.closed = True
+        self.closed, self._has_hung_up = True, False
         self._coming.clear()
         if self in self._line.sockets:
             self._line.sockets.remove(self)
@@ -162,7 +172,7 @@ class RpcSocket:
         """Answer a request, or let a fault strike it."""
         line = self._line
         line.in_flight -= 1
-        if self.closed or self.is_mute:
+        if (self.closed and not self._has_hung_up) or self.is_mute:
             return
         line.world.advance_to(line.clock.true_ns())
         fault = line.world.faults.take("http", f"{method} {path}")
@@ -260,8 +270,17 @@ class RpcSocket:
             yield self._here.popleft()
 
     async def close(self) -> None:
-        """Hang up."""
-        self.break_off(1000)
+        """Hang up; what was sent before still arrives, and the exchange learns of the end after it."""
+        if self.closed:
+            return
+        self._has_hung_up = self.closed = True
+        self._wake()
+        line = self._line
+        line.loop.call_at(max(line.loop.time() + line.latency_seconds, self._sent_until) + 1e-6, self._left)
+
+    def _left(self) -> None:
+        if self._has_hung_up:
+            self.break_off(1000)
 
 
 class SessionGateway(DeribitGateway):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
@@ -15,7 +16,7 @@ from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Stat
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import CountingPlan, Moment
+from scalpdesk_testing.schedule import CORRECTION, TRANSFER, CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
 RESUME_AFTER_SECONDS = 12.0
@@ -53,19 +54,27 @@ class Mishaps:
         self.account = account
         self.market = market
         self._trades_by_hand = 0
+        self._corrected: set[str] = set()
         self._say = say
         self.runner: LiveRunner | None = None
         self.running: asyncio.Task[str] | None = None
         self.disk_full_until = 0.0
         self.may_resume: Callable[[], bool] = lambda: True
+        self.on_operated: Callable[[Mode], None] = lambda _mode: None
+        """Called with the desk's mode after a person's command."""
         self.ends_at = 0.0
         self._acts: list[asyncio.Task[None]] = []
 
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""
+        self._say("fault", f"{moment.kind} {moment.seconds:g} s")
+        if moment.kind in (TRANSFER, CORRECTION):
+            (self._transfer if moment.kind == TRANSFER else self._correct)(moment.seconds)
+            self.world.settle()
+            self.line.drive()
+            return
         self.plan.hits[moment.kind] += 1
         self.plan.note(moment.kind)
-        self._say("fault", f"{moment.kind} {moment.seconds:g} s")
         kind = moment.kind
         if kind in ("kill", "power_cut"):
             self._kill(is_power_cut=kind == "power_cut")
@@ -123,6 +132,25 @@ class Mishaps:
         self.world.settle()
         self.line.drive()
 
+    def _transfer(self, seconds: float) -> None:
+        """Move money of the account's owner: brought above 6, taken away below."""
+        amount = Decimal(round(seconds * 1_000.0)) - 6_000
+        self.account.cash += amount
+        self.world.ledger.note(self.account, "JNLC", "", Decimal(0), Decimal(0), amount)
+
+    def _correct(self, seconds: float) -> None:
+        """Correct the price of the oldest execution that the desk knows by its id, each once.
+
+        One that it had put together from its order's sum it cannot tell from others.
+        """
+        del seconds
+        orders = {} if self.runner is None else self.runner.core.engine.desk.orders.orders
+        known = {name for order in orders.values() for name in order.executions} - self._corrected
+        execution = next((each for each in self.account.executions if each.execution_id in known), None)
+        if execution is not None:
+            self.world.broker.staged.correct(execution, execution.price + Decimal("0.03"))
+            self._corrected.add(self.account.executions[-1].execution_id)
+
     def _by_hand(
         self, number: InstrumentId, side: Side, quantity: int, limit_price: Decimal | None = None
     ) -> BrokerOrder | None:
@@ -170,7 +198,8 @@ class Mishaps:
 
     async def _ask(self, runner: LiveRunner, action: str, reason: str) -> None:
         with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
-            await runner.operate(action, reason, "person")
+            answer = await runner.operate(action, reason, "person")
+            self.on_operated(Mode(answer["mode"]))
 
     def heal(self) -> None:
         """Everything works from here on; a person looks at a desk that is not active."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
+from enum import StrEnum
 
 import msgspec
 import numpy as np
@@ -23,9 +24,13 @@ MOMENTS = (
     "dividend", "assignment", "venue_cancel", "venue_expiry",
 )  # fmt: skip
 """Faults that strike at an instant: process, line, machine, operator, market, account, order."""
+TRANSFER, CORRECTION = "transfer", "correction"
+"""Moments that are no faults: the owner brings money or takes some away; the venue corrects an old price."""
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
 """Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
 FAULTS = tuple(dict.fromkeys((*BY_RULE, *MOMENTS, *LINE_FAULTS)))
+FEES_SHARE = 0.5
+"""Share of the drawn trials whose venue charges fees."""
 STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
 """States of the desk's orders that a fault can meet."""
 LIKELIHOOD = {
@@ -56,6 +61,23 @@ DRAWN_SECONDS = 255
 
 HOLDING_EVERY = 17
 """Of the trials with one strategy, one in so many begins with straddles held since days before."""
+
+
+class Story(StrEnum):
+    """What is drawn beside the faults of a trial; with the seeds each comes in turn."""
+
+    NONE = "none"
+    PASSIVE = "hedges rest, and fill in parts"
+    HISTORY = "executions are missed, and the history of them is late"
+    LOSS = "the day's loss comes to its limit"
+    MONEY = "the owner moves money, and dividends are paid on what is held"
+    TAKEN_BACK = "trades of before a restart are taken back or corrected after it"
+    RESTART = "the process dies with an order on its way and is back at once"
+    HALT = "trading halts again and again"
+    LATE_FILLS = "orders rest, and fill after their cancel"
+
+
+STORIES = tuple(Story)
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -121,6 +143,24 @@ class Schedule(msgspec.Struct, frozen=True):
         One way between desk and exchange.
     seconds
         Length of the market, up to the session's close.
+    story
+        What is drawn beside the faults so that a trial comes where they alone do not lead.
+    holds
+        Whether the account holds the straddles at the open, quoted as ever.
+    passive_seconds
+        How long a hedge rests at the near side; None crosses at once.
+    history_seconds
+        By how much the venue's history of the desk's executions is late, until all is healed.
+    max_loss
+        Loss of the session that ends its trading, in currency; None leaves the limit out of reach.
+    has_fees
+        Whether the venue charges fees.
+    restart_seconds
+        From a kill of the process to its next life; a run that has ended by itself waits three seconds.
+    dies_at_order
+        The process dies as soon as so many orders have left it, with the last one on its way; 0: it does not.
+    halted_after
+        From the beginning of a next life to a person's halt, until all is healed; None without one.
     """
 
     seed: int
@@ -140,6 +180,15 @@ class Schedule(msgspec.Struct, frozen=True):
     held_days: int = 0
     latency_seconds: float = 0.02
     seconds: int = 330
+    story: Story = Story.NONE
+    holds: bool = False
+    passive_seconds: float | None = None
+    history_seconds: float = 0.0
+    max_loss: int | None = None
+    has_fees: bool = False
+    restart_seconds: float = 3.0
+    dies_at_order: int = 0
+    halted_after: float | None = None
 
     @property
     def faults(self) -> set[str]:
@@ -206,6 +255,68 @@ def impossible(fault: str, state: str) -> str | None:
 
 
 def draw_schedule(seed: int) -> Schedule:
+    """Draw a trial: its faults, and the story that the seed comes to; the same seed draws the same."""
+    return with_story(draw_faults(seed), STORIES[seed % len(STORIES)])
+
+
+def with_story(drawn: Schedule, story: Story) -> Schedule:
+    """Return a schedule with a story and its dice, which nothing else that is drawn depends on."""
+    dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([drawn.seed, 37])))
+    changes: dict[str, object] = {"story": story, "has_fees": bool(dice.random() < FEES_SHARE)}
+    rules, moments = list(drawn.rules), list(drawn.moments)
+    heals = drawn.heal_at
+
+    def at(first: float, last: float) -> float:
+        return round(float(dice.uniform(first, max(last, first + 0.1))), 3)
+
+    if story is Story.PASSIVE:
+        changes |= {"passive_seconds": at(2.5, 4.0), "members": 1, "is_reckless": False}
+    elif story is Story.HISTORY:
+        rules[:0] = [
+            Fault("partial_fill", probability=0.7, times=40, fraction=at(0.2, 0.8), seconds=at(1.0, 6.0)),
+            Fault("stream_drop", probability=0.4, times=20, match="fill"),
+            Fault("disconnect_after", probability=0.2, times=4, match="POST /v2/orders"),
+            Fault("server_error", probability=0.8, times=20, match="trades_by_order"),
+        ]
+        moments += [Moment(at(15.0, heals), str(dice.choice(["cut", "kill"])), 1.0) for _ in range(2)]
+        # a fill after its cancel that no history shows yet is nobody's to explain
+        is_late = "late_fill_after_cancel" not in drawn.faults
+        changes |= {"history_seconds": at(4.0, 40.0) if is_late else 0.0}
+    elif story is Story.LOSS:
+        changes |= {"holds": True, "held_days": 0, "members": 1, "max_loss": int(dice.integers(20, 300))}
+        changes |= {"max_multiple": 2.0}  # the implied volatility moves
+    elif story is Story.MONEY:
+        moments += [Moment(at(12.0, heals), TRANSFER, at(0.1, 12.0)) for _ in range(2)]
+        moments += [Moment(at(12.0, heals), "dividend") for _ in range(2)]
+        changes |= {"holds": drawn.members == 1, "held_days": 0}
+    elif story is Story.TAKEN_BACK:
+        rules[:0] = [
+            Fault("partial_fill", probability=0.5, times=20, fraction=at(0.2, 0.8), seconds=at(1.0, 8.0))
+        ]
+        if dice.random() < 0.5:
+            rules.insert(0, Fault("bust", probability=0.4, times=4, seconds=at(4.0, 14.0)))
+        moments += [Moment(at(6.0, heals), "kill") for _ in range(3)]
+        moments += [Moment(at(heals + 15.0, heals + 35.0), CORRECTION) for _ in range(2)]
+    elif story is Story.RESTART:
+        moments += [Moment(moment, "kill") for moment in (at(4.0, 12.0), at(12.0, heals), at(12.0, heals))]
+        moments += [Moment(at(4.0, heals), "halt")]
+        is_late = dice.random() < 0.5  # by less than an order is valid at the venue
+        held = (1.0, at(1.3, 1.9)) if is_late else (0.5, at(2.0, 8.0))
+        changes |= {"restart_seconds": at(0.1, 0.3), "held_fraction": held[0], "held_seconds": held[1]}
+        changes |= {"halted_after": at(0.1, 0.6), "dies_at_order": int(dice.integers(1, 5))}
+    elif story is Story.HALT:
+        moments += [Moment(at(5.0, heals), "trading_halt", at(3.0, 12.0)) for _ in range(3)]
+        changes |= {"is_reckless": True}
+    elif story is Story.LATE_FILLS:
+        rules[:0] = [
+            _RESTS if dice.random() < 0.5 else _RESTS_HALF,
+            Fault("late_fill_after_cancel", probability=0.6, times=6, seconds=at(0.2, 9.0)),
+        ]
+    moments.sort(key=lambda moment: moment.at)
+    return msgspec.structs.replace(drawn, rules=tuple(rules), moments=tuple(moments), **changes)
+
+
+def draw_faults(seed: int) -> Schedule:
     """Draw a trial's faults; the same seed draws the same.
 
     Beside what is drawn by chance one fault is aimed at one state of an order: each pair is drawn in turn

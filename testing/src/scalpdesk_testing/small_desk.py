@@ -70,11 +70,21 @@ def small_config() -> GammaScalperConfig:
         mode="resume",
         selection=SelectionConfig(min_expiration_days=1, max_expiration_days=30),
         entry=EntryConfig(
-            gate="off", not_before="00:01", not_after="23:59", order_ttl_seconds=6.0, max_attempts=6
+            gate="off",
+            not_before="00:01",
+            not_after="23:59",
+            max_straddle_delta=None,
+            order_ttl_seconds=6.0,
+            max_attempts=6,
         ),
         triggers=TriggersConfig(price_change_usd=0.02, heartbeat_seconds=4.0, spread_filter=False),
         hedge=HedgeConfig(
-            threshold_shares=BAND_SHARES / STRADDLES, delta_vol="entry", order_ttl_seconds=4.0
+            band="fixed",
+            threshold_shares=BAND_SHARES / STRADDLES,
+            least_fraction=0.35,
+            delta_vol="entry",
+            delta_model="sticky_strike",
+            order_ttl_seconds=4.0,
         ),
         exits=ExitConfig(
             min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False,
@@ -110,6 +120,11 @@ class DeskPlan:
     band_shares: float = BAND_SHARES
 
     @property
+    def is_hedged_to_the_middle(self) -> bool:
+        """Return whether a hedge brings the delta at the entry's volatility to the middle of the band."""
+        return self.config.hedge.band == "fixed" and self.config.hedge.delta_vol == "entry"
+
+    @property
     def most_straddles(self) -> int:
         """Return how many straddles the strategies may hold together."""
         each = self.config.straddles // self.members
@@ -118,19 +133,33 @@ class DeskPlan:
     def drawn(self, schedule: Schedule) -> "DeskPlan":
         """Return the plan with what a schedule says of the desk."""
         config = self.config
-        config = replace(config, entry=replace(config.entry, orders=schedule.leg_orders))
+        config = replace(
+            config,
+            entry=replace(config.entry, orders=schedule.leg_orders),
+            hedge=replace(config.hedge, passive_seconds=schedule.passive_seconds),
+        )
         if schedule.max_multiple is not None:
             # bought whatever the edge is, changed as it changes
             entry = replace(config.entry, gate="advise", forecast_vol=FORECAST_VOL, passes=1)
             scale = ScaleConfig(max_multiple=schedule.max_multiple, passes=2, pass_seconds=4.0)
             config = replace(config, entry=entry, scale=scale)
+        limits = self.limits
+        if schedule.max_loss is not None:
+            limits = replace(limits, max_daily_loss=Decimal(schedule.max_loss))
         return dataclasses.replace(
-            self, config=config, members=schedule.members, is_reckless=schedule.is_reckless
+            self, config=config, limits=limits, members=schedule.members, is_reckless=schedule.is_reckless
         )
 
 
 SMALL_PLAN = DeskPlan(
-    small_config(), RiskLimits(max_orders_per_minute=60, max_live_orders=8, max_order_shares=500)
+    small_config(),
+    RiskLimits(
+        max_orders_per_minute=60,
+        max_live_orders=8,
+        max_order_shares=500,
+        max_daily_loss=Decimal(50_000),
+        max_consecutive_losses=3,
+    ),
 )
 
 

@@ -24,7 +24,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader
@@ -32,11 +32,13 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.orders import BrokerOrder
+from scalpdesk.simulation.faults import PLACES
+from scalpdesk.simulation.orders import Activity, BrokerOrder
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import EmergencyGateway
+from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, PUT, SmallMarket
@@ -47,6 +49,7 @@ from scalpdesk_testing.schedule import (
     CountingPlan,
     Moment,
     Schedule,
+    Story,
     draw_schedule,
 )
 from scalpdesk_testing.small_desk import (
@@ -60,7 +63,7 @@ from scalpdesk_testing.small_desk import (
     small_header,
 )
 from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop
-from scalpdesk_testing.wire_laws import WireLaws
+from scalpdesk_testing.wire_laws import ORDERS_PATH, WireLaws, read_orders
 
 Feed = Callable[[Event], tuple[VenueCommand, ...]]
 """Hands an event to the desk and returns its commands."""
@@ -110,7 +113,7 @@ def final_look(trial: "Trial") -> None:
         if ours != theirs and not trial.is_stated:
             symbol = desk.instruments[number].symbol
             trial.violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
-    if abs(desk.account.cash - trial.account.cash) > trial.CASH_TOLERANCE and not trial.is_stated:
+    if abs(desk.account.cash - trial.account.cash) > trial.scene.tolerance() and not trial.is_stated:
         trial.violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {trial.account.cash}")
     if b"canary" in b"".join(path.read_bytes() for path in trial.journal.files()):
         trial.violate("10 no_secrets", "a secret is in the journal")
@@ -133,17 +136,19 @@ def _replays(trial: "Trial") -> None:
 
 
 class FollowedReplay:
-    """An engine under replay whose bookings the scene follows."""
+    """An engine under replay whose events the laws follow."""
 
-    def __init__(self, engine: TradingEngine, scene: Scene) -> None:
+    def __init__(self, engine: TradingEngine, scene: Scene, conduct: Conduct) -> None:
         self._engine = engine
         self._scene = scene
+        self._conduct = conduct
 
     def handle(self, event: Event) -> tuple[Output, ...]:
         """Handle one event of the journal."""
         outputs = self._engine.handle(event)
         self._scene.event = event
         self._scene.note_booked()
+        self._conduct.note(event, outputs)
         return outputs
 
 
@@ -155,8 +160,10 @@ EXCUSES: dict[str, frozenset[int]] = {
 }
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
+HISTORY_PATH = "/v2/account/activities"
 KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
-RESTART_SECONDS = 3.0
+PAUSE_SECONDS = 3.0
+"""Before a run that has ended by itself is begun again."""
 AIMS_AFTER = 3.0
 """Seconds before which the aimed fault waits: the desk is only starting."""
 LIVENESS_SECONDS = 60.0
@@ -164,6 +171,26 @@ MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
 MOST_AT_ONE_INSTANT = 2_000
 """Events without time going by; more are a desk that answers itself."""
+
+
+class LateHistory(AlpacaApi):
+    """An exchange whose history of executions is late: the account and the orders know them before it."""
+
+    hidden: Callable[[Activity], bool]
+
+    def handle(self, request: Request) -> Answer:
+        """Answer a request; the history of executions without those that are still to come."""
+        if not request.path.startswith(f"{HISTORY_PATH}/FILL"):
+            return super().handle(request)
+        accounts = tuple(self.world.ledger.accounts.values())
+        whole = [account.activities for account in accounts]
+        for account in accounts:
+            account.activities = [line for line in account.activities if not self.hidden(line)]
+        try:
+            return super().handle(request)
+        finally:
+            for account, activities in zip(accounts, whole, strict=True):
+                account.activities = activities
 
 
 @dataclass(frozen=True)
@@ -237,10 +264,11 @@ class Trial:
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
-        self.world = SimulatedMarket(self.market, MarketOptions(seed=schedule.seed), self.plan)
+        options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
+        self.world = SimulatedMarket(self.market, options, self.plan)
         level = 4 if "assignment" in schedule.faults else 3  # who sells a call uncovered may be assigned
         straddles = Decimal(self.desk_plan.config.straddles), Decimal(4)
-        held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days else {}
+        held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days or schedule.holds else {}
         self.account = self.world.open_account(
             AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
         )
@@ -256,8 +284,8 @@ class Trial:
         self.mishaps.may_resume = lambda: not self.is_stated
         self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
         self.plan.states = self._live_states
-        self._requests = 0
-        self.restart_seconds = RESTART_SECONDS
+        self._requests = self._orders_sent = 0
+        self.restart_seconds = schedule.restart_seconds
         self._digest = blake2b(digest_size=16)
         self._at_one_instant = 0
         self._is_stuck = False
@@ -274,8 +302,12 @@ class Trial:
             implied_vol=self.market.implied_vol,
             off_feed=self.market.off_feed,
         )
+        spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
+        self.scene.has_fair_quotes = not schedule.faults & (spoilt | {"lost_quotes", "left_feed"})
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
+        self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
+        self.mishaps.on_operated = self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
                 self.scene.excused |= laws
@@ -321,7 +353,8 @@ class Trial:
             ended = await self._live(is_first=lives == 1)
             if ended or self._is_stuck or loop.time() > self._length + 60.0:
                 break
-            await asyncio.sleep(self.restart_seconds)
+            has_ended = bool(self.journal.deaths) and self.journal.deaths[-1] in ("stopped", "crashed")
+            await asyncio.sleep(PAUSE_SECONDS if has_ended else self.restart_seconds)
         self.outcome.lives = lives
         await asyncio.sleep(5.0)
         if ended:
@@ -348,6 +381,9 @@ class Trial:
                 reconcile_seconds=30.0, tick_seconds=1.0, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
             )
             self.mishaps.runner = LiveRunner(core, gateway, self.clock, options, notify=self._say)
+            halted_after = self.schedule.halted_after
+            if not is_first and halted_after is not None and self.loop.time() < self.schedule.heal_at:
+                self.loop.call_later(halted_after, self.mishaps.operate, "halt", "back again")
             self.mishaps.running = self.loop.create_task(
                 self.mishaps.runner.run(Start(self._opening(), is_fresh=is_fresh))
             )
@@ -375,9 +411,18 @@ class Trial:
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
-        api = AlpacaApi(self.world, keyring, trading_limit=200)
+        api = LateHistory(self.world, keyring, trading_limit=200)
+        api.hidden = self._is_hidden
         latency = self.schedule.latency_seconds
         return Line(self.loop, self.clock, self.world, api, Hub(self.world), keyring, latency_seconds=latency)
+
+    def _is_hidden(self, line: Activity) -> bool:
+        """Whether the history does not hold an execution of the desk yet."""
+        late_ns = int(self.schedule.history_seconds * NANOS_PER_SECOND)
+        if not late_ns or self.loop.time() > self.schedule.heal_at or line.execution is None:
+            return False
+        is_own = line.execution.client_order_id in self.journal.durable
+        return is_own and line.ts_ns > self.clock.true_ns() - late_ns
 
     def make_gateway(self) -> EmergencyGateway:
         """Return a gateway of the account, not connected yet."""
@@ -386,7 +431,9 @@ class Trial:
             keys=ApiKeys(TrialKey(KEY), TrialKey(SECRET)),
             instruments=self.market.instruments,
             clock=self.clock,
-            options=GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0),
+            options=GatewayOptions(
+                timeout_seconds=2.0, absent_after_seconds=10.0, fees=self.world.broker.ledger.fees
+            ),
             network=LineNetwork(self.line),
         )
 
@@ -411,11 +458,11 @@ class Trial:
         reader = JournalReader(self.journal.run_dir)
         self.scene.booked.clear()
         self.scene.references.clear()
-        self.scene.booked_cash, self.scene.snapshot_cash = Decimal(0), None
         self.scene.outside_since_ns = self.scene.uneven_since_ns = None
         self.scene.engine = self.engine
-        replay = FollowedReplay(self.engine, self.scene)
-        rebuilt = rebuild(reader, replay)
+        self.conduct.begin_life()
+        rebuilt = rebuild(reader, FollowedReplay(self.engine, self.scene, self.conduct))
+        self.conduct.resume(self.clock.now_ns(), is_fresh=not rebuilt.events)
         if rebuilt.unwritten:
             self.journal.finish(rebuilt.unwritten)
         return rebuilt.timers, not rebuilt.events
@@ -463,7 +510,10 @@ class Trial:
             self.outcome.edges["(new) > pending_new"] += 1
         if self.verbose and (commands or not is_quote):
             self._say("event", f"{event} -> {commands}")
+        self.conduct.note(event, scene.outputs)
         self._look()
+        for why in self.conduct.broken():
+            self._violate_once(why)
         overdue = self.wire.overdue(scene.now_ns, is_connected=self._is_connected())
         if overdue is not None:
             self._violate_once(overdue)
@@ -484,13 +534,19 @@ class Trial:
 
     def _sent(self, method: str, path: str, body: bytes) -> None:
         """A request leaves the desk: the laws on its bytes."""
+        if method == "POST" and path == ORDERS_PATH:
+            self._orders_sent += 1
+            self.conduct.left_at[read_orders(body, 0)[0].client_order_id] = self.loop.time()
+            if self._orders_sent == self.schedule.dies_at_order:
+                self.loop.call_later(0.01, self.mishaps.strike, Moment(self.loop.time(), "kill"))
         for why in self.wire.sent(method, path, body, self.engine.now_ns):
-            self._violate_once(why)
+            law, _, detail = why.partition(": ")
+            self._violate_once(f"{law}: on the wire: {detail}")
 
     def _violate_once(self, why: str) -> None:
         if len(self.outcome.violations) < MOST_VIOLATIONS:
             law, _, detail = why.partition(": ")
-            self.violate(law, f"on the wire: {detail}")
+            self.violate(law, detail)
 
     def _look(self) -> None:
         scene = self.scene
@@ -544,19 +600,24 @@ class Trial:
     def _live_states(self) -> list[str]:
         return [order.state.value for order in self.engine.desk.orders.live.values()]
 
+    def _is_slowed(self) -> bool:
+        """Whether the desk's process cannot act at once."""
+        line, loop = self.line, self.loop
+        return loop.time() < line.frozen_until + 2.0 or loop.time() < self.mishaps.disk_full_until
+
     def _is_connected(self) -> bool:
         return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == self.STREAMS
 
     def _fate(self, method: str, path: str) -> OnTheWay:
         """Let some requests lie on the way, arrive twice or be answered twice, by the schedule's shares."""
-        del path
         schedule = self.schedule
         if self.loop.time() > schedule.heal_at:
             return STRAIGHT
         aim = self.plan.aimed(LINE_FAULTS) if self.loop.time() > AIMS_AFTER else None
         kind = "" if aim is None else aim.fault
         seconds = schedule.held_seconds if aim is None else aim.seconds
-        if aim is None and method != "GET":
+        is_order = method == "POST" and path == ORDERS_PATH
+        if aim is None and (is_order or (method != "GET" and schedule.story is not Story.RESTART)):
             self._requests += 1
             if _is_turn(self._requests, schedule.held_fraction):
                 kind = "held_request"

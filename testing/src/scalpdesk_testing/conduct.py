@@ -1,0 +1,344 @@
+"""Laws of what the desk does over time, judged by the events that it is given and the commands that it gives.
+
+Nothing here asks the desk why it acts: halts, timers, looks at the account, a person's commands and the day's
+loss are followed on their own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.events import (
+    AccountComparison,
+    BarEvent,
+    Event,
+    OrderNotFound,
+    OrderStatusUnknown,
+    QuoteEvent,
+    SessionEvent,
+    TimerEvent,
+    TradingHalt,
+)
+from scalpdesk.core.intents import CancelOrder, Mark, OrderType, Purpose, SetTimer, SubmitOrder
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.orders.order import OrderState
+from scalpdesk_testing.invariants import Scene
+from scalpdesk_testing.market import CALL, PUT, SHARE
+from scalpdesk_testing.outside_ledger import OutsideLedger
+
+SECOND = NANOS_PER_SECOND
+TIMER_PATIENCE_NS = 4 * SECOND
+"""By then a timer has fired, in a process that runs."""
+LOSS_PATIENCE_NS = 4 * SECOND
+"""By then a desk whose share is quoted has seen that the day's loss is at its limit."""
+MARK_PATIENCE_NS = 45 * SECOND
+"""Longer than between two marks of the book."""
+EXIT_PATIENCE_NS = 30 * SECOND
+"""A flattening desk with fresh quotes has an exit of each holding at work, or sent, within this time."""
+ACCEPTANCE_SECONDS = 10.0
+"""So long after an order has left, its absence at the venue proves nothing."""
+FAR_SHARES = 5.0
+"""A hedge may miss the middle of its band by so much: quotes are rounded, and some are spoilt."""
+MINUTE = 60 * SECOND
+STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
+"""Modes by what they forbid."""
+
+
+class Conduct:
+    """Follows one trial over all lives of its desk.
+
+    Parameters
+    ----------
+    scene
+        The desk and what the other laws look at.
+    seconds
+        Virtual time.
+    is_slowed
+        Whether the desk's process may be late: it is frozen, its clock has jumped, or its disk refuses.
+    """
+
+    def __init__(self, scene: Scene, *, seconds: Callable[[], float], is_slowed: Callable[[], bool]) -> None:
+        self._scene = scene
+        self._seconds = seconds
+        self.left_at: dict[str, float] = {}
+        """Virtual time at which an order's bytes left the desk, by the id that they named."""
+        self._is_slowed = is_slowed
+        self.ledger = OutsideLedger(scene.engine.desk)
+        self._halted: dict[InstrumentId, int] = {}
+        self._statuses: dict[InstrumentId, int] = {}
+        """Instant of the latest trading status, and of the halt under way, by instrument."""
+        self._timers: dict[tuple[str, int], int] = {}
+        """Until when a timer may fire, by name and instant."""
+        self._born_ns = 0
+        self._is_compared = self._has_doubted = self._has_begun = True
+        self._lost_since_ns: int | None = None
+        self._marked_ns = scene.session.open_ns
+        self._exit_missing_ns: int | None = None
+        self._sent_ns: deque[int] = deque()
+        self._cancelled_ns: dict[str, int] = {}
+        self._called_late: set[str] = set()
+        self.asked: Mode = Mode.ACTIVE
+        """What a person asked for last, and got."""
+
+    # lives ----------------------------------------------------------------------------------------------
+
+    def begin_life(self) -> None:
+        """Follow a desk that is rebuilt from its journal."""
+        self.ledger = OutsideLedger(self._scene.engine.desk)
+        self._halted.clear()
+        self._statuses.clear()
+        self._timers.clear()
+        self._lost_since_ns = self._exit_missing_ns = None
+
+    def resume(self, now_ns: int, *, is_fresh: bool) -> None:
+        """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
+        self._born_ns, self._is_compared, self._has_doubted = now_ns, is_fresh, False
+        self._has_begun = is_fresh
+        self._marked_ns = now_ns
+        later = now_ns + 2 * TIMER_PATIENCE_NS
+        self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
+
+    def operated(self, mode: Mode) -> None:
+        """A person's command was carried out and the desk answered with its mode."""
+        self.asked = mode
+
+    def note(self, event: Event, outputs: tuple[object, ...]) -> None:
+        """Follow an event with what came of it, of the journal too."""
+        self.ledger.follow(event)
+        if type(event) is TradingHalt:
+            number = event.instrument_id
+            if event.ts_event_ns >= self._statuses.get(number, 0):
+                self._statuses[number] = event.ts_event_ns
+                if event.is_halted:
+                    self._halted[number] = event.ts_event_ns
+                else:
+                    self._halted.pop(number, None)
+        elif type(event) is BarEvent and event.instrument_id in self._halted:
+            began_ns = event.ts_event_ns - event.bar_seconds * SECOND
+            if began_ns >= self._halted[event.instrument_id]:
+                del self._halted[event.instrument_id]
+                self._statuses[event.instrument_id] = began_ns + 1
+        elif type(event) is TimerEvent:
+            self._timers.pop((event.name, event.ts_event_ns), None)
+        elif type(event) is SessionEvent:
+            self._timers.clear()
+            self._marked_ns = self._scene.engine.now_ns
+        elif type(event) is AccountComparison:
+            self._is_compared = event.is_compared
+        for output in outputs:
+            if type(output) is SetTimer:
+                now_ns = self._scene.engine.now_ns
+                self._timers[output.name, output.due_ns] = max(output.due_ns, now_ns) + TIMER_PATIENCE_NS
+            elif type(output) is CancelOrder:
+                self._cancelled_ns[output.client_order_id] = self._scene.engine.now_ns
+            elif type(output) is Mark:
+                self._marked_ns = self._scene.engine.now_ns
+
+    # laws -----------------------------------------------------------------------------------------------
+
+    def broken(self) -> Iterator[str]:
+        """Yield what is wrong after the event of the scene, as law and detail."""
+        scene = self._scene
+        event, now_ns = scene.event, scene.now_ns
+        assert event is not None
+        if not self._has_begun:
+            self._has_begun = True
+            if type(event) is not AccountComparison or event.is_compared:
+                yield f"14 compared_before_trading: a resumed desk begins with {type(event).__name__}"
+        for order in scene.submitted:
+            why = self._why_not(order)
+            if why is not None:
+                yield why
+        if any(type(output) is CancelOrder for output in scene.outputs):
+            yield from self._cancelled_early()
+        is_plain_quote = type(event) is QuoteEvent and not scene.outputs
+        if not is_plain_quote:
+            books = self.ledger.differs(event)
+            if books is not None:
+                yield books
+            yield from self._marks_off(event)
+            yield from self._unacknowledged(event)
+            if type(event) is OrderNotFound:
+                yield from self._absent_early(event)
+        if type(event) is QuoteEvent and event.instrument_id == SHARE:
+            yield from self._overdue(now_ns)
+
+    def _why_not(self, order: SubmitOrder) -> str | None:
+        """Return why an order should not have been sent."""
+        scene = self._scene
+        desk, now_ns = scene.engine.desk, scene.now_ns
+        what = f"{order.side.value} {order.quantity} {desk.instruments[order.instrument_id].symbol}"
+        if SHARE in self._halted or order.instrument_id in self._halted:
+            return f"5 nothing_in_a_halt: {what}"
+        if not self._is_compared:
+            return f"14 compared_before_trading: {what} before the account was compared"
+        limits = scene.plan.limits
+        self._sent_ns.append(now_ns)
+        while self._sent_ns[0] <= now_ns - MINUTE:
+            self._sent_ns.popleft()
+        if len(self._sent_ns) > limits.max_orders_per_minute:
+            return f"5 throttle: {len(self._sent_ns)} orders within a minute"
+        if len(desk.orders.live) > limits.max_live_orders:
+            return f"5 throttle: {len(desk.orders.live)} orders at the venue"
+        if order.purpose is Purpose.OPEN and limits.max_daily_loss is not None:
+            lost = self.ledger.loss()
+            if lost >= limits.max_daily_loss:
+                return f"16 loss_limit: {what} at a loss of {lost}"
+        if order.purpose is Purpose.HEDGE and scene.plan.members == 1:
+            return self._why_no_hedge(order, what)
+        return None
+
+    def _why_no_hedge(self, order: SubmitOrder, what: str) -> str | None:
+        """One hedge a want, and of a size that brings the delta back."""
+        scene = self._scene
+        desk = scene.engine.desk
+        for name, other in desk.orders.live.items():
+            is_other = name != order.client_order_id and other.submitted.instrument_id == order.instrument_id
+            if is_other and other.submitted.purpose is Purpose.HEDGE and other.leaves:
+                return f"2 one_hedge_a_want: {what} beside {name}"
+        if not scene.plan.is_hedged_to_the_middle or scene.plan.is_reckless:
+            return None
+        low, high = scene.delta_bounds()
+        signed = float(order.quantity) * order.side.sign
+        after_low, after_high = low + signed, high + signed
+        miss = max(after_low, -after_high, 0.0)
+        held = float(desk.positions.quantity(SHARE))
+        if held and held + signed == 0.0:  # the holding crosses zero: the rest follows
+            is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
+            return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
+        if miss > FAR_SHARES:
+            return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
+        return None
+
+    def _cancelled_early(self) -> Iterator[str]:
+        """Yield each resting hedge that is taken back before its time while the delta does not ask for it."""
+        scene, plan = self._scene, self._scene.plan
+        desk, now_ns = scene.engine.desk, scene.now_ns
+        patience = plan.config.hedge.passive_seconds
+        is_calm = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and not self._halted
+        if patience is None or not is_calm or plan.members > 1 or plan.is_reckless:
+            return
+        for output in scene.outputs:
+            if type(output) is not CancelOrder or output.client_order_id not in desk.orders.orders:
+                continue
+            order = desk.orders.orders[output.client_order_id]
+            sent = order.submitted
+            is_resting = sent.purpose is Purpose.HEDGE and sent.order_type is OrderType.LIMIT
+            if not is_resting or now_ns - order.created_ns >= patience * SECOND:
+                continue
+            low, high = scene.delta_bounds()
+            if max(abs(low), abs(high)) < 1.2 * plan.band_shares:  # the desk's own limit is twice the band
+                yield f"6 hedge_may_rest: {output.client_order_id} taken back at a delta of {low:+.1f}"
+
+    def _unacknowledged(self, event: Event) -> Iterator[str]:
+        """Before a resumed desk does anything else it doubts each order that it had no answer to."""
+        if self._has_doubted or type(event) in (AccountComparison, OrderStatusUnknown):
+            return
+        self._has_doubted = True
+        for name, order in self._scene.engine.desk.orders.live.items():
+            is_old = order.state is OrderState.PENDING_NEW and order.created_ns < self._born_ns
+            if is_old and not order.venue_order_id:
+                yield f"13 unacknowledged_is_unknown: {name} is {order.state.value} after a restart"
+
+    def _marks_off(self, event: Event) -> Iterator[str]:
+        """Yield what a mark on the timer says that market and ledger do not."""
+        scene, desk = self._scene, self._scene.engine.desk
+        mark = next((output for output in scene.outputs if type(output) is Mark), None)
+        if mark is None or type(event) is not TimerEvent:
+            return
+        explained = desk.attribution.totals
+        if abs(explained["fees"] + self.ledger.fees_paid) > CENT:
+            yield f"8 explained_fees: {explained['fees']}, outside {-self.ledger.fees_paid}"
+        total = sum(explained.values(), ZERO)
+        if abs(total - desk.attribution.nav_change) > CENT:
+            yield f"8 explain_sums_to_nav: {total} since the start, change {desk.attribution.nav_change}"
+        is_fresh = all(desk.market.verdict(leg, scene.now_ns).value == "good" for leg in (SHARE, CALL, PUT))
+        if is_fresh and scene.has_fair_quotes and not self._is_slowed():
+            why = scene.mark_is_off(mark)
+            if why is not None:
+                yield f"8 marks_greeks: {why}"
+
+    def _late_orders(self, now_ns: int) -> Iterator[str]:
+        """Yield hedges that are older than their time and were not taken back."""
+        scene, hedge = self._scene, self._scene.plan.config.hedge
+        desk = scene.engine.desk
+        is_due = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and self._is_compared
+        if not is_due or self._halted or not scene.connected() or scene.plan.members > 1:
+            return
+        limit_ns = int((hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0) * SECOND)
+        for name, order in desk.orders.live.items():
+            is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
+            is_late = order.submitted.purpose is Purpose.HEDGE and now_ns - order.created_ns > limit_ns
+            if is_working and is_late and name not in self._called_late:
+                self._called_late.add(name)
+                if not self._was_cancelled(name, now_ns):
+                    yield f"6 late_hedges_are_taken_back: {name} works on"
+
+    def _was_cancelled(self, name: str, now_ns: int) -> bool:
+        """Return whether a cancel of an order was sent a short time ago: it may have been refused."""
+        return now_ns - self._cancelled_ns.get(name, 0) < 15 * SECOND
+
+    def _absent_early(self, event: OrderNotFound) -> Iterator[str]:
+        """An order that has left is not there only once no venue may still come to accept it."""
+        name = event.client_order_id
+        order = self._scene.engine.desk.orders.orders[name]
+        left_at = self.left_at.get(order.parent_id or name)
+        if left_at is not None and self._seconds() - left_at < ACCEPTANCE_SECONDS:
+            yield f"13 absence_is_proven: {name} is held for absent {self._seconds() - left_at:.1f} s later"
+
+    def _overdue(self, now_ns: int) -> Iterator[str]:
+        """Yield what should have happened by now; asked at each quote of the share."""
+        scene = self._scene
+        desk = scene.engine.desk
+        if self._is_slowed():
+            later = now_ns + 2 * TIMER_PATIENCE_NS
+            self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
+            self._lost_since_ns = self._exit_missing_ns = None
+            self._marked_ns = now_ns
+            return
+        if desk.view.session is None:
+            return
+        late = next((name for (name, _), due_ns in self._timers.items() if due_ns < now_ns), None)
+        if late is not None:
+            self._timers = {key: due_ns for key, due_ns in self._timers.items() if due_ns >= now_ns}
+            yield f"17 timers_fire: {late} never came"
+        if self.ledger.is_flat():  # nothing changes, and nothing is marked
+            self._marked_ns = now_ns
+        if now_ns - self._marked_ns > MARK_PATIENCE_NS:
+            self._marked_ns = now_ns
+            yield "8 book_is_marked: no mark for 45 s"
+        mode = desk.gate.mode
+        if STRICT.index(desk.gate.kept_mode) < STRICT.index(self.asked):
+            asked, self.asked = self.asked, Mode.ACTIVE
+            yield f"5 mode_is_kept: a person asked for {asked}, the desk is {desk.gate.kept_mode}"
+        limit = scene.plan.limits.max_daily_loss
+        if limit is not None and mode in (Mode.ACTIVE, Mode.REDUCING) and self.ledger.loss() >= limit:
+            since_ns = self._lost_since_ns = self._lost_since_ns or now_ns
+            if now_ns - since_ns > LOSS_PATIENCE_NS:
+                self._lost_since_ns = None
+                yield f"16 loss_limit: {self.ledger.loss()} lost, limit {limit}, and the desk is {mode}"
+        else:
+            self._lost_since_ns = None
+        yield from self._exits_missing(now_ns)
+        yield from self._late_orders(now_ns)
+
+    def _exits_missing(self, now_ns: int) -> Iterator[str]:
+        """A flattening desk that could trade has an exit of each option at work."""
+        scene = self._scene
+        desk = scene.engine.desk
+        market = desk.market
+        is_able = (
+            desk.gate.mode is Mode.FLATTENING
+            and not self._halted
+            and self._is_compared
+            and scene.connected()
+            and all(market.verdict(number, now_ns).value == "good" for number in (SHARE, CALL, PUT))
+        )
+        held = [number for number in (CALL, PUT) if desk.positions.quantity(number) > 0]
+        if not is_able or not held or any(desk.orders.live_for(number) for number in held):
+            self._exit_missing_ns = None
+            return
+        since_ns = self._exit_missing_ns = self._exit_missing_ns or now_ns
+        if now_ns - since_ns > EXIT_PATIENCE_NS:
+            self._exit_missing_ns = None
+            yield "7 flattening_sells: nothing of the straddle is for sale for 30 s"
