@@ -78,10 +78,37 @@ def test_a_catalogue_is_counted(findings, tmp_path):
 
 def test_warm_up_compiles(monkeypatch, capsys):
     called = []
-    monkeypatch.setattr("scalpdesk.pricing.warm_up", lambda: called.append(True), raising=False)
+    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: called.append(True) or iter((1, 8)))
     assert main(["doctor", "--warm-up"]) == 0
     assert called == [True]
     assert "warm after" in capsys.readouterr().out
+
+
+def test_at_set_up_no_extra_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: iter(()))
+    have = doctor_module._installed
+    monkeypatch.setattr(
+        doctor_module, "_installed", lambda p: None if p in {"psycopg", "apprise"} else have(p)
+    )
+    assert main(["doctor", "--warm-up"]) == 0
+    assert "not installed" not in capsys.readouterr().out
+    assert main(["doctor"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "not installed" in line]
+    assert {"alerts", "postgres"} <= set(line.replace(",", "").split())
+
+
+def test_a_first_run_compiles_and_says_so_and_a_later_one_does_not(monkeypatch, tmp_path, capsys):
+    steps = []
+    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: steps.append(1) or iter((1, 8)))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    doctor_module.compile_kernels_once()
+    assert steps == [1]
+    assert capsys.readouterr().err != ""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kernel.nbi").touch()
+    doctor_module.compile_kernels_once()
+    assert steps == [1]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_named_store_whose_package_is_missing_is_told(findings, monkeypatch):

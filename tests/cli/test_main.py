@@ -363,3 +363,18 @@ def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_p
     assert option == "file,ex"  # a folder: the shell completes it
     Path("scalpdesk.toml").write_text("[desk]\nnone = 1\n")  # cannot be read: nothing is offered, no trace
     assert completed(("scalpdesk", "report", "20"), monkeypatch, capsys) == [""]
+
+
+@pytest.mark.parametrize(
+    "words", [["--session", "2018-02-03"], ["--session=2018-02-03"], ["--start", "2018-02-03"]]
+)
+@pytest.mark.parametrize("command", [["demo"], ["backtest", "gamma-scalper"], ["chain", "SPY"]])
+def test_the_first_day_has_one_name_and_its_former_one_still_works(command, words, capsys):
+    assert main([*command, *words, "--json"]) == 2  # a Saturday
+    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--start"
+
+
+@pytest.mark.parametrize("command", [["runs"], ["report", "last"], ["status"], ["why"]])
+def test_every_command_of_runs_takes_their_folder_by_one_name(command, tmp_path, capsys):
+    main([*command, "--runs-dir", str(tmp_path), "--json"])
+    assert str(tmp_path) in capsys.readouterr().out

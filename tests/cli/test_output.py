@@ -118,7 +118,7 @@ CLOSED = [("2018-02-03", "a Saturday", "2018-02-05"), ("2018-01-15", "a holiday"
 @pytest.mark.parametrize(("day", "reason", "near"), CLOSED)
 @pytest.mark.parametrize(
     ("words", "option"),
-    [(["backtest", "gamma-scalper"], "--start"), (["demo"], "--session"), (["chain", "SPY"], "--session")],
+    [(["backtest", "gamma-scalper"], "--start"), (["demo"], "--start"), (["chain", "SPY"], "--start")],
 )
 def test_a_closed_day_is_refused_with_its_reason_and_the_commands_own_option(
     words, option, day, reason, near, capsys

@@ -104,7 +104,7 @@ def test_settings_from_the_journal_make_the_same_run_again(run, ended_runs):
 
 
 def test_command_to_reproduce_is_the_demos_own(run):
-    expected = "scalpdesk demo --session 2017-07-03 --seed 1 --speed max --no-dashboard"
+    expected = "scalpdesk demo --start 2017-07-03 --seed 1 --speed max --no-dashboard"
     assert command_again(run.header) == expected
 
 

@@ -44,8 +44,8 @@ GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 @desk_command(
     "chain",
     example=(
-        "scalpdesk chain SPY --session 2018-02-05 --time 15:00",
-        "scalpdesk chain GOOG --data recorded --session 2015-12-23 --expiry 2015-12-24 --json",
+        "scalpdesk chain SPY --start 2018-02-05 --time 15:00",
+        "scalpdesk chain GOOG --data recorded --start 2015-12-23 --expiry 2015-12-24 --json",
     ),
 )
 @click.argument("symbol")
@@ -85,7 +85,7 @@ def chain(
     """
     check_max_age(max_age)
     settings = settings_from(config_file, overrides)
-    tape = load_tape(settings, data_set, symbol.upper(), read_date(session, "--session"), seed=seed)
+    tape = load_tape(settings, data_set, symbol.upper(), read_date(session, "--start"), seed=seed)
     now_ns = instant_ns(tape, clock)
     wanted = read_date(expiry, "--expiry") if expiry is not None else None
     document = chain_document(tape, now_ns, wanted, max_age)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from scalpdesk.cli.output import log_to_stderr
+from scalpdesk.cli.output import FORMER_OPTIONS, log_to_stderr
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ class DeskCommand(ShortHelpCommand):
     examples: tuple[str, ...] = ()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and say of every complaint to which command it belongs."""
+        """Parse, former names of options too, and say of every complaint to which command it belongs."""
+        own = {name for param in self.params for name in param.opts}
+        for place, word in enumerate(args):
+            name, has_value, value = word.partition("=")
+            if name in FORMER_OPTIONS and name not in own and FORMER_OPTIONS[name] in own:
+                args[place] = f"{FORMER_OPTIONS[name]}{has_value}{value}"
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as problem:
@@ -206,12 +211,35 @@ def settings_from(
 
 
 def settings_options(body: Body) -> Body:
-    """Add ``--config FILE`` (``config_file: str | None``) and ``--set KEY=VALUE`` (``overrides: tuple``)."""
+    """Add ``--config FILE`` (``config_file: str | None``) and ``--set KEY=VALUE`` (``overrides: tuple``).
+
+    ``--runs-dir DIR`` comes with them, as the override ``desk.runs_dir``.
+    """
+    runs_dir: list[str] = []
+
+    def keep(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+        runs_dir[:] = [] if value is None else [f"desk.runs_dir={value}"]
+
+    def with_runs_dir(
+        _ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        return (*value, *runs_dir)
+
+    body = click.option(
+        "--runs-dir",
+        metavar="DIR",
+        default=None,
+        is_eager=True,
+        expose_value=False,
+        callback=keep,
+        help="Folder of the runs [default: desk.runs_dir].",
+    )(body)
     body = click.option(
         "--set",
         "overrides",
         metavar="KEY=VALUE",
         multiple=True,
+        callback=with_runs_dir,
         help="Set one key; a key of the strategy or a full path. May be repeated.",
     )(body)
     return click.option(

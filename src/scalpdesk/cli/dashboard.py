@@ -62,9 +62,10 @@ class PageProcess:
         """Return the page's address as a line for the operator, or why there is none."""
         self._is_ready.wait(READY_SECONDS)
         if "url" in self._answer:
+            # each on a line of its own: a terminal would break the second, and the token be lost with a click
             return (
-                f"the desk's page: {self._answer['url']}"
-                f" (with halt and flatten: {self._answer['operator_url']})"
+                f"the desk's page: {self._answer['url']}\n"
+                f"with halt and flatten:\n{self._answer['operator_url']}"
             )
         error = self._answer.get("error") or {"what": "it did not start in time"}
         return f"no page: {error['what']}" + (f"; {error['fix']}" if error.get("fix") else "")
@@ -160,7 +161,7 @@ def dashboard(
         print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
     else:
         click.echo(f"the desk's page: {address}")
-        click.echo(f"with halt and flatten: {address}#token={tokens.operator}")
+        click.echo(f"with halt and flatten:\n{address}#token={tokens.operator}")
         click.echo("Ctrl-C ends the page; a desk goes on")
     sys.stdout.flush()
     if beside_desk:

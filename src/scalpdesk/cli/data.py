@@ -184,14 +184,18 @@ def _embedded() -> Iterator[dict[str, Any]]:
     example=(
         "scalpdesk data verify",
         "scalpdesk data verify lean --underlying GOOG",
-        "scalpdesk data verify embedded --session 2018-02-05",
+        "scalpdesk data verify embedded --start 2018-02-05",
         "scalpdesk data verify embedded-btc",
     ),
 )
 @click.argument("name", required=False)
 @click.option("--underlying", metavar="SYMBOL", help="Only this underlying.")
 @click.option(
-    "--session", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="Only this session's quotes."
+    "--start",
+    "session",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only this session's quotes.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the embedded market.")
 @catalog_option
@@ -327,7 +331,7 @@ def process(
     first, last = read_span(start, end)
     catalog, folder, seed, symbol = choices["catalog"], choices["folder"], choices["seed"], underlying.upper()
     settings = settings_from(None, (f"data.catalog={catalog}",))
-    tape = load_tape(settings, name, symbol, first, last=last, seed=seed, option="--start")
+    tape = load_tape(settings, name, symbol, first, last=last, seed=seed)
     index = {} if name in RECONSTRUCTED else index_closes(catalog, name, coin_of(symbol))
     with progress_bar(as_json=as_json) as show:
         hours = choices["every_hours"]

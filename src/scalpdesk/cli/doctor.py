@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.compiled import MODULES, SWITCH
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
@@ -33,6 +33,7 @@ FIRST_RUN_IMPORTS = (
     "scalpdesk.datasets.embedded.market",
 )
 """Packages are installed without byte code; importing them once during set-up writes it."""
+EXTRA = '"scalpdesk[NAME]"'
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
@@ -52,17 +53,27 @@ class Diagnosis:
 )
 def doctor(*, as_json: bool, warm_up: bool) -> int:
     """Check Python, packages, time zones, folders, data, kernels and keys; exit 1 when one fails."""
-    findings = list(examine(Path.cwd(), warm_up=warm_up))
+    findings, absent = [], []
+    for finding in examine(Path.cwd(), warm_up=warm_up):
+        findings.append(finding)
+        if finding.name.startswith("extra ") and finding.verdict == "note":
+            absent.append(finding.name.removeprefix("extra "))
+        elif not as_json:
+            _show(finding)
     failed = sum(finding.verdict == "fail" for finding in findings)
     if as_json:
         print_json({"ok": not failed, "failed": failed, "findings": [asdict(f) for f in findings]})
     else:
-        for finding in findings:
-            click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
-            if finding.fix is not None:
-                click.echo(f"{'':28} fix: {finding.fix}")
+        if absent and not warm_up:  # at set-up nobody has asked for one yet
+            _show(Diagnosis("extras", "note", f"not installed: {', '.join(absent)}", f"pip install {EXTRA}"))
         click.echo(f"\n{count_text(failed, 'check')} failed" if failed else "\nall checks passed")
     return EXIT_FAILED if failed else EXIT_OK
+
+
+def _show(finding: Diagnosis) -> None:
+    click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
+    if finding.fix is not None:
+        click.echo(f"{'':28} fix: {finding.fix}")
 
 
 def examine(folder: Path, *, warm_up: bool) -> Iterator[Diagnosis]:
@@ -218,10 +229,7 @@ def _kernels(*, warm_up: bool) -> Diagnosis:
         started = time.perf_counter()
         _warm_up()
         return Diagnosis("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
-    places = [Path(__file__).parents[1] / "pricing" / "__pycache__"]
-    if "NUMBA_CACHE_DIR" in os.environ:
-        places.append(Path(os.environ["NUMBA_CACHE_DIR"]))
-    if any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir()):
+    if _are_compiled():
         return Diagnosis("pricing kernels", "ok", "compiled")
     return Diagnosis(
         "pricing kernels",
@@ -245,9 +253,31 @@ def _warm_up() -> None:
 
     for module in FIRST_RUN_IMPORTS:
         import_module(module)
-    from scalpdesk import pricing
+    compile_kernels()
 
-    pricing.warm_up()
+
+def _are_compiled() -> bool:
+    """Return whether machine code of the pricing kernels lies in one of the folders that numba takes."""
+    places = [Path(__file__).parents[1] / "pricing" / "__pycache__", Path.home() / ".cache" / "numba"]
+    if "NUMBA_CACHE_DIR" in os.environ:
+        places = [Path(os.environ["NUMBA_CACHE_DIR"])]
+    return any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir())
+
+
+def compile_kernels_once() -> None:
+    """Compile the pricing kernels where they are not, with progress on stderr: a first run takes a minute."""
+    if not _are_compiled():
+        click.echo("the first run compiles the pricing kernels, once: up to a minute", err=True)
+        compile_kernels()
+
+
+def compile_kernels() -> None:
+    """Compile the pricing kernels, or load them; a bar on stderr shows how far it has come."""
+    from scalpdesk.pricing.scalar import WARM_UP_STEPS, warm_up_steps
+
+    with progress_bar(as_json=False) as report:
+        for done in warm_up_steps():
+            report(done, WARM_UP_STEPS, "compiling the pricing kernels")
 
 
 def _keys(folder: Path) -> Iterator[Diagnosis]:

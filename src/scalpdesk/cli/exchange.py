@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     "exchange",
     example=(
         "scalpdesk exchange --generated SPY,NVDA,BTC --clock wall",
-        "scalpdesk exchange --data embedded --session 2018-02-05 --speed 60",
+        "scalpdesk exchange --data embedded --start 2018-02-05 --speed 60",
         "scalpdesk exchange --generated NVDA --faults faults.json --seed 7",
-        "scalpdesk exchange --data embedded-btc --session 2025-03-05 --cash 2",
+        "scalpdesk exchange --data embedded-btc --start 2025-03-05 --cash 2",
     ),
 )
 @click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
 @click.option("--generated", default=None, metavar="SYMBOLS", help="Make a market up, e.g. SPY,NVDA,BTC.")
 @click.option(
-    "--session", default=None, metavar="DATE", help=f"Session of --data [default: {DEFAULT_SESSION}]."
+    "--start",
+    "session",
+    default=None,
+    metavar="DATE",
+    help=f"Session of --data [default: {DEFAULT_SESSION}].",
 )
 @click.option("--end", default=None, metavar="DATE", help="Last session of --data [default: the first].")
 @click.option("--underlying", default=None, help="Underlying of --data [default: SPY, or BTC-PERPETUAL].")
@@ -133,7 +137,7 @@ def exchange(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
         )
     if generated is not None:
-        _refuse_beside_generated({"--session": session, "--end": end, "--underlying": underlying})
+        _refuse_beside_generated({"--start": session, "--end": end, "--underlying": underlying})
     symbol = _underlying_of(data_set, underlying)
     currency = symbol.partition("-")[0] if in_coin else "USD"
     source = _source(data_set, generated, session, end, symbol, clock, seed)
@@ -243,7 +247,7 @@ def _source(
 
     data = data_set or EMBEDDED
     usual = COIN_SESSION if data in COIN_MARKETS else DEFAULT_SESSION
-    first, last = read_span(session or usual, end, "--session")
+    first, last = read_span(session or usual, end)
     tape = load_tape(
         settings_from(),
         data,

@@ -59,16 +59,17 @@ CHAIN_FILES = "chain files"
 @desk_command(
     "gex",
     example=(
-        "scalpdesk gex SPY --session 2018-02-05 --at 15:00",
-        "scalpdesk gex GOOG --data lean --session 2015-12-24 --at 11:00 --plot goog.png",
-        "scalpdesk gex SPY --chain chains.parquet --session 2026-08-18 --json",
+        "scalpdesk gex SPY --start 2018-02-05 --at 15:00",
+        "scalpdesk gex GOOG --data lean --start 2015-12-24 --at 11:00 --plot goog.png",
+        "scalpdesk gex SPY --chain chains.parquet --start 2026-08-18 --json",
         "scalpdesk gex SPY --days 20",
     ),
 )
 @click.argument("symbol")
 @data_option
 @click.option(
-    "--session",
+    "--start",
+    "session",
     default=None,
     metavar="DATE",
     help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
@@ -124,7 +125,7 @@ def gex(
     """
     symbol = symbol.upper()
     settings = settings_from(config_file, overrides)
-    day = None if session is None else read_date(session, "--session")
+    day = None if session is None else read_date(session, "--start")
     if chain_file is not None:
         _refuse_with_file(data_set, seed, days)
         at = _from_file(Path(chain_file), symbol, day, spot, settings)

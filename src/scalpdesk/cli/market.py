@@ -23,7 +23,7 @@ data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
 )
 session_option = click.option(
-    "--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
+    "--start", "session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
 )
 seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
@@ -72,10 +72,8 @@ def span_options(first: str = "First day.") -> Callable[[Body], Body]:
     return add
 
 
-def read_span(start: str, end: str | None, option: str = "--start") -> tuple[date, date]:
+def read_span(start: str, end: str | None) -> tuple[date, date]:
     """Read the first and the last day of a span; without an end it is one day.
-
-    ``option`` is how the command calls the first day.
 
     Raises
     ------
@@ -84,14 +82,14 @@ def read_span(start: str, end: str | None, option: str = "--start") -> tuple[dat
     ConfigError
         When the last day lies before the first.
     """
-    first = read_date(start, option)
+    first = read_date(start, "--start")
     last = first if end is None else read_date(end, "--end")
     if last < first:
         raise ConfigError(
             "the last day lies before the first",
             where="--end",
             value=end,
-            fix=f"{option} {last} --end {first}, or leave --end out for one day",
+            fix=f"--start {last} --end {first}, or leave --end out for one day",
         )
     return first, last
 
@@ -104,11 +102,10 @@ def load_tape(
     *,
     last: date | None = None,
     seed: int | None = None,
-    option: str = "--session",
 ) -> "MarketTape":
     """Load the sessions from ``first`` to ``last`` of a data set or of the embedded market.
 
-    Without a seed that of the settings is taken; ``option`` is how the command calls the first session.
+    Without a seed that of the settings is taken.
 
     Raises
     ------
@@ -130,7 +127,7 @@ def load_tape(
         if error.where != "session":
             raise
         near = (error.nearest or "").rpartition(" ")[2]
-        option = "--end" if last not in {None, first} and error.value == str(last) else option
+        option = "--end" if last not in {None, first} and error.value == str(last) else "--start"
         raise DataError(
             error.what,
             where=option,

@@ -25,6 +25,10 @@ PROGRESS_AFTER_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 30.0
 
 
+FORMER_OPTIONS = {"--session": "--start"}
+"""Options by the name that they had in some commands; it still works, and no help shows it."""
+
+
 def print_json(document: object) -> None:
     """Write ``document`` as the one JSON document on stdout; exact amounts become strings."""
     is_plain = not _is_unicode(sys.stdout)
@@ -212,6 +216,7 @@ def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
     if isinstance(problem, click.NoSuchOption):
         known = [o for p in ctx.command.get_params(ctx) for o in p.opts] if ctx is not None else []
         bare = {name.lstrip("-"): name for name in known}  # the dashes are no likeness
+        bare |= {name.lstrip("-"): now for name, now in FORMER_OPTIONS.items() if now in known}
         nearest = nearest_name(problem.option_name.lstrip("-"), bare, cutoff=0.7)
         return ConfigError(
             "unknown option",

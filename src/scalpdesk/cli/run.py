@@ -88,7 +88,9 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     show_default=True,
     help="What the watchdog does with open orders that this run did not send.",
 )
-@click.option("--session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05].")
+@click.option(
+    "--start", "session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05]."
+)
 @click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: the data.")
 @click.option(
     "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
@@ -134,6 +136,7 @@ def run(
     Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
     --on-stop says.
     """
+    from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
     from scalpdesk.live.arming import marked_as_starting, state_dir
     from scalpdesk.live.plan import plan_of
@@ -167,10 +170,11 @@ def run(
         contracts=contracts,
         on_stop=on_stop,
         sessions=sessions,
-        session=None if session is None else read_date(session, "--session"),
+        session=None if session is None else read_date(session, "--start"),
         data=data_set,
         pace=pace,
     )
+    compile_kernels_once()
     section = settings.config.venue
     closes = section.watchdog_flatten if watchdog_flatten is None else watchdog_flatten
     guarded = (section.watchdog if watchdog is None else watchdog) and is_real

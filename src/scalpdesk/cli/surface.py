@@ -43,8 +43,8 @@ LADDER_STEPS = 6
 @desk_command(
     "surface",
     example=(
-        "scalpdesk surface SPY --session 2018-02-05 --time 15:00",
-        "scalpdesk surface GOOG --data lean --session 2015-12-24 --time 11:00 --json",
+        "scalpdesk surface SPY --start 2018-02-05 --time 15:00",
+        "scalpdesk surface GOOG --data lean --start 2015-12-24 --time 11:00 --json",
         "scalpdesk surface SPY --scenario",
     ),
 )
@@ -90,7 +90,7 @@ def surface(
     """
     from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
 
-    day, wanted = read_date(session, "--session"), None if expiry is None else read_date(expiry, "--expiry")
+    day, wanted = read_date(session, "--start"), None if expiry is None else read_date(expiry, "--expiry")
     check_max_age(max_age)
     tape = load_tape(settings_from(config_file, overrides), data_set, symbol.upper(), day, seed=seed)
     now_ns = instant_ns(tape, clock)

@@ -44,7 +44,7 @@ DEMO_SPEED = 400.0
     "demo",
     example=(
         "scalpdesk demo",
-        "scalpdesk demo --session 2015-08-24 --seed 7",
+        "scalpdesk demo --start 2015-08-24 --seed 7",
         "scalpdesk demo --speed max --no-dashboard --json",
     ),
 )
@@ -82,6 +82,7 @@ def demo(
     In a terminal it shows the session live, there and as a web page, then the summary, and the page stays
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
+    from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.registry import find_strategy
 
@@ -89,11 +90,12 @@ def demo(
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
         settings = settings_from(config_file, (*for_demo, DEMO_FEES, *overrides), strategy)
-    day = read_date(session, "--session")
+    day = read_date(session, "--start")
     path_seed = settings.config.simulation.seed if seed is None else seed
     pace = pace_of(speed, DEMO_SPEED)
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
+    compile_kernels_once()
     page = PageProcess(Path(settings.config.desk.runs_dir), port) if is_shown else None
     try:
         tape = load_tape(settings, data_set, underlying, day, seed=seed)
@@ -154,6 +156,7 @@ def backtest(
     What is not given is taken from a recorded data set: its only underlying, all of its sessions, and
     selection.min_open_interest=-1 where it has no open interest.
     """
+    from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
     from scalpdesk.strategies.contract import configured_underlyings
 
@@ -170,7 +173,8 @@ def backtest(
     first, last = read_span(start or DEFAULT_SESSION, end)
     path_seed = settings.config.simulation.seed if seed is None else seed
     underlying = ",".join(configured_underlyings(settings.strategy_config))
-    tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
+    compile_kernels_once()
+    tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed)
     seeded = path_seed if data_set in RECONSTRUCTED else None
     result = _run(
         settings,

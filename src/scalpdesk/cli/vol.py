@@ -51,8 +51,8 @@ AT_THE_MONEY = 0.05
 @desk_command(
     "vol",
     example=(
-        "scalpdesk vol SPY --session 2018-02-05",
-        "scalpdesk vol GOOG --data lean --session 2015-12-23 --history goog_daily.csv --plot goog.png",
+        "scalpdesk vol SPY --start 2018-02-05",
+        "scalpdesk vol GOOG --data lean --start 2015-12-23 --history goog_daily.csv --plot goog.png",
         "scalpdesk vol --evaluate --series nasdaq",
         "scalpdesk vol --track last",
     ),
@@ -138,7 +138,7 @@ def vol(
     if days is not None and not keep:
         raise ConfigError("--days goes with --keep", where="--days", value=days, fix="add --keep")
     settings = settings_from(config_file, overrides)
-    day, name = read_date(session, "--session"), symbol.upper()
+    day, name = read_date(session, "--start"), symbol.upper()
     history = _history(settings, data_set, name, history_name).before(day, HISTORY_DAYS)
     tape = load_tape(settings, data_set, name, day)
     document = report(tape, history, horizon=horizon, window=window)

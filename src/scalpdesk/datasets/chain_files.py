@@ -173,7 +173,7 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
         f"the file has no chain of {underlying}" + (f" on {session}" if session else ""),
         where=str(path),
         nearest=", ".join(filter(None, has)) or None,
-        fix="choose another --session, or another symbol",
+        fix="choose another --start, or another symbol",
     )
 
 

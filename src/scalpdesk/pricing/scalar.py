@@ -4,7 +4,7 @@ American options use the same tables of exercise boundaries as arrays, and give 
 compiles the kernels ahead of the trading day, so that no decision waits for a compiler.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import frexp, isfinite, nan, sqrt
 from typing import NamedTuple
@@ -326,25 +326,39 @@ def warm_up() -> None:
     Finite differences (cash dividends, yields below a negative rate) compile on first use: no decision of
     the engine waits for them.
     """
+    for _ in warm_up_steps():
+        pass
+
+
+WARM_UP_STEPS = 8
+
+
+def warm_up_steps() -> Iterator[int]:
+    """Warm up as `warm_up` does; yield how many of `WARM_UP_STEPS` are done."""
     strikes = np.array([95.0, 100.0])
-    for style in ("american", "european"):
+    for style in ("european", "american"):
         american = style == "american"
         g = greeks(100.0, strikes, 0.1, 0.2, False, rate=0.04, style=style)
         implied_vol(g.price, 100.0, strikes, 0.1, False, rate=0.04, style=style)
+        yield 3 * american + 1
         option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
         implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
+        yield 3 * american + 2
         rows = np.outer((option.price, 100.0, 100.0, 0.1, 0.04, 0.01), np.ones(2))
         vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
         state = PricedState(100.0, 0.2, 0.1, 0.1)
         corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
+        yield 3 * american + 3
     prices = np.array([1.0, 3.0])  # the forward of an expiry, of its pairs of call and put
     out_of_money_vols(prices, prices, strikes, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
     premiums_at_yields(100.0, strikes, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
     robust_level(strikes, prices)
+    yield 7
     k = np.linspace(-0.2, 0.2, 9)
     fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
     smile, _ = fit.without_arbitrage(fit.free(), None)
     swap_vol(SviVols(smile, 0.1), 0.1)
     nothing = np.zeros(0)
     first_to_see(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0, 0.0, 0.0, np.zeros((0, 3)), 0, 0, 0.0, 0.0)
+    yield WARM_UP_STEPS

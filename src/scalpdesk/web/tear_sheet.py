@@ -396,7 +396,7 @@ def command_again(header: JournalHeader) -> str:
     first, last = header.sessions[0].day, header.sessions[-1].day
     if header.mode == "demo":
         name = "" if header.strategy == "gamma-scalper" else f" --strategy {header.strategy}"
-        return f"scalpdesk demo{name} --session {first}{seed} --speed max --no-dashboard{more}"
+        return f"scalpdesk demo{name} --start {first}{seed} --speed max --no-dashboard{more}"
     span = f" --start {first}" + (f" --end {last}" if last != first else "")
     return f"scalpdesk backtest {header.strategy} --data {header.data.get('name')}{span}{seed}{more}"
 
