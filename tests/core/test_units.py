@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalpdesk.cli.summary_view import money
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import (
     exact,
@@ -12,9 +13,11 @@ from scalpdesk.core.units import (
     number_text,
     round_half_away,
     round_to_tick,
+    rounded_text,
     to_cents,
     years_between,
 )
+from scalpdesk.web.texts import plain, signed
 
 
 def test_a_float_becomes_the_exact_price_it_stands_for():
@@ -102,3 +105,29 @@ def test_years_are_act_365_and_never_negative():
 )
 def test_an_exact_number_is_written_without_exponent_and_needless_zeros(value, shown):
     assert number_text(Decimal(value)) == shown
+
+
+@pytest.mark.parametrize("value", [66.445, Decimal("66.4450"), Decimal("66.445")])
+def test_a_figure_is_rounded_alike_as_a_float_and_exactly(value):
+    """Python's format gives 66.44 for the exact figure, and for the float what its last bit decides."""
+    assert rounded_text(value, 2) == str(to_cents(Decimal("66.445"))) == "66.45"
+    assert signed(value) == "+66.45"
+    assert plain(-value) == "−66.45"
+    assert "+66.45" in money(value)
+
+
+@given(st.decimals(-(10**9), 10**9, places=6), st.integers(0, 4))
+def test_what_is_shown_is_the_nearest_and_a_tie_goes_away_from_zero(value, decimals):
+    shown, unit = Decimal(rounded_text(value, decimals, "")), Decimal(1).scaleb(-decimals)
+    assert abs(shown - value) <= unit / 2
+    if abs(shown - value) == unit / 2:
+        assert abs(shown) > abs(value)
+    assert rounded_text(float(value), decimals, "") == rounded_text(value, decimals, "")
+
+
+def test_a_figure_that_is_not_finite_or_too_large_for_cents_is_shown():
+    assert [rounded_text(value, 2) for value in (float("nan"), float("inf"), 1e18)] == [
+        "nan",
+        "inf",
+        "1,000,000,000,000,000,000.00",
+    ]

@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
-from scalpdesk.core.units import CENT, count_text, to_cents
+from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
@@ -178,7 +178,7 @@ def run_summary(
         "gamma_paying": None if paying is None else paying.document(),
         "realised_vs_implied": headline,
         "gamma_rent": headline,
-        "theta_paid": f"{desk.attribution.theta_paid:.{decimals}f}",
+        "theta_paid": rounded_text(desk.attribution.theta_paid, decimals, ""),
         "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),

@@ -13,7 +13,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import count_text, money_decimals, run_currency
+from scalpdesk.core.units import count_text, money_decimals, rounded_text, run_currency
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.strategy_tables import StrategyRecord
@@ -440,7 +440,7 @@ def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     """Return a straddle in JSON types."""
     from scalpdesk.backtesting.session_tables import amounts_in_cents
 
-    amounts = {name: f"{row[name]:.{decimals}f}" for name in ("paid", "received", "costs")}
+    amounts = {name: rounded_text(row[name], decimals, "") for name in ("paid", "received", "costs")}
     return row | amounts | amounts_in_cents(row["pnl"], row["parts"], Decimal(1).scaleb(-decimals))
 
 

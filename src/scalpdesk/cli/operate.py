@@ -18,7 +18,7 @@ from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND, count_text, money_decimals
+from scalpdesk.core.units import NANOS_PER_SECOND, count_text, money_decimals, rounded_text
 from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
@@ -182,7 +182,9 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
     places = money_decimals(found["currency"])
-    nav, pnl, cash = (f"{Decimal(found[name]):.{places}f}" for name in ("nav", "session_pnl", "cash"))
+    nav, pnl, cash = (
+        rounded_text(Decimal(found[name]), places, "") for name in ("nav", "session_pnl", "cash")
+    )
     click.echo(f"NAV {nav} {found['currency']}  session P&L {pnl}  cash {cash}")
     if found["margin"]:
         click.echo(found["margin"]["text"])

@@ -9,7 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import count_text, rounded_text
 
 VIEWS = ("positions", "history", "performance")
 EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
@@ -125,7 +125,7 @@ def _print_history(rows: list[dict[str, Any]]) -> None:
                 f"{row['entry_premium']:.3f}",
                 f"{row['exit_premium']:.3f}",
                 row["exit_reason"] or "-",
-                f"{row['pnl']:+.2f}",
+                rounded_text(row["pnl"], 2, "+"),
                 f"{100 * row['pnl_pct']:+.1f}",
             )
         print_table(table, first_to_go=("entered (UTC)", "%"))
@@ -146,10 +146,12 @@ def _print_performance(performance: dict[str, Any]) -> None:
                 title.format(group["key"]),
                 str(group["scalps"]),
                 f"{100 * group['win_rate']:.0f}",
-                f"{group['pnl']:+.2f}",
+                rounded_text(group["pnl"], 2, "+"),
                 f"{group['average_hold_seconds']:.0f}",
             )
     print_table(table)
     for name in ("best", "worst"):
         row = performance[name]
-        click.echo(f"{name}: {row['option_symbol']} {row['pnl']:+.2f} USD ({row['exit_reason']})")
+        click.echo(
+            f"{name}: {row['option_symbol']} {rounded_text(row['pnl'], 2, '+')} USD ({row['exit_reason']})"
+        )

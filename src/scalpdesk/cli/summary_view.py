@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from scalpdesk.cli.output import new_table, print_table, progress_bar
-from scalpdesk.core.units import ZERO, count_text, money_decimals, to_cents
+from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
@@ -49,7 +49,7 @@ LONGEST_TABLE = 60
 def money(amount: float, decimals: int = 2) -> str:
     """Format an amount with its sign and two decimals (or the account's), coloured by it."""
     colour = "green" if amount > 0 else "red" if amount < 0 else "dim"
-    return f"[{colour}]{amount:+,.{decimals}f}[/]"
+    return f"[{colour}]{rounded_text(amount, decimals, '+,')}[/]"
 
 
 def bar_of(amount: float, widest: float) -> str:

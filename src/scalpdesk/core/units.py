@@ -67,6 +67,36 @@ def to_cents(amount: Decimal, unit: Decimal = CENT) -> Decimal:
     return amount.quantize(unit, rounding=ROUND_HALF_UP)
 
 
+def rounded_text(value: float | Decimal, decimals: int, form: str = ",") -> str:
+    """Return a figure with so many decimals, halves away from zero: as `to_cents` rounds what is booked.
+
+    A float counts as the shortest decimal number that stands for it: 66.445 is 66.45, although the binary
+    fraction behind it lies below. Python's format would give 66.44, and for an exact 66.445 too.
+
+    Parameters
+    ----------
+    value
+        A finite figure, or NaN or infinity, which are shown as they are.
+    decimals
+        Decimals shown.
+    form
+        Sign and grouping as in a format: ``","``, ``"+,"``.
+
+    Examples
+    --------
+    >>> rounded_text(66.445, 2), rounded_text(Decimal("66.4450"), 2), rounded_text(-0.125, 2, "+")
+    ('66.45', '66.45', '-0.13')
+    """
+    exact_value = value if isinstance(value, Decimal) else Decimal(str(float(value)))
+    if not exact_value.is_finite() or abs(exact_value) >= _MOST_ROUNDED:
+        return f"{value:{form}.{decimals}f}"
+    return f"{to_cents(exact_value, Decimal(1).scaleb(-decimals)):{form}f}"
+
+
+_MOST_ROUNDED = Decimal(10) ** 15
+"""From here on a cent lies beyond the digits that a double has."""
+
+
 def money_decimals(currency: str) -> int:
     """Return the decimals of an account's amounts: two of dollars and dollar coins, eight of another coin.
 

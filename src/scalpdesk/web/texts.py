@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.units import SATOSHI, number_text
+from scalpdesk.core.units import SATOSHI, number_text, rounded_text
 from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
@@ -29,7 +29,7 @@ def signed(value: float | Decimal | None, decimals: int | None = None) -> str | 
     if value is None or not math.isfinite(value):
         return None
     decimals = places(value) if decimals is None else decimals
-    text = f"{value:+,.{decimals}f}"
+    text = rounded_text(value, decimals, "+,")
     return text[1:] if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
@@ -38,7 +38,7 @@ def plain(value: float | Decimal | None, decimals: int | None = None) -> str | N
     if value is None or not math.isfinite(value):
         return None
     decimals = places(value) if decimals is None else decimals
-    return f"{value:,.{decimals}f}".replace("-", "−")
+    return rounded_text(value, decimals).replace("-", "−")
 
 
 def per_cent(fraction: float | None, decimals: int = 1) -> str | None:
