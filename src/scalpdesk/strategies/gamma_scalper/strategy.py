@@ -51,13 +51,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, early_exercise_gain
-from scalpdesk.strategies.toolkit.entry_legs import (
-    ABANDONED,
-    AGAIN_IN,
-    EntryStatus,
-    LegEntry,
-    entry_facts,
-)
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
