@@ -311,6 +311,8 @@ def test_the_band_sees_how_fast_the_delta_of_straddle_and_perpetual_moves(looks)
     for inputs, strike in looks.hedged:
         speed = speed_of_delta(inputs.spot, strike, inputs.years, (inputs.vol, inputs.vol))
         assert inputs.gamma_shares_per_usd == pytest.approx(speed, rel=2e-3)
+        # half a tick of the perpetual, and the venue's fee
+        assert inputs.own_cost_fraction == pytest.approx(0.25 / inputs.spot + 0.0005, rel=1e-6)
 
 
 def test_the_gate_expects_hedges_as_fast_as_that_delta_moves(looks):

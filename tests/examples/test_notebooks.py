@@ -44,7 +44,7 @@ def test_the_exploratory_notebook_shows_the_market_that_was_drawn(capsys):
         [row["iv_30d"] ** 2 - vols[row["day"]] ** 2 for row in one_day]
     )
     assert found["entry"].share_inside == 1.0
-    assert "mean premium -0.038 a year" in capsys.readouterr().out
+    assert "mean premium -0.037 a year" in capsys.readouterr().out
 
 
 def test_the_sanity_checks_find_nothing_in_the_reconstructed_market():

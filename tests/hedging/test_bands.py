@@ -160,6 +160,10 @@ class TestFormulaBands:
         limit = whalley_wilmott_band(2.0, 500.0, 30 / 365, 1e-4, 0.02, rate=0.04)
         assert width == pytest.approx(limit * (1 + 2e-4 * 500 * math.sqrt(0.02 * 2)))
 
+    def test_the_default_leaves_a_spy_straddle_one_and_a_half_shares_to_either_side(self):
+        spy = _with(gamma_shares_per_usd=2.0, spot=275.0, own_cost_fraction=0.005 / 275.0, rate=0.0)
+        assert WhalleyWilmottBand().judge(spy).half_width_shares == pytest.approx(1.4422, abs=1e-4)
+
     def test_go_to_the_edge_unless_told_otherwise(self):
         for plug, config in (
             (WhalleyWilmottBand, AversionConfig),
