@@ -226,6 +226,7 @@ def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_sha
     inner.books = SubBooks(*parts, {"st0cka": Decimal("0.5"), "gamma-scalper": Decimal("0.5")})
     for number, position in enumerate(inner.positions.held()):
         inner.books.adopt(position.instrument_id, position.quantity, Decimal(1), f"r{number}", "st0cka")
+    inner.books.adopt(inner.view.underlying, Decimal(50), Decimal(1), "odd", "st0cka")
     for name, is_alarm in (("gamma-scalper", False), ("st0cka", True)):
         facts = {"strategy": name, "half_width_shares": 0.001}
         desk._note(Decision(desk.now_ns, DecisionKind.HEDGE, True, ("hedge",), facts))
