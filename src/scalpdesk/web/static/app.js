@@ -94,7 +94,7 @@ function drawHead() {
   else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
   pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
   const worst = $("worst").querySelector("b");
-  worst.replaceChildren(head.worst ?? "·", " ", h("small", {}, `worst case of ${head.limit} a day`));
+  worst.replaceChildren(head.worst ?? "·", " ", h("small", {}, `of ${head.limit}`));
   worst.title = "Worst case from here: spot within 10 %, volatility within 10 points, working orders filled; of the day's loss limit";
   const bar = $("worst").querySelector("i");
   bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
