@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
     TradingHalt,
 )
 from scalpdesk.core.intents import CancelOrder, Mark, OrderType, Purpose, SetTimer, SubmitOrder
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.orders.order import OrderState
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import CALL, PUT, SHARE
@@ -35,6 +35,12 @@ MARK_PATIENCE_NS = 45 * SECOND
 """Longer than between two marks of the book."""
 EXIT_PATIENCE_NS = 30 * SECOND
 """A flattening desk with fresh quotes has an exit of each holding at work, or sent, within this time."""
+FLATTEN_SECONDS = 30.0
+"""By then an exit of a flattening desk that was not filled was taken back."""
+OVER_PATIENCE_NS = 20 * SECOND
+"""An order that the desk holds for over is not open at the venue for longer, with a line."""
+CROSSING_PATIENCE_NS = 20 * SECOND
+"""By then the second order of a hedge across zero was sent."""
 ACCEPTANCE_SECONDS = 10.0
 """So long after an order has left, its absence at the venue proves nothing."""
 FAR_SHARES = 5.0
@@ -77,6 +83,8 @@ class Conduct:
         self._sent_ns: deque[int] = deque()
         self._cancelled_ns: dict[str, int] = {}
         self._called_late: set[str] = set()
+        self._over_since_ns: dict[str, int] = {}
+        self._crossed_ns: int | None = None
         self.asked: Mode = Mode.ACTIVE
         """What a person asked for last, and got."""
 
@@ -88,7 +96,8 @@ class Conduct:
         self._halted.clear()
         self._statuses.clear()
         self._timers.clear()
-        self._lost_since_ns = self._exit_missing_ns = None
+        self._lost_since_ns = self._exit_missing_ns = self._crossed_ns = None
+        self._over_since_ns.clear()
 
     def resume(self, now_ns: int, *, is_fresh: bool) -> None:
         """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
@@ -151,12 +160,16 @@ class Conduct:
                 yield why
         if any(type(output) is CancelOrder for output in scene.outputs):
             yield from self._cancelled_early()
+        desk = scene.engine.desk
+        if desk.view.mode is not desk.gate.mode:
+            yield f"5 strategy_knows_the_mode: it is shown {desk.view.mode}, the desk is {desk.gate.mode}"
         is_plain_quote = type(event) is QuoteEvent and not scene.outputs
         if not is_plain_quote:
             books = self.ledger.differs(event)
             if books is not None:
                 yield books
             yield from self._marks_off(event)
+            yield from self._compared_early(event)
             yield from self._unacknowledged(event)
             if type(event) is OrderNotFound:
                 yield from self._absent_early(event)
@@ -202,8 +215,10 @@ class Conduct:
         signed = float(order.quantity) * order.side.sign
         after_low, after_high = low + signed, high + signed
         miss = max(after_low, -after_high, 0.0)
+        self._crossed_ns = None
         held = float(desk.positions.quantity(SHARE))
         if held and held + signed == 0.0:  # the holding crosses zero: the rest follows
+            self._crossed_ns = scene.now_ns if max(after_low, -after_high) > FAR_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         if miss > FAR_SHARES:
@@ -258,21 +273,64 @@ class Conduct:
             if why is not None:
                 yield f"8 marks_greeks: {why}"
 
+    def _compared_early(self, event: Event) -> Iterator[str]:
+        """Yield what an active desk has otherwise than the venue once its account is compared."""
+        scene, desk, account = self._scene, self._scene.engine.desk, self._scene.account
+        is_end = type(event) is AccountComparison and event.is_compared
+        moved_ns = max((line.ts_ns for line in account.activities), default=0)
+        if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > scene.now_ns - 3 * SECOND:
+            return
+        for number in map(InstrumentId, range(len(desk.instruments))):
+            ours, theirs = desk.positions.quantity(number), account.quantity(number)
+            if ours != theirs:
+                yield f"14 compared_before_trading: {number} is compared, desk {ours}, venue {theirs}"
+
+    def _over_at_the_desk(self, now_ns: int) -> Iterator[str]:
+        """Yield each order that is over for the desk and works at the venue for long."""
+        scene, orders = self._scene, self._scene.engine.desk.orders
+        names = {scene.name_of(order) for order in scene.open_at_venue}
+        over = {name for name in names if name in orders.orders and name not in orders.live}
+        if not scene.connected():
+            over = set()
+        self._over_since_ns = {name: self._over_since_ns.get(name, now_ns) for name in over}
+        for name, since_ns in tuple(self._over_since_ns.items()):
+            if now_ns - since_ns > OVER_PATIENCE_NS:
+                self._over_since_ns[name] = NEVER_NS
+                yield f"13 over_is_over: {name} is over for the desk and works at the venue"
+
+    def _crossing_unfinished(self, now_ns: int) -> Iterator[str]:
+        """Yield a hedge across zero whose second order never came."""
+        scene = self._scene
+        if self._crossed_ns is None:
+            return
+        low, high = scene.delta_bounds()
+        is_due = scene.phase == "holding" and scene.engine.desk.gate.mode is Mode.ACTIVE
+        is_close = max(low, -high) < FAR_SHARES - 1.0
+        if not is_due or self._halted or scene.engine.desk.orders.live or is_close:
+            self._crossed_ns = now_ns if is_due and scene.engine.desk.orders.live else None
+        elif now_ns - self._crossed_ns > CROSSING_PATIENCE_NS:
+            self._crossed_ns = None
+            yield f"6 crossing_is_finished: the delta is {low:+.1f} after the first of two orders"
+
     def _late_orders(self, now_ns: int) -> Iterator[str]:
-        """Yield hedges that are older than their time and were not taken back."""
+        """Yield hedges (of a flattening desk exits) that are too old and were not taken back."""
         scene, hedge = self._scene, self._scene.plan.config.hedge
         desk = scene.engine.desk
-        is_due = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and self._is_compared
-        if not is_due or self._halted or not scene.connected() or scene.plan.members > 1:
+        is_flattening = desk.gate.mode is Mode.FLATTENING
+        is_due = is_flattening or (scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE)
+        is_able = self._is_compared and not self._halted and scene.connected()
+        if not is_due or not is_able or scene.plan.members > 1:
             return
-        limit_ns = int((hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0) * SECOND)
+        seconds = hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0
+        limit_ns = int((FLATTEN_SECONDS if is_flattening else seconds) * SECOND)
+        late = Purpose.CLOSE if is_flattening else Purpose.HEDGE
         for name, order in desk.orders.live.items():
             is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
-            is_late = order.submitted.purpose is Purpose.HEDGE and now_ns - order.created_ns > limit_ns
+            is_late = order.submitted.purpose is late and now_ns - order.created_ns > limit_ns
             if is_working and is_late and name not in self._called_late:
                 self._called_late.add(name)
                 if not self._was_cancelled(name, now_ns):
-                    yield f"6 late_hedges_are_taken_back: {name} works on"
+                    yield f"6 late_orders_are_taken_back: {name} works on"
 
     def _was_cancelled(self, name: str, now_ns: int) -> bool:
         """Return whether a cancel of an order was sent a short time ago: it may have been refused."""
@@ -321,6 +379,8 @@ class Conduct:
             self._lost_since_ns = None
         yield from self._exits_missing(now_ns)
         yield from self._late_orders(now_ns)
+        yield from self._over_at_the_desk(now_ns)
+        yield from self._crossing_unfinished(now_ns)
 
     def _exits_missing(self, now_ns: int) -> Iterator[str]:
         """A flattening desk that could trade has an exit of each option at work."""
