@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from scalpdesk.engine import admission, flattening
 from scalpdesk.engine import desk as engine_desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.live import reconciliation, recovery, runner
+from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
 from scalpdesk.portfolio import explain, positions
-from scalpdesk.risk.checks import account_is_compared, symbol_trades
+from scalpdesk.risk.checks import account_is_compared, position_within_limits, quote_is_good, symbol_trades
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.strategies.toolkit import hedger
+from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
 from scalpdesk.venues.deribit import orders as deribit_orders
 from scalpdesk_testing import trial
@@ -205,7 +205,7 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
     ),
 }
 """Bugs that the trials notice, by name."""
-DRAWN: dict[str, Edit] = {
+DRAWN: dict[str, Edit | CheckEdit] = {
     "loss_looked_at_seldom": Edit(
         "the day's loss is judged every 100 s instead of every second",
         TradingEngine,
@@ -342,8 +342,128 @@ DRAWN: dict[str, Edit] = {
         "self._unfinished = target",
         "pass",
     ),
+    "halt_leaves_orders": Edit(
+        "orders in a symbol that is halted are left at work",
+        TradingEngine,
+        "_on_halt",
+        "if desk.view.is_halted(order.submitted.instrument_id):",
+        "if False:",
+    ),
+    "cancels_of_a_strategy_lost": Edit(
+        "a strategy's cancels are never sent",
+        TradingEngine,
+        "_decide",
+        "self._cancel(client_order_id)",
+        "pass",
+    ),
+    "payments_charged": Edit(
+        "what the account pays is booked as charged",
+        engine_desk.Desk,
+        "book_change",
+        "self.account.cash += event.cash_change",
+        "self.account.cash -= event.cash_change",
+    ),
+    "session_begins_with_its_cash": Edit(
+        "a session begins with its cash, without what is held",
+        engine_desk.Desk,
+        "open_session",
+        "self.session_equity = self.attribution.current_nav()",
+        "self.session_equity = self.account.cash",
+    ),
+    "realised_as_a_share": Edit(
+        "the realised profit of an option is that of a share",
+        positions.Position,
+        "_price_trades",
+        "closed * (price - average) * self.multiplier",
+        "closed * (price - average)",
+    ),
+    "delivery_is_income": Edit(
+        "what a delivery costs is not taken off its income",
+        positions.PositionManager,
+        "change",
+        "target.income += change.cash_change + paid",
+        "target.income += change.cash_change",
+    ),
+    "leaves_ignore_fills": Edit(
+        "what is left of an order ignores what is filled",
+        order.Order,
+        "leaves",
+        "return self.submitted.quantity - self.filled\n",
+        "return self.submitted.quantity\n",
+    ),
+    "only_working_orders_are_live": Edit(
+        "an order that is not acknowledged is not at the venue",
+        order_manager.OrderManager,
+        "live_for",
+        "if order.submitted.instrument_id == instrument_id",
+        "if order.submitted.instrument_id == instrument_id and order.state is WORKING",
+    ),
+    "owner_lost": Edit(
+        "an order forgets its strategy", order_manager.OrderManager, "submit", "intent.owner,", '"",'
+    ),
+    "missing_orders_not_asked_for": Edit(
+        "an order that the venue does not show is not asked for",
+        reconcile,
+        "_orders",
+        "tuple(name for name in ours if name not in theirs)",
+        "()",
+    ),
+    "unexplained_goes_on": Edit(
+        "a difference that nothing explains reduces nothing",
+        reconciliation.Reconciler,
+        "_act",
+        "if desk.gate.kept_mode in (Mode.ACTIVE, Mode.FLATTENING):",
+        "if False:",
+    ),
+    "doubts_never_asked": Edit(
+        "an order in doubt is never asked for",
+        reconciliation.UnknownOrders,
+        "due",
+        "if order.state is OrderState.UNKNOWN:",
+        "if False:",
+    ),
+    "mismatch_is_applied": Edit(
+        "an event that fits no order is applied", core.LiveCore, "feed", "if why is not None:", "if False:"
+    ),
+    "session_closes_late": Edit(
+        "a session closes a minute late",
+        sessions.SessionCalendar,
+        "plan",
+        "current.close_ns + 1)",
+        "current.close_ns + 60 * NANOS_PER_SECOND)",
+    ),
+    "restart_forgets_prices": Edit(
+        "after a restart the gateway has quantities for values",
+        recovery,
+        "_known",
+        "order.filled * order.average_price,",
+        "order.filled,",
+    ),
+    "quote_check_gone": CheckEdit("no check of the quote", quote_is_good),
+    "position_check_gone": CheckEdit("no check of the largest position", position_within_limits),
+    "hedge_beside_a_live_hedge": Edit(
+        "a hedge is sent beside one that is on its way",
+        hedger.DeltaHedger,
+        "step",
+        "if view.orders.live_for(number):",
+        "if False:",
+    ),
+    "entry_blind_to_pending": Edit(
+        "an entry orders again what is on its way",
+        entry_legs.LegEntry,
+        "_missing",
+        "missing = self.quantity - view.exposure(leg)",
+        "missing = self.quantity - view.positions.quantity(leg)",
+    ),
+    "carry_explained_as_a_cost": Edit(
+        "the explanation counts carry with the wrong sign",
+        explain.PnlExplain,
+        "note_carry",
+        "self._carry += amount",
+        "self._carry -= amount",
+    ),
 }
-"""Twenty bugs that were written down before any of them was planted."""
+"""Twice twenty bugs, each twenty written down before any of them was planted."""
 UNSEEN = frozenset(
     {
         "flatten_never_reprices",
@@ -353,6 +473,10 @@ UNSEEN = frozenset(
         "delivery_of_the_other_right",
         "doubt_hidden_from_the_comparison",
         "second_order_forgotten",
+        "doubts_never_asked",
+        "mismatch_is_applied",
+        "position_check_gone",
+        "entry_blind_to_pending",
     }
 )
 """Of the drawn ones those that no trial notices; docs/faults.md says why."""

@@ -7,7 +7,7 @@ loss are followed on their own.
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.events import (
     AccountComparison,
     BarEvent,
@@ -85,6 +85,8 @@ class Conduct:
         self._called_late: set[str] = set()
         self._over_since_ns: dict[str, int] = {}
         self._crossed_ns: int | None = None
+        self.is_stated = False
+        """The desk has named a difference without a cause, and no person has resumed it since."""
         self.asked: Mode = Mode.ACTIVE
         """What a person asked for last, and got."""
 
@@ -109,7 +111,7 @@ class Conduct:
 
     def operated(self, mode: Mode) -> None:
         """A person's command was carried out and the desk answered with its mode."""
-        self.asked = mode
+        self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
 
     def note(self, event: Event, outputs: tuple[object, ...]) -> None:
         """Follow an event with what came of it, of the journal too."""
@@ -168,6 +170,14 @@ class Conduct:
             books = self.ledger.differs(event)
             if books is not None:
                 yield books
+            yield from self._left_in_a_halt(event)
+            is_close = type(event) is SessionEvent and event.phase is SessionPhase.CLOSE
+            if (
+                is_close
+                and scene.now_ns > scene.session.close_ns + TIMER_PATIENCE_NS
+                and not self._is_slowed()
+            ):
+                yield "17 session_closes: the session closed late"
             yield from self._marks_off(event)
             yield from self._compared_early(event)
             yield from self._unacknowledged(event)
@@ -255,6 +265,15 @@ class Conduct:
             if is_old and not order.venue_order_id:
                 yield f"13 unacknowledged_is_unknown: {name} is {order.state.value} after a restart"
 
+    def _left_in_a_halt(self, event: Event) -> Iterator[str]:
+        """Yield each order that is left at work in a symbol whose trading has just halted."""
+        if type(event) is not TradingHalt or event.instrument_id not in self._halted:
+            return
+        for name, order in self._scene.engine.desk.orders.live.items():
+            is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
+            if is_working and name not in self._cancelled_ns:
+                yield f"5 nothing_in_a_halt: {name} works on in it"
+
     def _marks_off(self, event: Event) -> Iterator[str]:
         """Yield what a mark on the timer says that market and ledger do not."""
         scene, desk = self._scene, self._scene.engine.desk
@@ -264,6 +283,8 @@ class Conduct:
         explained = desk.attribution.totals
         if abs(explained["fees"] + self.ledger.fees_paid) > CENT:
             yield f"8 explained_fees: {explained['fees']}, outside {-self.ledger.fees_paid}"
+        if abs(explained["carry"] - self.ledger.carried) > 1:  # the model's own carry is cents
+            yield f"8 explained_carry: {explained['carry']}, outside {self.ledger.carried}"
         total = sum(explained.values(), ZERO)
         if abs(total - desk.attribution.nav_change) > CENT:
             yield f"8 explain_sums_to_nav: {total} since the start, change {desk.attribution.nav_change}"
@@ -369,6 +390,9 @@ class Conduct:
         if STRICT.index(desk.gate.kept_mode) < STRICT.index(self.asked):
             asked, self.asked = self.asked, Mode.ACTIVE
             yield f"5 mode_is_kept: a person asked for {asked}, the desk is {desk.gate.kept_mode}"
+        if self.is_stated and mode is Mode.ACTIVE:
+            self.is_stated = False
+            yield "14 stated_difference_reduces: the desk goes on beside a difference without a cause"
         limit = scene.plan.limits.max_daily_loss
         if limit is not None and mode in (Mode.ACTIVE, Mode.REDUCING) and self.ledger.loss() >= limit:
             since_ns = self._lost_since_ns = self._lost_since_ns or now_ns

@@ -420,6 +420,8 @@ def executions_count_once(scene: Scene) -> str | None:
             return f"{order.client_order_id}: filled {order.filled}, executions {total}"
         if order.state is OrderState.WORKING and order.filled:
             return f"{order.client_order_id} counts as untouched, and {order.filled} of it is filled"
+        if order.is_live and not order.busted and order.leaves + total != order.submitted.quantity:
+            return f"{order.client_order_id}: {total} filled and {order.leaves} left"
         if order.state is OrderState.FILLED and total != order.submitted.quantity:
             return f"{order.client_order_id} is FILLED at {total} of {order.submitted.quantity}"
     event = scene.event

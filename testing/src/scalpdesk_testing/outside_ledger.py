@@ -73,6 +73,8 @@ class OutsideLedger:
         """Of the account; None until it was adopted."""
         self.fees_paid = ZERO
         """Since the account was adopted: of every execution, less those of what was taken back."""
+        self.carried = ZERO
+        """Cash that was paid beside trades, deliveries and transfers."""
         self._session_equity: Decimal | None = None
         self._brought = ZERO
         """Value of what the owner moved since the start of the session."""
@@ -126,6 +128,8 @@ class OutsideLedger:
         assert event.source is None, "no conversion within a trial"
         self.cash += event.cash_change
         paid = units * event.price * self._multipliers[number]
+        if event.cause in ("dividend", "interest", "funding", "fee"):
+            self.carried += event.cash_change
         has_traded = number in self._trades
         if event.cause == "transfer":
             self._brought += event.cash_change + paid
