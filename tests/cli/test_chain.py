@@ -100,7 +100,7 @@ def test_an_old_quote_is_marked_and_not_valued(tape):
     assert document["notes"][0] == "the quote of XYZ itself is 3 s old"
     assert document["notes"][1].startswith("3 of 4 options are not valued: their quotes are 3 to 3 s old")
     whole = chain_document(tape, later, None, 60.0)
-    assert [option["quote"] for option in whole["options"]] == ["good", "good", "zero_bid", "good"]
+    assert [option["quote"] for option in whole["options"]] == ["good", "good", "one_sided", "good"]
     assert whole["notes"] == []
 
 

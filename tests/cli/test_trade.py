@@ -11,7 +11,8 @@ from scalpdesk.backtesting.runs import replay
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import ProgressView
 
-WORDS = ("backtest", "gamma-scalper", "--start", "2017-07-03", "--end", "2017-07-05", "--set=entry.gate=off")
+DAYS = ("--start", "2017-07-03", "--end", "2017-07-05")
+WORDS = ("backtest", "gamma-scalper", *DAYS, "--set=entry.gate=off", "--set=exits.edge_gone=false")
 
 
 @pytest.fixture

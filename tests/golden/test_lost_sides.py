@@ -16,12 +16,14 @@ from scalpdesk.instruments.contract import OptionContract
 pytestmark = pytest.mark.recorded
 
 DAYS = {"2021-01-04": "SPXW", "2021-01-06": "SPXW", "2021-01-08": "SPXW", "2015-12-24": "GOOG"}
-STOPS = {"2015-12-24": "0.45"}
+STOPS = {"2015-12-24": "0.90"}
 """Beyond what the straddle of that day loses; 30 % of the premium elsewhere."""
 FIXED = (
     "entry.gate=off",
     "entry.not_before=09:45",
     "entry.again_after_exit=false",
+    "entry.max_straddle_delta=none",  # SPXW has two recorded strikes
+    "hedge.band_settings.risk_aversion=0.25",  # many hedges
     "selection.min_open_interest=-1",
     "selection.min_expiration_days=0",
     "selection.max_expiration_days=5",

@@ -27,7 +27,9 @@ class EnoughError(Exception):
 
 
 def run_demo(folder, observe):
-    settings = load_settings("gamma-scalper", overrides=find_strategy("gamma-scalper").demo_settings)
+    demo_settings = find_strategy("gamma-scalper").demo_settings
+    narrow = ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")  # hedges in the first minutes
+    settings = load_settings("gamma-scalper", overrides=(*demo_settings, *narrow))
     tape = load_market(settings, "embedded", underlying="SPY", start=DAY, end=DAY, seed=1)
     run_backtest(settings, tape, SystemClock(), mode="demo", seed=1, runs_dir=folder, observer=observe)
 

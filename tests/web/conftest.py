@@ -28,7 +28,9 @@ class EnoughError(Exception):
 
 def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, Any] | None:
     """Journal the demo of a day below ``folder``, to its end or so many minutes of it."""
-    settings = load_settings("gamma-scalper", overrides=find_strategy("gamma-scalper").demo_settings)
+    demo_settings = find_strategy("gamma-scalper").demo_settings
+    narrow = ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")  # hedges in the first minutes
+    settings = load_settings("gamma-scalper", overrides=(*demo_settings, *narrow))
     tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
     stop_ns = tape.sessions[0].open_ns + int((minutes or 1_000) * MINUTE_NS)
 

@@ -44,7 +44,7 @@ class EnoughError(Exception):
 def coin(tmp_path_factory):
     """A run of an hour and a half on the reconstructed Bitcoin market, a straddle and its hedge held."""
     folder = tmp_path_factory.mktemp("coin")
-    overrides = ("entry.gate=advise", "entry.min_edge_usd=-1")
+    overrides = ("entry.gate=advise", "entry.min_edge_usd=-1", "hedge.band_settings.risk_aversion=0.25")
     settings = load_settings("gamma-scalper", config_file=PARAMS, overrides=overrides)
     tape = load_market(settings, "embedded-btc", underlying="BTC-PERPETUAL", start=DAY, end=DAY, seed=1)
     stop_ns = tape.sessions[0].open_ns + 90 * 60 * 10**9

@@ -51,6 +51,7 @@ def test_each_time_options_are_held_is_a_row_and_the_rows_are_the_run():
     ]
     taken = {"kind": "exit", "taken": True, "client_order_ids": ["a"]}
     decisions = [
+        {**taken, "ts_ns": 15, "reasons": ["delta"], "kind": "hedge"},
         {"ts_ns": 19, "reasons": ["clock: 15:45"], **taken},
         {"ts_ns": 45, "reasons": ["late"], **taken},
     ]

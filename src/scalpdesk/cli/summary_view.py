@@ -524,6 +524,7 @@ class LiveView:
             amount = float(attribution.totals[name])
             parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
         width, height = self._live.console.size
+        width -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
         done = ProgressBar(
             total=self._close_ns - self._open_ns, completed=max(now_ns - self._open_ns, 0), width=width - 4
         )
@@ -539,7 +540,7 @@ class LiveView:
                 Group(*shown),
                 title=f"scalpdesk  {strategy}  P&L {money(float(attribution.nav_change), decimals)}",
                 subtitle=self._footer,
-                width=width - len("^C"),  # its echo would wrap, and the frame be cleared a line too low
+                width=width,
             )
         )
 

@@ -119,7 +119,7 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     [
         (("entry.nowcast=false",), "09:52:15", "-3.88"),
         (("entry.nowcast=true",), "10:13:56", "98.82"),
-        (("exits.edge_gone=false",), None, "793.46"),
+        (("exits.edge_gone=false",), None, "795.29"),
     ],
 )
 def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):
