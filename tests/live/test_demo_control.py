@@ -28,7 +28,8 @@ class EnoughError(Exception):
 
 def run_demo(folder, observe):
     demo_settings = find_strategy("gamma-scalper").demo_settings
-    narrow = ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")  # hedges in the first minutes
+    # a band in which the first minutes are hedged
+    narrow = ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")
     settings = load_settings("gamma-scalper", overrides=(*demo_settings, *narrow))
     tape = load_market(settings, "embedded", underlying="SPY", start=DAY, end=DAY, seed=1)
     run_backtest(settings, tape, SystemClock(), mode="demo", seed=1, runs_dir=folder, observer=observe)

@@ -60,7 +60,15 @@ def test_without_an_option_there_is_no_answer():
 )
 def test_hedging_costs_are_those_of_the_shares_and_the_rest_is_entry_and_exit(settings):
     day = date(2017, 7, 3)
-    loaded = load_settings("gamma-scalper", overrides=("entry.gate=off", "exits.close_at=12:30", "hedge.band_settings.risk_aversion=0.25", *settings))
+    loaded = load_settings(
+        "gamma-scalper",
+        overrides=(
+            "entry.gate=off",
+            "exits.close_at=12:30",
+            "hedge.band_settings.risk_aversion=0.25",
+            *settings,
+        ),
+    )
     tape = load_market(loaded, "embedded", underlying="SPY", start=day, end=day, seed=1)
     header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(loaded, tape, header, engine, None)
