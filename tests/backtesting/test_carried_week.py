@@ -7,7 +7,7 @@ each mark on the variance clock, the anchors, each part of the P&L, and the cash
 
 import math
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
@@ -24,6 +24,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.explain import explain_lines
 from scalpdesk.volatility.variance_time import clock_named
 
+DAY = timedelta(days=1)
 FIRST, LAST = date(2016, 3, 14), date(2016, 3, 18)
 EX_DATE, DIVIDEND = date(2016, 3, 18), 1.05
 ANCHOR_NS = 300 * 10**9
@@ -197,3 +198,19 @@ def test_the_dividend_of_a_night_is_in_neither_its_carry_nor_the_days():
         assert abs(float(lines[part]["residual"])) < 1.0
     opened = [mark for mark in run.tally.marks if mark.ts_ns > tape.sessions[1].open_ns][:3]
     assert max(abs(float(mark.nav_change)) for mark in opened) < 10.0
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(date(2015, 12, 17), date(2015, 12, 18)), (FIRST, FIRST + DAY * 2)]
+)
+def test_no_night_leaves_a_residual_that_the_day_takes_back(first, last):
+    """A strike away from the money: the smile of the first two quotes gave it 18 % for 13, and back."""
+    tape = reconstruct_span(first, last)
+    away = ("entry.gate=off", "selection.strike_choice=score", "entry.max_straddle_delta=none")
+    loaded = load_settings("gamma-scalper", overrides=away)
+    header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    assemble_backtest(loaded, tape, header, engine, None).runner.run()
+    lines = explain_lines(engine.desk.attribution)
+    for part in ("overnight", "intraday"):
+        assert abs(float(lines[part]["residual"])) < 1.0
+        assert abs(float(lines[part]["vega"])) < 60.0

@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (57, 55)
 STRADDLE = (233, 178)
 WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (386, 301)
+STRADDLE_DECISION = (398, 309)
 """Python calls and C calls."""
 
 

@@ -189,6 +189,9 @@ class Smile:
     def vol(self, log_moneyness):
         return 0.2 + 0.1 * log_moneyness
 
+    def reaches(self, log_moneyness):
+        return abs(log_moneyness) < 0.1
+
 
 def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_once_a_minute(market):
     asked = []

@@ -472,7 +472,8 @@ class DeltaEngine:
             found = self._deep(option, quote, spot_quote, dividend_yield)
         if found is None:
             found = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
-        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, found)
+        # the model's value is the same however it is asked for: an instant has one
+        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh or found.is_modelled, found)
         return found
 
     def _value(
@@ -804,6 +805,8 @@ class DeltaEngine:
             return None
         forward = self._forward(option, spot, now_ns)
         k = math.log(float(contract.strike) / forward)
+        if not smile.reaches(k):  # the fit of a session's first quotes says nothing about strikes beyond them
+            return None
         by_calendar = math.sqrt(smile.variance_years / smile.years)
         return [smile.vol(k + step) * by_calendar for step in steps]
 

@@ -83,8 +83,17 @@ class ExpirySmile(NamedTuple):
     @property
     def spans_money(self) -> bool:
         """Whether its quotes lie on both sides of the forward; else its level is a guess of the fit."""
-        beside = BESIDE_MONEY * math.sqrt(float(self.svi.total_variance(np.zeros(1))[0]))
+        beside = self._beside_money
         return self.reach[0] <= -beside and self.reach[1] >= beside
+
+    def reaches(self, log_moneyness: float) -> bool:
+        """Whether its quotes reach an ln(strike / forward), or end a quarter of the expected move from it."""
+        beside = self._beside_money
+        return self.reach[0] - beside <= log_moneyness <= self.reach[1] + beside
+
+    @property
+    def _beside_money(self) -> float:
+        return BESIDE_MONEY * math.sqrt(max(self.svi.variance_at(0.0), 0.0))
 
     def vols(self, log_moneyness: Floats) -> Floats:
         """Return volatilities per root year of the variance clock at ln(strike / forward)."""
