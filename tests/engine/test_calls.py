@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (57, 55)
 STRADDLE = (233, 178)
 WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (398, 309)
+STRADDLE_DECISION = (410, 317)
 """Python calls and C calls."""
 
 

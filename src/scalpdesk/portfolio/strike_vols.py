@@ -87,9 +87,12 @@ class ExpirySmile(NamedTuple):
         return self.reach[0] <= -beside and self.reach[1] >= beside
 
     def reaches(self, log_moneyness: float) -> bool:
-        """Whether its quotes reach an ln(strike / forward), or end a quarter of the expected move from it."""
-        beside = self._beside_money
-        return self.reach[0] - beside <= log_moneyness <= self.reach[1] + beside
+        """Whether its quotes reach an ln(strike / forward), or end an expected move from it.
+
+        Where they do not span the money, a quarter of a move.
+        """
+        room = self._beside_money / (BESIDE_MONEY if self.spans_money else 1.0)
+        return self.reach[0] - room <= log_moneyness <= self.reach[1] + room
 
     @property
     def _beside_money(self) -> float:
