@@ -28,10 +28,10 @@ class EnoughError(Exception):
 
 def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, Any] | None:
     """Journal the demo of a day below ``folder``, to its end or so many minutes of it."""
-    demo_settings = find_strategy("gamma-scalper").demo_settings
-    # a band in which the first minutes are hedged
-    narrow = ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")
-    settings = load_settings("gamma-scalper", overrides=(*demo_settings, *narrow))
+    overrides = find_strategy("gamma-scalper").demo_settings
+    if minutes is not None:  # a band in which the first minutes are hedged
+        overrides += ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")
+    settings = load_settings("gamma-scalper", overrides=overrides)
     tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
     stop_ns = tape.sessions[0].open_ns + int((minutes or 1_000) * MINUTE_NS)
 
