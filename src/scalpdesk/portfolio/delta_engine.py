@@ -459,6 +459,8 @@ class DeltaEngine:
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
         years, spot = self._years_to(expires_ns, now_ns), mark_price(spot_quote)
+        if not spot > 0.0:  # a quote of the underlying without a price
+            return None
         until_ns = expiry.carry_until_ns  # nearly always it is known: a call less
         if until_ns is not None and now_ns < until_ns:
             dividend_yield = expiry.dividend_yield

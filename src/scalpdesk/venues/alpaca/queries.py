@@ -102,7 +102,8 @@ class BudgetedClient:
     async def pause(self, urgency: Urgency, most_seconds: float = 60.0) -> None:
         """Sleep until the budget has a request of this urgency, unless others take it meanwhile."""
         wait_seconds = self.budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND
-        await asyncio.sleep(min(wait_seconds, most_seconds))
+        # a wait of less than the clock's step would be none, and the next question the same
+        await asyncio.sleep(min(max(wait_seconds, 0.001), most_seconds))
 
     def start(self, request: RestRequest) -> asyncio.Future[Reply]:
         """Write a request now; see :meth:`RestClient.start`."""
