@@ -348,15 +348,14 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
 
 
 def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_runs, tmp_path):
-    names = {"held": next(each for each in held_runs.iterdir() if each.is_dir()).name}
-    names["ended"] = ended_runs[1]["run_id"]
-    for folder, name in ((held_runs, names["held"]), (ended_runs[0], names["ended"])):
-        (tmp_path / name).symlink_to(folder / name)
-    server = PageProcess(tmp_path, 0)
+    (held,) = (each for each in held_runs.iterdir() if each.is_dir())
+    (tmp_path / held.name).symlink_to(held)
+    # written last, so this one is followed; only the other has decisions for three pages
+    followed = ended_runs[0] / ended_runs[1]["run_id"]
+    shutil.copytree(followed, tmp_path / followed.name, copy_function=shutil.copyfile)
+    server, other = PageProcess(tmp_path, 0), held.name
     try:
         url = re.search(r"http://localhost:\d+/", server.where()).group()
-        followed = document(url, "api/metrics")["run"]["run_id"]
-        (other,) = set(names.values()) - {followed}
         with opened(browser, f"{url}runs") as page:
             page.route("**/api/decisions*", lambda route: route.continue_(url=f"{route.request.url}&limit=5"))
             page.get_by_role("row").filter(has_text=other).get_by_role("link", name="why").click()
