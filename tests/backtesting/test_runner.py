@@ -101,14 +101,15 @@ def test_latency_fills_at_the_market_that_the_order_meets():
     assert fill.ts_recv_ns == at("10:00") + 60_000_000
 
 
-def test_a_resting_order_is_filled_by_a_later_quote():
-    tape = TapeBuilder().spot("10:00", 500.0).spot("10:01", 499.0).spot("10:02", 497.0).build()
-    run = run_tape(tape, buying("10:00", limit="498.00"))
+@pytest.mark.parametrize("latency_ms", [0, 1])
+def test_a_resting_order_is_filled_by_a_later_quote(latency_ms):
+    tape = TapeBuilder().spot("10:00", 500.0).spot("10:01", 499.0).spot("10:02", 497.0)
+    run = run_tape(tape.spot("10:03", 497.0).build(), buying("10:00", limit="498.00"), latency_ms=latency_ms)
     (fill,) = [event for event in run.events if isinstance(event, OrderFilled)]
-    assert (fill.price, fill.ts_recv_ns) == (D("498.00"), at("10:02"))
-    after = run.events[run.events.index(fill) + 1]
-    # the desk hears of its fill before it sees the quote that filled it
-    assert (type(after), after.instrument_id, after.ts_recv_ns) == (QuoteEvent, 0, at("10:02"))
+    assert (fill.price, fill.ts_event_ns) == (D("498.00"), at("10:02"))
+    before = run.events[run.events.index(fill) - 1]
+    # the desk knows the quote that its order was filled at when it hears of the fill
+    assert (type(before), before.instrument_id, before.ts_recv_ns) == (QuoteEvent, 0, at("10:02"))
 
 
 def test_timers_come_at_their_own_time_between_quotes():

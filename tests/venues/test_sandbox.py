@@ -248,12 +248,12 @@ def test_of_the_real_venues_notices_those_about_its_orders_stay_out():
     assert made._counters["passed_over"] == 2
 
 
-def test_a_resting_order_is_filled_by_a_later_quote_before_the_desk_sees_it():
+def test_a_resting_order_is_filled_by_a_later_quote_that_the_desk_sees_first():
     made = sandbox(OPEN_NS)
     made.take_quote(quote(SHARE, OPEN_NS, 500.00, 500.02))
     assert kinds(sent(made, order(limit="499.50"), OPEN_NS)) == [OrderAccepted]
     assert [one.filled for one in made.record.open_orders()] == [0]
-    assert kinds(made.take_quote(quote(SHARE, OPEN_NS + 5, 499.40, 499.45))) == [OrderFilled]
+    assert kinds(made.take_quote(quote(SHARE, OPEN_NS + 5, 499.40, 499.45))) == [QuoteEvent, OrderFilled]
     assert made.record.open_orders() == ()
     facts = made.record.facts()
     assert (facts.cash, facts.equity) == (D("95005.00"), D("95005.00") + D("4994.25"))
@@ -272,7 +272,7 @@ def test_the_close_ends_orders_of_the_day_and_the_next_opening_begins_another_se
     assert kinds(sent(made, order("b"), close_ns + 12)) == [OrderAccepted]
     opens_ns = next_session(DAY).open_ns
     assert made.advance(opens_ns) == []
-    assert kinds(made.take_quote(quote(SHARE, opens_ns + 1, 500.00, 500.02))) == [OrderFilled]
+    assert kinds(made.take_quote(quote(SHARE, opens_ns + 1, 500.00, 500.02))) == [QuoteEvent, OrderFilled]
 
 
 def test_an_option_in_the_money_is_exercised_at_its_expiry():
@@ -290,9 +290,10 @@ def test_an_option_that_expired_while_nobody_was_here_is_settled_at_the_first_qu
     later_ns = next_session(EXPIRY).open_ns
     made = sandbox(later_ns, positions=held)
     assert made.advance(later_ns) == []
-    assert set(kinds(made.take_quote(quote(SHARE, later_ns + 5, 510.00, 510.02)))) == {PositionChanged}
+    seen, *booked = kinds(made.take_quote(quote(SHARE, later_ns + 5, 510.00, 510.02)))
+    assert (seen, set(booked)) == (QuoteEvent, {PositionChanged})
     assert [(one.symbol, one.quantity) for one in made.record.positions()] == [("SPY", D(200))]
-    assert made.take_quote(quote(SHARE, later_ns + 6, 510.00, 510.02)) == []
+    assert kinds(made.take_quote(quote(SHARE, later_ns + 6, 510.00, 510.02))) == [QuoteEvent]
 
 
 # what it answers beside orders -----------------------------------------------------------------------
@@ -475,6 +476,7 @@ def test_a_quote_brings_what_is_due_before_it_and_what_it_fills():
     assert [(type(one), one.ts_recv_ns) for one in came] == [
         (OrderAccepted, OPEN_NS + 20),
         (OrderFilled, OPEN_NS + 20),
+        (QuoteEvent, OPEN_NS + 20),
     ]
     assert came[1].price == D("500.02")
 

@@ -1,7 +1,8 @@
 """Feeds a tape to the engine, carries its commands to the simulated broker, journals both.
 
-The order at one instant: what the broker reports, then timers, then the market. A command goes into the
-journal before it goes to the broker; so does every other output of the engine.
+The order at one instant: what the broker reports, then timers, then a quote, then the fills that it makes at
+the broker: the desk knows the quote that its order was filled at. A command goes into the journal before it
+goes to the broker; so does every other output of the engine.
 """
 
 from bisect import bisect_left
@@ -250,7 +251,7 @@ class BacktestRunner:
                     if working and number in working:
                         acted = True
                         rows.upto = upto - 1
-                        self._meet(event)
+                        broker.on_quote(event)
                     else:
                         kept[number] = event
                         if self._skipped_in is not None:
@@ -269,6 +270,7 @@ class BacktestRunner:
                     acted = True
                     self._carry(event, outputs)
                 if acted:
+                    self._advance(now_ns)  # the broker's answers to the quote among it
                     if now_ns >= self._next_yield_ns:
                         self._next_yield_ns = now_ns + self._step_ns
                         yield now_ns
@@ -345,13 +347,6 @@ class BacktestRunner:
                 yield others[done - 1], before[done - 1]
             else:
                 return
-
-    def _meet(self, quote: QuoteEvent) -> None:
-        """Let a quote meet the orders that work in its instrument."""
-        self._broker.on_quote(quote)
-        self._due_ns = min(self._due_ns, self._broker.due_ns)
-        if self._due_ns <= quote.ts_recv_ns:
-            self._advance(quote.ts_recv_ns)
 
     def _show(self, quote: QuoteEvent) -> None:
         """Let whoever reads a quote that is handed over, while others of its instrument are not, get it."""

@@ -623,19 +623,17 @@ class SandboxGateway:
         await self._data.close(graceful=graceful)
         self._queue.close()
 
-    def take_quote(self, quote: QuoteEvent) -> list[AccountEvent]:
-        """Hand the broker a quote; return what reaches the desk by then, in order."""
-        events = self.record.collect(quote.ts_recv_ns)
+    def take_quote(self, quote: QuoteEvent) -> list[AccountEvent | QuoteEvent]:
+        """Hand the broker a quote; return what reaches the desk by then, in the order of a backtest."""
+        due = self.record.collect(quote.ts_recv_ns)
         self._connection.on_quote(quote)
-        return events + self.record.collect(quote.ts_recv_ns)
+        return [*due, quote, *self.record.collect(quote.ts_recv_ns)]
 
     async def _pump(self) -> None:
         """Carry the market to the broker and to the desk; what concerns the real account stays out."""
         async for item in self._data.events():
             if isinstance(item, QuoteEvent):
-                # the broker answers before the desk sees the quote, as it does in a backtest
                 self._put(self.take_quote(item))
-                self._put([item])
             elif isinstance(item, TradingHalt):
                 broker = self._connection.broker
                 (broker.halt if item.is_halted else broker.resume)(item.instrument_id)

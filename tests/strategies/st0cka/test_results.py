@@ -98,6 +98,15 @@ def test_a_run_replays_from_its_journal_to_the_same_decisions(tmp_path):
     assert result.summary["orders"] > 20
 
 
+def test_no_purchase_beats_the_quote_that_filled_it(tmp_path):
+    settings, day = load_settings("st0cka"), date(2018, 2, 5)
+    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    summary = run_backtest(settings, tape, ManualClock(0), seed=1, runs_dir=tmp_path).summary
+    assert summary["orders"] > 60
+    # 20 fills for 1.25 USD where each is held against the quote before
+    assert summary["explain"]["better_than_quoted"] == {"fills": 0, "amount": "0.00"}
+
+
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):
     """SPY of October 2013 by the second and by the minute."""
