@@ -18,7 +18,7 @@ from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
@@ -288,7 +288,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
     is_read = spec.wants_dealer_gamma(settings.strategy_config)
     if is_read and spec.expiry_days is not None and not spec.members:
         day, (_, far) = tape.sessions[0].day, spec.expiry_days(settings.strategy_config)
-        options = (each for each in tape.instruments if isinstance(each, OptionContract))
+        options = (each for each in tape.instruments if each.is_option)
         is_read = any(0 <= (option.expiry - day).days <= far for option in options)
     return tape_gamma_events(
         played_market(tape, settings.config),

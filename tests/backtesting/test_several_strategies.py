@@ -99,7 +99,11 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
     shown = _exposures(stored)
     own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]
     by_account = exposure(
-        stored.marks, stored.decisions, stored.straddles, stored.spans_ns, hedges=_hedged(stored.fills, 0)
+        stored.marks,
+        stored.decisions,
+        stored.straddles,
+        stored.spans_ns,
+        hedges=_hedged(stored.fills, stored.hedge),
     )
     assert list(shown["strategies"]) == ["gamma-scalper"]
     assert shown["unhedged_minutes"] == own_minutes != by_account["unhedged_minutes"]

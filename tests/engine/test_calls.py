@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (57, 55)
-STRADDLE = (233, 178)
-WHOLE_TRIP = (84, 71)
-STRADDLE_DECISION = (410, 317)
+SHARES = (64, 55)
+STRADDLE = (245, 170)
+WHOLE_TRIP = (93, 70)
+STRADDLE_DECISION = (417, 308)
 """Python calls and C calls."""
 
 

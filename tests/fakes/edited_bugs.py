@@ -121,12 +121,19 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
         "covered = ZERO",
         "deribit",
     ),
+    "premium_without_multiplier": Edit(
+        "options are paid for as one share",
+        engine_desk.Desk,
+        "book_fill",
+        "self.account.cash -= position.instrument.value(signed, price) + fee",
+        "self.account.cash -= signed * price + fee",
+    ),
     "bust_keeps_the_fee": Edit(
         "a bust does not give the fee back",
         engine_desk.Desk,
         "book_bust",
-        "self.account.pay_for(-quantity, price, instrument.multiplier, -fee)",
-        "self.account.pay_for(-quantity, price, instrument.multiplier, ZERO)",
+        "self.account.cash += self.instruments[number].value(quantity, price) + fee",
+        "self.account.cash += self.instruments[number].value(quantity, price)",
     ),
     "bust_keeps_the_fee_of_a_position": Edit(
         "a position keeps the fee of what was taken back",

@@ -36,7 +36,6 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import Account
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
@@ -622,17 +621,6 @@ def _hedge_left_behind() -> list[Change]:
     return [(GammaScalper, "_leave", leave)]
 
 
-def _premium_without_multiplier() -> list[Change]:
-    """An option is paid for as one share."""
-    plain = Account.pay_for
-
-    def pay_for(self: Account, signed: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
-        del multiplier
-        plain(self, signed, price, 1, fee)
-
-    return [(Account, "pay_for", pay_for)]
-
-
 def _key_in_a_reason() -> list[Change]:
     """The reason of a lost request quotes the secret, and the reason is journaled."""
     plain = OrderSender._unknown
@@ -758,9 +746,6 @@ PLANTED_BUGS: dict[str, PlantedBug] = {
         "hedges are sized in contracts", _hedge_forgets_the_multiplier
     ),
     "hedge_left_behind": PlantedBug("the hedge stays when the options are gone", _hedge_left_behind),
-    "premium_without_multiplier": PlantedBug(
-        "options are paid for as one share", _premium_without_multiplier
-    ),
     "key_in_a_reason": PlantedBug("a secret reaches the journal", _key_in_a_reason),
     "ids_begin_anew": PlantedBug("ids of orders are used again", _ids_begin_anew),
     "restart_forgets_orders": PlantedBug(

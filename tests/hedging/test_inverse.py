@@ -29,7 +29,7 @@ def test_a_hedge_at_the_target_keeps_the_coin_value_for_a_small_move():
 
 
 def test_refusals_name_the_argument():
-    with pytest.raises(ArgumentError, match="contract_usd"):
+    with pytest.raises(ArgumentError, match="contract_size"):
         perpetual_trade_usd(1.0, 0.0, 0)
     with pytest.raises(ArgumentError, match="exit_price"):
         perpetual_pnl_coin(1.0, 1.0, 0.0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import LinearPerpetual, Right, Settlement, TickRule, cash_flow
+from scalpdesk.instruments.contract import LinearPerpetual, Right, Settlement, TickRule
 from scalpdesk.instruments.deribit import (
     DERIBIT_FEES,
     deribit_option,
@@ -80,14 +80,14 @@ PRICES = st.integers(1_000, 500_000).map(D)
 @given(st.integers(-(10**5), 10**5).filter(bool).map(D), PRICES, PRICES)
 def test_a_round_trip_in_the_perpetual_earns_the_difference_of_the_inverse_prices(contracts, entry, leave):
     swap = perpetual("BTC")
-    earned = cash_flow(swap, contracts, entry) + cash_flow(swap, -contracts, leave)
+    earned = swap.cash_flow(contracts, entry) + swap.cash_flow(-contracts, leave)
     exact = contracts * 10 * (leave - entry) / (entry * leave)
     assert earned == pytest.approx(exact, rel=D("1e-20"), abs=D("1e-20"))
 
 
 def test_a_linear_perpetual_pays_as_a_share_does():
     swap = LinearPerpetual("BTC_USDC-PERPETUAL", HALF)
-    assert cash_flow(swap, D("0.25"), D(80_000)) == D(-20_000)
+    assert swap.cash_flow(D("0.25"), D(80_000)) == D(-20_000)
 
 
 # fees, funding ------------------------------------------------------------------------------------------

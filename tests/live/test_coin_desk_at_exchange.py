@@ -23,7 +23,6 @@ from fakes.live_session import (
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, Purpose, SubmitOrder
-from scalpdesk.instruments.contract import cash_flow
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 SWAP, SATOSHI = "BTC-PERPETUAL", Decimal("1e-8")
@@ -64,7 +63,7 @@ def assert_ledger_is_the_exchanges(played: Played) -> None:
     assert abs(played.desk_cash() - played.truth_cash()) < SATOSHI / 2
     instruments = {item.symbol: item for item in played.header.instruments}
     paid = sum(
-        cash_flow(instruments[symbol], quantity if side == "buy" else -quantity, price) - fee
+        instruments[symbol].cash_flow(quantity if side == "buy" else -quantity, price) - fee
         for _, _, symbol, side, quantity, price, fee, _ in played.truth_fills()
     )
     moved = [one for one in played.events if isinstance(one, PositionChanged)]

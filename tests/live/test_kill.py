@@ -68,11 +68,10 @@ def net_delta(engine):
     for position in desk.positions.held():
         number, units = position.instrument_id, position.float_quantity * position.multiplier
         at_strike = desk.delta_engine.strike_vol(number, engine.now_ns)
-        contract_usd = desk.instruments[number].contract_usd
         if at_strike is not None:
             units *= desk.delta_engine.greeks_at(number, engine.now_ns, at_strike.vol).delta
-        elif contract_usd:
-            units *= contract_usd / desk.market.quotes[number].mid
+        else:
+            units = position.instrument.delta(position.float_quantity, desk.market.quotes[number].mid)
         total += units
     return total
 

@@ -4,18 +4,12 @@ import pytest
 
 from fakes.instruments import straddle_book
 from fakes.tape import quote
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.positions import Account, Position, mark_decimal, net_asset_value
 
 D = Decimal
-
-
-def test_what_is_bought_costs_and_what_is_sold_brings_less_fees():
-    account = Account(D(100_000))
-    account.pay_for(D(2), D("5.05"), 100, D("0.30"))
-    assert account.cash == D("98989.70")
-    account.pay_for(D(-100), D("500.01"), 1, D("1.41"))
-    assert account.cash == D("98989.70") + D("50001.00") - D("1.41")
+HUNDRED = Equity("SPY", multiplier=100)
 
 
 @pytest.fixture
@@ -24,7 +18,7 @@ def state():
 
 
 def test_the_mark_is_the_mid_and_the_average_price_when_never_quoted(state):
-    position = Position(1, 100, D(1), D("4.44"))
+    position = Position(1, HUNDRED, D(1), D("4.44"))
     assert mark_decimal(state, position) == D("4.44")
     state.apply_quote(quote(1, 0, 5.00, 5.15))
     assert mark_decimal(state, position) == D("5.075")
@@ -33,6 +27,6 @@ def test_the_mark_is_the_mid_and_the_average_price_when_never_quoted(state):
 def test_net_asset_value_is_cash_and_everything_at_its_mark(state):
     state.apply_quote(quote(0, 0, 499.99, 500.01))
     state.apply_quote(quote(1, 0, 5.00, 5.10))
-    held = [Position(0, 1, D(-50), D(490)), Position(1, 100, D(2), D(4))]
+    held = [Position(0, Equity("SPY"), D(-50), D(490)), Position(1, HUNDRED, D(2), D(4))]
     assert net_asset_value(Account(D(1_000)), held, state) == D(1_000) - 25_000 + 1_010
     assert net_asset_value(Account(D("-7.5")), [], state) == D("-7.5")

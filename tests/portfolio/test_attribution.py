@@ -66,10 +66,9 @@ class Book:
         marked = self.attribution.mark(now_ns)
         self.count += 1
         quantity, price, fee = D(quantity), D(price), D(fee)
-        multiplier = self.instruments[number].multiplier
         self.positions.book(number, quantity, price, f"x{self.count}", fee=fee)
-        self.account.pay_for(quantity, price, multiplier, fee)
-        self.attribution.note_trade(self.state.quotes[number], quantity, multiplier, price, fee)
+        self.account.cash -= self.instruments[number].value(quantity, price) + fee
+        self.attribution.note_trade(self.state.quotes[number], quantity, price, fee)
         self.attribution.rebase(now_ns)
         return marked
 

@@ -13,7 +13,7 @@ from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instruments, cash_flow
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
@@ -48,7 +48,7 @@ def close(value, wanted):
 
 
 def test_the_average_price_of_inverse_contracts_is_the_harmonic_mean():
-    position = Position(0, 1, contract_usd=10)
+    position = Position(0, perpetual("BTC"))
     position.apply(D(5_000), D(50_000))
     position.apply(D(5_000), D(55_000))
     assert close(position.average_price, D(100_000) / (D(50_000) / 50_000 + D(50_000) / 55_000))
@@ -57,7 +57,7 @@ def test_the_average_price_of_inverse_contracts_is_the_harmonic_mean():
 
 def test_units_that_come_for_their_worth_in_coin_are_no_income():
     book = PositionManager(Instruments([SWAP]))
-    worth = cash_flow(SWAP, D(50), D(40_000))
+    worth = SWAP.cash_flow(D(50), D(40_000))
     book.change(PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(50), D(40_000), worth, "by-hand"))
     (position,) = book.held()
     assert abs(worth) == D(500) / 40_000
@@ -79,17 +79,17 @@ def test_what_a_trade_has_earned_holds_the_fee_of_its_delivery():
 
 @given(TRADES, st.integers(20_000, 90_000).map(D))
 def test_cash_and_value_hold_all_that_was_earned(trades, mark):
-    position, cash = Position(0, 1, contract_usd=10), D(0)
+    position, cash = Position(0, perpetual("BTC")), D(0)
     for quantity, price in trades:
         position.apply(quantity, price)
-        cash += cash_flow(SWAP, quantity, price)
+        cash += SWAP.cash_flow(quantity, price)
     assert close(position.profit(mark), cash + position.value(mark))
     assert close(position.cost, position.realized - cash)
 
 
 @given(TRADES)
 def test_a_trade_taken_back_leaves_the_others(trades):
-    position = Position(0, 1, contract_usd=10)
+    position = Position(0, perpetual("BTC"))
     for quantity, price in trades:
         position.apply(quantity, price)
     before = (position.quantity, position.average_price, position.realized)
@@ -152,10 +152,8 @@ class Desk:
         marked = self.explain.mark(self.now_ns)
         instrument, quantity, price = self.instruments[number], D(quantity), D(price)
         self.positions.book(number, quantity, price, f"x{len(self.positions.applied(''))}", fee=D(fee))
-        self.account.cash += cash_flow(instrument, quantity, price) - D(fee)
-        note = self.explain.note_inverse_trade if instrument.contract_usd else self.explain.note_trade
-        size = instrument.contract_usd or instrument.multiplier
-        note(self.state.quotes[number], quantity, size, price, D(fee))
+        self.account.cash += instrument.cash_flow(quantity, price) - D(fee)
+        self.explain.note_trade(self.state.quotes[number], quantity, price, D(fee))
         self.explain.rebase(self.now_ns)
         return marked
 

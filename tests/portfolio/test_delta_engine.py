@@ -9,7 +9,7 @@ from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import DividendEvent, RateEvent
 from scalpdesk.core.units import years_between
-from scalpdesk.instruments.contract import Instruments, Style
+from scalpdesk.instruments.contract import Equity, Instruments, Style
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
@@ -21,6 +21,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 
 D = Decimal
+HUNDRED = Equity("SPY", multiplier=100)
 NOON = at("12:00")
 CALL, PUT = 1, 2
 STRIKES = (480, 490, 500, 510, 520)
@@ -402,7 +403,7 @@ def test_each_underlying_has_its_own_dividend_yield():
 
 def test_the_book_sums_options_by_contract_and_multiplier_and_shares_beside_them(market):
     call, put = (market.engine.value(number, NOON).greeks for number in (CALL, PUT))
-    held = [Position(0, 1, D(-30)), Position(CALL, 100, D(3)), Position(PUT, 100, D(3))]
+    held = [Position(0, Equity("SPY"), D(-30)), Position(CALL, HUNDRED, D(3)), Position(PUT, HUNDRED, D(3))]
     total = market.engine.position_greeks(held, NOON)
     assert total.option_delta_shares == pytest.approx(300 * (call.delta + put.delta))
     assert total.owned_shares == -30.0
@@ -425,13 +426,15 @@ def test_ten_contracts_at_delta_065_are_650_shares():
     for number in (0, 1):
         state.apply_quote(quote(number, NOON, 9.9, 10.1))
     engine = DeltaEngine(book, state, Fixed())
-    assert engine.position_greeks([Position(CALL, 100, D(10))], NOON).net_delta_shares == 650.0
+    assert engine.position_greeks([Position(CALL, HUNDRED, D(10))], NOON).net_delta_shares == 650.0
 
 
 def test_an_option_that_was_never_quoted_adds_nothing_and_is_no_share():
     market = Market()
     market.quote(500.0, only={0})
-    total = market.engine.position_greeks([Position(CALL, 100, D(1)), Position(0, 1, D(5))], NOON)
+    total = market.engine.position_greeks(
+        [Position(CALL, HUNDRED, D(1)), Position(0, Equity("SPY"), D(5))], NOON
+    )
     assert (total.option_delta_shares, total.owned_shares) == (0.0, 5.0)
 
 
@@ -440,7 +443,7 @@ def test_an_inverse_perpetual_counts_in_coin_at_its_mark():
     state = MarketState(instruments)
     state.apply_quote(quote(0, NOON, 59_990.0, 60_010.0))
     engine = DeltaEngine(instruments, state, ContractPricer())
-    held = [Position(0, 1, D(-3_000), contract_usd=10), Position(1, 1, D(5), contract_usd=1)]
+    held = [Position(0, perpetual("BTC"), D(-3_000)), Position(1, perpetual("ETH"), D(5))]
     # 30,000 dollars sold at 60,000; of ether no price is known yet
     assert engine.position_greeks(held, NOON).net_delta_shares == pytest.approx(-0.5)
     state.apply_quote(quote(1, NOON, 2_499.0, 2_501.0))

@@ -50,10 +50,9 @@ class Desk:
         self.explain.mark(at_ns)
         self.count += 1
         quantity, price, fee = D(quantity), D(str(price)), D(fee)
-        multiplier = self.instruments[number].multiplier
         self.positions.book(number, quantity, price, f"x{self.count}", fee=fee)
-        self.account.pay_for(quantity, price, multiplier, fee)
-        self.explain.note_trade(self.state.quotes[number], quantity, multiplier, price, fee)
+        self.account.cash -= self.instruments[number].value(quantity, price) + fee
+        self.explain.note_trade(self.state.quotes[number], quantity, price, fee)
         self.explain.rebase(at_ns)
 
 
@@ -95,7 +94,7 @@ def test_a_second_mark_of_one_instant_is_none_unless_something_changed(desk):
     assert desk.explain.mark(NOON) is not None
     assert desk.explain.mark(NOON) is None
     assert desk.explain.mark(NOON + 1).nav_change == 0
-    desk.explain.note_trade(None, D(1), 1, D(500), D("0.25"))
+    desk.explain.note_trade(None, D(1), D(500), D("0.25"))
     assert changed(desk.explain.mark(NOON + 1).parts) == {"fees": D("-0.25"), "residual": D("0.25")}
     assert desk.explain.mark(NOON + 1) is None
 
@@ -258,7 +257,7 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     explain.begin(NOON)
     desk.positions.book(0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
     desk.account.cash += D(10_000) / D(50_001) - D("0.00001")
-    explain.note_inverse_trade(desk.state.quotes[0], D(1_000), 10, D(50_001), D("0.00001"))
+    explain.note_trade(desk.state.quotes[0], D(1_000), D(50_001), D("0.00001"))
     explain.rebase(NOON)
     mark = explain.mark(NOON)
     # half a dollar of ten thousand at 50,000 is spread, the other half slipped

@@ -26,10 +26,11 @@ from scalpdesk.portfolio.positions import (
 )
 
 D = Decimal
+HUNDRED = Equity("SPY", multiplier=100)
 
 
 def test_the_float_of_the_quantity_follows_each_booking():
-    position = Position(0, 100, D(3), D(2))
+    position = Position(0, HUNDRED, D(3), D(2))
     seen = [position.float_quantity]
     position.apply(D("0.5"), D(2))
     seen.append(position.float_quantity)
@@ -43,19 +44,19 @@ def test_the_float_of_the_quantity_follows_each_booking():
 
 
 def test_a_position_begins_with_its_quantity_and_average_and_nothing_earned():
-    position = Position(7, 100, D(3), D(2))
-    assert (position.instrument_id, position.multiplier, position.contract_usd) == (7, 100, 0)
+    position = Position(7, HUNDRED, D(3), D(2))
+    assert (position.instrument_id, position.multiplier) == (7, 100)
     assert (position.fees, position.income, position.realized) == (0, 0, 0)
     assert (position.average_price, position.cost) == (2, 600)
     assert position.profit(D(2)) == 0
-    empty = Position(7, 100)
+    empty = Position(7, HUNDRED)
     assert (empty.quantity, empty.average_price, empty.cost, empty.profit(D(9))) == (0, 0, 0, 0)
-    short = Position(0, 100, D(-3), D(2))
+    short = Position(0, HUNDRED, D(-3), D(2))
     assert (short.cost, short.value(D(3)), short.profit(D(3))) == (-600, -900, -300)
 
 
 def test_units_that_come_with_their_cost_change_the_average_and_realise_nothing():
-    position = Position(0, 100)
+    position = Position(0, HUNDRED)
     position.apply(D(4), D(5))
     position.apply(D(-2), D(6))
     position.adjust(D(2), D(1_400))
@@ -70,7 +71,7 @@ def test_units_that_come_with_their_cost_change_the_average_and_realise_nothing(
 
 
 def test_the_latest_of_equal_trades_is_taken_back_and_an_unknown_one_turned_round():
-    position = Position(0, 1)
+    position = Position(0, Equity("SPY"))
     for quantity, price in ((10, 100), (-10, 101), (10, 100)):
         position.apply(D(quantity), D(price))
     position.take_back(D(10), D(100))
@@ -91,7 +92,7 @@ def test_the_latest_of_equal_trades_is_taken_back_and_an_unknown_one_turned_roun
     ],
 )
 def test_average_cost_of_trades_that_reduce_close_and_turn(trades, quantity, average, realized):
-    position = Position(0, 1)
+    position = Position(0, Equity("SPY"))
     for signed, price in trades:
         position.apply(D(signed), D(price))
     assert (position.quantity, position.average_price, position.realized) == (quantity, average, realized)
@@ -102,7 +103,7 @@ def test_average_cost_of_trades_that_reduce_close_and_turn(trades, quantity, ave
 
 def test_an_inverse_contract_is_worth_its_dollars_in_coin():
     """100 contracts of 10 dollars bought at 50,000 are 0.02 coin; at 62,500 they are 0.016."""
-    position = Position(0, 1, contract_usd=10)
+    position = Position(0, perpetual("BTC"))
     position.apply(D(100), D(50_000))
     assert (position.cost, position.average_price) == (D("-0.02"), 50_000)
     assert position.value(D(62_500)) == D("-0.016")
@@ -120,11 +121,7 @@ def test_the_book_of_inverse_contracts_counts_its_lots_in_coin():
     manager.book(0, D(100), D(50_000), "a", fee=D("0.0001"))
     manager.book(0, D(-100), D(62_500), "b")
     position = manager.positions[0]
-    assert (position.contract_usd, position.realized, manager.scalps[0].realized) == (
-        10,
-        D("0.004"),
-        D("0.004"),
-    )
+    assert (position.realized, manager.scalps[0].realized) == (D("0.004"), D("0.004"))
     manager.take_back("b")
     assert (manager.quantity(0), manager.scalps[0].realized, position.realized) == (100, 0, 0)
     change = PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(100), D(62_500), D("-0.016"), "c")
@@ -288,19 +285,10 @@ def test_a_second_bust_takes_no_later_loss_back():
     assert trades.losses_in_a_row == 0
 
 
-@pytest.mark.parametrize(("multiplier", "cash"), [(1, "989.50"), (2, "979.50"), (100, "-0.50")])
-def test_a_purchase_costs_price_times_multiplier_and_the_fee(multiplier, cash):
-    account = Account(D(1_000))
-    account.pay_for(D(2), D(5), multiplier, D("0.50"))
-    assert account.cash == D(cash)
-    account.pay_for(D(-2), D(5), multiplier, D("0.50"))
-    assert account.cash == D(999)
-
-
 def test_earnings_are_taken_at_the_mark_and_counted_from_what_they_were():
     state = MarketState(straddle_book())
     state.apply_quote(quote(0, 0, 499.99, 500.01))
-    held = {0: Position(0, 1, D(10), D(490)), 1: Position(1, 100, D(2), D(4))}
+    held = {0: Position(0, Equity("SPY"), D(10), D(490)), 1: Position(1, HUNDRED, D(2), D(4))}
     assert (earned(0, held, state), earned(1, held, state), earned(2, held, state)) == (100, 0, 0)
     assert earned_since({0: D(30), 2: D(5)}, held, state) == 65
     assert earned_since({}, held, state) == 0
@@ -309,7 +297,7 @@ def test_earnings_are_taken_at_the_mark_and_counted_from_what_they_were():
 def test_net_asset_value_counts_an_inverse_position_against_the_coin():
     state = MarketState(Instruments([perpetual("BTC")]))
     state.apply_quote(quote(0, 0, 62_499.5, 62_500.5))
-    held = [Position(0, 1, D(100), D(50_000), contract_usd=10)]
+    held = [Position(0, perpetual("BTC"), D(100), D(50_000))]
     assert net_asset_value(Account(D(2)), held, state) == D("1.984")
 
 

@@ -8,9 +8,11 @@ from fakes.instruments import straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.portfolio.positions import ClosedTrades, FifoLots, Position, PositionManager
 
 D = Decimal
+HUNDRED = Equity("SPY", multiplier=100)
 TRADES = st.lists(
     st.tuples(
         st.integers(-50, 50).filter(bool).map(Decimal),
@@ -21,32 +23,32 @@ TRADES = st.lists(
 
 
 def test_buying_more_averages_the_price():
-    position = Position(0, 100)
+    position = Position(0, HUNDRED)
     position.apply(D(1), D(5))
     position.apply(D(3), D(6))
     assert (position.quantity, position.average_price, position.realized) == (D(4), D("5.75"), D(0))
 
 
 def test_selling_part_realizes_at_average_cost_and_keeps_the_average():
-    position = Position(0, 100, D(4), D("5.75"))
+    position = Position(0, HUNDRED, D(4), D("5.75"))
     position.apply(D(-1), D("6.75"))
     assert (position.quantity, position.average_price, position.realized) == (D(3), D("5.75"), D(100))
 
 
 def test_closing_leaves_nothing_behind():
-    position = Position(0, 1, D(10), D(100))
+    position = Position(0, Equity("SPY"), D(10), D(100))
     position.apply(D(-10), D(99))
     assert (position.quantity, position.average_price, position.realized) == (D(0), D(0), D(-10))
 
 
 def test_a_short_earns_when_the_price_falls():
-    position = Position(0, 1, D(-10), D(100))
+    position = Position(0, Equity("SPY"), D(-10), D(100))
     position.apply(D(4), D(99))
     assert (position.quantity, position.average_price, position.realized) == (D(-6), D(100), D(4))
 
 
 def test_a_trade_through_zero_realizes_the_old_and_opens_the_new_at_its_price():
-    position = Position(0, 1, D(10), D(100))
+    position = Position(0, Equity("SPY"), D(10), D(100))
     position.apply(D(-15), D(101))
     assert (position.quantity, position.average_price, position.realized) == (D(-5), D(101), D(10))
     position.apply(D(8), D(100))
@@ -55,7 +57,7 @@ def test_a_trade_through_zero_realizes_the_old_and_opens_the_new_at_its_price():
 
 @given(TRADES)
 def test_when_the_average_price_is_read_changes_nothing(trades):
-    read, unread = Position(0, 100), Position(0, 100)
+    read, unread = Position(0, HUNDRED), Position(0, HUNDRED)
     for quantity, price in trades:
         unread.apply(quantity, price)
         read.apply(quantity, price)
@@ -70,7 +72,7 @@ def test_when_the_average_price_is_read_changes_nothing(trades):
 @given(TRADES, st.integers(1, 100_000))
 def test_realized_and_open_profit_sum_to_what_cash_and_mark_say(trades, mark_cents):
     mark = D(mark_cents) / 100
-    position, cash = Position(0, 100), D(0)
+    position, cash = Position(0, HUNDRED), D(0)
     for quantity, price in trades:
         position.apply(quantity, price)
         cash -= quantity * price * 100

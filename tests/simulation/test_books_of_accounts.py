@@ -113,7 +113,7 @@ def test_a_position_in_a_perpetual_knows_what_its_contract_is_in_dollars():
     account = connect(
         Instruments([perpetual("BTC")]), cash=1, currency="BTC", positions={0: (D(100), D(50_000))}
     ).account
-    assert account.holdings[0].contract_usd == perpetual("BTC").contract_usd > 0
+    assert account.holdings[0].instrument == perpetual("BTC")
 
 
 def changed(number, cause, units, price=0, cash=0, **more):

@@ -202,7 +202,7 @@ def coin_pnl(follower, spot, change):
     now_spot = desk.market.mark(desk.view.underlying)
     for position in desk.positions.held():
         contract, quantity = desk.instruments[position.instrument_id], float(position.quantity)
-        if contract.contract_usd:
+        if not contract.is_option:
             total += quantity * contract.contract_usd * (1 / now_spot - 1 / spot)
             continue
         valuation = follower.value(position.instrument_id)
@@ -238,7 +238,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
         expected = 0.0
         for contract, position in held.items():
             quantity = float(position.quantity)
-            if contract.contract_usd:
+            if not contract.is_option:
                 expected += quantity * contract.contract_usd * (1 / spot - 1 / at)
             else:
                 strike = float(contract.strike)
@@ -299,8 +299,8 @@ def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison
 
 def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     held, now_ns = coin.desk.positions.held(), coin.now_ns
-    options = [position for position in held if not position.contract_usd]
-    (swap,) = (position for position in held if position.contract_usd)
+    options = [position for position in held if position.instrument.is_option]
+    (swap,) = (position for position in held if not position.instrument.is_option)
     valuer = coin.desk.delta_engine.observer()
     delta = sum(float(leg.quantity) * valuer.value(leg.instrument_id, now_ns).greeks.delta for leg in options)
     coins = float(swap.quantity) * 10 / coin.desk.market.mark(swap.instrument_id)

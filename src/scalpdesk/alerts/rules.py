@@ -17,7 +17,7 @@ from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import EXITS, Decision, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
-from scalpdesk.instruments.contract import OptionContract, underlying_of
+from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import PARTS, unexplained
@@ -353,7 +353,7 @@ class DeskRules:
         others = [
             other
             for other, contract in enumerate(instruments)
-            if isinstance(contract, OptionContract) and contract.underlying == name
+            if contract.is_option and contract.underlying == name
         ]
         newest_ns = int(market.table(np.array(others, dtype=np.int64)).ts_event_ns.max(initial=0))
         return follower.now_ns - newest_ns < self._settings.quote_seconds * NANOS_PER_SECOND

@@ -21,7 +21,6 @@ from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows
@@ -210,9 +209,7 @@ class BacktestRunner:
         self._at_broker.forget(self._expired)
         quoted = [(InstrumentId(number), self.tape.instruments.by_id[number]) for number in self._rows.quoted]
         self._expired = [
-            number
-            for number, contract in quoted
-            if isinstance(contract, OptionContract) and contract.expiry < coming.day
+            number for number, contract in quoted if contract.is_option and contract.expiry < coming.day
         ]
 
     def _follow(self, columns: QuoteColumns) -> None:

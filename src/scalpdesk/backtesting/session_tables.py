@@ -28,7 +28,8 @@ from scalpdesk.backtesting.statistics import (
     varies,
 )
 from scalpdesk.core.units import SESSIONS_PER_YEAR
-from scalpdesk.hedging.sizing import unhedged_from
+from scalpdesk.hedging.sizing import SHARES, unhedged_from
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.volatility.variance_time import VarianceClock
 
@@ -324,7 +325,7 @@ def exposure(
     *,
     hedges: Mapping[int, float] = MappingProxyType({}),
     least_fraction: float = 0.0,
-    contract_usd: int = 0,
+    hedge: Instrument = SHARES,
 ) -> dict[str, float]:
     """Return how much of the sessions options were held, and how long of that beyond the hedge's band.
 
@@ -342,7 +343,7 @@ def exposure(
     hedges
         By instant (UTC nanoseconds): what the last hedge that was filled then did to the net delta. The mark
         of that instant is of before.
-    least_fraction, contract_usd
+    least_fraction, hedge
         As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
@@ -357,7 +358,7 @@ def exposure(
         max(min(closes, end) - max(opens, start), 0) for opens, closes in spans_ns for start, end in held
     )
     stated = (
-        (each["ts_ns"], unhedged_from(each["facts"], least_fraction, contract_usd))
+        (each["ts_ns"], unhedged_from(each["facts"], least_fraction, hedge))
         for each in decisions
         if each["taken"]
     )

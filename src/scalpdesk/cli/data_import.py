@@ -183,7 +183,6 @@ def _example_rows() -> list[str]:
     """Return the quotes of a session as lines of a CSV file; a side that is absent is N/A."""
     from scalpdesk.datasets.embedded.chain import listed_expiries
     from scalpdesk.datasets.embedded.market import reconstruct
-    from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.simulation.tape_reader import session_quotes
 
@@ -193,7 +192,7 @@ def _example_rows() -> list[str]:
     quotes = session_quotes(tape, tape.sessions[0])
     contracts = []
     for each in tape.instruments:
-        if isinstance(each, OptionContract):
+        if each.is_option:
             contracts.append(f"{each.expiry:%m/%d/%Y},{each.strike},{'Call' if each.is_call else 'Put'}")
         else:
             contracts.append("N/A,N/A,N/A")

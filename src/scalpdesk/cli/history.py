@@ -17,6 +17,7 @@ from scalpdesk.core.units import count_text, money_decimals, rounded_text, run_c
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.strategy_tables import StrategyRecord
+    from scalpdesk.instruments.contract import Instrument
     from scalpdesk.volatility.variance_time import VarianceClock
 
 _EXACT = 10
@@ -205,9 +206,9 @@ def _exposures(stored: "StoredRun") -> dict[str, Any]:
             record.decisions,
             straddles,
             stored.spans_ns,
-            hedges=_hedged(record.fills, stored.contract_usd),
+            hedges=_hedged(record.fills, stored.hedge),
             least_fraction=least_fraction_of(stored.run["config"]),
-            contract_usd=stored.contract_usd,
+            hedge=stored.hedge,
         )
 
     rows = stored.straddles or []
@@ -222,14 +223,13 @@ def _exposures(stored: "StoredRun") -> dict[str, Any]:
     return of(stored, rows) | {"unhedged_minutes": minutes, "strategies": own}
 
 
-def _hedged(fills: list[dict[str, Any]], contract_usd: int) -> dict[int, float]:
+def _hedged(fills: list[dict[str, Any]], hedge: "Instrument") -> dict[int, float]:
     """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
     found = {}
     for fill in fills:
         if fill["purpose"] == "hedge" and not fill["busted"]:
             units = float(fill["quantity"] if fill["side"] == "buy" else -fill["quantity"])
-            size = contract_usd / float(fill["price"]) if contract_usd else 1.0
-            found[fill["ts_recv_ns"]] = units * size
+            found[fill["ts_recv_ns"]] = hedge.delta(units, float(fill["price"]))
     return found
 
 
@@ -263,8 +263,8 @@ class StoredRun:
     """Open and close of each session, UTC nanoseconds."""
     clock: "VarianceClock"
     """The run's variance clock."""
-    contract_usd: int
-    """Size of the perpetual that hedges, US dollars; 0 where shares do."""
+    hedge: "Instrument"
+    """What hedges: the listed perpetual, else shares."""
     strategies: "dict[str, StrategyRecord]"
     """By name, where several strategies shared the desk; else empty."""
 
@@ -300,7 +300,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
     from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
     from scalpdesk.datasets.daily_history import vix_closes_before
-    from scalpdesk.instruments.contract import OptionContract
+    from scalpdesk.instruments.contract import Equity
     from scalpdesk.instruments.sessions import expiry_instant_ns
     from scalpdesk.journal.cut import sessions_begun
     from scalpdesk.records.projection import Projection, project_journal
@@ -338,7 +338,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
-        if isinstance(each, OptionContract)
+        if each.is_option
     }
 
     def vix_before(day: date) -> float | None:
@@ -394,7 +394,7 @@ def read_stored(run_dir: Path) -> StoredRun:
         straddles=straddles,
         spans_ns=[(session.open_ns, session.close_ns) for session in spans],
         clock=clock,
-        contract_usd=max(each.contract_usd for each in listed),
+        hedge=next((each for each in listed if each.is_inverse_future), Equity("")),
         strategies=records or {},
     )
 

@@ -296,7 +296,7 @@ def coin_tape(
     kept = np.isin(got["symbol"], [item.symbol for item in instruments])
     got = {column: values[kept] for column, values in got.items()}
     ids = np.array([instruments.id_of(symbol) for symbol in got["symbol"]], dtype=np.int32)
-    unit = np.where(ids == 0, float(swap.contract_usd), 1.0)
+    unit = np.where(ids == 0, float(swap.contract_size), 1.0)
     sides = [as_float(got[name]) for name in ("bid", "ask")]
     sizes = [np.nan_to_num(as_float(got[f"{name}_amount"])) / unit for name in ("bid", "ask")]
     # the first that was seen: what is published later must not be known at the open

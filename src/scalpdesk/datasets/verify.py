@@ -33,7 +33,7 @@ from scalpdesk.datasets.store import (
     missing_columns,
     read_columns,
 )
-from scalpdesk.instruments.contract import Index, OptionContract, Style
+from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
@@ -87,7 +87,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     """
     quotes = tape.quotes.whole()
     root_id = int(tape.instruments.id_of(tape.underlying))
-    options = [o if isinstance(o, OptionContract) else None for o in tape.instruments]
+    options = [o if o.is_option else None for o in tape.instruments]
     is_option = np.array([o is not None for o in options], dtype=np.bool_)
     spot_rows = np.flatnonzero(
         (quotes.instrument_id == root_id) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
@@ -605,7 +605,7 @@ def _crossed(tape: MarketTape) -> tuple[int, int, str]:
 def _locked(tape: MarketTape) -> tuple[int, int, str]:
     """Count locked quotes; index levels are left out, whose bid and ask are equal by design."""
     quotes = tape.quotes.whole()
-    is_level = np.array([isinstance(each, Index) for each in tape.instruments], dtype=np.bool_)
+    is_level = np.array([each.is_index for each in tape.instruments], dtype=np.bool_)
     candidates = ~is_level[quotes.instrument_id] & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
     locked = np.flatnonzero(candidates & (quotes.bid == quotes.ask) & (quotes.bid > 0))
     return int(candidates.sum()), len(locked), _row_text(tape, locked)

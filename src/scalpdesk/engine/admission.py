@@ -8,7 +8,7 @@ import msgspec
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
-from scalpdesk.instruments.contract import Equity, OptionContract, underlying_of
+from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
@@ -72,7 +72,7 @@ class ProposalFacts:
         """Return whether an option must go today: an exit from it cannot wait for a better quote."""
         desk = self._desk
         option = desk.instruments[self.instrument_id]
-        return isinstance(option, OptionContract) and must_go_now(option, desk.view.session, self.now_ns)
+        return option.is_option and must_go_now(option, desk.view.session, self.now_ns)
 
     def working(self) -> list[Working]:
         """Orders that may still be filled, those of the proposal included, oldest first."""
@@ -173,13 +173,13 @@ class OrderAdmission:
             (leg_orders is LegOrders.COMBO or desk.takes_combos)
             and len(kinds) == 1
             and len({leg.instrument_id for leg in intents}) == count
-            and all(isinstance(desk.instruments[leg.instrument_id], OptionContract) for leg in intents)
+            and all(desk.instruments[leg.instrument_id].is_option for leg in intents)
         )
 
     def _within_one_order(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
         """Cut an exit to the largest order: refused it would never leave, in parts it does."""
         resolved = self._desk.gate.resolved
-        is_option = isinstance(self._desk.instruments[intent.instrument_id], OptionContract)
+        is_option = self._desk.instruments[intent.instrument_id].is_option
         most = resolved.order_contracts if is_option else resolved.order_shares
         if not intent.quantity.is_finite() or intent.quantity <= most:
             return intent
@@ -202,7 +202,7 @@ class OrderAdmission:
         return OrderContext(
             intent,
             instrument,
-            type(instrument) is OptionContract,
+            instrument.is_option,
             gate.limits,
             gate.resolved,
             gate.mode,
@@ -268,7 +268,7 @@ class OrderAdmission:
         for intent in trade:
             instrument_id = intent.instrument_id
             share = desk.instruments[instrument_id]
-            if intent.side is Side.BUY or not isinstance(share, Equity):
+            if intent.side is Side.BUY or not share.is_share:
                 continue
             if limits.may_short and instrument_id in limits.shortable:
                 continue

@@ -19,7 +19,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
-from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract, cash_flow, underlying_of
+from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
@@ -183,9 +183,10 @@ class Desk:
         if held is not self._units_of:  # another list once something is booked
             self._units_of, self._units = held, ([], [])
             for position in held:
-                is_option = type(self.instruments.by_id[position.instrument_id]) is OptionContract
-                # of an inverse contract there is no such sum: it is always near
-                units = math.nan if position.contract_usd else position.float_quantity * position.multiplier
+                is_option = self.instruments.by_id[position.instrument_id].is_option
+                # of an inverse future there is no such sum: it is always near
+                is_inverse = position.instrument.is_inverse_future
+                units = math.nan if is_inverse else position.float_quantity * position.multiplier
                 self._units[is_option and units > 0.0].append((position.instrument_id, units))
         return self._near_loss_nav
 
@@ -216,8 +217,8 @@ class Desk:
         known = None if reported is None else reported.margin_fraction
         held = []
         for position in self.positions.held():
-            instrument = self.instruments.by_id[position.instrument_id]
-            if _is_in_coin(instrument):
+            instrument = position.instrument
+            if instrument.is_inverse:
                 held.append(Holding(instrument, position.quantity, mark_decimal(self.market, position)))
         if not held:
             return known
@@ -236,16 +237,12 @@ class Desk:
         used = self.margin_fraction()
         if used is None:
             return None
-        held = [
-            (instrument, position)
-            for position in self.positions.held()
-            if _is_in_coin(instrument := self.instruments.by_id[position.instrument_id])
-        ]
+        held = [(each.instrument, each) for each in self.positions.held() if each.instrument.is_inverse]
         valuer, nav = self.delta_engine.observer(), self.view.nav
         values = {
             position.instrument_id: valuer.value(position.instrument_id, self.view.now_ns)
             for instrument, position in held
-            if isinstance(instrument, OptionContract)
+            if instrument.is_option
         }
         if not held or None in values.values():
             return None
@@ -258,7 +255,7 @@ class Desk:
                 if known is None:
                     price = mark_decimal(self.market, position) * scale
                 else:
-                    assert isinstance(instrument, OptionContract)
+                    assert instrument.is_option
                     forward, strike = known.spot * (1.0 + move), float(instrument.strike)
                     coin = coin_greeks(forward, strike, known.years, known.vol, instrument.is_call)
                     price = exact(max(coin.price, 0.0), 12)
@@ -361,7 +358,7 @@ class Desk:
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         listed = self.instruments.by_id
-        self.is_margined |= any(_is_in_coin(instrument) for instrument in listed[self._instruments_seen :])
+        self.is_margined |= any(instrument.is_inverse for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
         unbooked = [(held, mark_decimal(self.market, held)) for held in self._unbooked(event.open_ns)]
@@ -403,12 +400,8 @@ class Desk:
         reference = f"{event.client_order_id}/{event.execution_id}"
         position = self.positions.book(instrument_id, signed, price, reference, fee=fee)
         quote = self.market.quotes[instrument_id]
-        if position.contract_usd:
-            self.account.cash += cash_flow(self.instruments[instrument_id], signed, price) - fee
-            self.attribution.note_inverse_trade(quote, signed, position.contract_usd, price, fee)
-        else:
-            self.account.pay_for(signed, price, position.multiplier, fee)
-            self.attribution.note_trade(quote, signed, position.multiplier, price, fee)
+        self.account.cash -= position.instrument.value(signed, price) + fee
+        self.attribution.note_trade(quote, signed, price, fee)
         if self.is_divided:
             for books, name in self._divisions(instrument_id, command.owner):
                 books.book_fill(
@@ -426,13 +419,8 @@ class Desk:
         reference = f"{event.client_order_id}/{event.execution_id}"
         was_flat = not self.positions.held()
         number, quantity, price, fee = self.positions.take_back(reference)
-        instrument, quote = self.instruments[number], self.market.quotes[number]
-        if instrument.contract_usd:
-            self.account.cash += cash_flow(instrument, -quantity, price) + fee
-            self.attribution.note_inverse_trade(quote, -quantity, instrument.contract_usd, price, -fee)
-        else:
-            self.account.pay_for(-quantity, price, instrument.multiplier, -fee)
-            self.attribution.note_trade(quote, -quantity, instrument.multiplier, price, -fee)
+        self.account.cash += self.instruments[number].value(quantity, price) + fee
+        self.attribution.note_trade(self.market.quotes[number], -quantity, price, -fee)
         for books, name in self._divisions(number, command.owner):
             books.book_bust(name, reference, command.purpose, event.ts_recv_ns)
         if self.books is not None:
@@ -489,7 +477,7 @@ class Desk:
         old, new = self.instruments[source], self.instruments[number]
         each = before * old.multiplier * event.cost_fraction / (units * new.multiplier)
         carry(source, number, float(each), at_ns)
-        if isinstance(old, OptionContract) and isinstance(new, OptionContract):
+        if old.is_option and new.is_option:
             # its underlying moves by what moved the strike, held or not
             spot = self.instruments.id_of(old.underlying)
             is_split = units != before or new.multiplier != old.multiplier
@@ -592,7 +580,3 @@ def margin_row(distance: MarginDistance) -> dict[str, Any]:
     moves = {"liquidation_fall": distance.fall, "liquidation_rise": distance.rise}
     shown = {name: None if move is None else round(move, 6) for name, move in moves.items()}
     return {"maintenance_fraction": round(float(distance.used), 6), **shown}
-
-
-def _is_in_coin(instrument: Instrument) -> bool:
-    return bool(instrument.contract_usd) or (type(instrument) is OptionContract and instrument.is_inverse)

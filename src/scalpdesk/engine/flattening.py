@@ -16,7 +16,7 @@ from typing import NamedTuple
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
 from scalpdesk.orders.order import Order, OrderState
@@ -159,7 +159,7 @@ class Flattener:
         return tuple(commands)
 
     def _is_option(self, instrument_id: InstrumentId) -> bool:
-        return isinstance(self._instruments[instrument_id], OptionContract)
+        return self._instruments[instrument_id].is_option
 
     def _rests_unsold(
         self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook

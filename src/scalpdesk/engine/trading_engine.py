@@ -70,7 +70,6 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import ANY_PRICE, Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
 from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
 from scalpdesk.marketdata.state import QuoteBook
@@ -380,7 +379,7 @@ class TradingEngine:
                 command = manager.submit(order, now_ns)
                 commands.append(command)
                 ids.append(command.client_order_id)
-            is_option = type(instruments[order.instrument_id]) is OptionContract
+            is_option = instruments[order.instrument_id].is_option
             size = ZERO if order.purpose in EXITS else order.quantity
             counters.note_order(now_ns, size, is_option=is_option)
         if admitted.notes and isinstance(self.strategy, OnSizeCut):
@@ -622,7 +621,7 @@ class TradingEngine:
         trades_again = desk.gate.mode in LOSS_MODES or self._mode_after_flattening is not None
         if event.source is not None:
             old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]
-            if old is not new and isinstance(old, OptionContract):
+            if old is not new and old.is_option:
                 self._adjusted[event.instrument_id] = f"{old.symbol} was adjusted to {new.symbol}"
                 if trades_again:
                     self._leave_adjusted()

@@ -164,7 +164,7 @@ class GeneratedSource:
                     continue
                 number = self.instruments.add(us_option(symbol))
                 contract = self.instruments[number]
-                assert isinstance(contract, OptionContract)
+                assert contract.is_option
                 walker.contracts.append((number, contract))
                 self._by_number[number] = walker
                 near = math.exp(-0.5 * (offset / 7.0) ** 2)

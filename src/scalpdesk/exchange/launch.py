@@ -21,7 +21,6 @@ from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
 from scalpdesk.instruments.contract import (
     Instrument,
     Instruments,
-    OptionContract,
     occ_symbol,
 )
 from scalpdesk.instruments.sessions import Session, new_york_ns, sessions_between, to_new_york, to_ns
@@ -55,7 +54,7 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
     place = {day: index for index, day in enumerate(behind)}
 
     def moved(instrument: Instrument) -> Instrument:
-        if not isinstance(instrument, OptionContract):
+        if not instrument.is_option:
             return instrument
         index = place.get(instrument.expiry)
         if index is None:  # no session (a Saturday of old): as far ahead as the session before it

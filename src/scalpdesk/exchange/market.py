@@ -15,7 +15,6 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -270,7 +269,7 @@ class SimulatedMarket:
         """Return when the halt of an instrument or of its underlying began, UTC nanoseconds."""
         instruments = self.ledger.instruments
         contract, since_ns = instruments[number], self._halted_ns.get(number, NEVER_NS)
-        if isinstance(contract, OptionContract) and contract.underlying in instruments:
+        if contract.is_option and contract.underlying in instruments:
             since_ns = min(since_ns, self._halted_ns.get(instruments.id_of(contract.underlying), NEVER_NS))
         return since_ns
 
@@ -323,7 +322,7 @@ class SimulatedMarket:
         for number, instrument in enumerate(self.ledger.instruments):
             if fault.match and fault.match not in instrument.symbol:
                 continue
-            if fault.name == "halt" and not isinstance(instrument, OptionContract):
+            if fault.name == "halt" and not instrument.is_option:
                 self.halt(InstrumentId(number), seconds=fault.seconds)
             for account in self.ledger.accounts.values():
                 held = account.quantity(InstrumentId(number))

@@ -13,7 +13,9 @@ from typing import Any
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
+from scalpdesk.instruments.contract import Equity, Instrument
 
+SHARES = Equity("")
 _DECIMALS = 9
 """Deltas are read to a billionth of a share, so that 7.000000000000001 is 7."""
 _SURELY_ROUNDED = 0.5 - 1e-6
@@ -65,7 +67,9 @@ def least_fraction_of(config: Mapping[str, Any]) -> float:
     return max(map(float, fractions), default=0.0)
 
 
-def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd: int = 0) -> float | None:
+def unhedged_from(
+    facts: Mapping[str, Any], least_fraction: float, hedge: Instrument = SHARES
+) -> float | None:
     """Return the net delta beyond which a desk hedges, as its last hedge has it; None without a width.
 
     Beyond the half width, where hedges end at the band's edge: a smaller hedge than ``least_fraction`` of
@@ -78,8 +82,8 @@ def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd:
         ``spot``, which say where it ends.
     least_fraction
         From `least_fraction_of`.
-    contract_usd
-        Size of the perpetual that hedges, US dollars; 0 for shares.
+    hedge
+        What hedges: shares, or a perpetual.
 
     Examples
     --------
@@ -92,7 +96,7 @@ def unhedged_from(facts: Mapping[str, Any], least_fraction: float, contract_usd:
     width = facts.get("half_width_shares")
     if not isinstance(width, float | int):
         return None
-    unit = contract_usd / facts["spot"] if contract_usd else 1.0
+    unit = hedge.delta(1.0, facts.get("spot", 0.0))
     end = abs(facts.get("net_delta_shares", 0.0) + facts.get("quantity_shares", 0) * unit)
     # else to zero: whole shares end within half a one of their target
     to_edge = end > 0.5 * width or abs(end - width) <= 0.5 * unit + 1e-9
@@ -129,7 +133,7 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
     return (quantity,)
 
 
-def perpetual_trade_usd(target_usd: float, held_usd: float, contract_usd: int = 10) -> int:
+def perpetual_trade_usd(target_usd: float, held_usd: float, contract_size: int = 10) -> int:
     """Signed USD amount to trade: what is missing to the target, in whole contracts, ties away from zero.
 
     Raises
@@ -142,6 +146,6 @@ def perpetual_trade_usd(target_usd: float, held_usd: float, contract_usd: int = 
     >>> perpetual_trade_usd(258_122.78, -200_000.0)
     458120
     """
-    if contract_usd <= 0:
-        raise ArgumentError("a contract must be above zero", where="contract_usd", value=contract_usd)
-    return contract_usd * round_half_away((target_usd - held_usd) / contract_usd)
+    if contract_size <= 0:
+        raise ArgumentError("a contract must be above zero", where="contract_size", value=contract_size)
+    return contract_size * round_half_away((target_usd - held_usd) / contract_size)

@@ -1,8 +1,8 @@
 """Instruments: one class per kind, OCC symbols, the instruments of a run, and straddle pairs of a chain.
 
-The multiplier is on the instrument: 100 for a US equity option, 1 for a Deribit option. Of an inverse
-contract, whose size is in US dollars and whose currency is the coin, ``contract_usd`` is that size; of every
-other one it is 0. :func:`cash_flow` is what a trade in either moves.
+An instrument says what it is worth: what depends on its kind is its method or its attribute, and no other
+package asks for its class. Where lists are filtered, class attributes (``is_option``, ``is_index``) tell the
+kinds apart; a type checker narrows by them.
 """
 
 import re
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.core.units import InstrumentId, exact, round_to_tick
+from scalpdesk.core.units import ZERO, InstrumentId, exact, round_to_tick
 
 _OCC = re.compile(r"([A-Z0-9.]{1,6}) *(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
@@ -77,30 +77,98 @@ PENNY_ALL_ROOTS = frozenset({"SPY", "QQQ", "IWM"})
 """Option classes quoted in cents at every price (Cboe and NYSE penny interval programme)."""
 
 
+ONE = Decimal(1)
+COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
+"""Smallest amount of an option on a coin, in coins, and its step."""
+LINEAR_COIN_STEP = Decimal("0.1")
+"""That of an option or perpetual that settles in a dollar coin."""
+
+
+class Linear:
+    """What is worth quantity x price x multiplier, in its currency.
+
+    Quantities are signed contracts, shares or coins; prices are currency per unit of the underlying.
+    """
+
+    __slots__ = ()
+    multiplier: int
+    is_index: ClassVar[bool] = False
+    is_share: ClassVar[bool] = False
+    is_perpetual: ClassVar[bool] = False
+    is_inverse_future: ClassVar[bool] = False
+    """Whether a contract is an amount of US dollars; an option on a coin is inverse and no future."""
+
+    def value(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return what a quantity is worth at a price, in currency.
+
+        >>> Equity("SPY").value(Decimal(-3), Decimal("500.10"))
+        Decimal('-1500.30')
+        """
+        worth = quantity * price
+        return worth if self.multiplier == 1 else worth * self.multiplier  # an int beside it costs twice
+
+    def cash_flow(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the cash that a trade moves, in currency: negative for what is paid."""
+        return -self.value(quantity, price)
+
+    def notional(self, quantity: float, price: float) -> float:
+        """Return the size of a quantity at a price, in currency; its sign is the quantity's."""
+        return quantity * price * self.multiplier
+
+    def delta(self, quantity: float, price: float) -> float:
+        """Return the delta of a quantity without optionality, in units of the underlying (shares, coins)."""
+        del price
+        return quantity * self.multiplier
+
+    def earned(self, units: float, before: float, after: float) -> tuple[float, float]:
+        """Return what quantity x multiplier earns by a move of its price: by delta, and by curvature."""
+        return units * (after - before), 0.0
+
+    def unit_cost(self, price: Decimal) -> Decimal:
+        """Return what averages over trades: the price of a unit."""
+        return price
+
+    def price_of(self, unit_cost: Decimal) -> Decimal:
+        """Return the price at which a unit has a cost."""
+        return unit_cost
+
+
+class Plain(Linear):
+    """What is linear and no option."""
+
+    __slots__ = ()
+    contract_size: ClassVar[int] = 1
+    """Amount of a unit where a venue counts amounts (Deribit)."""
+    step: ClassVar[Decimal] = ONE
+    """Smallest quantity of an order, and its step; brokers may take shares in fractions of it."""
+    is_option: ClassVar[Literal[False]] = False
+    is_inverse: ClassVar[bool] = False
+
+
 @dataclass(frozen=True, slots=True)
-class Equity:
+class Equity(Plain):
     """A share or an exchange-traded fund."""
 
     symbol: str
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
-    contract_usd: ClassVar[int] = 0
+    is_share: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class Index(Plain):
     """An index level, not tradable; a backtest that hedges with it notes this."""
 
     symbol: str
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
-    contract_usd: ClassVar[int] = 0
+    is_index: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
-class Future:
+class Future(Plain):
     """A dated future; ``multiplier`` is currency per index point."""
 
     symbol: str
@@ -109,33 +177,78 @@ class Future:
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 1
-    contract_usd: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Perpetual:
-    """An inverse perpetual: one contract is ``contract_usd`` US dollars, settled in coin."""
+class Perpetual(Linear):
+    """An inverse perpetual: a contract is ``contract_usd`` US dollars, settled in coin.
+
+    Bought at e it brings ``contract_usd/e`` of coin, and marking it takes ``contract_usd/x`` out: A dollars
+    bought at e have earned A/e - A/x at x, and the average price is the harmonic mean (Deribit, "Inverse
+    Perpetual").
+    """
 
     symbol: str
     contract_usd: int
     tick_rule: TickRule
     currency: str = "BTC"
     multiplier: int = 1
+    is_option: ClassVar[Literal[False]] = False
+    is_inverse: ClassVar[bool] = True
+    is_perpetual: ClassVar[bool] = True
+    is_inverse_future: ClassVar[bool] = True
+    step: ClassVar[Decimal] = ONE
+
+    @property
+    def contract_size(self) -> int:
+        """Amount of a contract, US dollars."""
+        return self.contract_usd
+
+    def value(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return minus the dollars of a quantity in coin at a price; 0 at a price of 0.
+
+        >>> Perpetual("BTC-PERPETUAL", 10, CENT_TICK).value(Decimal(10_000), Decimal(50_000))
+        Decimal('-2')
+        """
+        return -quantity * self.contract_usd / price if quantity and price else ZERO
+
+    def notional(self, quantity: float, price: float) -> float:
+        """Return the size of a quantity at a price, in coin; its sign is the quantity's."""
+        return quantity * self.contract_usd / price
+
+    def delta(self, quantity: float, price: float) -> float:
+        """Return the delta of a quantity, in coin; 0 at a price of 0."""
+        return quantity * self.contract_usd / price if price else 0.0
+
+    def earned(self, units: float, before: float, after: float) -> tuple[float, float]:
+        """Return what contracts earn by a move of the price, in coin: by delta, and by curvature."""
+        step, dollars = after - before, units * self.contract_usd
+        bend = -dollars * step * step / before**3
+        return dollars * step / (before * after) - bend, bend
+
+    def unit_cost(self, price: Decimal) -> Decimal:
+        """Return what averages over trades: the worth of a contract in coin."""
+        return -self.contract_usd / price
+
+    def price_of(self, unit_cost: Decimal) -> Decimal:
+        """Return the price at which a contract has a worth in coin."""
+        return -self.contract_usd / unit_cost
 
 
 @dataclass(frozen=True, slots=True)
-class LinearPerpetual:
+class LinearPerpetual(Plain):
     """A perpetual settled in a dollar coin; quantities are in coins of the underlying."""
 
     symbol: str
     tick_rule: TickRule
     currency: str = "USDC"
     multiplier: int = 1
-    contract_usd: ClassVar[int] = 0
+    is_perpetual: ClassVar[bool] = True
+    step: ClassVar[Decimal] = LINEAR_COIN_STEP
 
 
 @dataclass(frozen=True, slots=True)
-class OptionContract:
+class OptionContract(Linear):
     """A listed option; ``multiplier`` is units of the underlying per contract."""
 
     symbol: str
@@ -149,12 +262,20 @@ class OptionContract:
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 100
-    contract_usd: ClassVar[int] = 0
+    contract_size: ClassVar[int] = 1
+    is_option: ClassVar[Literal[True]] = True
 
     @property
     def is_call(self) -> bool:
         """True for a call."""
         return self.right is CALL
+
+    @property
+    def step(self) -> Decimal:
+        """Smallest quantity of an order, and its step, in contracts or coins."""
+        if self.settlement is not Settlement.CASH_MEAN:
+            return ONE
+        return COIN_OPTION_STEPS.get(self.currency, LINEAR_COIN_STEP)
 
     @property
     def is_inverse(self) -> bool:
@@ -180,30 +301,9 @@ class OptionContract:
 Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract
 
 
-def cash_flow(instrument: Instrument, signed_quantity: Decimal, price: Decimal) -> Decimal:
-    """Return the cash that a trade moves, in the instrument's currency: negative for what is paid.
-
-    An inverse contract bought at a price is dollars sold for coin: ``contract_usd/price`` of it comes in, and
-    marking it takes ``contract_usd/mark`` out, so that A contracts bought at e are worth A/e − A/x at x.
-
-    ``signed_quantity`` counts contracts, shares or coins, negative for a sale; ``price`` is currency per
-    unit, of an inverse contract US dollars per coin.
-
-    Examples
-    --------
-    >>> cash_flow(Equity("SPY"), Decimal(-3), Decimal("500.10"))
-    Decimal('1500.30')
-    >>> cash_flow(Perpetual("BTC-PERPETUAL", 10, CENT_TICK), Decimal(10_000), Decimal(50_000))
-    Decimal('2')
-    """
-    if instrument.contract_usd:
-        return signed_quantity * instrument.contract_usd / price
-    return -signed_quantity * price * instrument.multiplier
-
-
 def underlying_of(instrument: Instrument) -> str:
     """Return the symbol of an option's underlying; of what is no option its own."""
-    return instrument.underlying if isinstance(instrument, OptionContract) else instrument.symbol
+    return instrument.underlying if instrument.is_option else instrument.symbol
 
 
 def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
@@ -376,7 +476,7 @@ class Instruments:
     def options(self, underlying: str) -> Iterator[tuple[InstrumentId, OptionContract]]:
         """Yield the options on ``underlying`` with their ids, in the order of adding."""
         for index, instrument in enumerate(self.by_id):
-            if isinstance(instrument, OptionContract) and instrument.underlying == underlying:
+            if instrument.is_option and instrument.underlying == underlying:
                 yield InstrumentId(index), instrument
 
 

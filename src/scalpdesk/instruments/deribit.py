@@ -41,15 +41,6 @@ PLACES = 8
 """Decimals of the venue's ledger in coin."""
 FRIDAY = 4
 """Weekday on which weekly, monthly and quarterly options expire; those of any other day are daily ones."""
-OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": Decimal(1)}
-"""Smallest amount of an inverse option, in coins, and its step."""
-LINEAR_OPTION_STEP = Decimal("0.1")
-"""Of a linear one."""
-
-
-def option_step(currency: str) -> Decimal:
-    """Return the smallest amount of an option that settles in ``currency``, in coins, and its step."""
-    return OPTION_STEPS.get(currency, LINEAR_OPTION_STEP)
 
 
 def perpetual(coin: str) -> Perpetual:
@@ -174,15 +165,14 @@ class DeribitFees(msgspec.Struct, frozen=True):
         a unit, of an inverse perpetual US dollars a coin.
         """
         del side
-        if isinstance(instrument, OptionContract):
+        if instrument.is_option:
             return self._capped(self.option_rate, instrument, price) * quantity * instrument.multiplier
-        if instrument.contract_usd:
-            return round(quantity * instrument.contract_usd / price * self.perpetual_taker, PLACES)
-        return quantity * price * instrument.multiplier * self.perpetual_taker
+        fee = abs(instrument.value(quantity, price)) * self.perpetual_taker
+        return round(fee, PLACES) if instrument.is_inverse else fee
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return the fee of the delivery of one option that pays ``payoff``, in its currency."""
-        assert isinstance(instrument, OptionContract)
+        assert instrument.is_option
         if instrument.expiry.weekday() != FRIDAY:
             return Decimal(0)
         return self._capped(self.delivery_rate, instrument, payoff)

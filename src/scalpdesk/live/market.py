@@ -38,7 +38,6 @@ from scalpdesk.instruments.contract import (
     Equity,
     Instrument,
     Instruments,
-    OptionContract,
     underlying_of,
 )
 from scalpdesk.instruments.corporate_actions import price_scale
@@ -95,7 +94,7 @@ async def first_market(
     else:
         notes.insert(0, "no options: this strategy trades shares alone")
     for instrument in held:
-        if isinstance(instrument, OptionContract) and instrument.underlying not in instruments:
+        if instrument.is_option and instrument.underlying not in instruments:
             instruments.add(Equity(instrument.underlying))
         if instrument.symbol not in instruments:  # the venue's list knows its multiplier
             instruments.add(instrument)
@@ -144,7 +143,7 @@ async def listed_splits(
     """
     now_ns, events = clock.now_ns(), list[PriceAdjustmentEvent]()
     today = to_new_york(now_ns).date()
-    shares = [number for number, item in enumerate(instruments) if isinstance(item, Equity)]
+    shares = [number for number, item in enumerate(instruments) if item.is_share]
     if not shares:
         return ()
     first, last = today - timedelta(days=SPLIT_DAYS), next_session(today).day
@@ -296,7 +295,7 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
     left = [
         contract.symbol
         for contract in held
-        if isinstance(contract, OptionContract)
+        if contract.is_option
         and contract.underlying in symbols
         and owner is not None
         and not (owner.trades_options and owner.takes_over(contract, day))
@@ -363,7 +362,7 @@ async def _options(
     held_options = {
         item.symbol
         for item in held
-        if isinstance(item, OptionContract) and item.underlying not in set(plan.underlyings) - {symbol}
+        if item.is_option and item.underlying not in set(plan.underlyings) - {symbol}
     }
     known = [item for item in listed if item.contract.symbol in held_options]
     known += await _month_options(plan, gateway, symbol, spot, today)

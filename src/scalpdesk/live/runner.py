@@ -26,7 +26,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import DAY_NS, InstrumentId
-from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
@@ -501,7 +501,7 @@ class LiveRunner:
         engine = self.core.engine
         instruments = (engine.desk.instruments[held.instrument_id] for held in engine.desk.positions.held())
         awaits_delivery = any(
-            isinstance(item, OptionContract)
+            item.is_option
             and item.settlement is Settlement.CASH_MEAN
             and expiry_instant_ns(item) <= engine.now_ns
             for item in instruments

@@ -252,8 +252,7 @@ class SessionCalendar:
         return {
             number: contract
             for number, contract in held.items()
-            if isinstance(contract, OptionContract)
-            and session.open_ns < last_trading_ns(contract) <= session.close_ns
+            if contract.is_option and session.open_ns < last_trading_ns(contract) <= session.close_ns
         }
 
     def _deadline_ns(self, contract: OptionContract) -> int:

@@ -70,7 +70,7 @@ def unbid_option(
 ) -> tuple[OptionContract, float] | None:
     """Return an option that has no bid, and its spot; None for another, or while a quote lacks."""
     quote, contract = quotes[number], instruments[number]
-    if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not isinstance(contract, OptionContract):
+    if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not contract.is_option:
         return None
     underlying = quotes[instruments.id_of(contract.underlying)]
     spot = 0.0 if underlying is None else mark_price(underlying)
@@ -226,7 +226,7 @@ class MarketState:
         """When a price was last carried across a corporate action, and the quote of before, by instrument."""
         self._stale_ns = [
             int(
-                (stale_seconds_option if isinstance(instrument, OptionContract) else stale_seconds_underlying)
+                (stale_seconds_option if instrument.is_option else stale_seconds_underlying)
                 * NANOS_PER_SECOND
             )
             for instrument in instruments
@@ -236,13 +236,13 @@ class MarketState:
         """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
         self._spot_of = [
             instruments.id_of(instrument.underlying)
-            if isinstance(instrument, OptionContract) and instrument.underlying in instruments
+            if instrument.is_option and instrument.underlying in instruments
             else None
             for instrument in instruments
         ]
         self._strikes = [
             (float(instrument.strike), 1.0 if instrument.is_call else -1.0)
-            if isinstance(instrument, OptionContract) and not instrument.is_inverse
+            if instrument.is_option and not instrument.is_inverse
             else (0.0, 0.0)
             for instrument in instruments
         ]

@@ -18,7 +18,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement, cash_flow
+from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
 
 
@@ -241,7 +241,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking
         cause,
         signed,
         fill.price,
-        cash_flow(instrument, signed, fill.price) - fill.fee,
+        instrument.cash_flow(signed, fill.price) - fill.fee,
         f"foreign-{fill.execution_id}",
     )
     detail = f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}"
@@ -341,7 +341,7 @@ def busted(
     latest, most = desk.fills[::-1], MOST_CANDIDATES if is_searched else 1
 
     def paid(fill: BookedFill) -> Decimal:
-        return fill.fee - cash_flow(instruments[fill.instrument_id], fill.quantity, fill.price)
+        return fill.fee + instruments[fill.instrument_id].value(fill.quantity, fill.price)
 
     def best(candidates: Sequence[Sequence[_Busts]]) -> _Busts | None:
         """Return one candidate of each instrument, together, whose cash fits to the cent."""

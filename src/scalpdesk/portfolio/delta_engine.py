@@ -300,7 +300,7 @@ class DeltaEngine:
             for kept in (self._options, self._last_vol, self._lost, self._cache):
                 kept.pop(number, None)
             contract = self._instruments.by_id[number]
-            if isinstance(contract, OptionContract):
+            if contract.is_option:
                 self._strike_vols.forget(contract)
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
@@ -334,7 +334,7 @@ class DeltaEngine:
     def _option(self, instrument_id: InstrumentId) -> _Option | None:
         """Return what is known of an option; None for what is none."""
         contract, found = self._instruments.by_id[instrument_id], None
-        if isinstance(contract, OptionContract):
+        if contract.is_option:
             underlying = self._instruments.id_of(contract.underlying)
             side = 0.0 if contract.is_inverse else 1.0 if contract.is_call else -1.0
             terms = float(contract.strike), side
@@ -760,7 +760,7 @@ class DeltaEngine:
         Currency per unit: where its quote is lost or lacks a side, and deep in the money; else None.
         """
         contract, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
-        if quote is None or not isinstance(contract, OptionContract):
+        if quote is None or not contract.is_option:
             return None
         spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
         found = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
@@ -918,9 +918,7 @@ class DeltaEngine:
             instrument = self._instruments[position.instrument_id]
             if valuation is not None:
                 total.add(units, valuation.greeks)
-            elif instrument.contract_usd:
-                mark = self._state.mark(position.instrument_id)
-                total.shares += units * instrument.contract_usd / mark if mark else 0.0
-            elif not isinstance(instrument, OptionContract):
-                total.shares += units
+            elif not instrument.is_option:
+                mark = self._state.mark(position.instrument_id) or 0.0
+                total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()

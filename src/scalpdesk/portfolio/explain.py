@@ -37,7 +37,6 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState, paid_between
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.greeks import GreekSum, gamma_in_coin
@@ -149,7 +148,7 @@ class PnlExplain:
         self._delta_engine = delta_engine
         self._account = account
         self._positions = positions
-        is_coin = instruments[underlying].contract_usd > 0
+        is_coin = instruments[underlying].is_inverse
         self.unit = SATOSHI if is_coin else CENT
         """Smallest amount of the account."""
         self._decimals = COIN_DECIMALS if is_coin else 6
@@ -207,12 +206,7 @@ class PnlExplain:
         self.rebase(now_ns)
 
     def note_trade(
-        self,
-        quote: QuoteEvent | None,
-        signed_quantity: Decimal,
-        multiplier: int,
-        price: Decimal,
-        fee: Decimal,
+        self, quote: QuoteEvent | None, signed_quantity: Decimal, price: Decimal, fee: Decimal
     ) -> None:
         """Book the cost of an execution against the mark.
 
@@ -220,38 +214,39 @@ class PnlExplain:
         near the money; the rest of the distance between the price and the mark is slippage. Costs are
         negative. Where the quote was lost the distance to the model's mark is mark noise, in the residual.
         """
-        units = signed_quantity if multiplier == 1 else signed_quantity * multiplier
         self._fees -= fee
         if quote is None:
             return
         number = quote.instrument_id
-        value = self._state.mark(number)
-        mark = price if value is None else exact_price(value)
+        contract, mark = self._instruments.by_id[number], self._state.mark(number)
+        worth, at = contract.value, price if mark is None else exact_price(mark)
+        worth_at_mark, paid = worth(signed_quantity, at), worth(signed_quantity, price)
         if number in self._terms and self._state.is_lost(number):
-            self.details["mark_noise"] -= float(units * (price - mark))
+            self.details["mark_noise"] -= float(paid - worth_at_mark)
             return
-        far, spread = quote.ask if units > 0 else quote.bid, ZERO
+        is_purchase, spread = signed_quantity > 0, ZERO
+        far, near = (quote.ask, quote.bid) if is_purchase else (quote.bid, quote.ask)
         if far > 0.0:  # a side that is missing is no number
-            spread = max((exact_price(far) - mark) * units, ZERO)
-        contract = self._instruments.by_id[number]
-        if type(contract) is not OptionContract:
-            self._hedge_costs -= units * (price - mark) + fee
+            spread = max(worth(signed_quantity, exact_price(far)) - worth_at_mark, ZERO)
+        if not contract.is_option:
+            self._hedge_costs -= paid - worth_at_mark + fee
         elif contract.is_inverse:
             fair = self._fair(number, contract)
             if fair is not None:
-                self.details["mark_noise"] += float(units * (mark - fair))
-                mark = fair
-        paid_over_mark = units * (price - mark)
+                at = fair
+                self.details["mark_noise"] += float(worth_at_mark - worth(signed_quantity, at))
+                worth_at_mark = worth(signed_quantity, at)
+        paid_over_mark = paid - worth_at_mark
         if paid_over_mark < spread:
             # a fill inside the quote (at mid, or resting) costs only the distance to the mid
             spread = max(paid_over_mark, ZERO)
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
         if paid_over_mark < ZERO:
-            near, allowed = quote.bid if units > 0 else quote.ask, contract.tick_rule.tick_at(mark)
+            allowed = contract.tick_rule.tick_at(at)
             if near > 0.0:
-                allowed += abs(exact_price(near) - mark)
-            if paid_over_mark < -allowed * abs(units):
+                allowed += abs(exact_price(near) - at)
+            if paid_over_mark < -abs(worth(signed_quantity, at + allowed) - worth_at_mark):
                 self.better_fills += 1
                 self.better_by -= paid_over_mark
 
@@ -269,31 +264,6 @@ class PnlExplain:
         vol = self._delta_engine.vol_within_tick(contract, vol)
         greeks = self._delta_engine.greeks_at(instrument_id, self._last_ns, vol)
         return None if greeks is None else Decimal(f"{greeks.price:.{COIN_DECIMALS}f}")
-
-    def note_inverse_trade(
-        self,
-        quote: QuoteEvent | None,
-        signed_quantity: Decimal,
-        contract_usd: int,
-        price: Decimal,
-        fee: Decimal,
-    ) -> None:
-        """Book the cost of an execution in an inverse contract, in coin; the parts as :meth:`note_trade`."""
-        dollars = signed_quantity * contract_usd
-        mark, half_spread = price, ZERO
-        if quote is not None:
-            mark = exact_price(mark_price(quote))
-            if quote.bid == quote.bid and quote.ask == quote.ask:
-                half_spread = exact_price(0.5 * (quote.ask - quote.bid))
-        paid_over_mark = dollars / mark - dollars / price
-        side = 1 if signed_quantity > 0 else -1
-        spread = dollars / mark - dollars / (mark + side * half_spread)
-        if paid_over_mark < spread:
-            spread = max(paid_over_mark, ZERO)
-        self._spread -= spread
-        self._slippage -= paid_over_mark - spread
-        self._fees -= fee
-        self._hedge_costs -= paid_over_mark + fee
 
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
@@ -385,7 +355,7 @@ class PnlExplain:
     def _marked(self, instrument_id: InstrumentId, now_ns: int) -> Marked:
         """Return the mark of one unit and, of an option, its valuation."""
         mark = self._state.mark(instrument_id)
-        if type(self._instruments.by_id[instrument_id]) is not OptionContract:
+        if not self._instruments.by_id[instrument_id].is_option:
             return mark, None
         return mark, self._delta_engine.value(instrument_id, now_ns)
 
@@ -395,11 +365,11 @@ class PnlExplain:
         units = position.float_quantity * position.multiplier
         contract = self._instruments.by_id[instrument_id]
         mark, valuation = marked
-        if mark is not None and type(contract) is not OptionContract:
+        if mark is not None and not contract.is_option:
             return _Leg(instrument_id, units, mark, now_ns, None, None)
         state = None
         if valuation is not None:
-            assert type(contract) is OptionContract
+            assert contract.is_option
             terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
             vol = None if before is None or before.state is None else before.state.vol
             # an interval begins with the volatility in which the last one ended, so that noise ends too
@@ -416,7 +386,7 @@ class PnlExplain:
         is_lost = (
             valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
         )
-        assumed = type(contract) is OptionContract and self._delta_engine.is_carry_assumed(contract)
+        assumed = contract.is_option and self._delta_engine.is_carry_assumed(contract)
         return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
@@ -618,21 +588,17 @@ class PnlExplain:
             quantity = position.quantity
             if not quantity:
                 continue
-            multiplier = position.multiplier
-            units = position.float_quantity * multiplier
             mark, valuation = state.mark(instrument_id), None
-            if type(self._instruments.by_id[instrument_id]) is OptionContract:
+            instrument = position.instrument
+            if instrument.is_option:
                 valuation = self._delta_engine.value(instrument_id, now_ns)
             marks[instrument_id] = mark, valuation
             price = position.average_price if mark is None else exact_price(mark)
-            if position.contract_usd:
-                nav -= quantity * position.contract_usd / price
-                greeks.shares += units * position.contract_usd / float(price)
-                continue
-            nav += quantity * price if multiplier == 1 else quantity * multiplier * price
+            nav += instrument.value(quantity, price)
             if valuation is None:
-                greeks.shares += units
+                greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
+            units = position.float_quantity * position.multiplier
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
             greeks.add(units, shown.greeks)
             vol_sum += abs(units) * shown.vol
@@ -649,20 +615,16 @@ class PnlExplain:
             return leg.shown
         start, valuation = leg.state, leg.valuation
         if start is None or valuation is None or now is None:
-            if type(self._instruments.by_id[instrument_id]) is OptionContract:
+            instrument = self._instruments.by_id[instrument_id]
+            if instrument.is_option:
                 return leg.shown  # what no model values is residual
-            contract_usd = self._instruments.by_id[instrument_id].contract_usd
-            if contract_usd:  # its curvature meets the option's: both are gamma
-                step = mark - leg.mark
-                earned = units * contract_usd * step / (leg.mark * mark)
-                bend = -units * contract_usd * step * step / leg.mark**3
-                return LegParts(delta=earned - bend, gamma=bend)
-            if not (market.dividends or market.adjustments):
-                return LegParts(0.0, units * (mark - leg.mark))
-            paid = self._dividends(instrument_id, leg.ts_ns, now_ns)
-            return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
+            goes_ex = not instrument.is_inverse and (market.dividends or market.adjustments)
+            paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if goes_ex else 0.0
+            # the curvature of an inverse contract meets the option's: both are gamma
+            delta, gamma = instrument.earned(units, leg.mark, mark + paid)
+            return LegParts(delta=delta, gamma=gamma, dividend=-units * paid if paid else 0.0)
         terms, contract = self._terms[instrument_id], self._instruments.by_id[instrument_id]
-        assert type(contract) is OptionContract
+        assert contract.is_option
         if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
             start = self._restate(leg, start, contract, valuation, now)
         end = self._priced_state(contract, terms, now, now_ns, start.vol)

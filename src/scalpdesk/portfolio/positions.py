@@ -9,7 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import SATOSHI, ZERO, InstrumentId, exact, to_cents
-from scalpdesk.instruments.contract import Instrument, Instruments, cash_flow
+from scalpdesk.instruments.contract import Instrument, Instruments
 from scalpdesk.marketdata.state import MarketState
 
 
@@ -20,13 +20,10 @@ class Position:
 
     Parameters
     ----------
-    multiplier
-        Units of the underlying per contract; 1 for shares.
+    instrument
+        What is held.
     quantity, average_price
         What is held at the start, and its average price per unit.
-    contract_usd
-        Size of an inverse contract in US dollars: one contract is then worth −contract_usd/price of the
-        currency, and the average price is the harmonic mean. 0 for every other instrument.
     """
 
     __slots__ = (
@@ -40,9 +37,9 @@ class Position:
         "_realized",
         "_trades",
         "_trades_priced",
-        "contract_usd",
         "fees",
         "income",
+        "instrument",
         "instrument_id",
         "multiplier",
         "quantity",
@@ -51,14 +48,13 @@ class Position:
     def __init__(
         self,
         instrument_id: InstrumentId,
-        multiplier: int,
+        instrument: Instrument,
         quantity: Decimal = ZERO,
         average_price: Decimal = ZERO,
-        contract_usd: int = 0,
     ) -> None:
         self.instrument_id = instrument_id
-        self.multiplier = multiplier
-        self.contract_usd = contract_usd
+        self.instrument = instrument
+        self.multiplier = instrument.multiplier
         self.quantity = quantity
         self._float = 0.0
         self._float_of = ZERO
@@ -72,7 +68,7 @@ class Position:
         self._base = (ZERO, ZERO, ZERO)
         """The figures below before the first of these trades."""
         self._priced = self._cost = self._realized = ZERO
-        """Quantity, its cost (quantity times price per unit, signed) and realised profit in currency."""
+        """Quantity, its cost (quantity times cost of a unit, signed) and realised profit in currency."""
         self._earned_at: tuple[Decimal, Decimal, Decimal, Decimal] | None = None
         """Mark, quantity, fees and income that ``_earned`` was worked out at."""
         self._earned = ZERO
@@ -125,8 +121,7 @@ class Position:
         self._price_trades()
         if not self._priced:
             return ZERO
-        average = self._cost / self._priced
-        return -self.contract_usd / average if self.contract_usd else average
+        return self.instrument.price_of(self._cost / self._priced)
 
     @property
     def cost(self) -> Decimal:
@@ -157,28 +152,23 @@ class Position:
             return self._earned
         if self._trades_priced != len(self._trades):
             self._price_trades()
-        if self.contract_usd:
-            unrealized = self.value(mark) - self._cost * self.multiplier
-        else:  # by the cost, not by the average: that one is rounded, and its digits cost time
-            unrealized = (quantity * mark - self._cost) * self.multiplier
+        # by the cost, not by the average: that one is rounded, and its digits cost time
+        unrealized = self.instrument.value(quantity, mark) - self._cost * self.multiplier
         self._earned = self._realized + unrealized + self.income - self.fees
         self._earned_at = mark, quantity, self.fees, self.income
         return self._earned
 
     def value(self, mark: Decimal) -> Decimal:
         """Return what the open quantity is worth at a mark (currency per unit), in currency."""
-        if self.contract_usd:
-            return -self.quantity * self.contract_usd / mark if self.quantity else ZERO
-        return self.quantity * mark * self.multiplier
+        return self.instrument.value(self.quantity, mark)
 
     def _price_trades(self) -> None:
         trades = self._trades
         if self._trades_priced == len(trades):
             return
-        for quantity, price in trades[self._trades_priced :]:
-            if self.contract_usd:
-                price = -self.contract_usd / price  # noqa: PLW2901 - worth of a contract in coin
-            held = self._priced
+        unit_cost = self.instrument.unit_cost
+        for quantity, traded_at in trades[self._trades_priced :]:
+            price, held = unit_cost(traded_at), self._priced
             self._priced = after = held + quantity
             if not held or (held > 0) == (quantity > 0):
                 self._cost += price * quantity
@@ -376,7 +366,7 @@ def transfer_value(change: PositionChanged, instrument: Instrument) -> Decimal:
     """Return what a transfer brought in cash and units, in currency: less than zero when it took away."""
     if not change.quantity_change:
         return change.cash_change
-    return change.cash_change - cash_flow(instrument, change.quantity_change, change.price)
+    return change.cash_change + instrument.value(change.quantity_change, change.price)
 
 
 class PositionManager:
@@ -434,16 +424,13 @@ class PositionManager:
         position.fees += fee
         lots = self.scalps.get(instrument_id)
         if lots is not None:
-            lots.add(signed_quantity, -position.contract_usd / price if position.contract_usd else price)
+            lots.add(signed_quantity, position.instrument.unit_cost(price))
         position.apply(signed_quantity, price)
         return position
 
     def _open(self, instrument_id: InstrumentId) -> Position:
-        instrument = self._instruments[instrument_id]
-        multiplier = instrument.multiplier
-        position = self.positions[instrument_id] = Position(instrument_id, multiplier)
-        position.contract_usd = instrument.contract_usd
-        if multiplier == 1:
+        position = self.positions[instrument_id] = Position(instrument_id, self._instruments[instrument_id])
+        if position.multiplier == 1:
             self.scalps[instrument_id] = FifoLots()
         return position
 
@@ -473,12 +460,7 @@ class PositionManager:
         is_free = source is target or (change.cause is ChangeCause.CORPORATE_ACTION and not change.price)
         self._move_lots(change, held, is_free=is_free)
         if change.cause is not ChangeCause.TRANSFER:  # what the owner moves is no position's income
-            if source is not None:
-                paid = ZERO
-            elif target.contract_usd:
-                paid = -units * target.contract_usd / change.price
-            else:
-                paid = units * change.price * target.multiplier
+            paid = ZERO if source is not None else target.instrument.value(units, change.price)
             target.income += change.cash_change + paid
 
     def _move_lots(self, change: PositionChanged, held: Decimal, *, is_free: bool) -> None:
@@ -530,7 +512,7 @@ class PositionManager:
         position.fees -= fee
         lots = self.scalps.get(instrument_id)
         if lots is not None:
-            lots.take_back(quantity, -position.contract_usd / price if position.contract_usd else price)
+            lots.take_back(quantity, position.instrument.unit_cost(price))
         return booking
 
 
@@ -569,13 +551,6 @@ class Account:
     def __init__(self, cash: Decimal = ZERO) -> None:
         self.cash = cash
 
-    def pay_for(self, signed_quantity: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
-        """Book the cash of an execution and its fee."""
-        paid = signed_quantity * price
-        if multiplier != 1:  # an int beside a Decimal costs twice as much as a Decimal
-            paid *= multiplier
-        self.cash -= paid + fee
-
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:
     """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
@@ -603,9 +578,5 @@ def net_asset_value(account: Account, held: Iterable[Position], state: MarketSta
     """Return cash plus all positions at their marks, in the quote currency."""
     total = account.cash
     for position in held:
-        mark = mark_decimal(state, position)
-        if position.contract_usd:
-            total += position.value(mark)
-        else:  # a call less
-            total += position.quantity * position.multiplier * mark
+        total += position.value(mark_decimal(state, position))
     return total

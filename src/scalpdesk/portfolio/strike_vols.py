@@ -384,7 +384,7 @@ class StrikeVols:
 
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):
-            if isinstance(instrument, OptionContract):
+            if instrument.is_option:
                 key = _key(instrument)
                 if key not in self._strikes:
                     underlying = self._instruments.id_of(instrument.underlying)

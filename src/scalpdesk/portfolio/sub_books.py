@@ -16,7 +16,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Mark, Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, to_cents
-from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, cash_flow
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
@@ -81,13 +81,8 @@ class SubBook:
 
     def pay_for(self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, fee: Decimal) -> None:
         """Book the cash of an execution, its fee, and what it cost beyond the mark."""
-        instrument, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
-        if instrument.contract_usd:
-            self.account.cash += cash_flow(instrument, signed, price) - fee
-            self.attribution.note_inverse_trade(quote, signed, instrument.contract_usd, price, fee)
-        else:
-            self.account.pay_for(signed, price, instrument.multiplier, fee)
-            self.attribution.note_trade(quote, signed, instrument.multiplier, price, fee)
+        self.account.cash -= self._instruments[instrument_id].value(signed, price) + fee
+        self.attribution.note_trade(self._state.quotes[instrument_id], signed, price, fee)
 
     def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
         """Explain the P&L since the last mark; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
@@ -442,8 +437,7 @@ class SubBooks:
             position = book.positions.positions.get(instrument_id)
             if opened and position is not None:
                 mark = mark_decimal(self._state, position)
-                each = position.contract_usd / mark if position.contract_usd else position.multiplier * mark
-                value += abs(opened) * each
+                value += abs(position.instrument.value(opened, mark))
         return value
 
     def nav(self, owner: str) -> Decimal:

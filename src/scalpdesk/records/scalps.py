@@ -147,7 +147,7 @@ class ScalpProjection:
         if not isinstance(symbol, str) or symbol not in self._instruments:
             return None
         found = self._instruments[self._instruments.id_of(symbol)]
-        return found if isinstance(found, OptionContract) else None
+        return found if found.is_option else None
 
     def on_fill(self, event: OrderFilled, command: SubmitOrder) -> None:
         """Take in an execution of the desk's: of a scalp's order, or one that closes a scalp's contract."""
@@ -190,7 +190,7 @@ class ScalpProjection:
     def _adjust(self, event: PositionChanged, source: InstrumentId) -> None:
         """Follow scalps of a contract into the one that a corporate action has made of it."""
         old, new = self._instruments[source], self._instruments[event.instrument_id]
-        if not isinstance(new, OptionContract) or not event.source_change:
+        if not new.is_option or not event.source_change:
             return
         for scalp in self._scalps.values():
             if scalp.held_as == old and scalp.held > 0:

@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, underlying_of
+from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.risk.limits import RiskLimits
@@ -117,7 +117,7 @@ def cut_to_caps(
         Where values come from.
     """
     intent, share = trade[0]
-    if len(trade) == 1 and type(share) is Equity and not limits.betas and share.symbol not in BETAS:
+    if len(trade) == 1 and share.is_share and not limits.betas and share.symbol not in BETAS:
         # Shares have no other Greek than delta. Most hedges end here, with every unit of the book taken
         # at a delta of one: no option is priced.
         fraction = limits.max_net_delta_fraction
@@ -127,7 +127,7 @@ def cut_to_caps(
         units = float(intent.quantity)
         for instrument_id, held, quantity in (*book.held, *book.opening, *book.exits):
             if instrument_id != intent.instrument_id and (
-                type(held) is not OptionContract or held.underlying != share.symbol
+                not held.is_option or held.underlying != share.symbol
             ):
                 break
             units += abs(quantity) * held.multiplier
@@ -137,7 +137,7 @@ def cut_to_caps(
     moves_delta_only = only_buys = True
     lines: list[BookLine] = []
     for order, instrument in trade:
-        is_option = type(instrument) is OptionContract
+        is_option = instrument.is_option
         moves_delta_only = moves_delta_only and not is_option
         only_buys = only_buys and is_option and order.side is Side.BUY
         lines.append((order.instrument_id, instrument, float(order.signed_quantity)))
@@ -213,13 +213,11 @@ def exposure_of(
     worth: dict[str, float] = {}
     """Of a delta of one, in the account's currency."""
     for instrument_id, instrument, quantity in lines:
-        if not isinstance(instrument, OptionContract):
+        if not instrument.is_option:
             price = marks.mark(instrument_id)
             if price is None:
                 return UnknownExposure(f"{instrument.symbol} was never quoted")
-            size = instrument.contract_usd
-            unit = size / price if size else price * instrument.multiplier
-            delta += quantity * unit * betas.get(instrument.symbol, 1.0)
+            delta += quantity * instrument.notional(1.0, price) * betas.get(instrument.symbol, 1.0)
             continue
         valued = marks.value(instrument_id)
         if valued is None:
@@ -229,7 +227,7 @@ def exposure_of(
         if total is None:
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
             # in coin a delta is an amount already
-            worth[underlying] = 1.0 if instrument.currency == instrument.root else valued.spot
+            worth[underlying] = 1.0 if instrument.is_inverse else valued.spot
         total.add(units, valued.greeks)
         if delta_only:
             continue

@@ -12,7 +12,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import Instrument, LinearPerpetual, OptionContract, Perpetual
+from scalpdesk.instruments.contract import Instrument, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
@@ -74,7 +74,7 @@ def instrument_is_allowed(context: OrderContext) -> str | None:
     """Only underlyings on the list, and their options; what the account holds beside them may be closed."""
     instrument = context.instrument
     names: tuple[str, ...] = (instrument.symbol,)
-    if isinstance(instrument, OptionContract):
+    if instrument.is_option:
         names = (instrument.underlying, instrument.root)
     if any(name in (context.limits.allowed_underlyings or ()) for name in names):
         return None
@@ -122,7 +122,7 @@ def quote_is_good(context: OrderContext) -> str | None:
 def underlying_is_good(context: OrderContext) -> str | None:
     """An option is opened only while its underlying is quoted well: its Greeks stand on that price."""
     option = context.instrument
-    assert isinstance(option, OptionContract)
+    assert option.is_option
     verdict = context.facts.verdict_on(option.underlying)
     return None if verdict in TRADABLE else f"the quote of {option.underlying} is {verdict}"
 
@@ -274,12 +274,10 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
     )
     if not math.isfinite(price):
         return None
+    if instrument.is_inverse_future and price <= 0.0:
+        return None
     decimals = money_decimals(instrument.currency)
-    if instrument.contract_usd:
-        if price <= 0.0:
-            return None
-        return Decimal(f"{float(intent.quantity) * instrument.contract_usd / price:.{decimals}f}")
-    return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.{decimals}f}")
+    return Decimal(f"{instrument.notional(float(intent.quantity), price):.{decimals}f}")
 
 
 def day_loss_of(intent: OrderIntent, instrument: Instrument, risk: Decimal, now_ns: int) -> Decimal:
@@ -291,7 +289,7 @@ def day_loss_of(intent: OrderIntent, instrument: Instrument, risk: Decimal, now_
     stopped = intent.loss_at_stop
     if stopped is not None and stopped.is_finite() and stopped >= 0:
         return min(stopped, risk)
-    lives_on = isinstance(instrument, OptionContract) and expiry_instant_ns(instrument) - now_ns > DAY_NS
+    lives_on = instrument.is_option and expiry_instant_ns(instrument) - now_ns > DAY_NS
     return ZERO if lives_on and intent.side is BUY else risk
 
 
@@ -445,10 +443,10 @@ def position_within_limits(context: OrderContext) -> str | None:
 def _chain_within_limits(context: OrderContext, size: Decimal) -> str | None:
     """Contracts of this expiry and of this underlying together; ``size`` are those of this contract."""
     mine, resolved = context.instrument, context.resolved
-    assert isinstance(mine, OptionContract)
+    assert mine.is_option
     of_expiry = of_underlying = size
     for instrument_id, other, quantity in _largest_positions(context):
-        if instrument_id == context.intent.instrument_id or not isinstance(other, OptionContract):
+        if instrument_id == context.intent.instrument_id or not other.is_option:
             continue
         if other.underlying == mine.underlying:
             of_underlying += quantity
@@ -549,7 +547,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
     for order in context.facts.working():
         if order.created_ns <= known_ns or order.purpose in EXITS:
             continue
-        if order.side is Side.SELL and isinstance(order.instrument, OptionContract):
+        if order.side is Side.SELL and order.instrument.is_option:
             continue
         price = order.limit_price
         if price is None:
@@ -580,7 +578,7 @@ def capital_within_threshold(context: OrderContext) -> str | None:
             return f"the capital at risk is not known: {instrument.symbol} has no price"
         capital = capital_of(instrument, quantity, mark)
         total += capital
-        premium += capital if isinstance(instrument, OptionContract) else 0.0
+        premium += capital if instrument.is_option else 0.0
     equity, places = facts.figures().equity, money_decimals(context.instrument.currency)
     for amount, what, fraction, key in (
         (total, "of capital would be tied up", limits.max_capital_fraction, "max_capital_fraction"),
@@ -607,12 +605,10 @@ def margin_has_room(context: OrderContext) -> str | None:
 
 def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:
     """Return the capital that a position ties up at a price: premium of options, margin of the rest."""
-    if instrument.contract_usd:
-        return float(PERPETUAL_INITIAL) * float(quantity) * instrument.contract_usd / price
-    margin = 1.0 if isinstance(instrument, OptionContract) else SHARE_MARGIN
-    if isinstance(instrument, LinearPerpetual):
+    margin = 1.0 if instrument.is_option else SHARE_MARGIN
+    if instrument.is_perpetual:
         margin = float(PERPETUAL_INITIAL)
-    return margin * float(quantity) * price * instrument.multiplier
+    return margin * instrument.notional(float(quantity), price)
 
 
 CHECKS: Sequence[Check] = (

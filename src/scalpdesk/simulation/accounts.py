@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.portfolio.positions import Position, apply_change
 from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
 from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
@@ -104,8 +104,7 @@ class BrokerAccount:
             return self.quantity(instrument_id)
         held = self.holdings.get(instrument_id)
         if held is None:
-            held = self.holdings[instrument_id] = Position(instrument_id, instrument.multiplier)
-            held.contract_usd = instrument.contract_usd
+            held = self.holdings[instrument_id] = Position(instrument_id, instrument)
         held.apply(signed, price)
         if not held.quantity:
             del self.holdings[instrument_id]
@@ -118,10 +117,7 @@ class BrokerAccount:
             return
         instruments = self._valuation.instruments
         ids = [change.instrument_id] + ([] if change.source is None else [change.source])
-        held = [
-            self.holdings.setdefault(number, Position(number, instruments[number].multiplier))
-            for number in ids
-        ]
+        held = [self.holdings.setdefault(number, Position(number, instruments[number])) for number in ids]
         self.book(change.instrument_id, ZERO, ZERO, change.cash_change)
         apply_change(change, held[0], None if change.source is None else held[1])
         for position in held:
@@ -199,13 +195,13 @@ class BrokerAccount:
         free = max(self.quantity(share) - self.held_for_orders(share), ZERO)
         for number, held in self.holdings.items():
             option = instruments[number]
-            if isinstance(option, OptionContract) and option.is_call and option.underlying == symbol:
+            if option.is_option and option.is_call and option.underlying == symbol:
                 free -= max(-held.quantity, ZERO) * option.multiplier
         for order in self.open_orders():
             if order.intent is not PositionIntent.SELL_TO_OPEN or order.instrument_id is None:
                 continue
             option = instruments[order.instrument_id]
-            if isinstance(option, OptionContract) and option.is_call and option.underlying == symbol:
+            if option.is_option and option.is_call and option.underlying == symbol:
                 free -= order.leaves * option.multiplier
         return free
 
@@ -217,7 +213,7 @@ class BrokerAccount:
         instruments, free = self._valuation.instruments, self.balances[self.currency]
         for number, held in self.holdings.items():
             if held.quantity < 0:
-                if isinstance(instruments[number], OptionContract):
+                if instruments[number].is_option:
                     return None
                 price = self._valuation.mark(number)
                 free += held.quantity * (price + short_share_bound(price))
@@ -233,7 +229,7 @@ class BrokerAccount:
             (
                 held.quantity * valuation.mark(number)
                 for number, held in self.holdings.items()
-                if held.quantity > 0 and not isinstance(valuation.instruments[number], OptionContract)
+                if held.quantity > 0 and not valuation.instruments[number].is_option
             ),
             ZERO,
         )
@@ -249,7 +245,7 @@ class BrokerAccount:
                 continue
             held = self.quantity(order.instrument_id)
             opens = held * order.side.sign >= 0
-            if isinstance(self._valuation.instruments[order.instrument_id], OptionContract):
+            if self._valuation.instruments[order.instrument_id].is_option:
                 options += order.withholds * order.leaves
             else:
                 opening = order.leaves if opens else max(order.leaves - abs(held), ZERO)

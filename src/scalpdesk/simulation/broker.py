@@ -12,7 +12,7 @@ from functools import partial
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -178,7 +178,7 @@ class Broker:
         waiting: set[BrokerOrder] = set()  # a combo works in each of its legs
         for held, orders in ledger.working.items():
             instrument = ledger.instruments[held]
-            if held == number or (isinstance(instrument, OptionContract) and instrument.underlying == symbol):
+            if held == number or (instrument.is_option and instrument.underlying == symbol):
                 waiting.update(orders)
         for order in sorted(waiting, key=lambda order: order.number):
             self.matcher.match(order)

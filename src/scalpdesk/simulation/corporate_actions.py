@@ -309,7 +309,8 @@ class ActionProcessor:
         """Pay the funding of a perpetual on every account that holds it."""
         ledger = self._ledger
         number, now_ns = ledger.instruments.id_of(rate.symbol), ledger.now_ns
-        size = ledger.instruments[number].contract_usd
+        instrument = ledger.instruments[number]
+        size = instrument.contract_size if instrument.is_inverse_future else 0
         for account in ledger.accounts.values():
             amount = account.quantity(number) * size
             if amount:

@@ -153,7 +153,7 @@ class ExpiryProcessor:
             return
         self.watched.add(number)
         contract = self._ledger.instruments[number]
-        if not isinstance(contract, OptionContract):
+        if not contract.is_option:
             return
         if self._liquidates:
             self._ledger.at(liquidation_ns(contract), partial(self.liquidate, number, contract))
@@ -185,7 +185,7 @@ class ExpiryProcessor:
         """Settle what ends with a session's last instant; its orders end with the session."""
         for number in sorted(self.watched):
             contract = self._ledger.instruments[number]
-            if isinstance(contract, OptionContract) and expiry_instant_ns(contract) == now_ns:
+            if contract.is_option and expiry_instant_ns(contract) == now_ns:
                 self.settle(number, contract)
 
     def expire(self, number: InstrumentId, contract: OptionContract) -> None:
@@ -253,7 +253,7 @@ class ExpiryProcessor:
         for underlying, numbers in self._unsettled.items():
             for number in numbers:
                 contract = ledger.instruments[number]
-                assert isinstance(contract, OptionContract)
+                assert contract.is_option
                 if contract.settlement is Settlement.CASH_AM:
                     continue
                 quote = ledger.latest(underlying)
@@ -276,7 +276,7 @@ class ExpiryProcessor:
             ledger.working.pop(underlying, None)
         for number in self._unsettled.pop(underlying, ()):
             contract = ledger.instruments[number]
-            assert isinstance(contract, OptionContract)
+            assert contract.is_option
             self.settle(number, contract)
 
     def exercise(self, account_name: str, number: InstrumentId) -> None:
@@ -299,7 +299,7 @@ class ExpiryProcessor:
     def _deliver(self, account_name: str, number: InstrumentId, quantity: Decimal) -> bool:
         ledger = self._ledger
         contract = ledger.instruments[number]
-        if not isinstance(contract, OptionContract) or contract.style is Style.EUROPEAN:
+        if not contract.is_option or contract.style is Style.EUROPEAN:
             return False  # a European option is exercised at its end alone
         share_id = ledger.instruments.id_of(contract.underlying)
         changes = delivery(contract, number, share_id, quantity, ledger.now_ns, ledger.now_ns)

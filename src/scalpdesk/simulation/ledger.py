@@ -197,8 +197,8 @@ class Ledger:
             return ZERO
         value = mark_price(quote)
         instrument = self.instruments.by_id[number]
-        spot = self.spot_of(instrument) if type(instrument) is OptionContract else None
-        if spot is not None and type(instrument) is OptionContract:
+        spot = self.spot_of(instrument) if instrument.is_option else None
+        if spot is not None and instrument.is_option:
             if quote.ts_recv_ns < self.session_open_ns <= spot.ts_recv_ns:
                 vol = self.last_vols.get(number)
                 value = round(value_without_quote(instrument, spot, vol, self.now_ns), 8)
@@ -212,7 +212,7 @@ class Ledger:
             return True
         contract = self.instruments[number]
         return (
-            isinstance(contract, OptionContract)
+            contract.is_option
             and contract.underlying in self.instruments
             and self.instruments.id_of(contract.underlying) in self.halted
         )
@@ -228,7 +228,7 @@ class Ledger:
         for account in self.accounts.values():
             for number in account.holdings:
                 contract, quote = self.instruments[number], self.latest(number)
-                if not isinstance(contract, OptionContract) or quote is None:
+                if not contract.is_option or quote is None:
                     continue
                 spot = self.spot_of(contract)
                 if spot is None or quote.ts_recv_ns < self.session_open_ns:
@@ -245,7 +245,7 @@ class Ledger:
         """Fill model of an instrument."""
         model = self.models.get(number)
         if model is None:
-            is_option = isinstance(self.instruments[number], OptionContract)
+            is_option = self.instruments[number].is_option
             model = self.models[number] = self._option_fills if is_option else self._share_fills
         return model
 
@@ -350,13 +350,7 @@ class Ledger:
         account = self.accounts[order.account]
         fee = NO_FEE if self._is_free else self.fees.fee(instrument, side, quantity, price)
         signed = quantity if side is BUY else -quantity
-        value = quantity * price
-        if instrument.contract_usd:
-            cash = signed * instrument.contract_usd / price
-        else:
-            cash = -value if side is BUY else value
-            if instrument.multiplier != 1:  # an int beside a Decimal costs twice as much as a Decimal
-                cash *= instrument.multiplier
+        value, cash = quantity * price, instrument.cash_flow(signed, price)
         if quantity % ONE and instrument.currency == "USD":
             cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
         account.book(number, signed, price, cash - fee)

@@ -51,15 +51,12 @@ class Holding(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_option(self) -> bool:
         """True for an option."""
-        return isinstance(self.instrument, OptionContract)
+        return self.instrument.is_option
 
     @property
     def value(self) -> Decimal:
         """Signed value, currency."""
-        if self.instrument.contract_usd:
-            return -self.quantity * self.instrument.contract_usd / self.price if self.price else ZERO
-        value, multiplier = self.quantity * self.price, self.instrument.multiplier
-        return value if multiplier == 1 else value * multiplier
+        return self.instrument.value(self.quantity, self.price)
 
 
 class Requirement(NamedTuple):
@@ -222,7 +219,7 @@ class Pairing:
         self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
         """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
         for holding in holdings:
-            if not isinstance(holding.instrument, OptionContract):
+            if not holding.instrument.is_option:
                 self._shares.append([holding.quantity, holding.price])
             elif holding.quantity > 0:
                 self._bought.append((holding.instrument, [holding.quantity, holding.price]))
@@ -247,12 +244,12 @@ class Pairing:
         sold = [
             holding
             for holding in self._sold
-            if isinstance(holding.instrument, OptionContract) and holding.instrument.is_call is is_call
+            if holding.instrument.is_option and holding.instrument.is_call is is_call
         ]
         sold.sort(key=lambda holding: sign * holding.instrument.strike)  # type: ignore[union-attr]  # options, see above
         for holding in sold:
             contract = holding.instrument
-            assert isinstance(contract, OptionContract)
+            assert contract.is_option
             left = -holding.quantity
             for shares in self._shares:
                 covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
@@ -320,11 +317,7 @@ def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
     """Return holdings by the symbol of their underlying."""
     groups: dict[str, list[Holding]] = {}
     for holding in holdings:
-        symbol = (
-            holding.instrument.underlying
-            if isinstance(holding.instrument, OptionContract)
-            else holding.instrument.symbol
-        )
+        symbol = holding.instrument.underlying if holding.instrument.is_option else holding.instrument.symbol
         groups.setdefault(symbol, []).append(holding)
     return groups
 
@@ -337,13 +330,13 @@ def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
     need = ZERO
     for group in by_underlying(holdings).values():
         units = sum(
-            (holding.quantity for holding in group if not isinstance(holding.instrument, OptionContract)),
+            (holding.quantity for holding in group if not holding.instrument.is_option),
             ZERO,
         )
         for holding in group:
             if holding.quantity >= 0:
                 need += holding.value
-            elif not isinstance(holding.instrument, OptionContract):
+            elif not holding.instrument.is_option:
                 return None
             elif holding.instrument.is_call:
                 units += holding.quantity * holding.instrument.multiplier
@@ -472,7 +465,7 @@ class RegulationT:
         if account.day_trades_blocked or account.multiplier == 1:
             return False
         need = order.value
-        if isinstance(order.instrument, OptionContract):
+        if order.instrument.is_option:
             if need <= 0 or account.options_level < LONG_OPTIONS:
                 return False
         elif need > 0:
@@ -489,7 +482,7 @@ class RegulationT:
         if account.day_trades_blocked:
             return Refused(Cause.DAY_TRADES)
         first = order[0]
-        is_option = isinstance(first.instrument, OptionContract)
+        is_option = first.instrument.is_option
         if is_option:
             refused = self._level_refusal(account, order)
             if refused is not None:
@@ -553,7 +546,7 @@ class RegulationT:
                         more = sold.contract.strike - sold.price - sold.risk
                         withheld += sold.quantity * sold.contract.multiplier * max(more, ZERO)
             value = sum(
-                (holding.value for holding in group if not isinstance(holding.instrument, OptionContract)),
+                (holding.value for holding in group if not holding.instrument.is_option),
                 ZERO,
             )
             night += value + pairs.premium - pairs.initial - withheld
@@ -567,7 +560,7 @@ class RegulationT:
         together = len(order) > 1
         legs = []
         for holding in order:
-            assert isinstance(holding.instrument, OptionContract)
+            assert holding.instrument.is_option
             side = Side.BUY if holding.quantity > 0 else Side.SELL
             held = account.quantity_of(holding.instrument.symbol) if together else ZERO
             closes = ZERO if side is Side.BUY else max(held, ZERO)
@@ -628,7 +621,7 @@ def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decim
     initial = maintenance = ZERO
     for holding in holdings:
         instrument, quantity = holding.instrument, abs(holding.quantity)
-        if isinstance(instrument, OptionContract):
+        if instrument.is_option:
             if holding.quantity >= 0:
                 continue
             spot = spot_of(instrument.underlying) or instrument.strike
@@ -638,9 +631,8 @@ def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decim
             quantity *= instrument.multiplier * in_coin
             initial += quantity * asked.initial
             maintenance += quantity * asked.maintenance
-        elif instrument.contract_usd and holding.price:
-            coins = quantity * instrument.contract_usd / holding.price
-            asked = perpetual_margin(instrument.currency, coins)
+        elif instrument.is_inverse_future and holding.price:
+            asked = perpetual_margin(instrument.currency, -instrument.value(quantity, holding.price))
             initial += asked.initial
             maintenance += asked.maintenance
     return Requirement(initial, maintenance)

@@ -6,13 +6,11 @@ from decimal import Decimal
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId, exact, floor_to
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.option_values import credible_price
-from scalpdesk.simulation.order_entry import quantity_step
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Status, Structure
 
 # looking up an enum's member costs as much as a call
@@ -72,7 +70,7 @@ class Matcher:
                 quantity = resting.leaves
             elif order.lifetime is TimeInForce.FOK:
                 return
-        if type(order.instrument) is OptionContract:
+        if order.instrument.is_option:
             credible = credible_price(
                 order.instrument, quote, ledger.spot_of(order.instrument), price, resting.sign
             )
@@ -227,27 +225,28 @@ class Matcher:
         units, net = combo.leaves, ZERO
         prices: list[Decimal] = []
         for leg in combo.legs:
-            number = leg.instrument_id
+            number, contract = leg.instrument_id, leg.instrument
             assert number is not None
+            assert contract is not None
+            assert contract.is_option
             quote = self._quote(number)
             if quote is None or leg.resting is None:
                 return
             at_market = Resting(leg.side.sign, leg.leaves, None)
             at_market.tries, at_market.seen_size = leg.resting.tries, leg.resting.seen_size
-            assert isinstance(leg.instrument, OptionContract)
-            found = ledger.model_of(number).match(at_market, quote, leg.instrument)
+            found = ledger.model_of(number).match(at_market, quote, contract)
             leg.resting.tries += 1
             leg.resting.seen_size = at_market.seen_size
             if found is None:
                 return
             quantity, traded_at = found
-            spot = ledger.spot_of(leg.instrument)
-            price = credible_price(leg.instrument, quote, spot, traded_at, leg.side.sign)
+            spot = ledger.spot_of(contract)
+            price = credible_price(contract, quote, spot, traded_at, leg.side.sign)
             if price is None:
                 return
             prices.append(price)
             net += leg.side.sign * leg.ratio * price
-            units = min(units, floor_to(quantity / leg.ratio, quantity_step(leg.instrument)))
+            units = min(units, floor_to(quantity / leg.ratio, contract.step))
         if units <= 0 or (combo.limit_price is not None and net > combo.limit_price):
             return
         if combo.lifetime is TimeInForce.FOK and units < combo.leaves:

@@ -8,9 +8,8 @@ from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import order_cutoff_ns
-from scalpdesk.instruments.deribit import option_step
 from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -99,7 +98,7 @@ class OrderEntry:
         quantity = request.quantity if request.quantity is not None else ZERO
         if quantity <= ZERO and request.notional is None:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
-        if isinstance(instrument, OptionContract):
+        if instrument.is_option:
             self._check_option(request, number, instrument)
         elif quantity % ONE:
             _check_fraction(request, quantity)
@@ -142,7 +141,7 @@ class OrderEntry:
         if quantity is None:
             assert request.notional is not None
             quantity = request.notional / price if price else ZERO
-        is_option = isinstance(instrument, OptionContract)
+        is_option = instrument.is_option
         if not is_option and side is SELL and quantity % 1:
             raise Refused(Cause.SHORTING, symbol=request.symbol)
         wanted = Holding(instrument, quantity if side is BUY else -quantity, price)
@@ -161,7 +160,7 @@ class OrderEntry:
         """Refuse to sell what covers a sold option, with what open orders sell of it."""
         by_id = self._ledger.instruments.by_id
         for held, position in account.holdings.items():
-            if position.quantity < ZERO and isinstance(by_id[held], OptionContract):
+            if position.quantity < ZERO and by_id[held].is_option:
                 break
         else:
             return
@@ -256,7 +255,7 @@ class OrderEntry:
                 raise Refused(Cause.DUPLICATE_CLIENT_ID)
             number = instruments.id_of(leg.symbol)
             contract = instruments[number]
-            if not isinstance(contract, OptionContract):
+            if not contract.is_option:
                 raise Refused(Cause.MALFORMED, "mleg orders are for option contracts only")
             self._check_option(request, number, contract)
             price = self._far_price(number, leg.side)
@@ -399,7 +398,7 @@ class OrderEntry:
         """Refuse what an option's own rules forbid at this instant."""
         if request.quantity is None:
             raise Refused(Cause.MALFORMED, "notional is not supported for options orders")
-        if request.quantity % quantity_step(instrument):
+        if request.quantity % instrument.step:
             raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
         if request.extended_hours:
             raise Refused(Cause.EXTENDED_HOURS)
@@ -479,11 +478,6 @@ class OrderEntry:
         decimals = 2 if abs(price) >= PENNY_PRICE else 4
         if self._rules.penny_prices and price != round(price, decimals):
             raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
-
-
-def quantity_step(contract: OptionContract) -> Decimal:
-    """Return the smallest quantity of an option, contracts or coins."""
-    return option_step(contract.currency) if contract.settlement is Settlement.CASH_MEAN else ONE
 
 
 def _check_sizes(request: OrderRequest) -> None:

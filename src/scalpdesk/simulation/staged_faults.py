@@ -6,11 +6,9 @@ from decimal import Decimal
 from msgspec import structs
 
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, floor_to
-from scalpdesk.instruments.contract import OptionContract, cash_flow
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.matching import Matcher
-from scalpdesk.simulation.order_entry import quantity_step
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Cause, Execution, OrderUpdate, Refused, Status
 
 Effect = Callable[[BrokerOrder], None]
@@ -51,8 +49,7 @@ class StagedFaults:
             order.reject_reason = fault.reason
             self._ledger.end(order, Status.REJECTED)
         elif fault.name == "partial_fill":
-            option = order.instrument if isinstance(order.instrument, OptionContract) else None
-            step = Decimal(1) if option is None else quantity_step(option)
+            step = Decimal(1) if order.instrument is None else order.instrument.step
             part = floor_to(order.quantity * Decimal(str(fault.fraction)), step)
             least = step if fault.fraction else Decimal(0)  # nothing of it fills for now, with 0
             self._matcher.held_back[order.order_id] = max(part, least)
@@ -144,7 +141,7 @@ class StagedFaults:
         instrument = ledger.instruments[number]
         account.executions.remove(execution)
         signed = -execution.quantity * execution.side.sign
-        cash = cash_flow(instrument, signed, execution.price) + execution.fee
+        cash = instrument.cash_flow(signed, execution.price) + execution.fee
         account.take_back(number, -signed, execution.price, cash)
         order = ledger.orders[execution.order_id]
         order.filled -= execution.quantity

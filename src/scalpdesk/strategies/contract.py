@@ -306,7 +306,7 @@ class WritableDeskView:
             return False
         option, instruments = self.instruments[instrument_id], self.instruments
         return instrument_id in self.halted or (
-            isinstance(option, OptionContract)
+            option.is_option
             and option.underlying in instruments
             and instruments.id_of(option.underlying) in self.halted
         )

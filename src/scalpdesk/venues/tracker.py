@@ -462,9 +462,9 @@ class OrderTracker:
         if order.cover and order.cover[-1].end > report.filled:
             return []  # the report is older than what is known: its average says nothing of the rest
         missing = sum((hole.end - hole.start for hole in holes), ZERO)
-        is_inverse = self._instruments[order.submitted.instrument_id].contract_usd
+        is_inverse = self._instruments[order.submitted.instrument_id].is_inverse_future
         known = order.coins if is_inverse else order.value
-        price = mean_of_rest(report.average_price, report.filled, known, missing, is_inverse=bool(is_inverse))
+        price = mean_of_rest(report.average_price, report.filled, known, missing, is_inverse=is_inverse)
         events: list[OrderEvent] = []
         for hole in holes:
             name = f"{report.venue_order_id}/{number_text(hole.start)}-{number_text(hole.end)}"

@@ -31,7 +31,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
@@ -187,7 +187,7 @@ class RunFollower:
 
     def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
         """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""
-        is_option = isinstance(instrument, OptionContract)
+        is_option = instrument.is_option
         return plain(amount, self.price_places if is_option else 2)
 
     @property
@@ -252,7 +252,7 @@ class RunFollower:
     def on_clock(self, option: InstrumentId) -> float:
         """Return what turns an option's volatility by the calendar into that on the variance clock."""
         contract = self.desk.instruments[option]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         now_ns, expires_ns = self.now_ns, expiry_instant_ns(contract)
         by_clock = self._observer.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
         return math.sqrt(years_between(now_ns, expires_ns) / by_clock) if by_clock else 1.0
@@ -387,8 +387,8 @@ class RunFollower:
             if isinstance(width, float | int):
                 self._band = float(width)
                 self._hedging = str(output.facts.get("strategy", ""))
-                size = self.desk.instruments[self._underlying].contract_usd
-                beyond = unhedged_from(output.facts, self._least_fraction, size)
+                hedge = self.desk.instruments[self._underlying]
+                beyond = unhedged_from(output.facts, self._least_fraction, hedge)
                 self._unhedged_from = self._band if beyond is None else beyond
         elif isinstance(output, Mark):
             self.marks += 1

@@ -45,7 +45,7 @@ def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
     today = to_new_york(follower.now_ns).date()
     found: dict[date, list[Priced]] = {}
     for number, contract in enumerate(desk.instruments):
-        if not isinstance(contract, OptionContract) or contract.underlying != underlying:
+        if not contract.is_option or contract.underlying != underlying:
             continue
         if contract.expiry < today:
             continue
@@ -196,7 +196,7 @@ def day_sentence(
     if not math.isfinite(implied):
         return None
     traded = follower.desk.instruments[follower.desk.view.underlying]
-    a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.contract_usd else SESSIONS_PER_YEAR)
+    a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.is_inverse else SESSIONS_PER_YEAR)
     text = (
         f"Long gamma earns its theta on a day that moves {traded.symbol} by {per_cent(implied * a_day, 2)}"
         f" ({plain(implied * a_day * spot)} USD)"

@@ -8,7 +8,6 @@ import numpy as np
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.web.follower import Execution, RunFollower
 from scalpdesk.web.texts import clock, day_of, leg_label, plain
@@ -269,7 +268,7 @@ def fills_document(follower: RunFollower) -> dict[str, Any]:
         rows["t"].append(at_ns / NANOS_PER_SECOND)
         rows["price"].append(float(price))
         rows["side"].append(1 if is_buy else -1)
-        rows["hedge"].append(not isinstance(contract, OptionContract))
+        rows["hedge"].append(not contract.is_option)
         rows["text"].append(
             f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(quantity)}"
             f" {leg_label(contract)} at {follower.price(contract, price)}"

@@ -21,7 +21,7 @@ from scalpdesk.core.units import (
     years_between,
 )
 from scalpdesk.engine.desk import margin_row
-from scalpdesk.instruments.contract import Index, Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -88,7 +88,7 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
     lines = []
     for number, quantity in holdings.items():
         contract = desk.instruments[number]
-        if not isinstance(contract, OptionContract) or not quantity:
+        if not contract.is_option or not quantity:
             continue
         valuation, spot = follower.value(number), _spot(follower)
         if valuation is None or spot is None:
@@ -133,9 +133,11 @@ def ladder(
     shares = dollars = 0.0
     for number, quantity in holdings.items():
         contract = desk.instruments[number]
-        if contract.contract_usd:
-            dollars += float(quantity) * contract.contract_usd
-        elif not isinstance(contract, OptionContract):
+        if contract.is_option:
+            continue
+        if contract.is_inverse_future:
+            dollars += float(quantity) * contract.contract_size
+        else:
             shares += float(quantity) * contract.multiplier
     spots = spot * (1.0 + np.asarray(moves, dtype=np.float64))
     grid = scenario_grid(
@@ -159,14 +161,14 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
     expiries = [
         contract.expiry
         for position in held
-        if isinstance(contract := desk.instruments[position.instrument_id], OptionContract)
+        if (contract := desk.instruments[position.instrument_id]).is_option
     ]
     note = None
     if expiries:
         first = min(expiries)
         note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
-    if spot and desk.instruments[desk.view.underlying].contract_usd:
+    if spot and desk.instruments[desk.view.underlying].is_inverse:
         gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)
     even = break_even(gamma, greeks.theta_usd_per_day, spot)
     return {
@@ -207,7 +209,7 @@ def _legs(follower: RunFollower) -> list[Position]:
 
     def order(position: Position) -> tuple[bool, date, Decimal, bool]:
         contract = follower.desk.instruments[position.instrument_id]
-        if not isinstance(contract, OptionContract):
+        if not contract.is_option:
             return True, date.max, ZERO, False
         return False, contract.expiry, contract.strike, not contract.is_call
 
@@ -216,10 +218,8 @@ def _legs(follower: RunFollower) -> list[Position]:
 
 def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
     """Return what a position has gained since its entry; in coin for a future that settles in it."""
-    entry = float(position.average_price)
-    if contract.contract_usd:
-        return float(position.quantity) * contract.contract_usd * (1.0 / entry - 1.0 / mark)
-    return float(position.quantity) * position.multiplier * (mark - entry)
+    units = position.float_quantity * position.multiplier
+    return sum(contract.earned(units, float(position.average_price), mark))
 
 
 def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
@@ -228,21 +228,20 @@ def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
     number = position.instrument_id
     contract = desk.instruments[number]
     units = float(position.quantity) * position.multiplier
-    valuation = follower.value(number) if isinstance(contract, OptionContract) else None
-    delta = units if not isinstance(contract, OptionContract) else None
+    valuation = follower.value(number) if contract.is_option else None
+    mark, delta = desk.market.mark(number), None
     if valuation is not None:
         delta = units * valuation.greeks.delta
-    mark = desk.market.mark(number)
-    if contract.contract_usd and mark is not None:
-        delta = float(position.quantity) * contract.contract_usd / mark
-    is_option = isinstance(contract, OptionContract)
+    elif not contract.is_option:
+        delta = units if mark is None else contract.delta(float(position.quantity), mark)
+    is_option = contract.is_option
     open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
     is_coin = follower.price_places != 2
     small = 6 if is_coin else 2
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
-        "expiry": contract.expiry.isoformat() if isinstance(contract, OptionContract) else None,
+        "expiry": contract.expiry.isoformat() if contract.is_option else None,
         "quantity": str(position.quantity),
         "held": signed(position.quantity, 0 if position.quantity == int(position.quantity) else 2),
         "entry": follower.price(contract, position.average_price) if is_option else None,
@@ -291,7 +290,7 @@ def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
             found.append((session.close_ns - int(float(minutes) * 60 * NANOS_PER_SECOND), "flat by"))
     for position in held:
         contract = desk.instruments[position.instrument_id]
-        if isinstance(contract, OptionContract):
+        if contract.is_option:
             label = leg_label(contract)
             found.append((order_cutoff_ns(contract, header.venue), f"{label}: last order"))
             found.append((expiry_instant_ns(contract), f"{label}: expires"))
@@ -336,14 +335,14 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
             raise ArgumentError(
                 f"a leg is SYMBOL:QUANTITY, up to {MOST_ADDED:,}", where="leg", value=leg, fix=f"{symbol}:1"
             )
-        if number is None or isinstance(instruments[number], Index):
+        if number is None or instruments[number].is_index:
             fix = "the symbols of /api/contracts"
             raise ArgumentError("the run has no such contract", where="leg", value=symbol, fix=fix)
         mark, contract = market.mark(number), instruments[number]
-        if mark is None or (isinstance(contract, OptionContract) and follower.value(number) is None):
+        if mark is None or (contract.is_option and follower.value(number) is None):
             raise ArgumentError("the contract has no price yet", where="leg", value=symbol)
         price = Decimal(str(mark))
-        found.append(Position(number, contract.multiplier, quantity, price, contract.contract_usd))
+        found.append(Position(number, contract, quantity, price))
     return found
 
 
@@ -356,7 +355,7 @@ def contracts_document(follower: RunFollower) -> dict[str, Any]:
     listed = [
         contract
         for number, contract in enumerate(desk.instruments)
-        if isinstance(contract, OptionContract)
+        if contract.is_option
         and contract.underlying == traded.symbol
         and contract.expiry >= today
         and desk.market.quotes[InstrumentId(number)] is not None
@@ -366,7 +365,7 @@ def contracts_document(follower: RunFollower) -> dict[str, Any]:
         strikes = expiries.setdefault(contract.expiry.isoformat(), {})
         pair = strikes.setdefault(number_text(contract.strike), {})
         pair["call" if contract.is_call else "put"] = contract.symbol
-    return {"underlying": None if isinstance(traded, Index) else traded.symbol, "expiries": expiries}
+    return {"underlying": None if traded.is_index else traded.symbol, "expiries": expiries}
 
 
 def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = ()) -> dict[str, Any]:
@@ -402,7 +401,7 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     expiries = [
         (expiry_instant_ns(contract) - follower.now_ns) / (NANOS_PER_SECOND * DAY_SECONDS)
         for number, quantity in holdings.items()
-        if quantity and isinstance(contract := desk.instruments[number], OptionContract)
+        if quantity and (contract := desk.instruments[number]).is_option
     ]
     ahead = max(min(expiries, default=0.0), 0.0)
     days = min(days_ahead, ahead)
@@ -554,20 +553,17 @@ def flatten_plan(follower: RunFollower) -> dict[str, Any]:
         contract = desk.instruments[position.instrument_id]
         quote = desk.market.quotes[position.instrument_id]
         legs.append(f"{leg_label(contract)} {signed(-position.quantity, 0)}")
-        if not isinstance(contract, OptionContract):
+        if not contract.is_option:
             shares += position.quantity
-        width = math.nan if quote is None else quote.ask - quote.bid
-        if math.isfinite(width):
+        if quote is not None and math.isfinite(quote.ask - quote.bid):
             units = abs(float(position.quantity)) * position.multiplier
-            if contract.contract_usd and quote is not None:  # its price is in dollars, its value in coin
-                units *= contract.contract_usd / (quote.bid * quote.ask)
-            half_spreads += 0.5 * width * units
+            half_spreads += 0.5 * sum(contract.earned(units, quote.bid, quote.ask))
         else:
             unknown.append(leg_label(contract))
     if not legs:
         return {"title": "Flatten: nothing is held", "legs": "", "is_flat": True, "cost": None}
-    options = any(isinstance(desk.instruments[each.instrument_id], OptionContract) for each in held)
-    unit = "contracts" if desk.instruments[desk.view.underlying].contract_usd else "shares"
+    options = any(desk.instruments[each.instrument_id].is_option for each in held)
+    unit = "contracts" if desk.instruments[desk.view.underlying].is_inverse else "shares"
     rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
     estimated, worst = follower.money(half_spreads), follower.money(2.0 * half_spreads)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.units import SATOSHI, number_text, rounded_text
-from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
@@ -107,8 +106,8 @@ def verdict_pieces(verdict: GammaVerdict) -> list[dict[str, str]]:
 
 def leg_label(instrument: Any) -> str:
     """Return an instrument as a trader names it: ``SPY 281 call``."""
-    if not isinstance(instrument, OptionContract):
-        return f"{instrument.symbol} shares" if isinstance(instrument, Equity) else str(instrument.symbol)
+    if not instrument.is_option:
+        return f"{instrument.symbol} shares" if instrument.is_share else str(instrument.symbol)
     return (
         f"{instrument.underlying} {number_text(instrument.strike)} {'call' if instrument.is_call else 'put'}"
     )

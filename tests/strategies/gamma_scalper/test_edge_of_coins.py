@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from scalpdesk.instruments.contract import StraddlePair
-from scalpdesk.instruments.deribit import deribit_option
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
@@ -28,7 +28,7 @@ def forecast(day, horizon_days, call=None):
         session=session,
         now_ns=session.open_ns,
         underlying=0,
-        instruments={0: SimpleNamespace(contract_usd=10), 1: call and deribit_option(call)},
+        instruments={0: perpetual("BTC"), 1: call and deribit_option(call)},
         market=SimpleNamespace(forecasts={0: event}),
         delta_engine=SimpleNamespace(variance_years=CALENDAR.years),
     )

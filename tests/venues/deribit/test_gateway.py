@@ -24,7 +24,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import ReplaceOrder, TimeInForce
 from scalpdesk.core.units import SATOSHI
-from scalpdesk.instruments.contract import OptionContract, cash_flow
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Status
@@ -839,7 +839,7 @@ def test_a_day_of_funding_and_a_delivery_are_in_the_accounts_history(on_bench):
         assert [(each.cause in ENDED, each.quantity_change) for each in delivered] == [(True, D("-0.5"))]
         traded = ((tomorrow, D("0.5")), (0, D(-300)))
         paid = sum(
-            cash_flow(gateway._instruments[number], signed, fill.price) - fill.fee
+            gateway._instruments[number].cash_flow(signed, fill.price) - fill.fee
             for fill, (number, signed) in zip(fills, traded, strict=True)
         )
         moved = sum(activity.cash_change for activity in view.activities)

@@ -183,9 +183,7 @@ def reconstruct_coin(
         sessions=sessions,
         instruments=instruments,
         quotes=LazyQuotes(sessions, lambda session: _quotes(session, instruments, start, seed, market)),
-        open_interest={
-            item.symbol: OPEN_INTEREST for item in instruments if isinstance(item, OptionContract)
-        },
+        open_interest={item.symbol: OPEN_INTEREST for item in instruments if item.is_option},
         funding=tuple(rate for session in sessions for rate in _funding(session, seed, market)),
         variance_clock=CALENDAR.name,
         settlement_prices={

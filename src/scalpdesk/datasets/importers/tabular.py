@@ -671,7 +671,7 @@ def _write(
 
 def _register_places(connection: Any, placed: dict[str, OptionContract | str]) -> None:
     whats = list(placed.values())
-    options = [what if isinstance(what, OptionContract) else None for what in whats]
+    options = [None if isinstance(what, str) else what for what in whats]
 
     def texts(values: Sequence[object]) -> Any:
         return np.array(["" if value is None else str(value) for value in values], dtype=object)

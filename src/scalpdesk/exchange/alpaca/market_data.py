@@ -168,7 +168,7 @@ class Reference:
         found = [
             contract
             for contract in self._world.ledger.instruments
-            if isinstance(contract, OptionContract)
+            if contract.is_option
             and (not underlyings or contract.underlying in underlyings)
             and self._status(contract) == status
             and (latest is None or contract.expiry <= latest)
@@ -190,7 +190,7 @@ class Reference:
         """``GET /v2/options/contracts/{symbol or id}``."""
         text = request.name
         for contract in self._world.ledger.instruments:
-            if isinstance(contract, OptionContract) and text in (contract.symbol, asset_id(contract.symbol)):
+            if contract.is_option and text in (contract.symbol, asset_id(contract.symbol)):
                 return contract_json(self._world, contract, self._status(contract))
         raise ApiError(404, NOT_FOUND, f"option contract not found for {text}")
 
@@ -397,7 +397,7 @@ class MarketData:
         for name in dict.fromkeys(names):
             if name in instruments and name not in COINS:
                 number = instruments.id_of(name)
-                if isinstance(instruments[number], OptionContract) is options:
+                if instruments[number].is_option is options:
                     self._world.quote(number)
                     found.append((name, number))
         return found
@@ -572,7 +572,7 @@ class MarketData:
         rows = []
         for number in numbers:
             contract, quote = world.ledger.instruments[number], world.ledger.quotes.get(number)
-            if not isinstance(contract, OptionContract) or quote is None or not quote.bid > 0:
+            if not contract.is_option or quote is None or not quote.bid > 0:
                 continue
             if contract.underlying not in world.ledger.instruments:
                 continue
@@ -586,7 +586,7 @@ class MarketData:
         if not rows:
             return {}
         first = world.ledger.instruments[rows[0][0]]
-        american = isinstance(first, OptionContract) and first.style is Style.AMERICAN
+        american = first.is_option and first.style is Style.AMERICAN
         ids, mids, spots, strikes, spans, calls, rates = (list(column) for column in zip(*rows, strict=True))
         free = not any(rates) and not world.source.dividend_yield
         style = "american" if american and not free else "european"

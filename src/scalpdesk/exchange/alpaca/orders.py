@@ -29,7 +29,6 @@ from scalpdesk.exchange.alpaca.serializers import (
     position_json,
 )
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (
     BrokerOrder,
@@ -179,7 +178,7 @@ class OrderDesk:
         ]
         for number in known:
             world.quote(number)
-        is_option = any(isinstance(instruments[number], OptionContract) for number in known)
+        is_option = any(instruments[number].is_option for number in known)
         try:
             return order_json(world, world.broker.submit(account.name, wanted))
         except Refused as refused:
@@ -256,7 +255,7 @@ class OrderDesk:
                     message = "order already replaced"
                 raise ApiError(422, UNPROCESSABLE, message) from None
             wanted = structs.replace(old.request, client_order_id=changes.client_order_id)
-            is_option = isinstance(old.instrument, OptionContract)
+            is_option = old.instrument is not None and old.instrument.is_option
             raise from_refusal(refused, account, wanted, is_option=is_option) from None
 
     def cancel(self, account: BrokerAccount, request: Request) -> None:
@@ -327,7 +326,7 @@ class OrderDesk:
             if not 0 < percentage <= 100:
                 raise ApiError(422, MALFORMED, "percentage must be between 0 and 100")
             instrument = self._world.ledger.instruments[number]
-            step = Decimal(1) if isinstance(instrument, OptionContract) else Decimal("0.000000001")
+            step = Decimal(1) if instrument.is_option else Decimal("0.000000001")
             quantity = floor_to(abs(account.quantity(number)) * percentage / 100, step)
         order = self._world.broker.close_position(account.name, number, quantity)
         return order_json(self._world, order)
@@ -354,7 +353,7 @@ class OrderDesk:
         """``POST /v2/positions/{symbol or contract_id}/exercise``."""
         number = self.instrument_of(request.name)
         contract = None if number is None else self._world.ledger.instruments[number]
-        if number is None or not isinstance(contract, OptionContract):
+        if number is None or contract is None or not contract.is_option:
             raise ApiError(422, UNPROCESSABLE, "invalid symbol")
         held = account.quantity(number)
         if not held:

@@ -14,7 +14,7 @@ from uuid import UUID
 from scalpdesk.core.intents import OrderType
 from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId, number_text, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, rfc3339, to_new_york
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -88,12 +88,12 @@ def event_id(ts_ns: int, number: int) -> str:
 
 def asset_class(instrument: Instrument) -> str:
     """Return Alpaca's asset class."""
-    return "us_option" if isinstance(instrument, OptionContract) else "us_equity"
+    return "us_option" if instrument.is_option else "us_equity"
 
 
 def asset_json(instrument: Instrument) -> JsonObject:
     """Return an asset."""
-    is_share = isinstance(instrument, Equity)
+    is_share = instrument.is_share
     return {
         "id": asset_id(instrument.symbol),
         "class": asset_class(instrument),
@@ -295,7 +295,7 @@ def position_json(
     return {
         "asset_id": asset_id(instrument.symbol),
         "symbol": instrument.symbol,
-        "exchange": LISTED_ON.get(instrument.symbol, "NYSE") if isinstance(instrument, Equity) else "",
+        "exchange": LISTED_ON.get(instrument.symbol, "NYSE") if instrument.is_share else "",
         "asset_class": asset_class(instrument),
         "asset_marginable": True,
         "qty": number_text(held.quantity),

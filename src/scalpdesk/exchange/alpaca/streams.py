@@ -16,7 +16,6 @@ from scalpdesk.exchange.alpaca.market_data import bar_json, quote_json, trade_js
 from scalpdesk.exchange.alpaca.requests import ApiError
 from scalpdesk.exchange.alpaca.serializers import instant, update_json
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderUpdate
 
@@ -436,7 +435,7 @@ class Hub:
         if not self._data_streams:
             return
         instrument = self._world.ledger.instruments[event.instrument_id]
-        is_option = isinstance(instrument, OptionContract)
+        is_option = instrument.is_option
         symbol = instrument.symbol
         match event:
             case QuoteEvent():

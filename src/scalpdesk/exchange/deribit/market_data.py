@@ -97,7 +97,7 @@ class PublicMethods:
     def _get_index_price(self, params: Mapping[str, Any]) -> Any:
         coin = str(params.get("index_name", "")).partition("_")[0].upper()
         for item in self._instruments:
-            if item.contract_usd and item.currency == coin:
+            if item.is_inverse_future and item.currency == coin:
                 price = self._messages.index(item)
                 return {"index_price": price, "estimated_delivery_price": price}
         raise RpcFault(-32602, "Invalid params", param="index_name")

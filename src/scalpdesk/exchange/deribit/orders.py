@@ -19,8 +19,8 @@ from scalpdesk.exchange.deribit.rpc import (
 )
 from scalpdesk.exchange.deribit.serializers import LIFETIMES, Messages, OrderNames, plain_number
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deribit import expiry_name, option_name, option_step
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.deribit import expiry_name, option_name
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderRequest, Status, Structure
 from scalpdesk.simulation.staged_faults import BUST_NOTE
@@ -185,7 +185,7 @@ class Orders:
         options = set()
         for trade in trades:
             item = self._instruments[instrument_param(self._instruments, trade)]
-            if not isinstance(item, OptionContract) or trade.get("direction") not in ("buy", "sell"):
+            if not item.is_option or trade.get("direction") not in ("buy", "sell"):
                 raise RpcFault(-32602, "Invalid params", param="trades", reason="options to buy or sell")
             sign = 1 if trade["direction"] == "buy" else -1
             signed[item.symbol] = sign * self._quantity({"amount": 1, **trade}, item)
@@ -270,10 +270,10 @@ class Orders:
         amount = exact_param(params, "amount")
         if amount <= 0:
             raise RpcFault(10002, "qty_too_low")
-        step = item.contract_usd or option_step(item.currency)
+        step = item.contract_size * item.step
         if amount % step:
             raise RpcFault(10021, "invalid_amount", reason=f"must be a multiple of {step}")
-        return amount / item.contract_usd if item.contract_usd else amount
+        return amount / item.contract_size
 
     def _price(
         self, params: Mapping[str, Any], item: Instrument, number: InstrumentId, side: Side
@@ -282,7 +282,7 @@ class Orders:
         if price <= 0 or price % item.tick_rule.tick_at(price):
             raise RpcFault(10043, "price_wrong_tick")
         mark = self._world.ledger.mark(number)
-        if item.contract_usd and mark:
+        if item.is_inverse_future and mark:
             if side is Side.BUY and price > mark * (1 + PRICE_BAND):
                 raise RpcFault(10007, "price_too_high")
             if side is Side.SELL and price < mark * (1 - PRICE_BAND):
@@ -329,7 +329,7 @@ class Orders:
     def _close_position(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         number = instrument_param(self._instruments, params)
         held = self._account(session).quantity(number)
-        size = abs(held) * (self._instruments[number].contract_usd or 1)
+        size = abs(held) * self._instruments[number].contract_size
         return self._place(session, {**params, "amount": size}, Side.SELL if held > 0 else Side.BUY)
 
     def _cancel(self, session: RpcSession, params: Mapping[str, Any]) -> Any:

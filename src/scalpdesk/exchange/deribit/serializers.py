@@ -11,7 +11,7 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, Inst
 from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Levels
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
-from scalpdesk.instruments.deribit import DERIBIT_FEES, option_step
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
@@ -150,7 +150,7 @@ class Messages:
             "state": "open",
             "is_active": True,
         }
-        if isinstance(item, OptionContract):
+        if item.is_option:
             expires_ns = expiry_instant_ns(item)
             if tick.above != tick.below:
                 step = {"above_price": plain_number(tick.threshold), "tick_size": plain_number(tick.above)}
@@ -162,7 +162,7 @@ class Messages:
                 "option_type": "call" if item.is_call else "put",
                 "expiration_timestamp": expires_ns // NANOS_PER_MS,
                 "settlement_period": "week",
-                "min_trade_amount": plain_number(option_step(item.currency)),
+                "min_trade_amount": plain_number(item.step),
                 "contract_size": 1,
                 "maker_commission": plain_number(DERIBIT_FEES.option_rate),
                 "taker_commission": plain_number(DERIBIT_FEES.option_rate),
@@ -175,8 +175,8 @@ class Messages:
             "instrument_type": "reversed",
             "settlement_period": "perpetual",
             "expiration_timestamp": FAR_FUTURE_MS,
-            "min_trade_amount": item.contract_usd,
-            "contract_size": item.contract_usd,
+            "min_trade_amount": item.contract_size,
+            "contract_size": item.contract_size,
             "max_leverage": 50,
             "maker_commission": 0.0,
             "taker_commission": plain_number(DERIBIT_FEES.perpetual_taker),
@@ -186,7 +186,7 @@ class Messages:
         """Return the ticker of an instrument."""
         item = self._instruments[number]
         quote = self._world.quote(number)
-        size = item.contract_usd or 1
+        size = item.contract_size
         mark = float(self._world.ledger.mark(number))
         index = self.index(item)
 
@@ -214,7 +214,7 @@ class Messages:
             "open_interest": self._world.source.open_interest.get(item.symbol, 0),
             "stats": {"volume": 0.0, "volume_usd": 0.0, "price_change": None, "low": None, "high": None},
         }
-        if not isinstance(item, OptionContract):
+        if not item.is_option:
             return shown | self._funding(item)
         return shown | self._option_figures(item, quote, mark, index)
 
@@ -311,7 +311,7 @@ class Messages:
 
     def order(self, order: BrokerOrder) -> dict[str, Any]:
         """Return an order with all that its edits filled."""
-        size = 1 if order.instrument is None else order.instrument.contract_usd or 1
+        size = 1 if order.instrument is None else order.instrument.contract_size
         mine, before, limit = self._executions(order), self._names.filled_before(order), order.limit_price
         _, side = self._names.combo_of.get(order.order_id, ("", order.side))
         if side is not order.side and limit is not None:  # of a combo that is sold
@@ -359,9 +359,9 @@ class Messages:
         if order.instrument is None:
             _, side = self._names.combo_of[order.order_id]
             return None if order.average is None else side.sign * order.average
-        if not order.instrument.contract_usd and not order.replaces:
+        if not order.instrument.is_inverse_future and not order.replaces:
             return order.average
-        if not order.instrument.contract_usd:
+        if not order.instrument.is_inverse_future:
             paid = sum((each.quantity * each.price for each in mine), ZERO)
             return paid / sum(each.quantity for each in mine) if mine else None
         coins = sum((each.quantity / each.price for each in mine), ZERO)
@@ -387,7 +387,7 @@ class Messages:
             "order_id": order_id,
             "instrument_name": item.symbol,
             "direction": execution.side.value,
-            "amount": plain_number(execution.quantity * (item.contract_usd or 1)),
+            "amount": plain_number(execution.quantity * item.contract_size),
             "price": plain_number(execution.price),
             "timestamp": execution.ts_ns // NANOS_PER_MS,
             "state": "open" if execution.leaves else "filled",
@@ -446,11 +446,11 @@ class Messages:
                 continue
             item = self._instruments[number]
             mark = self._world.ledger.mark(number)
-            size = held.quantity * (item.contract_usd or 1)
+            size = held.quantity * item.contract_size
             floating = held.value(mark) - held.cost if mark else ZERO
             row: dict[str, Any] = {
                 "instrument_name": item.symbol,
-                "kind": "option" if isinstance(item, OptionContract) else "future",
+                "kind": "option" if item.is_option else "future",
                 "direction": "buy" if size > 0 else "sell",
                 "size": plain_number(size),
                 "average_price": plain_number(held.average_price),
@@ -462,9 +462,9 @@ class Messages:
                 "delta": 0.0,
                 "leverage": 50,
             }
-            if item.contract_usd and mark:
+            if item.is_inverse_future and mark:
                 row["size_currency"] = row["delta"] = float(size / mark)
-            elif isinstance(item, OptionContract):
+            elif item.is_option:
                 figures = self._option_figures(item, None, float(mark), self.index(item))
                 row["delta"] = float(size) * figures["greeks"]["delta"]
             rows.append(row)
@@ -473,9 +473,8 @@ class Messages:
     def account(self, account: BrokerAccount) -> dict[str, Any]:
         """Return the summary of an account."""
         figures = self._world.ledger.figures(account)
-        instruments = self._instruments
         futures = sum(
-            (held.cost for number, held in account.holdings.items() if instruments[number].contract_usd), ZERO
+            (held.cost for held in account.holdings.values() if held.instrument.is_inverse_future), ZERO
         )
         free = figures.options_buying_power
         return {

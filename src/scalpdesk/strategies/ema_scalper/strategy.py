@@ -281,7 +281,7 @@ class EmaScalper:
         plan: EntryPlan,
     ) -> list[Action]:
         contract = view.instruments[number]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         shown = _shown(signal) | _facts_of(plan, days_to_expiry(session.day, contract.expiry))
         why = _why(signal)
         # a scalp of this very instant, from the other bar length, has no order yet

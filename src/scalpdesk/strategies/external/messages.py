@@ -57,7 +57,7 @@ class Exposures:
         return {
             number: self.of(number)
             for number in sorted(numbers)
-            if isinstance(view.instruments[number], OptionContract) and self.of(number)
+            if self.of(number) and view.instruments[number].is_option
         }
 
     def option_delta_shares(self) -> float | None:
@@ -104,7 +104,7 @@ def read_intent(
     instrument = view.instruments[number]
     quantity = exact_qty(message)
     unit = "shares"
-    if isinstance(instrument, OptionContract):
+    if instrument.is_option:
         unit = "contracts"
         if quantity_unit == "shares":
             quantity /= instrument.multiplier
@@ -115,7 +115,7 @@ def read_intent(
     held = exposures.of(number)
     rest = ZERO
     if held * signed < 0 and abs(signed) > abs(held):
-        if isinstance(instrument, OptionContract):
+        if instrument.is_option:
             return f"{side} {quantity} {instrument.symbol} would turn {held}: close first, then open"
         rest, signed = held + signed, -held
     purpose = purpose_of(number, signed, view, exposures)
@@ -153,7 +153,7 @@ def purpose_of(number: InstrumentId, signed: Decimal, view: DeskView, exposures:
     """
     held = exposures.of(number)
     lowers = abs(held + signed) < abs(held)
-    if isinstance(view.instruments[number], OptionContract):
+    if view.instruments[number].is_option:
         return Purpose.CLOSE if lowers else Purpose.OPEN
     if not exposures.options():
         return Purpose.UNWIND_HEDGE if lowers else Purpose.OPEN

@@ -19,7 +19,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import OptionContract, options_in_order
+from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.protocol.answers import SeenIds, sort_answers
@@ -336,7 +336,7 @@ class External:
         if self._is_exit_refused:
             return []
         held = [item.instrument_id for item in view.positions.held()]
-        options = [number for number in held if isinstance(view.instruments[number], OptionContract)]
+        options = [number for number in held if view.instruments[number].is_option]
         targets, purpose = (options, Purpose.CLOSE) if options else (held, Purpose.UNWIND_HEDGE)
         intents: list[Intent] = []
         for number in targets:

@@ -119,7 +119,7 @@ class StraddleEdge:
         seen: dict[tuple[str, int], InstrumentId] = {}
         for pair in pairs:
             contract = view.instruments[pair.call_id]
-            assert isinstance(contract, OptionContract)
+            assert contract.is_option
             seen.setdefault((contract.root, expiry_instant_ns(contract)), pair.call_id)
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
@@ -171,7 +171,7 @@ class StraddleEdge:
         The forecast was fitted to days with their events in them: only the surplus is added.
         """
         days, days_a_year = self._config.horizon_days, _days_a_year(view)
-        is_coin = view.instruments[view.underlying].contract_usd > 0
+        is_coin = view.instruments[view.underlying].is_inverse
         if session != self._horizon_of[0]:
             ends = session
             for _ in range(math.ceil(days) - 1):
@@ -225,7 +225,7 @@ class StraddleEdge:
         smile, call = view.delta_engine.smile(pair.call_id, view.now_ns), view.instruments[pair.call_id]
         if smile is None or smile.variance_years <= 0.0:
             return None
-        assert isinstance(call, OptionContract)
+        assert call.is_option
         horizon = self._horizon_years(view)
         if horizon < smile.variance_years:
             implied = self._implied_to_horizon(call, smile, horizon, view)
@@ -295,13 +295,13 @@ class StraddleEdge:
         """Compare a straddle with the one at the money of its expiry; None if held or a figure is missing."""
         forecast, spot = self.forecast(view, pair), view.market.mark(view.underlying)
         held = view.instruments[pair.call_id]
-        if spot is None or not forecast.known or not isinstance(held, OptionContract):
+        if spot is None or not forecast.known or not held.is_option:
             return None
         near = [
             each
             for each in pairs
             if each.expiry == pair.expiry
-            and isinstance(other := view.instruments[each.call_id], OptionContract)
+            and (other := view.instruments[each.call_id]).is_option
             and other.root == held.root
         ]
         value = view.delta_engine.value(pair.call_id, view.now_ns, fresh=False)
@@ -354,7 +354,7 @@ class StraddleEdge:
             return None
         if share is None or not share.bid > 0.0 or not share.ask > 0.0:
             return None  # of one side alone: what hedging costs is not known
-        assert isinstance(call, OptionContract)
+        assert call.is_option
         to_calendar = math.sqrt(smile.variance_years / smile.years)
 
         def greeks(vol: float) -> list[OptionGreeks]:
@@ -452,8 +452,8 @@ class StraddleEdge:
         quote = view.market.quotes[view.underlying]
         if quote is None or not gamma > 0.0:
             return 0.0
-        size = view.instruments[view.underlying].contract_usd
-        cost_per_unit = hedger.cost_per_unit(quote, is_coin=size > 0)
+        hedge = view.instruments[view.underlying]
+        cost_per_unit = hedger.cost_per_unit(quote, is_coin=hedge.is_inverse)
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -465,11 +465,11 @@ class StraddleEdge:
             multiplier=multiplier,
             seconds_since_hedge=0.0,
             own_cost_fraction=cost_per_unit / quote.mid,
-            trading_year_seconds=TRADING_YEARS[size > 0],
-            smallest_hedge=size / quote.mid if size else 1.0,
+            trading_year_seconds=TRADING_YEARS[hedge.is_inverse],
+            smallest_hedge=hedge.delta(1.0, quote.mid),
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
-        one_way = inputs.own_cost_fraction if size else cost_per_unit  # of a coin in coins
+        one_way = inputs.own_cost_fraction if hedge.is_inverse else cost_per_unit  # of a coin in coins
         days = horizon_years * SESSIONS_PER_YEAR
         least = hedger.least_fraction
         cost = expected_cost(hedger.band, inputs, forecast.vol, days, one_way, least_fraction=least)
@@ -479,7 +479,7 @@ class StraddleEdge:
     def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
         """Return what one straddle costs and risks; ``facts`` are those of its verdict."""
         contract = view.instruments[best.pair.call_id]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         units, spot = contract.multiplier, best.call.spot
         asks = [view.market.quotes[leg] for leg in best.pair.legs]
         premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
@@ -510,25 +510,25 @@ class StraddleEdge:
 
 def _call_of(pair: StraddlePair, view: DeskView) -> OptionContract:
     call = view.instruments[pair.call_id]
-    assert isinstance(call, OptionContract)
+    assert call.is_option
     return call
 
 
 def _days_a_year(view: DeskView) -> float:
     """Return the days of a year of the variance clock: sessions, or days that never stop."""
-    return DAYS_PER_YEAR if view.instruments[view.underlying].contract_usd else SESSIONS_PER_YEAR
+    return DAYS_PER_YEAR if view.instruments[view.underlying].is_inverse else SESSIONS_PER_YEAR
 
 
 def _hedged_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     """Return what the net delta of an option and its hedge gains a unit of the spot."""
-    if view.instruments[view.underlying].contract_usd:
+    if view.instruments[view.underlying].is_inverse:
         return gamma_beside_perpetual(greeks.gamma, greeks.delta, spot)
     return greeks.gamma
 
 
 def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     """Return the gamma of a hedged option, of which ½ΓdS² is in the currency of its premium."""
-    if view.instruments[view.underlying].contract_usd:
+    if view.instruments[view.underlying].is_inverse:
         return gamma_in_coin(greeks.gamma, greeks.delta, spot)
     return greeks.gamma
 
@@ -538,7 +538,7 @@ def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
 
     In coin alone: a straddle in US dollars pays cents, which its smallest edge stands far above.
     """
-    if not view.instruments[view.underlying].contract_usd:
+    if not view.instruments[view.underlying].is_inverse:
         return 0.0
     quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
     fees = (
@@ -562,7 +562,7 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     if view.now_ns < session.close_ns - LAST_HOUR_NS:
         return None
     call = view.instruments[pair.call_id]
-    assert isinstance(call, OptionContract)
+    assert call.is_option
     if call.style is not Style.AMERICAN:
         return None
     calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in pair.legs)

@@ -32,7 +32,6 @@ from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
-    OptionContract,
     StraddlePair,
     options_in_order,
     straddle_pairs,
@@ -687,7 +686,7 @@ class GammaScalper:
         if self.config.exits.minutes_before_expiry is msgspec.UNSET or self._pair is None:
             return None
         contract = view.instruments[self._pair.call_id]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         return expiry_instant_ns(contract)
 
     # leaving ----------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -173,7 +172,7 @@ class DeltaHedger:
             return
         if self._passive_seconds is not None and isinstance(event, OrderFilled) and not order.is_live:
             self._crosses = False
-        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].contract_usd:
+        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].is_inverse:
             self._fees_usd += float(event.fee)
             self._shares_filled += float(event.quantity)
             self._fee_per_share = self._fees_usd / self._shares_filled
@@ -229,9 +228,9 @@ class DeltaHedger:
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         quantity = quantity_to_target(inputs.net_delta_shares, target)
-        size = view.instruments.by_id[number].contract_usd
-        if size:  # deltas are in coins, the hedge in contracts of so many dollars
-            net_usd = inputs.net_delta_shares * quote.mid
+        hedge = view.instruments.by_id[number]
+        if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
+            size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
         beyond = inputs.net_delta_shares - target
         least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
@@ -293,9 +292,8 @@ class DeltaHedger:
         quote, exposure = view.market.quotes[view.underlying], exposure or self.measure(view, legs)
         if exposure is None or quote is None:
             return []
-        pending, size = float(view.orders.pending(view.underlying)), view.instruments[view.underlying]
-        if size.contract_usd:
-            pending *= size.contract_usd / quote.mid
+        pending = float(view.orders.pending(view.underlying))
+        pending = view.instruments[view.underlying].delta(pending, quote.mid)
         still_open = exposure.inputs.net_delta_shares - pending
         judged = self.band.judge(msgspec.structs.replace(exposure.inputs, net_delta_shares=still_open))
         if abs(still_open) <= 2.0 * judged.half_width_shares:
@@ -333,7 +331,7 @@ class DeltaHedger:
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
-        is_coin, size = underlying.contract_usd > 0, underlying.contract_usd
+        is_coin = underlying.is_inverse
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -349,7 +347,7 @@ class DeltaHedger:
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
             trading_year_seconds=TRADING_YEARS[is_coin],
-            smallest_hedge=size / quote.mid if is_coin else 1.0,
+            smallest_hedge=underlying.delta(1.0, quote.mid),
         )
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
@@ -373,10 +371,9 @@ class DeltaHedger:
     ) -> _LegGreeks | None:
         """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
         number = view.underlying
-        total = GreekSum(float(view.positions.quantity(number) + view.orders.pending(number)))
-        size = view.instruments.by_id[number].contract_usd
-        if size:
-            total.shares *= size / (view.market.mark(number) or math.nan)
+        hedge, spot = view.instruments.by_id[number], view.market.mark(number) or math.nan
+        owned = float(view.positions.quantity(number) + view.orders.pending(number))
+        total = GreekSum(hedge.delta(owned, spot))
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
@@ -393,7 +390,7 @@ class DeltaHedger:
                 implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
             vol = model.vol(leg, implied, forecast_vol) * vol_factor
             greeks = valuation.greeks if vol == valuation.vol else valuation.greeks_at(vol)
-            if not abs(greeks.delta + (greeks.price if size else 0.0)) <= 1.0 + 1e-6:
+            if not abs(greeks.delta + (greeks.price if hedge.is_inverse else 0.0)) <= 1.0 + 1e-6:
                 self._note_unusable(view, leg, verdict)
                 return None
             multiplier = view.instruments.by_id[leg].multiplier
@@ -407,10 +404,9 @@ class DeltaHedger:
             noise += units * greeks.vanna * deviation
             vol_sum += vol
             years = valuation.years
-        if size:  # the band's delta is that of both together, and so is its gamma
-            spot = view.market.mark(number) or math.nan
+        if hedge.is_inverse:  # the band's delta is that of both together, and so is its gamma
             total.gamma = gamma_beside_perpetual(total.gamma, bent, spot)
-            noise *= spot / size  # in contracts, as the hedge is
+            noise *= spot / hedge.contract_size  # in contracts, as the hedge is
         found = total.total()
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
@@ -431,7 +427,7 @@ class DeltaHedger:
             skew = view.delta_engine.skew(leg, view.now_ns)
             return 0.0 if skew is None else skew_delta(greeks.vega, valuation.spot, skew, STICKY_DELTA)
         contract = view.instruments[leg]
-        if not isinstance(contract, OptionContract) or valuation.years <= 0.0 or vol <= 0.0:
+        if not contract.is_option or valuation.years <= 0.0 or vol <= 0.0:
             return 0.0
         strike = float(contract.strike)
         return minimum_variance_delta(

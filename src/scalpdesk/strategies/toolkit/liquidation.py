@@ -268,7 +268,7 @@ class Liquidation:
         if not no_bid or limit is None:
             return False
         spot, contract = self._spot(view, number), view.instruments[number]
-        if spot is None or not isinstance(contract, OptionContract):
+        if spot is None or not contract.is_option:
             return limit <= self._tick(view, number, limit)
         return contract.is_least_offer(limit, spot)
 
@@ -291,7 +291,7 @@ class Liquidation:
     def _least_offer(self, view: DeskView, number: InstrumentId) -> Decimal:
         """Return the least to ask for what nobody bids for; nothing is given away below its payoff."""
         spot, contract = self._spot(view, number), view.instruments[number]
-        if spot is None or not isinstance(contract, OptionContract):
+        if spot is None or not contract.is_option:
             return self._tick(view, number, ZERO)
         return contract.least_offer(spot)
 
@@ -356,11 +356,7 @@ class Liquidation:
     def _goes_at_any_price(self, view: DeskView, number: InstrumentId) -> bool:
         """Return whether an option without a quote goes at the market: in its last hour, or flattening."""
         contract = view.instruments[number]
-        if (
-            self._limits_only
-            or not isinstance(contract, OptionContract)
-            or not self._is_unquoted(view, number)
-        ):
+        if self._limits_only or not contract.is_option or not self._is_unquoted(view, number):
             return False
         return _must_go(view, contract)
 
@@ -371,7 +367,7 @@ class Liquidation:
         What must go and had no bid when it was quoted last is still taken for an option without one.
         """
         contract = view.instruments[number]
-        if not isinstance(contract, OptionContract):
+        if not contract.is_option:
             return False
         if view.market.verdict(number, view.now_ns) is not QuoteVerdict.STALE:
             return False
@@ -382,7 +378,7 @@ class Liquidation:
     def _model_price(self, view: DeskView, number: InstrumentId, side: Side) -> Decimal | None:
         """Return the limit for an option without a quote; None while the model has no value."""
         contract = view.instruments[number]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         valuation = view.delta_engine.value(number, view.now_ns, fresh=False)
         if valuation is None:
             return None
@@ -486,10 +482,7 @@ class Liquidation:
         session = view.session
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
-            if all(
-                isinstance(item, OptionContract) and item.settlement is not Settlement.PHYSICAL
-                for item in contracts
-            ):
+            if all(item.is_option and item.settlement is not Settlement.PHYSICAL for item in contracts):
                 return self._unwind(view)
         young_ns = view.now_ns - self._retry_ns
         if any(

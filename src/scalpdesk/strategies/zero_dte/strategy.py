@@ -24,7 +24,6 @@ from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, Regime
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
-    Index,
     OptionContract,
     StraddlePair,
     options_in_order,
@@ -294,7 +293,7 @@ class ZeroDteScalper:
         instrument = view.instruments[view.underlying]
         traded_symbol(view, self.config.underlying, self.name)
         self._options = dict(options_in_order(view.instruments, instrument.symbol))
-        is_index = isinstance(instrument, Index)
+        is_index = instrument.is_index
         return (self.config.triggers.trigger(view.underlying, is_index=is_index),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:

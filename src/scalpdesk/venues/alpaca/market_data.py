@@ -18,7 +18,7 @@ from msgspec.msgpack import Ext
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.venues.alpaca.fields import (
     LONGEST_SHOWN,
@@ -533,8 +533,8 @@ class MarketStreams:
     async def subscribe(self, instrument_ids: Sequence[InstrumentId], timeout_seconds: float = 15.0) -> None:
         """Stream quotes of exactly these instruments."""
         instruments = [self._instruments[instrument_id] for instrument_id in instrument_ids]
-        stocks = [item.symbol for item in instruments if not isinstance(item, OptionContract)]
-        options = [item.symbol for item in instruments if isinstance(item, OptionContract)]
+        stocks = [item.symbol for item in instruments if not item.is_option]
+        options = [item.symbol for item in instruments if item.is_option]
         for stream, symbols in ((self._stocks, stocks), (self._options, options)):
             if symbols or stream.wanted:
                 await stream.subscribe(symbols, timeout_seconds)

@@ -17,7 +17,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca.fields import (
     LONGEST_SHOWN,
     UNREADABLE,
@@ -322,7 +322,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         When the venue cannot take such an order at all.
     """
     instrument = book.by_id[command.instrument_id]
-    is_option = isinstance(instrument, OptionContract)
+    is_option = instrument.is_option
     body: dict[str, object] = {
         "symbol": instrument.symbol,
         "qty": number_text(_whole(command, is_option=is_option)),

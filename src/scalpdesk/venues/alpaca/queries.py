@@ -9,7 +9,7 @@ from scalpdesk.core.clock import Clock, FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.alpaca import market_data, order_messages
@@ -249,7 +249,7 @@ class Queries:
             symbols = [
                 self._instruments[number].symbol
                 for number in instrument_ids
-                if isinstance(self._instruments[number], OptionContract) is is_option
+                if self._instruments[number].is_option is is_option
             ]
             feed = self._endpoints.option_feed if is_option else self._endpoints.stock_feed
             for start in range(0, len(symbols), SYMBOLS_PER_QUERY):
@@ -366,7 +366,7 @@ class Queries:
         """Return the shares of the book that may be sold short; one that is not known may not."""
         found = []
         for number, share in enumerate(self._instruments):
-            if not isinstance(share, Equity):
+            if not share.is_share:
                 continue
             asked_ns, may = self._shortable.get(share.symbol, (None, False))
             if asked_ns is None or loop_ns() - asked_ns > ASSET_AGE_NS:

@@ -11,7 +11,7 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
@@ -74,9 +74,7 @@ class DeribitGateway:
         self._instruments: Instruments = setup.instruments
         # nothing is borrowed to sell a future; without this no limit or margin of the account is reported
         self._shortable = tuple(
-            InstrumentId(number)
-            for number, listed in enumerate(setup.instruments)
-            if not isinstance(listed, OptionContract)
+            InstrumentId(number) for number, listed in enumerate(setup.instruments) if not listed.is_option
         )
         self._clock: Clock = setup.clock
         self._url = url

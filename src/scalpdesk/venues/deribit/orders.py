@@ -218,7 +218,7 @@ class OrderPath:
         if not before:
             return report
         if average is not None:
-            is_inverse = bool(self._instruments[order.submitted.instrument_id].contract_usd)
+            is_inverse = self._instruments[order.submitted.instrument_id].is_inverse_future
             known = sum((each.coins if is_inverse else each.value for each in earlier), ZERO)
             average = (
                 mean_of_rest(average, report.filled, known, filled, is_inverse=is_inverse)

@@ -7,7 +7,7 @@ from typing import Any
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import coin_of
 from scalpdesk.instruments.sessions import from_ns, to_ns
 from scalpdesk.venues.contract import (
@@ -170,7 +170,7 @@ class AccountAndMarket:
             except wire.WireError as problem:
                 self._publisher.refuse("requests", "malformed_instrument", str(problem)[:200])
                 continue
-            if not isinstance(contract, OptionContract) or contract.underlying != underlying:
+            if contract is None or not contract.is_option or contract.underlying != underlying:
                 continue
             self._listed[contract.symbol] = contract
             if first <= contract.expiry <= last:

@@ -280,7 +280,7 @@ def _ticks(message: Message) -> TickRule:
 
 def amount_of(instrument: Instrument, quantity: Decimal) -> Decimal:
     """Return the venue's amount of so many contracts or coins."""
-    return quantity * (instrument.contract_usd or 1)
+    return quantity * instrument.contract_size
 
 
 def quantity_of(instrument: Instrument, amount: Decimal) -> Decimal:
@@ -291,8 +291,8 @@ def quantity_of(instrument: Instrument, amount: Decimal) -> Decimal:
     WireError
         When dollars do not divide into contracts.
     """
-    size = instrument.contract_usd
-    if not size:
+    size = instrument.contract_size
+    if not instrument.is_inverse_future:
         return amount
     if amount % size:
         raise WireError(f"{amount} USD of {instrument.symbol} are no whole contracts of {size}")
@@ -311,7 +311,7 @@ def read_quote(
         price, size = float_field(message, f"best_{side}_price"), float_field(message, f"best_{side}_amount")
         if not (price > 0.0 and size > 0.0):
             price, size = math.nan, 0.0
-        sides.append((price, size / (instrument.contract_usd or 1)))
+        sides.append((price, size / instrument.contract_size))
     (bid, bid_size), (ask, ask_size) = sides
     at_ns = time_ns(message, "timestamp")
     return QuoteEvent(instrument_id, at_ns, recv_ns, bid, ask, bid_size, ask_size)
@@ -662,10 +662,7 @@ def read_position(
     if instrument is None:
         return HeldAtVenue(VenuePosition(name, None, size, average), ZERO)
     quantity = quantity_of(instrument, size)
-    if instrument.contract_usd:
-        value = -size / mark if mark else ZERO
-    else:
-        value = quantity * mark * instrument.multiplier
+    value = instrument.value(quantity, mark)
     return HeldAtVenue(VenuePosition(name, instrument_id, quantity, average, instrument), value)
 
 
