@@ -22,6 +22,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import (
     FLAT_ZERO,
@@ -42,7 +43,6 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
-from scalpdesk.simulation.margin import CoinMargin
 from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
 

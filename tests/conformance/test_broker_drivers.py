@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
     TimeInForce,
     VenueCommand,
 )
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
@@ -39,7 +40,6 @@ from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.orders import Cause, Refused
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
 D = Decimal

@@ -24,14 +24,13 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.engine.desk import (
     ANY_PRICE,
     NO_PRICE,
-    MarginDistance,
     by_strategy,
     by_underlying,
-    margin_row,
 )
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import next_session
+from scalpdesk.margin.liquidation import MarginDistance
 from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
@@ -410,12 +409,12 @@ def test_the_distance_to_liquidation_is_said_in_prices_and_shown_in_fractions(fa
     assert distance.text(60_000.0) == (
         f"Maintenance margin is 12.3% of collateral; the venue would liquidate {where}."
     )
-    assert margin_row(distance) == {
+    assert distance.row() == {
         "maintenance_fraction": 0.123457,
         "liquidation_fall": fall,
         "liquidation_rise": rise,
     }
-    assert margin_row(MarginDistance(D(0), -0.12345678, 0.12345644))["liquidation_fall"] == -0.123457
+    assert MarginDistance(D(0), -0.12345678, 0.12345644).row()["liquidation_fall"] == -0.123457
 
 
 # what changes the book without an order ----------------------------------------

@@ -33,6 +33,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import Session, session_on
+from scalpdesk.margin.regulation_t import UNCOVERED
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -45,7 +46,6 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.margin import UNCOVERED
 from scalpdesk.strategies.contract import Action, DeskView, Strategy
 
 CASH = Decimal(100_000)

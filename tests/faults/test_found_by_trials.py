@@ -35,6 +35,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
+from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Request
@@ -46,7 +47,7 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Refused
+from scalpdesk.simulation.orders import OrderRequest, PositionIntent
 from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker

@@ -13,6 +13,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.instruments.contract import LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.margin.capital import capital_of
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.caps import (
@@ -28,7 +29,7 @@ from scalpdesk.risk.caps import (
     sets_of,
     volatility_factor,
 )
-from scalpdesk.risk.checks import capital_of, loss_rule, risk_of
+from scalpdesk.risk.checks import loss_rule, risk_of
 from scalpdesk.risk.context import Held, RiskFigures, Working
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits

@@ -32,7 +32,7 @@ KEPT = {"told", "several: a word inside the desk"}
 """Names of the public interface (a key of ``selftest --seed N --json``) or of journals (a timer)."""
 
 
-MOST_LINES = {"source lines": ("src", 98_857), "lines of tests": ("tests", 106_606)}
+MOST_LINES = {"source lines": ("src", 98_906), "lines of tests": ("tests", 106_606)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 

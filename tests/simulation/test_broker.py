@@ -10,6 +10,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
@@ -17,7 +18,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.connection import BrokerConnection
-from scalpdesk.simulation.orders import Cause, Changes, OrderRequest, Refused, Status, Structure
+from scalpdesk.simulation.orders import Changes, OrderRequest, Status, Structure
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

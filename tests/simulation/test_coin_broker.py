@@ -7,6 +7,7 @@ import pytest
 
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments, Right
 from scalpdesk.instruments.deribit import (
@@ -17,6 +18,8 @@ from scalpdesk.instruments.deribit import (
     short_option_margin,
 )
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
+from scalpdesk.margin.coin import CoinMargin, coin_requirement
+from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -24,8 +27,7 @@ from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.margin import CoinMargin, Holding, coin_requirement
-from scalpdesk.simulation.orders import Booking, Cause, OrderRequest, Refused
+from scalpdesk.simulation.orders import Booking, OrderRequest
 
 D = Decimal
 HALF_SATOSHI = D("5e-9")

@@ -18,6 +18,7 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new_york
@@ -28,7 +29,7 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
-from scalpdesk.simulation.orders import Cause, Changes, LegRequest, OrderRequest, Refused, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure
 
 D = Decimal
 MS = 1_000_000

@@ -7,11 +7,12 @@ import pytest
 from fakes.broker import FOREVER_NS, Market
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, next_session, session_on
+from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
-from scalpdesk.simulation.margin import SPREADS, UNCOVERED
 from scalpdesk.simulation.order_entry import (
     ALPACA_RULES,
     DERIBIT_RULES,
@@ -19,15 +20,7 @@ from scalpdesk.simulation.order_entry import (
     check_available,
     position_intent,
 )
-from scalpdesk.simulation.orders import (
-    Cause,
-    Changes,
-    OrderRequest,
-    PositionIntent,
-    Refused,
-    Status,
-    Structure,
-)
+from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

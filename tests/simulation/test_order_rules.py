@@ -8,9 +8,10 @@ import pytest
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.simulation.hours import ExchangeHours
-from scalpdesk.simulation.orders import Cause, Changes, LegRequest, OrderRequest, Refused, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure
 
 D = Decimal
 T = 1_000_000_000

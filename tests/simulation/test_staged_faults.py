@@ -9,9 +9,10 @@ from fakes.broker import Market
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderType
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
-from scalpdesk.simulation.orders import Cause, Changes, Refused, Status
+from scalpdesk.simulation.orders import Changes, Status
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

@@ -8,25 +8,24 @@ from fakes.instruments import share
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
+from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts
 from scalpdesk.risk.caps import CapRoom, GreekExposure
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.order_entry import ALPACA_RULES, DERIBIT_RULES, VenueRules
 from scalpdesk.simulation.orders import (
     Activity,
     Booking,
     BrokerOrder,
-    Cause,
     Changes,
     Execution,
     LegRequest,
     OrderRequest,
     OrderUpdate,
     PositionIntent,
-    Refused,
     Status,
     Structure,
 )

@@ -21,7 +21,6 @@ from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.web import documents, order_documents, position_documents
 from scalpdesk.web.app import DeskCollector
@@ -258,7 +257,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     distance = coin.desk.margin_distance()
     assert page["sentence"].endswith(distance.text(spot))
     row = documents.risk_level(coin)["margin"]
-    assert row == margin_row(distance)
+    assert row == distance.row()
     assert row["maintenance_fraction"] == pytest.approx(float(coin.desk.margin_fraction()), abs=1e-6)
     assert row["liquidation_rise"] is None or row["liquidation_rise"] > 0.5
     assert documents.run_head(coin, is_running=False)["worst"] == shown["worst"]

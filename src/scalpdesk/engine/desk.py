@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, Mode
 from scalpdesk.core.events import (
@@ -21,6 +19,9 @@ from scalpdesk.core.intents import Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
+from scalpdesk.margin.coin import coin_requirement
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.liquidation import MarginDistance, OptionState, liquidation_distance
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -34,35 +35,12 @@ from scalpdesk.portfolio.positions import (
     transfer_value,
 )
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
-from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.simulation.margin import Holding, coin_requirement
 from scalpdesk.strategies.contract import WritableDeskView
 
 BUY = Side.BUY
 LOSS_SLACK = 1e-9
 """Of the equity: by far more than the sum of a book in floats is off."""
-FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.0
-"""Moves of the price at which margin is looked at; between two of them the nearest is bisected."""
-
-
-class MarginDistance(NamedTuple):
-    """How far the price may move before the venue would close positions of an account in coin."""
-
-    used: Decimal
-    """Maintenance margin over collateral."""
-    fall: float | None
-    """Smallest fall at which it exceeds the margin balance, a fraction of the price; None within 95 %."""
-    rise: float | None
-    """Smallest rise at which it does, a fraction; None within 400 %."""
-
-    def text(self, spot: float) -> str:
-        """Return the distances in words, with the prices from ``spot`` on."""
-        ways = [
-            f"{spot * (1.0 + move):,.0f} ({move:+.1%})" for move in (self.fall, self.rise) if move is not None
-        ]
-        where = f"at {' and '.join(ways)}" if ways else "at no price between a twentieth and five times it"
-        return f"Maintenance margin is {self.used:.1%} of collateral; the venue would liquidate {where}."
 
 
 ANY_PRICE, NO_PRICE = (-math.inf, math.inf), (math.inf, -math.inf)
@@ -230,64 +208,24 @@ class Desk:
     def margin_distance(self) -> MarginDistance | None:
         """Return how far the price is from liquidation; None without a margin, or a price, of all held.
 
-        The venue compares its maintenance margin with the margin balance, cash and open profit of futures:
-        bought options do not count, and sold ones count in the margin, by their mark. Options are priced at
-        their latest volatility, now. What the venue asks beyond the schedule is kept.
+        Options are priced at their latest volatility, now.
         """
-        used = self.margin_fraction()
+        used, valuer = self.margin_fraction(), self.delta_engine.observer()
         if used is None:
             return None
-        held = [(each.instrument, each) for each in self.positions.held() if each.instrument.is_inverse]
-        valuer, nav = self.delta_engine.observer(), self.view.nav
-        values = {
-            position.instrument_id: valuer.value(position.instrument_id, self.view.now_ns)
-            for instrument, position in held
-            if instrument.is_option
-        }
-        if not held or None in values.values():
-            return None
-
-        def at(move: float) -> tuple[Decimal, Decimal, Decimal]:
-            """Return what futures and options are worth, and what all is asked for, after a move."""
-            futures, options, holdings, scale = ZERO, ZERO, [], exact(1.0 + move, 12)
-            for instrument, position in held:
-                known = values.get(position.instrument_id)
-                if known is None:
-                    price = mark_decimal(self.market, position) * scale
-                else:
-                    assert instrument.is_option
-                    forward, strike = known.spot * (1.0 + move), float(instrument.strike)
-                    coin = coin_greeks(forward, strike, known.years, known.vol, instrument.is_call)
-                    price = exact(max(coin.price, 0.0), 12)
-                holding = Holding(instrument, position.quantity, price)
-                futures += ZERO if holding.is_option else holding.value
-                options += holding.value if holding.is_option else ZERO
-                holdings.append(holding)
-            asked = coin_requirement(holdings, lambda name: self._spot(name) * scale).maintenance
-            return futures, options, asked
-
-        futures_now, options_now, asked_now = at(0.0)
-        cash = nav - futures_now - options_now
-        more = max(used * (nav - max(options_now, ZERO)) - asked_now, ZERO)
-
-        def left(move: float) -> Decimal:
-            futures, _, asked = at(move)
-            return cash + futures - asked - more
-
-        def first(moves: Sequence[float]) -> float | None:
-            good = 0.0
-            for bad in moves:
-                if left(bad) <= 0:
-                    break
-                good = bad
-            else:
-                return None
-            for _ in range(30):
-                middle = 0.5 * (good + bad)
-                good, bad = (good, middle) if left(middle) <= 0 else (middle, bad)
-            return bad
-
-        return MarginDistance(used, first(FALLS.tolist()), first(RISES.tolist()))
+        held = []
+        for position in self.positions.held():
+            if not position.instrument.is_inverse:
+                continue
+            known = None
+            if position.instrument.is_option:
+                value = valuer.value(position.instrument_id, self.view.now_ns)
+                if value is None:
+                    return None
+                known = OptionState(value.spot, value.years, value.vol)
+            mark = mark_decimal(self.market, position)
+            held.append((Holding(position.instrument, position.quantity, mark), known))
+        return liquidation_distance(used, self.view.nav, held, self._spot) if held else None
 
     def _spot(self, symbol: str) -> Decimal:
         mark = self.market.mark(self.instruments.id_of(symbol)) if symbol in self.instruments else None
@@ -573,10 +511,3 @@ def _rows(
             "fills": sum(fills for _, fills in own),
         }
     return rows
-
-
-def margin_row(distance: MarginDistance) -> dict[str, Any]:
-    """Return margin and distances as numbers for status and API."""
-    moves = {"liquidation_fall": distance.fall, "liquidation_rise": distance.rise}
-    shown = {name: None if move is None else round(move, 6) for name, move in moves.items()}
-    return {"maintenance_fraction": round(float(distance.used), 6), **shown}

@@ -17,12 +17,12 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, Instrume
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
+from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
-from scalpdesk.simulation.margin import CoinMargin
 from scalpdesk.simulation.order_entry import ALPACA_RULES, DERIBIT_RULES
 from scalpdesk.simulation.orders import OrderUpdate
 

@@ -18,7 +18,7 @@ import msgspec
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import run_currency
-from scalpdesk.engine.desk import by_strategy, by_underlying, margin_row
+from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
@@ -58,7 +58,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "session_pnl": str(nav - desk.session_equity),
         "margin": None
         if distance is None or spot is None
-        else margin_row(distance) | {"text": distance.text(spot)},
+        else distance.row() | {"text": distance.text(spot)},
         "positions": {
             instruments[position.instrument_id].symbol: {
                 "quantity": str(position.quantity),

@@ -12,9 +12,9 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import Instrument, LinearPerpetual, Perpetual
-from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.margin.capital import capital_of, cash_of
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
@@ -22,10 +22,6 @@ BUY, OPEN = Side.BUY, Purpose.OPEN
 NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
-SHARE_MARGIN = 0.5
-"""Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
-PERPETUALS = (Perpetual, LinearPerpetual)
-"""Bought on margin: funds cover the initial margin, not the notional."""
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
 )
@@ -511,12 +507,7 @@ def _is_covered(
         return None if context.intent.purpose is OPEN else "the cost of the order is not known: no price"
     if not available.is_finite():
         return f"the {source} of the account is not known"
-    instrument = context.instrument
-    places = money_decimals(instrument.currency)
-    if isinstance(instrument, PERPETUALS):
-        cost = Decimal(f"{capital_of(instrument, added, price):.{places}f}")
-    else:
-        cost = Decimal(f"{float(added) * price * instrument.multiplier:.{places}f}")
+    cost, places = cash_of(context.instrument, added, price), money_decimals(context.instrument.currency)
     if context.live_orders:
         available -= _committed(context, known_ns)
     return None if cost <= available else f"the order costs {cost}, {source} left {available:.{places}f}"
@@ -549,15 +540,9 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
             continue
         if order.side is Side.SELL and order.instrument.is_option:
             continue
-        price = order.limit_price
-        if price is None:
-            mark = context.facts.mark(order.instrument_id)
-            price = ZERO if mark is None else Decimal(f"{mark:.4f}")
-        if isinstance(order.instrument, PERPETUALS):
-            margin = capital_of(order.instrument, order.leaves, float(price)) if price else 0.0
-            total += Decimal(f"{margin:.{money_decimals(order.instrument.currency)}f}")
-            continue
-        total += order.leaves * price * order.instrument.multiplier
+        price = context.facts.mark(order.instrument_id) if order.limit_price is None else order.limit_price
+        if price:
+            total += cash_of(order.instrument, order.leaves, float(price))
     return total
 
 
@@ -601,14 +586,6 @@ def margin_has_room(context: OrderContext) -> str | None:
     if used is None or most is None or used <= most:
         return None
     return f"maintenance margin is {used:.0%} of collateral, limit {most:.0%} (risk.max_margin_fraction)"
-
-
-def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:
-    """Return the capital that a position ties up at a price: premium of options, margin of the rest."""
-    margin = 1.0 if instrument.is_option else SHARE_MARGIN
-    if instrument.is_perpetual:
-        margin = float(PERPETUAL_INITIAL)
-    return margin * instrument.notional(float(quantity), price)
 
 
 CHECKS: Sequence[Check] = (

@@ -10,8 +10,9 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.regulation_t import SPREADS, short_share_bound
 from scalpdesk.portfolio.positions import Position, apply_change
-from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
 from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
 
 

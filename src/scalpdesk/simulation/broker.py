@@ -11,9 +11,11 @@ from functools import partial
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.corporate_actions import ActionProcessor
@@ -22,7 +24,6 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import Ids, Ledger
-from scalpdesk.simulation.margin import MarginModel
 from scalpdesk.simulation.matching import Matcher
 from scalpdesk.simulation.order_entry import (
     AT_ONCE,
@@ -31,16 +32,7 @@ from scalpdesk.simulation.order_entry import (
     check_replaceable,
     position_intent,
 )
-from scalpdesk.simulation.orders import (
-    BrokerEvent,
-    BrokerOrder,
-    Cause,
-    Changes,
-    OrderRequest,
-    Refused,
-    Status,
-    Structure,
-)
+from scalpdesk.simulation.orders import BrokerEvent, BrokerOrder, Changes, OrderRequest, Status, Structure
 from scalpdesk.simulation.staged_faults import StagedFaults
 from scalpdesk.simulation.tape_reader import settlement_level
 

@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     VenueCommand,
 )
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
@@ -38,12 +39,10 @@ from scalpdesk.simulation.order_entry import AT_ONCE
 from scalpdesk.simulation.orders import (
     Booking,
     BrokerOrder,
-    Cause,
     Changes,
     LegRequest,
     OrderRequest,
     OrderUpdate,
-    Refused,
     Structure,
 )
 

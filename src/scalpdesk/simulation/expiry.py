@@ -9,6 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import CENT, MINUTE_NS, SATOSHI, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
@@ -17,7 +18,7 @@ from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import Cause, OrderRequest, Refused, Status
+from scalpdesk.simulation.orders import OrderRequest, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
 

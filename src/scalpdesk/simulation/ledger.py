@@ -16,12 +16,13 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.margin.holdings import AccountFigures, MarginModel
+from scalpdesk.margin.regulation_t import RegulationT
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
-from scalpdesk.simulation.margin import AccountFigures, MarginModel, RegulationT
 from scalpdesk.simulation.option_values import least_value, quoted_vol, value_without_quote
 from scalpdesk.simulation.orders import (
     Activity,

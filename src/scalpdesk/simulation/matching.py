@@ -6,10 +6,10 @@ from decimal import Decimal
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId, exact, floor_to
+from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.option_values import credible_price
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Status, Structure
 

@@ -7,25 +7,17 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import ONE, Ledger
-from scalpdesk.simulation.margin import Holding
-from scalpdesk.simulation.orders import (
-    BrokerOrder,
-    Cause,
-    Changes,
-    OrderRequest,
-    PositionIntent,
-    Refused,
-    Status,
-    Structure,
-)
+from scalpdesk.simulation.orders import BrokerOrder, Changes, OrderRequest, PositionIntent, Status, Structure
 
 # looking up an enum's member costs as much as a call
 DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET

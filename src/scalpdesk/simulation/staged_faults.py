@@ -5,11 +5,12 @@ from decimal import Decimal
 
 from msgspec import structs
 
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, floor_to
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.matching import Matcher
-from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Cause, Execution, OrderUpdate, Refused, Status
+from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, OrderUpdate, Status
 
 Effect = Callable[[BrokerOrder], None]
 Swap = Callable[[BrokerOrder, BrokerOrder], None]

@@ -20,14 +20,13 @@ from scalpdesk.core.units import (
     run_currency,
     years_between,
 )
-from scalpdesk.engine.desk import margin_row
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
+from scalpdesk.margin.capital import capital_of
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
-from scalpdesk.risk.checks import capital_of
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 
@@ -505,7 +504,7 @@ def risk_level(follower: RunFollower) -> dict[str, Any]:
     limit = limits.daily_loss_limit(desk.session_equity)
     distance = desk.margin_distance()
     return {
-        "margin": None if distance is None else margin_row(distance),
+        "margin": None if distance is None else distance.row(),
         "equity": f"{follower.money(equity):f}",
         "capital_tied_up": f"{follower.money(tied):f}",
         "capital_fraction": round(tied / float(equity), 4) if equity else None,

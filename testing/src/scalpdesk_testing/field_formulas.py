@@ -20,9 +20,10 @@ import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import ZERO
+from scalpdesk.margin.holdings import Holding, Requirement, by_underlying
+from scalpdesk.margin.regulation_t import Pairing
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
-from scalpdesk.simulation.margin import Holding, Pairing, Requirement, by_underlying
 
 DAY_TRADE_EQUITY = Decimal(25_000)
 DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")

@@ -8,11 +8,12 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Status
+from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket

@@ -15,8 +15,8 @@ from scalpdesk.instruments.contract import (
     Settlement,
     Style,
 )
-from scalpdesk.simulation import margin
-from scalpdesk.simulation.margin import Holding
+from scalpdesk.margin import regulation_t as margin
+from scalpdesk.margin.holdings import Holding
 from scalpdesk_testing import field_formulas
 
 Answer = dict[str, Any]

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
+from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk.exchange.alpaca.orders import AccountDesk, OrderDesk
@@ -33,7 +34,6 @@ from scalpdesk.exchange.alpaca.requests import (
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import Refused
 
 WINDOW_NS = MINUTE_NS
 JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
 from scalpdesk.exchange.alpaca.requests import (
     FORBIDDEN,
@@ -32,12 +33,10 @@ from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (
     BrokerOrder,
-    Cause,
     Changes,
     LegRequest,
     OrderRequest,
     PositionIntent,
-    Refused,
     Status,
     Structure,
 )

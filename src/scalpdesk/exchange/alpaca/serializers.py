@@ -16,9 +16,9 @@ from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId, number_text, to
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, rfc3339, to_new_york
+from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.margin import AccountFigures
 from scalpdesk.simulation.orders import (
     Activity,
     BrokerOrder,

@@ -1,8 +1,4 @@
-"""Margin and buying power of an account: Regulation T and FINRA rule 4210 for shares and options.
-
-A broker asks its :class:`MarginModel` two things: what an account may still use, and whether an order
-fits it. :class:`RegulationT` answers for cash and margin accounts, :class:`CoinMargin` for accounts in coin;
-a portfolio margin is another class.
+"""Margin and buying power of cash and margin accounts: Regulation T and FINRA rule 4210.
 
 Sources: 12 CFR 220 (initial: shares 50 %), FINRA rule 4210(c) and (f)(2) (maintenance, options, spreads,
 straddles), Cboe Margin Manual (2000).
@@ -15,19 +11,23 @@ Where brokers and tables differ from the rule's text:
 - A spread is asked for its largest loss. The rule lets that never exceed what the sold option needs alone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, Protocol
-
-import msgspec
-from msgspec.structs import replace
+from typing import NamedTuple
 
 from scalpdesk.core.intents import Side
+from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
-from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
-from scalpdesk.simulation.orders import Cause, Refused
+from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.margin.holdings import (
+    AccountFigures,
+    Holding,
+    MarginAccount,
+    Requirement,
+    by_underlying,
+    merged,
+)
 
 HALF = Decimal("0.5")
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
@@ -37,119 +37,6 @@ BROAD_INDICES = frozenset(holding.underlying for holding in INDEX_CLASSES.values
 
 COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
 """Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""
-
-
-class Holding(msgspec.Struct, frozen=True, gc=False):
-    """Units of one instrument at a price: held at the mark, or asked for at an order's price."""
-
-    instrument: Instrument
-    quantity: Decimal
-    """Signed contracts or shares."""
-    price: Decimal
-    """Currency per unit of the underlying."""
-
-    @property
-    def is_option(self) -> bool:
-        """True for an option."""
-        return self.instrument.is_option
-
-    @property
-    def value(self) -> Decimal:
-        """Signed value, currency."""
-        return self.instrument.value(self.quantity, self.price)
-
-
-class Requirement(NamedTuple):
-    """Margin, currency. The initial one holds the premium of bought and uncovered sold options."""
-
-    initial: Decimal
-    maintenance: Decimal
-
-
-class AccountFigures(NamedTuple):
-    """Equity and buying power of an account, in currency."""
-
-    cash: Decimal
-    equity: Decimal
-    long_value: Decimal
-    short_value: Decimal
-    initial_margin: Decimal
-    maintenance_margin: Decimal
-    buying_power: Decimal
-    """Shares that may be bought for within the day."""
-    overnight_buying_power: Decimal
-    """Shares that may be bought for and kept."""
-    options_buying_power: Decimal
-    """Options that may be bought for, and cash that may secure sold ones."""
-
-
-class MarginAccount(Protocol):
-    """The part of an account that a margin model reads."""
-
-    multiplier: int
-    """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
-    options_level: int
-    day_trades_blocked: bool
-    """The broker's flag: nothing may be opened until the day-trade rule is met again."""
-    cash: Decimal
-    unsettled: Decimal
-    """Proceeds of sales that a cash account may not use before the next session."""
-
-    def may_short(self, symbol: str) -> bool:
-        """Return whether a share may be sold short."""
-        ...
-
-    def valued(self) -> Iterable[Holding]:
-        """Return what is held, at the present marks."""
-        ...
-
-    def spot(self, symbol: str) -> Decimal:
-        """Return the mark of an underlying; 0 where it is not known."""
-        ...
-
-    def quantity_of(self, symbol: str) -> Decimal:
-        """Return the signed units held of an instrument."""
-        ...
-
-    def free_shares(self, symbol: str) -> Decimal:
-        """Return the shares that neither open orders nor sold calls need."""
-        ...
-
-    def free_bound(self) -> Decimal | None:
-        """Return cash less what open orders and sold shares could take at most; None with sold options."""
-        ...
-
-    def long_shares(self) -> Decimal:
-        """Return the value of the shares that are held long, currency."""
-        ...
-
-    def reserved(self) -> tuple[Decimal, Decimal]:
-        """Return what open orders may still use: shares at full value, and cash for options."""
-        ...
-
-
-class MarginModel(Protocol):
-    """The contract of a margin model."""
-
-    def figures(self, account: MarginAccount) -> AccountFigures:
-        """Return what the account is worth and may still use."""
-        ...
-
-    def fits(self, account: MarginAccount, order: Holding) -> bool:
-        """Return True where a cheap bound shows already that the order is not refused."""
-        ...
-
-    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
-        """Return why the account may not open these legs, together, at these prices; None if it may."""
-        ...
-
-    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
-        """Return why the account may not sell what covers an option it has sold; None if it may."""
-        ...
-
-    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
-        """Return the cash that open legs in options withhold until they trade, currency."""
-        ...
 
 
 # requirements -------------------------------------------------------------------------------------------
@@ -311,15 +198,6 @@ class Pairing:
                 puts.append((put, put_risk, put_units - paired))
         self.initial += need
         self.maintenance += need
-
-
-def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
-    """Return holdings by the symbol of their underlying."""
-    groups: dict[str, list[Holding]] = {}
-    for holding in holdings:
-        symbol = holding.instrument.underlying if holding.instrument.is_option else holding.instrument.symbol
-        groups.setdefault(symbol, []).append(holding)
-    return groups
 
 
 def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
@@ -596,108 +474,3 @@ def uncovered_calls(holdings: Iterable[Holding]) -> Decimal:
         ),
         ZERO,
     )
-
-
-def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
-    """Holdings after an order; units of one instrument are netted."""
-    after = {holding.instrument.symbol: holding for holding in held}
-    for line in order:
-        known = after.get(line.instrument.symbol)
-        if known is None:
-            after[line.instrument.symbol] = line
-        else:
-            after[line.instrument.symbol] = replace(known, quantity=known.quantity + line.quantity)
-    return list(after.values())
-
-
-# accounts in coin ---------------------------------------------------------------------------------------
-
-
-def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decimal]) -> Requirement:
-    """Return the margin of all holdings, in coin, or of linear options in dollars.
-
-    ``spot_of`` is the mark of an underlying, 0 without one.
-    """
-    initial = maintenance = ZERO
-    for holding in holdings:
-        instrument, quantity = holding.instrument, abs(holding.quantity)
-        if instrument.is_option:
-            if holding.quantity >= 0:
-                continue
-            spot = spot_of(instrument.underlying) or instrument.strike
-            in_coin = Decimal(1) if instrument.is_inverse else spot
-            mark = holding.price / in_coin
-            asked = short_option_margin(instrument.right, instrument.strike, spot, mark)
-            quantity *= instrument.multiplier * in_coin
-            initial += quantity * asked.initial
-            maintenance += quantity * asked.maintenance
-        elif instrument.is_inverse_future and holding.price:
-            asked = perpetual_margin(instrument.currency, -instrument.value(quantity, holding.price))
-            initial += asked.initial
-            maintenance += asked.maintenance
-    return Requirement(initial, maintenance)
-
-
-class CoinMargin:
-    """Account in coin under Deribit's standard margin; all amounts are in coin.
-
-    Bought options are paid in full, ask for no margin and are no collateral. A connected desk uses the
-    venue's own figures.
-    """
-
-    def figures(self, account: MarginAccount) -> AccountFigures:
-        """Return what the account is worth and may still use, open orders counted at their worst."""
-        held = list(account.valued())
-        asked = coin_requirement(held, account.spot)
-        free = self._free(account, held, account.cash)
-        options = [holding.value for holding in held if holding.is_option]
-        equity = account.cash + sum((holding.value for holding in held), ZERO)
-        return AccountFigures(
-            account.cash,
-            equity,
-            sum((value for value in options if value > 0), ZERO),
-            sum((value for value in options if value < 0), ZERO),
-            asked.initial,
-            asked.maintenance,
-            free / PERPETUAL_INITIAL if free > 0 else ZERO,
-            free / PERPETUAL_INITIAL if free > 0 else ZERO,
-            max(free, ZERO),
-        )
-
-    def fits(self, account: MarginAccount, order: Holding) -> bool:
-        """Return False: there is no bound cheaper than the margin itself."""
-        del account, order
-        return False
-
-    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
-        """Return why the account may not open these legs, together, at these prices; None if it may."""
-        before, after = self._rooms(account, order)
-        if after >= 0 or after >= before:
-            return None
-        power, asked = f"{max(before, ZERO):.8f}", f"{before - after:.8f}"
-        return Refused(Cause.BUYING_POWER, buying_power=power, cost_basis=asked)
-
-    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
-        """Return None: each sold option has its own margin, and nothing covers it."""
-        del account, order
-        return None
-
-    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
-        """Return the coin that open legs in options withhold until they trade."""
-        before, after = self._rooms(account, order)
-        return max(before - after, ZERO)
-
-    def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Decimal, Decimal]:
-        held = list(account.valued())
-        cost = sum((holding.value for holding in order), ZERO)
-        return (
-            self._free(account, held, account.cash),
-            self._free(account, merged(held, order), account.cash - cost),
-        )
-
-    @staticmethod
-    def _free(account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Decimal:
-        """Return balance and open profit of perpetuals less the margin of everything, in coin."""
-        _, premiums = account.reserved()
-        futures = sum((holding.value for holding in holdings if not holding.is_option), ZERO)
-        return cash + futures - coin_requirement(holdings, account.spot).initial - premiums

@@ -12,9 +12,9 @@ from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity, us_option
-from scalpdesk.simulation.margin import (
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.regulation_t import (
     UNCOVERED,
-    Holding,
     Pairing,
     RegulationT,
     buying_power,

@@ -8,29 +8,25 @@ import pytest
 from fakes.broker import connect
 from fakes.instruments import straddle_book
 from fakes.tape import quote
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.refusals import Cause
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.simulation.margin import (
+from scalpdesk.margin.coin import CoinMargin, coin_requirement
+from scalpdesk.margin.holdings import Holding, Requirement, by_underlying, merged
+from scalpdesk.margin.regulation_t import (
     COVERED,
     LONG_OPTIONS,
     SPREADS,
     UNCOVERED,
-    CoinMargin,
-    Holding,
     Pairing,
     RegulationT,
-    Requirement,
-    by_underlying,
-    coin_requirement,
     least_options_level,
-    merged,
     out_of_the_money,
     share_requirement,
     short_share_bound,
     uncovered_risk,
 )
-from scalpdesk.simulation.orders import Cause
 from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 
 D = Decimal
@@ -458,12 +454,15 @@ def test_a_coin_account_pays_options_in_full_and_refuses_in_coin(coin_account):
     assert model.refusal(held, [Holding(CALL, D(1), D("0.12"))]).facts["buying_power"] == "0.00000000"
 
 
-def test_open_orders_in_shares_take_a_quarter_by_day_and_half_overnight(order):
+def test_open_orders_in_shares_take_a_quarter_by_day_and_half_overnight():
+    def order():
+        return SubmitOrder("a", 0, Side.BUY, D(100), OrderType.LIMIT, D(400), TimeInForce.DAY, Purpose.HEDGE)
+
     made = account()
-    made.connection.send(order(quantity=100, limit="400"), 2)
+    made.connection.send(order(), 2)
     figures = MODEL.figures(made)
     assert (figures.buying_power, figures.overnight_buying_power) == (4 * 90_000, 2 * 80_000)
     assert figures.options_buying_power == 80_000
     settled = account(multiplier=1)
-    settled.connection.send(order(quantity=100, limit="400"), 2)
+    settled.connection.send(order(), 2)
     assert MODEL.figures(settled).buying_power == 60_000

@@ -1,0 +1,144 @@
+"""What a margin model reads, an account and its holdings, and what it answers."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from scalpdesk.core.refusals import Refused
+from scalpdesk.instruments.contract import Instrument, underlying_of
+
+
+class Holding(msgspec.Struct, frozen=True, gc=False):
+    """Units of one instrument at a price: held at the mark, or asked for at an order's price."""
+
+    instrument: Instrument
+    quantity: Decimal
+    """Signed contracts or shares."""
+    price: Decimal
+    """Currency per unit of the underlying."""
+
+    @property
+    def is_option(self) -> bool:
+        """True for an option."""
+        return self.instrument.is_option
+
+    @property
+    def value(self) -> Decimal:
+        """Signed value, currency."""
+        return self.instrument.value(self.quantity, self.price)
+
+
+class Requirement(NamedTuple):
+    """Margin, currency. The initial one holds the premium of bought and uncovered sold options."""
+
+    initial: Decimal
+    maintenance: Decimal
+
+
+class AccountFigures(NamedTuple):
+    """Equity and buying power of an account, in currency."""
+
+    cash: Decimal
+    equity: Decimal
+    long_value: Decimal
+    short_value: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    buying_power: Decimal
+    """Shares that may be bought for within the day."""
+    overnight_buying_power: Decimal
+    """Shares that may be bought for and kept."""
+    options_buying_power: Decimal
+    """Options that may be bought for, and cash that may secure sold ones."""
+
+
+class MarginAccount(Protocol):
+    """The part of an account that a margin model reads."""
+
+    multiplier: int
+    """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
+    options_level: int
+    day_trades_blocked: bool
+    """The broker's flag: nothing may be opened until the day-trade rule is met again."""
+    cash: Decimal
+    unsettled: Decimal
+    """Proceeds of sales that a cash account may not use before the next session."""
+
+    def may_short(self, symbol: str) -> bool:
+        """Return whether a share may be sold short."""
+        ...
+
+    def valued(self) -> Iterable[Holding]:
+        """Return what is held, at the present marks."""
+        ...
+
+    def spot(self, symbol: str) -> Decimal:
+        """Return the mark of an underlying; 0 where it is not known."""
+        ...
+
+    def quantity_of(self, symbol: str) -> Decimal:
+        """Return the signed units held of an instrument."""
+        ...
+
+    def free_shares(self, symbol: str) -> Decimal:
+        """Return the shares that neither open orders nor sold calls need."""
+        ...
+
+    def free_bound(self) -> Decimal | None:
+        """Return cash less what open orders and sold shares could take at most; None with sold options."""
+        ...
+
+    def long_shares(self) -> Decimal:
+        """Return the value of the shares that are held long, currency."""
+        ...
+
+    def reserved(self) -> tuple[Decimal, Decimal]:
+        """Return what open orders may still use: shares at full value, and cash for options."""
+        ...
+
+
+class MarginModel(Protocol):
+    """The contract of a margin model."""
+
+    def figures(self, account: MarginAccount) -> AccountFigures:
+        """Return what the account is worth and may still use."""
+        ...
+
+    def fits(self, account: MarginAccount, order: Holding) -> bool:
+        """Return True where a cheap bound shows already that the order is not refused."""
+        ...
+
+    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account may not open these legs, together, at these prices; None if it may."""
+        ...
+
+    def uncovers(self, account: MarginAccount, order: Holding) -> Refused | None:
+        """Return why the account may not sell what covers an option it has sold; None if it may."""
+        ...
+
+    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
+        """Return the cash that open legs in options withhold until they trade, currency."""
+        ...
+
+
+def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
+    """Return holdings by the symbol of their underlying."""
+    groups: dict[str, list[Holding]] = {}
+    for holding in holdings:
+        groups.setdefault(underlying_of(holding.instrument), []).append(holding)
+    return groups
+
+
+def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
+    """Holdings after an order; units of one instrument are netted."""
+    after = {holding.instrument.symbol: holding for holding in held}
+    for line in order:
+        known = after.get(line.instrument.symbol)
+        if known is None:
+            after[line.instrument.symbol] = line
+        else:
+            after[line.instrument.symbol] = replace(known, quantity=known.quantity + line.quantity)
+    return list(after.values())
