@@ -14,7 +14,6 @@ from scalpdesk.assembly import engine_from_header, load_market
 from scalpdesk.backtesting import strategy_tables
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.backtesting.session_tables import exposure
-from scalpdesk.backtesting.strategy_tables import StrategyRecord, strategy_records
 from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
@@ -127,34 +126,6 @@ def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(r
     stored = read_stored(run.run_dir)
     assert (stored.straddles, stored.strategies) == (None, {})
     assert "no straddle is shown by strategy: the tape has changed" in capsys.readouterr().err
-
-
-def test_a_trade_between_strategies_is_in_the_tables_of_both(run, monkeypatch):
-    facts = {
-        "symbol": "SPY", "buyer": "st0cka", "seller": "gamma-scalper", "quantity": 2.0, "price": 277.125,
-        "reference": "x",
-    }  # fmt: skip
-    cross = {
-        "kind": "cross",
-        "taken": True,
-        "ts_ns": 5,
-        "facts": facts,
-        "reasons": [],
-        "client_order_ids": [],
-    }
-    names = ("st0cka", "gamma-scalper", "nobody")
-    empty = {name: StrategyRecord() for name in names}
-    monkeypatch.setattr(strategy_tables, "_replayed", lambda _: empty)
-    fills = [{"client_order_id": name, "ts_recv_ns": at} for name, at in (("a", 9), ("b", 1))]
-    found = strategy_records(run.run_dir, fills, [cross], {"a": "st0cka"})
-    bought, sent = found["st0cka"].fills
-    (sold,) = found["gamma-scalper"].fills
-    assert (bought["side"], sold["side"], sent) == ("buy", "sell", fills[0])
-    assert {(fill["symbol"], fill["quantity"], fill["price"]) for fill in (bought, sold)} == {
-        ("SPY", D(2), D("277.125"))
-    }
-    assert found["nobody"].fills == [fills[1]]
-    assert all(found[name].decisions == [cross] for name in names)
 
 
 def test_a_replay_of_the_journal_gives_the_same(run):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from fakes.desk import HandDesk, Scripted
+from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -93,16 +93,19 @@ class DeskOfTwo:
         return self
 
     def tick(self, bid: float = 499.99, ask: float = 500.01) -> tuple[object, ...]:
-        """Quote the share a second later; a word about a cross is delivered at once."""
+        """Quote the share a second later."""
         self.desk.wait(1)
-        return self.desk.quote(0, bid, ask) + self.letters()
+        return self.desk.quote(0, bid, ask)
 
-    def letters(self) -> tuple[object, ...]:
-        """Deliver words about crosses until there are none."""
-        outputs: tuple[object, ...] = ()
-        while any(member.letters for member in self.several.members.values()):
-            outputs += self.desk.timer("several: a word inside the desk")
-        return outputs
+    def filled(self, name: str, intent: OrderIntent) -> None:
+        """Let a strategy send an order that is filled at once."""
+        getattr(self, name).want(intent)
+        for one in orders(self.tick()):
+            self.desk.fill(one)
+
+    def bought(self, name: str, quantity: int, number: int = 0) -> None:
+        """Let a strategy buy at the market."""
+        self.filled(name, order(BUY, quantity, number=number))
 
     @property
     def books(self):

@@ -16,6 +16,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
+from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PARTS, PnlExplain
@@ -23,7 +24,6 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, net_asset_value
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.scalar import coin_greeks
-from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.volatility.variance_time import CALENDAR
 
 D = Decimal

@@ -12,8 +12,9 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import CENT_TICK, Instruments, Perpetual, us_option
+from scalpdesk.instruments.contract import CENT_TICK, Instruments, Perpetual, Settlement, us_option
 from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -163,16 +164,6 @@ def test_a_hand_trade_beyond_all_holdings_of_its_side_is_taken_from_the_last():
     trade(books, "b", SHARE, 10)
     books.book_change(change("manual_trade", SHARE, -12, "6000", "500"))
     assert held(books, SHARE) == {"a": -4, "b": -2, UNASSIGNED: 0}
-
-
-def test_a_cross_moves_units_and_cash_and_counts_what_it_opens():
-    books = make()
-    trade(books, "a", SHARE, 10)
-    books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(4), D("500.005"), "c1", 3)
-    assert held(books, SHARE) == {"a": 6, "b": 4, UNASSIGNED: 0}
-    assert (books.opened_value("a"), books.opened_value("b")) == (3_000, 2_000)
-    with pytest.raises(ArgumentError, match="two strategies"):
-        books.cross(("a", OPEN), ("a", CLOSE), SHARE, D(4), D(500), "c2", 3)
 
 
 def test_a_bust_gives_back_what_it_opened():
@@ -443,23 +434,6 @@ def test_a_bust_of_a_hedge_leaves_the_budget_as_it_is():
     assert (books.of("a").opened[SHARE], held(books, SHARE)["a"]) == (10, 10)
 
 
-@pytest.mark.parametrize("quantity", [0, -1])
-def test_a_cross_needs_units(quantity):
-    books = make()
-    with pytest.raises(ArgumentError, match="above zero") as refused:
-        books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(quantity), D(500), "c", 3)
-    assert refused.value.value == f"{quantity} from 'a' to 'b'"
-
-
-def test_both_sides_of_a_cross_are_booked_under_their_own_reference():
-    books = make()
-    books.cross(("b", OPEN), ("a", OPEN), SHARE, D(4), D(501), "c1", 3)
-    assert held(books, SHARE) == {"a": -4, "b": 4, UNASSIGNED: 0}
-    assert cash(books) == {"a": D(52_004), "b": D(27_996), UNASSIGNED: D(20_000)}
-    assert books.of("a").positions.already_applied("c1/a")
-    assert books.of("b").positions.already_applied("c1/b")
-
-
 # changes of the account -----------------------------------------------------------------------------
 
 
@@ -657,6 +631,77 @@ def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
     assert held(books, SHARE) == {"a": 120, "b": 240, "c": 160, UNASSIGNED: 0}
 
 
+# options that books hold against each other, and the account does not
+
+
+def expire(books: SubBooks, share: float) -> list[tuple[str, str, int, Decimal]]:
+    """End the options at a level; return owner, cause, units and cash of each change."""
+    contract = books._instruments[CALL]
+    at_ns = expiry_instant_ns(contract)
+    books._state.apply_quote(quote(SHARE, at_ns, share, share))
+    assert books.settle_offset_options(at_ns - 1) == []
+    done = books.settle_offset_options(at_ns)
+    assert books.settle_offset_options(at_ns) == []
+    return [(owner, str(one.cause), int(one.quantity_change), one.cash_change) for owner, one in done]
+
+
+def test_what_the_account_does_not_hold_is_exercised_and_assigned_to_each():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", CALL, -2)
+    before = cash(books)
+    assert expire(books, 512.0) == [
+        ("a", "exercise", -2, D(0)),
+        ("a", "delivery", 200, D(-100_000)),
+        ("b", "assignment", 2, D(0)),
+        ("b", "delivery", -200, D(100_000)),
+    ]
+    assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
+    assert held(books, SHARE) == {"a": 200, "b": -200, UNASSIGNED: 0}
+    assert {name: one - before[name] for name, one in cash(books).items()} == {
+        "a": -100_000,
+        "b": 100_000,
+        UNASSIGNED: 0,
+    }
+    assert (books.nav("a"), books.nav("b")) == (50_000 + 400, 30_000 - 400)
+    assert [books.of(name).opened.get(CALL) for name in "ab"] == [0, 0]
+
+
+def test_a_tenth_of_a_cent_in_the_money_lapses_for_each():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", CALL, -2)
+    assert expire(books, 500.001) == [
+        ("a", "expired_worthless", -2, D(0)),
+        ("b", "expired_worthless", 2, D(0)),
+    ]
+    assert (books.nav("a"), books.nav("b")) == (48_000, 32_000)
+    assert books.of("a").closed_trades.losses_in_a_row == 1
+
+
+def test_what_the_account_holds_a_part_of_is_left_to_the_venue():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", CALL, -1)
+    assert expire(books, 512.0) == []
+    assert held(books, CALL) == {"a": 2, "b": -1, UNASSIGNED: 0}
+    books.book_change(change("exercise", CALL, -1))
+    books.book_change(change("delivery", SHARE, 100, "-50000", "500"))
+    assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
+    assert held(books, SHARE) == {"a": 200, "b": -100, UNASSIGNED: 0}
+
+
+def test_an_option_in_coin_pays_each_in_coin_and_the_sum_is_nothing():
+    """A third of the payoff has no end: what is rounded off at two of the holders is the third's."""
+    books = make_coin(a="0.25", b="0.25", c="0.25")
+    for owner, units in (("a", 2), ("b", -1), ("c", -1)):
+        books.book_fill(owner, CALL, D(units), D("0.05"), D(0), owner, OPEN, 2)
+    done = expire(books, 75.0)  # the strike is 50
+    assert [(owner, cause) for owner, cause, _, _ in done] == [(name, "cash_settlement") for name in "abc"]
+    assert [paid for _, _, _, paid in done] == [D("0.66666667"), D("-0.33333333"), D("-0.33333334")]
+    assert sum(cash(books).values()) == D("0.015")
+
+
 # a desk in coin
 
 
@@ -664,7 +709,13 @@ def make_coin(**fractions: str) -> SubBooks:
     """Return books over a perpetual of 10 dollars at 50,000 and an option in coin, begun with 0.015 BTC."""
     option = us_option("SPY240419C00050000")
     option = replace(
-        option, symbol="BTC-19APR24-50000-C", underlying="BTC-PERPETUAL", multiplier=1, currency="BTC"
+        option,
+        symbol="BTC-19APR24-50000-C",
+        root="BTC",
+        underlying="BTC-PERPETUAL",
+        multiplier=1,
+        currency="BTC",
+        settlement=Settlement.CASH_MEAN,
     )
     book = Instruments([Perpetual("BTC-PERPETUAL", 10, CENT_TICK), option])
     state = MarketState(book)
@@ -683,11 +734,12 @@ def test_an_inverse_contract_is_booked_as_the_dollars_that_it_is():
     books.book_fill("a", SHARE, D(1_000), D(50_000), D("0.0001"), "x1", HEDGE, 2)
     assert books.of("a").account.cash == D("0.0075") + D("0.2") - D("0.0001")
     assert books.nav("a") == D("0.0074")
-    books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(1_000), D(40_000), "x2", 3)
+    books.book_fill("a", SHARE, D(-1_000), D(40_000), D(0), "x2", CLOSE, 3)
+    books.book_fill("b", SHARE, D(1_000), D(40_000), D(0), "x3", OPEN, 3)
     assert books.nav("a") == D("0.0074") + D("0.2") - D("0.25")
     assert books.nav("b") == D("0.00375") + D("0.25") - D("0.2")
     assert books.opened_value("b") == D("0.2")
-    books.book_bust("b", "x2/b", OPEN, 4)
+    books.book_bust("b", "x3", OPEN, 4)
     assert (books.nav("b"), books.of("b").quantity(SHARE)) == (D("0.00375"), 0)
 
 

@@ -226,46 +226,6 @@ def test_a_sale_of_another_strategy_of_the_desk_ends_no_scalp(store, tmp_path, h
     assert [row["exit_premium"] for row in scalp_history(store)] == [3.10]
 
 
-def test_a_scalp_that_was_crossed_inside_the_desk_is_bought_and_sold_at_the_price_of_the_cross(
-    store, tmp_path, header, write
-):
-    """Two of five contracts come from another strategy, three from the venue; four go to it, one expires."""
-    at_ns = START_NS + 60 * SECOND
-    buy = msgspec.structs.replace(order("d-1", Side.BUY, 3, Purpose.OPEN), owner="ema-scalper")
-
-    def crossed(second, buyer, seller, quantity, price, reference="cross-000001"):
-        facts = {"symbol": "SPY180209C00270000", "buyer": buyer, "seller": seller, "reference": reference}
-        facts |= {"quantity": quantity, "price": price}
-        return Decision(START_NS + second * SECOND, DecisionKind.CROSS, True, ("why",), facts)
-
-    entry = decided(60, DecisionKind.ENTRY, strategy="ema-scalper")
-    leaves = decided(180, DecisionKind.EXIT, strategy="ema-scalper", exit_reason="profit_target")
-    entry, leaves = (msgspec.structs.replace(each, taken=True) for each in (entry, leaves))
-    waited = Decision(at_ns, DecisionKind.NETTING, True, ("waited",), {"strategy": "ema-scalper"}, ("d-1",))
-    story = [
-        (
-            [OrderAccepted("none", at_ns, at_ns, "v")],
-            (entry, crossed(60, "ema-scalper", "gamma-scalper", 2.0, 2.45), waited, buy),
-        ),
-        ([fill("d-1", 61, "x1", 3, "2.40")], ()),
-        (
-            [OrderAccepted("none", at_ns + 120 * SECOND, at_ns + 120 * SECOND, "v")],
-            (leaves, crossed(180, "gamma-scalper", "ema-scalper", 4.0, 3.1, "cross-000002")),
-        ),
-    ]
-    project_journal(write(tmp_path / "one", header, story, seal=False), store)
-    (row,) = open_scalps(store)
-    assert (row["contracts"], row["order_id"]) == (5, None)
-    assert row["entry_premium"] == pytest.approx((2 * 2.45 + 3 * 2.40) / 5)
-    ends = crossed(300, "gamma-scalper", "ema-scalper", 1.0, 0.5, "expiry-SPY180209C00270000-a-b")
-    ended = OrderAccepted("none", START_NS + 300 * SECOND, START_NS + 300 * SECOND, "v")
-    project_journal(write(tmp_path / "two", header, [*story, ([ended], (ends,))]), store)
-    (row,) = scalp_history(store)
-    assert (row["status"], row["exit_reason"], row["contracts"]) == ("expired", "profit_target", 5)
-    assert row["exit_premium"] == pytest.approx((4 * 3.1 + 0.5) / 5)
-    assert row["pnl"] == pytest.approx((4 * 3.1 + 0.5 - 2 * 2.45 - 3 * 2.40) * 100 - 0.05)
-
-
 def test_a_scalp_goes_on_under_the_name_of_its_adjusted_contract(store, tmp_path, header, write):
     """Five calls of 270 become ten of 135 by a split of two for one; six are sold and four are exercised."""
     new = us_option("SPY180209C00135000")

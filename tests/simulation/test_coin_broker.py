@@ -18,12 +18,12 @@ from scalpdesk.instruments.deribit import (
     short_option_margin,
 )
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
+from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours

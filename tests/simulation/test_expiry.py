@@ -5,7 +5,8 @@ import pytest
 from fakes.broker import connect
 from fakes.instruments import option
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.simulation.expiry import can_take_delivery, settle_option
+from scalpdesk.instruments.settlement import settle_option
+from scalpdesk.simulation.expiry import can_take_delivery
 
 D = Decimal
 T = 99

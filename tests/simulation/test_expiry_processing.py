@@ -14,9 +14,10 @@ from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
+from scalpdesk.instruments.settlement import delivery
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.expiry import delivery, liquidation_ns
+from scalpdesk.simulation.expiry import liquidation_ns
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen

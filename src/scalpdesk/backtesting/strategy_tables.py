@@ -4,6 +4,7 @@ Orders and decisions name their strategy. What its book was worth, and how exerc
 divided, no journal holds: the run is replayed for it.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,6 @@ import msgspec
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.backtesting.session_tables import HoldingChange
-from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountSnapshot, PositionChanged
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import ZERO, InstrumentId, to_cents
@@ -32,7 +32,7 @@ class StrategyRecord(msgspec.Struct):
     """``ts_ns``, ``nav_change``, ``parts``, ``spot`` and ``net_delta_shares`` at each mark of the account."""
     changes: list[HoldingChange] = msgspec.field(default_factory=list)
     fills: Rows = msgspec.field(default_factory=list)
-    """Its executions, and what it traded with other strategies inside the desk."""
+    """Its executions."""
     decisions: Rows = msgspec.field(default_factory=list)
     """Its own, and the desk's."""
 
@@ -91,27 +91,7 @@ def strategy_records(
         for name, record in records.items():
             if facts.get("strategy", name) == name:
                 record.decisions.append(decision)
-        if decision["kind"] == DecisionKind.CROSS:
-            for side, other in (("buyer", "buy"), ("seller", "sell")):
-                records[facts[side] or REST].fills.append(_crossed(decision, other))
-    for record in records.values():
-        record.fills.sort(key=lambda fill: fill["ts_recv_ns"])
     return records
-
-
-def _crossed(decision: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """Return one side of a cross inside the desk as an execution."""
-    facts = decision["facts"]
-    return {
-        "ts_recv_ns": decision["ts_ns"],
-        "client_order_id": facts.get("reference", ""),
-        "symbol": facts["symbol"],
-        "side": side,
-        "purpose": None,
-        "quantity": Decimal(str(facts["quantity"])),
-        "price": Decimal(str(facts["price"])),
-        "busted": False,
-    }
 
 
 def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
@@ -152,6 +132,10 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
             if marks:
                 for name, book_marks in readers.items():
                     records[name or REST].marks.append(book_marks.row(marks[-1]))
+    for name, change in engine.desk.books.settled_offsets:
+        symbol = instruments[change.instrument_id].symbol
+        settled = HoldingChange(change.ts_recv_ns, symbol, change.quantity_change)
+        insort(records[name or REST].changes, settled, key=lambda item: item.ts_ns)
     return records
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, Mode
+from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, DecisionKind, Mode
 from scalpdesk.core.events import (
     AccountSnapshot,
     FillBusted,
@@ -15,7 +15,7 @@ from scalpdesk.core.events import (
     PriceAdjustmentEvent,
     SessionEvent,
 )
-from scalpdesk.core.intents import Side, SubmitOrder
+from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
@@ -289,6 +289,22 @@ class Desk:
             if item.volume_factor != 1.0 and not self.is_booked(item)
         }
         return [held for held in self.positions.held() if held.instrument_id in numbers]
+
+    def settle_offsets(self, now_ns: int) -> list[Decision]:
+        """Settle expired options that strategies hold against each other; return each as a decision."""
+        decisions = []
+        for owner, change in () if self.books is None else self.books.settle_offset_options(now_ns):
+            symbol = self.instruments[change.instrument_id].symbol
+            units, cash = change.quantity_change, change.cash_change
+            why = f"{change.cause}: {units:+f} {symbol} of {owner or REST}, held against another strategy"
+            facts: dict[str, str | float | int] = {
+                "strategy": owner or REST,
+                "symbol": symbol,
+                "quantity": float(units),
+                "cash": float(cash),
+            }
+            decisions.append(Decision(now_ns, DecisionKind.SESSION, True, (why,), facts))
+        return decisions
 
     def open_session(self, event: SessionEvent) -> None:
         """Start the session's counts and its equity."""

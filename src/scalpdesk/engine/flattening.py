@@ -116,7 +116,7 @@ class Flattener:
             holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.quantity)
             for line in options
         )
-        cancels = self._cancels(now_ns, working, quotes, has_options=is_hedged)
+        cancels = self._cancels(now_ns, lines, working, quotes, has_options=is_hedged)
         due = [line for line in (options if is_hedged else lines) if not is_halted(line.instrument_id)]
         orders = () if cancels else self._orders(now_ns, due, working, quotes, limits, venue)
         if not (cancels or orders):
@@ -175,19 +175,21 @@ class Flattener:
     def _cancels(
         self,
         now_ns: int,
+        lines: Sequence[ClosingLine],
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         *,
         has_options: bool,
     ) -> tuple[CancelIntent, ...]:
-        """Cancel orders that would add to the book, and exits that were not filled in time."""
+        """Cancel orders that would add to the account's holding, and exits that were not filled in time."""
         cancels = []
         for order in working:
             if order.state in _ENDING:
                 continue
             purpose = order.submitted.purpose
             if purpose in EXITS:
-                is_due = order.created_ns <= now_ns - PATIENCE_NS and not self._rests_unsold(order, quotes)
+                is_late = order.created_ns <= now_ns - PATIENCE_NS
+                is_due = (is_late and not self._rests_unsold(order, quotes)) or _opposes(order, lines)
             else:  # a hedge is right for as long as there are options to hedge
                 is_due = purpose is Purpose.OPEN or not has_options
             if is_due:
@@ -261,6 +263,16 @@ class Flattener:
                 )
             )
         return tuple(orders)
+
+
+def _opposes(order: Order, lines: Sequence[ClosingLine]) -> bool:
+    """Return whether an exit of one strategy is on the other side of what closes another's line."""
+    sent = order.submitted
+    return any(
+        (line.instrument_id, line.quantity > 0) == (sent.instrument_id, sent.side is Side.BUY)
+        for line in lines
+        if line.owner != sent.owner
+    )
 
 
 def closing_lines(

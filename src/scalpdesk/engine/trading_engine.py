@@ -280,6 +280,7 @@ class TradingEngine:
                 wake = Wake.ANSWER
             elif type(event) is SessionEvent:
                 wake = SESSION
+                self._out += self.desk.settle_offsets(now_ns)
                 if event.phase is SessionPhase.CLOSE:
                     after = self._close_session
                 else:

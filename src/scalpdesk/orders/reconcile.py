@@ -18,7 +18,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement
+from scalpdesk.instruments.contract import Instruments, Right, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
 
 
@@ -230,7 +230,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking
     instrument = instruments[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
     cause = ChangeCause.MANUAL_TRADE
-    if isinstance(instrument, OptionContract):
+    if instrument.is_option:
         end_ns = last_trading_ns(instrument)
         if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
             cause = ChangeCause.AUTO_LIQUIDATION
@@ -259,7 +259,7 @@ def ended(
     """Explain an option position that shrank without a trade: exercise, assignment, expiry."""
     contract = instruments[instrument_id]
     change = wanted.get(instrument_id, ZERO)
-    if not isinstance(contract, OptionContract) or not change or not held or (change > 0) == (held > 0):
+    if not contract.is_option or not change or not held or (change > 0) == (held > 0):
         return []
     if abs(change) > abs(held):
         return []

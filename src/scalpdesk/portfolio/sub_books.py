@@ -6,7 +6,7 @@ holdings and transfers of the account's owner). They sum to the account after ev
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
@@ -15,8 +15,10 @@ from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Mark, Purpose
-from scalpdesk.core.units import ZERO, InstrumentId, to_cents
-from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
+from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
@@ -160,6 +162,8 @@ class SubBooks:
         """Largest order of one strategy, before it is netted with the others'; None for any."""
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
         """Shares and strike of pending deliveries, and the holders of the exercised options."""
+        self.settled_offsets: list[tuple[str, PositionChanged]] = []
+        """Owner and change of each book's options that were settled against another book's."""
         self._has_begun = False
         self._opened_ns = 0
 
@@ -242,32 +246,6 @@ class SubBooks:
             book.closed_trades.reopen()
         book.note_round_trip()
 
-    def cross(
-        self,
-        buyer: tuple[str, Purpose],
-        seller: tuple[str, Purpose],
-        instrument_id: InstrumentId,
-        quantity: Decimal,
-        price: Decimal,
-        reference: str,
-        now_ns: int,
-    ) -> None:
-        """Book a trade between two strategies, without the venue.
-
-        Raises
-        ------
-        ArgumentError
-            When the quantity is not above zero, or buyer and seller are the same.
-        """
-        if quantity <= 0 or buyer[0] == seller[0]:
-            raise ArgumentError(
-                "a cross needs two strategies and units above zero",
-                where="quantity",
-                value=f"{quantity} from {seller[0]!r} to {buyer[0]!r}",
-            )
-        for (owner, purpose), signed in ((buyer, quantity), (seller, -quantity)):
-            self.book_fill(owner, instrument_id, signed, price, ZERO, f"{reference}/{owner}", purpose, now_ns)
-
     def book_change(self, event: PositionChanged) -> None:
         """Divide an exercise, settlement, dividend or other change of the account among the books.
 
@@ -275,7 +253,6 @@ class SubBooks:
         in their order. Delivered shares follow the options; dividends, funding and splits the holdings.
         Transfers, interest and manual trades are unassigned.
         """
-        instrument_id, now_ns = event.instrument_id, event.ts_recv_ns
         parts = self._parts(event)
         if event.cause in EXERCISED:
             self._note_exercised(event, parts)
@@ -287,37 +264,42 @@ class SubBooks:
                 share = event.cash_change * quantity / whole
                 cash = share.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
             left -= cash
-            is_action = event.cause is ChangeCause.CORPORATE_ACTION
-            is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
-            if not (is_action or is_dividend):  # an action's prices are carried through already
-                book.mark(now_ns)
-            worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
-            if not event.quantity_change:  # of a dividend and of funding the part is the holding
-                book.positions.change(msgspec.structs.replace(event, cash_change=cash))
-            elif quantity:
-                self._change(book, event, quantity, cash)
-            book.account.cash += cash
-            if is_action:
-                book.attribution.note_carry(book.attribution.current_nav() - worth)
-            elif event.cause in ENDED:
-                book.attribution.note_delivery(instrument_id, event.price)
-                part = msgspec.structs.replace(event, quantity_change=quantity, cash_change=cash)
-                charge = settlement_charge(part, self._instruments[instrument_id].multiplier)
-                if charge:
-                    book.attribution.note_carry(charge)
-            elif event.cause in CARRY:
-                book.attribution.note_carry(cash)
-            elif event.cause is ChangeCause.TRANSFER:
-                book.attribution.note_transfer(transfer_value(event, self._instruments[instrument_id]))
-                book.closed_trades.move_cash(cash)
-            if not is_dividend:
-                book.attribution.rebase(now_ns)
-                if not (is_action and event.more_follow):  # options still count shares of before
-                    book.mark(now_ns)
-            if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
-                book.note_round_trip()
+            self._book_part(book, event, quantity, cash)
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._round_units(event)
+
+    def _book_part(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
+        """Book one book's part of a change; of a dividend and of funding the part is the holding."""
+        instrument_id, now_ns = event.instrument_id, event.ts_recv_ns
+        is_action = event.cause is ChangeCause.CORPORATE_ACTION
+        is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
+        if not (is_action or is_dividend):  # an action's prices are carried through already
+            book.mark(now_ns)
+        worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
+        if not event.quantity_change:  # of a dividend and of funding the part is the holding
+            book.positions.change(msgspec.structs.replace(event, cash_change=cash))
+        elif quantity:
+            self._change(book, event, quantity, cash)
+        book.account.cash += cash
+        if is_action:
+            book.attribution.note_carry(book.attribution.current_nav() - worth)
+        elif event.cause in ENDED:
+            book.attribution.note_delivery(instrument_id, event.price)
+            part = msgspec.structs.replace(event, quantity_change=quantity, cash_change=cash)
+            charge = settlement_charge(part, self._instruments[instrument_id].multiplier)
+            if charge:
+                book.attribution.note_carry(charge)
+        elif event.cause in CARRY:
+            book.attribution.note_carry(cash)
+        elif event.cause is ChangeCause.TRANSFER:
+            book.attribution.note_transfer(transfer_value(event, self._instruments[instrument_id]))
+            book.closed_trades.move_cash(cash)
+        if not is_dividend:
+            book.attribution.rebase(now_ns)
+            if not (is_action and event.more_follow):  # options still count shares of before
+                book.mark(now_ns)
+        if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
+            book.note_round_trip()
 
     def _round_units(self, event: PositionChanged) -> None:
         """Give each book whole units where the account's are whole: no venue takes an order in 33.333 shares.
@@ -345,21 +327,59 @@ class SubBooks:
             book.account.cash -= paid
             book.attribution.rebase(event.ts_recv_ns)
 
+    def _held_offset(self) -> Iterator[tuple[InstrumentId, list[Part]]]:
+        """Yield each instrument that books hold and the account does not, with its holders.
+
+        No venue reports anything about what the account does not hold.
+        """
+        held = {item.instrument_id for book in self.books.values() for item in book.positions.held()}
+        for number in sorted(held):
+            holders = [(book, units) for book in self.books.values() if (units := book.quantity(number))]
+            if not sum((units for _, units in holders), ZERO):
+                yield number, holders
+
+    def settle_offset_options(self, now_ns: int) -> list[tuple[str, PositionChanged]]:
+        """End the expired options that books hold against each other; return each owner and change.
+
+        Each book's end by the contract's own law, at the underlying's mark; without a mark they wait for the
+        next call.
+        """
+        before = len(self.settled_offsets)
+        for number, holders in self._held_offset():
+            contract = self._instruments[number]
+            if not contract.is_option or expiry_instant_ns(contract) > now_ns:
+                continue
+            share = self._instruments.id_of(contract.underlying)
+            level = self._state.mark(share)
+            if level is None:
+                continue
+            terms = contract, number, share
+            paid: dict[ChangeCause, Decimal] = {}
+            for count, (book, units) in enumerate(holders, start=1):
+                for change in settle_option(*terms, units, exact(level), expiry_instant_ns(contract), now_ns):
+                    so_far = paid.get(change.cause, ZERO)
+                    cash = change.cash_change if count < len(holders) else -so_far
+                    paid[change.cause] = so_far + cash
+                    part = msgspec.structs.replace(
+                        change, cash_change=cash, reference=f"offset-{change.reference}"
+                    )
+                    self._book_part(book, part, part.quantity_change, cash)
+                    self.settled_offsets.append((book.name, part))
+        return self.settled_offsets[before:]
+
     def carry_offset_shares(
         self, open_ns: int, now_ns: int, going_ex: Sequence[PriceAdjustmentEvent]
     ) -> None:
         """Carry shares that books hold against each other across what goes ex at an open.
 
-        The account holds none of them, so that no venue reports it: who is short pays the dividend to who is
-        long, and a split changes the units of both. Prices are those of after it by now.
+        Who is short pays the dividend to who is long, and a split changes the units of both. Prices are those
+        of after it by now.
         """
         before_ns, self._opened_ns = self._opened_ns, open_ns
         if not before_ns:
             return  # what is held at the first open was taken over there
-        held = {item.instrument_id for book in self.books.values() for item in book.positions.held()}
-        for number in sorted(number for number in held if isinstance(self._instruments[number], Equity)):
-            holders = [(book, units) for book in self.books.values() if (units := book.quantity(number))]
-            if sum((units for _, units in holders), ZERO):
+        for number, holders in self._held_offset():
+            if not self._instruments[number].is_share:
                 continue
             actions = [item for item in going_ex if item.instrument_id == number]
             paid = sum((Decimal(f"{item.paid:.12g}") for item in actions), ZERO)
@@ -417,7 +437,7 @@ class SubBooks:
     def _note_exercised(self, event: PositionChanged, parts: list[Part]) -> None:
         """Remember the options' holders: a venue may report several exercises before the first delivery."""
         option = self._instruments[event.instrument_id]
-        if isinstance(option, OptionContract):
+        if option.is_option:
             shares = event.quantity_change * option.multiplier * (-1 if option.is_call else 1)
             self._exercised.append(((shares, option.strike), parts))
             del self._exercised[:-_MOST_UNDELIVERED]

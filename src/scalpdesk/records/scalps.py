@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from scalpdesk.core.enums import ENDED, EXERCISED, DecisionKind
 from scalpdesk.core.events import OrderFilled, PositionChanged
-from scalpdesk.core.intents import Decision, Purpose, Side, SubmitOrder
+from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
@@ -23,8 +23,6 @@ from scalpdesk.signals.conviction import conviction_level
 SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
 EXPIRED = ENDED | EXERCISED
-EXPIRY_REFERENCE = "expiry-"
-"""Begins the reference of a settlement between two strategies; that of a cross does not."""
 SHOWN_FACTS = (
     "conviction",
     "macro_bias",
@@ -108,9 +106,6 @@ class ScalpProjection:
 
     def on_decision(self, decision: Decision) -> None:
         """Take in a decision; one on no scalp changes nothing."""
-        if decision.kind is DecisionKind.CROSS:
-            self._on_cross(decision)
-            return
         name = decision.facts.get(SCALP_ID)
         if not isinstance(name, str):
             return
@@ -126,24 +121,8 @@ class ScalpProjection:
             self._by_order[client_order_id] = scalp
             scalp.order_ids.append(client_order_id)
 
-    def _on_cross(self, decision: Decision) -> None:
-        """Take in a trade between two strategies of the desk: no venue reports a fill of it."""
-        facts, contract = decision.facts, self._contract(decision, "symbol")
-        if contract is None or "reference" not in facts:
-            return
-        number, reference = self._instruments.id_of(contract.symbol), str(facts["reference"])
-        done = _Execution(exact(float(facts["quantity"])), exact(float(facts["price"])), ZERO, decision.ts_ns)
-        bought = self._entered(number, str(facts["buyer"]))
-        if bought is not None:
-            bought.buys["", reference] = done
-        sold = self._open_in(number, str(facts["seller"]))
-        if sold is not None:
-            sold.sell(("", reference), done)
-            sold.is_expired = reference.startswith(EXPIRY_REFERENCE)
-            sold.exit_reason = sold.exit_reason or ("expired" if sold.is_expired else "")
-
-    def _contract(self, decision: Decision, fact: str = "contract") -> OptionContract | None:
-        symbol = decision.facts.get(fact)
+    def _contract(self, decision: Decision) -> OptionContract | None:
+        symbol = decision.facts.get("contract")
         if not isinstance(symbol, str) or symbol not in self._instruments:
             return None
         found = self._instruments[self._instruments.id_of(symbol)]
@@ -154,8 +133,6 @@ class ScalpProjection:
         scalp = self._by_order.get(event.client_order_id)
         if scalp is None and command.side is Side.SELL:
             scalp = self._open_in(command.instrument_id, command.owner)
-        elif scalp is None and command.owner and command.purpose is Purpose.OPEN:  # it waited inside the desk
-            scalp = self._entered(command.instrument_id, command.owner)
         if scalp is None:
             return
         scalp.owner = command.owner
@@ -215,12 +192,6 @@ class ScalpProjection:
         contract = self._instruments[number]
         held = (item for item in self._scalps.values() if item.held_as == contract and item.held > 0)
         return next((item for item in held if owner is None or item.owner == owner), None)
-
-    def _entered(self, number: InstrumentId, owner: str) -> _Scalp | None:
-        """Return the newest scalp of a strategy in an instrument."""
-        contract = self._instruments[number]
-        mine = (item for item in self._scalps.values() if (item.contract, item.owner) == (contract, owner))
-        return max(mine, key=lambda item: item.decided_ns, default=None)
 
     def write(self, connection: Connection, ids: Mapping[str, int]) -> None:
         """Insert the rows of what was bought, inside the caller's transaction.

@@ -16,7 +16,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.capital import capital_of, cash_of
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
-from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
+from scalpdesk.risk.context import Check, OrderContext, Scope, concerns
 
 BUY, OPEN = Side.BUY, Purpose.OPEN
 NO_EXITS = frozenset(Purpose) - EXITS
@@ -214,18 +214,19 @@ def meets_no_own_order(context: OrderContext) -> str | None:
             order.instrument_id == intent.instrument_id
             and order.side is not intent.side
             and order.leaves > 0
-            and _crosses(intent.side, intent.limit_price, order)
+            and prices_meet(intent.side, intent.limit_price, order.limit_price)
         ):
             at = "the market" if order.limit_price is None else f"{order.limit_price}"
-            return f"would trade with the desk's own order to {order.side.value} {order.leaves} at {at}"
+            whose = "the desk's own" if order.owner == intent.owner else f"{order.owner or 'the desk'}'s"
+            return f"would trade with {whose} order to {order.side.value} {order.leaves} at {at}"
     return None
 
 
-def _crosses(side: Side, limit_price: Decimal | None, other: Working) -> bool:
-    """Whether prices of two orders on opposite sides meet; a market order meets every price."""
-    if limit_price is None or other.limit_price is None:
+def prices_meet(side: Side, limit_price: Decimal | None, other_price: Decimal | None) -> bool:
+    """Return whether an order's limit meets that of one on the other side; None meets every price."""
+    if limit_price is None or other_price is None:
         return True
-    return limit_price >= other.limit_price if side is BUY else limit_price <= other.limit_price
+    return limit_price >= other_price if side is BUY else limit_price <= other_price
 
 
 @concerns(Scope(purposes=NO_EXITS))

@@ -20,9 +20,9 @@ from scalpdesk.instruments.corporate_actions import (
 )
 from scalpdesk.instruments.deribit import PLACES, funding_payment
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.expiry import settle_option
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import Status
 
@@ -89,7 +89,7 @@ class ActionProcessor:
         names = []
         for number in account.holdings:
             held = instruments[number]
-            if held.symbol == symbol or (isinstance(held, OptionContract) and held.underlying == symbol):
+            if held.symbol == symbol or (held.is_option and held.underlying == symbol):
                 names.append(held.symbol)
         return names
 
@@ -130,7 +130,7 @@ class ActionProcessor:
         found = [
             (number, contract)
             for number in numbers
-            if isinstance(contract := instruments[number], OptionContract) and contract.underlying == symbol
+            if (contract := instruments[number]).is_option and contract.underlying == symbol
         ]
         return sorted(found, key=lambda option: option[1].strike)
 

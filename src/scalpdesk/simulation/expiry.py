@@ -5,17 +5,14 @@ from datetime import date
 from decimal import Decimal
 from functools import partial
 
-from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.core.units import CENT, MINUTE_NS, SATOSHI, ZERO, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
-from scalpdesk.instruments.deribit import PLACES
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
+from scalpdesk.instruments.settlement import delivery, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import OrderRequest, Status
@@ -30,85 +27,6 @@ def liquidation_ns(contract: OptionContract) -> int:
     """Return from when on the broker closes expiring positions that it cannot let be exercised."""
     minutes = LIQUIDATION_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else LIQUIDATION_MINUTES
     return expiry_instant_ns(contract) - minutes * MINUTE_NS
-
-
-def delivery(
-    contract: OptionContract,
-    option_id: InstrumentId,
-    share_id: InstrumentId,
-    held: Decimal,
-    at_ns: int,
-    known_ns: int,
-) -> list[PositionChanged]:
-    """Return the changes of an exercise (``held`` above 0) or assignment: contracts out, shares in."""
-    shares = held * contract.multiplier * (1 if contract.is_call else -1)
-    cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
-    label = f"expiry-{contract.symbol}"
-    return [
-        PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label),
-        PositionChanged(
-            share_id,
-            at_ns,
-            known_ns,
-            ChangeCause.DELIVERY,
-            shares,
-            contract.strike,
-            -shares * contract.strike,
-            f"{label}-delivery",
-        ),
-    ]
-
-
-def settle_option(
-    contract: OptionContract,
-    option_id: InstrumentId,
-    share_id: InstrumentId,
-    held: Decimal,
-    level: Decimal,
-    at_ns: int,
-    known_ns: int | None = None,
-    fees: FeeModel = NO_FEES,
-) -> list[PositionChanged]:
-    """Return the changes that end a position of ``held`` contracts (signed) at ``level``.
-
-    In the money by a cent or more is exercised by the clearing house (OCC rule 805, exercise by
-    exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid. An inverse
-    option pays it in coin at ``level``, however small, less the fee of its delivery.
-
-    Parameters
-    ----------
-    contract
-        The expiring option.
-    option_id, share_id
-        Numbers of the option and of its underlying.
-    level
-        Settlement level of the underlying, currency per unit.
-    at_ns, known_ns
-        The expiry instant, and when the level became known, UTC nanoseconds; None for the same.
-    """
-    known_ns = at_ns if known_ns is None else known_ns
-    intrinsic = level - contract.strike if contract.is_call else contract.strike - level
-    least = CENT
-    if contract.settlement is Settlement.CASH_MEAN:
-        least = SATOSHI
-        intrinsic = intrinsic / level if contract.is_inverse else intrinsic
-    label = f"expiry-{contract.symbol}"
-    if intrinsic < least:
-        return [
-            PositionChanged(
-                option_id, at_ns, known_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
-            )
-        ]
-    if contract.settlement is not Settlement.PHYSICAL:
-        cash = round(held * contract.multiplier * intrinsic, PLACES)
-        # in one change, as the venue's log has it: whoever counts what a trade came to does so when it ends
-        cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
-        return [
-            PositionChanged(
-                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
-            )
-        ]
-    return delivery(contract, option_id, share_id, held, at_ns, known_ns)
 
 
 def can_take_delivery(

@@ -29,8 +29,8 @@ from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
-from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
+from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
 from scalpdesk.strategies.toolkit.exits import RISK_HALT
 from scalpdesk.volatility.nowcast import nowcast
@@ -222,7 +222,7 @@ class Hybrid(Several):
         going = Outgoing(leaving, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True)
         box.add(going)
         for cancel in cancels:
-            self._take_cancel(view, leaving, cancel, going)
+            self._take_cancel(leaving, cancel, going)
         self._finish_handover(view, box)
 
     def _finish_handover(self, view: DeskView, box: MemberActions) -> None:

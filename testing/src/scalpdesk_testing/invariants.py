@@ -21,7 +21,6 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import option_greeks
@@ -145,7 +144,7 @@ class Scene:
         net, vega, spot = float(desk.positions.quantity(SHARE)), 0.0, desk.market.mark(SHARE)
         for position in desk.positions.held():
             contract = desk.instruments[position.instrument_id]
-            if isinstance(contract, OptionContract) and spot is not None:
+            if contract.is_option and spot is not None:
                 years = years_between(self.engine.now_ns, expiry_instant_ns(contract))
                 quote = desk.market.quotes[position.instrument_id]
                 quoted_ns = self.engine.now_ns if quote is None else quote.ts_event_ns

@@ -13,7 +13,6 @@ from scalpdesk.exchange.source import Bar
 from scalpdesk.instruments.contract import (
     Equity,
     Instruments,
-    OptionContract,
     Right,
     occ_symbol,
     us_option,
@@ -146,7 +145,7 @@ class SmallMarket:
 
     def _option_quote(self, number: InstrumentId, spot: float, at_ns: int) -> QuoteEvent:
         contract = self.instruments[number]
-        assert isinstance(contract, OptionContract)
+        assert contract.is_option
         years = years_between(at_ns, expiry_instant_ns(contract))
         terms = (spot, float(contract.strike), years, self.implied_vol(at_ns), contract.is_call, 0.0)
         fair = option_greeks(*terms, american=False).price

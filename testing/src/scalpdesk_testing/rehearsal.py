@@ -13,7 +13,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
@@ -261,7 +261,7 @@ class RehearsalTrial(Trial):
 
 
 def _short(instrument: Instrument) -> str:
-    if isinstance(instrument, OptionContract):
+    if instrument.is_option:
         return f"{instrument.right.name.lower()} {instrument.strike.normalize():f}"
     return instrument.symbol
 

@@ -195,8 +195,8 @@ class RecklessScalper(GammaScalper):
 
     By turns: an order equal to one that works, an order that would trade with one's own, an exit of
     more than is held, a size above the limit, a price far off, an opening order while the desk reduces,
-    any order while it is halted. Beside another strategy neither a price far off nor an order against its
-    own: netting moves both to a fair price, a tick short of the other's order.
+    any order while it is halted. Beside another strategy no order against its own: it would have the other's
+    order cancelled and be sent after it.
     """
 
     def __init__(self, config: GammaScalperConfig) -> None:

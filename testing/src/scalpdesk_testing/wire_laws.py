@@ -13,7 +13,6 @@ import msgspec
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import EXITS
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk_testing.invariants import Scene
@@ -137,7 +136,7 @@ class WireLaws:
         scene, ledger = self._scene, self._ledger
         desk, limits = scene.engine.desk, scene.plan.limits
         number = ledger.instruments.id_of(order.symbol)
-        is_option = isinstance(ledger.instruments[number], OptionContract)
+        is_option = ledger.instruments[number].is_option
         what = f"{'buy' if order.is_buy else 'sell'} {order.quantity} {order.symbol}"
         name = order.client_order_id
         name = scene.leg_name(name, number) if order.is_leg else name

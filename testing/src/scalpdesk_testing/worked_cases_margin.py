@@ -92,7 +92,7 @@ def _margin(
         ],
     }[kind]()
     proceeds = -sum(
-        (line.value for line in lines if line.quantity < 0 and isinstance(line.instrument, OptionContract)),
+        (line.value for line in lines if line.quantity < 0 and line.instrument.is_option),
         Decimal(0),
     )
     if account == "cash":

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.enums import STRICTNESS, Mode
-from scalpdesk.core.events import OrderFilled, QuoteEvent
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, DeclaresQuiet, Quiet
@@ -18,13 +18,13 @@ from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
 
 
 class OwnOrders(OrderManager):
-    """A strategy's own orders, what of them waits inside the desk among them; read-only."""
+    """A strategy's own orders, with those that wait for another strategy's order; read-only."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
         self.owner = owner
         self.waiting: dict[str, Order] = {}
-        """Orders that wait until another strategy's is out of their way, by id."""
+        """Hedges and exits that wait until another strategy's order is off the book, by id."""
 
     def refresh(self, desk: OrdersView) -> None:
         """Refresh the live orders from the desk's."""
@@ -32,7 +32,7 @@ class OwnOrders(OrderManager):
         self.orders.update(self.live)
         self.live.update(self.waiting)
 
-    def make(self, intent: OrderIntent, quantity: Decimal, now_ns: int, kind: str) -> Order:
+    def make(self, intent: OrderIntent, now_ns: int, kind: str) -> Order:
         """Return an order of this intent that only the strategy sees, named after ``kind``."""
         self._count += 1
         client_order_id = f"{self.owner}-{kind}-{self._count:06d}"
@@ -41,7 +41,7 @@ class OwnOrders(OrderManager):
                 client_order_id=client_order_id,
                 instrument_id=intent.instrument_id,
                 side=intent.side,
-                quantity=quantity,
+                quantity=intent.quantity,
                 order_type=intent.order_type,
                 limit_price=intent.limit_price,
                 time_in_force=intent.time_in_force,
@@ -56,7 +56,7 @@ class OwnOrders(OrderManager):
     def show_going(self, intents: Sequence[OrderIntent], now_ns: int) -> None:
         """Show orders that this wake is already sending in the strategy's name, until the next look."""
         for intent in intents:
-            order = self.make(intent, intent.quantity, now_ns, "going")
+            order = self.make(intent, now_ns, "going")
             self.live[order.client_order_id] = self.orders.pop(order.client_order_id)
 
     def wait_for(self, order: Order) -> None:
@@ -72,16 +72,11 @@ class OwnOrders(OrderManager):
 
 
 class Waiting(msgspec.Struct):
-    """An intent that waits inside the desk."""
+    """A hedge or exit that waits, and the order that its strategy sees of it."""
 
     member: "Member"
     intent: OrderIntent
     order: Order
-
-    @property
-    def left(self) -> Decimal:
-        """Unsigned units that still wait."""
-        return self.order.leaves
 
 
 class Member:
@@ -113,8 +108,6 @@ class Member:
         self.view.halted = view.halted
         self.mode: Mode = Mode.ACTIVE
         """Its own mode; the stricter of this and the desk's counts."""
-        self.letters: list[OrderFilled] = []
-        """Words about crosses inside the desk that it has yet to be woken by."""
         self.bars_of: frozenset[InstrumentId] = frozenset()
 
     @property

@@ -1,13 +1,11 @@
 """Several strategies as one: the engine wakes this one, and it wakes those whom it concerns.
 
 Each member sees a desk of its own: the shared market, its own positions, orders, cash and net asset
-value. What it proposes is stamped with its name, held against its budget, and netted: where two
-members' orders could meet at the venue they cross inside instead (:mod:`.netting`), and only what is
-left goes out. An order that must wait for another's to be out of the way is shown to its strategy as
-one of its own that is not at the venue yet, so that nothing is wanted twice.
+value. What it proposes is stamped with its name, held against its budget, and gives way to another
+member's hedge or exit, or goes first (:mod:`.right_of_way`). A hedge or exit that waits for another's order
+to be off the book is shown to its strategy as one of its own, so that nothing is wanted twice.
 
-All of it follows from the events alone: a replay gives the same crosses, and a recovery rebuilds the
-members' books by replaying the journal.
+All of it follows from the events alone: a recovery rebuilds the members' books by replaying the journal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +19,14 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import BarEvent, Event, FolderAnswered, QuoteEvent, TimerEvent
 from scalpdesk.core.intents import (
     EXITS,
+    OPENING,
     AskFolder,
     CancelIntent,
     OrderIntent,
     Purpose,
     SetTimer,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.core.units import ZERO, InstrumentId, money_decimals
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.checks import risk_of
@@ -47,14 +45,8 @@ from scalpdesk.strategies.contract import (
     phase_of,
     triggers_of,
 )
-from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, intent_of, settle_inside
 from scalpdesk.strategies.several.member import Member, SharedTrigger, raised_by
-
-LETTERS = "several: a word inside the desk"
-"""Timer at which members are notified of their crosses; journals hold its name."""
-LETTER_PAUSE_NS = NANOS_PER_SECOND
-"""Between two notifications where the answer to the first was another cross: without it two strategies that
-answer each cross with an order against the other trade with each other for ever at one instant."""
+from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing, RightOfWay
 
 
 class SeveralConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -177,7 +169,7 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
 
 
 class Several:
-    """Members in one desk, each with a book of its own; their orders are netted.
+    """Members in one desk, each with a book of its own; their opposite orders never work at once.
 
     Parameters
     ----------
@@ -205,10 +197,6 @@ class Several:
         self.adopts = adopts
         self.members: dict[str, Member] = {}
         self._shared: dict[InstrumentId, SharedTrigger] = {}
-        self._is_posted = False
-        """Whether the timer for the words inside the desk runs."""
-        self._notified_ns = -1
-        """When members were last notified of crosses, UTC nanoseconds."""
 
     @classmethod
     def build(cls, config: SharedConfig) -> Self:
@@ -235,7 +223,7 @@ class Several:
             for item in self.strategies
         }
         self._books = books
-        self._crossing = Crossing(books, self.members)
+        self._right_of_way = RightOfWay(self.members)
         return books
 
     @property
@@ -272,24 +260,14 @@ class Several:
         self._start(view, member)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Wake whom it concerns; net what they want; return what goes out."""
+        """Wake whom it concerns; return what goes out of what they want, and of what has waited."""
         box = MemberActions()
-        notifies = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
         if wake is Wake.SESSION:
-            self._crossing.end_waiting(box, "a session began or ended")
-            for settled in settle_inside(view, self._books):
-                box.add(settled)
+            self._right_of_way.end_waiting(box, "a session began or ended")
         self._steer(view, wake, event, box)
-        self._crossing.try_waiting(view, box)
-        if notifies:
-            for member, reason, own in self._concerned(view, wake, event):
-                self._ask(view, member, reason, own, box)
-        if wake is Wake.SESSION:  # a close has ended every timer
-            self._is_posted = False
-        if not self._is_posted and any(member.letters for member in self.members.values()):
-            self._is_posted = True
-            is_answer = self._notified_ns == view.now_ns
-            box.add(SetTimer(LETTERS, view.now_ns + LETTER_PAUSE_NS if is_answer else view.now_ns))
+        self._right_of_way.try_waiting(view, box)
+        for member, reason, own in self._concerned(view, wake, event):
+            self._ask(view, member, reason, own, box)
         return box.actions()
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
@@ -305,10 +283,7 @@ class Several:
 
     def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: MemberActions) -> None:
         member.look(view)
-        going = box.pieces_of(member)
-        if going:
-            shown = [msgspec.structs.replace(piece.intent, quantity=piece.left) for piece in going]
-            member.orders.show_going(shown, view.now_ns)
+        member.orders.show_going(box.orders_of(member), view.now_ns)
         try:
             actions = member.strategy.on_wake(member.view, reason, event) or ()
             check_sequence(actions, member.name)
@@ -350,11 +325,6 @@ class Several:
         return [(item, wake, event) for item in everybody]
 
     def _of_timer(self, event: TimerEvent, everybody: Sequence[Member]) -> list[tuple[Member, Wake, Event]]:
-        if event.name == LETTERS:
-            self._is_posted = False
-            self._notified_ns = event.ts_recv_ns
-            # one each: what it answers must be at the venue before the next
-            return [(item, Wake.ORDER, item.letters.pop(0)) for item in everybody if item.letters]
         owner, _, name = event.name.partition("/")
         member = self.members.get(owner)
         if member is None:
@@ -379,34 +349,32 @@ class Several:
         wanted: list[OrderIntent] = []
         refusals: list[str] = []
         spent = ZERO
+        orders = sum(isinstance(intent, OrderIntent) for intent in proposal.intents)
         for intent in proposal.intents:
             if isinstance(intent, CancelIntent):
-                self._take_cancel(view, member, intent, going)
+                self._take_cancel(member, intent, going)
                 continue
             risk, why = self._against(view, member, intent, spent)
+            if why is None and intent.purpose in OPENING:
+                is_leg = proposal.all_or_none and orders > 1
+                why = self._right_of_way.why_refused(view, member, intent, box, is_leg=is_leg)
             if why is None:
                 spent += risk
                 wanted.append(intent)
             else:
                 refusals.append(why)
-        is_whole = proposal.all_or_none and len(wanted) > 1
-        if is_whole and not refusals:  # legs that belong together neither cross nor wait
-            refusals = self._crossing.in_the_way(view, member, wanted, box)
         going.notes += refusals
         if refusals and proposal.all_or_none:
             return
         for intent in wanted:
-            self._crossing.place(view, member, intent, going, box)
+            self._right_of_way.place(view, member, intent, going, box)
 
-    def _take_cancel(self, view: DeskView, member: Member, intent: CancelIntent, going: Outgoing) -> None:
+    def _take_cancel(self, member: Member, intent: CancelIntent, going: Outgoing) -> None:
         waiting = member.orders.waiting.get(intent.client_order_id)
-        if waiting is not None and self._crossing.awaits_exit(view, waiting):
-            going.notes.append(f"{intent.client_order_id} waits on for another strategy's exit")
-        elif waiting is not None:
-            self._crossing.drop(waiting, intent.reason)
+        if waiting is not None:
+            self._right_of_way.drop(waiting, intent.reason)
             going.is_done_inside = True
         elif intent.client_order_id in member.orders.live:
-            self._crossing.leave_off(intent.client_order_id)
             going.cancels.append(intent)
         else:
             going.notes.append(f"{intent.client_order_id} is no live order of {member.name}")
@@ -415,11 +383,15 @@ class Several:
         self, view: DeskView, member: Member, intent: OrderIntent, spent: Decimal
     ) -> tuple[Decimal, str | None]:
         """Return what an order puts at risk (currency), and why it may not be sent, or None."""
-        is_option = isinstance(view.instruments[intent.instrument_id], OptionContract)
+        is_option = view.instruments[intent.instrument_id].is_option
         largest = self._books.largest_order_contracts if is_option else self._books.largest_order_shares
-        # the risk gate sees only what netting leaves of it
+        # the risk gate sees only what may go before the account's holding is zero
         if intent.purpose in EXITS:
             return ZERO, self._beyond_holding(member, intent)
+        holder = self._holder_against(view, member, intent) if is_option else None
+        if holder is not None:
+            symbol = view.instruments[intent.instrument_id].symbol
+            return ZERO, f"{holder or 'nobody'} has the other side of {symbol}"
         if largest is not None and intent.quantity > largest:
             return ZERO, f"order size: {intent.quantity} is above the limit of {largest}"
         if intent.purpose is not Purpose.OPEN:
@@ -442,6 +414,20 @@ class Several:
             f"budget: {used:.{places}f} at risk and {risk:.{places}f} more is above {budget:.{places}f},"
             f" {member.fraction:.0%} of the equity"
         )
+
+    def _holder_against(self, view: DeskView, member: Member, intent: OrderIntent) -> str | None:
+        """Return who holds the other side of an option, or is opening it; None for nobody else.
+
+        What two strategies hold against each other the account does not hold, and no venue closes it.
+        """
+        number, side = intent.instrument_id, intent.side
+        holders = [name for name, book in self._books.books.items() if book.quantity(number) * side.sign < 0]
+        holders += [
+            order.submitted.owner
+            for order in view.orders.live_for(number)
+            if order.submitted.side is not side and order.submitted.purpose not in EXITS
+        ]
+        return next((name for name in holders if name != member.name), None)
 
     @staticmethod
     def _beyond_holding(member: Member, intent: OrderIntent) -> str | None:
@@ -467,6 +453,7 @@ class Several:
         for order in member.orders.live.values():
             if order.submitted.purpose is Purpose.OPEN:
                 number = order.submitted.instrument_id
-                intent = intent_of(order.submitted, order.leaves)
+                sent, price = order.submitted, order.submitted.limit_price
+                intent = OrderIntent(number, sent.side, order.leaves, Purpose.OPEN, "", limit_price=price)
                 total += risk_of(intent, view.instruments[number], view.market.quotes[number]) or ZERO
         return total

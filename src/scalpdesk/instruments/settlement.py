@@ -1,0 +1,89 @@
+"""Settlement of expired options: exercise and assignment into shares, cash, or nothing."""
+
+from decimal import Decimal
+
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.units import CENT, SATOSHI, ZERO, InstrumentId
+from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.deribit import PLACES
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
+
+
+def delivery(
+    contract: OptionContract,
+    option_id: InstrumentId,
+    share_id: InstrumentId,
+    held: Decimal,
+    at_ns: int,
+    known_ns: int,
+) -> list[PositionChanged]:
+    """Return the changes of an exercise (``held`` above 0) or assignment: contracts out, shares in."""
+    shares = held * contract.multiplier * (1 if contract.is_call else -1)
+    cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
+    label = f"expiry-{contract.symbol}"
+    return [
+        PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label),
+        PositionChanged(
+            share_id,
+            at_ns,
+            known_ns,
+            ChangeCause.DELIVERY,
+            shares,
+            contract.strike,
+            -shares * contract.strike,
+            f"{label}-delivery",
+        ),
+    ]
+
+
+def settle_option(
+    contract: OptionContract,
+    option_id: InstrumentId,
+    share_id: InstrumentId,
+    held: Decimal,
+    level: Decimal,
+    at_ns: int,
+    known_ns: int | None = None,
+    fees: FeeModel = NO_FEES,
+) -> list[PositionChanged]:
+    """Return the changes that end a position of ``held`` contracts (signed) at ``level``.
+
+    In the money by a cent or more is exercised by the clearing house (OCC rule 805, exercise by
+    exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid. An inverse
+    option pays it in coin at ``level``, however small, less the fee of its delivery.
+
+    Parameters
+    ----------
+    contract
+        The expiring option.
+    option_id, share_id
+        Numbers of the option and of its underlying.
+    level
+        Settlement level of the underlying, currency per unit.
+    at_ns, known_ns
+        The expiry instant, and when the level became known, UTC nanoseconds; None for the same.
+    """
+    known_ns = at_ns if known_ns is None else known_ns
+    intrinsic = level - contract.strike if contract.is_call else contract.strike - level
+    least = CENT
+    if contract.settlement is Settlement.CASH_MEAN:
+        least = SATOSHI
+        intrinsic = intrinsic / level if contract.is_inverse else intrinsic
+    label = f"expiry-{contract.symbol}"
+    if intrinsic < least:
+        return [
+            PositionChanged(
+                option_id, at_ns, known_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
+            )
+        ]
+    if contract.settlement is not Settlement.PHYSICAL:
+        cash = round(held * contract.multiplier * intrinsic, PLACES)
+        # in one change, as the venue's log has it: whoever counts what a trade came to does so when it ends
+        cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
+        return [
+            PositionChanged(
+                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
+            )
+        ]
+    return delivery(contract, option_id, share_id, held, at_ns, known_ns)
