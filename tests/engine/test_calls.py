@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (64, 55)
-STRADDLE = (245, 170)
-WHOLE_TRIP = (93, 70)
+SHARES = (65, 55)
+STRADDLE = (246, 170)
+WHOLE_TRIP = (94, 70)
 STRADDLE_DECISION = (417, 308)
 """Python calls and C calls."""
 

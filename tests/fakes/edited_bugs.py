@@ -15,7 +15,7 @@ from scalpdesk.engine import desk as engine_desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
-from scalpdesk.portfolio import explain, positions
+from scalpdesk.portfolio import book, explain, positions
 from scalpdesk.risk.checks import account_is_compared, position_within_limits, quote_is_good, symbol_trades
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.toolkit import entry_legs, hedger
@@ -123,17 +123,17 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
     ),
     "premium_without_multiplier": Edit(
         "options are paid for as one share",
-        engine_desk.Desk,
-        "book_fill",
+        book.Book,
+        "fill",
         "self.account.cash -= position.instrument.value(signed, price) + fee",
         "self.account.cash -= signed * price + fee",
     ),
     "bust_keeps_the_fee": Edit(
         "a bust does not give the fee back",
-        engine_desk.Desk,
-        "book_bust",
-        "self.account.cash += self.instruments[number].value(quantity, price) + fee",
-        "self.account.cash += self.instruments[number].value(quantity, price)",
+        book.Book,
+        "bust",
+        "self.account.cash += self._instruments[number].value(quantity, price) + fee",
+        "self.account.cash += self._instruments[number].value(quantity, price)",
     ),
     "bust_keeps_the_fee_of_a_position": Edit(
         "a position keeps the fee of what was taken back",
@@ -152,8 +152,8 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
     "transfer_is_a_gain": Edit(
         "money that is brought counts as the day's gain",
         engine_desk.Desk,
-        "_note_transfer",
-        "self.session_equity += worth",
+        "book_change",
+        "self.session_equity += transfer_value(event, self.instruments[event.instrument_id])",
         "pass",
     ),
     "restart_forgets_executions": Edit(
@@ -365,8 +365,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "payments_charged": Edit(
         "what the account pays is booked as charged",
-        engine_desk.Desk,
-        "book_change",
+        book.Book,
+        "move",
         "self.account.cash += event.cash_change",
         "self.account.cash -= event.cash_change",
     ),

@@ -14,8 +14,8 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.risk.caps import (
-    Book,
     GreekExposure,
+    HeldAndWorking,
     Marks,
     UnknownExposure,
     cut_to_caps,
@@ -206,7 +206,7 @@ def cut(book, *, fraction=1.0, bought=5.0):
     )
     calls = OrderIntent(InstrumentId(9), Side.BUY, Decimal(10), Purpose.OPEN, "test")
     marks = Marks(lambda _: valued(), lambda _: 500.0)
-    return cut_to_caps(Book(book), [(calls, option("C", root="QQQ"))], limits, 100_000.0, marks)
+    return cut_to_caps(HeldAndWorking(book), [(calls, option("C", root="QQQ"))], limits, 100_000.0, marks)
 
 
 def test_what_one_underlying_takes_is_capped_however_another_offsets_it():
@@ -253,7 +253,9 @@ class Priced:
 def hedged(quantity, book=(), *, side=Side.BUY, one=SHARE, priced=None, equity=100_000.0, **limits):
     intent = OrderIntent(InstrumentId(0), side, Decimal(quantity), Purpose.HEDGE, "test")
     priced = priced or Priced()
-    return cut_to_caps(Book(list(book)), [(intent, one)], RiskLimits(**limits), equity, priced.marks())
+    return cut_to_caps(
+        HeldAndWorking(list(book)), [(intent, one)], RiskLimits(**limits), equity, priced.marks()
+    )
 
 
 def test_a_hedge_that_fits_with_every_unit_at_a_delta_of_one_prices_no_option():
@@ -294,7 +296,7 @@ def test_a_hedge_of_what_was_never_quoted_does_not_go():
     cut = hedged(1, priced=Priced(mark=None))
     assert (cut.sets, cut.reason) == (0, "the exposure is not known: SPY was never quoted")
     unknown = cut_to_caps(
-        Book(),
+        HeldAndWorking(),
         [(OrderIntent(InstrumentId(1), Side.BUY, Decimal(1), Purpose.OPEN, "test"), CALL)],
         RiskLimits(),
         100_000.0,
@@ -316,7 +318,7 @@ def opened(intents, book=(), **limits):
         for number, one, side, quantity in intents
     ]
     marks = Marks(lambda _: valued(gamma=0.0, theta=0.0, vega=0.0), lambda _: 500.0)
-    return cut_to_caps(Book(list(book)), trade, RiskLimits(**limits), 100_000.0, marks)
+    return cut_to_caps(HeldAndWorking(list(book)), trade, RiskLimits(**limits), 100_000.0, marks)
 
 
 def test_a_trade_that_only_buys_options_may_leave_the_wider_delta():

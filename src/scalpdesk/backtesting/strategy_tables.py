@@ -20,7 +20,7 @@ from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import REST
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.portfolio.sub_books import SubBook
+from scalpdesk.portfolio.book import Book
 
 Rows = list[dict[str, Any]]
 
@@ -40,7 +40,7 @@ class StrategyRecord(msgspec.Struct):
 class _BookMarks:
     """Reads one book's change between the marks of the account."""
 
-    def __init__(self, book: SubBook) -> None:
+    def __init__(self, book: Book) -> None:
         self._book = book
         self._change = ZERO
         self._totals = dict.fromkeys(book.attribution.totals, ZERO)
@@ -139,15 +139,13 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
     return records
 
 
-def _listed(
-    books: Mapping[str, SubBook], snapshot: AccountSnapshot
-) -> dict[tuple[str, InstrumentId], Decimal]:
+def _listed(books: Mapping[str, Book], snapshot: AccountSnapshot) -> dict[tuple[str, InstrumentId], Decimal]:
     """Return what each book holds of the instruments in a snapshot, by its name and the instrument."""
     numbers = [line.instrument_id for line in snapshot.positions]
     return {(name, number): book.quantity(number) for name, book in books.items() for number in numbers}
 
 
-def _held(book: SubBook, event: PositionChanged) -> tuple[Decimal, Decimal]:
+def _held(book: Book, event: PositionChanged) -> tuple[Decimal, Decimal]:
     """Return the units of an event's instrument, and of the one out of which they come."""
     return book.quantity(event.instrument_id), ZERO if event.source is None else book.quantity(event.source)
 

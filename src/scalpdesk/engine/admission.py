@@ -13,8 +13,8 @@ from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.risk.caps import (
-    Book,
     BookLine,
+    HeldAndWorking,
     Marks,
     SizeCut,
     cut_by_volatility,
@@ -292,7 +292,7 @@ class OrderAdmission:
         # as marks do: asking the desk's own engine would change what the next hedge is sized with
         return self._desk.delta_engine.for_marks().held(instrument_id, self._facts.now_ns)
 
-    def _book(self, before: Sequence[OrderIntent]) -> Book:
+    def _book(self, before: Sequence[OrderIntent]) -> HeldAndWorking:
         """Return what is held, and what orders at the venue and ``before`` may still change of it."""
         instruments = self._desk.instruments.by_id
         held: list[BookLine] = []  # loops instead of comprehensions: each of those costs a call
@@ -309,4 +309,4 @@ class OrderAdmission:
             number = intent.instrument_id
             lines = exits if intent.purpose in EXITS else opening if intent.purpose in OPENING else held
             lines.append((number, instruments[number], float(intent.signed_quantity)))
-        return Book(held, opening, exits)
+        return HeldAndWorking(held, opening, exits)

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause, DecisionKind, Mode
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode
 from scalpdesk.core.events import (
     AccountSnapshot,
     FillBusted,
@@ -24,14 +24,11 @@ from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.liquidation import MarginDistance, OptionState, liquidation_distance
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import (
-    Account,
     Position,
-    PositionManager,
     mark_decimal,
-    settlement_charge,
     transfer_value,
 )
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
@@ -75,12 +72,11 @@ class Desk:
         self.delta_engine = delta_engine
         self.gate = gate
         self.orders = orders
-        self.account = Account(cash)
-        self.positions = PositionManager(instruments)
+        parts = (instruments, market, delta_engine, underlying)
+        self.book = Book(UNASSIGNED, *parts, cash=cash, closed_trades=gate.closed_trades)
+        self.account, self.positions = self.book.account, self.book.positions
+        self.attribution = self.book.attribution
         market.model_price = delta_engine.for_marks().model_price
-        self.attribution = PnlExplain(
-            instruments, market, delta_engine.for_marks(), self.account, self.positions, underlying
-        )
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
@@ -246,7 +242,7 @@ class Desk:
 
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
-        self.books, self.is_divided = books, True
+        self.books, self.is_divided, self.book.counts_trips = books, True, False
         limits = self.gate.limits
         books.most_losses_in_a_row = limits.max_consecutive_losses
         books.largest_order_shares = Decimal(limits.max_order_shares)
@@ -352,64 +348,32 @@ class Desk:
         signed = event.quantity if command.side is BUY else -event.quantity
         # ids of executions are the venue's; the order's id keeps those of two venues apart
         reference = f"{event.client_order_id}/{event.execution_id}"
-        position = self.positions.book(instrument_id, signed, price, reference, fee=fee)
-        quote = self.market.quotes[instrument_id]
-        self.account.cash -= position.instrument.value(signed, price) + fee
-        self.attribution.note_trade(quote, signed, price, fee)
+        self.book.fill(instrument_id, signed, price, fee, reference, command.purpose)
         if self.is_divided:
             for books, name in self._divisions(instrument_id, command.owner):
                 books.book_fill(
                     name, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
                 )
-        if self.books is None and not position.quantity:
-            self._note_round_trip()
 
     def book_bust(self, command: SubmitOrder, event: FillBusted) -> None:
-        """Take back exactly the execution that the venue took back, its fee included.
-
-        A busted trade owes no fees: clearing fees fall only on trades that clear, and a broker's ledger turns
-        the whole line round.
-        """
+        """Take back exactly the execution that the venue took back."""
         reference = f"{event.client_order_id}/{event.execution_id}"
-        was_flat = not self.positions.held()
-        number, quantity, price, fee = self.positions.take_back(reference)
-        self.account.cash += self.instruments[number].value(quantity, price) + fee
-        self.attribution.note_trade(self.market.quotes[number], -quantity, price, -fee)
-        for books, name in self._divisions(number, command.owner):
+        self.book.bust(reference, command.purpose)
+        for books, name in self._divisions(command.instrument_id, command.owner):
             books.book_bust(name, reference, command.purpose, event.ts_recv_ns)
-        if self.books is not None:
-            return
-        if was_flat:
-            self.gate.closed_trades.reopen()
-        self._note_round_trip()
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""
         worth = self.attribution.current_nav()
-        self.positions.change(event)
-        self.account.cash += event.cash_change
+        self.book.move(event)
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
-            self.attribution.note_carry(self.attribution.current_nav() - worth)
-        elif event.cause in ENDED:
-            self.attribution.note_delivery(event.instrument_id, event.price)
-            charge = settlement_charge(event, self.instruments[event.instrument_id].multiplier)
-            if charge:
-                self.attribution.note_carry(charge)
-        elif event.cause in CARRY:
-            self.attribution.note_carry(event.cash_change)
         elif event.cause is ChangeCause.TRANSFER:
-            self._note_transfer(event)
+            self.session_equity += transfer_value(event, self.instruments[event.instrument_id])
+        self.book.explain(event, worth)
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.book_change(event)
-        if self.books is not None:
-            return
-        if event.quantity_change:
-            if event.cause not in EXERCISED:  # those end with their delivery
-                self._note_round_trip()
-        elif event.cause in CARRY and not self.positions.held():  # no trade of its own, nor the next one's
-            self.gate.closed_trades.move_cash(event.cash_change)
 
     def _carry_prices(self, event: PositionChanged) -> None:
         """Carry the last prices through a corporate action: units change, what they are worth does not."""
@@ -440,21 +404,6 @@ class Desk:
         elif not event.source_change:
             carry(source, source, float(1 - event.cost_fraction), at_ns)
 
-    def _note_transfer(self, event: PositionChanged) -> None:
-        """Move every starting point along: money brought or taken away is neither gained nor lost."""
-        worth = transfer_value(event, self.instruments[event.instrument_id])
-        self.attribution.note_transfer(worth)
-        self.session_equity += worth
-        self.gate.closed_trades.move_cash(event.cash_change)
-
-    def _note_round_trip(self) -> None:
-        """Count a closed trade when the book is flat: options, hedge and costs from flat to flat.
-
-        Where strategies share the account each one's book counts its own.
-        """
-        if not self.positions.held():
-            self.gate.closed_trades.close(self.account.cash)
-
     def adopt(self, snapshot: AccountSnapshot) -> None:
         """Take what the venue reports that the account holds as the desk's own start."""
         self.account.cash = snapshot.cash
@@ -468,8 +417,8 @@ class Desk:
         self._begin(snapshot.ts_recv_ns)
 
     def _begin(self, now_ns: int) -> None:
-        self.attribution.begin(now_ns)
-        self.gate.closed_trades.start_cash = self.session_equity = self.attribution.nav
+        self.book.begin(now_ns)
+        self.session_equity = self.attribution.nav
         self._has_begun = True
         for books in (self.books, self.by_underlying):
             if books is not None:

@@ -11,25 +11,22 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
 
-from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
+from scalpdesk.core.enums import EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
-from scalpdesk.core.intents import Mark, Purpose
+from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
+from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.portfolio.positions import (
     Account,
-    ClosedTrades,
-    PositionManager,
     mark_decimal,
     net_asset_value,
-    settlement_charge,
-    transfer_value,
 )
 
 UNASSIGNED = ""
@@ -38,70 +35,7 @@ _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
 _OF_HOLDERS = (ChangeCause.DIVIDEND, ChangeCause.FUNDING)
 """Causes whose cash goes with the holdings."""
-Part = tuple["SubBook", Decimal]
-
-
-class SubBook:
-    """Positions, cash and P&L of one strategy.
-
-    Attributes
-    ----------
-    name
-        The strategy's name; empty for the unassigned book.
-    account, positions, attribution
-        As those of a separate account.
-    opened
-        Signed units by instrument that the strategy opened and has not closed, without hedges: its use of the
-        budget.
-    last_mark
-        What its last mark found; None before the first.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        instruments: Instruments,
-        state: MarketState,
-        delta_engine: DeltaEngine,
-        underlying: InstrumentId,
-    ) -> None:
-        self.name = name
-        self._instruments = instruments
-        self._state = state
-        self.account = Account()
-        self.positions = PositionManager(instruments)
-        self.attribution = PnlExplain(
-            instruments, state, delta_engine.for_marks(), self.account, self.positions, underlying
-        )
-        self.opened: dict[InstrumentId, Decimal] = {}
-        self.closed_trades = ClosedTrades()
-        self.last_mark: Mark | None = None
-
-    def quantity(self, instrument_id: InstrumentId) -> Decimal:
-        """Signed contracts or shares held."""
-        return self.positions.quantity(instrument_id)
-
-    def pay_for(self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, fee: Decimal) -> None:
-        """Book the cash of an execution, its fee, and what it cost beyond the mark."""
-        self.account.cash -= self._instruments[instrument_id].value(signed, price) + fee
-        self.attribution.note_trade(self._state.quotes[instrument_id], signed, price, fee)
-
-    def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
-        """Explain the P&L since the last mark; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
-        self.last_mark = self.attribution.mark(now_ns, is_anchor=is_anchor) or self.last_mark
-
-    def note_opened(self, instrument_id: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
-        """Update the budget's use: an opening adds, a close subtracts down to zero."""
-        opened = self.opened.get(instrument_id, ZERO)
-        if purpose is Purpose.OPEN:
-            self.opened[instrument_id] = opened + signed
-        elif purpose is Purpose.CLOSE and opened:
-            self.opened[instrument_id] = _towards_zero(opened, signed)
-
-    def note_round_trip(self) -> None:
-        """Count a round trip if the book is flat."""
-        if not self.positions.held():
-            self.closed_trades.close(self.account.cash)
+Part = tuple[Book, Decimal]
 
 
 class SubBooks:
@@ -148,10 +82,8 @@ class SubBooks:
         self._adopter = adopts or UNASSIGNED
         self._state = state
         self._instruments = instruments
-        self.books: dict[str, SubBook] = {
-            name: SubBook(
-                name, instruments, state, delta_engine, (own_underlying or {}).get(name, underlying)
-            )
+        self.books: dict[str, Book] = {
+            name: Book(name, instruments, state, delta_engine, (own_underlying or {}).get(name, underlying))
             for name in (*fractions, UNASSIGNED)
         }
         self._unit = self.books[UNASSIGNED].attribution.unit
@@ -167,7 +99,7 @@ class SubBooks:
         self._has_begun = False
         self._opened_ns = 0
 
-    def of(self, owner: str) -> SubBook:
+    def of(self, owner: str) -> Book:
         """Return the book of an owner; the unassigned one for any other name."""
         return self.books.get(owner) or self.books[UNASSIGNED]
 
@@ -198,10 +130,9 @@ class SubBooks:
         others = sum((book.account.cash for name, book in self.books.items() if name != UNASSIGNED), ZERO)
         self.books[UNASSIGNED].account.cash = cash - others
         for book in self.books.values():
-            book.attribution.begin(now_ns)
-            book.closed_trades.start_cash = book.attribution.nav
+            book.begin(now_ns)
 
-    def _worth(self, book: SubBook) -> Decimal:
+    def _worth(self, book: Book) -> Decimal:
         return net_asset_value(Account(), book.positions.held(), self._state)
 
     def new_session(self) -> None:
@@ -226,25 +157,15 @@ class SubBooks:
         """Book an execution in its owner's book."""
         book = self.of(owner)
         book.mark(now_ns)
-        book.positions.book(instrument_id, signed, price, reference, fee=fee)
-        book.pay_for(instrument_id, signed, price, fee)
-        book.note_opened(instrument_id, signed, purpose)
+        book.fill(instrument_id, signed, price, fee, reference, purpose)
         book.attribution.rebase(now_ns)
-        book.note_round_trip()
 
     def book_bust(self, owner: str, reference: str, purpose: Purpose, now_ns: int) -> None:
         """Take an execution back from its owner's book, its fee included."""
         book = self.of(owner)
         book.mark(now_ns)
-        was_flat = not book.positions.held()
-        number, quantity, price, fee = book.positions.take_back(reference)
-        book.pay_for(number, -quantity, price, -fee)
-        if purpose in (Purpose.OPEN, Purpose.CLOSE):
-            book.opened[number] = book.opened.get(number, ZERO) - quantity
+        book.bust(reference, purpose)
         book.attribution.rebase(now_ns)
-        if was_flat:
-            book.closed_trades.reopen()
-        book.note_round_trip()
 
     def book_change(self, event: PositionChanged) -> None:
         """Divide an exercise, settlement, dividend or other change of the account among the books.
@@ -268,38 +189,20 @@ class SubBooks:
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._round_units(event)
 
-    def _book_part(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
+    def _book_part(self, book: Book, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
         """Book one book's part of a change; of a dividend and of funding the part is the holding."""
-        instrument_id, now_ns = event.instrument_id, event.ts_recv_ns
-        is_action = event.cause is ChangeCause.CORPORATE_ACTION
+        now_ns, is_action = event.ts_recv_ns, event.cause is ChangeCause.CORPORATE_ACTION
         is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
         if not (is_action or is_dividend):  # an action's prices are carried through already
             book.mark(now_ns)
         worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
-        if not event.quantity_change:  # of a dividend and of funding the part is the holding
-            book.positions.change(msgspec.structs.replace(event, cash_change=cash))
-        elif quantity:
-            self._change(book, event, quantity, cash)
-        book.account.cash += cash
-        if is_action:
-            book.attribution.note_carry(book.attribution.current_nav() - worth)
-        elif event.cause in ENDED:
-            book.attribution.note_delivery(instrument_id, event.price)
-            part = msgspec.structs.replace(event, quantity_change=quantity, cash_change=cash)
-            charge = settlement_charge(part, self._instruments[instrument_id].multiplier)
-            if charge:
-                book.attribution.note_carry(charge)
-        elif event.cause in CARRY:
-            book.attribution.note_carry(cash)
-        elif event.cause is ChangeCause.TRANSFER:
-            book.attribution.note_transfer(transfer_value(event, self._instruments[instrument_id]))
-            book.closed_trades.move_cash(cash)
+        part = book.part_of(event, quantity if event.quantity_change else ZERO, cash)
+        book.move(part)
+        book.explain(part, worth)
         if not is_dividend:
             book.attribution.rebase(now_ns)
             if not (is_action and event.more_follow):  # options still count shares of before
                 book.mark(now_ns)
-        if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
-            book.note_round_trip()
 
     def _round_units(self, event: PositionChanged) -> None:
         """Give each book whole units where the account's are whole: no venue takes an order in 33.333 shares.
@@ -393,24 +296,11 @@ class SubBooks:
                 if ratio != 1:
                     terms = (ChangeCause.CORPORATE_ACTION, ZERO, ZERO, ZERO, f"offset-{number}-{open_ns}")
                     event = PositionChanged(number, now_ns, now_ns, *terms, source=number)
+                    part = book.part_of(event, units * (ratio - 1), ZERO)
                     worth = book.attribution.nav + book.attribution.noted_carry
-                    self._change(book, event, units * (ratio - 1), ZERO)
-                    book.attribution.note_carry(book.attribution.current_nav() - worth)
+                    book.move(part)
+                    book.explain(part, worth)
                     book.attribution.rebase(now_ns)
-
-    def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
-        """Book one book's part of the units and the cash."""
-        number, source = event.instrument_id, event.source
-        held, opened = book.quantity(number), book.opened.get(number, ZERO)
-        leaves = -book.quantity(source) if source is not None and event.source_change else ZERO
-        part = msgspec.structs.replace(
-            event, quantity_change=quantity, source_change=leaves, cash_change=cash
-        )
-        book.positions.change(part)
-        if event.cause is not ChangeCause.CORPORATE_ACTION:
-            book.opened[number] = _towards_zero(opened, quantity)
-        elif held:
-            book.opened[number] = opened * (held + quantity) / held
 
     def _parts(self, event: PositionChanged) -> list[Part]:
         """Return the books that a change concerns, each with its units (of a dividend, its holding)."""
@@ -483,14 +373,6 @@ class SubBooks:
         rows[taker]["total"] += rest
         rows[taker]["residual"] += rest
         return rows
-
-
-def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:
-    """Return ``held`` after ``signed``, which may reduce it to zero but not reverse it."""
-    if not held or (held > 0) == (signed > 0):
-        return held
-    left = held + signed
-    return left if (left > 0) == (held > 0) else ZERO
 
 
 def _in_proportion(change: Decimal, holders: Sequence[Part]) -> list[Part]:

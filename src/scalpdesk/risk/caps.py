@@ -52,8 +52,8 @@ BookLine = tuple[InstrumentId, Instrument, float]
 """Instrument id, instrument and signed contracts or shares."""
 
 
-class Book(NamedTuple):
-    """What a trade is judged beside."""
+class HeldAndWorking(NamedTuple):
+    """What is held and on its way beside a trade that is judged."""
 
     held: Sequence[BookLine] = ()
     """Positions, and the hedges on their way."""
@@ -62,9 +62,11 @@ class Book(NamedTuple):
     exits: Sequence[BookLine] = ()
     """Working exits. Each may stay unfilled, so that it counts only where it leaves the trade less room."""
 
-    def of(self, symbol: str) -> "Book":
+    def of(self, symbol: str) -> "HeldAndWorking":
         """Return the lines of one underlying."""
-        return Book(*[[line for line in lines if underlying_of(line[1]) == symbol] for lines in self])
+        return HeldAndWorking(
+            *[[line for line in lines if underlying_of(line[1]) == symbol] for lines in self]
+        )
 
 
 class UnknownExposure(NamedTuple):
@@ -93,7 +95,7 @@ class SizeCut(NamedTuple):
 
 
 def cut_to_caps(
-    book: Book,
+    book: HeldAndWorking,
     trade: Sequence[tuple[OrderIntent, Instrument]],
     limits: RiskLimits,
     equity: float,
@@ -173,7 +175,7 @@ class _Start(NamedTuple):
 
 
 def _start(
-    book: Book, added: GreekExposure, marks: Marks, betas: Mapping[str, float], *, delta_only: bool
+    book: HeldAndWorking, added: GreekExposure, marks: Marks, betas: Mapping[str, float], *, delta_only: bool
 ) -> _Start | UnknownExposure:
     """Return the exposure that a trade of ``added`` starts from."""
     held = exposure_of(book.held, marks, betas, delta_only=delta_only)

@@ -13,7 +13,7 @@ from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, DeclaresQuiet, Quiet
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager, OrdersView
-from scalpdesk.portfolio.sub_books import SubBook
+from scalpdesk.portfolio.book import Book
 from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
 
 
@@ -90,7 +90,7 @@ class Member:
         The desk's own view; the member gets one of its own that shows its own book.
     """
 
-    def __init__(self, strategy: Strategy, book: SubBook, fraction: Decimal, view: WritableDeskView) -> None:
+    def __init__(self, strategy: Strategy, book: Book, fraction: Decimal, view: WritableDeskView) -> None:
         self.name = strategy.name
         self.strategy = strategy
         self.book = book
