@@ -11,7 +11,6 @@ from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import (
     AccountComparison,
     CancelRejected,
-    FillBusted,
     OrderCancelled,
     OrderNotFound,
     OrderStatusUnknown,
@@ -73,9 +72,7 @@ def test_an_opening_order_waits_for_anothers_order_and_is_asked_again(two, limit
     outputs = two.tick()
     assert not orders(outputs)
     assert not cancels(outputs)
-    (made,) = decisions(outputs)
-    assert not made.taken
-    assert "a's order to sell 10 at 500.05" in made.reasons[-1]
+    assert [one.taken for one in decisions(outputs)] == [False]
     assert not waits(two, "b")
     two.desk.fill(exit_order)
     two.b.want(order(BUY, 4, limit))
@@ -117,7 +114,6 @@ def test_a_hedge_has_a_resting_purchase_cancelled_and_is_sent_once_that_is_off_t
     first = waiting_hedge(two)
     two.tick()
     assert two.b.view.exposure(SHARE) == -4  # it waits, and counts as on its way
-    assert not two.several.members["b"].orders.live.keys() & two.desk.engine.desk.orders.live.keys()
     outputs = two.desk.cancelled(first.client_order_id)
     (sent,) = orders(outputs)
     assert (sent.owner, sent.side, sent.quantity, sent.purpose) == ("b", SELL, 4, HEDGE)
@@ -144,18 +140,23 @@ def test_an_exit_goes_before_a_purchase_and_both_pay_the_market(two):
     two.check_sums()
 
 
-def test_a_market_order_and_a_young_exit_are_waited_for_before_they_are_cancelled(two):
+@pytest.mark.parametrize(
+    ("limit", "hedge_limit", "at_once"),
+    [("500.05", None, True), (None, None, False), (None, "500.01", False), ("500.01", "500.01", False)],
+)
+def test_an_order_at_the_market_and_of_two_limits_a_young_exit_are_waited_for(
+    two, limit, hedge_limit, at_once
+):
     two.bought("a", 10)
-    for limit in (None, "500.01"):
-        two.a.want(order(SELL, 5, limit, CLOSE))
-        (first,) = orders(two.tick())
-        two.b.want(order(BUY, 4, purpose=HEDGE))
-        assert not cancels(two.tick())
+    two.a.want(order(SELL, 5, limit, CLOSE))
+    (first,) = orders(two.tick())
+    two.b.want(order(BUY, 4, hedge_limit, HEDGE))
+    assert bool(cancels(two.tick())) is at_once
+    if not at_once:
         two.desk.wait(SECONDS)
         assert cancels(two.tick()) == [first.client_order_id]
-        (sent,) = orders(two.desk.cancelled(first.client_order_id))
-        assert (sent.owner, sent.side) == ("b", BUY)
-        two.desk.fill(sent)
+    (sent,) = orders(two.desk.cancelled(first.client_order_id))
+    assert (sent.owner, sent.side) == ("b", BUY)
 
 
 def test_two_exits_do_not_cancel_each_other_in_turns_without_a_pause(two):
@@ -211,58 +212,52 @@ def test_what_waits_can_be_cancelled_by_its_owner(two):
     assert not waiting.is_live
 
 
-@pytest.mark.parametrize("ends", ["close", "halt"])
-def test_what_waits_ends_with_the_session_and_when_the_desk_is_halted(two, ends):
+ENDS = {
+    "close": lambda desk, _: desk.close(),
+    "desk halted": lambda desk, _: desk.operate("halt"),
+    "trading halted": lambda desk, now_ns: desk.handle(TradingHalt(SHARE, now_ns, now_ns, is_halted=True)),
+    "compared": lambda desk, now_ns: desk.handle(AccountComparison(now_ns, now_ns, is_compared=False)),
+}
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_what_waits_ends_with_the_session_and_where_nothing_may_be_sent(two, ends):
+    """Its strategy decides again by the market of then."""
     first = waiting_hedge(two)
-    if ends == "close":
-        two.desk.close()
-    else:
-        two.desk.operate("halt")
-    assert not orders(two.desk.cancelled(first.client_order_id))
+    ENDS[ends](two.desk, two.desk.now_ns)
+    if ends != "close":
+        two.tick()
     assert not waits(two, "b")
-
-
-def test_a_hedge_that_waits_is_not_sent_on_a_quote_that_is_too_old(two):
-    first = waiting_hedge(two)
-    two.desk.wait(600)
     assert not orders(two.desk.cancelled(first.client_order_id))
-    assert [one.owner for one in orders(two.tick())] == ["b"]
 
 
-def test_an_exit_that_waits_is_dropped_once_its_owner_holds_less(two):
+@pytest.mark.parametrize(("purpose", "is_sent"), [(HEDGE, False), (CLOSE, True)])
+def test_on_a_quote_that_is_too_old_an_exit_that_waited_is_sent_and_a_hedge_is_not(two, purpose, is_sent):
     two.bought("b", 4)
-    (fill,) = two.desk.engine.desk.orders.orders.values()
     first = resting(two, order(BUY, 10, "499.00"))
-    two.b.want(order(SELL, 4, purpose=CLOSE))
+    two.b.want(order(SELL, 4, purpose=purpose))
     two.tick()
-    assert waits(two, "b") == [-4]
-    (execution,) = fill.executions
-    now_ns = two.desk.now_ns
-    two.desk.handle(FillBusted(fill.client_order_id, now_ns, now_ns, execution, "bust"))
-    assert not orders(two.desk.cancelled(first.client_order_id))
+    two.desk.wait(600)
+    assert bool(orders(two.desk.cancelled(first.client_order_id))) is is_sent
     assert not waits(two, "b")
 
 
-def halted(at_ns: int, *, begins: bool) -> TradingHalt:
-    """Return the begin or end of a halt in the share."""
-    return TradingHalt(SHARE, at_ns, at_ns, is_halted=begins)
+def test_opposite_hedges_of_one_wake_go_one_after_the_other(two):
+    two.a.want(order(BUY, 5, purpose=HEDGE))
+    two.b.want(order(SELL, 4, purpose=HEDGE))
+    (first,) = orders(two.tick())
+    assert (first.owner, waits(two, "b")) == ("a", [-4])
+    (second,) = orders(two.desk.fill(first))
+    assert (second.owner, second.quantity) == ("b", 4)
 
 
-def compared(at_ns: int, *, begins: bool) -> AccountComparison:
-    """Return the begin or end of the comparison of a resumed run's account."""
-    return AccountComparison(at_ns, at_ns, is_compared=not begins)
-
-
-@pytest.mark.parametrize("event", [halted, compared])
-def test_what_waits_waits_out_a_halt_and_the_comparison_of_a_resumed_run(two, event):
-    first = waiting_hedge(two)
-    two.desk.handle(event(two.desk.wait(1).now_ns, begins=True))
-    assert not orders(two.desk.cancelled(first.client_order_id))
-    assert not orders(two.tick())
-    assert waits(two, "b") == [-4]
-    two.desk.handle(event(two.desk.wait(1).now_ns, begins=False))
-    (sent,) = orders(two.tick())
-    assert (sent.owner, sent.side, sent.quantity) == ("b", SELL, 4)
+def test_a_strategys_own_order_gives_no_way_to_its_hedge(two):
+    two.b.want(order(BUY, 4, "499.00"))
+    assert orders(two.tick())
+    two.b.want(order(SELL, 4, purpose=HEDGE))
+    outputs = two.tick()
+    assert (orders(outputs), cancels(outputs), waits(two, "b")) == ([], [], [])
+    assert not decisions(outputs)[-1].taken
 
 
 def test_nothing_goes_or_waits_while_the_desk_is_halted(two):
@@ -290,6 +285,15 @@ def test_a_hedge_takes_the_account_to_zero_first_and_the_rest_follows_the_fill(t
     two.check_sums()
 
 
+def test_what_closes_the_holding_in_the_same_wake_leaves_nothing_to_sell(two):
+    two.bought("a", 10)
+    two.a.want(order(SELL, 10, purpose=CLOSE))
+    two.b.want(order(SELL, 4, purpose=HEDGE))
+    (first,) = orders(two.tick())
+    assert (first.owner, waits(two, "b")) == ("a", [-4])
+    assert [one.owner for one in orders(two.desk.fill(first))] == ["b"]
+
+
 def test_an_opening_order_is_cut_where_the_account_is_short(two):
     two.filled("a", order(SELL, 6, purpose=HEDGE))
     two.b.want(order(BUY, 10))
@@ -313,18 +317,25 @@ def test_legs_that_belong_together_are_not_cut_where_the_account_is_short(two):
 @pytest.mark.parametrize("is_filled", [True, False])
 def test_no_option_is_opened_that_another_strategy_has_the_other_side_of(two, is_filled):
     two.desk.market(500.0)
-    two.a.want(order(BUY, 2, None if is_filled else "5.00", number=CALL))
+    two.a.want(order(BUY, 2, None if is_filled else "13.50", number=CALL))
     for one in orders(two.tick()):
         if is_filled:
             two.desk.fill(one)
-    for legs in (
-        (order(SELL, 1, "9.00", number=CALL),),
-        (order(SELL, 1, number=CALL), order(SELL, 1, number=2)),
-    ):
+    sale = order(SELL, 1, "15.00", number=CALL)
+    for legs in ((sale,), (sale, order(SELL, 1, number=2))):
         two.b.want(*legs)
         outputs = two.tick()
         assert not orders(outputs)
         assert not decisions(outputs)[-1].taken
+
+
+def test_an_exit_of_another_strategy_that_cannot_meet_it_lets_an_option_be_opened(two):
+    two.desk.market(500.0)
+    two.bought("a", 2, CALL)
+    two.a.want(order(SELL, 2, "15.00", CLOSE, CALL))
+    two.tick()
+    two.b.want(order(BUY, 1, "13.50", number=CALL))
+    assert [one.owner for one in orders(two.tick())] == ["b"]
 
 
 def taken_away(two: DeskOfTwo, units: int, number: int = CALL) -> None:

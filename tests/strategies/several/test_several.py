@@ -89,9 +89,7 @@ def test_three_losing_round_trips_of_one_stop_that_one_until_the_next_session(tw
     two.bought("a", 1)
     for _ in range(3):
         two.bought("b", 1)
-        two.b.want(order(SELL, 1, purpose=CLOSE))
-        for one in orders(two.tick()):
-            two.desk.fill(one)
+        two.filled("b", order(SELL, 1, purpose=CLOSE))
     two.a.want(order(BUY, 1))
     two.b.want(order(BUY, 1))
     outputs = two.tick()
@@ -127,9 +125,7 @@ def test_what_is_held_or_under_way_counts_and_a_close_frees_it():
     two.desk.fill(first)
     two.a.want(order(BUY, 10))
     assert not orders(two.tick())  # and now it is held
-    two.a.want(order(SELL, 5, purpose=CLOSE))
-    for one in orders(two.tick()):
-        two.desk.fill(one)
+    two.filled("a", order(SELL, 5, purpose=CLOSE))
     two.a.want(order(BUY, 10))
     assert len(orders(two.tick())) == 1
 

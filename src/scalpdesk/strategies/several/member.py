@@ -1,6 +1,5 @@
 """A member of a combined strategy: its view, its waiting orders and its triggers."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -32,10 +31,10 @@ class OwnOrders(OrderManager):
         self.orders.update(self.live)
         self.live.update(self.waiting)
 
-    def make(self, intent: OrderIntent, now_ns: int, kind: str) -> Order:
-        """Return an order of this intent that only the strategy sees, named after ``kind``."""
+    def wait_for(self, intent: OrderIntent, now_ns: int) -> Order:
+        """Return an order of this intent that only the strategy sees, as one that is not at the venue yet."""
         self._count += 1
-        client_order_id = f"{self.owner}-{kind}-{self._count:06d}"
+        client_order_id = f"{self.owner}-waiting-{self._count:06d}"
         order = Order(
             SubmitOrder(
                 client_order_id=client_order_id,
@@ -50,18 +49,8 @@ class OwnOrders(OrderManager):
             ),
             now_ns,
         )
-        self.orders[client_order_id] = order
+        self.orders[client_order_id] = self.waiting[client_order_id] = self.live[client_order_id] = order
         return order
-
-    def show_going(self, intents: Sequence[OrderIntent], now_ns: int) -> None:
-        """Show orders that this wake is already sending in the strategy's name, until the next look."""
-        for intent in intents:
-            order = self.make(intent, now_ns, "going")
-            self.live[order.client_order_id] = self.orders.pop(order.client_order_id)
-
-    def wait_for(self, order: Order) -> None:
-        """Show an order as one that has not reached the venue yet."""
-        self.waiting[order.client_order_id] = self.live[order.client_order_id] = order
 
     def stop_waiting(self, order: Order, why: str) -> None:
         """End a waiting order: it goes out under another name, or not at all."""

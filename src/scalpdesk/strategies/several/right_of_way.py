@@ -36,9 +36,10 @@ from scalpdesk.strategies.several.member import Member, Waiting
 from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ABOUT_TO_FILL_NS = 5 * NANOS_PER_SECOND
-"""Age at which another strategy's market order, hedge or exit is cancelled too; younger ones are waited for.
+"""Age at which another strategy's order at the market is cancelled too; a younger one is waited for.
 
-Without it two exits that rest at prices that meet would cancel each other in turns without a pause.
+So is a hedge or exit that rests, where the other one has a limit as well: without it two exits at prices that
+meet would cancel each other in turns without a pause.
 """
 
 
@@ -109,10 +110,6 @@ class MemberActions:
     def _outgoing(self) -> list[Outgoing]:
         return [item for item in self._entries if isinstance(item, Outgoing)]
 
-    def orders_of(self, member: Member) -> list[OrderIntent]:
-        """Return the member's orders on their way out."""
-        return [intent for item in self._outgoing() if item.member is member for intent in item.intents]
-
     def meets(self, member: Member, intent: OrderIntent) -> bool:
         """Return whether an order could meet another member's on its way out."""
         return any(
@@ -182,21 +179,18 @@ class RightOfWay:
         intent: OrderIntent,
         going: Outgoing,
         box: MemberActions,
-        since_ns: int | None = None,
     ) -> None:
         """Send an order as far as it may go; what is left of a hedge or an exit waits."""
-        # the risk gate refuses it, with its reason
-        if view.mode is Mode.HALTED or _is_held_back(view, intent.instrument_id):
+        if _is_held_back(view, intent.instrument_id):  # the risk gate refuses it, with its reason
             going.intents.append(intent)
             return
-        created_ns = view.now_ns if since_ns is None else since_ns
         if intent.purpose not in OPENING:
             box.withdraw_openings(member, intent)
             others = _in_the_way(view, member, intent)
             going.cancels += _cancels(others, intent, member, view.now_ns)
             if others or box.meets(member, intent):
                 names = ", ".join(order.client_order_id for order in others) or "another strategy's order"
-                self._wait(member, intent, created_ns, going, f"{names} would meet it")
+                self._wait(view, member, intent, going, f"{names} would meet it")
                 return
         free = self._free(view, intent, box)
         if free:
@@ -211,7 +205,7 @@ class RightOfWay:
             going.notes.append(f"{left} not sent: the account holds {held:+f}, one order cannot cross zero")
         else:
             rest = msgspec.structs.replace(intent, quantity=left)
-            self._wait(member, rest, created_ns, going, f"the account holds {held:+f}: it first goes to zero")
+            self._wait(view, member, rest, going, f"the account holds {held:+f}: it first goes to zero")
 
     @staticmethod
     def _free(view: DeskView, intent: OrderIntent, box: MemberActions) -> Decimal:
@@ -228,24 +222,24 @@ class RightOfWay:
 
     # waiting ----------------------------------------------------------------------------------------
 
-    def _wait(self, member: Member, intent: OrderIntent, since_ns: int, going: Outgoing, why: str) -> None:
-        order = member.orders.make(intent, since_ns, "waiting")
-        member.orders.wait_for(order)
-        self.waiting.append(Waiting(member, intent, order))
+    def _wait(self, view: DeskView, member: Member, intent: OrderIntent, going: Outgoing, why: str) -> None:
+        self.waiting.append(Waiting(member, intent, member.orders.wait_for(intent, view.now_ns)))
         going.is_done_inside = True
         going.notes.append(f"{intent.quantity} waits: {why}")
 
     def try_waiting(self, view: DeskView, box: MemberActions) -> None:
-        """Send what waits and has nothing in its way any more; cancel what is still there and due."""
-        if self.waiting and view.mode is Mode.HALTED:
-            self.end_waiting(box, "the desk is halted")
+        """Send what waits and has nothing in its way any more; cancel what is still there and due.
+
+        What may not be sent now ends: its strategy decides again by the market of then.
+        """
         for item in tuple(self.waiting):
             member, intent = item.member, item.intent
-            held = member.book.quantity(intent.instrument_id) * intent.side.sign
-            if intent.purpose in EXITS and -held < intent.quantity:  # a fill was busted meanwhile
-                self.drop(item.order, "its owner holds less than it closes")
+            verdict = view.market.verdict(intent.instrument_id, view.now_ns)
+            if _is_held_back(view, intent.instrument_id):
+                self._end(item, box, "nothing may be sent now")
                 continue
-            if not _may_go(view, intent):
+            if intent.purpose not in EXITS and verdict not in TRADABLE:
+                self._end(item, box, f"the quote is {verdict}")
                 continue
             others = _in_the_way(view, member, intent)
             if others:
@@ -260,7 +254,7 @@ class RightOfWay:
             member.orders.stop_waiting(item.order, "sent")
             going = Outgoing(member, Proposal(DecisionKind.RIGHT_OF_WAY, (f"waited: {intent.reason}",)))
             box.add(going)
-            self.place(view, member, intent, going, box, item.order.created_ns)
+            self.place(view, member, intent, going, box)
 
     def drop(self, order: Order, why: str) -> None:
         """Forget an order that waits."""
@@ -270,9 +264,12 @@ class RightOfWay:
     def end_waiting(self, box: MemberActions, why: str) -> None:
         """Forget everything that waits."""
         for item in tuple(self.waiting):
-            self.drop(item.order, why)
-            reason = f"{item.intent.side.value} {item.intent.quantity} no longer waits: {why}"
-            box.add(Outgoing(item.member, Proposal(DecisionKind.RIGHT_OF_WAY, (reason,))))
+            self._end(item, box, why)
+
+    def _end(self, item: Waiting, box: MemberActions, why: str) -> None:
+        self.drop(item.order, why)
+        reason = f"{item.intent.side.value} {item.intent.quantity} no longer waits: {why}"
+        box.add(Outgoing(item.member, Proposal(DecisionKind.RIGHT_OF_WAY, (reason,))))
 
 
 def _goes_first(member: Member, intent: OrderIntent) -> str:
@@ -281,15 +278,7 @@ def _goes_first(member: Member, intent: OrderIntent) -> str:
 
 def _is_held_back(view: DeskView, instrument_id: InstrumentId) -> bool:
     """Return whether nothing may be sent in an instrument now."""
-    return not view.is_compared or view.is_halted(instrument_id)
-
-
-def _may_go(view: DeskView, intent: OrderIntent) -> bool:
-    """Return whether an order may go by its market: a hedge needs a quote that its strategy would use."""
-    number = intent.instrument_id
-    if _is_held_back(view, number):
-        return False
-    return intent.purpose in EXITS or view.market.verdict(number, view.now_ns) in TRADABLE
+    return view.mode is Mode.HALTED or not view.is_compared or view.is_halted(instrument_id)
 
 
 def _is_option_sale(view: DeskView, intent: OrderIntent) -> bool:
@@ -309,13 +298,14 @@ def _in_the_way(view: DeskView, member: Member, intent: OrderIntent) -> list[Ord
 
 def _cancels(orders: Sequence[Order], intent: OrderIntent, member: Member, now_ns: int) -> list[CancelIntent]:
     """Return cancels of the orders that give way now: not those in doubt, nor those about to fill."""
-    why = _goes_first(member, intent)
-    return [
-        CancelIntent(order.client_order_id, why)
-        for order in orders
-        if order.state not in UNCERTAIN
-        and (
+    why, at_market = _goes_first(member, intent), OrderType.MARKET
+    cancels = []
+    for order in orders:
+        sent = order.submitted
+        gives_way = sent.purpose in OPENING or intent.order_type is at_market
+        is_due = (gives_way and sent.order_type is not at_market) or (
             order.created_ns <= now_ns - ABOUT_TO_FILL_NS
-            or (order.submitted.purpose in OPENING and order.submitted.order_type is not OrderType.MARKET)
         )
-    ]
+        if is_due and order.state not in UNCERTAIN:
+            cancels.append(CancelIntent(order.client_order_id, why))
+    return cancels

@@ -283,7 +283,6 @@ class Several:
 
     def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: MemberActions) -> None:
         member.look(view)
-        member.orders.show_going(box.orders_of(member), view.now_ns)
         try:
             actions = member.strategy.on_wake(member.view, reason, event) or ()
             check_sequence(actions, member.name)
@@ -311,8 +310,12 @@ class Several:
     def _concerned(self, view: DeskView, wake: Wake, event: Event) -> Sequence[tuple[Member, Wake, Event]]:
         everybody = tuple(self.members.values())
         if isinstance(event, QuoteEvent):
-            due = self._shared[event.instrument_id].due
-            return [(member, reason, event) for member, _, reason in due]
+            due: dict[str, tuple[Member, Wake, Event]] = {}
+            for member, _, reason in self._shared[
+                event.instrument_id
+            ].due:  # each once, with the first reason
+                due.setdefault(member.name, (member, reason, event))
+            return list(due.values())
         if isinstance(event, BarEvent):
             return [(item, wake, event) for item in everybody if event.instrument_id in item.bars_of]
         if isinstance(event, TimerEvent):
