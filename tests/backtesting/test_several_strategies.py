@@ -16,8 +16,9 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.backtesting.session_tables import exposure
 from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId, to_cents
 from scalpdesk.instruments.contract import options_in_order
@@ -126,6 +127,22 @@ def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(r
     stored = read_stored(run.run_dir)
     assert (stored.straddles, stored.strategies) == (None, {})
     assert "no straddle is shown by strategy: the tape has changed" in capsys.readouterr().err
+
+
+def test_an_option_that_was_settled_against_another_strategy_left_its_owners_book(run, monkeypatch):
+    plain = strategy_tables.engine_from_header
+    terms = ChangeCause.EXPIRED_WORTHLESS, D(-2), D(0), D(0), "offset"
+    gone = PositionChanged(InstrumentId(1), 5, 5, *terms)
+
+    def settled(header):
+        engine = plain(header)
+        engine.desk.books.settled_offsets.append(("st0cka", gone))
+        return engine
+
+    monkeypatch.setattr(strategy_tables, "engine_from_header", settled)
+    found = strategy_tables.strategy_records(run.run_dir, [], [], {})
+    assert [(one.ts_ns, one.units) for one in found["st0cka"].changes] == [(5, D(-2))]
+    assert found["gamma-scalper"].changes == []
 
 
 def test_a_replay_of_the_journal_gives_the_same(run):

@@ -1,6 +1,5 @@
 """The divided book: who a change of the account concerns, and what each has earned."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,8 +11,8 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import CENT_TICK, Instruments, Perpetual, Settlement, us_option
-from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -658,11 +657,8 @@ def test_what_the_account_does_not_hold_is_exercised_and_assigned_to_each():
     ]
     assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
     assert held(books, SHARE) == {"a": 200, "b": -200, UNASSIGNED: 0}
-    assert {name: one - before[name] for name, one in cash(books).items()} == {
-        "a": -100_000,
-        "b": 100_000,
-        UNASSIGNED: 0,
-    }
+    gained = {name: one - before[name] for name, one in cash(books).items()}
+    assert gained == {"a": -100_000, "b": 100_000, UNASSIGNED: 0}
     assert (books.nav("a"), books.nav("b")) == (50_000 + 400, 30_000 - 400)
     assert [books.of(name).opened.get(CALL) for name in "ab"] == [0, 0]
 
@@ -696,7 +692,7 @@ def test_an_option_in_coin_pays_each_in_coin_and_the_sum_is_nothing():
     books = make_coin(a="0.25", b="0.25", c="0.25")
     for owner, units in (("a", 2), ("b", -1), ("c", -1)):
         books.book_fill(owner, CALL, D(units), D("0.05"), D(0), owner, OPEN, 2)
-    done = expire(books, 75.0)  # the strike is 50
+    done = expire(books, 75_000.0)
     assert [(owner, cause) for owner, cause, _, _ in done] == [(name, "cash_settlement") for name in "abc"]
     assert [paid for _, _, _, paid in done] == [D("0.66666667"), D("-0.33333333"), D("-0.33333334")]
     assert sum(cash(books).values()) == D("0.015")
@@ -707,17 +703,7 @@ def test_an_option_in_coin_pays_each_in_coin_and_the_sum_is_nothing():
 
 def make_coin(**fractions: str) -> SubBooks:
     """Return books over a perpetual of 10 dollars at 50,000 and an option in coin, begun with 0.015 BTC."""
-    option = us_option("SPY240419C00050000")
-    option = replace(
-        option,
-        symbol="BTC-19APR24-50000-C",
-        root="BTC",
-        underlying="BTC-PERPETUAL",
-        multiplier=1,
-        currency="BTC",
-        settlement=Settlement.CASH_MEAN,
-    )
-    book = Instruments([Perpetual("BTC-PERPETUAL", 10, CENT_TICK), option])
+    book = Instruments([perpetual("BTC"), deribit_option("BTC-19APR24-50000-C")])
     state = MarketState(book)
     state.apply_quote(quote(0, 1, 49_999.5, 50_000.5))
     state.apply_quote(quote(1, 1, 0.0495, 0.0505))

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.broker import connect
 from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
@@ -17,7 +18,7 @@ from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, s
 from scalpdesk.instruments.settlement import delivery
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.expiry import liquidation_ns
+from scalpdesk.simulation.expiry import can_take_delivery, liquidation_ns
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
@@ -363,3 +364,23 @@ def test_in_the_worst_case_an_order_pays_one_tick_beyond_the_worse_of_two_quotes
     venue.quote(CALL, 9.5, OPEN_NS + 1)
     tick = EXPIRING[CALL].tick_rule.tick_at(D("9.0"))
     assert (bought.average, sold.average) == (D("500.51"), D("8.5") - tick)
+
+
+@pytest.mark.parametrize(
+    ("root", "right", "held", "shares", "power", "can"),
+    [
+        ("XSP", "C", 1, 0, 0, True),  # settled in cash
+        ("SPY", "C", 0, 0, 0, True),  # nothing is held
+        ("SPY", "C", 1, 0, 49_999, False),
+        ("SPY", "C", 1, 0, 50_000, True),
+        ("SPY", "C", -1, 100, 0, True),  # the shares are there
+        ("SPY", "C", -1, 40, 29_999, False),  # sixty have to be borrowed
+        ("SPY", "P", 1, 100, 0, True),
+        ("SPY", "P", -1, 100, 49_999, False),  # a hundred more to be paid for
+    ],
+)
+def test_an_account_can_take_delivery_of_what_it_can_pay_for_or_holds(root, right, held, shares, power, can):
+    contract = option(right, 500, root=root)
+    book = Instruments([Equity("SPY"), contract])
+    account = connect(book, positions={0: shares, 1: held}).account
+    assert can_take_delivery(account, contract, book, D(power)) is can

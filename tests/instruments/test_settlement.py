@@ -2,11 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
 from fakes.instruments import option
-from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.settlement import settle_option
-from scalpdesk.simulation.expiry import can_take_delivery
 
 D = Decimal
 T = 99
@@ -62,23 +59,3 @@ def test_cash_settlement_pays_the_intrinsic_value(right, held, level, cash):
         D(cash),
     )
     assert change.price == abs(D(level) - 500)
-
-
-@pytest.mark.parametrize(
-    ("root", "right", "held", "shares", "power", "can"),
-    [
-        ("XSP", "C", 1, 0, 0, True),  # settled in cash
-        ("SPY", "C", 0, 0, 0, True),  # nothing is held
-        ("SPY", "C", 1, 0, 49_999, False),
-        ("SPY", "C", 1, 0, 50_000, True),
-        ("SPY", "C", -1, 100, 0, True),  # the shares are there
-        ("SPY", "C", -1, 40, 29_999, False),  # sixty have to be borrowed
-        ("SPY", "P", 1, 100, 0, True),
-        ("SPY", "P", -1, 100, 49_999, False),  # a hundred more to be paid for
-    ],
-)
-def test_an_account_can_take_delivery_of_what_it_can_pay_for_or_holds(root, right, held, shares, power, can):
-    contract = option(right, 500, root=root)
-    book = Instruments([Equity("SPY"), contract])
-    account = connect(book, positions={0: shares, 1: held}).account
-    assert can_take_delivery(account, contract, book, D(power)) is can
