@@ -11,6 +11,7 @@ packages that happen to be installed.
 import ast
 import inspect
 import json
+import math
 import re
 import sys
 import types
@@ -33,6 +34,7 @@ from scalpdesk.cli.main import COMMANDS, root
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
+from scalpdesk.core.bounds import Bound
 from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
 from scalpdesk.strategies import contract
@@ -186,6 +188,10 @@ def type_words(kind: Any) -> str:
             for name, sign in marks
             if getattr(extra, name, None) is not None
         ]
+        for extra in extras:
+            if isinstance(extra, Bound):
+                ends = (("≥" if extra.may_equal_low else ">", extra.low), ("≤", extra.high))
+                bounds += [f"{sign} {end:.15g}" for sign, end in ends if math.isfinite(end)]
         return " ".join([type_words(base), *bounds])
     if origin in {Union, types.UnionType}:
         return " or ".join(type_words(option) for option in get_args(kind) if option is not msgspec.UnsetType)

@@ -7,11 +7,12 @@ the protocol has no fills. Everything is exact; time is the stamp on the event.
 from collections.abc import Callable
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.bounds import at_least
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.hedging.bands.regime_threshold import (
     ZERO,
@@ -50,17 +51,7 @@ class HedgeRules(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True,
         Age at which a delta that came without an update is too old to hedge on.
     """
 
-    stale_delta_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        RegimeThresholdConfig.__post_init__(self)
-        if not 0 <= self.stale_delta_seconds <= 86_400:
-            raise ConfigError(
-                "a number of seconds within a day",
-                where="stale_delta_seconds",
-                value=self.stale_delta_seconds,
-            )
+    stale_delta_seconds: Annotated[float, at_least(0, 86_400, "seconds within a day")] = 60.0
 
 
 def number_in(value: object) -> Decimal | None:

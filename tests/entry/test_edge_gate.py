@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import (
     EdgeCourse,
     EdgeGate,
@@ -266,12 +266,3 @@ def test_the_course_of_the_edge_is_reported_each_quarter_of_an_hour():
     assert "09:30" in reason
     assert "12.00 USD of 71.45 USD" in reason
     assert course.take("USD") is None
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("min_edge_usd", math.inf), ("k_stderr", -1.0), ("min_vol_ratio", math.nan)]
-)
-def test_settings_out_of_range_are_refused(key, value):
-    with pytest.raises(ConfigError) as refusal:
-        EdgeGateConfig(**{key: value})
-    assert refusal.value.where == key

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+import msgspec
 from msgspec import Meta, Struct, structs
 
 from scalpdesk.config.schema import Schema, Secret, located, plain, raise_all
@@ -34,16 +35,18 @@ from scalpdesk.config.sources import (
     read_override,
     refuse_open_keys,
 )
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
-from scalpdesk.risk.limits import RiskLimits, check_account, check_simulated_account, check_sizes
+from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
 Folder = Annotated[str, Meta(min_length=1)]
+Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -137,9 +140,10 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     backtests keep theirs too, and a later one then knows more."""
 
 
-class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
+class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     """The simulated venue."""
 
+    section = "simulation"
     fill_model: str = "cross"
     """``cross``, ``mid``, ``queue``, ``adverse``, or the name of an installed package's."""
     fill_model_hedge: str | None = None
@@ -148,18 +152,14 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Fill no more at once than a quote displays; false treats every size as unknown."""
     latency_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0.0
     """One way, desk to exchange and back, in milliseconds."""
-    starting_cash: Decimal = Decimal(100_000)
+    starting_cash: Annotated[Decimal, above(0, 10**12, "an amount of money")] = Decimal(100_000)
     """Cash at the start, in the quote currency."""
     fees: Literal["none", "alpaca", "deribit"] = "none"
     """``alpaca``: no commission, the regulatory fees that brokers pass on; ``deribit``: its schedule."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""
-    positions: dict[str, int | Decimal] = {}
+    positions: dict[str, Units] = msgspec.field(default_factory=dict)
     """Shares or contracts held at the start, by symbol."""
-
-    def __post_init__(self) -> None:
-        """Refuse an account that no market could hold."""
-        check_simulated_account(self.starting_cash, self.positions)
 
 
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,10 +1,12 @@
-"""Bounds of configuration values; a value outside of them is refused."""
+"""Bounds of configuration values, declared on their fields; a value outside of them is refused."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
 import msgspec
 
@@ -12,60 +14,90 @@ from scalpdesk.core.errors import ConfigError
 
 
 class Bound(NamedTuple):
-    """What a number may be."""
+    """Range of a number: metadata of its field's type, as ``Annotated[float, above(0, 1, "a fraction")]``."""
 
     low: float
     high: float
-    """``low``, ``high``: The ends; ``high`` itself is allowed."""
+    """``low``, ``high``: The ends, infinite where there is none; ``high`` itself is allowed."""
     unit: str
     """Kind of number, in words, for the refusal."""
-    may_equal_low: bool = False
+    may_equal_low: bool
     """Whether ``low`` itself is allowed."""
 
+    def admits(self, value: float | Decimal) -> bool:
+        """Return whether a value is finite and lies within the bound."""
+        if not math.isfinite(value):
+            return False
+        return (value >= self.low if self.may_equal_low else value > self.low) and value <= self.high
 
-def check_bounds(config: msgspec.Struct, bounds: Mapping[str, Bound], section: str) -> None:
-    """Hold the named fields of ``config`` against their bounds; None passes.
+    def range_text(self) -> str:
+        """Return the range in words."""
+        low = f"{self.low:g} or more" if self.may_equal_low else f"more than {self.low:g}"
+        ends = [low] if math.isfinite(self.low) else []
+        if math.isfinite(self.high):
+            ends.append(f"at most {self.high:g}")
+        return " and ".join(ends) or "a finite number"
 
-    Parameters
-    ----------
-    config
-        The section as it was read.
-    bounds
-        Bound by field.
-    section
-        Path of the section, for the refusal; empty for the root of a strategy.
+
+def above(low: float, high: float, unit: str) -> Bound:
+    """Return the range from above ``low`` to ``high``."""
+    return Bound(low, high, unit, may_equal_low=False)
+
+
+def at_least(low: float, high: float, unit: str) -> Bound:
+    """Return the range from ``low`` to ``high``, both included."""
+    return Bound(low, high, unit, may_equal_low=True)
+
+
+Seconds = Annotated[float, above(0, 3_600, "seconds, not milliseconds")]
+
+
+class BoundedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings whose numbers are held against the bounds of their fields; None passes.
 
     Raises
     ------
     ConfigError
         For the first value outside: names the key, the bound and the fix.
     """
-    for name, bound in bounds.items():
-        value: Any = getattr(config, name)
-        if value is None or _lies_within(value, bound):
-            continue
-        key = f"{section}.{name}" if section else name
-        from_ = "from" if bound.may_equal_low else "above"
-        raise ConfigError(
-            f"this key takes {bound.unit}: {from_} {bound.low:g} up to {bound.high:g}",
-            where=key,
-            value=str(value) if isinstance(value, Decimal) else value,
-            fix=f"set {key} to {_example(bound)}",
-        )
+
+    section: ClassVar[str] = ""
+    """Path of the section, for refusals; empty for the root of a strategy."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers outside of their bounds."""
+        for name, bound in bounds_of(type(self)).items():
+            value: Any = getattr(self, name)
+            values = value if isinstance(value, dict) else {"": value}
+            for entry, number in values.items():
+                if number is None or number is msgspec.UNSET or bound.admits(number):
+                    continue
+                key = self.key_path(f"{name}.{entry}" if entry else name)
+                raise ConfigError(
+                    f"this key takes {bound.unit}: {bound.range_text()}",
+                    where=key,
+                    value=str(number) if isinstance(number, Decimal) else number,
+                    fix=f"set {key} to {bound.range_text()}",
+                )
+
+    def key_path(self, name: str) -> str:
+        """Return the path of a key of this section, as refusals name it."""
+        return f"{self.section}.{name}" if self.section else name
 
 
-def check_range(where: str, value: float, least: float, most: float) -> None:
-    """Refuse a number outside of a range, both ends allowed.
+@cache
+def bounds_of(kind: type[msgspec.Struct]) -> Mapping[str, Bound]:
+    """Return the bounds of the fields of a struct, by name."""
+    fields = msgspec.structs.fields(kind)
+    return MappingProxyType({field.name: bound for field in fields for bound in _bounds_in(field.type)})
 
-    Raises
-    ------
-    ConfigError
-        Naming the key (``where``), the value and the range.
-    """
-    if not least <= value <= most:
-        raise ConfigError(
-            "out of range", where=where, value=value, fix=f"a number from {least:g} to {most:g}"
-        )
+
+def _bounds_in(kind: Any) -> Iterator[Bound]:
+    for part in get_args(kind):
+        if isinstance(part, Bound):
+            yield part
+        else:
+            yield from _bounds_in(part)
 
 
 def time_of_day(where: str, text: str) -> time:
@@ -80,15 +112,3 @@ def time_of_day(where: str, text: str) -> time:
         return time.fromisoformat(text)
     except ValueError as error:
         raise ConfigError("not a time of day", where=where, value=text, fix="write HH:MM") from error
-
-
-def _lies_within(value: float | Decimal, bound: Bound) -> bool:
-    if not math.isfinite(value):
-        return False
-    return (value >= bound.low if bound.may_equal_low else value > bound.low) and value <= bound.high
-
-
-def _example(bound: Bound) -> str:
-    if bound.may_equal_low:
-        return f"{bound.low:g} or more, and at most {bound.high:g}"
-    return f"more than {bound.low:g} and at most {bound.high:g}"

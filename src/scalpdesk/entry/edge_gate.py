@@ -8,12 +8,13 @@ vega, and skew is none. All volatilities are per root year of one variance clock
 import math
 from collections.abc import Callable
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_SECOND, money_text
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, level_of, shifted_smile
@@ -172,25 +173,17 @@ def bar_over_looks(k_stderr: float, window_seconds: float) -> float:
     return -NormalDist().inv_cdf(-math.expm1(math.log1p(-by_chance) / looks))
 
 
-class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EdgeGateConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     """Settings of the gate."""
 
-    min_edge_usd: float = 5.0
+    min_edge_usd: Annotated[float, above(-math.inf, math.inf, "USD a straddle")] = 5.0
     """Net edge per straddle that is worth the trouble."""
-    k_stderr: float = 1.0
+    k_stderr: Annotated[float, at_least(0, math.inf, "a number of standard errors")] = 1.0
     """The net edge must also be this many of its own standard errors, at one look."""
-    min_vol_ratio: float = 1.05
+    min_vol_ratio: Annotated[float, at_least(0, math.inf, "forecast over implied volatility")] = 1.05
     """Forecast over the market's level to the horizon must reach this."""
-    window_seconds: float = 0.0
+    window_seconds: Annotated[float, at_least(0, math.inf, "seconds")] = 0.0
     """How long the gate is asked until it passes; see :func:`bar_over_looks`."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.min_edge_usd):
-            raise ConfigError("min_edge_usd must be finite", where="min_edge_usd", value=self.min_edge_usd)
-        for key in ("k_stderr", "min_vol_ratio", "window_seconds"):
-            value = getattr(self, key)
-            if not (math.isfinite(value) and value >= 0.0):
-                raise ConfigError(f"{key} must be a finite number, zero or more", where=key, value=value)
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):

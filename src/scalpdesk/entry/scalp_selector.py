@@ -9,35 +9,41 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.units import InstrumentId, exceeds
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer
 
+Fraction = Annotated[float, above(0, 1, "a fraction")]
+Count = Annotated[int, at_least(0, 10**9, "a number of contracts")]
 
-class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+
+class ContractConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which contracts come into question, and how many are bought."""
 
-    target_delta: float = 0.30
-    delta_tolerance: float = 0.10
+    section = "contract"
+    target_delta: Fraction = 0.30
+    delta_tolerance: Annotated[float, at_least(0, 1, "a fraction")] = 0.10
     """``target_delta``, ``delta_tolerance``: Wanted absolute delta and how far from it a contract may be."""
-    max_spread_fraction: float = 0.10
+    max_spread_fraction: Fraction = 0.10
     """Largest ask less bid, as a fraction of the ask."""
-    min_volume_contracts: int = 50
-    min_open_interest_contracts: int = 500
+    min_volume_contracts: Count = 50
+    min_open_interest_contracts: Count = 500
     """``min_volume_contracts``, ``min_open_interest_contracts``: One of the two must be reached. The volume
     is the session's; where neither the data nor the venue bring an option's prints or bars it is not known,
     and the open interest alone counts.
     """
-    equity_fraction: Decimal = Decimal("0.01")
+    equity_fraction: Annotated[Decimal, above(0, 1, "a fraction")] = Decimal("0.01")
     """Fraction of equity that the premium of one entry may cost."""
-    max_contracts: int = 10
+    max_contracts: Annotated[int, above(0, 1e9, "contracts")] = 10
     """However much the fraction allows."""
-    limit_fraction: Decimal = Decimal("0.02")
+    limit_fraction: Annotated[Decimal, at_least(0, 1, "a fraction")] = Decimal("0.02")
     """The limit lies so much above the ask, rounded up to the tick."""
 
 

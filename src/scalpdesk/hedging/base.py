@@ -12,12 +12,13 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
@@ -165,20 +166,6 @@ _LOWEST = {
 """Least value of each number; of the spot it is refused itself."""
 
 
-def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
-    """Refuse a band's setting that is not a finite number above zero (or zero, where that means something).
-
-    Raises
-    ------
-    ConfigError
-        Naming the key and the value.
-    """
-    if math.isfinite(value) and (value > 0.0 or (zero_allowed and value == 0.0)):
-        return
-    bound = "zero or more" if zero_allowed else "above zero"
-    raise ConfigError(f"{key} must be a finite number, {bound}", where=key, value=value)
-
-
 @cache
 def words_of_delta(underlying: str) -> tuple[str, int]:
     """Return what a position's delta counts, and the decimals in which its reasons show it."""
@@ -258,31 +245,22 @@ ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
 """ACT/365 years in one hour; below it the formulas diverge and the fixed band takes over."""
 
 
-class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+HalfWidth = Annotated[float, at_least(0, math.inf, "shares per straddle")]
+
+
+class WidthLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits on a computed half width; the config of every formula band begins with them.
 
     Those in shares are of a straddle of a hundred shares, and in proportion of another: of one coin a
     hundredth.
     """
 
-    floor_shares_per_straddle: float = 0.5
+    floor_shares_per_straddle: HalfWidth = 0.5
     """Never narrower: half a share is what rounding can still act on."""
-    cap_fraction: float = 0.25
+    cap_fraction: Annotated[float, above(0, 1, "a part of the position")] = 0.25
     """Never wider than this part of ``multiplier × straddles``."""
-    last_hour_shares_per_straddle: float = 2.0
+    last_hour_shares_per_straddle: HalfWidth = 2.0
     """Fixed half width once less than one trading hour is left; beyond it the delta goes to zero."""
-
-    def __post_init__(self) -> None:
-        positive("floor_shares_per_straddle", self.floor_shares_per_straddle, zero_allowed=True)
-        positive("cap_fraction", self.cap_fraction)
-        positive("last_hour_shares_per_straddle", self.last_hour_shares_per_straddle, zero_allowed=True)
-        if self.cap_fraction > 1.0:
-            raise ConfigError(
-                "a band wider than the whole position never hedges",
-                where="cap_fraction",
-                value=self.cap_fraction,
-                fix="use a number in (0, 1]; 0.25 is the default",
-            )
 
 
 def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
@@ -313,17 +291,13 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
 class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a band that follows from an aversion to risk."""
 
-    risk_aversion: float = 0.01
+    risk_aversion: Annotated[float, above(0, math.inf, "1/USD")] = 0.01
     """Absolute risk aversion, 1/USD; smaller means wider. 0.01 gives some one and a half shares for one SPY
     straddle (gamma 2 shares/USD) at a cost of 0.2 basis points, and some 30 hedges a day with the gamma
     scalper's ``hedge.least_fraction``; docs/explain.md has the frontier of orders, costs and error.
     """
     rehedge_to: RehedgeTo = "edge"
     """``edge`` (the theory) or ``zero``."""
-
-    def __post_init__(self) -> None:
-        WidthLimits.__post_init__(self)
-        positive("risk_aversion", self.risk_aversion)
 
 
 class AversionBand(ABC):

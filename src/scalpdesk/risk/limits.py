@@ -3,148 +3,109 @@
 Keys that are each sane and together are not: refused before anything runs.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose
 
 OrderTypeName = Literal["market", "limit"]
 
-_FRACTION = Bound(0, 1, "a fraction of equity: 0.05 is 5 %")
-_SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
-_MARGIN = Bound(0, 1, "maintenance margin over collateral: 0.6 is 60 %")
-_A_MINUTE = Bound(0, 1_000_000, "a number a minute")
-
-BOUNDS: dict[str, Bound] = {
-    "max_daily_loss": Bound(0, 10**9, "an amount in the account's currency"),
-    "max_daily_loss_fraction": _FRACTION,
-    "max_consecutive_losses": Bound(0, 1_000, "a number of losing trades"),
-    "max_position_fraction": _FRACTION,
-    "max_premium_fraction": _FRACTION,
-    "max_capital_fraction": Bound(0, 4, "a multiple of equity: 1.0 is all of it"),
-    "max_order_contracts": Bound(0, 10_000, "contracts of one order"),
-    "max_order_shares": Bound(0, 10_000_000, "shares of one order"),
-    "max_order_premium": Bound(0, 10**9, "an amount in the account's currency"),
-    "max_option_contracts": Bound(0, 100_000, "contracts"),
-    "max_expiry_contracts": Bound(0, 100_000, "contracts"),
-    "max_underlying_contracts": Bound(0, 1_000_000, "contracts"),
-    "max_short_contracts": Bound(0, 100_000, "contracts; 0 allows none", may_equal_low=True),
-    "max_position_shares": Bound(0, 100_000_000, "shares"),
-    "max_orders_per_minute": _A_MINUTE,
-    "max_messages_per_minute": Bound(0, 10_000_000, "a number a minute"),
-    "throttle_reserve_fraction": Bound(0, 0.9, "a fraction: 0.2 keeps a fifth back", may_equal_low=True),
-    "max_live_orders": Bound(0, 10_000, "orders"),
-    "price_collar_fraction": Bound(0, 1, "a fraction of the price: 0.10 is 10 %"),
-    "max_net_delta_fraction": _FRACTION,
-    "max_bought_delta_fraction": Bound(0, 100, "a multiple of equity"),
-    "max_gamma_fraction": Bound(0, 10, "a multiple of equity"),
-    "max_bought_gamma_fraction": Bound(0, 1_000, "a multiple of equity"),
-    "max_vega_fraction": _FRACTION,
-    "max_theta_fraction": _FRACTION,
-    "max_underlying_fraction": Bound(0, 1, "a fraction of the caps: 0.5 is half of each"),
-    "max_margin_fraction": _MARGIN,
-    "reduce_margin_fraction": _MARGIN,
-    "flatten_margin_fraction": _MARGIN,
-    "target_vol": Bound(0, 2, "a fraction a year: 0.15 is 15 %"),
-    "duplicate_window_seconds": _SECONDS,
-    "size_window_seconds": _SECONDS,
-    "max_window_contracts": Bound(0, 1_000_000, "contracts"),
-    "max_window_shares": Bound(0, 1_000_000_000, "shares"),
-    "max_repeats_per_minute": _A_MINUTE,
-    "max_flips_per_minute": _A_MINUTE,
-    "max_reject_fraction": Bound(0, 1, "a fraction of the answered orders"),
-    "reject_window_seconds": _SECONDS,
-}
-"""What each key may be, and its unit in words."""
+Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
+Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
+MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
+PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
+Beta = Annotated[float, above(0, 10, "the move for a move of 1 of the index")]
 
 
-class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of one account. Money in the quote currency; fractions are of equity."""
 
-    max_daily_loss: Decimal | None = None
+    section = "risk"
+    max_daily_loss: Money | None = None
     """Loss of a session, realised and unrealised and fees, at which nothing new is opened and all is closed.
     A new order counts with what it may lose within the day: at its stop; without one all that it pays, of a
     bought option only where it expires within a day. None takes ``max_daily_loss_fraction``.
     """
-    max_daily_loss_fraction: float = 0.05
+    max_daily_loss_fraction: Fraction = 0.05
     """The same as a fraction of the equity at the session's open."""
-    max_consecutive_losses: int = 3
+    max_consecutive_losses: Annotated[int, above(0, 1_000, "a number of losing trades")] = 3
     """Losing closed trades in a row after which nothing new is opened."""
-    max_position_fraction: float = 0.25
+    max_position_fraction: Fraction = 0.25
     """Largest share of equity that one new position may put at risk (premium of options, notional of shares).
     """
-    max_premium_fraction: float = 0.5
+    max_premium_fraction: Fraction = 0.5
     """Largest share of equity that the premium of options may be, of those held at their marks and of all
     that works: capital at risk over their lives. A roll holds two straddles for a moment.
     """
-    max_capital_fraction: float = 1.0
+    max_capital_fraction: Annotated[float, above(0, 4, "a multiple of equity: 1.0 is all of it")] = 1.0
     """Largest share of equity that the book may tie up should everything that works be filled: premium of
     options, half the notional of shares.
     """
-    max_order_contracts: int = 100
-    max_order_shares: int = 20_000
+    max_order_contracts: Annotated[int, above(0, 10_000, "contracts of one order")] = 100
+    max_order_shares: Annotated[int, above(0, 10_000_000, "shares of one order")] = 20_000
     """``max_order_contracts``, ``max_order_shares``: Largest single order."""
-    max_order_premium: Decimal | None = None
+    max_order_premium: Money | None = None
     """Largest premium of a single opening order; None leaves it to ``max_position_fraction``."""
-    max_option_contracts: int | None = None
-    max_expiry_contracts: int | None = None
-    max_underlying_contracts: int | None = None
+    max_option_contracts: Annotated[int, above(0, 100_000, "contracts")] | None = None
+    max_expiry_contracts: Annotated[int, above(0, 100_000, "contracts")] | None = None
+    max_underlying_contracts: Annotated[int, above(0, 1_000_000, "contracts")] | None = None
     """``max_option_contracts``, ``max_expiry_contracts``, ``max_underlying_contracts``: Largest position in
     one contract, in all contracts of one expiry, and of one underlying, long or short, counted as if every
     working order were filled. None takes 5, 10 and 20 times ``max_order_contracts``.
     """
-    max_short_contracts: int = 0
+    max_short_contracts: Annotated[int, at_least(0, 100_000, "contracts; 0 allows none")] = 0
     """Largest short position in one contract; 0 sells only what is held."""
-    max_position_shares: int | None = None
+    max_position_shares: Annotated[int, above(0, 100_000_000, "shares")] | None = None
     """Largest position in shares, long or short. None takes 5 times ``max_order_shares``."""
-    max_orders_per_minute: int = 120
+    max_orders_per_minute: PerMinute = 120
     """Orders sent in any 60 seconds; exits and hedges included."""
-    max_messages_per_minute: int | None = None
+    max_messages_per_minute: Annotated[int, above(0, 10_000_000, "a number a minute")] | None = None
     """Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None takes 1.5
     times ``max_orders_per_minute``.
     """
-    throttle_reserve_fraction: float = 0.2
+    throttle_reserve_fraction: Annotated[float, at_least(0, 0.9, "a fraction: 0.2 keeps a fifth back")] = 0.2
     """Share of both, and of ``max_live_orders``, that entries leave free; hedges leave half of it to exits.
     """
-    max_live_orders: int = 20
+    max_live_orders: Annotated[int, above(0, 10_000, "orders")] = 20
     """Orders at the venue at one time."""
-    price_collar_fraction: float = 0.10
+    price_collar_fraction: Annotated[float, above(0, 1, "a fraction of the price: 0.10 is 10 %")] = 0.10
     """A limit price may be worse than the far side of the quote by this fraction at most."""
-    max_net_delta_fraction: float | None = 0.20
+    max_net_delta_fraction: Fraction | None = 0.20
     """Net delta, beta-weighted, after an order in shares or of written options. None switches the cap off."""
-    max_bought_delta_fraction: float | None = 5.0
+    max_bought_delta_fraction: Annotated[float, above(0, 100, "a multiple of equity")] | None = 5.0
     """The same after an order that buys options, whose loss ends at the premium."""
-    betas: dict[str, float] = msgspec.field(default_factory=dict)
+    betas: dict[str, Beta] = msgspec.field(default_factory=dict)
     """Beta of an underlying by symbol, the move for a move of 1 of the index; QQQ 1.14 and all others 1 where
     it is not named.
     """
-    max_underlying_fraction: float | None = 1.0
+    max_underlying_fraction: (
+        Annotated[float, above(0, 1, "a fraction of the caps: 0.5 is half of each")] | None
+    ) = 1.0
     """Largest share of each Greeks cap that one underlying may take, however others offset it. None leaves
     the caps on the sum alone.
     """
-    max_gamma_fraction: float | None = 0.10
+    max_gamma_fraction: Annotated[float, above(0, 10, "a multiple of equity")] | None = 0.10
     """Change of the net delta (currency) for a move of 1 %, after an order that leaves it short."""
-    max_bought_gamma_fraction: float | None = 10.0
+    max_bought_gamma_fraction: Annotated[float, above(0, 1_000, "a multiple of equity")] | None = 10.0
     """The same after an order that leaves the book long gamma."""
-    max_vega_fraction: float | None = 0.01
-    max_theta_fraction: float | None = 0.01
+    max_vega_fraction: Fraction | None = 0.01
+    max_theta_fraction: Fraction | None = 0.01
     """``max_vega_fraction``, ``max_theta_fraction``: Vega of one volatility point, and theta of one calendar
     day, at most what time value is left.
     """
-    max_margin_fraction: float | None = 0.5
-    reduce_margin_fraction: float | None = 0.6
-    flatten_margin_fraction: float | None = 0.8
+    max_margin_fraction: MarginFraction | None = 0.5
+    reduce_margin_fraction: MarginFraction | None = 0.6
+    flatten_margin_fraction: MarginFraction | None = 0.8
     """``max_margin_fraction``, ``reduce_margin_fraction``, ``flatten_margin_fraction``: Maintenance margin
     over collateral (the smaller of equity and margin balance) at which nothing is opened, the desk goes to
     reducing, and it closes everything: of accounts in coin, and where a venue closes positions by it. None
     switches a stage off.
     """
-    target_vol: float | None = None
+    target_vol: Annotated[float, above(0, 2, "a fraction a year: 0.15 is 15 %")] | None = None
     """Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter and one.
     None leaves sizes to the strategy.
     """
@@ -152,37 +113,29 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Symbols that may be traded, with their options; None takes all of the run."""
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
     """Order types that may be sent."""
-    duplicate_window_seconds: float = 0.5
+    duplicate_window_seconds: Seconds = 0.5
     """An order equal to one that is still at the venue is refused when it follows so closely."""
-    size_window_seconds: float = 60.0
-    max_window_contracts: int | None = None
-    max_window_shares: int | None = None
+    size_window_seconds: Seconds = 60.0
+    max_window_contracts: Annotated[int, above(0, 1_000_000, "contracts")] | None = None
+    max_window_shares: Annotated[int, above(0, 1_000_000_000, "shares")] | None = None
     """``size_window_seconds``, ``max_window_contracts``, ``max_window_shares``: Quantity ordered in any such
     window, exits aside. None takes 10 times the largest order.
     """
-    max_repeats_per_minute: int | None = None
-    max_flips_per_minute: int | None = None
+    max_repeats_per_minute: PerMinute | None = None
+    max_flips_per_minute: PerMinute | None = None
     """``max_repeats_per_minute``, ``max_flips_per_minute``: Executions on one side of an instrument in a row,
     and departures from flat, in any 60 seconds, after which the desk only reduces until a person resumes it.
     None takes a half and a sixth of ``max_orders_per_minute``.
     """
-    max_reject_fraction: float = 0.5
-    reject_window_seconds: float = 300.0
+    max_reject_fraction: Annotated[float, above(0, 1, "a fraction of the answered orders")] = 0.5
+    reject_window_seconds: Seconds = 300.0
     """``max_reject_fraction``, ``reject_window_seconds``: Nothing new is opened while the venue refused this
     share of ten or more answered orders.
     """
 
     def __post_init__(self) -> None:
         """Refuse figures that would switch a limit off by accident, and pairs that contradict."""
-        check_bounds(self, BOUNDS, "risk")
-        for symbol, beta in self.betas.items():
-            if not 0 < beta <= 10:
-                raise ConfigError(
-                    "a beta lies above 0 and at or below 10",
-                    where=f"risk.betas.{symbol}",
-                    value=beta,
-                    fix=f"set risk.betas.{symbol} to the move of {symbol} for a move of 1 of the index",
-                )
+        super().__post_init__()
         if not self.allowed_order_types:
             raise ConfigError(
                 "no order type is allowed: the desk could not even exit",
@@ -279,43 +232,6 @@ _ORDERED = (
     ("max_gamma_fraction", "max_bought_gamma_fraction"),
 )
 """Pairs of which the first may not be above the second."""
-
-
-MOST_CASH = 10**12
-MOST_UNITS = 10**8
-
-
-def check_simulated_account(starting_cash: Decimal, positions: Mapping[str, int | Decimal]) -> None:
-    """Refuse an account that no market could hold.
-
-    Parameters
-    ----------
-    starting_cash
-        ``simulation.starting_cash``, in currency.
-    positions
-        Signed shares or contracts by symbol.
-
-    Raises
-    ------
-    ConfigError
-        For an amount that is not above zero or beyond all measure.
-    """
-    if not (starting_cash.is_finite() and 0 < starting_cash <= MOST_CASH):
-        raise ConfigError(
-            f"the account starts with more than 0 and at most {MOST_CASH:,}",
-            where="simulation.starting_cash",
-            value=str(starting_cash),
-            fix="set simulation.starting_cash to what the account would have",
-        )
-    for symbol, quantity in positions.items():
-        units = Decimal(quantity)
-        if not (units.is_finite() and abs(units) <= MOST_UNITS):
-            raise ConfigError(
-                f"a position is a number of at most {MOST_UNITS:,} shares or contracts",
-                where=f"simulation.positions.{symbol}",
-                value=str(quantity),
-                fix=f"set simulation.positions.{symbol} to what is held",
-            )
 
 
 def check_account(limits: RiskLimits, equity: Decimal, what: str) -> None:

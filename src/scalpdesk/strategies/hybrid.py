@@ -14,11 +14,11 @@ session is kept up to date by what the session's closed five-minute bars have re
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
@@ -41,25 +41,28 @@ LEAST_BARS = 12
 """Closed bars of a session that its realised volatility alone takes: an hour."""
 
 
-class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+Vol = Annotated[float, above(0, 100, "a volatility as a fraction a year: 0.20 is 20 %")]
+
+
+class HybridConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Volatility thresholds of the handover; the strategies read their own sections."""
 
-    volatility_threshold_for_gamma: float = 0.20
+    volatility_threshold_for_gamma: Vol = 0.20
     """Above this volatility (fraction a year) the gamma scalper trades."""
-    hysteresis: float = 0.02
+    hysteresis: Annotated[float, at_least(0, 100, "a volatility as a fraction a year")] = 0.02
     """At the threshold less this, or below, st0cka trades again."""
-    dwell_minutes: float = 30.0
+    dwell_minutes: Annotated[float, at_least(0, 1e6, "minutes")] = 30.0
     """Least time in one session between two handovers."""
     source: Literal["nowcast", "forecast", "realized"] = "nowcast"
     """``nowcast``: the forecast, kept up to date by the session's bars; ``forecast``: it alone; ``realized``:
     the session's bars alone, once there is an hour of them.
     """
-    volatility: float | None = None
+    volatility: Vol | None = None
     """Use this one (fraction a year) instead."""
 
     def __post_init__(self) -> None:
         """Refuse figures that mean nothing."""
-        check_bounds(self, HYBRID_BOUNDS, "")
+        super().__post_init__()
         threshold = self.volatility_threshold_for_gamma
         if self.hysteresis >= threshold:
             raise ConfigError(
@@ -68,15 +71,6 @@ class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 value=self.hysteresis,
                 fix=f"set it below {threshold}",
             )
-
-
-VOL = Bound(0, 100, "a volatility as a fraction a year: 0.20 is 20 %")
-HYBRID_BOUNDS = {
-    "volatility_threshold_for_gamma": VOL,
-    "hysteresis": Bound(0, 100, "a volatility as a fraction a year", may_equal_low=True),
-    "dwell_minutes": Bound(0, 1e6, "minutes", may_equal_low=True),
-    "volatility": VOL,
-}
 
 
 def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis: float = 0.02) -> str:

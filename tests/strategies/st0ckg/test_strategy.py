@@ -1,6 +1,5 @@
 """st0ckg by hand: from a signal to the last contract sold."""
 
-import math
 from datetime import date
 from decimal import Decimal
 
@@ -14,11 +13,9 @@ from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
-from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.filters import FilterConfig
 from scalpdesk.strategies.st0ckg.strategy import St0ckg
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 
@@ -379,29 +376,6 @@ def test_another_underlying_is_refused():
 def test_settings_that_cannot_work_are_refused(bad):
     with pytest.raises(ConfigError):
         St0ckgConfig(**bad)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("contract.equity_fraction", Decimal("1.5")),
-        ("contract.equity_fraction", Decimal(0)),
-        ("contract.max_spread_fraction", 10.0),
-        ("exits.stop_fraction", Decimal(2)),
-        ("filters.max_trades_per_session", 0),
-        ("filters.min_seconds_between_trades", math.nan),
-        ("order_ttl_seconds", 0.0),
-        ("exposure_p90_usd", -1.0),
-    ],
-)
-def test_a_figure_beyond_its_bounds_is_refused_by_its_own_key(key, value):
-    part, _, name = key.rpartition(".")
-    own = {name: value}
-    parts = {"contract": ContractConfig, "exits": ScalpExitConfig, "filters": FilterConfig}
-    with pytest.raises(ConfigError) as refused:
-        St0ckgConfig(**({part: parts[part](**own)} if part else own))
-    assert refused.value.where == key
-    assert refused.value.fix
 
 
 def test_every_absent_signal_is_said_once_with_its_reason_when_it_could_have_counted():

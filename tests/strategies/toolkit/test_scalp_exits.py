@@ -90,9 +90,3 @@ def test_scale_out_is_half_rounded_down(held, sold):
 def test_steps_that_do_not_rise_are_refused():
     with pytest.raises(ConfigError):
         ScalpExitConfig(scale_out_at_r=Decimal(3))
-
-
-def test_a_unit_of_risk_of_zero_is_refused_by_its_own_key():
-    with pytest.raises(ConfigError, match="unit of risk") as caught:
-        ScalpExitConfig(risk_unit_usd=Decimal(0))
-    assert (caught.value.where, caught.value.value) == ("exits.risk_unit_usd", "0")

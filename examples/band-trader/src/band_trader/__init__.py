@@ -7,11 +7,9 @@ small on purpose and not meant to earn anything.
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-import msgspec
-
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.bounds import BoundedSettings, above
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -19,7 +17,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec
 
 
-class BandTraderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BandTraderConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings, in the section ``strategies.band-trader``.
 
     Parameters
@@ -38,16 +36,10 @@ class BandTraderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     underlying: str = "SPY"
-    shares: int = 10
-    band_usd: float = 0.25
-    average_seconds: float = 900.0
+    shares: Annotated[int, above(0, math.inf, "shares")] = 10
+    band_usd: Annotated[float, above(0, math.inf, "USD a share")] = 0.25
+    average_seconds: Annotated[float, above(0, math.inf, "seconds")] = 900.0
     flat_minutes_before_close: float = 10.0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        for key in ("shares", "band_usd", "average_seconds"):
-            if not getattr(self, key) > 0:
-                raise ConfigError("must be above zero", where=key, value=getattr(self, key))
 
 
 class BandTrader:

@@ -1,15 +1,14 @@
 """The seed's dead band: a fixed number of shares per straddle."""
 
-from typing import ClassVar
+import math
+from typing import Annotated, ClassVar
 
-import msgspec
-
+from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.hedging.base import (
     BandVerdict,
     HedgeInputs,
     RehedgeTo,
     check_inputs,
-    positive,
     verdict_of_width,
     words_of_delta,
 )
@@ -18,19 +17,15 @@ DEFAULT_PART = 0.02
 """Of what a contract holds: two of a hundred shares, as the seed's band."""
 
 
-class FixedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FixedConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     """Settings of the fixed band."""
 
-    threshold: float | None = None
+    threshold: Annotated[float, at_least(0, math.inf, "shares or coins")] | None = None
     """Half width in shares (or coins) per straddle; a hedge needs strictly more (HEDGING_DELTA_THRESHOLD).
     None: two of a hundred shares, and in proportion of another contract.
     """
     rehedge_to: RehedgeTo = "zero"
     """``zero`` (the seed's rule) or ``edge``."""
-
-    def __post_init__(self) -> None:
-        if self.threshold is not None:
-            positive("threshold", self.threshold, zero_allowed=True)
 
 
 class FixedBand:

@@ -1,13 +1,12 @@
 """Leland's hedging: spaced times, and a volatility that carries the cost."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-import msgspec
-
+from scalpdesk.core.bounds import BoundedSettings, above
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.hedging.bands.time_based import verdict_of_clock
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, refuse_below
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, refuse_below
 
 
 def leland_number(cost_fraction: float, vol: float, interval_years: float) -> float:
@@ -76,23 +75,21 @@ def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_
     return vol * math.sqrt(1.0 - number) if number < 1.0 else None
 
 
-class LelandConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LelandConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     """Settings of Leland's hedging."""
 
-    number: float = 0.1
+    number: Annotated[float, above(0, math.inf, "a number below 1")] = 0.1
     """The Leland number to keep to, in (0, 1): the part of the variance given to costs. Sets the interval
     between hedges.
     """
-    shortest_seconds: float = 60.0
-    longest_seconds: float = 23_400.0
+    shortest_seconds: Annotated[float, above(0, math.inf, "seconds")] = 60.0
+    longest_seconds: Annotated[float, above(0, math.inf, "seconds")] = 23_400.0
     """``shortest_seconds``, ``longest_seconds``: Bounds on that interval, in trading seconds; the default
     longest is one session.
     """
 
     def __post_init__(self) -> None:
-        positive("number", self.number)
-        positive("shortest_seconds", self.shortest_seconds)
-        positive("longest_seconds", self.longest_seconds)
+        super().__post_init__()
         if self.number >= 1.0:
             raise ConfigError(
                 "at a Leland number of 1 the costs eat all the variance",

@@ -7,11 +7,11 @@ multiplier of 100 they are 650. The rule is exact; floats are read to a billiont
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, ZERO, exact
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs
@@ -26,27 +26,20 @@ from scalpdesk.marketdata.dealer_gamma import (
 )
 
 ONE = Decimal(1)
-DELTAS = Bound(0.0, 1e9, "contract deltas")
-SECONDS = Bound(0.0, DAY_SECONDS, "seconds within a day", may_equal_low=True)
-BOUNDS = {
-    "threshold": DELTAS,
-    "threshold_negative_gex": DELTAS,
-    "seconds_between_hedges": SECONDS,
-    "gex_max_age_seconds": SECONDS,
-    "macro_widening": Bound(0.0, 10.0, "a factor"),
-}
+Deltas = Annotated[Decimal, above(0, 1e9, "contract deltas")]
+SecondsOfDay = Annotated[float, at_least(0, DAY_SECONDS, "seconds within a day")]
 Facts = dict[str, str | float | int]
 HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
 
 
-class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the threshold by regime."""
 
-    threshold: Decimal = STANDARD_THRESHOLD
+    threshold: Deltas = STANDARD_THRESHOLD
     """Contract deltas that the net delta may be off by, inclusive."""
-    threshold_negative_gex: Decimal = TIGHT_THRESHOLD
+    threshold_negative_gex: Deltas = TIGHT_THRESHOLD
     """The tight one."""
-    seconds_between_hedges: float = 60.0
+    seconds_between_hedges: SecondsOfDay = 60.0
     """Shortest time between two hedges."""
     regime: Literal["dealers", "own_gamma", "standard"] = "dealers"
     """What asks for the tight threshold: ``dealers`` that are known to be short gamma, the desk's
@@ -54,18 +47,18 @@ class RegimeThresholdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """
     gex_symbol: str = "SPX"
     """Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the underlying's own."""
-    gex_max_age_seconds: float = MAX_AGE_SECONDS
+    gex_max_age_seconds: SecondsOfDay = MAX_AGE_SECONDS
     """Deprecated for ``gex.max_age_seconds``, which holds where it is set and this is not."""
-    macro_widening: Decimal = ONE
+    macro_widening: Annotated[Decimal, above(0, 10, "a factor")] = ONE
     """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds and times that cannot work."""
-        check_bounds(self, BOUNDS, "")
+        super().__post_init__()
         if self.threshold_negative_gex > self.threshold:
             raise ConfigError(
                 "the threshold while dealers are short gamma is the tighter one",
-                where="threshold_negative_gex",
+                where=self.key_path("threshold_negative_gex"),
                 value=str(self.threshold_negative_gex),
                 fix=f"at most the standard threshold, which is {self.threshold}",
             )

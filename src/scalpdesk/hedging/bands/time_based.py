@@ -1,11 +1,10 @@
 """Hedging by the clock: every so many seconds, whatever the delta."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-import msgspec
-
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, verdict_of_width
+from scalpdesk.core.bounds import BoundedSettings, above
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, verdict_of_width
 
 
 def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> BandVerdict:
@@ -24,14 +23,11 @@ def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> 
     return verdict_of_width(inputs, 0.0, "zero", lambda: f"{why}, {since:.0f} s since the last hedge")
 
 
-class TimeBasedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TimeBasedConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     """Settings of the clock."""
 
-    interval_seconds: float = 1800.0
+    interval_seconds: Annotated[float, above(0, math.inf, "seconds")] = 1800.0
     """Trading seconds between hedges; the default makes thirteen a session."""
-
-    def __post_init__(self) -> None:
-        positive("interval_seconds", self.interval_seconds)
 
 
 class TimeBasedBand:

@@ -1,10 +1,10 @@
 """Settings of the EMA-cloud options scalper: the fields and defaults of PRD-136, and what it leaves open."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.bounds import above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.deadlines import venue_cutoff
@@ -17,6 +17,10 @@ SPX_VENUE = "ibkr"
 """The only venue at which SPX options are scalped."""
 
 
+Fraction = Annotated[float, above(0, 1, "a fraction")]
+Count = Annotated[int, at_least(0, 10**9, "a number")]
+
+
 class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the options scalper."""
 
@@ -24,30 +28,30 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     """Underlyings that may be scalped."""
     allow_spx: bool = True
     """Whether SPX may be, beside them; only at IBKR."""
-    target_delta_min: float = 0.30
-    target_delta_max: float = 0.50
+    target_delta_min: Annotated[float, at_least(0, 1, "an absolute delta")] = 0.30
+    target_delta_max: Annotated[float, above(0, 1, "an absolute delta")] = 0.50
     """``target_delta_min``, ``target_delta_max``: Absolute delta of a contract, both included."""
-    max_spread_pct: float = 0.10
+    max_spread_pct: Fraction = 0.10
     """Ask less bid over the mid must be below this."""
-    min_open_interest: int = 1000
-    min_volume: int = 500
+    min_open_interest: Count = 1000
+    min_volume: Count = 500
     """``min_open_interest``, ``min_volume``: Contracts open since yesterday and traded today must be above
     these. A volume that neither the data nor the venue brings is not known, and then the open interest alone
     counts.
     """
-    max_risk_per_scalp: float = 0.02
+    max_risk_per_scalp: Fraction = 0.02
     """Fraction of the equity that one scalp may lose at its stop."""
-    max_loss_pct: float = 0.50
+    max_loss_pct: Fraction = 0.50
     """The stop: loss as a fraction of the premium."""
-    profit_target_pct: float = 0.25
+    profit_target_pct: Annotated[float, above(0, 100, "a fraction of the premium: 0.25 is 25 %")] = 0.25
     """Gain as a fraction of the premium at which the scalp is sold."""
-    max_concurrent_scalps: int = 3
+    max_concurrent_scalps: Annotated[int, above(0, 1e9, "a number")] = 3
     """Scalps held or being bought."""
     no_average_up: bool = True
     """Never add to a ticker with a losing scalp, nor a second half below the price of the first."""
-    max_iv_rank: float = 0.80
-    max_theta_burn_pct: float = 0.05
-    max_gamma: float = 0.15
+    max_iv_rank: Fraction = 0.80
+    max_theta_burn_pct: Fraction = 0.05
+    max_gamma: Annotated[float, above(0, 1e9, "a number")] = 0.15
     """``max_iv_rank``, ``max_theta_burn_pct``, ``max_gamma``: Limits from one day to expiry on: IV rank (0 to
     1) and a day's theta over the mid must be below theirs, gamma per 1 USD may not exceed its own.
     """
@@ -62,11 +66,11 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     """No entry within 30 minutes of an FOMC statement."""
     entry_order_type: Literal["limit"] = "limit"
     """``limit`` is the only one."""
-    limit_offset: float = 0.02
+    limit_offset: Annotated[float, at_least(0, 10, "currency per share")] = 0.02
     """A buy's limit lies so much above the mid, and never above the ask (currency per share)."""
-    fill_timeout_seconds: int = 15
+    fill_timeout_seconds: Annotated[int, above(0, 3600, "seconds")] = 15
     """A buy that is not filled by then is cancelled; what was filled is kept."""
-    min_conviction_to_scalp: int = 50
+    min_conviction_to_scalp: Annotated[int, at_least(0, 100, "points")] = 50
     """Least conviction of 100."""
     require_macro_alignment: bool = True
     """The 10-minute macro cloud must have the signal's direction."""
@@ -76,7 +80,7 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     """Bar lengths whose fast cloud gives signals: 1, 5 or both."""
     price_source: PriceSource = PriceSource.CLOSE
     """What the averages follow: ``close`` or ``hl2``."""
-    min_volume_ratio: float = 1.5
+    min_volume_ratio: Annotated[float, at_least(0, 1e9, "a number")] = 1.5
     """The trigger bar's volume over the mean of the 20 bars before must be above this."""
     second_half: Literal["first_candle", "bounce", "never"] = "first_candle"
     """When the second half is bought: if the ``first_candle`` after the fill tests the cloud and holds; at
@@ -86,21 +90,21 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     """Venue whose rules count; empty for the run's own."""
     hold_overnight: bool = False
     """Whether scalps of more than one day to expiry are kept past 15:55."""
-    max_mark_spread_pct: float = 0.25
+    max_mark_spread_pct: Annotated[float, above(0, 2, "a fraction of the mid")] = 0.25
     """A quote whose spread over the mid is wider is no mark."""
-    stop_quotes: int = 2
+    stop_quotes: Annotated[int, above(0, 100, "quotes")] = 2
     """Quotes in a row at the stop that it takes."""
-    history_sessions: int = 5
+    history_sessions: Annotated[int, at_least(0, 60, "sessions")] = 5
     """Earlier sessions whose minutes begin the averages."""
-    price_change_usd: float = 0.02
-    heartbeat_seconds: float = 2.0
+    price_change_usd: Annotated[float, at_least(0, 100, "currency per share")] = 0.02
+    heartbeat_seconds: Annotated[float, above(0, 600, "seconds, not milliseconds")] = 2.0
     """``price_change_usd``, ``heartbeat_seconds``: Move of the underlying and longest silence after which
     open scalps are looked at.
     """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times out of order and bar lengths that are not followed."""
-        check_bounds(self, BOUNDS, "")
+        super().__post_init__()
         for key, choices in CHOICES.items():  # a script's own words: a file's are checked as they are read
             if getattr(self, key) not in choices:
                 raise ConfigError(
@@ -146,7 +150,6 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
             )
         if self.venue:
             venue_cutoff(self.venue)
-        self.plugin_rules("rules")
 
     def may_scalp(self, ticker: str) -> bool:
         """Return whether a ticker is on the list (SPX by ``allow_spx``)."""
@@ -159,32 +162,6 @@ CHOICES = {
     "price_source": tuple(PriceSource),
 }
 SIGNAL_MINUTES = (1, 5)
-FRACTION = Bound(0, 1, "a fraction")
-COUNT = Bound(0, 1e9, "a number", may_equal_low=True)
-SIZE = Bound(0, 1e9, "a number")
-BOUNDS = {
-    "target_delta_min": Bound(0, 1, "an absolute delta", may_equal_low=True),
-    "target_delta_max": Bound(0, 1, "an absolute delta"),
-    "max_spread_pct": FRACTION,
-    "min_open_interest": COUNT,
-    "min_volume": COUNT,
-    "max_risk_per_scalp": FRACTION,
-    "max_loss_pct": FRACTION,
-    "profit_target_pct": Bound(0, 100, "a fraction of the premium: 0.25 is 25 %"),
-    "max_concurrent_scalps": SIZE,
-    "max_iv_rank": FRACTION,
-    "max_theta_burn_pct": FRACTION,
-    "max_gamma": SIZE,
-    "limit_offset": Bound(0, 10, "currency per share", may_equal_low=True),
-    "fill_timeout_seconds": Bound(0, 3600, "seconds"),
-    "min_conviction_to_scalp": Bound(0, 100, "points", may_equal_low=True),
-    "min_volume_ratio": COUNT,
-    "max_mark_spread_pct": Bound(0, 2, "a fraction of the mid"),
-    "stop_quotes": Bound(0, 100, "quotes"),
-    "history_sessions": Bound(0, 60, "sessions", may_equal_low=True),
-    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
-    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds"),
-}
 
 
 def is_index(ticker: str) -> bool:

@@ -148,7 +148,7 @@ def exit_rules(config: ScalpConfig) -> tuple[ExitRule[ScalpTrade], ...]:
         FlipAgainst(),
         PremiumTarget(Decimal(repr(config.profit_target_pct))),
         MoveExhausted(),
-        *config.plugin_rules("rules"),
+        *config.plugin_rules(),
     )
 
 

@@ -1,10 +1,10 @@
 """Settings of the gamma scalper: entry, hedge, recentring, and all of them together."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
@@ -17,47 +17,34 @@ from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig, Sizing
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 AUTO = "auto"
-SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
-VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
-ENTRY_BOUNDS = {
-    "min_edge_usd": Bound(-1e6, 1e6, "currency a straddle"),
-    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
-    "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
-    "horizon_days": Bound(0, 252, "trading days"),
-    "forecast_vol": VOL,
-    "passes": Bound(0, 100, "a number of evaluations"),
-    "pass_seconds": SECONDS,
-    "max_straddle_delta": Bound(0, 100, "shares of 100"),
-    "order_ttl_seconds": SECONDS,
-    "max_attempts": Bound(0, 100, "a number of orders"),
-    "walk_steps": Bound(0, 100, "a number of steps", may_equal_low=True),
-}
+Vol = Annotated[float, above(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")]
 
 
-class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Entry: its window, its gate and its orders."""
 
+    section = "entry"
     gate: Literal["enforce", "advise", "off"] = "enforce"
     """``enforce`` buys only with an edge; ``advise`` states its verdict and buys; ``off`` does the same
     and takes no notice later either: no exit for a lost edge, no change of size.
     """
-    min_edge_usd: float = 5.0
-    k_stderr: float = 1.0
-    min_vol_ratio: float = 1.05
+    min_edge_usd: Annotated[float, above(-1e6, 1e6, "currency a straddle")] = 5.0
+    k_stderr: Annotated[float, at_least(0, 10, "a number of standard errors")] = 1.0
+    min_vol_ratio: Annotated[float, at_least(0, 10, "forecast over implied volatility")] = 1.05
     """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
     errors it must exceed, forecast over implied. An enforced gate is asked through the whole window: noise
     reaches its bar there as often as ``k_stderr`` at one look (16 % for 1, with 2.6 over the default window).
     """
-    passes: int = 3
-    pass_seconds: float = 60.0
+    passes: Annotated[int, above(0, 100, "a number of evaluations")] = 3
+    pass_seconds: Seconds = 60.0
     """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
     least so far apart; it is asked no sooner, and not at each tick.
     """
-    max_straddle_delta: float | None = MAX_STRADDLE_DELTA
+    max_straddle_delta: Annotated[float, above(0, 100, "shares of 100")] | None = MAX_STRADDLE_DELTA
     """Largest delta of a straddle at entry, shares of 100, whatever the gate; None takes any. A straddle far
     from the money is a bet on direction that the hedge sells at once.
     """
-    horizon_days: float = 5.0
+    horizon_days: Annotated[float, above(0, 252, "trading days")] = 5.0
     """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
     there moves to the forecast. Of a straddle that expires sooner, to its expiry.
     """
@@ -72,16 +59,16 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
     measured 0.8. From 2024 on they weigh on the session clock and are not added; of a coin they are.
     """
-    forecast_vol: float | None = None
+    forecast_vol: Vol | None = None
     """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""
     not_before: str = "09:35"
     not_after: str = "15:30"
     """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
-    order_ttl_seconds: float = 15.0
+    order_ttl_seconds: Seconds = 15.0
     """A leg's order that has not been filled by then is cancelled and priced anew."""
-    max_attempts: int = 5
+    max_attempts: Annotated[int, above(0, 100, "a number of orders")] = 5
     """So often; then what was bought is sold again."""
-    walk_steps: int = 0
+    walk_steps: Annotated[int, at_least(0, 100, "a number of steps")] = 0
     """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
     begins at the far side. What the walk saved and what the market moved meanwhile is reported.
     """
@@ -102,7 +89,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times that are none, and a window that is empty."""
-        check_bounds(self, ENTRY_BOUNDS, "entry")
+        super().__post_init__()
         for kind, size in self.event_sessions.items():
             if kind not in LISTED or not 0.0 <= size <= 10.0:
                 raise ConfigError(
@@ -120,28 +107,20 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             )
 
 
-HEDGE_BOUNDS = {
-    "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
-    "fixed_vol": VOL,
-    "least_fraction": Bound(0, 1, "a part of the band's half width: 0.5 is half", may_equal_low=True),
-    "order_ttl_seconds": SECONDS,
-    "passive_seconds": SECONDS,
-}
-
-
-class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Delta hedge: its band, its model of the delta and its orders."""
 
+    section = "hedge"
     band: str = AUTO
     """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
     ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
     ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
     """
-    threshold_shares: float | None = None
+    threshold_shares: Annotated[float, at_least(0, 100, "shares per straddle")] | None = None
     """Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD)."""
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     """Settings of the chosen band's own ``Config``."""
-    least_fraction: float = 0.5
+    least_fraction: Annotated[float, at_least(0, 1, "a part of the band's half width: 0.5 is half")] = 0.5
     """A hedge of less than this part of the band's half width is not sent: a delta that drifts along the edge
     is not brought back a share at a time. 0 sends every one.
     """
@@ -155,18 +134,18 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data, the
     default's are those of the embedded market at 30 days and a VIX of 16.
     """
-    fixed_vol: float | None = None
+    fixed_vol: Vol | None = None
     """For ``fixed``: a fraction a year."""
-    order_ttl_seconds: float = 5.0
+    order_ttl_seconds: Seconds = 5.0
     """A hedge order that has not been filled by then is cancelled and sized anew."""
-    passive_seconds: float | None = None
+    passive_seconds: Seconds | None = None
     """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
     twice the band; None crosses at once.
     """
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, and a fixed volatility that is not given."""
-        check_bounds(self, HEDGE_BOUNDS, "hedge")
+        super().__post_init__()
         if self.delta_vol == "fixed" and not (self.fixed_vol is not None and self.fixed_vol > 0):
             raise ConfigError(
                 "hedging at a fixed volatility needs one",
@@ -186,38 +165,30 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return make_band(name, settings)
 
 
-RECENTRE_BOUNDS = {
-    "roll_dte": Bound(0, 3_650, "calendar days to expiry"),
-    "gamma_fraction": Bound(0, 1, "a fraction of the gamma at the new strike: 0.5 is half"),
-    "check_seconds": SECONDS,
-}
-
-
-class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Recentring to the money, and rolling to a later expiry."""
 
-    roll_dte: int | None = None
+    section = "recentre"
+    roll_dte: Annotated[int, above(0, 3_650, "calendar days to expiry")] | None = None
     """Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
     passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it off.
     """
-    gamma_fraction: float | None = None
+    gamma_fraction: (
+        Annotated[float, above(0, 1, "a fraction of the gamma at the new strike: 0.5 is half")] | None
+    ) = None
     """Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
     straddles' half spreads cost, the straddle is moved. None switches it off.
     """
-    check_seconds: float = 300.0
+    check_seconds: Seconds = 300.0
     """Between two comparisons."""
 
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds."""
-        check_bounds(self, RECENTRE_BOUNDS, "recentre")
 
-
-class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the gamma scalper."""
 
     underlying: str = "SPY"
     """What the straddle is on and what hedges it (HEDGING_ASSET)."""
-    straddles: int = 1
+    straddles: Annotated[int, above(0, 10_000, "a number of straddles")] = 1
     """Number of straddles (STRATEGY_MULTIPLIER)."""
     sizing: Sizing = "fixed"
     """What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
@@ -241,7 +212,7 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
-        check_bounds(self, {"straddles": Bound(0, 10_000, "a number of straddles")}, "")
+        super().__post_init__()
         least = self.exits.min_dte
         if least is not None and least >= self.selection.min_expiration_days:
             raise ConfigError(

@@ -7,12 +7,12 @@ rejection, a partial fill or a late answer left behind is simply seen and dealt 
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.bounds import above, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
@@ -103,6 +103,10 @@ REPORT_AGAIN_SECONDS = 300.0
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
 
+Number = Annotated[float, above(0, 1e9, "a number")]
+Amount = Annotated[Decimal, above(0, 1e9, "an amount in USD a share")]
+
+
 class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of st0cka. Names are those of its earlier configuration where it had one."""
 
@@ -110,9 +114,9 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     """The share."""
     mode: Literal["init", "resume"] = "init"
     """``init`` sells what is held of it at the start; ``resume`` takes it as its open lot."""
-    profit_target: Decimal = Decimal("0.01")
+    profit_target: Amount = Decimal("0.01")
     """Smallest target in USD a share."""
-    target_vol_ref: float = 0.10
+    target_vol_ref: Number = 0.10
     """Volatility (fraction a year) up to which the target stays at that; above it grows in proportion."""
     use_volatility_sizing: bool = True
     """False: always ``position_size_min`` shares and always ``profit_target`` (--volatility-off)."""
@@ -124,7 +128,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     """``low_vol_threshold``, ``high_vol_threshold``: Volatilities (fractions a year) at which the size is
     largest and smallest.
     """
-    volatility: float | None = None
+    volatility: Number | None = None
     """Use this one (fraction a year) instead of the run's forecast."""
     use_mean_reversion: bool = False
     """Buy only what has fallen too far (--mean-reversion)."""
@@ -138,31 +142,32 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     """``sell_from``, ``sell_until``: Between which the target is offered; at the end what is left is sold at
     the market.
     """
-    entry_interval_seconds: float = 30.0
+    entry_interval_seconds: Number = 30.0
     """Least time between two purchases."""
-    order_ttl_seconds: float = 3.0
+    order_ttl_seconds: Number = 3.0
     """A purchase that has not been filled by then is cancelled; a sale at the market is sent again."""
-    stop_usd: Decimal = Decimal("0.10")
-    stop_targets: float = 5.0
+    stop_usd: Amount = Decimal("0.10")
+    stop_targets: Number = 5.0
     """``stop_usd``, ``stop_targets``: Sell at a loss a share of the larger of the two: USD, and so many
     targets.
     """
-    flat_minutes_before_close: float = 10.0
+    flat_minutes_before_close: Number = 10.0
     """Sold by then whatever the windows say; half days have an early close."""
     require_viable: bool = False
     """Do not buy when the target would not pay spread and fees; false only says so."""
     fees: Literal["alpaca", "none"] = "alpaca"
     """What viability counts as fees: ``alpaca`` (the regulatory ones passed on at a sale) or ``none``."""
-    max_spread_fraction: float = 0.002
+    max_spread_fraction: Annotated[float, above(0, 1, "a fraction of the price")] = 0.002
     """Buy only while the spread is at most this fraction of the price."""
-    price_change_usd: float = 0.02
-    heartbeat_seconds: float = 2.0
+    price_change_usd: Number = 0.02
+    heartbeat_seconds: Number = 2.0
     """``price_change_usd``, ``heartbeat_seconds``: Think again after such a move of the mid, or after such a
     silence.
     """
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
+        super().__post_init__()
         clocks = {key: time_of_day(key, getattr(self, key)) for key in CLOCK_KEYS}
         for first, last in (("buy_from", "buy_until"), ("sell_from", "sell_until")):
             if clocks[first] >= clocks[last]:
@@ -177,8 +182,6 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
             raise self._refusal(
                 "thresholds: above 0, low before high", "low_vol_threshold", "high_vol_threshold"
             )
-        check_bounds(self, ST0CKA_BOUNDS, "")
-        self.plugin_rules("rules")
 
     def _refusal(self, what: str, *keys: str) -> ConfigError:
         """Return a refusal that names both keys: either may be the one that was set."""
@@ -187,22 +190,6 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
-ABOVE_ZERO = Bound(0, 1e9, "a number")
-ST0CKA_BOUNDS = dict.fromkeys(
-    (
-        "profit_target",
-        "target_vol_ref",
-        "volatility",
-        "entry_interval_seconds",
-        "order_ttl_seconds",
-        "stop_usd",
-        "stop_targets",
-        "flat_minutes_before_close",
-        "price_change_usd",
-        "heartbeat_seconds",
-    ),
-    ABOVE_ZERO,
-) | {"max_spread_fraction": Bound(0, 1, "a fraction of the price")}
 
 
 class LotView(TradeView, frozen=True, kw_only=True):
@@ -552,7 +539,7 @@ class St0cka:
         return (Proposal(DecisionKind.EXIT, (words,), {"sell_limit": float(limit)}, (intent,)),)
 
     def _new_exits(self) -> tuple[ExitRule[LotView], ...]:
-        return (RiskHalt(), NeverShort(), LotStop(), SellingEnds(), *self.config.plugin_rules("rules"))
+        return (RiskHalt(), NeverShort(), LotStop(), SellingEnds(), *self.config.plugin_rules())
 
     def _lot(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> LotView:
         session, config = view.session, self.config

@@ -1,10 +1,8 @@
 """Whether a signal may be traded now: st0ckg's filters, in order, the first refusal with its reason."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import msgspec
-
-from scalpdesk.core.bounds import time_of_day
+from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, whole_session
@@ -13,21 +11,22 @@ PIN = "OPTIONS_PIN"
 """Exempt from the trend filter: a pin pulls against the trend as well."""
 
 
-class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FilterConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Filters of a signal, in the order in which they are applied."""
 
+    section = "filters"
     window_from: str = "09:40"
     window_until: str = "10:30"
     """``window_from``, ``window_until``: New York times, both included."""
-    skip_opening_minutes: float = 30.0
+    skip_opening_minutes: Annotated[float, at_least(0, 1e9, "minutes")] = 30.0
     """Nothing is bought so soon after the open: with the window above from 10:00 on."""
-    min_seconds_between_trades: float = 1800.0
+    min_seconds_between_trades: Annotated[float, at_least(0, 1e9, "seconds")] = 1800.0
     """Since the last entry was filled."""
-    max_open_positions: int = 2
+    max_open_positions: Annotated[int, above(0, 1e9, "scalps")] = 2
     """Scalps held or being bought."""
-    max_trades_per_session: int = 5
+    max_trades_per_session: Annotated[int, above(0, 1e9, "entries")] = 5
     """Entries filled."""
-    min_seconds_same_signal: float = 300.0
+    min_seconds_same_signal: Annotated[float, at_least(0, 1e9, "seconds")] = 300.0
     """Since an entry on the same signal was filled."""
     trend_filter: bool = True
     """Calls only while the fast average of 5-minute closes lies above the slow one, puts only below."""
@@ -39,6 +38,7 @@ class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Refuse times that are none and averages the wrong way round."""
+        super().__post_init__()
         window_from = time_of_day("filters.window_from", self.window_from)
         if window_from >= time_of_day("filters.window_until", self.window_until):
             raise ConfigError(

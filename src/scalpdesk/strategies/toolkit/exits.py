@@ -6,16 +6,17 @@ it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` a
 point: a class with a ``Config``, made from one, and ``reason``.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from typing import Protocol, TypeVar, cast
+from typing import Annotated, Protocol, TypeVar, cast
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds, check_range
+from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
@@ -77,14 +78,20 @@ def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
     return None
 
 
-class PluginRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of exit rules from installed packages."""
 
     rules: dict[str, dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
     """Settings of the rules of installed packages, by rule; they are asked last, in the order of names."""
 
-    def plugin_rules(self, where: str = "exits.rules") -> tuple[ExitRule[TradeView], ...]:
-        """Return new rules of installed packages; ``where`` is the key path of their settings."""
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, and rules that cannot be made."""
+        super().__post_init__()
+        self.plugin_rules()
+
+    def plugin_rules(self) -> tuple[ExitRule[TradeView], ...]:
+        """Return new rules of installed packages."""
+        where = self.key_path("rules")
         return tuple(
             _installed_rule(name, given, where) for name, given in sorted((self.rules or {}).items())
         )
@@ -117,27 +124,35 @@ class RiskHalt:
 # long straddles -----------------------------------------------------------------------------------
 
 
+SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
+
+
 class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Exits of a long straddle. None switches a rule off."""
 
-    min_dte: int | None = 7
+    section = "exits"
+    min_dte: Annotated[int, at_least(0, 3_650, "calendar days to expiry")] | None = 7
     """Leave when so many calendar days or fewer are left to expiry."""
-    stop_fraction: float | None = 0.30
+    stop_fraction: (
+        Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")] | None
+    ) = 0.30
     """Leave at a loss of this fraction of the premium paid."""
-    arm_fraction: float | None = 0.30
-    giveback_fraction: float = 0.50
+    arm_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")] | None = 0.30
+    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
     """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
     premium; then leave once ``giveback_fraction`` of the best profit is given back.
     """
     edge_gone: bool = True
     """Leave when the edge, recomputed for what is left, is below zero three times a minute apart."""
-    max_sessions: int | None = None
+    max_sessions: Annotated[int, above(0, 1_000, "trading days")] | None = None
     """Leave after so many trading days, unless armed."""
     close_at: str | None = None
     """Leave at this New York time (``HH:MM``)."""
-    flat_minutes_before_close: float | None = None
+    flat_minutes_before_close: SessionMinutes | None = None
     """Leave so many minutes before the session's own close (half days included)."""
-    minutes_before_expiry: float | msgspec.UnsetType = msgspec.UNSET
+    minutes_before_expiry: (
+        Annotated[float, at_least(0, MINUTES_PER_DAY, "minutes within a day")] | msgspec.UnsetType
+    ) = msgspec.UNSET
     """Leave so many minutes before the options expire, where they expire within a session (coins): in the
     half hour before, what settles them is a mean and their delta no longer that of an option.
     """
@@ -145,7 +160,7 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Leave before these: ``fomc``, ``cpi``, ``payrolls``, ``expiry`` (monthly), ``ex_dividend``; what comes
     before the next open is left before the close. Nothing is entered then either.
     """
-    before_event_minutes: float = 30.0
+    before_event_minutes: SessionMinutes = 30.0
     """So many minutes before the event, or before the close."""
     early_exercise: bool = True
     """Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
@@ -153,19 +168,11 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     def __post_init__(self) -> None:
-        """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
-        check_bounds(self, STRADDLE_BOUNDS, "exits")
-        if isinstance(self.minutes_before_expiry, float):
-            check_range("exits.minutes_before_expiry", self.minutes_before_expiry, 0.0, MINUTES_PER_DAY)
-        self.plugin_rules()
+        """Refuse a closing time that is none or outside the session."""
+        super().__post_init__()
         if self.close_at is None:
             return
-        try:
-            close_at = time.fromisoformat(self.close_at)
-        except ValueError as error:
-            raise ConfigError(
-                "not a time of day", where="exits.close_at", value=self.close_at, fix="write HH:MM"
-            ) from error
+        close_at = time_of_day("exits.close_at", self.close_at)
         if not OPENS < close_at <= CLOSES:
             raise ConfigError(
                 "outside the session: every position would be closed at once, or never",
@@ -173,17 +180,6 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
                 value=self.close_at,
                 fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
             )
-
-
-STRADDLE_BOUNDS = {
-    "min_dte": Bound(0, 3_650, "calendar days to expiry", may_equal_low=True),
-    "stop_fraction": Bound(0, 1, "a fraction of the premium, and no more than it can be lost"),
-    "arm_fraction": Bound(0, 100, "a fraction of the premium: 0.30 is 30 %"),
-    "giveback_fraction": Bound(0, 1, "a fraction of the best profit"),
-    "max_sessions": Bound(0, 1_000, "trading days"),
-    "flat_minutes_before_close": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
-    "before_event_minutes": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
-}
 
 
 class StraddleView(TradeView, frozen=True, kw_only=True):
@@ -473,7 +469,8 @@ HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
 class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Distances and times of the exits."""
 
-    risk_unit_usd: Decimal = Decimal("0.10")
+    section = "exits"
+    risk_unit_usd: Annotated[Decimal, above(0, math.inf, "currency a share, as 0.10")] = Decimal("0.10")
     """1R: so far the underlying has to go the right way (currency per share)."""
     breakeven_at_r: Decimal = Decimal(1)
     scale_out_at_r: Decimal = Decimal("1.5")
@@ -481,21 +478,15 @@ class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_o
     """``breakeven_at_r``, ``scale_out_at_r``, ``final_target_at_r``: In R: from here the entry price is the
     stop; half is sold; all is sold.
     """
-    stop_fraction: Decimal = Decimal("0.50")
+    stop_fraction: Annotated[Decimal, at_least(0, 1, "a fraction")] = Decimal("0.50")
     """Sell when the option is worth this fraction of its entry price or less."""
-    flat_minutes_before_close: float = 10.0
+    flat_minutes_before_close: Annotated[float, at_least(0, 1e9, "minutes")] = 10.0
     """Sell so many minutes before the session's close (half days included)."""
 
     def __post_init__(self) -> None:
         """Refuse distances that cannot follow one another."""
+        super().__post_init__()
         steps = (Decimal(0), self.breakeven_at_r, self.scale_out_at_r, self.final_target_at_r)
-        if self.risk_unit_usd <= 0:
-            raise ConfigError(
-                "the unit of risk must be above 0",
-                where="exits.risk_unit_usd",
-                value=str(self.risk_unit_usd),
-                fix="set exits.risk_unit_usd to an amount a share, as 0.10",
-            )
         if any(a >= b for a, b in pairwise(steps)):
             raise ConfigError(
                 "the steps of an exit must rise: breakeven, scale-out, final target",
@@ -503,7 +494,6 @@ class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_o
                 value=[str(step) for step in steps[1:]],
                 fix="set exits.breakeven_at_r < exits.scale_out_at_r < exits.final_target_at_r, all above 0",
             )
-        self.plugin_rules()
 
 
 class ScalpView(TradeView, frozen=True, kw_only=True):

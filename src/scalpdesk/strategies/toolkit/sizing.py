@@ -6,11 +6,9 @@ that a boundary is a boundary: at 0.175 between 0.10 and 0.25 a size from 1 to 3
 
 import math
 from decimal import ROUND_FLOOR, Decimal
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-import msgspec
-
-from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import GatePasses
 
@@ -103,31 +101,23 @@ SHARES_OF_EQUITY: dict[Sizing, float] = {
 """Default of the share of the equity that each may use."""
 
 
-class SizeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+EquityShare = Annotated[float, above(0, 1, "a share of the equity: 0.05 is 5 %")]
+
+
+class SizeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of a size that is not fixed."""
 
-    fraction: float | None = None
+    section = "size"
+    fraction: EquityShare | None = None
     """Share of the equity: paid as premium, lost a point of volatility, or lost to theta a session; of
     ``kelly_fraction`` the part of the Kelly size. None: 0.05, 0.002, 0.001 and 0.25.
     """
-    max_premium_fraction: float = 0.05
+    max_premium_fraction: EquityShare = 0.05
     """Largest share of the equity that all straddles together may cost."""
-    max_straddles: int | None = None
+    max_straddles: Annotated[int, above(0, 10_000, "a number of straddles")] | None = None
     """Largest number; None for no such limit."""
-    k_stderr: float = 1.0
+    k_stderr: Annotated[float, at_least(0, 10, "a number of standard errors")] = 1.0
     """For ``kelly_fraction``: standard errors taken off the edge."""
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds."""
-        check_bounds(self, SIZE_BOUNDS, "size")
-
-
-SIZE_BOUNDS = {
-    "fraction": Bound(0, 1, "a share of the equity: 0.05 is 5 %"),
-    "max_premium_fraction": Bound(0, 1, "a share of the equity: 0.05 is 5 %"),
-    "max_straddles": Bound(0, 10_000, "a number of straddles"),
-    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
-}
 
 
 Bind = Literal["size", "premium", "cap", "buying_power"]
@@ -266,29 +256,18 @@ def pnl_deviation(
     return PnlDeviation(hedging, abs(edge_stderr))
 
 
-class ScaleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ScaleConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Scaling of a held straddle with its edge."""
 
-    max_multiple: float | None = None
+    section = "scale"
+    max_multiple: Annotated[float, at_least(1, 100, "straddles over those bought first")] | None = None
     """Most straddles, in multiples of those bought first; 1 only takes off. None switches scaling off."""
-    hysteresis: float = 0.5
+    # below 0.4 the half that was sold could be bought back at the edge at which it was sold
+    hysteresis: Annotated[float, at_least(0.4, 1, "a part of the straddles held")] = 0.5
     """Part of what is held by which the size that the edge is worth must differ from it."""
-    passes: int = 3
-    pass_seconds: float = 60.0
+    passes: Annotated[int, above(0, 100, "a number of looks")] = 3
+    pass_seconds: Seconds = 60.0
     """``passes``, ``pass_seconds``: So many looks in a row must agree, at least so far apart."""
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds."""
-        check_bounds(self, SCALE_BOUNDS, "scale")
-
-
-SCALE_BOUNDS = {
-    "max_multiple": Bound(1, 100, "straddles over those bought first", may_equal_low=True),
-    # below it the half that was sold could be bought back at the edge at which it was sold
-    "hysteresis": Bound(0.4, 1, "a part of the straddles held", may_equal_low=True),
-    "passes": Bound(0, 100, "a number of looks"),
-    "pass_seconds": Bound(0, 3_600, "seconds, not milliseconds"),
-}
 
 
 class ScaleRule:

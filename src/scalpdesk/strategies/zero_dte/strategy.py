@@ -8,12 +8,12 @@ deadline on it only leaves; what a late fill or a broken trade brings back is le
 from collections.abc import Sequence
 from datetime import date, time
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.bounds import check_range, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, at_least, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
@@ -70,30 +70,33 @@ BLIND_SECONDS = 60.0
 
 AUTO = "auto"
 EXIT_AT = "15:45"
-MOST_STRADDLES = 100_000
 TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
 """Of what trades last today: options that are dated a Saturday among it."""
 
 
-class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
+
+
+class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the options come from."""
 
+    section = "entry"
     mode: Literal["adopt", "straddle"] = "adopt"
     """``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the strike
     nearest the forward, unless options that expire today are held already.
     """
-    straddles: int = 1
+    straddles: Annotated[int, at_least(1, 100_000, "a number of straddles")] = 1
     """So many, for ``straddle``."""
-    max_straddle_delta: float | None = MAX_STRADDLE_DELTA
+    max_straddle_delta: Annotated[float, at_least(0.1, 100, "shares of 100")] | None = MAX_STRADDLE_DELTA
     """Largest delta of a straddle at entry, shares of 100; the strike nearest the forward is awaited until it
     has no more. None takes any.
     """
     at: str = "09:45"
     not_after: str = "14:00"
     """``at``, ``not_after``: New York times (``HH:MM``) between which they are bought."""
-    order_ttl_seconds: float = 15.0
+    order_ttl_seconds: OrderSeconds = 15.0
     """A leg's order that has not been filled by then is cancelled and priced anew."""
-    max_attempts: int = 5
+    max_attempts: Annotated[int, at_least(1, 1_000, "a number of orders")] = 5
     """So often; then what was bought is sold again."""
     orders: LegOrders = LegOrders.AUTO
     """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
@@ -102,6 +105,7 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Refuse times and numbers that are none."""
+        super().__post_init__()
         first, last = time_of_day("entry.at", self.at), time_of_day("entry.not_after", self.not_after)
         if last < first:
             raise ConfigError(
@@ -110,11 +114,6 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 value=self.not_after,
                 fix=f"after entry.at, which is {self.at}",
             )
-        check_range("entry.straddles", self.straddles, 1, MOST_STRADDLES)
-        if self.max_straddle_delta is not None:
-            check_range("entry.max_straddle_delta", self.max_straddle_delta, 0.1, 100.0)
-        check_range("entry.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
-        check_range("entry.max_attempts", self.max_attempts, 1, 1000)
 
 
 class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,18 +130,10 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
         Another hedge band by name, with its own settings.
     """
 
-    order_ttl_seconds: float = 5.0
+    section = "hedge"
+    order_ttl_seconds: OrderSeconds = 5.0
     band: str = "regime_threshold"
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        try:
-            RegimeThresholdConfig.__post_init__(self)
-        except ConfigError as error:
-            where = f"hedge.{error.where}"
-            raise ConfigError(error.what, where=where, value=error.value, fix=error.fix) from error
-        check_range("hedge.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
 
     def make_band(self) -> HedgeBand:
         """Return the chosen band with its settings."""
@@ -155,24 +146,24 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
 class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Deadline and orders of the exit."""
 
+    section = "exit"
     at: str = EXIT_AT
     """New York time (``HH:MM``). One later than 15:45 needs ``minutes_before_close`` lower, too."""
-    minutes_before_close: float = EXIT_MINUTES
+    minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] = EXIT_MINUTES
     """Before the session's own close: what half days go by."""
     venue: str = AUTO
     """Whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
-    buffer_minutes: float = BUFFER_MINUTES
+    buffer_minutes: Annotated[float, at_least(1, 120, "minutes")] = BUFFER_MINUTES
     """Margin before that last order."""
-    retry_seconds: float = 2.0
+    retry_seconds: Annotated[float, at_least(0.1, 60, "seconds, not milliseconds")] = 2.0
     """An exit order that has not been filled by then is cancelled and priced anew."""
-    alert_after: int = 3
+    alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
     """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
         """Refuse times and venues that are none."""
+        super().__post_init__()
         at = time_of_day("exit.at", self.at)
-        check_range("exit.minutes_before_close", self.minutes_before_close, 1.0, 390.0)
-        check_range("exit.buffer_minutes", self.buffer_minutes, 1.0, 120.0)
         minutes = max(self.minutes_before_close, self.buffer_minutes)
         last = _minutes(REGULAR_CLOSE) - minutes
         if self.at != EXIT_AT and _minutes(at) > last:
@@ -183,9 +174,6 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
                 fix=f"lower exit.minutes_before_close, which is {self.minutes_before_close:g}, and "
                 f"exit.buffer_minutes, which is {self.buffer_minutes:g}, too",
             )
-        check_range("exit.retry_seconds", self.retry_seconds, 0.1, 60.0)
-        check_range("exit.alert_after", self.alert_after, 1, 100)
-        self.plugin_rules("exit.rules")
         if self.venue != AUTO and self.venue not in VENUE_CUTOFFS:
             raise ConfigError(
                 "no last-order rule is known for this venue",
@@ -279,7 +267,7 @@ class ZeroDteScalper:
         self._pair: StraddlePair | None = None
         self._day: date | None = None
         self._entry: LegEntry | None = None
-        self._plugin_rules = self.config.exit.plugin_rules("exit.rules")
+        self._plugin_rules = self.config.exit.plugin_rules()
         self._is_mine = False
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
         self._trade = TradeStart({})
@@ -358,7 +346,7 @@ class ZeroDteScalper:
         self.meter.begin()
         self._watch.begin()
         self._leaving.forget()
-        self._plugin_rules = self.config.exit.plugin_rules("exit.rules")
+        self._plugin_rules = self.config.exit.plugin_rules()
         self._refusals.forget()
         self._blindness.forget()
         self._blind_since_ns = None

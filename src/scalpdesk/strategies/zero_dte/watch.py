@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
-from scalpdesk.core.bounds import check_range
+from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
@@ -14,40 +15,29 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import HedgedPosition
 
+Size = Annotated[float, at_least(0, 1e12, "a size, whatever its sign")]
 
-class ZeroDteWatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+
+class ZeroDteWatch(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Alerts on the position, and reports of hedges. None switches an alert off."""
 
-    delta_z: float | None = 4.0
+    section = "watch"
+    delta_z: Size | None = 4.0
     """Net delta so many standard deviations off its session's mean."""
-    delta_multiple: float = 3.0
+    delta_multiple: Annotated[float, at_least(0, 1e6, "a multiple of the threshold")] = 3.0
     """And at least so many times the hedging threshold."""
-    min_observations: int = 60
+    min_observations: Annotated[int, at_least(2, 1_000_000, "a number of observations")] = 60
     """Net deltas seen before a standard deviation means anything."""
-    max_gamma_shares_per_usd: float | None = None
-    max_vega_usd_per_point: float | None = None
-    max_theta_usd_per_day: float | None = None
+    max_gamma_shares_per_usd: Size | None = None
+    max_vega_usd_per_point: Size | None = None
+    max_theta_usd_per_day: Size | None = None
     """``max_gamma_shares_per_usd``, ``max_vega_usd_per_point``, ``max_theta_usd_per_day``: Sizes of the whole
     position's Greeks.
     """
-    again_after_seconds: float = 900.0
+    again_after_seconds: Annotated[float, at_least(0, 86_400, "seconds within a day")] = 900.0
     """The same alert is not repeated sooner."""
     report_hedges: bool = True
     """Say of each hedge fill what it realised and what it cost."""
-
-    def __post_init__(self) -> None:
-        """Refuse limits that are none."""
-        check_range("watch.delta_multiple", self.delta_multiple, 0.0, 1e6)
-        check_range("watch.min_observations", self.min_observations, 2, 1_000_000)
-        check_range("watch.again_after_seconds", self.again_after_seconds, 0.0, 86_400.0)
-        for key in (
-            "delta_z",
-            "max_gamma_shares_per_usd",
-            "max_vega_usd_per_point",
-            "max_theta_usd_per_day",
-        ):
-            if getattr(self, key) is not None:
-                check_range(f"watch.{key}", getattr(self, key), 0.0, 1e12)
 
 
 class HedgeTotals(msgspec.Struct):
