@@ -38,7 +38,7 @@ from scalpdesk.core.bounds import Bound
 from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
 from scalpdesk.strategies import contract
-from scalpdesk.strategies.registry import NO_STRATEGIES
+from scalpdesk.strategies.registry import STRATEGIES
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
@@ -100,12 +100,8 @@ def configuration_page() -> str:
         if field.name == "strategies":
             continue
         parts += _section(field.name, field.type, (), "##")
-    for module in sorted(
-        module.name
-        for module in iter_modules(scalpdesk.strategies.__path__)
-        if module.name not in NO_STRATEGIES
-    ):
-        plug = import_module(f"scalpdesk.strategies.{module}").PLUG
+    for name in sorted(STRATEGIES.own):
+        plug = STRATEGIES.find(name)
         parts += _section(f"strategies.{plug.name}", plug.config, (), "##")
         parts.append(
             f"After `--set`, a key of the strategy needs no prefix: `--set {_first_leaf(plug.config)}=…`.\n"

@@ -66,7 +66,7 @@ MISTAKES = [
     Mistake("points of volatility as a fraction", "price --spot 100 --strike 100 --days 30 --vol 20",
             "'20' is 2000%; write 20% if percent is meant", "scalpdesk price --vol",
             "scalpdesk price --help"),
-    Mistake("fill model misspelt", "backtest gamma-scalper --fill-model crss", "no such fill model",
+    Mistake("fill model misspelt", "backtest gamma-scalper --fill-model crss", "no fill model of this name",
             "simulation.fill_model (--set)", "use one of adverse, cross, mid, queue", nearest="cross"),
     Mistake("an expiry window that is empty",
             "backtest gamma-scalper --set selection.min_expiration_days=100", "the expiry window is empty",

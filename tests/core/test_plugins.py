@@ -7,7 +7,7 @@ import pytest
 
 from scalpdesk.core import plugins
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.plugins import configured, installed_plug, loaded, plug_names
+from scalpdesk.core.plugins import Plugs, configured, loaded
 
 
 class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,13 +45,17 @@ def installed(monkeypatch):
 
 
 def test_names_are_the_products_own_and_those_installed_sorted():
-    assert plug_names("kind", ["near", "own"]) == ("far", "near", "own")
-    assert plug_names("other", ["near"]) == ("near",)
+    assert Plugs("band", "hedge.band", "kind", {"own": "", "near": ""}).names() == ("far", "near", "own")
+    assert Plugs("band", "hedge.band", "other", {"near": ""}).names() == ("near",)
 
 
-def test_an_installed_plug_is_loaded_by_its_name_alone():
-    assert installed_plug("kind", "far") is Width
-    assert installed_plug("kind", "near") is None
+def test_a_plug_is_the_products_own_or_the_one_installed_under_the_name():
+    own = {"near": f"{__name__}:WidthConfig"}
+    for name, plug in (("near", WidthConfig), ("far", Width)):
+        assert Plugs("band", "hedge.band", "kind", own).find(name) is plug
+    with pytest.raises(ConfigError) as caught:
+        Plugs("band", "hedge.band", own=own).find("fear")
+    assert (caught.value.where, caught.value.value, caught.value.nearest) == ("hedge.band", "fear", "near")
 
 
 @pytest.mark.parametrize(("settings", "width"), [({}, 2.0), ({"width": 3}, 3.0)])

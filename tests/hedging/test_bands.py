@@ -19,10 +19,10 @@ from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand
 from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, zakamouline_terms
 from scalpdesk.hedging.base import (
+    BANDS,
     ONE_HOUR_YEARS,
     AversionConfig,
     HedgeInputs,
-    band_names,
     make_band,
 )
 
@@ -38,7 +38,7 @@ POSITION = HedgeInputs(
     seconds_since_hedge=600.0,
     own_cost_fraction=1e-5,
 )
-ALL_BANDS = [make_band(name) for name in band_names()]
+ALL_BANDS = [make_band(name) for name in BANDS.names()]
 WIDTH_BANDS = [FixedBand(), WhalleyWilmottBand(), ZakamoulineBand()]
 
 

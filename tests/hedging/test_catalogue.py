@@ -3,11 +3,11 @@ import pytest
 from scalpdesk.core import plugins
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.hedging.bands.fixed import FixedBand
-from scalpdesk.hedging.base import band_names, make_band
+from scalpdesk.hedging.base import BANDS, make_band
 
 
 def test_every_band_is_made_by_its_modules_name():
-    names = band_names()
+    names = BANDS.names()
     assert {"fixed", "time_based", "leland", "whalley_wilmott", "zakamouline"} <= set(names)
     for name in names:
         assert make_band(name).name == name
@@ -49,5 +49,5 @@ def test_a_band_of_an_installed_package_is_found(monkeypatch):
             return Elsewhere
 
     monkeypatch.setattr(plugins, "entry_points", lambda **asked: [Point()])
-    assert "elsewhere" in band_names()
+    assert "elsewhere" in BANDS.names()
     assert isinstance(make_band("elsewhere", {"threshold": 1.0}), Elsewhere)

@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from fakes.desk import HandDesk, Scripted, orders
+from scalpdesk.core import plugins
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
@@ -22,8 +23,8 @@ def test_a_strategy_is_found_by_the_name_of_its_module():
 
 
 def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
-    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
+    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", registry.STRATEGIES.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
     names = strategy_names()
     assert {"gamma-scalper", "my_scalper"} <= set(names)
     assert "base" not in names
@@ -80,16 +81,16 @@ NOT_SPEC = {"name": "unfinished"}
     ],
 )
 def test_a_strategy_of_a_package_that_is_none_is_refused_by_its_entry_point(monkeypatch, attribute, what):
-    plug = EntryPoint("my_scalper", f"{__name__}:{attribute}", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
+    plug = EntryPoint("my_scalper", f"{__name__}:{attribute}", registry.STRATEGIES.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
     with pytest.raises(ConfigError, match=what) as caught:
         find_strategy("my-scalper")
     assert caught.value.where.startswith("entry point my")
 
 
 def test_a_strategy_that_shares_a_desk_goes_by_one_name(monkeypatch):
-    plug = EntryPoint("my-scalper", "fakes.desk:Scripted", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
+    plug = EntryPoint("my-scalper", "fakes.desk:Scripted", registry.STRATEGIES.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
     with pytest.raises(ConfigError, match="goes by one name") as caught:
         find_strategy("my-scalper+gamma-scalper")
     assert (caught.value.value, caught.value.fix) == (

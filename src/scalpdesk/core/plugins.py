@@ -1,6 +1,8 @@
 """Plug-ins by name: what an installed package brings under an entry point group, and its settings."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -12,22 +14,45 @@ IMPORT_FAULTS = (AttributeError, ImportError, LookupError, NameError, SyntaxErro
 """What a package with a slip of the pen raises as it is imported."""
 
 
-def plug_names(group: str, own: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the product's own names and those of installed plug-ins, sorted."""
-    return tuple(sorted({*own, *(point.name for point in entry_points(group=group))}))
+@dataclass(frozen=True)
+class Plugs:
+    """What is plugged in by name: the product's own, and what installed packages bring."""
 
+    kind: str
+    """What it is, for refusals: ``hedge band``."""
+    where: str
+    """Key or option that names it, for refusals."""
+    group: str = ""
+    """Entry point group of installed packages; empty where there is none."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Where the product's own are, as ``module:attribute``, by name."""
 
-def installed_plug(group: str, name: str) -> Any | None:
-    """Return what an installed package brings under a name; None when there is none.
+    def names(self) -> tuple[str, ...]:
+        """Return all names, sorted."""
+        return tuple(sorted({*self.own, *(point.name for point in entry_points(group=self.group))}))
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be loaded.
-    """
-    for point in entry_points(group=group, name=name):
-        return loaded(point)
-    return None
+    def find(self, name: str, where: str = "") -> Any:
+        """Return what has a name; ``where`` is its key path in the place of the group's.
+
+        Raises
+        ------
+        ConfigError
+            When there is none (names the nearest), or an installed one cannot be loaded.
+        """
+        if name in self.own:
+            module, _, attribute = self.own[name].partition(":")
+            return getattr(import_module(module), attribute)
+        for point in entry_points(group=self.group, name=name):
+            return loaded(point)
+        known = self.names()
+        ways = [f"use one of {', '.join(known)}"] if known else []
+        raise ConfigError(
+            f"there is no {self.kind} of this name",
+            where=where or self.where,
+            value=name,
+            nearest=nearest_name(name, known),
+            fix=", or ".join([*ways, *(["install the package that brings it"] if self.group else [])]),
+        )
 
 
 def loaded(point: EntryPoint) -> Any:

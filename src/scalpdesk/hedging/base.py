@@ -9,19 +9,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import Annotated, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
-from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.plugins import configured, installed_plug, plug_names
+from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.instruments.deribit import delta_unit
 
@@ -343,15 +342,15 @@ class AversionBand(ABC):
         return verdict_of_width(inputs, width, config.rehedge_to, why)
 
 
-ENTRY_POINT_GROUP = "scalpdesk.hedge_bands"
-_WHERE = "hedge.band"
-"""Key path of the settings, for messages."""
-_BANDS = str(Path(__file__).with_name("bands"))
-
-
-def band_names() -> tuple[str, ...]:
-    """Names of the bands that can be made, the product's own and those of installed plug-ins, sorted."""
-    return plug_names(ENTRY_POINT_GROUP, (module.name for module in iter_modules([_BANDS])))
+BANDS = Plugs(
+    "hedge band",
+    "hedge.band",
+    "scalpdesk.hedge_bands",
+    {
+        module.name: f"scalpdesk.hedging.bands.{module.name}:PLUG"
+        for module in iter_modules([str(Path(__file__).with_name("bands"))])
+    },
+)
 
 
 def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:
@@ -360,7 +359,7 @@ def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeB
     Parameters
     ----------
     name
-        One of :func:`band_names`.
+        One of ``BANDS.names()``.
     settings
         Keys and values of the band's ``Config``; the rest keep their defaults.
 
@@ -374,21 +373,6 @@ def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeB
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """
-    band = configured(_plug(name), settings or {}, kind="band", name=name, where=_WHERE, contract=("judge",))
+    plug, where = BANDS.find(name), BANDS.where
+    band = configured(plug, settings or {}, kind="band", name=name, where=where, contract=("judge",))
     return cast("HedgeBand", band)
-
-
-def _plug(name: str) -> Any:
-    if name in {module.name for module in iter_modules([_BANDS])}:
-        return import_module(f"scalpdesk.hedging.bands.{name}").PLUG
-    plug = installed_plug(ENTRY_POINT_GROUP, name)
-    if plug is not None:
-        return plug
-    known = band_names()
-    raise ConfigError(
-        "there is no hedge band of this name",
-        where=_WHERE,
-        value=name,
-        nearest=nearest_name(name, known),
-        fix=f"use one of {', '.join(known)}",
-    )

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, cast
 import msgspec
 
 import scalpdesk.signals
-from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import Plugs
 
 
 class Scoring(StrEnum):
@@ -215,13 +215,5 @@ def find_signal(name: str) -> Signal:
         When there is none; names the nearest.
     """
     wanted = name.lower().replace("-", "_")
-    known = signal_names()
-    if wanted not in known:
-        raise ConfigError(
-            "there is no signal of this name",
-            where="signals",
-            value=name,
-            nearest=nearest_name(wanted, known),
-            fix=f"use some of {', '.join(known)}",
-        )
-    return cast("Signal", import_module(f"scalpdesk.signals.{wanted}").PLUG())
+    own = {known: f"scalpdesk.signals.{known}:PLUG" for known in signal_names()}
+    return cast("Signal", Plugs("signal", "signals", own=own).find(wanted)())

@@ -2,27 +2,31 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import signature
 from pkgutil import iter_modules
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import Any, Protocol
 
 import msgspec
 
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.plugins import loaded, require
+from scalpdesk.core.plugins import Plugs, require
 from scalpdesk.strategies.contract import Strategy, StrategySpec
 from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
-ENTRY_POINT_GROUP = "scalpdesk.strategies"
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
-NO_STRATEGIES = frozenset({"contract", "registry", "several", "toolkit"})
-"""Modules of this package that hold no strategy."""
+STRATEGIES = Plugs(
+    "strategy",
+    "strategy",
+    "scalpdesk.strategies",
+    {
+        module.name.replace("_", "-"): f"scalpdesk.strategies.{module.name}:PLUG"
+        for module in iter_modules(scalpdesk.strategies.__path__)
+        if module.name not in {"contract", "registry", "several", "toolkit"}
+    },
+)
 
 
 class StrategyClass(Protocol):
@@ -38,7 +42,7 @@ class StrategyClass(Protocol):
 
 def strategy_names() -> tuple[str, ...]:
     """Return the names of all strategies, the product's own and installed plug-ins, sorted."""
-    return tuple(sorted({*_own(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}))
+    return STRATEGIES.names()
 
 
 def find_strategy(name: str) -> StrategySpec:
@@ -54,21 +58,11 @@ def find_strategy(name: str) -> StrategySpec:
     wanted = canonical_name(name)
     if SEVERAL in wanted:
         return _joined(wanted)
-    own = _own()
-    if wanted in own:
-        plug: StrategySpec = import_module(f"scalpdesk.strategies.{own[wanted]}").PLUG
-        return combined(plug, [find_strategy(member) for member in plug.members]) if plug.members else plug
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if _hyphened(point.name) == wanted:
-            return _spec_of(loaded(point), wanted)
-    known = strategy_names()
-    raise ConfigError(
-        "there is no strategy of this name",
-        where="strategy",
-        value=name,
-        nearest=nearest_name(name, known),
-        fix=f"use one of {', '.join(known)}, or install the package that brings it",
-    )
+    if wanted not in STRATEGIES.own:
+        spelt = {_hyphened(known): known for known in STRATEGIES.names()}.get(wanted, wanted)
+        return _spec_of(STRATEGIES.find(spelt), wanted)
+    spec: StrategySpec = STRATEGIES.find(wanted)
+    return combined(spec, [find_strategy(member) for member in spec.members]) if spec.members else spec
 
 
 def member_names(name: str) -> tuple[str, ...]:
@@ -88,9 +82,8 @@ def canonical_name(name: str) -> str:
     >>> canonical_name("gamma_scalping"), canonical_name("ST0CKA")
     ('gamma-scalper', 'st0cka')
     """
-    own = _own()
     words = [_hyphened(word) for word in name.split(SEVERAL)]
-    return SEVERAL.join(word if word in own else _aliases(own).get(word, word) for word in words)
+    return SEVERAL.join(word if word in STRATEGIES.own else _aliases().get(word, word) for word in words)
 
 
 def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpec:
@@ -177,7 +170,7 @@ def _joined(name: str) -> StrategySpec:
         if item.name != known_as:  # books, orders and settings of each go by its name
             raise ConfigError(
                 "a strategy that shares a desk goes by one name, in its spec and as its entry point",
-                where=f"entry point {known_as} of {ENTRY_POINT_GROUP}",
+                where=f"entry point {known_as} of {STRATEGIES.group}",
                 value=item.name,
                 fix=f"write name={known_as!r} in its StrategySpec",
             )
@@ -191,7 +184,7 @@ def _joined(name: str) -> StrategySpec:
 
 
 def _spec_of(plug: StrategySpec | StrategyClass, name: str) -> StrategySpec:
-    where = f"entry point {name} of {ENTRY_POINT_GROUP}"
+    where = f"entry point {name} of {STRATEGIES.group}"
     if not isinstance(plug, StrategySpec):
         require(plug, ("name", "Config"), kind="strategy", name=name, where=where)
         plug = StrategySpec(name=plug.name, config=plug.Config, build=plug)
@@ -223,17 +216,8 @@ def _check_takes(called: Callable[..., Any], arguments: tuple[str, ...], name: s
         ) from problem
 
 
-@cache
-def _own() -> Mapping[str, str]:
-    """Return the product's strategies: name and module; reading settings asks a score of times."""
-    modules = (module.name for module in iter_modules(scalpdesk.strategies.__path__))
-    return MappingProxyType({_hyphened(module): module for module in modules if module not in NO_STRATEGIES})
-
-
-def _aliases(own: Mapping[str, str]) -> dict[str, str]:
-    specs: list[StrategySpec] = [
-        import_module(f"scalpdesk.strategies.{module}").PLUG for module in own.values()
-    ]
+def _aliases() -> dict[str, str]:
+    specs: list[StrategySpec] = [STRATEGIES.find(name) for name in STRATEGIES.own]
     return {alias: spec.name for spec in specs for alias in spec.aliases}
 
 

@@ -9,7 +9,7 @@ from fakes.instruments import option, share
 from fakes.tape import quote
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Side
-from scalpdesk.simulation.fills import fill_model, fill_model_names
+from scalpdesk.simulation.fills import FILL_MODELS, fill_model
 from scalpdesk.simulation.fills.base import Resting
 
 D = Decimal
@@ -35,14 +35,14 @@ def show(model, order, *quotes, instrument=None):
 
 
 def test_every_model_is_found_by_the_name_of_its_file():
-    assert fill_model_names() == ("adverse", "cross", "mid", "queue")
-    for name in fill_model_names():
+    assert FILL_MODELS.names() == ("adverse", "cross", "mid", "queue")
+    for name in FILL_MODELS.names():
         assert fill_model(name).name == name
     assert fill_model("queue") is not fill_model("queue")
 
 
 def test_a_model_that_is_not_there_names_the_nearest():
-    with pytest.raises(ConfigError, match="no such fill model") as caught:
+    with pytest.raises(ConfigError) as caught:
         fill_model("crosss")
     assert (caught.value.where, caught.value.nearest) == ("simulation.fill_model", "cross")
     with pytest.raises(ConfigError):

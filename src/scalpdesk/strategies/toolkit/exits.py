@@ -18,8 +18,8 @@ import msgspec
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.plugins import configured, installed_plug, plug_names
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import (
     MINUTE_NS,
     NANOS_PER_SECOND,
@@ -34,7 +34,7 @@ from scalpdesk.instruments.sessions import Session, next_session, to_new_york
 from scalpdesk.marketdata.quotes import has_both_sides
 from scalpdesk.marketdata.state import MarketView
 
-ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
+RULES = Plugs("exit rule", "exits.rules", "scalpdesk.exit_rules")
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = MINUTE_NS
 EDGE_TIMES = 3
@@ -99,17 +99,9 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
 def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[TradeView]:
     where = f"{where}.{name}"
-    plug = installed_plug(ENTRY_POINT_GROUP, name)
-    if plug is None:
-        known = plug_names(ENTRY_POINT_GROUP)
-        raise ConfigError(
-            "there is no exit rule of this name",
-            where=where,
-            value=name,
-            nearest=nearest_name(name, known),
-            fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
-        )
-    rule = configured(plug, settings, kind="exit rule", name=name, where=where, contract=("reason",))
+    rule = configured(
+        RULES.find(name, where), settings, kind="exit rule", name=name, where=where, contract=("reason",)
+    )
     return cast("ExitRule[TradeView]", rule)
 
 
