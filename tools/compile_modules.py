@@ -224,10 +224,7 @@ def _keep_struct_options(source: str, bases: dict[str, str]) -> str:
 
 
 def _open_to_python(source: str) -> str:
-    """Declare to mypyc that classes may be inherited from in Python, and made without arguments.
-
-    ``strategies.several`` inherits from one, and the state of a run over sessions is saved by pickle, which
-    mypyc's own declaration for that (``serializable``) breaks: such objects are never initialised.
+    """Declare to mypyc that classes may be inherited from in Python, as ``strategies.several`` does.
 
     The declaration stands in lines that were empty, so that the lines of tracebacks stay right. It is for
     the type checker alone: nothing of mypyc is needed when the desk runs.

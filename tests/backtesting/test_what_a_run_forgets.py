@@ -1,4 +1,4 @@
-"""A run over sessions keeps the desk's orders of the last two, and nothing of options that expired."""
+"""A run over sessions keeps the desk's orders of the last two."""
 
 import gc
 from datetime import date, timedelta
@@ -8,7 +8,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.desk import Scripted, run_tape
-from fakes.instruments import DAY, option, straddle_book
+from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import YOUNG_OBJECTS, run_backtest
@@ -23,32 +23,23 @@ D = Decimal
 HALF_DAY = date(2017, 11, 24)
 DAYS = tuple(DAY + timedelta(days=count) for count in range(4))
 MIDS = (500.0, 501.0, 503.0, 502.0)
-SHARE, CALL, EXPIRED = 0, 1, 3
+SHARE = 0
 
 
 def trade(view, wake, event):
-    """Buy a share at one quote and sell it at the next, and ask what the options are worth."""
+    """Buy a share at one quote and sell it at the next."""
     if wake is not Wake.PRICE:
         return ()
-    for number in (CALL, EXPIRED):
-        view.delta_engine.value(number, view.now_ns)
-        view.delta_engine.strike_vol(number, view.now_ns)
     side = Side.SELL if view.positions.quantity(SHARE) else Side.BUY
     intent = OrderIntent(SHARE, side, D(1), Purpose.HEDGE, "")
     return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
 
 
 def run(faults=None):
-    book = straddle_book()
-    book.add(option("C", 505, DAYS[0]))
-    builder = TapeBuilder(book, days=DAYS)
+    builder = TapeBuilder(straddle_book(), days=DAYS)
     for day in DAYS:
         for minute, mid in enumerate(MIDS):
-            if day > DAYS[0]:  # the third is not quoted any more
-                for number, (bid, ask) in enumerate(((mid - 0.01, mid + 0.01), (12.0, 12.1), (11.0, 11.1))):
-                    builder.quote(number, f"10:0{minute}", bid, ask, day=day)
-            else:
-                builder.spot(f"10:0{minute}", mid, day=day)
+            builder.spot(f"10:0{minute}", mid, day=day)
     strategy = Scripted(trade, [EveryQuote(SHARE)])
     return run_tape(builder.build(), strategy, every_quote=False, faults=faults)
 
@@ -81,21 +72,12 @@ def test_what_they_came_to_stays(done):
     assert account.cash == desk.account.cash == D("99999.84")
 
 
-def test_an_expired_option_leaves_neither_a_quote_nor_a_value(done):
-    desk, ledger, now_ns = done.engine.desk, done.broker.broker.ledger, done.runner.tape.sessions[-1].close_ns
-    for latest in (desk.market.quotes.__getitem__, ledger.latest):
-        assert latest(EXPIRED) is None
-        assert latest(CALL).bid == 12.0
-    assert [desk.delta_engine.value(number, now_ns) is None for number in (CALL, EXPIRED)] == [False, True]
-
-
 def test_where_faults_are_planned_the_broker_may_come_back_to_any_order_and_all_is_kept():
     done = run(FaultPlan([Fault("reject", after=1_000)]))
     (account,) = done.broker.broker.ledger.accounts.values()
     assert list(done.engine.desk.orders.orders) == names(done)
     assert [order.client_order_id for order in account.orders.values()] == names(done)
     assert len(account.executions) == 16
-    assert done.engine.desk.market.quotes[EXPIRED] is not None
 
 
 def test_a_run_that_fails_leaves_the_garbage_collector_as_it_found_it():

@@ -66,6 +66,8 @@ MISTAKES = [
     Mistake("points of volatility as a fraction", "price --spot 100 --strike 100 --days 30 --vol 20",
             "'20' is 2000%; write 20% if percent is meant", "scalpdesk price --vol",
             "scalpdesk price --help"),
+    Mistake("a backtest to go on with", "backtest gamma-scalper --resume", "no state of a backtest is saved",
+            "--resume", "run it again: the same command without --resume"),
     Mistake("fill model misspelt", "backtest gamma-scalper --fill-model crss", "no fill model of this name",
             "simulation.fill_model (--set)", "use one of adverse, cross, mid, queue", nearest="cross"),
     Mistake("an expiry window that is empty",

@@ -673,25 +673,11 @@ def test_what_desk_and_strategies_forget_stays_in_their_rows():
     both.desk.timer("mark")
     rows, books = by_strategy(inner), [inner.positions, both.books.of("a").positions]
     assert [len(positions.applied("")) for positions in books] == [2, 2]
-    inner.forget(both.desk.now_ns + 1, ())
+    inner.forget(both.desk.now_ns + 1)
     assert [positions.applied("") for positions in books] == [frozenset(), frozenset()]
     assert len(inner.orders.orders) == 1
     assert by_strategy(inner) == rows
     both.check_sums()
-
-
-def test_the_desk_and_its_marks_forget_expired_contracts():
-    """Without a volatility of its own an option has its last one, unless that was forgotten."""
-    desk = HandDesk(Scripted())
-    desk.open()
-    desk.market(500.0)
-    inner, number = desk.engine.desk, 1
-    engines = [inner.delta_engine, inner.delta_engine.for_marks()]
-    assert [each.value(number, desk.now_ns).vol for each in engines] == pytest.approx([0.2, 0.2], abs=1e-3)
-    desk.wait(1).quote(0, 559.99, 560.01)  # the call's quote is below its payoff now
-    assert [each.value(number, desk.now_ns).vol for each in engines] == pytest.approx([0.2, 0.2], abs=1e-3)
-    inner.forget(0, [number])
-    assert [each.value(number, desk.now_ns).vol for each in engines] == [0.0, 0.0]
 
 
 def test_a_third_of_the_account_is_rounded_down_so_that_three_parts_are_no_more_than_all():

@@ -94,42 +94,6 @@ def test_a_quote_is_measured_once(market):
     assert market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns) == first
 
 
-def test_what_is_forgotten_is_measured_anew(market):
-    market.share(market.strike)
-    market.option(CALL, market.strike)
-    assert market.vol == pytest.approx(VOL, abs=1e-6)
-    market.state.quotes[CALL] = None
-    market.engine.forget([CALL, PUT])
-    assert market.vol is None
-    assert market.engine.value(CALL, NOON) is None
-    market.option(CALL, market.strike, 60, vol=0.25)
-    assert market.vol == pytest.approx(0.25, abs=1e-6)  # no filter draws it towards the first
-
-
-def test_a_smile_that_is_forgotten_is_fitted_anew(market):
-    """Asked for again at the instant of the last fit, the same one comes, whatever was quoted since."""
-    vols = market.engine._strike_vols
-    market.share(market.strike)
-    market.option(CALL, market.strike)
-    asked = market.book[CALL], NOON, market.strike, 0.1, 0.1
-    first = vols.smile(*asked)
-    market.option(CALL, market.strike, vol=0.3)
-    assert vols.smile(*asked) is first
-    vols.forget(market.book[CALL])
-    assert vols.smile(*asked).vol(0.0) > first.vol(0.0) + 0.05
-
-
-def test_a_quote_without_a_volatility_keeps_the_last_one_until_that_is_forgotten(market):
-    market.share(market.strike)
-    market.option(CALL, market.strike)
-    assert market.engine.value(CALL, NOON).vol == pytest.approx(VOL, abs=1e-6)
-    market.share(market.strike + 50.0, 1)
-    later_ns = NOON + NANOS_PER_SECOND
-    assert market.engine.value(CALL, later_ns).vol == pytest.approx(VOL, abs=1e-6)  # below its payoff
-    market.engine.forget([CALL])
-    assert market.engine.value(CALL, later_ns).vol == 0.0
-
-
 @pytest.mark.parametrize("half", [1.5, 0.5])
 def test_a_wide_quote_is_no_measurement(market, half):
     market.share(market.strike)

@@ -112,6 +112,16 @@ def demo(
             page.end()
 
 
+def _refuse_resume(_: click.Context, __: click.Parameter, run: str | None) -> None:
+    if run is not None:
+        raise ConfigError(
+            "no state of a backtest is saved to go on from",
+            where="--resume",
+            value=run,
+            fix="run it again: the same command without --resume",
+        )
+
+
 @desk_command(
     "backtest",
     example=(
@@ -134,6 +144,9 @@ def demo(
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
 @click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
+@click.option(
+    "--resume", is_flag=False, flag_value="last", hidden=True, expose_value=False, callback=_refuse_resume
+)
 @settings_options
 @strategy_flags
 def backtest(

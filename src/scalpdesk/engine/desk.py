@@ -1,7 +1,7 @@
 """The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -324,8 +324,8 @@ class Desk:
         for held, before in unbooked:  # units of before at the price of after: the account ends that
             self.session_equity -= held.quantity * (mark_decimal(self.market, held) - before)
 
-    def forget(self, before_ns: int, contracts: Collection[InstrumentId]) -> None:
-        """Forget orders sent before an instant (UTC nanoseconds) that are over, and expired contracts.
+    def forget(self, before_ns: int) -> None:
+        """Forget orders sent before an instant (UTC nanoseconds) that are over.
 
         What they have come to stays, their counts too; no trade can be taken back any more. For a run over
         years, whose broker is to forget the same: on its own the desk keeps all, as a venue may speak of it.
@@ -339,8 +339,6 @@ class Desk:
         for division in (self.books, self.by_underlying):
             for book in () if division is None else division.books.values():
                 book.positions.forget(gone)
-        self.delta_engine.forget(contracts)
-        self.delta_engine.for_marks().forget(contracts)
 
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
         """Book one execution: position, cash, its cost, and the count of closed trades."""

@@ -7,7 +7,7 @@ reads an instrument's latest quote gets the last row up to the present one, as i
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -309,10 +309,6 @@ class QuoteStore(Protocol):
         """Set a quote."""
         ...
 
-    def pop(self, number: InstrumentId, default: None, /) -> QuoteEvent | None:
-        """Remove a quote."""
-        ...
-
 
 class LatestQuotes:
     """Latest quote by instrument: the one that was set, or a later row of the session.
@@ -425,11 +421,6 @@ class LatestQuotes:
             self._kept[number] = quote
         self._until[number] = -1
         self._kept_from[number] = -1 if self._rows is None else self._rows.upto - 1
-
-    def forget(self, numbers: Iterable[InstrumentId]) -> None:
-        """Forget the quotes of instruments that are not quoted any more."""
-        for number in numbers:
-            self._kept.pop(number, None)
 
     def follow(self, rows: SessionRows) -> None:
         """Go over to another session's rows; the latest quotes of the one before stay."""

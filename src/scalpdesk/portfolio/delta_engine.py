@@ -294,15 +294,6 @@ class DeltaEngine:
             self._for_marks = self.observer(of_marks=True)
         return self._for_marks
 
-    def forget(self, contracts: Iterable[InstrumentId]) -> None:
-        """Forget what is kept of contracts that have expired."""
-        for number in contracts:
-            for kept in (self._options, self._last_vol, self._lost, self._cache):
-                kept.pop(number, None)
-            contract = self._instruments.by_id[number]
-            if contract.is_option:
-                self._strike_vols.forget(contract)
-
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant: at least the floor before it, 0 from then on."""
         return self._years_to(expiry_instant_ns(contract), now_ns)

@@ -131,10 +131,6 @@ class _Strike:
         self.price, self.underlying, self.few_ticks = price, underlying, few_ticks
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
-        self.begin(half_life_seconds)
-
-    def begin(self, half_life_seconds: float | None) -> None:
-        """Begin without a measurement."""
         self.filter = VolFilter() if half_life_seconds is None else VolAverage(half_life_seconds)
         self.measured_ns: int | None = None
         self.found: StrikeVol | None = None
@@ -208,14 +204,6 @@ class StrikeVols:
         if self._known != len(self._instruments):
             self._learn()
         return self._strikes[_key(contract)].found
-
-    def forget(self, contract: OptionContract) -> None:
-        """Forget what was measured of a contract's strike and expiry, as if it had just been listed."""
-        if self._known != len(self._instruments):
-            self._learn()
-        key = _key(contract)
-        self._strikes[key].begin(self._half_life_seconds)
-        self._smiles.pop(key[:3], None)
 
     def quoted(
         self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId
