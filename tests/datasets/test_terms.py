@@ -6,7 +6,7 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import future_contract, rate_curve_on, upcoming_actions
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.store import connect, day_file
+from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 
@@ -54,12 +54,31 @@ def catalog(tmp_path):
 
 def test_dividends_and_splits_are_those_with_ex_dates_in_the_span(catalog):
     first, last = date(2015, 6, 1), date(2015, 12, 21)
-    dividends, actions = upcoming_actions(connect(), catalog, "lean", "XYZ", first, last)
+    dividends, actions = upcoming_actions(connect(), catalog, "lean", "XYZ", (first, last), last)
     assert dividends == (CashDividend("XYZ", date(2015, 12, 21), Decimal(1)),)
     split = CorporateAction(symbol="XYZ", ex_date=date(2015, 6, 2), kind=ActionKind.SPLIT, ratio=Decimal(2))
     assert actions == (split,)
-    assert upcoming_actions(connect(), catalog, "lean", "XYZ", first, date(2015, 12, 20))[0] == ()
-    assert upcoming_actions(connect(), catalog, "lean", "ABC", first, last) == ((), ())
+    assert upcoming_actions(connect(), catalog, "lean", "XYZ", (first, last), date(2015, 12, 20))[0] == ()
+    assert upcoming_actions(connect(), catalog, "lean", "ABC", (first, last), last) == ((), ())
+
+
+@pytest.mark.parametrize("action", ["merger", "spin_off"])
+def test_a_run_over_a_merger_or_a_spin_off_is_refused_by_day_and_share(tmp_path, action):
+    path = day_file(tmp_path, "own", "corporate_actions", "XYZ", "all")
+    rows = "SELECT 'XYZ' AS symbol, DATE '2015-06-10' AS ex_date, ? AS action, 0.5::DECIMAL(18,6) AS amount"
+    write_table(connect(), rows, path, parameters=[action])
+
+    def load(first, end):
+        days = date(2015, 6, first), date(2015, 6, end)
+        return upcoming_actions(connect(), tmp_path, "own", "XYZ", days, date(2015, 6, 30))
+
+    for first, end in ((1, 10), (9, 30)):
+        with pytest.raises(DataError) as refused:
+            load(first, end)
+        assert "XYZ on 2015-06-10" in refused.value.what
+        assert refused.value.fix == "end the run before 2015-06-10, or begin it on 2015-06-10 or later"
+    for first, end in ((1, 9), (10, 30), (11, 30)):
+        assert load(first, end) == ((), ())
 
 
 def test_the_rate_is_the_one_in_force(catalog):

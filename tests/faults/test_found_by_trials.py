@@ -49,7 +49,14 @@ from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent
 from scalpdesk.venues.alpaca.account_messages import read_fills
-from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    VenueActivity,
+    VenueClock,
+    VenueOrder,
+    VenuePosition,
+    VenueView,
+)
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, quiet_schedule
@@ -102,17 +109,15 @@ def test_order_that_means_to_close_opens_nothing(world):
 
 def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():
     book = SmallMarket(1, DAYS[0]).instruments
-    fills = (
-        BookedFill("t-1", "x1", SHARE, Decimal(10), Decimal("500.10")),
-        BookedFill("t-2", "x2", SHARE, Decimal(7), Decimal("500.20")),
-    )
-    desk = AccountPicture(5, Decimal("1000.00"), {SHARE: Decimal(17)}, (), fills)
+    missing = [BookedFill("t-1", "x1", SHARE, Decimal(10), Decimal("500.10"))]
+    desk = AccountPicture(5, Decimal("1000.00"), {SHARE: Decimal(17)})
     venue = AccountPicture(9, Decimal("6001.00"), {SHARE: Decimal(7)})
-    (bust,) = reconcile(desk, venue, book).explained
+    (bust,) = reconcile(desk, venue, book, missing=missing).explained
     assert bust.event == FillBusted("t-1", 9, 9, "x1", "not at the venue any more")
     # a cent more or less is not this bust
     other = AccountPicture(9, Decimal("6001.02"), {SHARE: Decimal(7)})
-    assert [one.what for one in reconcile(desk, other, book).unexplained] == ["SPY", "cash"]
+    found = reconcile(desk, other, book, missing=missing)
+    assert [one.what for one in found.unexplained] == ["SPY", "cash"]
 
 
 def test_foreign_trades_to_and_fro_explain_their_sum():
@@ -211,10 +216,13 @@ class _Unwritten:
         pass
 
 
-def view_at(at_ns):
+CHARGED = VenueActivity("1", "INT", ChangeCause.INTEREST, "", Decimal(0), Decimal(0), Decimal("-1.50"), 5)
+
+
+def view_at(at_ns, *activities):
     cash = Decimal("999998.50")
     facts = AccountFacts("a", "ACTIVE", "USD", cash, cash, cash, cash, 3, may_trade=True, may_short=True)
-    return VenueView(at_ns, at_ns, facts, VenueClock(at_ns, True, at_ns, at_ns), (), (), ())
+    return VenueView(at_ns, at_ns, facts, VenueClock(at_ns, True, at_ns, at_ns), (), (), (), activities)
 
 
 @pytest.fixture
@@ -223,11 +231,11 @@ def reconciler():
     return Reconciler(core, lambda _level, _text: None)
 
 
-def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times(reconciler):
+def test_interest_that_the_history_names_is_adopted_from_two_views_at_two_times(reconciler):
     desk = reconciler._core.engine.desk
-    assert reconciler.judge(view_at(1_000)) == ([], (), True)
+    assert reconciler.judge(view_at(1_000, CHARGED)) == ([], (), True)
     assert not reconciler.is_settled
-    reconciler.judge(view_at(2_000))
+    reconciler.judge(view_at(2_000, CHARGED))
     assert reconciler.is_settled
     assert desk.account.cash == Decimal("999998.50")
     assert not desk.positions.quantity(SHARE)
@@ -262,7 +270,7 @@ def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_b
     engine = reconciler._core.engine
     for at_ns in (1_000, 2_000):
         assert not reconciler.is_settled
-        reconciler.judge(view_at(at_ns))
+        reconciler.judge(view_at(at_ns, CHARGED))
         intent = OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test")
         name = engine.desk.orders.submit(intent, at_ns).client_order_id
         engine.handle(OrderRejected(name, at_ns, at_ns, "insufficient qty available"))

@@ -14,13 +14,21 @@ from scalpdesk.core.events import (
     FillBusted,
     OperatorEvent,
     OrderAccepted,
+    OrderFilled,
     OrderStatusUnknown,
     PositionChanged,
 )
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, desk_picture
+from scalpdesk.live.reconciliation import (
+    AccountQueries,
+    Reconciler,
+    UnknownOrders,
+    Viewed,
+    desk_picture,
+    missing_fills,
+)
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.orders.order import OrderState
@@ -121,29 +129,61 @@ def test_the_desks_side_is_its_cash_holdings_open_orders_and_latest_executions_o
     assert picture.cash == CASH - 8 * BUY
     assert picture.holdings == {0: 8}
     assert picture.open_orders == (OpenOrder(name, "v", "SPY", D(8), False),)
-    assert picture.fills == tuple(BookedFill(name, f"x{n}", 0, D(4), BUY) for n in (1, 2))
+    assert missing_fills(bench.engine, (), 0) == [BookedFill(name, f"x{n}", 0, D(4), BUY) for n in (1, 2)]
     now_ns = bench.hand.now_ns
     bench.engine.handle(OrderStatusUnknown(name, now_ns, now_ns, "no answer"))
     (shown,) = desk_picture(bench.engine).open_orders
     assert shown.is_unknown
 
 
-def test_of_two_equal_executions_of_an_order_the_later_one_counts_as_busted():
+@pytest.mark.parametrize(("listed", "busted"), [("x1", "x2"), ("x2", "x1")])
+def test_of_two_equal_executions_the_one_that_the_history_does_not_list_was_busted(listed, busted):
     bench = Bench(10, 4, 4)
     left = {"held": {"SPY": 4}, "cash": CASH - 4 * BUY, "open_orders": (bench.order_at_venue(filled=4),)}
+    left["fills"] = (foreign(listed, "", quantity=4),)
     assert bench.judge(**left).look_again
     bench.judge(**left)
     (bust,) = bench.events
-    assert (type(bust), bust.execution_id, bust.more_follow) == (FillBusted, "x2", False)
+    assert (type(bust), bust.execution_id, bust.more_follow) == (FillBusted, busted, False)
     assert bench.desk.positions.quantity(0) == 4
 
 
 def test_two_views_that_show_other_executions_busted_book_neither():
     bench = Bench(10, 4, 6)
-    for quantity in (4, 6, 4):
+    for quantity, listed in ((4, "x1"), (6, "x2"), (4, "x1")):
         shown = (bench.order_at_venue(filled=quantity),)
-        bench.judge(held={"SPY": quantity}, cash=CASH - quantity * BUY, open_orders=shown)
+        fills = (foreign(listed, "", quantity=quantity),)
+        bench.judge(held={"SPY": quantity}, cash=CASH - quantity * BUY, open_orders=shown, fills=fills)
     assert bench.events == []
+
+
+def test_an_execution_of_before_the_history_begins_and_one_worked_out_from_a_sum_are_not_missed():
+    bench = Bench(10, 4)
+    order = bench.desk.orders.orders[bench.orders[0].client_order_id]
+    sent_ns = order.created_ns
+    assert len(missing_fills(bench.engine, (), sent_ns - MINUTE_NS)) == 1
+    assert missing_fills(bench.engine, (), sent_ns - MINUTE_NS + 1) == []
+    assert missing_fills(bench.engine, (foreign("x1"),), 0) == []
+    now_ns = bench.engine.now_ns
+    bench.engine.handle(OrderAccepted(order.client_order_id, now_ns, now_ns, "v9"))
+    bench.engine.handle(OrderFilled(order.client_order_id, now_ns, now_ns, "v9/4-10", D(6), BUY, D(0)))
+    assert [fill.execution_id for fill in missing_fills(bench.engine, (), 0)] == ["x1"]
+
+
+def test_what_the_history_lists_in_the_place_of_an_execution_is_its_correction():
+    bench = Bench(10, 4, 6)
+    lines = (foreign("y", "", quantity=4, price=499), foreign("x2", "", quantity=6))
+    (fill,) = missing_fills(bench.engine, lines, 0)
+    assert (fill.execution_id, fill.corrected.execution_id, fill.corrected.price) == ("x1", "y", 499)
+    shown = {"open_orders": (bench.order_at_venue(filled=10),), "fills": lines}
+    cash = bench.desk.account.cash + 4 * (BUY - 499)
+    for _ in range(2):
+        bench.judge(cash=cash, **shown)
+    bust, again = bench.events
+    assert (type(bust), bust.execution_id, bust.is_corrected) == (FillBusted, "x1", True)
+    assert (type(again), again.execution_id, again.price) == (OrderFilled, "y", 499)
+    assert (bench.desk.account.cash, bench.desk.positions.quantity(0)) == (cash, 10)
+    assert bench.judge(cash=cash, **shown) == ([], (), False)
 
 
 # what a view leads to ----------------------------------------
@@ -301,24 +341,47 @@ def test_an_execution_of_the_desks_own_order_is_no_foreign_one():
     assert "SPY: desk 10, venue 12" in [str(one) for one in bench.reconciler.unexplained]
 
 
-@pytest.mark.parametrize(("cash", "cause"), [("99950", "interest"), ("99949.99", None)])
-def test_little_cash_passes_for_interest_by_the_accounts_equity(cash, cause):
+def test_little_cash_without_a_line_of_the_history_is_an_alarm_and_more_of_it_is_another():
+    """Five cents passed for interest."""
+    bench = Bench()
+    for cash, alarms in (("99999.95", 1), ("99999.95", 1), ("99999.94", 1), ("99999.90", 2)):
+        for _ in range(2):
+            bench.judge(cash=cash)
+        assert [level for level, _ in bench.said] == ["alarm"] * alarms
+    assert bench.desk.account.cash == CASH
+    assert bench.desk.gate.mode == Mode.REDUCING
+    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 100000.00, venue 99999.90"]
+
+
+def test_a_dividend_beside_a_difference_that_the_operator_knows_is_booked_without_another_alarm():
     bench = Bench()
     for _ in range(2):
-        bench.judge(cash=cash)
-    assert [event.cause for event in bench.events if isinstance(event, PositionChanged)] == [cause][
-        : cause is not None
-    ]
-    assert bool(bench.reconciler.unexplained) == (cause is None)
+        bench.judge(cash=CASH - 7)
+    paid = (activity("1", cash="12", cause=ChangeCause.DIVIDEND),)
+    for _ in range(2):
+        bench.judge(cash=CASH + 5, activities=paid)
+    assert [event.reference for event in bench.events if isinstance(event, PositionChanged)] == ["activity-1"]
+    assert bench.desk.account.cash == CASH + 12
+    assert [level for level, _ in bench.said] == ["alarm", "warning"]
+    assert bench.judge(cash=CASH + 12) == ([], (), False)
+    assert bench.reconciler.unexplained == ()
 
 
-def test_little_cash_passes_for_interest_once_a_day():
-    bench = Bench()
-    for cash in (99_990, 99_980):
-        for _ in range(2):
-            bench.judge(cash=cash, fills=(foreign(),))
-    assert bench.desk.account.cash == 99_990
-    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 99990.00, venue 99980.00"]
+def test_an_unexplained_difference_is_judged_by_a_day_of_executions():
+    """An execution of an hour ago was taken back: the minute before the last view does not list it."""
+    bench = Bench(10, 10)
+    bench.reconciler.begin(bench.engine.now_ns - HOUR_NS)
+    gone = {"held": {}, "cash": CASH, "open_orders": (bench.order_at_venue(filled=10),)}
+    for _ in range(2):
+        view = bench.view(seconds=3_600, **gone)
+        since_ns = view.ts_event_ns - MINUTE_NS
+        assert bench.reconciler.judge(view, since_ns) == ([], (), True)
+        assert bench.reconciler.fills_since_ns == bench.reconciler.begins_ns
+    assert (bench.events, bench.said) == ([], [])
+    bench.reconciler.judge(bench.view(seconds=3_601, **gone), bench.reconciler.begins_ns)
+    bench.reconciler.judge(bench.view(seconds=3_602, **gone), bench.reconciler.begins_ns)
+    (bust,) = bench.events
+    assert (type(bust), bust.execution_id) == (FillBusted, "x1")
 
 
 @pytest.mark.parametrize("charged", [False, True], ids=["paper", "at the end of the day"])
@@ -338,7 +401,7 @@ def test_fees_that_the_desk_estimates_are_no_difference_whenever_the_venue_charg
     for cash in (bought + D("0.62"), bought - D("0.62")):
         assert bench.judge(cash=cash, **left).look_again
     taken_back = CASH - 4 * BUY - (D("0.59") if charged else 0)
-    left["open_orders"] = (bench.order_at_venue(filled=4),)
+    left |= {"open_orders": (bench.order_at_venue(filled=4),), "fills": (foreign("x1", "", quantity=4),)}
     for _ in range(2):
         bench.judge(held={"SPY": 4}, cash=taken_back, **left)
     assert [type(event) for event in bench.events] == [FillBusted]
@@ -563,14 +626,15 @@ def test_each_order_waits_for_itself_and_is_forgotten_with_its_end():
     assert list(unknown.due(99.0)) == ["a"]
 
 
-def test_executions_of_the_latest_two_hundred_orders_may_be_found_busted():
-    orders = {f"o{n}": SimpleNamespace(executions={"x": None, "y": None}) for n in range(201)}
+def test_executions_of_the_latest_two_hundred_orders_are_looked_for():
+    orders = {
+        f"o{n}": SimpleNamespace(executions={"x": None, "y": None}, created_ns=MINUTE_NS, venue_order_id="v")
+        for n in range(201)
+    }
     known = {f"o{n}/x": (0, Decimal(n + 1), Decimal(5), Decimal(0)) for n in range(201)}
     desk = SimpleNamespace(
-        account=SimpleNamespace(cash=Decimal(1)),
-        positions=SimpleNamespace(held=list, booking=known.get),
-        orders=SimpleNamespace(live={}, orders=orders),
+        positions=SimpleNamespace(booking=known.get), orders=SimpleNamespace(live={}, orders=orders)
     )
-    picture = desk_picture(SimpleNamespace(desk=desk, now_ns=7))
-    assert [fill.client_order_id for fill in picture.fills] == [f"o{n}" for n in range(1, 201)]
-    assert {fill.execution_id for fill in picture.fills} == {"x"}  # the other was never booked
+    missing = missing_fills(SimpleNamespace(desk=desk), (), 0)
+    assert [fill.client_order_id for fill in missing] == [f"o{n}" for n in range(1, 201)]
+    assert {fill.execution_id for fill in missing} == {"x"}  # the other was never booked

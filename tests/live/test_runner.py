@@ -329,33 +329,24 @@ def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):
         assert sum(map(len, bench.venue.record.connection.working.values())) == left, how
 
 
-def test_manual_trade_in_the_account_is_adopted_by_name(tmp_path):
+@pytest.mark.parametrize(("shares", "what"), [(7, "SPY"), (0, "cash")])
+def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path, shares, what):
     bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
 
-    async def dividend_from_nowhere(bench):
+    async def from_nowhere(bench):
         await until(lambda: bench.engine.desk.positions.quantity(SHARE))
-        bench.account.cash += D("3.20")
+        if shares:
+            bench.account.book(SHARE, D(shares), D(0), D(0))
+        else:
+            bench.account.cash += D("3.20")
 
-    assert bench.live(meanwhile=dividend_from_nowhere) is not None
-    assert bench.runner.reconciler.adopted
-    assert bench.engine.desk.gate.mode == "ACTIVE"
-    assert bench.differences() == []
-
-
-def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path):
-    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
-
-    async def shares_from_nowhere(bench):
-        await until(lambda: bench.engine.desk.positions.quantity(SHARE))
-        bench.account.book(SHARE, D(7), D(0), D(0))
-
-    assert bench.live(meanwhile=shares_from_nowhere) is not None
+    assert bench.live(meanwhile=from_nowhere) is not None
     assert bench.engine.desk.gate.mode == "REDUCING"
     alarms = [text for level, text in bench.said if level == "alarm"]
     assert len(alarms) == 1
     assert "desk" in alarms[0]
     assert "venue" in alarms[0]
-    assert "SPY" in alarms[0]
+    assert what in alarms[0]
 
 
 def test_word_about_a_foreign_order_goes_into_quarantine(tmp_path):

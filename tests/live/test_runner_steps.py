@@ -482,7 +482,7 @@ def test_another_event_is_handled_after_what_was_due_before_it_and_a_view_is_jud
     event = TimerEvent(7, 7, "x")
     runner.due(by_timer=[7])
     assert runner._take(event) == ["after timer 7", f"after {event}"]
-    runner._on_view = lambda view: ["seen", view]
+    runner._on_view = lambda viewed: ["seen", viewed.view]
     assert runner._take(Viewed("view")) == ["seen", "view"]
     runner._on_operation = lambda item: ["carried out", item.reason]
     assert runner._take(Operation("halt", "why", "me")) == ["carried out", "why"]
@@ -607,7 +607,9 @@ def test_the_house_asks_about_unknown_orders_and_about_streams_of_an_open_sessio
 def test_a_view_is_judged_and_what_follows_is_asked_for(runner, monkeypatch, looks_again):
     steps = []
     verdict = SimpleNamespace(commands=["booked"], query=["a", "b"], look_again=looks_again)
-    runner.reconciler = SimpleNamespace(judge=lambda view: steps.append("judged") or verdict)
+    runner.reconciler = SimpleNamespace(
+        judge=lambda view, since_ns: steps.append(f"judged from {since_ns}") or verdict
+    )
     runner._unknown = SimpleNamespace(add=lambda name: steps.append(f"unknown {name}"))
     runner.calendar = SimpleNamespace(plan=lambda view: steps.append("planned"))
     runner._stop = SimpleNamespace(check=lambda view: steps.append("checked"))
@@ -615,10 +617,10 @@ def test_a_view_is_judged_and_what_follows_is_asked_for(runner, monkeypatch, loo
     runner._look_finally = lambda *, is_equal: steps.append(f"equal {is_equal}")
     runner._note_limits = lambda view: steps.append("limits") or ["limited"]
     view = SimpleNamespace(ts_recv_ns=7)
-    assert runner._on_view(view) == ["timer", "booked", "limited"]
+    assert runner._on_view(Viewed(view, 5)) == ["timer", "booked", "limited"]
     assert runner.queries.calls == ["take"] + [("ask", 0.0)] * looks_again  # FAST confirms at once
     assert steps == [
-        *("fired 7", "judged", "unknown a", "unknown b", f"equal {not looks_again}"),
+        *("fired 7", "judged from 5", "unknown a", "unknown b", f"equal {not looks_again}"),
         *("limits", "planned", "checked"),
     ]
 
@@ -834,7 +836,7 @@ def begin(runner, monkeypatch, *, is_fresh, positions=(), open_orders=(), quoted
     runner._consumer = SimpleNamespace(send=send)
     runner.loop.run_until_complete(runner._begin(Start(is_fresh=is_fresh, **known)))
     (viewed,) = runner._queue.items
-    assert viewed == Viewed(view)
+    assert viewed == Viewed(view, steps[0] if steps[0] is not None else NEVER_NS)
     return steps
 
 

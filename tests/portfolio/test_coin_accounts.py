@@ -136,6 +136,7 @@ class Desk:
         self.state = MarketState(self.instruments)
         self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), clock=CALENDAR)
         self.account, self.positions = Account(D(cash)), PositionManager(self.instruments)
+        self.trades = 0
         self.explain = PnlExplain(self.instruments, self.state, self.engine, self.account, self.positions, 0)
         self.now_ns = OPEN_NS
 
@@ -151,7 +152,8 @@ class Desk:
     def trade(self, number, quantity, price, fee="0"):
         marked = self.explain.mark(self.now_ns)
         instrument, quantity, price = self.instruments[number], D(quantity), D(price)
-        self.positions.book(number, quantity, price, f"x{len(self.positions.applied(''))}", fee=D(fee))
+        self.trades += 1
+        self.positions.book(number, quantity, price, f"x{self.trades}", fee=D(fee))
         self.account.cash += instrument.cash_flow(quantity, price) - D(fee)
         self.explain.note_trade(self.state.quotes[number], quantity, price, D(fee))
         self.explain.rebase(self.now_ns)

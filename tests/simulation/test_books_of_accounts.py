@@ -328,7 +328,7 @@ def test_parts_of_a_share_are_paid_to_the_millionth():
         (ChangeCause.DIVIDEND, 0, 0, 50, ("DIV", 100, D("0.5"), 50)),
         (ChangeCause.DELIVERY, 10, 400, -4_000, ("OPTRD", 10, 400, -4_000)),
         (ChangeCause.EXERCISE, -1, 400, 0, ("OPEXC", -1, 0, 0)),
-        (ChangeCause.CORPORATE_ACTION, 100, 0, 0, ("REORG", 100, 0, 0)),
+        (ChangeCause.CORPORATE_ACTION, 100, 0, 0, ("SPLIT", 100, 0, 0)),
     ],
 )
 def test_a_change_is_written_as_the_venue_would_show_it(cause, units, price, cash, line):

@@ -94,35 +94,6 @@ def test_a_split_conserves_cost_and_realises_only_the_fraction(trades, ratio):
         assert abs(position.average_price * ratio - cost / held) < D("1e-15")
 
 
-@given(TRADES, st.sampled_from(["0.125", "1", "0.5"]).map(D), st.sampled_from(["0.04", "0.3"]).map(D))
-def test_a_spin_off_divides_cost_and_value_and_realises_only_the_fraction(trades, ratio, part):
-    held, cost, _, _, book, cash, changes = books_after(
-        trades, action("spin_off", str(ratio), into="KID", value_fraction=part)
-    )
-    parent = book.positions[0]
-    assert parent.quantity == held
-    assert abs(parent.cost - cost * (1 - part)) < D("1e-15")
-    kid = book.positions[3]
-    units = held * ratio
-    assert kid.quantity == int(units)
-    each = (500 * part / ratio).quantize(D("0.0001"))
-    assert cash == (units - kid.quantity) * each
-    # value: what is left of the share, and the new one at its part of the price, are the old price
-    value = parent.quantity * 500 * (1 - part) + kid.quantity * each + cash
-    assert abs(value - held * 500) <= abs(units) * D("0.0001")
-    assert changes[0].more_follow == (len(changes) > 1)
-
-
-@given(TRADES)
-def test_a_merger_for_shares_moves_cost_and_one_for_cash_realises_it(trades):
-    held, cost, realized, _, book, cash, _ = books_after(trades, action("merger", "2", into="KID"))
-    assert (book.quantity(0), book.quantity(3), cash) == (0, 2 * held, 0)
-    assert book.positions[3].cost == cost
-    held, cost, realized, _, book, cash, _ = books_after(trades, action("merger", "0", cash=D(510)))
-    assert (book.held(), cash) == ([], held * 510)
-    assert abs(book.positions[0].realized - realized - (cash - cost)) < D("1e-15")
-
-
 def two_days(instruments, before, after, *actions, dividends=()):
     """Return a tape of two sessions; prices by instrument id at the first close and from the second open."""
     builder = TapeBuilder(instruments, days=(DAY, TUESDAY))
@@ -135,22 +106,14 @@ def two_days(instruments, before, after, *actions, dividends=()):
 
 
 @pytest.mark.parametrize(
-    ("happens", "after", "holdings", "carry"),
+    ("happens", "after", "holdings"),
     [
-        (action(ratio="4"), {0: 125.0}, {0: 404}, 0),
-        (action(ratio="0.1"), {0: 5_000.0}, {0: 10}, 0),
-        (
-            action("spin_off", "0.125", into="KID", value_fraction=D("0.04")),
-            {0: 480.0, 1: 160.0},
-            {0: 101, 1: 12},
-            0,
-        ),
-        (action("merger", "2", into="KID"), {1: 250.0}, {1: 202}, 0),
-        (action("merger", "0", cash=D(510)), {}, {}, 1_010),
-        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 0),
+        (action(ratio="4"), {0: 125.0}, {0: 404}),
+        (action(ratio="0.1"), {0: 5_000.0}, {0: 10}),
+        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}),
     ],
 )
-def test_an_action_is_explained_without_a_residual(happens, after, holdings, carry):
+def test_an_action_is_explained_without_a_residual(happens, after, holdings):
     book = Instruments([share("SPY"), share("KID")])
     tape = two_days(book, {0: 500.0}, after, happens)
     run = run_tape(tape, Scripted(), positions={0: 101})
@@ -160,9 +123,8 @@ def test_an_action_is_explained_without_a_residual(happens, after, holdings, car
     assert desk.account.cash == run.broker.account.cash
     totals = desk.attribution.totals
     assert totals["residual"] == 0
-    assert float(totals["carry"]) == pytest.approx(carry, abs=0.01)
-    expected = 0 if happens.kind is not ActionKind.MERGER or not happens.cash else 1_010
-    assert float(desk.attribution.nav) == pytest.approx(100_000 + 101 * 500 + expected, abs=0.06)
+    assert float(totals["carry"]) == pytest.approx(0, abs=0.01)
+    assert float(desk.attribution.nav) == pytest.approx(100_000 + 101 * 500, abs=0.06)
     assert sum(totals.values()) == desk.attribution.nav_change
 
 
@@ -220,7 +182,6 @@ def test_an_adjusted_option_ends_as_its_new_contract():
     [
         (action(ratio="0.1"), "it then delivers 10 SPY"),
         (action(ratio="4"), "the data have no SPY240419C00125000"),
-        (action("spin_off", "0.1", into="KID", value_fraction=D("0.1")), "100 SPY and 10 KID"),
     ],
 )
 def test_a_run_that_cannot_carry_an_option_says_so(happens, why):
@@ -230,24 +191,10 @@ def test_a_run_that_cannot_carry_an_option_says_so(happens, why):
     run_tape(tape, Scripted(), positions={2: 0})  # who holds none of it goes on
 
 
-def test_a_merger_for_cash_settles_options_at_what_the_share_was_paid_for():
-    """Two calls of 500 at 510 a share: ten dollars each on a hundred."""
-    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {}, action("merger", "0", cash=D(510)))
-    run = run_tape(tape, Scripted(), positions={1: 2})
-    assert run.broker.account.holdings == {}
-    assert run.engine.desk.account.cash == run.broker.account.cash == 100_000 + 2 * 100 * 10
-
-
-@pytest.mark.parametrize(
-    ("happens", "before", "why"),
-    [
-        (action("merger", "2", into="KID"), {0: 500.0}, "SPY gives KID on 2024-03-05"),
-        (action(ratio="1.5"), {1: 12.0}, "a fraction of SPY is paid in cash, and no price of it is known"),
-    ],
-)
-def test_a_run_that_lacks_the_new_share_or_a_price_of_the_old_says_so(happens, before, why):
-    with pytest.raises(DataError, match=why):
-        run_tape(two_days(split_book(), before, {}, happens), Scripted(), positions={0: 101})
+def test_a_run_that_lacks_a_price_of_the_fraction_says_so():
+    tape = two_days(split_book(), {1: 12.0}, {}, action(ratio="1.5"))
+    with pytest.raises(DataError, match="a fraction of SPY is paid in cash, and no price of it is known"):
+        run_tape(tape, Scripted(), positions={0: 101})
 
 
 def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
@@ -294,9 +241,7 @@ def market(positions=None, happens=(), *, cash=1_000_000):
     [
         (action(ratio="4"), 124.875, 125.125),
         (action(ratio="0.1"), 4_995.0, 5_005.0),
-        (action("spin_off", "0.1", into="KID", value_fraction=D("0.04")), 479.52, 480.48),
         (action("special_dividend", cash=D(20)), 499.5, 500.5),
-        (action("merger", "2", into="KID"), 499.5, 500.5),
     ],
 )
 def test_the_last_quote_is_of_the_share_as_it_is_after_the_action(happens, bid, ask):
@@ -343,12 +288,6 @@ def test_the_largest_ordinary_dividend_is_paid_and_a_cent_more_is_refused():
         assert venue.bookings() == []
 
 
-def test_a_merger_for_shares_leaves_an_option_that_the_run_cannot_carry():
-    venue = market({1: 1}, (action("merger", "2", into="KID"),))
-    with pytest.raises(DataError, match="it then delivers 200 KID, and no model prices that"):
-        venue.broker.open_session(OPEN, CLOSE)
-
-
 def test_an_action_cancels_every_order_in_the_share_and_its_options_once():
     """Exits of a filled entry rest at prices of before the split; orders in other shares stay."""
     venue = market()
@@ -370,32 +309,13 @@ def test_an_action_cancels_every_order_in_the_share_and_its_options_once():
 
 
 def test_the_parts_of_one_action_are_told_as_belonging_together():
-    venue = market({0: 101}, (action("spin_off", "0.125", into="KID", value_fraction=D("0.04")),))
+    venue = market({0: 101}, (action(ratio="0.5"),))
     venue.broker.open_session(OPEN, CLOSE)
     units, fraction = venue.bookings()
     assert (units.more_follow, fraction.more_follow) == (True, False)
-    assert (units.instrument_id, units.source, units.quantity_change, units.source_change) == (
-        3,
-        0,
-        D("12.625"),
-        0,
-    )
-    assert units.cost_fraction == D("0.04")
-    assert (fraction.quantity_change, fraction.price) == (D("-0.625"), 500 * D("0.04") / D("0.125"))
-    assert fraction.cash_change == D("0.625") * 160
-    assert venue.units() == {0: 101, 3: 12}
-
-
-def test_a_merger_for_cash_pays_for_the_shares_that_its_options_deliver():
-    venue = market({0: 10, 1: 1}, (action("merger", "0", cash=D(510)),))
-    venue.broker.open_session(OPEN, CLOSE)
-    changes = venue.bookings()
-    assert [(one.instrument_id, one.cause, one.quantity_change, one.cash_change) for one in changes] == [
-        (1, "exercise", -1, 0),
-        (0, "delivery", 100, -50_000),
-        (0, "corporate_action", -110, 110 * 510),
-    ]
-    assert (venue.units(), venue.account.cash) == ({}, 1_000_000 - 50_000 + 56_100)
+    assert (units.source, units.quantity_change, units.source_change) == (0, D("-50.5"), 0)
+    assert (fraction.quantity_change, fraction.price, fraction.cash_change) == (D("-0.5"), 1_000, 500)
+    assert venue.units() == {0: 50}
 
 
 def test_holders_are_paid_a_dividend_and_who_is_short_is_charged():

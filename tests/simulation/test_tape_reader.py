@@ -106,10 +106,9 @@ def test_what_is_known_before_the_open_is_stamped_at_the_open():
 
 
 def test_before_a_later_session_what_changes_the_scale_of_prices_since_the_one_before_is_known():
-    """Friday to Monday; a merger leaves no share, and figures that a run begins with need no other scale."""
+    """Friday to Monday; figures that a run begins with need no other scale."""
     days = date(2024, 3, 1), date(2024, 3, 4)
     terms = [("split", {"ratio": Decimal("0.1")}), ("special_dividend", {"cash": Decimal("2.5")})]
-    terms += [("spin_off", {"into": "KID", "value_fraction": Decimal("0.25")}), ("merger", {"into": "KID"})]
     actions = tuple(
         CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind(kind), **more) for kind, more in terms
     )
@@ -127,7 +126,6 @@ def test_before_a_later_session_what_changes_the_scale_of_prices_since_the_one_b
     assert opening_events(tape, second, is_first=False)[1:] == [
         PriceAdjustmentEvent(0, at_ns, at_ns, 10.0, 0.1),
         PriceAdjustmentEvent(0, at_ns, at_ns, 1.0, 1.0, 2.5),
-        PriceAdjustmentEvent(0, at_ns, at_ns, 0.75, 1.0),
     ]
 
 

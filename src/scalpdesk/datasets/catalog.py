@@ -198,16 +198,22 @@ def future_contract(symbol: str) -> Future:
     return Future(symbol, root, date(year, number, fridays[2]), TickRule(tick, tick), multiplier=multiplier)
 
 
+UNCARRIED = ("merger", "spin_off")
+"""Actions that no run is carried across."""
+
+
 def upcoming_actions(
-    connection: Any, catalog: Path, name: str, symbol: str, first: date, last: date
+    connection: Any, catalog: Path, name: str, symbol: str, days: tuple[date, date], last: date
 ) -> tuple[tuple[CashDividend, ...], tuple[CorporateAction, ...]]:
-    """Return the dividends and the corporate actions with ex-dates from ``first`` to ``last``.
+    """Return the dividends and the corporate actions from the first of a run's days to ``last``.
 
     Raises
     ------
     DataError
-        When the table names an action that is none of dividend, special_dividend and split.
+        When a merger or a spin-off lies after the first of ``days`` (first and last session) and not after
+        the last, or the table names an action that is none of these, dividend, special_dividend and split.
     """
+    first, end = days
     path = day_file(catalog, name, "corporate_actions", symbol, "all")
     if not path.is_file():
         return (), ()
@@ -232,12 +238,20 @@ def upcoming_actions(
             actions.append(
                 CorporateAction(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=ratio)
             )
-        else:
+        elif action not in UNCARRIED:
             raise DataError(
                 "the data set names an action that cannot be applied",
                 where=str(path),
                 value=f"{day}: {action}",
-                fix="write dividend, special_dividend or split",
+                fix=f"write dividend, special_dividend, split or {' or '.join(UNCARRIED)}",
+            )
+        elif first < ex_date <= end:
+            raise DataError(
+                f"no run is carried across the {action.replace('_', '-')} of {symbol} on {day}: what is held "
+                "and what strategies remember are another share's after it",
+                where=str(path),
+                value=f"{day}: {action}",
+                fix=f"end the run before {day}, or begin it on {day} or later",
             )
     return tuple(dividends), tuple(actions)
 
@@ -400,7 +414,7 @@ def load_tape(
         bar_tables["option_trades"] = roots
     last_expiry = max((option.expiry for option in options), default=end)
     dividends, actions = upcoming_actions(
-        reader.connection, catalog, name, base, sessions[0].day, last_expiry
+        reader.connection, catalog, name, base, (sessions[0].day, sessions[-1].day), last_expiry
     )
     rates = rate_curve_on(reader.connection, day_file(catalog, name, "rates", "USD", "all"), sessions[0].day)
     if rates is None and options:

@@ -2,8 +2,8 @@
 
 Options Clearing Corporation, By-Laws article VI section 11A and its interpretations: a whole split multiplies
 contracts and divides strikes; another split of more than one for one raises the units of the contract; a
-special cash dividend lowers strikes; a reverse split, a spin-off and a merger leave the strike and change
-what is delivered. Strikes are rounded to the cent.
+special cash dividend lowers strikes; a reverse split leaves the strike and changes what is delivered. Strikes
+are rounded to the cent. No run is carried across a spin-off or a merger.
 """
 
 from dataclasses import dataclass, replace
@@ -26,8 +26,6 @@ class ActionKind(StrEnum):
 
     SPLIT = "split"
     SPECIAL_DIVIDEND = "special_dividend"
-    SPIN_OFF = "spin_off"
-    MERGER = "merger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,7 @@ class CorporateAction:
     Raises
     ------
     ArgumentError
-        When a number is out of its range or the new share is not named.
+        When a number is out of its range.
     """
 
     symbol: str
@@ -47,27 +45,14 @@ class CorporateAction:
     kind: ActionKind
     """What happens."""
     ratio: Decimal = ONE
-    """Units received for one held: of the share itself after a split (0.1: one for ten), of ``into`` after a
-    spin-off or a merger; 0 for a merger in cash alone.
-    """
-    into: str = ""
-    """Symbol of the new share of a spin-off or merger."""
-    value_fraction: Decimal = ONE
-    """Part of the share's value, and with it of its cost, that the new units are (spin-off, merger)."""
+    """Units after a split for one held (0.1: one for ten)."""
     cash: Decimal = ZERO
-    """Paid for one share held, in its currency (special dividend, merger)."""
+    """Special dividend on one share held, in its currency."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no action has."""
-        gives_units = self.kind in (ActionKind.SPIN_OFF, ActionKind.MERGER) and self.ratio > 0
-        if self.ratio < 0 or (self.kind is ActionKind.SPLIT and not self.ratio):
+        if self.ratio <= 0:
             raise ArgumentError("units received for one held are above 0", where="ratio", value=self.ratio)
-        if gives_units and not self.into:
-            raise ArgumentError("the new share has no symbol", where="into", value=self.into)
-        if not 0 <= self.value_fraction <= 1:
-            raise ArgumentError(
-                "a part of the value is from 0 to 1", where="value_fraction", value=self.value_fraction
-            )
         if self.cash < 0:
             raise ArgumentError("cash received is 0 or more", where="cash", value=self.cash)
 
@@ -80,25 +65,21 @@ class AdjustedOption:
     """With its new root, strike and multiplier; the multiplier counts for premium and strike."""
     contracts: int
     """Contracts for one held."""
-    delivers: tuple[tuple[str, Decimal], ...]
-    """Symbols and shares that one contract delivers."""
-    cash: Decimal
-    """Cash that one contract delivers besides."""
+    delivers: Decimal
+    """Shares of its underlying that one contract delivers."""
 
     @property
     def is_standard(self) -> bool:
         """Whether it delivers its multiplier in shares of its underlying: then an option model prices it."""
-        return not self.cash and self.delivers == (
-            (self.contract.underlying, Decimal(self.contract.multiplier)),
-        )
+        return self.delivers == self.contract.multiplier
 
 
-def price_scale(action: CorporateAction) -> tuple[float, float, float] | None:
-    """Return by what an action changes the scale of its share; None for a merger, after which it has none.
+def price_scale(action: CorporateAction) -> tuple[float, float, float]:
+    """Return by what an action changes the scale of its share.
 
     Returns
     -------
-    tuple of float, optional
+    tuple of float
         Factor of prices, factor of volumes, and the currency a share that prices fall by before that.
 
     >>> price_scale(
@@ -108,11 +89,7 @@ def price_scale(action: CorporateAction) -> tuple[float, float, float] | None:
     """
     if action.kind is ActionKind.SPLIT:
         return float(1 / action.ratio), float(action.ratio), 0.0
-    if action.kind is ActionKind.SPECIAL_DIVIDEND:
-        return 1.0, 1.0, float(action.cash)
-    if action.kind is ActionKind.SPIN_OFF and action.value_fraction < 1:
-        return float(1 - action.value_fraction), 1.0, 0.0
-    return None
+    return 1.0, 1.0, float(action.cash)
 
 
 def split_ratio(shares_before: Decimal) -> Decimal:
@@ -159,24 +136,17 @@ def adjusted_option(contract: OptionContract, action: CorporateAction) -> Adjust
             nearest=contract.underlying,
         )
     units, ratio = Decimal(contract.multiplier), action.ratio
-    own = ((contract.underlying, units),)
     if action.kind is ActionKind.SPECIAL_DIVIDEND:
-        return AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, own, ZERO)
-    if action.kind is ActionKind.SPLIT and ratio > 1:
+        return AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, units)
+    if ratio > 1:
         strike = contract.strike / ratio
         if ratio == int(ratio):
-            return AdjustedOption(_renamed(contract, contract.root, strike), int(ratio), own, ZERO)
+            return AdjustedOption(_renamed(contract, contract.root, strike), int(ratio), units)
         if units * ratio == int(units * ratio):
             renamed = _renamed(contract, _next_root(contract.root), strike, int(units * ratio))
-            return AdjustedOption(renamed, 1, ((contract.underlying, units * ratio),), ZERO)
+            return AdjustedOption(renamed, 1, units * ratio)
     renamed = _renamed(contract, _next_root(contract.root), contract.strike)
-    if action.kind is ActionKind.SPLIT:
-        return AdjustedOption(renamed, 1, ((contract.underlying, units * ratio),), ZERO)
-    new = ((action.into, units * ratio),) if ratio else ()
-    delivers = own + new if action.kind is ActionKind.SPIN_OFF else new
-    if action.kind is ActionKind.MERGER and ratio:
-        renamed = replace(renamed, underlying=action.into)
-    return AdjustedOption(renamed, 1, delivers, units * action.cash)
+    return AdjustedOption(renamed, 1, units * ratio)
 
 
 def _next_root(root: str) -> str:

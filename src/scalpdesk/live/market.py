@@ -150,9 +150,7 @@ async def listed_splits(
     for number in map(InstrumentId, shares):
         for split in await gateway.splits(number, first, last):
             open_ns = ex_instant_ns(new_york_ns(split.ex_date, time(0)))
-            scale = price_scale(split)
-            if scale is not None:
-                events.append(PriceAdjustmentEvent(number, open_ns, now_ns, *scale))
+            events.append(PriceAdjustmentEvent(number, open_ns, now_ns, *price_scale(split)))
     return tuple(events)
 
 

@@ -6,7 +6,7 @@ do not count: a desk whose orders are refused because its books are wrong would 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -19,27 +19,36 @@ from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCaus
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, number_text
+from scalpdesk.core.units import (
+    DAY_NS,
+    MINUTE_NS,
+    NANOS_PER_SECOND,
+    NEVER_NS,
+    ZERO,
+    InstrumentId,
+    number_text,
+)
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.reconcile import (
-    UNEXPLAINED_CASH,
+    NO_GAP,
     AccountChange,
     AccountPicture,
     BookedFill,
     Difference,
     Explained,
     ForeignFill,
+    Gap,
     OpenOrder,
     Reconciliation,
     Tolerance,
     reconcile,
     side_by_side,
 )
-from scalpdesk.venues.contract import Gateway, VenueActivity, VenueView
+from scalpdesk.venues.contract import Gateway, VenueActivity, VenueFill, VenueView
 
 LATEST_ORDERS = 200
 """Orders whose executions may turn out to have been busted."""
@@ -62,12 +71,51 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
             )
             for name, order in desk.orders.live.items()
         ),
-        tuple(
-            BookedFill(name, execution_id, *trade)
-            for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS)
-            for execution_id in reversed(tuple(order.executions))
-            if (trade := desk.positions.booking(f"{name}/{execution_id}")) is not None
-        )[::-1],
+    )
+
+
+def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: int) -> list[BookedFill]:
+    """Return the desk's latest executions that the venue's history should list and does not, oldest first.
+
+    An execution that was worked out from its order's sum has no id of the venue's, and counts for none.
+    The one that a history lists in another's place has its order and its quantity.
+
+    Parameters
+    ----------
+    engine
+        The desk.
+    fills
+        The account's executions since ``since_ns``.
+    since_ns
+        Executions of orders sent a minute later, or after that, are all among them; UTC nanoseconds.
+    """
+    desk = engine.desk
+    listed = {fill.execution_id for fill in fills}
+    found: list[BookedFill] = []
+    for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS):
+        if order.created_ns < since_ns + MINUTE_NS:
+            continue
+        new = [
+            fill
+            for fill in fills
+            if fill.venue_order_id == order.venue_order_id and fill.execution_id not in order.executions
+        ]
+        for execution_id in reversed(tuple(order.executions)):
+            trade = desk.positions.booking(f"{name}/{execution_id}")
+            if trade is None or execution_id in listed or execution_id.startswith(f"{order.venue_order_id}/"):
+                continue
+            number, quantity, price, fee = trade
+            instead = next((fill for fill in new if fill.quantity == abs(quantity)), None)
+            if instead is not None:
+                new.remove(instead)
+            corrected = None if instead is None else _foreign(instead, number)
+            found.append(BookedFill(name, execution_id, number, quantity, price, fee, corrected))
+    return found[::-1]
+
+
+def _foreign(fill: VenueFill, number: InstrumentId) -> ForeignFill:
+    return ForeignFill(
+        fill.execution_id, number, fill.side, fill.quantity, fill.price, fill.ts_event_ns, fill.fee
     )
 
 
@@ -95,11 +143,10 @@ def _is_filled(order: Order | None) -> bool:
 
 
 def _comparable(found: Explained) -> tuple[object, ...]:
-    """Return what two views of a difference must agree on; its reference may hold the time of the view."""
+    """Return what two views of a difference must agree on."""
     event = found.event
-    if isinstance(event, FillBusted):
-        return found.cause, event.client_order_id, event.execution_id
-    return found.cause, event.instrument_id, event.quantity_change, event.price, event.cash_change
+    name = event.reference if isinstance(event, PositionChanged) else event.execution_id
+    return found.cause, name, found.instrument_id, found.units, found.cash
 
 
 class Verdict(NamedTuple):
@@ -126,19 +173,27 @@ class Reconciler:
         self.unexplained: tuple[Difference, ...] = ()
         self.adopted: list[str] = []
         """Differences that were booked, in words."""
+        self.begins_ns = 0
+        """Executions from before this are the account's past, UTC nanoseconds."""
         self.fills_since_ns = 0
         """Executions are asked for from here on."""
+        self._left = NO_GAP
+        """Unexplained units and cash that an alarm has named."""
         self._pending: tuple[object, Decimal, dict[InstrumentId, Decimal]] | None = None
         """Difference of the last view, with the desk's cash and holdings."""
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
 
-    def judge(self, view: VenueView) -> Verdict:
-        """Compare a view and book what is explained."""
+    def begin(self, since_ns: int) -> None:
+        """Set from when on executions are the run's."""
+        self.begins_ns = self.fills_since_ns = since_ns
+
+    def judge(self, view: VenueView, since_ns: int = 0) -> Verdict:
+        """Compare a view, with the account's executions since an instant, and book what is explained."""
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view, engine.desk.orders.orders)
-        found = self._compare(view, ours, theirs)
+        found = self._compare(view, ours, theirs, since_ns)
         commands: list[VenueCommand] = []
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         for shown in found.shown_orders:
@@ -155,8 +210,13 @@ class Reconciler:
             # a new one may be younger than the positions of this very view
             self._accounted |= names & self._shown
             self._shown |= names
-            self.unexplained = ()
+            self.unexplained, self._left = (), NO_GAP
             return Verdict(commands, (), look_again=False)
+        day_ns = max(self.begins_ns, view.ts_event_ns - DAY_NS)
+        if found.unexplained and since_ns > day_ns:
+            # what was taken back may be an execution of hours ago
+            self.fills_since_ns = day_ns
+            return Verdict(commands, (), look_again=True)
         key = (tuple(_comparable(difference) for difference in found.explained), found.unexplained)
         pending = key, ours.cash, ours.holdings
         if self._pending != pending:
@@ -167,19 +227,13 @@ class Reconciler:
         self._settle(view)
         return Verdict(commands, (), look_again=bool(found.explained))
 
-    def _compare(self, view: VenueView, ours: AccountPicture, theirs: AccountPicture) -> Reconciliation:
+    def _compare(
+        self, view: VenueView, ours: AccountPicture, theirs: AccountPicture, since_ns: int
+    ) -> Reconciliation:
         desk = self._core.engine.desk
         own = {order.venue_order_id for order in desk.orders.orders.values()}
         foreign = tuple(
-            ForeignFill(
-                fill.execution_id,
-                desk.instruments.id_of(fill.symbol),
-                fill.side,
-                fill.quantity,
-                fill.price,
-                fill.ts_event_ns,
-                fill.fee,
-            )
+            _foreign(fill, desk.instruments.id_of(fill.symbol))
             for fill in view.fills
             if fill.venue_order_id not in own and fill.symbol in desk.instruments
         )
@@ -200,23 +254,17 @@ class Reconciler:
             and not self._is_carried(activity)
         )
         fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
-        names = [f"foreign-{fill.execution_id}" for fill in foreign]
-        names += [change.reference for change in changes]
-        booked = desk.positions.applied(UNEXPLAINED_CASH)
-        booked |= frozenset(name for name in names if desk.positions.already_applied(name))
         found = reconcile(
             ours,
             theirs,
             desk.instruments,
             foreign_fills=foreign,
             changes=changes,
+            missing=missing_fills(self._core.engine, view.fills, since_ns),
             dividends=desk.market.dividends,
-            booked=booked,
-            tolerance=Tolerance(
-                cash=desk.attribution.unit,
-                equity=view.account.equity,
-                uncharged=fees if view.estimates_fees else ZERO,
-            ),
+            is_booked=desk.positions.already_applied,
+            known=self._left,
+            tolerance=Tolerance(desk.attribution.unit, fees if view.estimates_fees else ZERO),
         )
         strangers = tuple(
             Difference(position.symbol, "not in this run's market", number_text(position.quantity))
@@ -243,10 +291,11 @@ class Reconciler:
             if isinstance(event, PositionChanged | FillBusted) and difference is not found.explained[-1]:
                 event = msgspec.structs.replace(event, more_follow=True)
             commands += self._core.feed(event)
+        desk = self._core.engine.desk
         known = {difference.what for difference in self.unexplained}
-        self.unexplained = found.unexplained
-        if any(difference.what not in known for difference in found.unexplained):
-            desk = self._core.engine.desk
+        has_more = _exceeds(found.left, self._left, desk.attribution.unit)
+        self.unexplained, self._left = found.unexplained, found.left
+        if has_more or any(difference.what not in known for difference in found.unexplained):
             table = side_by_side(ours, theirs, desk.instruments, Tolerance(cash=desk.attribution.unit))
             text = "; ".join(str(difference) for difference in found.unexplained)
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
@@ -261,6 +310,13 @@ class Reconciler:
         self.is_settled = True
         self.last_ns = view.ts_recv_ns
         self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - MINUTE_NS)
+
+
+def _exceeds(left: Gap, known: Gap, least_cash: Decimal) -> bool:
+    """Return whether a gap is wider than the known one in anything."""
+    return abs(left.cash) > abs(known.cash) + least_cash or any(
+        abs(units) > abs(known.units.get(number, ZERO)) for number, units in left.units.items()
+    )
 
 
 MOST_PAUSES = 10
@@ -327,6 +383,8 @@ class Viewed:
     """The account as the venue showed it, on its way through the runner's queue."""
 
     view: VenueView
+    since_ns: int = NEVER_NS
+    """Its executions are those since this instant, UTC nanoseconds."""
 
 
 class AccountQueries:
@@ -377,20 +435,21 @@ class AccountQueries:
 
     async def _query(self, wait_seconds: float) -> None:
         try:
-            view = await self._answered(wait_seconds)
+            viewed = await self._answered(wait_seconds)
         finally:  # the timer asks again after a failure
             self.is_asking = False
-        self._put(Viewed(view))
+        self._put(viewed)
         if self._ask_again:
             self.ask_anew()
 
-    async def _answered(self, wait_seconds: float) -> VenueView:
+    async def _answered(self, wait_seconds: float) -> Viewed:
         notices, unsaid = BackOff(RETRY_SECONDS, LONGEST_NOTICE_SECONDS), 0
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
+            since_ns = self._reconciler.fills_since_ns
             try:
-                view = await self._gateway.snapshot(fills_since_ns=self._reconciler.fills_since_ns)
+                view = await self._gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
                 self._supervisor.counters["no_view"] += 1
                 now_ns = int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
@@ -405,7 +464,7 @@ class AccountQueries:
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()
-                return view
+                return Viewed(view, since_ns)
 
 
 async def settle_queue() -> None:

@@ -25,8 +25,8 @@ from scalpdesk.core.events import (
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import DAY_NS, InstrumentId
-from scalpdesk.instruments.contract import Settlement
+from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId
+from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
@@ -321,7 +321,7 @@ class LiveRunner:
         if start.is_fresh:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
             self._note_holdings(view)
-            self.reconciler.fills_since_ns = view.ts_event_ns
+            self.reconciler.begin(view.ts_event_ns)
             marks = await quotes_of_holdings(self.gateway, view)
             quoted = {quote.instrument_id for quote in marks}
             unquoted = [held for held in view.positions if held.quantity and held.instrument_id not in quoted]
@@ -334,7 +334,7 @@ class LiveRunner:
                 names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
                 self._notify("alarm", f"the account has open orders that this run did not send: {names}")
         else:
-            self.reconciler.fills_since_ns = since_ns or 0
+            self.reconciler.begin(since_ns or 0)
             self.calendar.has_closed = engine.desk.view.session is None
             first = continuation(engine, now_ns)
             for name, order in engine.desk.orders.live.items():
@@ -343,7 +343,7 @@ class LiveRunner:
                     self.gateway.send(CancelOrder(name))
         for event in first:
             await self._consumer.send(self._feed(event))
-        self.put(Viewed(view))
+        self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
 
     def _note_holdings(self, view: VenueView) -> None:
         """Report what the account holds at the start; refuse what came since the run's market was loaded."""
@@ -427,7 +427,7 @@ class LiveRunner:
         if isinstance(item, Operation):
             return self._on_operation(item)
         if isinstance(item, Viewed):
-            return self._on_view(item.view)
+            return self._on_view(item)
         if isinstance(item, Ended):
             is_late = item.end is RunEnd.NOT_FLAT
             self._stop.finish(item.why + (self._shown() if is_late else ""), item.end)
@@ -546,10 +546,11 @@ class LiveRunner:
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, who.value, who))
         return commands
 
-    def _on_view(self, view: VenueView) -> list[VenueCommand]:
+    def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
+        view = viewed.view
         commands = self._fire(view.ts_recv_ns)
         self.queries.take(view)
-        verdict = self.reconciler.judge(view)
+        verdict = self.reconciler.judge(view, viewed.since_ns)
         commands += verdict.commands
         for name in verdict.query:
             self._unknown.add(name)

@@ -268,7 +268,7 @@ class MarketTape:
     """Contracts by option symbol, as published before the first session."""
     dividends: tuple[CashDividend, ...] = ()
     actions: tuple[CorporateAction, ...] = ()
-    """Splits, special dividends, spin-offs and mergers of these sessions."""
+    """Splits and special dividends of these sessions."""
     funding: tuple[FundingRate, ...] = ()
     rate_curve: RateCurve = FLAT_ZERO
     dividend_yield: float = 0.0

@@ -1,25 +1,28 @@
 """Reconciliation of the desk's account with the venue's: every difference gets a cause, or is unexplained.
 
-A difference is **explained** when the venue's own history, or a known cause, gives exactly its size (a
-manual trade, an exercise, an assignment, a worthless expiry, the venue's own liquidation, a dividend,
-small interest or fees); it comes back as the events that book it, and booking them leaves nothing over:
-reconciling twice changes nothing the second time. Whatever no cause gives is **unexplained**, and is for
-the operator.
+A difference is **explained** by what the venue's history names (a trade by hand, an exercise, an assignment,
+a liquidation, a dividend, interest, a fee, a transfer; an execution that is no longer in it) or by what was
+**expected** (the end of an option at its expiry, a declared dividend), when the account's own units and cash
+confirm it. It comes back as the events that book it, and booking them leaves nothing over: reconciling twice
+changes nothing the second time. The rest is **unexplained**, and is for the operator.
+
+The books hold the history up to some line. The lines after it are what they lack: the fewest latest lines
+that give the difference are booked, and nothing is put together from lines that do not follow one another.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from itertools import combinations, islice, product
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
+from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import Instruments, Right, Settlement
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
+from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -42,7 +45,7 @@ class ForeignFill(msgspec.Struct, frozen=True):
     price: Decimal
     ts_event_ns: int
     fee: Decimal = ZERO
-    """Where the venue's message states one, in the account's currency."""
+    """In the account's currency: the venue's own, or its schedule's where its message states none."""
 
 
 class AccountChange(msgspec.Struct, frozen=True):
@@ -75,6 +78,8 @@ class BookedFill(msgspec.Struct, frozen=True):
     quantity: Decimal
     price: Decimal
     fee: Decimal = ZERO
+    corrected: ForeignFill | None = None
+    """The execution that the venue's history lists in its place."""
 
 
 class AccountPicture(msgspec.Struct, frozen=True):
@@ -84,16 +89,18 @@ class AccountPicture(msgspec.Struct, frozen=True):
     cash: Decimal
     holdings: dict[InstrumentId, Decimal]
     open_orders: tuple[OpenOrder, ...] = ()
-    fills: tuple[BookedFill, ...] = ()
-    """Of the desk: its latest executions, oldest first; what of them is gone at the venue was busted."""
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A difference with a name, and the event that books it."""
+    """A part of a difference with a name, and the event that books it."""
 
     cause: ChangeCause
     detail: str
-    event: PositionChanged | FillBusted
+    event: PositionChanged | FillBusted | OrderFilled
+    instrument_id: InstrumentId
+    units: Decimal
+    cash: Decimal
+    """``units``, ``cash``: What it moves, signed contracts or shares and signed currency."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -112,11 +119,6 @@ class Tolerance(msgspec.Struct, frozen=True):
 
     cash: Decimal = CENT
     """Difference of cash that is none, in currency."""
-    cash_cause_fraction: Decimal = Decimal("0.0005")
-    """Share of ``equity`` up to which a difference of cash alone is booked as interest or fees, once a day.
-    """
-    equity: Decimal = ZERO
-    """Net asset value in currency."""
     uncharged: Decimal = ZERO
     """Fees that the desk has estimated: the venue may have charged them, a part of them, or none."""
 
@@ -124,96 +126,48 @@ class Tolerance(msgspec.Struct, frozen=True):
         """Return whether a difference of cash is none."""
         return -self.cash <= cash_left <= self.cash + self.uncharged
 
-    def text(self, amount: Decimal, sign: str = "") -> str:
-        """Return an amount with the decimals that count here; ``sign`` is ``+`` to show it always."""
-        return f"{amount:{sign}.{-int(self.cash.as_tuple().exponent)}f}"
+    def text(self, amount: Decimal) -> str:
+        """Return an amount with the decimals that count here."""
+        return f"{amount:.{-int(self.cash.as_tuple().exponent)}f}"
 
 
-Booking = tuple[Explained, PositionChanged]
+class Gap(NamedTuple):
+    """What the venue holds more than the desk: signed units by instrument, and signed cash."""
+
+    units: dict[InstrumentId, Decimal]
+    cash: Decimal
+
+    def less(self, other: "Gap") -> "Gap":
+        """Return what another gap leaves of it."""
+        units = {
+            number: self.units.get(number, ZERO) - other.units.get(number, ZERO)
+            for number in sorted({*self.units, *other.units})
+        }
+        return Gap({number: left for number, left in units.items() if left}, self.cash - other.cash)
+
+    def without(self, parts: Iterable[Explained]) -> "Gap":
+        """Return what some parts leave of it."""
+        left = self
+        for part in parts:
+            left = left.less(Gap({part.instrument_id: part.units}, part.cash))
+        return left
+
+
+NO_GAP = Gap({}, ZERO)
 LIQUIDATION_WINDOW_NS = HOUR_NS
 """Time before the end of trading in which a sale by the venue itself is its liquidation."""
 
 
-def matching_bookings(bookings: Sequence[Booking], change: Decimal) -> Sequence[Booking]:
-    """Return the latest bookings that add up to ``change``; else those that lead towards it."""
-    if not change:
-        return ()
-    total = ZERO
-    for start in range(len(bookings) - 1, -1, -1):
-        total += bookings[start][1].quantity_change
-        if total == change:
-            return bookings[start:]
-    chosen = []
-    left = change
-    for booking in bookings:
-        quantity = booking[1].quantity_change
-        if left and abs(quantity) <= abs(left) and (quantity > 0) == (left > 0):
-            chosen.append(booking)
-            left -= quantity
-    return chosen
+def _booking(event: PositionChanged, detail: str) -> Explained:
+    return Explained(
+        event.cause, detail, event, event.instrument_id, event.quantity_change, event.cash_change
+    )
 
 
-MOST_SETS = 4_096
-"""Sets of bookings that are tried against a difference of cash."""
-
-
-def cash_only_bookings(
-    bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
-) -> Sequence[Booking]:
-    """Return the fewest bookings that give ``cash`` to the cent; else those that do but for uncharged fees.
-
-    They are payments, one alone or the latest with and without fees (the desk may have charged them already),
-    and of each instrument its latest bookings that add up to no units: a round trip by hand, a contract sold
-    and assigned between two views, two deliveries that offset each other.
-    """
-    taken = {explained.event for explained in found}
-    payments: list[Booking] = []
-    moves: dict[InstrumentId, list[Booking]] = {}
-    for booking in bookings:
-        event = booking[1]
-        if event not in taken:
-            (moves.setdefault(event.instrument_id, []) if event.quantity_change else payments).append(booking)
-    free = [payment for payment in payments if payment[1].cause is not ChangeCause.FEE]
-    choices = [_latest(payments) + _latest(free) + [[each] for each in payments]]
-    choices += [_latest(line) for line in moves.values()]
-
-    def left(some: Sequence[Booking]) -> Decimal:
-        return cash - sum(event.cash_change for _, event in some)
-
-    sets = islice(product(*choices), MOST_SETS)
-    together = [[booking for part in chosen for booking in part] for chosen in sets]
-    fitting = [some for some in together if within.permits(left(some))]
-    return min(fitting, key=lambda some: (abs(left(some)) > within.cash, len(some)), default=())
-
-
-def _latest(bookings: Sequence[Booking]) -> list[Sequence[Booking]]:
-    """Return none of the bookings, the latest one, the latest two and so on, where they move no units."""
-    parts = [bookings[len(bookings) - count :] for count in range(len(bookings) + 1)]
-    return [part for part in parts if not sum(event.quantity_change for _, event in part)]
-
-
-def cash_bookings(bookings: Sequence[Booking], cash: Decimal, within: Tolerance) -> Sequence[Booking]:
-    """Return the latest bookings of cash alone that add up to ``cash``.
-
-    When none do to the cent, those that leave least: what is left must be no more than what passes
-    for interest anyway.
-    """
-    total, best = ZERO, 0
-    left = abs(cash)
-    for count in range(1, len(bookings) + 1):
-        total += bookings[-count][1].cash_change
-        if abs(cash - total) < left:
-            best, left = count, abs(cash - total)
-    if not best or left > max(within.cash, within.cash_cause_fraction * abs(within.equity)):
-        return ()
-    return bookings[-best:]
-
-
-def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Booking:
+def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Explained:
     """Return the booking of a line of the venue's history; cash alone is booked at ``elsewhere``."""
-    instrument_id = elsewhere if change.instrument_id is None else change.instrument_id
     event = PositionChanged(
-        instrument_id,
+        elsewhere if change.instrument_id is None else change.instrument_id,
         change.ts_event_ns,
         max(now_ns, change.ts_event_ns),
         change.cause,
@@ -222,10 +176,10 @@ def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Bo
         change.cash_change,
         change.reference,
     )
-    return Explained(change.cause, f"{change.cause}: {change.detail}", event), event
+    return _booking(event, f"{change.cause}: {change.detail}")
 
 
-def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking:
+def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Explained:
     """Return the booking of an execution that belongs to no order of the desk."""
     instrument = instruments[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
@@ -244,204 +198,181 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking
         instrument.cash_flow(signed, fill.price) - fill.fee,
         f"foreign-{fill.execution_id}",
     )
-    detail = f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}"
-    return Explained(cause, detail, event), event
+    return _booking(event, f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}")
 
 
-def ended(
-    instrument_id: InstrumentId,
+def taken_back(fill: BookedFill, instruments: Instruments, now_ns: int) -> list[Explained]:
+    """Return the bust of an execution that the venue's history lists no more, and what it lists instead.
+
+    The event names the execution, so that the venue's own report, should it still come, changes nothing.
+    """
+    instrument, name = instruments[fill.instrument_id], fill.client_order_id
+    cash = fill.fee - cash_flow(instrument, fill.quantity, fill.price)
+    bust = FillBusted(
+        name,
+        now_ns,
+        now_ns,
+        fill.execution_id,
+        "not at the venue any more",
+        is_corrected=fill.corrected is not None,
+    )
+    detail = f"bust of {fill.quantity:+f} {instrument.symbol} at {fill.price}"
+    found = [Explained(ChangeCause.BUST, detail, bust, fill.instrument_id, -fill.quantity, cash)]
+    if fill.corrected is not None:
+        again = fill.corrected
+        event = OrderFilled(
+            name, again.ts_event_ns, now_ns, again.execution_id, again.quantity, again.price, fill.fee
+        )
+        cash = cash_flow(instrument, fill.quantity, again.price) - fill.fee
+        detail = f"correction to {fill.quantity:+f} {instrument.symbol} at {again.price}"
+        found.append(Explained(ChangeCause.BUST, detail, event, fill.instrument_id, fill.quantity, cash))
+    return found
+
+
+def latest_lines(
+    lines: Sequence[Explained], gap: Gap, within: Tolerance, *, by_cash: bool = True
+) -> Sequence[Explained] | None:
+    """Return the fewest latest lines of the history that close a gap; None where no number of them does.
+
+    Lines that close it to the cent go before those that leave fees open which may not be charged yet.
+
+    Parameters
+    ----------
+    lines
+        Oldest first.
+    gap
+        What they are to close.
+    within
+        Difference of cash that is none.
+    by_cash
+        Whether the cash must fit, too.
+    """
+    fitting = None
+    for count in range(len(lines) + 1):
+        start = len(lines) - count
+        if count:
+            gap = gap.without(lines[start : start + 1])
+        if gap.units:
+            continue
+        if not by_cash or abs(gap.cash) <= within.cash:
+            return lines[start:]
+        if fitting is None and within.permits(gap.cash):
+            fitting = lines[start:]
+    return fitting
+
+
+def expired_options(
+    desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int
+) -> list[tuple[InstrumentId, OptionContract]]:
+    """Return the options that the desk holds, the venue does not, and whose expiry is over."""
+    return [
+        (number, contract)
+        for number, change in gap.units.items()
+        if (contract := instruments[number]).is_option
+        and change == -desk.holdings.get(number, ZERO)
+        and now_ns >= expiry_instant_ns(contract)
+    ]
+
+
+def expected_ends(
+    desk: AccountPicture, gap: Gap, lines: Sequence[Explained], instruments: Instruments, now_ns: int
+) -> list[list[Explained]]:
+    """Return what the expiry of the physical options that are gone comes to, by the units of their shares.
+
+    One level decides the options on an underlying: the calls below it and the puts above it, by a cent or
+    more, are exercised, the rest lapses (OCC rule 805). No venue tells a desk the level: the shares show
+    between which strikes it was, and where two answers give the same shares, the cash does.
+    """
+    gone: dict[InstrumentId, list[tuple[InstrumentId, OptionContract]]] = {}
+    for number, contract in expired_options(desk, gap, instruments, now_ns):
+        share_id = instruments.find(contract.underlying)
+        if contract.settlement is Settlement.PHYSICAL and share_id is not None:
+            gone.setdefault(share_id, []).append((number, contract))
+    ends: list[list[Explained]] = [[]]
+    for share_id, options in gone.items():
+        strikes = sorted({contract.strike for _, contract in options})
+        levels = [strike + step for strike in strikes for step in (-CENT, ZERO, CENT)]
+        moves = [line for line in lines if line.units and line.instrument_id == share_id]
+        fitting = []
+        for outcome in dict.fromkeys(
+            tuple(_is_exercised(contract, level) for _, contract in options) for level in levels
+        ):
+            parts = [
+                part
+                for (number, contract), delivers in zip(options, outcome, strict=True)
+                for part in _end(
+                    number, contract, desk.holdings[number], now_ns, share_id if delivers else None
+                )
+            ]
+            delivered = [part for part in parts if part.instrument_id == share_id]
+            shares = Gap({n: units for n, units in gap.units.items() if n == share_id}, ZERO)
+            if latest_lines(moves, shares.without(delivered), Tolerance(), by_cash=False) is not None:
+                fitting.append(parts)
+        ends = [[*before, *parts] for before in ends for parts in fitting or [[]]]
+    return [parts for parts in ends if parts]
+
+
+def _is_exercised(contract: OptionContract, level: Decimal) -> bool:
+    return (level - contract.strike) * (1 if contract.is_call else -1) >= CENT
+
+
+def _end(
+    number: InstrumentId,
+    contract: OptionContract,
     held: Decimal,
-    wanted: Mapping[InstrumentId, Decimal],
-    cash_left: Decimal,
-    instruments: Instruments,
     now_ns: int,
+    share_id: InstrumentId | None = None,
 ) -> list[Explained]:
-    """Explain an option position that shrank without a trade: exercise, assignment, expiry."""
-    contract = instruments[instrument_id]
-    change = wanted.get(instrument_id, ZERO)
-    if not contract.is_option or not change or not held or (change > 0) == (held > 0):
-        return []
-    if abs(change) > abs(held):
-        return []
-    ended = -change  # signed contracts that are gone
-    has_expired = now_ns >= expiry_instant_ns(contract)
-    label = f"{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{number_text(ended)}-of-{number_text(held)}"
-    if contract.settlement is Settlement.PHYSICAL and contract.underlying in instruments:
-        share_id = instruments.id_of(contract.underlying)
-        delivered = ended * contract.multiplier * (1 if contract.right is Right.CALL else -1)
-        share_change = wanted.get(share_id, ZERO)
-        same_way = (share_change > 0) == (delivered > 0)
-        covers = share_change and same_way and abs(delivered) <= abs(share_change)
-        if covers and (has_expired or held < 0):
-            cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
-            detail = f"{cause} of {ended:+f} {contract.symbol}: {delivered:+f} {contract.underlying}"
-            lapse = PositionChanged(
-                instrument_id, now_ns, now_ns, cause, change, ZERO, ZERO, f"{cause}-{label}"
-            )
-            delivery = PositionChanged(
+    """Return the end of ``held`` contracts (signed): delivery of the share at the strike, or nothing."""
+    label, cause = f"expiry-{contract.symbol}", ChangeCause.EXPIRED_WORTHLESS
+    detail = f"{held:+f} {contract.symbol} expired worthless"
+    delivery = []
+    if share_id is not None:
+        cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
+        shares = held * contract.multiplier * (1 if contract.is_call else -1)
+        detail = f"{cause} of {held:+f} {contract.symbol}: {shares:+f} {contract.underlying}"
+        delivery.append(
+            PositionChanged(
                 share_id,
                 now_ns,
                 now_ns,
                 ChangeCause.DELIVERY,
-                delivered,
+                shares,
                 contract.strike,
-                -delivered * contract.strike,
-                f"delivery-{label}",
+                -shares * contract.strike,
+                f"{label}-delivery",
             )
-            return [Explained(cause, detail, lapse), Explained(ChangeCause.DELIVERY, detail, delivery)]
-    if not has_expired:
-        return []
-    if contract.settlement is not Settlement.PHYSICAL and cash_left and (cash_left > 0) == (ended > 0):
-        price = cash_left / (ended * contract.multiplier)
-        detail = f"cash settlement of {ended:+f} {contract.symbol} at {price}"
-        event = PositionChanged(
-            instrument_id,
-            now_ns,
-            now_ns,
-            ChangeCause.CASH_SETTLEMENT,
-            change,
-            price,
-            cash_left,
-            f"settled-{label}",
         )
-        return [Explained(ChangeCause.CASH_SETTLEMENT, detail, event)]
-    detail = f"{ended:+f} {contract.symbol} expired worthless"
-    event = PositionChanged(
-        instrument_id, now_ns, now_ns, ChangeCause.EXPIRED_WORTHLESS, change, ZERO, ZERO, f"expired-{label}"
-    )
-    return [Explained(ChangeCause.EXPIRED_WORTHLESS, detail, event)]
+    contracts = PositionChanged(number, now_ns, now_ns, cause, -held, ZERO, ZERO, label)
+    return [_booking(event, detail) for event in (contracts, *delivery)]
 
 
-MOST_CANDIDATES, MOST_SEARCHED = 8, 3
-"""Latest executions of an instrument among which the busted ones are looked for, in so many instruments."""
+def expected_lapses(desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int) -> list[Explained]:
+    """Return the end without a payment of the cash-settled options that are gone: the cash is its proof."""
+    return [
+        part
+        for number, contract in expired_options(desk, gap, instruments, now_ns)
+        if contract.settlement is not Settlement.PHYSICAL
+        for part in _end(number, contract, desk.holdings[number], now_ns)
+    ]
 
 
-class _Busts(NamedTuple):
-    """Executions that may have been taken back together, and the cash that they had cost."""
-
-    fills: tuple[BookedFill, ...]
-    paid: Decimal | int
-
-
-def busted(
-    desk: AccountPicture,
-    wanted: Mapping[InstrumentId, Decimal],
-    cash_left: Decimal,
-    instruments: Instruments,
-    within: Tolerance,
-    now_ns: int,
-) -> tuple[list[Explained], Decimal]:
-    """Explain what is missing by executions taken back, when they give all of it to the cent, fees included.
-
-    Of several of the very size those are taken whose cash fits best, of equal ones the latest; where none
-    fit, several of an instrument that give its size together, the fewest first. The event names the
-    execution, so that the venue's own report, should it still come, changes nothing.
-    """
-    is_searched = len(wanted) <= MOST_SEARCHED
-    latest, most = desk.fills[::-1], MOST_CANDIDATES if is_searched else 1
-
-    def paid(fill: BookedFill) -> Decimal:
-        return fill.fee + instruments[fill.instrument_id].value(fill.quantity, fill.price)
-
-    def best(candidates: Sequence[Sequence[_Busts]]) -> _Busts | None:
-        """Return one candidate of each instrument, together, whose cash fits to the cent."""
-        together = [
-            _Busts(tuple(fill for part in chosen for fill in part.fills), sum(part.paid for part in chosen))
-            for chosen in islice(product(*candidates), MOST_SETS)
-        ]
-        found = min(together, key=lambda busts: abs(cash_left - busts.paid), default=None)
-        return None if found is None or not within.permits(cash_left - found.paid) else found
-
-    own = {number: [fill for fill in latest if fill.instrument_id == number] for number in wanted}
-    gone = best(
-        [
-            [_Busts((fill,), paid(fill)) for fill in own[number] if fill.quantity == -change][:most]
-            for number, change in wanted.items()
-        ]
-    )
-    if gone is None and is_searched:
-        gone = best(
-            [
-                [
-                    _Busts(some, sum(map(paid, some)))
-                    for count in range(1, MOST_CANDIDATES + 1)
-                    for some in combinations(own[number][:MOST_CANDIDATES], count)
-                    if sum(fill.quantity for fill in some) == -change
-                ]
-                for number, change in wanted.items()
-            ]
-        )
-    if gone is None or not gone.fills:
-        return [], ZERO
+def expected_dividends(
+    desk: AccountPicture, dividends: Sequence[DividendEvent], is_booked: Callable[[str], bool], now_ns: int
+) -> list[list[Explained]]:
+    """Return the payments of declared dividends that went ex and are not booked, each for itself."""
     found = []
-    for fill in gone.fills:
-        detail = f"bust of {fill.quantity:+f} {instruments[fill.instrument_id].symbol} at {fill.price}"
-        event = FillBusted(
-            fill.client_order_id, now_ns, now_ns, fill.execution_id, "not at the venue any more"
-        )
-        found.append(Explained(ChangeCause.BUST, detail, event))
-    return found, Decimal(gone.paid)
-
-
-UNEXPLAINED_CASH = "cash-"
-"""Begins the references of cash that was booked for its smallness alone; its instant follows."""
-MOST_DAYS_A_WEEK = 2
-"""Days within a week on which cash may pass for interest: what comes on a third is something else."""
-
-
-def _repeats(booked: Collection[str], now_ns: int) -> bool:
-    """Return whether cash passed for interest on this day already, or on two of the six days before."""
-    today = to_new_york(now_ns).date()
-    days = {
-        to_new_york(int(reference.split("-", 2)[1])).date()
-        for reference in booked
-        if reference.startswith(UNEXPLAINED_CASH)
-    }
-    return today in days or sum(0 < (today - day).days < 7 for day in days) >= MOST_DAYS_A_WEEK
-
-
-def _is_left_over(booked: Collection[str], cash_left: Decimal, within: Tolerance, now_ns: int) -> bool:
-    """Return whether a difference of cash undoes what passed for interest today, and was not undone yet."""
-    today = to_new_york(now_ns).date()
-    passed = [reference.split("-", 2)[1:] for reference in booked if reference.startswith(UNEXPLAINED_CASH)]
-    amounts = [Decimal(amount) for at_ns, amount in passed if to_new_york(int(at_ns)).date() == today]
-    undone = sum(abs(amount - cash_left) <= within.cash for amount in amounts)
-    return sum(abs(amount + cash_left) <= within.cash for amount in amounts) > undone
-
-
-def cash_cause(
-    cash_left: Decimal,
-    desk: AccountPicture,
-    dividends: Sequence[DividendEvent],
-    booked: Collection[str],
-    within: Tolerance,
-    now_ns: int,
-) -> Explained | None:
-    """Explain a difference of cash alone: a declared dividend, or an amount that passes for interest."""
     for dividend in dividends:
         held = desk.holdings.get(dividend.instrument_id, ZERO)
         reference = f"dividend-{dividend.instrument_id}-{from_ns(dividend.ts_ex_ns):%Y-%m-%d}"
-        due = held and dividend.ts_ex_ns <= now_ns and reference not in booked
-        if due and abs(held * dividend.amount - cash_left) <= within.cash:
-            event = PositionChanged(
-                dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash_left, reference
-            )
-            return Explained(ChangeCause.DIVIDEND, f"dividend of {dividend.amount} on {held:f}", event)
-    # the account shows a correction before the order stream does: its cash passed for interest meanwhile
-    is_left_over = _is_left_over(booked, cash_left, within, now_ns)
-    is_small = abs(cash_left) <= within.cash_cause_fraction * abs(within.equity)
-    if not is_left_over and (not is_small or _repeats(booked, now_ns)):
-        return None
-    instrument_id = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    reference = f"{UNEXPLAINED_CASH}{now_ns}-{cash_left}"
-    event = PositionChanged(
-        instrument_id, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference
-    )
-    what = f"interest, fees or rounding of {within.text(cash_left, '+')}"
-    if is_left_over:
-        back = within.text(-cash_left, "+")
-        what = f"{back} that passed for interest today, taken back: its cause is booked"
-    return Explained(ChangeCause.INTEREST, what, event)
+        if not held or dividend.ts_ex_ns > now_ns or is_booked(reference):
+            continue
+        cash = held * dividend.amount
+        event = PositionChanged(
+            dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash, reference
+        )
+        found.append([_booking(event, f"dividend of {dividend.amount} on {held:f}")])
+    return found
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -455,31 +386,8 @@ class Reconciliation(msgspec.Struct, frozen=True):
     """Orders that the desk holds for live and the venue does not show: ask for each."""
     shown_orders: tuple[OpenOrder, ...] = ()
     """Orders of unknown state that the venue shows as open: proof that it has them."""
-
-
-class _Remainder:
-    """The part of the difference that is not explained yet, and what explained the rest."""
-
-    def __init__(self, desk: AccountPicture, venue: AccountPicture) -> None:
-        changes = {
-            instrument_id: venue.holdings.get(instrument_id, ZERO) - desk.holdings.get(instrument_id, ZERO)
-            for instrument_id in sorted({*desk.holdings, *venue.holdings})
-        }
-        self.wanted = {instrument_id: change for instrument_id, change in changes.items() if change}
-        self.cash = venue.cash - desk.cash
-        self.found: list[Explained] = []
-
-    def take(self, explained: Explained) -> None:
-        """Take a cause off the difference."""
-        event = explained.event
-        assert isinstance(event, PositionChanged)
-        self.found.append(explained)
-        self.cash -= event.cash_change
-        left = self.wanted.get(event.instrument_id, ZERO) - event.quantity_change
-        if left:
-            self.wanted[event.instrument_id] = left
-        else:
-            self.wanted.pop(event.instrument_id, None)
+    left: Gap = NO_GAP
+    """The unexplained units and cash."""
 
 
 def reconcile(
@@ -489,8 +397,10 @@ def reconcile(
     *,
     foreign_fills: Sequence[ForeignFill] = (),
     changes: Sequence[AccountChange] = (),
+    missing: Sequence[BookedFill] = (),
     dividends: Sequence[DividendEvent] = (),
-    booked: Collection[str] = frozenset(),
+    is_booked: Callable[[str], bool] = lambda _: False,
+    known: Gap = NO_GAP,
     tolerance: Tolerance | None = None,
 ) -> Reconciliation:
     """Compare the two sides.
@@ -505,10 +415,14 @@ def reconcile(
         Executions of the account that belong to no order of the desk, oldest first.
     changes
         Other lines of the venue's history, oldest first.
+    missing
+        Executions of the desk that the venue's history should list and does not.
     dividends
         Declared dividends that the desk knows.
-    booked
-        References that the desk has booked before; they explain nothing a second time.
+    is_booked
+        Whether the desk has booked a reference before: it explains nothing a second time.
+    known
+        Gap that an alarm has named: what happens beside it still finds its cause.
     tolerance
         What counts as equal.
 
@@ -518,63 +432,88 @@ def reconcile(
     """
     within = tolerance or Tolerance()
     now_ns = venue.ts_ns
-    left = _Remainder(desk, venue)
-    history = _bookings(desk, instruments, foreign_fills, changes, booked, now_ns)
-    moves: dict[InstrumentId, list[Booking]] = {}
-    for why, event in history:
-        if event.quantity_change:
-            moves.setdefault(event.instrument_id, []).append((why, event))
-    for instrument_id, bookings in moves.items():
-        for explained, _ in matching_bookings(bookings, left.wanted.get(instrument_id, ZERO)):
-            left.take(explained)
-    for instrument_id in tuple(left.wanted):
-        held = desk.holdings.get(instrument_id, ZERO)
-        for explained in ended(instrument_id, held, left.wanted, left.cash, instruments, now_ns):
-            left.take(explained)
-    busts, cash_of_busts = busted(desk, left.wanted, left.cash, instruments, within, now_ns)
-    if busts:
-        left.found += busts
-        left.cash -= cash_of_busts
-        left.wanted.clear()
-    if not left.wanted and not within.permits(left.cash):
-        for explained, _ in cash_only_bookings(history, left.found, left.cash, within):
-            left.take(explained)
-    if not left.wanted and not within.permits(left.cash):
-        paid = [(why, event) for why, event in history if not event.quantity_change]
-        for explained, _ in cash_bookings(paid, left.cash, within):
-            left.take(explained)
-    if not left.wanted and not within.permits(left.cash):
-        cash = cash_cause(left.cash, desk, dividends, booked, within, now_ns)
-        if cash is not None:
-            left.take(cash)
+    gap = Gap(venue.holdings, venue.cash).less(Gap(desk.holdings, desk.cash))
+    lines = _lines(desk, instruments, foreign_fills, changes, is_booked, now_ns)
+
+    def parts_of(wanted: Gap) -> list[Explained]:
+        ends = expected_ends(desk, wanted, lines, instruments, now_ns)
+        lapses = expected_lapses(desk, wanted, instruments, now_ns)
+        busts = list(chain.from_iterable(taken_back(fill, instruments, now_ns) for fill in missing))
+        confirmed = [[*parts, *lapses] for parts in ends or [[]]]
+        confirmed += [*expected_dividends(desk, dividends, is_booked, now_ns), busts]
+        return _explanation(wanted, lines, ends, confirmed, within)
+
+    found = parts_of(gap)
+    left = gap.without(found)
+    if (left.units or not within.permits(left.cash)) and known != NO_GAP:
+        beyond = gap.less(known)
+        others = parts_of(beyond)
+        rest = beyond.without(others)
+        if not rest.units and within.permits(rest.cash):
+            found, left = others, gap.without(others)
     unexplained = [
         Difference(
             instruments[instrument_id].symbol,
             number_text(desk.holdings.get(instrument_id, ZERO)),
             number_text(venue.holdings.get(instrument_id, ZERO)),
         )
-        for instrument_id in left.wanted
+        for instrument_id in left.units
     ]
     if not within.permits(left.cash):
         unexplained.append(Difference("cash", within.text(desk.cash), within.text(venue.cash)))
-    missing, shown, foreign = _orders(desk, venue)
-    return Reconciliation(tuple(left.found), (*unexplained, *foreign), missing, shown)
+    missing_orders, shown, foreign = _orders(desk, venue)
+    return Reconciliation(
+        tuple(found), (*unexplained, *foreign), missing_orders, shown, left if unexplained else NO_GAP
+    )
 
 
-def _bookings(
+def _explanation(
+    gap: Gap,
+    lines: Sequence[Explained],
+    ends: Sequence[list[Explained]],
+    confirmed: Sequence[list[Explained]],
+    within: Tolerance,
+) -> list[Explained]:
+    """Return what closes a gap by units and cash, or else by units, or else in single instruments.
+
+    ``ends`` need the units for their proof, ``confirmed`` the cash, too.
+    """
+    if not gap.units and within.permits(gap.cash):
+        return []
+    # a fee that the desk has charged by its schedule is a line of the history, too, and nothing more
+    trades = [line for line in lines if line.cause is not ChangeCause.FEE]
+    for by_cash in (True, False):
+        for causes in ([], *ends, *(confirmed if by_cash else ())):
+            rest = gap.without(causes)
+            for some in (trades, lines):
+                chosen = latest_lines(some, rest, within, by_cash=by_cash)
+                if chosen is not None:
+                    return [*chosen, *causes]
+    found: list[Explained] = []
+    for number, change in gap.units.items():
+        own = [line for line in lines if line.units and line.instrument_id == number]
+        found += latest_lines(own, Gap({number: change}, ZERO), within, by_cash=False) or ()
+    return found
+
+
+def _lines(
     desk: AccountPicture,
     instruments: Instruments,
     foreign_fills: Sequence[ForeignFill],
     changes: Sequence[AccountChange],
-    booked: Collection[str],
+    is_booked: Callable[[str], bool],
     now_ns: int,
-) -> list[Booking]:
+) -> list[Explained]:
     """Return what the venue reports and the desk has not booked, oldest first."""
     elsewhere = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    reported = [of_fill(fill, instruments, now_ns) for fill in foreign_fills]
-    reported += [of_change(change, elsewhere, now_ns) for change in changes]
-    fresh = [(why, event) for why, event in reported if event.reference not in booked]
-    return sorted(fresh, key=lambda booking: booking[1].ts_event_ns)
+    reported = [(of_fill(fill, instruments, now_ns), fill.ts_event_ns) for fill in foreign_fills]
+    reported += [(of_change(change, elsewhere, now_ns), change.ts_event_ns) for change in changes]
+    fresh = [
+        (at_ns, line)
+        for line, at_ns in reported
+        if isinstance(line.event, PositionChanged) and not is_booked(line.event.reference)
+    ]
+    return [line for _, line in sorted(fresh, key=lambda item: item[0])]
 
 
 def side_by_side(

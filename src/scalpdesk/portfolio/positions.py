@@ -396,10 +396,6 @@ class PositionManager:
         """Return whether an execution or change was booked before."""
         return reference in self._bookings
 
-    def applied(self, beginning: str) -> frozenset[str]:
-        """Return the references that were booked and begin like this."""
-        return frozenset(reference for reference in self._bookings if reference.startswith(beginning))
-
     def book(
         self,
         instrument_id: InstrumentId,

@@ -110,11 +110,8 @@ class ActionProcessor:
             for number, contract in self._by_strike(account.holdings, action.symbol):
                 changes += self._option(account, number, contract, action)
             adjusted |= {change.source: change for change in changes if change.source is not None}
-            # with what exercised options deliver: a merger for cash pays for those shares too
-            delivered = (change.quantity_change for change in changes if change.instrument_id == share)
-            held = account.quantity(share) + sum(delivered, ZERO)
-            if held:
-                changes += self._shares(share, held, action)
+            if account.quantity(share):
+                changes += self._shares(share, account.quantity(share), action)
             if changes:
                 parts = [msgspec.structs.replace(change, more_follow=True) for change in changes[:-1]]
                 ledger.change(account, [*parts, changes[-1]])
@@ -149,34 +146,9 @@ class ActionProcessor:
         """Return what becomes of a holding of shares; fractions are paid at the last price."""
         if action.kind is ActionKind.SPECIAL_DIVIDEND:
             return [self._change(share, ZERO, ZERO, held * action.cash, action, "cash", ChangeCause.DIVIDEND)]
-        price = self._ledger.mark(share)
-        if action.kind is ActionKind.SPLIT:
-            whole, fraction = whole_units(held * action.ratio)
-            split = self._change(share, whole + fraction - held, ZERO, ZERO, action, "units", source=share)
-            return [split, *self._fraction(share, fraction, price / action.ratio, action)]
-        changes: list[PositionChanged] = []
-        if action.ratio:
-            new = self._number(action.into, action)
-            whole, fraction = whole_units(held * action.ratio)
-            closes = action.kind is ActionKind.MERGER and not action.cash
-            changes.append(
-                self._change(
-                    new,
-                    whole + fraction,
-                    ZERO,
-                    ZERO,
-                    action,
-                    "units",
-                    source=share,
-                    source_change=-held if closes else ZERO,
-                    cost_fraction=Decimal(1) if closes else action.value_fraction,
-                )
-            )
-            each = price * action.value_fraction / action.ratio
-            changes += self._fraction(new, fraction, each, action)
-        if action.kind is ActionKind.MERGER and action.cash:
-            changes.append(self._change(share, -held, action.cash, held * action.cash, action, "cash"))
-        return changes
+        whole, fraction = whole_units(held * action.ratio)
+        split = self._change(share, whole + fraction - held, ZERO, ZERO, action, "units", source=share)
+        return [split, *self._fraction(share, fraction, self._ledger.mark(share) / action.ratio, action)]
 
     def _fraction(
         self, number: InstrumentId, fraction: Decimal, price: Decimal, action: CorporateAction
@@ -198,20 +170,15 @@ class ActionProcessor:
     ) -> list[PositionChanged]:
         """Return what becomes of a holding of options.
 
-        A merger for cash alone settles them at it. Where a contract would deliver anything but its multiplier
-        in shares, or the run has no instrument of the new terms, the run cannot carry it.
+        Where a contract would deliver anything but its multiplier in shares, or the run has no instrument of
+        the new terms, the run cannot carry it.
         """
         held, ledger = account.quantity(number), self._ledger
-        if action.kind is ActionKind.MERGER and not action.ratio:
-            now_ns, share = ledger.now_ns, ledger.instruments.id_of(action.symbol)
-            return settle_option(contract, number, share, held, action.cash, now_ns)
         after = adjusted_option(contract, action)
         known = after.contract.symbol in ledger.instruments
         if not after.is_standard:
-            goods = " and ".join(f"{number_text(units)} {name}" for name, units in after.delivers)
-            raise self._cannot_carry(
-                contract, action, f"it then delivers {goods or 'cash'}, and no model prices that"
-            )
+            goods = f"{number_text(after.delivers)} {action.symbol}"
+            raise self._cannot_carry(contract, action, f"it then delivers {goods}, and no model prices that")
         if not known or ledger.instruments[ledger.instruments.id_of(after.contract.symbol)] != after.contract:
             raise self._cannot_carry(
                 contract, action, f"the data have no {after.contract.symbol}, which it becomes"
@@ -239,16 +206,6 @@ class ActionProcessor:
             fix="close the position or end the run before that day",
         )
 
-    def _number(self, symbol: str, action: CorporateAction) -> InstrumentId:
-        if symbol not in self._ledger.instruments:
-            raise DataError(
-                f"{action.symbol} gives {symbol} on {action.ex_date}, which the data do not have",
-                where=f"corporate actions of {action.symbol}",
-                value=symbol,
-                fix="end the run before that day, or import the new share into the data set",
-            )
-        return self._ledger.instruments.id_of(symbol)
-
     def _change(
         self,
         number: InstrumentId,
@@ -261,7 +218,6 @@ class ActionProcessor:
         *,
         source: InstrumentId | None = None,
         source_change: Decimal = ZERO,
-        cost_fraction: Decimal = Decimal(1),
     ) -> PositionChanged:
         now_ns = self._ledger.now_ns
         reference = f"{action.kind.value}-{action.symbol}-{action.ex_date}-{part}"
@@ -276,16 +232,14 @@ class ActionProcessor:
             reference,
             source=source,
             source_change=source_change,
-            cost_fraction=cost_fraction,
         )
 
     def _reprice(self, share: InstrumentId, action: CorporateAction) -> None:
         """Adjust the last quote of the share to the action: it values accounts until the next quote."""
         quote = self._ledger.latest(share)
-        if quote is None or action.kind not in (ActionKind.SPLIT, ActionKind.SPIN_OFF):
+        if quote is None or action.kind is not ActionKind.SPLIT:
             return
-        is_split = action.kind is ActionKind.SPLIT
-        factor = float(1 / action.ratio if is_split else 1 - action.value_fraction)
+        factor = float(1 / action.ratio)
         self._ledger.quotes[share] = msgspec.structs.replace(
             quote, bid=quote.bid * factor, ask=quote.ask * factor
         )

@@ -58,7 +58,7 @@ ACTIVITY_OF = {
     ChangeCause.DIVIDEND: "DIV",
     ChangeCause.FUNDING: "INT",
     ChangeCause.FEE: "FEE",
-    ChangeCause.CORPORATE_ACTION: "REORG",
+    ChangeCause.CORPORATE_ACTION: "SPLIT",
 }
 """Kind of the line in the account's history for each cause of a change."""
 

@@ -59,10 +59,9 @@ def price_adjustments(tape: MarketTape, session: Session) -> list[PriceAdjustmen
     before = max((each.day for each in tape.sessions if each.day < session.day), default=session.day)
     events = []
     for action in tape.actions:
-        scale = price_scale(action) if before < action.ex_date <= session.day else None
-        if scale is not None and action.symbol in tape.instruments:
+        if before < action.ex_date <= session.day and action.symbol in tape.instruments:
             number, at_ns = tape.instruments.id_of(action.symbol), session.open_ns
-            events.append(PriceAdjustmentEvent(number, at_ns, at_ns, *scale))
+            events.append(PriceAdjustmentEvent(number, at_ns, at_ns, *price_scale(action)))
     return events
 
 

@@ -29,7 +29,7 @@ from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.venues.contract import KnownOrder
+from scalpdesk.venues.contract import KnownOrder, VenueFill
 
 CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
 """How long a cancel that the venue took may go without effect: the first one, and the longest after further
@@ -338,6 +338,14 @@ class OrderTracker:
         return [event]
 
     # executions -----------------------------------------------------------------------------------
+
+    def with_fee(self, fill: VenueFill) -> VenueFill:
+        """Return an execution with the schedule's fee, for a venue whose history states none."""
+        number = self._instruments.find(fill.symbol)
+        if number is None:
+            return fill
+        fee = self._fees.fee(self._instruments[number], fill.side, fill.quantity, fill.price)
+        return msgspec.structs.replace(fill, fee=fee)
 
     def execution(
         self,

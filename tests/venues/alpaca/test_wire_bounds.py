@@ -233,7 +233,7 @@ def test_an_activity_without_a_time_is_of_the_start_of_its_day():
         (("OPCSH",), ChangeCause.CASH_SETTLEMENT),
         (("OPTRD",), ChangeCause.DELIVERY),
         (("ACATS", "JNLS", "ACATC", "CSD", "CSW", "JNLC"), ChangeCause.TRANSFER),
-        (("MA", "NC", "REORG", "SPIN", "SPLIT"), ChangeCause.CORPORATE_ACTION),
+        (("SPLIT",), ChangeCause.CORPORATE_ACTION),
         (("CIL", "DIV", "DIVCGL", "DIVNRA", "DIVWH", "WH"), ChangeCause.DIVIDEND),
         (("INT", "INTPNL", "SWP"), ChangeCause.INTEREST),
         (("CFEE", "FEE", "PTC"), ChangeCause.FEE),
@@ -241,6 +241,13 @@ def test_an_activity_without_a_time_is_of_the_start_of_its_day():
 )
 def test_each_kind_of_activity_has_its_cause(kinds, cause):
     assert {activity(activity_type=kind).cause for kind in kinds} == {cause}
+
+
+@pytest.mark.parametrize("kind", ["MA", "NC", "REORG", "SPIN"])
+def test_what_makes_another_share_of_a_share_is_passed_over_and_so_left_to_the_operator(kind):
+    """A merger was booked as a sale of all shares for nothing."""
+    line = {"id": "1", "activity_type": kind, "symbol": "XYZ", "qty": "-100", "date": "2024-06-10"}
+    assert account_messages.read_activities(json.dumps([line]).encode()) == ([], None)
 
 
 # orders ---------------------------------------------------------------------------------------------

@@ -346,13 +346,12 @@ MOVES = {
     "OPTRD": ChangeCause.DELIVERY,
     "ACATS": ChangeCause.TRANSFER,
     "JNLS": ChangeCause.TRANSFER,
-    "MA": ChangeCause.CORPORATE_ACTION,
-    "NC": ChangeCause.CORPORATE_ACTION,
-    "REORG": ChangeCause.CORPORATE_ACTION,
-    "SPIN": ChangeCause.CORPORATE_ACTION,
     "SPLIT": ChangeCause.CORPORATE_ACTION,
 }
-"""Kinds that move units, and cash with them."""
+"""Kinds that move units, and cash with them. Mergers (``MA``), spin-offs (``SPIN``), changes of name (``NC``)
+and other reorganisations (``REORG``) are not among them: a line of one share does not say what became of its
+cost, so that they are the operator's.
+"""
 PAYMENTS = {
     "CIL": ChangeCause.DIVIDEND,
     "DIV": ChangeCause.DIVIDEND,

@@ -232,7 +232,7 @@ class AlpacaGateway:
             clock=clock,
             positions=positions,
             open_orders=tuple(shown for order in orders for shown in self._reports.shown(order)),
-            fills=tuple(fills),
+            fills=tuple(self._reports.tracker.with_fee(fill) for fill in fills),
             activities=activities,
             shortable=shortable,
             estimates_fees=True,

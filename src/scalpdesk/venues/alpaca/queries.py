@@ -305,8 +305,8 @@ class Queries:
     async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
         """Return the account's history without its executions, from some days before ``since_ns``.
 
-        A venue that refuses the question leaves the account to be explained by its effects alone: the
-        refusal is published, and the account is queried all the same.
+        A venue that refuses the question leaves what is not expected to the operator: the refusal is
+        published, and the account is queried all the same.
         """
         after = rfc3339(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
 
