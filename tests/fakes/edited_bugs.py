@@ -156,13 +156,6 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
         "self.session_equity += transfer_value(event, self.instruments[event.instrument_id])",
         "pass",
     ),
-    "restart_forgets_executions": Edit(
-        "after a restart the gateway does not know which executions are booked",
-        recovery,
-        "_known",
-        "{**dict.fromkeys(order.busted, (Decimal(0), Decimal(0))), **order.executions}",
-        "{}",
-    ),
     "halted_symbol_traded": CheckEdit("orders go out in a symbol that is halted", symbol_trades),
     "overlapping_spans": Edit(
         "an execution is a repetition only where it covers exactly the same",
@@ -300,9 +293,9 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "delivery_of_the_other_right": Edit(
         "an assigned call delivers as a put does",
         reconcile,
-        "ended",
-        "(1 if contract.right is Right.CALL else -1)",
-        "(-1 if contract.right is Right.CALL else 1)",
+        "_end",
+        "(1 if contract.is_call else -1)",
+        "(-1 if contract.is_call else 1)",
     ),
     "doubt_hidden_from_the_comparison": Edit(
         "the comparison does not know which orders are in doubt",
