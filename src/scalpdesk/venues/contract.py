@@ -340,7 +340,7 @@ class VenueView(msgspec.Struct, frozen=True):
     positions: tuple[VenuePosition, ...]
     open_orders: tuple[VenueOrder, ...]
     fills: tuple[VenueFill, ...]
-    """Executions since the instant that was asked for, oldest first; empty when none was asked."""
+    """All executions that stand, since the instant that was asked for, oldest first; none without one."""
     activities: tuple[VenueActivity, ...] = ()
     """The rest of the account's history since some days before that instant, oldest first."""
     shortable: tuple[InstrumentId, ...] | None = None
