@@ -26,7 +26,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId
-from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore

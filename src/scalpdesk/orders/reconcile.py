@@ -207,7 +207,7 @@ def taken_back(fill: BookedFill, instruments: Instruments, now_ns: int) -> list[
     The event names the execution, so that the venue's own report, should it still come, changes nothing.
     """
     instrument, name = instruments[fill.instrument_id], fill.client_order_id
-    cash = fill.fee - cash_flow(instrument, fill.quantity, fill.price)
+    cash = fill.fee + instrument.value(fill.quantity, fill.price)
     bust = FillBusted(
         name,
         now_ns,
@@ -223,7 +223,7 @@ def taken_back(fill: BookedFill, instruments: Instruments, now_ns: int) -> list[
         event = OrderFilled(
             name, again.ts_event_ns, now_ns, again.execution_id, again.quantity, again.price, fill.fee
         )
-        cash = cash_flow(instrument, fill.quantity, again.price) - fill.fee
+        cash = instrument.cash_flow(fill.quantity, again.price) - fill.fee
         detail = f"correction to {fill.quantity:+f} {instrument.symbol} at {again.price}"
         found.append(Explained(ChangeCause.BUST, detail, event, fill.instrument_id, fill.quantity, cash))
     return found

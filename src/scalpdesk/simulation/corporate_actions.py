@@ -20,7 +20,6 @@ from scalpdesk.instruments.corporate_actions import (
 )
 from scalpdesk.instruments.deribit import PLACES, funding_payment
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
