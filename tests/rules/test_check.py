@@ -74,12 +74,26 @@ def test_a_broad_except_raises_again_or_has_a_reason(check, tmp_path, handler, f
     assert check.broad_excepts() == found
 
 
+def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
+    for name in ("instruments", "risk"):
+        (tmp_path / "src" / name).mkdir()
+        (tmp_path / "src" / name / "a.py").write_text("isinstance(found, OptionContract)\nfound.is_option\n")
+    assert check.kind_tests() == ["src/risk/a.py:1"]
+
+
 @pytest.mark.parametrize(
     ("figure", "most"),
-    [("classes_twice", 0), ("lines_with", 10), ("broad_excepts", 0), ("imported_by_one", 60)],
+    [
+        ("classes_twice", 0),
+        ("kind_tests", 0),
+        ("lines_with", 10),
+        ("broad_excepts", 0),
+        ("imported_by_one", 60),
+    ],
 )
 def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):
     monkeypatch.setattr(check, "imported_by_one", list)
+    monkeypatch.setattr(check, "kind_tests", list)
     for count, code in ((most, 0), (most + 1, 1)):
         monkeypatch.setattr(check, figure, lambda *_, found=count: ["x"] * found)
         assert check.main([]) == code
