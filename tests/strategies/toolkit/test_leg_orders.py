@@ -10,7 +10,7 @@ from fakes.desk import HandDesk, build_engine, cancels, combos, orders, run_tape
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import AccountLimits, CancelRejected, OrderFilled
-from scalpdesk.core.intents import LegOrders, MultiLegOrder, Purpose, Side
+from scalpdesk.core.intents import LegOrders, MultiLegOrder, OrderIntent, Purpose, Side
 from scalpdesk.live.recovery import known_orders
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -157,6 +157,21 @@ def test_an_entry_that_the_gate_cuts_is_one_smaller_order_and_enough(desk):
     fill(desk, combo, sets)
     assert desk.strategy.phase == "holding"
     assert not [order for order in orders(desk.wait(16).market(500.0)) if order.purpose is Purpose.OPEN]
+
+
+def test_a_cut_hedge_leaves_the_size_of_the_entry_as_it_is(desk_of):
+    desk = desk_of(LegOrders.LEGS)
+    call, put = orders(desk.market(500.0))
+    desk.fill(call)
+    desk.reject(put)
+    hedge = OrderIntent(SHARE, Side.SELL, Decimal(7), Purpose.HEDGE, "cut to what may be borrowed")
+    desk.strategy.on_cut(desk.engine.desk.view, (hedge,))
+    desk.outputs.clear()
+    for _ in range(10):
+        desk.wait(2).market(500.0)
+    wanted = [order for order in orders(desk.outputs) if order.purpose is Purpose.OPEN]
+    assert [(order.instrument_id, order.quantity) for order in wanted][:1] == [(PUT, STRADDLES)]
+    assert desk.strategy.phase == "entering"
 
 
 def test_what_is_filled_in_part_is_cancelled_whole_and_the_rest_goes_as_one_again(desk):

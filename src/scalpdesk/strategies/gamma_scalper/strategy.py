@@ -382,10 +382,9 @@ class GammaScalper:
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the straddles that the risk gate allows."""
-        del sent
         phases = (ScalperPhase.ENTERING, ScalperPhase.RECENTRING, ScalperPhase.SCALING)
         if self.phase in phases and self._entry is not None:
-            self._entry.note_cut(view)
+            self._entry.note_cut(view, sent)
             self._straddles = self._entry.quantity
 
     def _enter(self, view: DeskView) -> Sequence[Action]:

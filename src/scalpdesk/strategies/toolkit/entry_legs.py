@@ -102,9 +102,10 @@ class LegEntry:
             view, DecisionKind.ENTRY, ("complete the straddle",), facts, intents
         )
 
-    def note_cut(self, view: DeskView) -> None:
-        """Reduce the quantity to the sets that the risk gate passed."""
-        self.quantity = int(min(view.exposure(leg) for leg in self.legs))
+    def note_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
+        """Reduce the quantity to the sets that the risk gate passed, unless it cut another order."""
+        if any(order.purpose is Purpose.OPEN and order.instrument_id in self.legs for order in sent):
+            self.quantity = int(min(view.exposure(leg) for leg in self.legs))
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
         """Return orders for what is neither held nor ordered of each leg."""

@@ -452,9 +452,8 @@ class ZeroDteScalper:
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the straddles that the risk gate allows."""
-        del sent
         if self.phase is ZeroDtePhase.ENTERING and self._entry is not None:
-            self._entry.note_cut(view)
+            self._entry.note_cut(view, sent)
 
     def _enter(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         """Follow the legs of the entry; after too many attempts keep whole straddles only."""
