@@ -1354,7 +1354,8 @@ def test_an_adjusted_option_changes_no_mode_of_the_operators(desk, mode):
         ("manual_trade", True, False),
         ("manual_trade", False, True),
         ("expired_worthless", False, True),
-        ("dividend", True, True),
+        ("dividend", True, False),
+        ("dividend", False, True),
     ],
 )
 def test_a_strategy_hears_of_a_change_once_the_book_is_whole(desk, cause, more_follow, woken):

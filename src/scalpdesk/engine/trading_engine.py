@@ -609,7 +609,7 @@ class TradingEngine:
             return None
         if event.cause is ChangeCause.DIVIDEND:
             desk.book_change(event)  # before the first quote without it: one step with the night
-            return Wake.ACCOUNT
+            return None if event.more_follow else Wake.ACCOUNT
         in_action = event.cause is ChangeCause.CORPORATE_ACTION
         if not (in_action and self._half_booked_ns == self.now_ns):  # one step with its other parts
             self._mark()
