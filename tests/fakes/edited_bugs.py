@@ -10,16 +10,25 @@ import inspect
 import textwrap
 from typing import Any, NamedTuple
 
-from scalpdesk.engine import admission, flattening
+from scalpdesk.engine import admission, flattening, timers
 from scalpdesk.engine import desk as engine_desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
-from scalpdesk.portfolio import book, explain, positions
-from scalpdesk.risk.checks import account_is_compared, position_within_limits, quote_is_good, symbol_trades
+from scalpdesk.portfolio import book, delta_engine, explain, positions
+from scalpdesk.risk.checks import (
+    account_is_compared,
+    losses_allow,
+    options_level_allows,
+    position_within_limits,
+    quote_is_good,
+    symbol_trades,
+)
 from scalpdesk.risk.gate import RiskGate
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
+from scalpdesk.venues.alpaca import orders as alpaca_orders
 from scalpdesk.venues.deribit import orders as deribit_orders
 from scalpdesk_testing import trial
 
@@ -462,21 +471,157 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "self._carry += amount",
         "self._carry -= amount",
     ),
+    "late_cancel_not_told": Edit(
+        "no alert names an order that is not over a minute after its cancel",
+        TradingEngine,
+        "_watch_cancels",
+        "elif now_ns >= asked.first_ns + CANCEL_ALERT_NS:",
+        "elif False:",
+    ),
+    "holding_of_the_account": Edit(
+        "what the account holds counts as what each strategy holds",
+        admission.ProposalFacts,
+        "held_by",
+        "books.of(owner).quantity(instrument_id)",
+        "self._desk.positions.quantity(instrument_id)",
+    ),
+    "earlier_timer_not_seen": Edit(
+        "a timer that is due before the others waits for them",
+        timers.Timers,
+        "set",
+        "self._look_ahead()",
+        "pass",
+    ),
+    "cancel_refused_of_what_is_over": Edit(
+        "the refusal of a cancel is reported of an order that is over",
+        tracker.OrderTracker,
+        "reject_cancel",
+        "if order.ended:",
+        "if False:",
+    ),
+    "history_backwards": Edit(
+        "what the venue reports is booked newest first",
+        reconcile,
+        "_bookings",
+        "booking[1].ts_event_ns)",
+        "-booking[1].ts_event_ns)",
+    ),
+    "interest_every_day": Edit(
+        "cash passes for interest as often as it differs",
+        reconcile,
+        "cash_cause",
+        "(not is_small or _repeats(booked, now_ns))",
+        "not is_small",
+    ),
+    "any_order_is_an_exit": Edit(
+        "any order that works counts as the exit of an expiring contract",
+        sessions.SessionCalendar,
+        "_is_leaving",
+        "if order.submitted.instrument_id == number and order.submitted.purpose in EXITS",
+        "if order.submitted.instrument_id == number",
+    ),
+    "journal_waits": Edit(
+        "what waits to be written is not written on the timer",
+        runner.LiveRunner,
+        "_keep_house",
+        "self.core.journal.flush()",
+        "pass",
+    ),
+    "bookings_one_by_one": Edit(
+        "of bookings that belong together each is acted on alone",
+        reconciliation.Reconciler,
+        "_act",
+        "more_follow=True",
+        "more_follow=False",
+    ),
+    "valued_at_the_bid": Edit(
+        "an option without a quote is valued at the bid of its share",
+        delta_engine.DeltaEngine,
+        "_at",
+        "spot, years = mark_price(spot_quote), ",
+        "spot, years = spot_quote.bid, ",
+    ),
+    "smile_by_the_calendar": Edit(
+        "a smile is fitted on the time of the calendar",
+        delta_engine.DeltaEngine,
+        "smile",
+        "self.variance_years(now_ns, expires_ns)",
+        "years",
+    ),
+    "unseen_move_of_the_volatility": Edit(
+        "what a volatility did unseen counts as a move of this interval",
+        explain.PnlExplain,
+        "_since_anchor",
+        "end = end._replace(vol=start.vol)",
+        "pass",
+    ),
+    "risk_of_this_order_alone": CheckEdit(
+        "the risk of a new order leaves out what works", losses_allow, "risk + before", "risk"
+    ),
+    "new_limits_not_asked": Edit(
+        "other limits leave the risk gate's checks as they were",
+        RiskGate,
+        "set_limits",
+        "self._checks.clear()",
+        "pass",
+    ),
+    "options_level_gone": CheckEdit("no check of the account's options level", options_level_allows),
+    "end_before_its_executions": Edit(
+        "an end is reported before the executions that it counts",
+        alpaca_orders.OrderReports,
+        "apply",
+        "if not infer and ends(order, shown) and order.holes(shown.filled):",
+        "if False:",
+    ),
+    "leg_of_another_symbol": Edit(
+        "an execution of a combo goes to its first leg",
+        alpaca_orders.OrderReports,
+        "_leg_of",
+        "if self._symbol(order) == symbol:",
+        "if True:",
+    ),
+    "holdings_without_quotes": Edit(
+        "quotes of what the account holds are not asked for at the start",
+        runner,
+        "quotes_of_holdings",
+        "await gateway.quotes(held) if held else ()",
+        "()",
+    ),
+    "hedges_live_for_minutes": Edit(
+        "a hedge is late after so many minutes instead of seconds",
+        hedger,
+        "expired_orders",
+        "int(ttl_seconds * NANOS_PER_SECOND)",
+        "int(ttl_seconds * 60 * NANOS_PER_SECOND)",
+    ),
+    "leaves_without_leaving": Edit(
+        "an exit begins and the strategy goes on as before",
+        GammaScalper,
+        "_start_leaving",
+        "self.phase = ScalperPhase.LEAVING",
+        "pass",
+    ),
 }
-"""Twice twenty bugs, each twenty written down before any of them was planted."""
+"""Three times twenty bugs, each twenty written down before any of them was planted.
+
+The functions of the third twenty were drawn by dice among those of engine, orders, live desk, books, risk,
+recovery and strategy.
+"""
 UNSEEN = frozenset(
     {
-        "flatten_never_reprices",
-        "corrected_is_gone",
-        "late_reject_of_a_part",
         "pending_without_a_side",
-        "delivery_of_the_other_right",
         "doubt_hidden_from_the_comparison",
-        "second_order_forgotten",
-        "doubts_never_asked",
-        "mismatch_is_applied",
-        "position_check_gone",
         "entry_blind_to_pending",
+        "late_cancel_not_told",
+        "holding_of_the_account",
+        "interest_every_day",
+        "any_order_is_an_exit",
+        "valued_at_the_bid",
+        "smile_by_the_calendar",
+        "unseen_move_of_the_volatility",
+        "risk_of_this_order_alone",
+        "new_limits_not_asked",
+        "options_level_gone",
     }
 )
 """Of the drawn ones those that no trial notices; docs/faults.md says why."""

@@ -61,6 +61,15 @@ def test_a_trade_that_is_taken_back_was_never_there(books):
     assert books.ledger.differs(bust) is None
 
 
+def test_a_fill_beyond_its_order_is_not_booked(books):
+    event = books.trade(10, "500")
+    books.ledger.follow(
+        OrderFilled(event.client_order_id, books.hand.now_ns, books.hand.now_ns, "more", D(1), D(1), D(0))
+    )
+    assert books.ledger.figures(SHARE).quantity == D(10)
+    assert books.ledger.cash == D(95_000)
+
+
 def test_a_dividend_is_income_and_a_transfer_is_not(books):
     books.trade(10, "500")
     at_ns, zero = books.hand.now_ns, D(0)

@@ -23,7 +23,10 @@ from scalpdesk_testing.campaign import (
     trial_of,
 )
 from scalpdesk_testing.schedule import (
+    CORRECTION,
     CRASHES,
+    LEADS_TO,
+    STRAY,
     TRANSFER,
     Crash,
     Moment,
@@ -104,6 +107,28 @@ def test_a_transfer_and_a_dividend_move_the_sessions_start_and_the_income_of_the
     booked = [text for _, _, text in outcome.says if "booked from the venue's account" in text]
     assert [text.rpartition(" ")[2] for text in booked if "JNLC" in text] == ["+2500.00", "-5000.00"]
     assert any("DIV SPY" in text for text in booked)
+
+
+def test_rejection_of_a_part_and_a_fill_beyond_an_order_change_nothing_else():
+    parts, strays = LEADS_TO["partially_filled"], (Moment(20.0, STRAY, 60.0), Moment(235.0, STRAY))
+    outcome = run_trial(quiet_schedule(4, holds=True, rules=parts, moments=strays), verbose=True)
+    assert outcome.violations == []
+    assert outcome.lives == 1
+    assert outcome.edges["partially_filled > cancelled"] >= 1
+    said = [text for _, _, text in outcome.says]
+    assert [text for text in said if "partially_filled > cancelled by OrderRejected" in text]
+    assert [text for text in said if "execution_id='stray-" in text]
+
+
+def test_a_correction_strikes_an_order_that_works_and_leaves_its_rest_at_work():
+    moments = (Moment(20.0, CORRECTION, 60.0),)
+    parts = LEADS_TO["partially_filled"]
+    outcome = run_trial(quiet_schedule(4, holds=True, rules=parts, moments=moments), verbose=True)
+    assert outcome.violations == []
+    states = [text for _, kind, text in outcome.says if kind == "state"]
+    (corrected,) = [text for _, _, text in outcome.says if "is_corrected=True" in text]
+    name = re.search(r"client_order_id='(t4-\d+)'", corrected)[1]
+    assert f"{name} working > partially_filled by OrderFilled" in states
 
 
 @pytest.mark.parametrize(("max_loss", "ends"), [(60, True), (None, False)])

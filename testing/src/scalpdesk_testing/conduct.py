@@ -11,17 +11,29 @@ from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.events import (
     AccountComparison,
     BarEvent,
+    CancelRejected,
     Event,
     OrderNotFound,
     OrderStatusUnknown,
+    PositionChanged,
     QuoteEvent,
     SessionEvent,
     TimerEvent,
     TradingHalt,
 )
-from scalpdesk.core.intents import CancelOrder, Mark, OrderType, Purpose, SetTimer, SubmitOrder
+from scalpdesk.core.intents import (
+    EXITS,
+    CancelOrder,
+    Mark,
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    SetTimer,
+    SubmitOrder,
+)
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
-from scalpdesk.orders.order import OrderState
+from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.orders.order import TERMINAL, OrderState
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger
@@ -39,12 +51,18 @@ FLATTEN_SECONDS = 30.0
 """By then an exit of a flattening desk that was not filled was taken back."""
 OVER_PATIENCE_NS = 20 * SECOND
 """An order that the desk holds for over is not open at the venue for longer, with a line."""
-CROSSING_PATIENCE_NS = 20 * SECOND
+CROSSING_PATIENCE_NS = 8 * SECOND
 """By then the second order of a hedge across zero was sent."""
+WRITE_PATIENCE_NS = 10 * SECOND
+"""By then quotes that came are on the desk's disk, in a process that runs."""
+DOUBT_SECONDS = 15.0
+"""By then, with a line, the venue was asked for an order in doubt by its id, and again so long after that."""
 ACCEPTANCE_SECONDS = 10.0
 """So long after an order has left, its absence at the venue proves nothing."""
 FAR_SHARES = 5.0
 """A hedge may miss the middle of its band by so much: quotes are rounded, and some are spoilt."""
+LEFT_SHARES = 2.5
+"""So much of a hedge across zero is left that its second order follows, above what quotes are rounded to."""
 MINUTE = 60 * SECOND
 STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
 """Modes by what they forbid."""
@@ -68,6 +86,8 @@ class Conduct:
         self._seconds = seconds
         self.left_at: dict[str, float] = {}
         """Virtual time at which an order's bytes left the desk, by the id that they named."""
+        self._in_doubt_since: dict[str, float] = {}
+        """Virtual time since when an order in doubt was not asked for, by the id that its bytes name."""
         self._is_slowed = is_slowed
         self.ledger = OutsideLedger(scene.engine.desk)
         self._halted: dict[InstrumentId, int] = {}
@@ -85,6 +105,10 @@ class Conduct:
         self._called_late: set[str] = set()
         self._over_since_ns: dict[str, int] = {}
         self._crossed_ns: int | None = None
+        self._acted_ns, self._acted_amid = 0, False
+        """When the booking handled last led to an order; whether one of the same look has followed."""
+        self._written: tuple[int, int] = (0, 0)
+        """Bytes that are on the desk's disk for good, and since when it is no more, UTC nanoseconds."""
         self.is_stated = False
         """The desk has named a difference without a cause, and no person has resumed it since."""
         self.asked: Mode = Mode.ACTIVE
@@ -100,12 +124,13 @@ class Conduct:
         self._timers.clear()
         self._lost_since_ns = self._exit_missing_ns = self._crossed_ns = None
         self._over_since_ns.clear()
+        self._in_doubt_since.clear()
 
     def resume(self, now_ns: int, *, is_fresh: bool) -> None:
         """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
         self._born_ns, self._is_compared, self._has_doubted = now_ns, is_fresh, False
         self._has_begun = is_fresh
-        self._marked_ns = now_ns
+        self._marked_ns, self._written = now_ns, (0, now_ns)
         later = now_ns + 2 * TIMER_PATIENCE_NS
         self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
 
@@ -113,9 +138,18 @@ class Conduct:
         """A person's command was carried out and the desk answered with its mode."""
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
 
+    def answered(self, request: Request) -> None:
+        """The venue was asked for an order by its id."""
+        if request.method == "GET":
+            self._in_doubt_since.pop(request.query.get("client_order_id", ""), None)
+
     def note(self, event: Event, outputs: tuple[object, ...]) -> None:
         """Follow an event with what came of it, of the journal too."""
         self.ledger.follow(event)
+        is_booking = type(event) is PositionChanged
+        self._acted_amid = is_booking and self._acted_ns == event.ts_recv_ns
+        has_sent = any(type(output) in (SubmitOrder, MultiLegOrder) for output in outputs)
+        self._acted_ns = event.ts_recv_ns if is_booking and has_sent else 0
         if type(event) is TradingHalt:
             number = event.instrument_id
             if event.ts_event_ns >= self._statuses.get(number, 0):
@@ -156,6 +190,12 @@ class Conduct:
             self._has_begun = True
             if type(event) is not AccountComparison or event.is_compared:
                 yield f"14 compared_before_trading: a resumed desk begins with {type(event).__name__}"
+        if self._acted_amid:
+            yield "14 bookings_of_a_look: an order was sent before all that one look had shown was booked"
+        if isinstance(event, CancelRejected | OrderStatusUnknown | OrderNotFound):
+            name = event.client_order_id
+            if scene.states_before.get(name) in TERMINAL:
+                yield f"13 over_is_over: {type(event).__name__} of {name}, which is over"
         for order in scene.submitted:
             why = self._why_not(order)
             if why is not None:
@@ -219,7 +259,7 @@ class Conduct:
             is_other = name != order.client_order_id and other.submitted.instrument_id == order.instrument_id
             if is_other and other.submitted.purpose is Purpose.HEDGE and other.leaves:
                 return f"2 one_hedge_a_want: {what} beside {name}"
-        if not scene.plan.is_hedged_to_the_middle or scene.plan.is_reckless:
+        if not scene.plan.is_hedged_to_the_middle or scene.plan.is_reckless or 6 in scene.excused:
             return None
         low, high = scene.delta_bounds()
         signed = float(order.quantity) * order.side.sign
@@ -228,7 +268,7 @@ class Conduct:
         self._crossed_ns = None
         held = float(desk.positions.quantity(SHARE))
         if held and held + signed == 0.0:  # the holding crosses zero: the rest follows
-            self._crossed_ns = scene.now_ns if max(after_low, -after_high) > FAR_SHARES else None
+            self._crossed_ns = scene.now_ns if max(after_low, -after_high) > LEFT_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         if miss > FAR_SHARES:
@@ -319,6 +359,21 @@ class Conduct:
                 self._over_since_ns[name] = NEVER_NS
                 yield f"13 over_is_over: {name} is over for the desk and works at the venue"
 
+    def _doubts_not_asked(self) -> Iterator[str]:
+        """Yield each order in doubt that the venue was not asked for in time."""
+        scene, now = self._scene, self._seconds()
+        if not scene.connected():
+            self._in_doubt_since.clear()
+            return
+        live = scene.engine.desk.orders.live.values()
+        doubted = (order for order in live if order.state is OrderState.UNKNOWN)
+        names = {order.parent_id or order.client_order_id for order in doubted}
+        self._in_doubt_since = {name: self._in_doubt_since.get(name, now) for name in names}
+        for name, since in self._in_doubt_since.items():
+            if now - since > DOUBT_SECONDS:
+                self._in_doubt_since[name] = now
+                yield f"13 doubts_are_asked: {name} is in doubt, not asked for in {now - since:.0f} s"
+
     def _crossing_unfinished(self, now_ns: int) -> Iterator[str]:
         """Yield a hedge across zero whose second order never came."""
         scene = self._scene
@@ -326,7 +381,7 @@ class Conduct:
             return
         low, high = scene.delta_bounds()
         is_due = scene.phase == "holding" and scene.engine.desk.gate.mode is Mode.ACTIVE
-        is_close = max(low, -high) < FAR_SHARES - 1.0
+        is_close = max(low, -high) < LEFT_SHARES - 0.5
         if not is_due or self._halted or scene.engine.desk.orders.live or is_close:
             self._crossed_ns = now_ns if is_due and scene.engine.desk.orders.live else None
         elif now_ns - self._crossed_ns > CROSSING_PATIENCE_NS:
@@ -344,10 +399,10 @@ class Conduct:
             return
         seconds = hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0
         limit_ns = int((FLATTEN_SECONDS if is_flattening else seconds) * SECOND)
-        late = Purpose.CLOSE if is_flattening else Purpose.HEDGE
+        late = EXITS if is_flattening else (Purpose.HEDGE,)
         for name, order in desk.orders.live.items():
             is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
-            is_late = order.submitted.purpose is late and now_ns - order.created_ns > limit_ns
+            is_late = order.submitted.purpose in late and now_ns - order.created_ns > limit_ns
             if is_working and is_late and name not in self._called_late:
                 self._called_late.add(name)
                 if not self._was_cancelled(name, now_ns):
@@ -373,6 +428,8 @@ class Conduct:
             later = now_ns + 2 * TIMER_PATIENCE_NS
             self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
             self._lost_since_ns = self._exit_missing_ns = None
+            self._in_doubt_since.clear()
+            self._written = 0, now_ns
             self._marked_ns = now_ns
             return
         if desk.view.session is None:
@@ -381,6 +438,12 @@ class Conduct:
         if late is not None:
             self._timers = {key: due_ns for key, due_ns in self._timers.items() if due_ns >= now_ns}
             yield f"17 timers_fire: {late} never came"
+        synced = scene.journal.synced_bytes
+        if synced != self._written[0]:
+            self._written = synced, now_ns
+        elif now_ns - self._written[1] > WRITE_PATIENCE_NS:
+            self._written = synced, now_ns
+            yield "1 journal_is_written: nothing was written for 10 s"
         if self.ledger.is_flat():  # nothing changes, and nothing is marked
             self._marked_ns = now_ns
         if now_ns - self._marked_ns > MARK_PATIENCE_NS:
@@ -405,6 +468,7 @@ class Conduct:
         yield from self._late_orders(now_ns)
         yield from self._over_at_the_desk(now_ns)
         yield from self._crossing_unfinished(now_ns)
+        yield from self._doubts_not_asked()
 
     def _exits_missing(self, now_ns: int) -> Iterator[str]:
         """A flattening desk that could trade has an exit of each option at work."""

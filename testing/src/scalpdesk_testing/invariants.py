@@ -113,6 +113,8 @@ class Scene:
     truth_since_ns: int = 0
     has_fair_quotes: bool = True
     """Whether no quote is spoilt or missing."""
+    has_whole_stream: bool = False
+    """Whether each execution reaches the desk under its own id: no line, venue or process fails."""
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
 
@@ -432,7 +434,7 @@ def executions_count_once(scene: Scene) -> str | None:
 
 
 def desk_never_ahead_of_venue(scene: Scene) -> str | None:
-    """The desk books no execution that the venue does not have."""
+    """The desk books no execution that the venue does not have, and knows what the venue still works."""
     for name, order in scene.engine.desk.orders.orders.items():
         if not order.filled:
             continue
@@ -441,6 +443,9 @@ def desk_never_ahead_of_venue(scene: Scene) -> str | None:
             return f"{name}: {order.filled} booked of an order that the venue never had"
         if order.filled > truth.filled and 11 not in scene.excused:
             return f"{name}: {order.filled} booked, the venue filled {truth.filled}"
+        is_same = order.is_live and truth.is_open and truth.filled == order.filled
+        if is_same and order.leaves != truth.leaves and 11 not in scene.excused:
+            return f"{name}: {order.leaves} left, the venue works {truth.leaves}"
     return None
 
 
@@ -456,8 +461,9 @@ def executions_are_the_venues(scene: Scene) -> str | None:
     truth = next(
         (known for known in scene.account.executions if known.execution_id == event.execution_id), None
     )
-    if truth is None:
-        return None  # put together from an order that the venue shows, until its executions are known
+    if truth is None:  # put together from an order that the venue shows, until its executions are known
+        is_needless = scene.has_whole_stream and "/" in event.execution_id
+        return f"{event.execution_id} is put together, and no message was lost" if is_needless else None
     if (truth.quantity, truth.price) != (event.quantity, event.price):
         return f"{event.quantity} at {event.price} booked of {truth.quantity} at {truth.price}"
     return None

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import StopError
+from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
@@ -17,11 +18,13 @@ from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import CORRECTION, TRANSFER, CountingPlan, Moment
+from scalpdesk_testing.schedule import CORRECTION, STRAY, TRANSFER, CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
 RESUME_AFTER_SECONDS = 12.0
 LOOK_AGAIN_SECONDS = 10.0
+LOOK_SECONDS = 0.5
+"""Between two looks for an order that a moment waits for."""
 
 
 class Mishaps:
@@ -69,8 +72,9 @@ class Mishaps:
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""
         self._say("fault", f"{moment.kind} {moment.seconds:g} s")
-        if moment.kind in (TRANSFER, CORRECTION):
-            (self._transfer if moment.kind == TRANSFER else self._correct)(moment.seconds)
+        if moment.kind in (TRANSFER, CORRECTION, STRAY):
+            acts = {TRANSFER: self._transfer, CORRECTION: self._correct, STRAY: self._stray}
+            acts[moment.kind](moment.seconds)
             self.world.settle()
             self.line.drive()
             return
@@ -140,17 +144,48 @@ class Mishaps:
         self.world.ledger.note(self.account, "JNLC", "", Decimal(0), Decimal(0), amount)
 
     def _correct(self, seconds: float) -> None:
-        """Correct the price of the oldest execution that the desk knows by its id, each once.
+        """Correct an execution of an order that works, within ``seconds``, or the oldest then, each once.
 
-        One that it had put together from its order's sum it cannot tell from others.
+        What the desk had put together from an order's sum, without an id, it cannot tell from others.
         """
-        del seconds
         orders = {} if self.runner is None else self.runner.core.engine.desk.orders.orders
         known = {name for order in orders.values() for name in order.executions} - self._corrected
-        execution = next((each for each in self.account.executions if each.execution_id in known), None)
+        seen = [each for each in self.account.executions if each.execution_id in known]
+        works = (each for each in seen if self.account.orders[each.order_id].is_open)
+        execution = next(works, seen[0] if seen and seconds <= 0.0 else None)
         if execution is not None:
             self.world.broker.staged.correct(execution, execution.price + Decimal("0.03"))
             self._corrected.add(self.account.executions[-1].execution_id)
+        else:
+            self._again(CORRECTION, seconds)
+
+    def _stray(self, seconds: float) -> None:
+        """Pass on what a careless gateway would.
+
+        The rest of an order rejected after a part of it was filled, within ``seconds``, or else a fill beyond
+        an order.
+        """
+        orders = {} if self.runner is None else self.runner.core.engine.desk.orders.orders
+        own = [each for name, each in self.account.by_client_id.items() if name in orders and not each.legs]
+        parts = (each for each in own if each.is_open and each.filled)
+        order = next((each for each in parts if orders[each.client_order_id].filled == each.filled), None)
+        now_ns = self.clock.now_ns()
+        if self.runner is None or not own or (order is None and seconds > 0.0):
+            self._again(STRAY, seconds)
+        elif order is not None:
+            self.world.ledger.end(order, Status.REJECTED)
+            self.runner.put(OrderRejected(order.client_order_id, now_ns, now_ns, "rejected by the venue"))
+        else:
+            name, more = own[-1].client_order_id, own[-1].quantity + 1
+            self.runner.put(
+                OrderFilled(name, now_ns, now_ns, f"stray-{now_ns}", more, Decimal(1), Decimal(0))
+            )
+
+    def _again(self, kind: str, seconds: float) -> None:
+        """Try a moment again while its time lasts."""
+        if seconds > 0.0:
+            at = self.loop.time() + LOOK_SECONDS
+            self.loop.call_at(at, self.strike, Moment(at, kind, seconds - LOOK_SECONDS))
 
     def _by_hand(
         self, number: InstrumentId, side: Side, quantity: int, limit_price: Decimal | None = None

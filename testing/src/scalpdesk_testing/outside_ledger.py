@@ -103,6 +103,16 @@ class OutsideLedger:
         if reference in self._known or self.cash is None:
             return
         sent = self._desk.orders.orders[event.client_order_id].submitted
+        filled = sum(
+            (
+                abs(trade.quantity)
+                for name, trade in self._trades.get(sent.instrument_id, {}).items()
+                if name.startswith(f"{event.client_order_id}/")
+            ),
+            event.quantity,
+        )
+        if filled > sent.quantity:
+            return  # no venue fills more than was ordered
         signed = event.quantity if sent.side.value == "buy" else -event.quantity
         self._add(sent.instrument_id, reference, Trade(signed, event.price, event.fee))
         self.cash -= signed * event.price * self._multipliers[sent.instrument_id] + event.fee

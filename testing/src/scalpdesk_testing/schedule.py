@@ -24,8 +24,10 @@ MOMENTS = (
     "dividend", "assignment", "venue_cancel", "venue_expiry",
 )  # fmt: skip
 """Faults that strike at an instant: process, line, machine, operator, market, account, order."""
-TRANSFER, CORRECTION = "transfer", "correction"
-"""Moments that are no faults: the owner brings money or takes some away; the venue corrects an old price."""
+TRANSFER, CORRECTION, STRAY = "transfer", "correction", "stray"
+"""Moments that are no faults: the owner brings money or takes some away; the venue corrects the price of an
+order that works, or an old one; a gateway reports what no gateway should.
+"""
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
 """Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
 FAULTS = tuple(dict.fromkeys((*BY_RULE, *MOMENTS, *LINE_FAULTS)))
@@ -279,6 +281,8 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
             Fault("server_error", probability=0.8, times=20, match="trades_by_order"),
         ]
         moments += [Moment(at(15.0, heals), str(dice.choice(["cut", "kill"])), 1.0) for _ in range(2)]
+        if heals > 80.0 and dice.random() < 0.5:  # the account shows what the history does not yet
+            moments += [Moment(at(6.0, heals - 70.0), "assignment", at(34.0, 50.0))]
         # a fill after its cancel that no history shows yet is nobody's to explain
         is_late = "late_fill_after_cancel" not in drawn.faults
         changes |= {"history_seconds": at(4.0, 40.0) if is_late else 0.0}
@@ -296,7 +300,7 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
         if dice.random() < 0.5:
             rules.insert(0, Fault("bust", probability=0.4, times=4, seconds=at(4.0, 14.0)))
         moments += [Moment(at(6.0, heals), "kill") for _ in range(3)]
-        moments += [Moment(at(heals + 15.0, heals + 35.0), CORRECTION) for _ in range(2)]
+        moments += [Moment(at(heals + 15.0, heals + 35.0), CORRECTION, 20.0) for _ in range(2)]
     elif story is Story.RESTART:
         moments += [Moment(moment, "kill") for moment in (at(4.0, 12.0), at(12.0, heals), at(12.0, heals))]
         moments += [Moment(at(4.0, heals), "halt")]
@@ -312,6 +316,10 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
             _RESTS if dice.random() < 0.5 else _RESTS_HALF,
             Fault("late_fill_after_cancel", probability=0.6, times=6, seconds=at(0.2, 9.0)),
         ]
+        if heals > 80.0 and dice.random() < 0.5:  # what the strategy does not know the desk closes itself
+            moments += [Moment(at(0.5, 3.0), "flatten"), Moment(at(3.0, 8.0), "assignment", at(0.5, 3.0))]
+        else:
+            moments += [Moment(at(8.0, heals), STRAY, 8.0) for _ in range(3)]
     moments.sort(key=lambda moment: moment.at)
     return msgspec.structs.replace(drawn, rules=tuple(rules), moments=tuple(moments), **changes)
 

@@ -146,9 +146,11 @@ class DeskPlan:
         limits = self.limits
         if schedule.max_loss is not None:
             limits = replace(limits, max_daily_loss=Decimal(schedule.max_loss))
-        return dataclasses.replace(
+        plan = dataclasses.replace(
             self, config=config, limits=limits, members=schedule.members, is_reckless=schedule.is_reckless
         )
+        limits = replace(limits, max_option_contracts=plan.most_straddles)
+        return dataclasses.replace(plan, limits=limits)
 
 
 SMALL_PLAN = DeskPlan(
@@ -194,9 +196,9 @@ class RecklessScalper(GammaScalper):
     """A gamma scalper that also proposes what no strategy may; the risk gate refuses all of it.
 
     By turns: an order equal to one that works, an order that would trade with one's own, an exit of
-    more than is held, a size above the limit, a price far off, an opening order while the desk reduces,
-    any order while it is halted. Beside another strategy no order against its own: it would have the other's
-    order cancelled and be sent after it.
+    more than is held, more than the largest position, a size above the limit, a price far off, an opening
+    order while the desk reduces, any order while it is halted. Beside another strategy no order against its
+    own: it would have the other's order cancelled and be sent after it.
     """
 
     def __init__(self, config: GammaScalperConfig) -> None:
@@ -236,6 +238,10 @@ class RecklessScalper(GammaScalper):
                 sent.instrument_id, side, sent.quantity, purpose, "twice", sent.order_type, sent.limit_price
             )
         held = view.positions.quantity(CALL)
+        most = Decimal(int(self.config.straddles * (self.config.scale.max_multiple or 1.0)))
+        if turn == 1 and self.is_alone and 0 < held <= most:
+            more, limit = most + 1 - held, OrderType.LIMIT
+            return OrderIntent(CALL, Side.BUY, more, Purpose.OPEN, "too many", limit, ask)
         if turn == 2 and held > 0:
             return OrderIntent(CALL, Side.SELL, held + 1, Purpose.CLOSE, "too much", OrderType.LIMIT, ask)
         if turn == 3 or not self.is_alone:
@@ -329,6 +335,11 @@ class MortalJournal:
     def decision_hash(self) -> str:
         """Hash over all outputs so far."""
         return self._writer.decisions.hex()
+
+    @property
+    def synced_bytes(self) -> int:
+        """Bytes of this life's journal that are on disk for good."""
+        return self._writer.synced_bytes
 
     def add_event(self, event: Event) -> None:
         """Add one input of the engine."""

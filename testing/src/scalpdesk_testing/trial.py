@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
@@ -41,7 +41,7 @@ from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
-from scalpdesk_testing.market import CALL, PUT, SmallMarket
+from scalpdesk_testing.market import CALL, OTHER, PUT, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     LINE_FAULTS,
@@ -161,6 +161,10 @@ EXCUSES: dict[str, frozenset[int]] = {
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
 HISTORY_PATH = "/v2/account/activities"
+OF_PROCESSES = frozenset({"kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full"})
+"""Moments after which an execution may be missed, or known only from its order."""
+OF_ASSIGNMENTS = ("OPASN", "OPTRD")
+"""Kinds of the lines of an assignment in it."""
 KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
 PAUSE_SECONDS = 3.0
 """Before a run that has ended by itself is begun again."""
@@ -179,8 +183,8 @@ class LateHistory(AlpacaApi):
     hidden: Callable[[Activity], bool]
 
     def handle(self, request: Request) -> Answer:
-        """Answer a request; the history of executions without those that are still to come."""
-        if not request.path.startswith(f"{HISTORY_PATH}/FILL"):
+        """Answer a request; the history without the lines that are still to come."""
+        if not request.path.startswith(HISTORY_PATH):
             return super().handle(request)
         accounts = tuple(self.world.ledger.accounts.values())
         whole = [account.activities for account in accounts]
@@ -304,9 +308,19 @@ class Trial:
         )
         spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
         self.scene.has_fair_quotes = not schedule.faults & (spoilt | {"lost_quotes", "left_feed"})
+        failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
+        self.scene.has_whole_stream = not (
+            schedule.faults & (failing | set(LINE_FAULTS) | OF_PROCESSES)
+            or schedule.crashes
+            or schedule.held_fraction
+            or schedule.doubled_fraction
+            or schedule.history_seconds
+            or schedule.dies_at_order
+        )
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
+        self.line.after_request.append(self.conduct.answered)
         self.mishaps.on_operated = self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
@@ -389,6 +403,8 @@ class Trial:
             )
             await self.mishaps.running
         except (RetryError, ConfigError, StopError) as error:
+            if isinstance(error, InvariantError):
+                self.violate("0 desk_contradicts_itself", error.what)
             self._say("ended", f"{type(error).__name__}: {error.what}")
             self.journal.die("stopped")
             return False
@@ -417,12 +433,14 @@ class Trial:
         return Line(self.loop, self.clock, self.world, api, Hub(self.world), keyring, latency_seconds=latency)
 
     def _is_hidden(self, line: Activity) -> bool:
-        """Whether the history does not hold an execution of the desk yet."""
+        """Whether the history lacks an execution of the desk, or an assignment of what it knows, for now."""
         late_ns = int(self.schedule.history_seconds * NANOS_PER_SECOND)
-        if not late_ns or self.loop.time() > self.schedule.heal_at or line.execution is None:
+        if not late_ns or self.loop.time() > self.schedule.heal_at:
             return False
-        is_own = line.execution.client_order_id in self.journal.durable
-        return is_own and line.ts_ns > self.clock.true_ns() - late_ns
+        name = None if line.execution is None else line.execution.client_order_id
+        is_known = self.scene.booked.get(OTHER, 0) < 0
+        is_late = is_known and line.kind in OF_ASSIGNMENTS if name is None else name in self.journal.durable
+        return is_late and line.ts_ns > self.clock.true_ns() - late_ns
 
     def make_gateway(self) -> EmergencyGateway:
         """Return a gateway of the account, not connected yet."""
