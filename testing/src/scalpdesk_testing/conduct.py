@@ -32,7 +32,6 @@ from scalpdesk.core.intents import (
     SubmitOrder,
 )
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
-from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.orders.order import TERMINAL, OrderState
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import CALL, PUT, SHARE
@@ -138,10 +137,9 @@ class Conduct:
         """A person's command was carried out and the desk answered with its mode."""
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
 
-    def answered(self, request: Request) -> None:
-        """The venue was asked for an order by its id."""
-        if request.method == "GET":
-            self._in_doubt_since.pop(request.query.get("client_order_id", ""), None)
+    def asked_for(self, client_order_id: str) -> None:
+        """A question for an order by its id leaves the desk."""
+        self._in_doubt_since.pop(client_order_id, None)
 
     def note(self, event: Event, outputs: tuple[object, ...]) -> None:
         """Follow an event with what came of it, of the journal too."""

@@ -193,10 +193,7 @@ class RpcSocket:
             self._comes(text, fault.seconds if fault is not None and is_late else 0.0)
             if self.session.is_ended or name == "too_many_requests":
                 line.loop.call_at(self._came_until + 1e-6, self.break_off, 1000)
-        params, (account,) = frame.get("params") or {}, line.world.ledger.accounts.values()
-        known = account.orders.get(params.get("order_id", ""))
-        named = {"client_order_id": params.get("label", "") if known is None else known.client_order_id}
-        request = Request(method, path, named, {}, b"", line.clock.true_ns())
+        request = Request(method, path, {}, {}, b"", line.clock.true_ns())
         for watcher in line.after_request:
             watcher(request)
         line.loop.call_soon(line.drive)
@@ -227,6 +224,10 @@ class RpcSocket:
         line.requests += 1
         line.in_flight += 1
         line.on_sent(method, path, body)
+        if frame["method"].startswith("private/get_order_state"):
+            params, (account,) = frame["params"], line.world.ledger.accounts.values()
+            known = account.orders.get(params.get("order_id", ""))
+            line.on_asked(params.get("label", "") if known is None else known.client_order_id)
         if frame["method"] == "private/enable_cancel_on_disconnect":
             line.on_stream()
         due = max(line.loop.time() + line.latency_seconds + fate.held_seconds, self._sent_until)

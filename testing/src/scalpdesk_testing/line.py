@@ -86,6 +86,8 @@ class Line:
         """What happens to a request, by its method and path."""
         self.on_sent: Callable[[str, str, bytes], None] = lambda _method, _path, _body: None
         """Called with each request as its bytes leave the desk."""
+        self.on_asked: Callable[[str], None] = lambda _name: None
+        """Called with the id of each order that the venue is asked for, as the bytes leave the desk."""
         self.on_stream: Callable[[], None] = lambda: None
         """Called when a stream of orders was opened."""
         self.after_request: list[Delivered] = []
@@ -161,6 +163,9 @@ class Line:
         self.requests += 1
         self.in_flight += 1
         self.on_sent(method, path, body)
+        query = dict(parse_qsl(parts.query))
+        if method == "GET" and "client_order_id" in query:
+            self.on_asked(query["client_order_id"])
 
         def arrives(reply_to: Callable[[Answer | None], None]) -> None:
             self.in_flight -= 1
@@ -168,7 +173,7 @@ class Line:
             request = Request(
                 method,
                 path,
-                dict(parse_qsl(parts.query)),
+                query,
                 headers,
                 body,
                 self.clock.true_ns(),

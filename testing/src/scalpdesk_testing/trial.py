@@ -320,7 +320,7 @@ class Trial:
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
-        self.line.after_request.append(self.conduct.answered)
+        self.line.on_asked = self.conduct.asked_for
         self.mishaps.on_operated = self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
