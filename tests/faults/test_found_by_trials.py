@@ -59,7 +59,7 @@ from scalpdesk.venues.contract import (
 )
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, quiet_schedule
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -469,3 +469,7 @@ def test_what_others_trade_and_take_back_is_judged_by_the_venues_books(seed):
         draw_faults(seed), leg_orders=LegOrders.LEGS, max_multiple=None
     )  # as it was found
     assert run_trial(drawn).violations == []
+
+
+def test_a_spoilt_quote_of_the_share_while_a_hedge_rests_measures_no_delta():
+    assert run_trial(draw_schedule(1000)).violations == []

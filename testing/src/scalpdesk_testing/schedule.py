@@ -281,7 +281,8 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
             Fault("server_error", probability=0.8, times=20, match="trades_by_order"),
         ]
         moments += [Moment(at(15.0, heals), str(dice.choice(["cut", "kill"])), 1.0) for _ in range(2)]
-        if heals > 80.0 and dice.random() < 0.5:  # the account shows what the history does not yet
+        is_single = "assignment" not in drawn.faults
+        if heals > 80.0 and dice.random() < 0.5 and is_single:  # the history lacks what the account shows
             moments += [Moment(at(6.0, heals - 70.0), "assignment", at(34.0, 50.0))]
         # a fill after its cancel that no history shows yet is nobody's to explain
         is_late = "late_fill_after_cancel" not in drawn.faults
@@ -317,7 +318,7 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
             Fault("late_fill_after_cancel", probability=0.6, times=6, seconds=at(0.2, 9.0)),
         ]
         if heals > 80.0 and dice.random() < 0.5:  # what the strategy does not know the desk closes itself
-            moments += [Moment(at(0.5, 3.0), "flatten"), Moment(at(3.0, 8.0), "assignment", at(0.5, 3.0))]
+            moments += [Moment(at(0.5, 3.0), "flatten"), Moment(at(14.0, 18.0), "assignment", at(0.5, 3.0))]
         else:
             moments += [Moment(at(8.0, heals), STRAY, 8.0) for _ in range(3)]
     moments.sort(key=lambda moment: moment.at)

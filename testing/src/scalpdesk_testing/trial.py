@@ -46,6 +46,7 @@ from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     LINE_FAULTS,
     MOMENTS,
+    STRAY,
     CountingPlan,
     Moment,
     Schedule,
@@ -320,6 +321,7 @@ class Trial:
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
+        self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
         self.mishaps.on_operated = self.conduct.operated
         for fault, laws in EXCUSES.items():

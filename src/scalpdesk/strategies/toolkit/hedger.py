@@ -308,7 +308,7 @@ class DeltaHedger:
         quote = view.market.quotes[view.underlying]
         known = self._leg_greeks(view, legs, 1.0)
         # at the expiry instant the payoff is fixed: settlement decides, not a hedge
-        if known is None or quote is None or known.years <= 0.0:
+        if known is None or quote is None or not quote.mid > 0.0 or known.years <= 0.0:
             return None
         inputs = self._inputs(view, quote, known, legs)
         if self._adjusts_vol is not None and known.vol > 0.0:  # Leland: the volatility that costs leave
