@@ -302,7 +302,7 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "delivery_of_the_other_right": Edit(
         "an assigned call delivers as a put does",
         reconcile,
-        "_end",
+        "delivery",
         "(1 if contract.is_call else -1)",
         "(-1 if contract.is_call else 1)",
     ),
@@ -502,9 +502,9 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "history_backwards": Edit(
         "what the venue reports is booked newest first",
         reconcile,
-        "_bookings",
-        "booking[1].ts_event_ns)",
-        "-booking[1].ts_event_ns)",
+        "_lines",
+        "key=lambda item: item[0]",
+        "key=lambda item: -item[0]",
     ),
     "interest_every_day": Edit(
         "cash passes for interest as often as it differs",

@@ -462,15 +462,34 @@ def test_cash_that_no_latest_lines_give_is_the_operators(cash, lines):
 
 
 @pytest.mark.parametrize("by_stock", [True, False])
-def test_an_early_assignment_is_booked_from_the_history_and_never_worked_out(by_stock):
+def test_an_early_assignment_is_booked_from_the_history_or_once_shares_and_cash_are_those_of_the_strike(
+    by_stock,
+):
     ours, theirs = picture("1000", {LATER: -1}), picture("51000", {SHARE: -100})
     lines = [
         change("assignment", 1, LATER),
         change("delivery", -100, SHARE, price="500", cash="50000", name="a2"),
     ]
     found = reconcile(ours, theirs, BOOK, changes=lines if by_stock else [])
-    assert [one.cause for one in found.explained] == (["assignment", "delivery"] if by_stock else [])
-    assert told_of(found) == (set() if by_stock else {"SPY", "SPY240419C00500000", "cash"})
+    assert [one.cause for one in found.explained] == ["assignment", "delivery"]
+    assert told_of(found) == set()
+    assert [one.event.price for one in found.explained] == [0, 500]
+
+
+@pytest.mark.parametrize(
+    ("held", "after", "cash"),
+    [
+        ({LATER: -1}, {SHARE: -100}, "50999"),  # other cash than the strike's
+        ({LATER: -1}, {SHARE: 100}, "-49000"),  # what a put would deliver
+        ({LATER: -1}, {SHARE: -99}, "51000"),
+        ({LATER: 1}, {SHARE: 100}, "-49000"),  # nobody but its holder exercises a bought option
+        ({LATER: -1}, {LATER: 1, SHARE: -200}, "101000"),
+    ],
+)
+def test_what_is_no_assignment_at_the_strike_is_the_operators(held, after, cash):
+    found = reconcile(picture("1000", held), picture(cash, after), BOOK)
+    assert found.unexplained
+    assert not {one.cause for one in found.explained} & {"assignment", "delivery"}
 
 
 def test_a_settlement_in_cash_is_booked_at_the_level_that_the_history_names():

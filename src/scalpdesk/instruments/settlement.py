@@ -17,11 +17,15 @@ def delivery(
     held: Decimal,
     at_ns: int,
     known_ns: int,
+    label: str = "",
 ) -> list[PositionChanged]:
-    """Return the changes of an exercise (``held`` above 0) or assignment: contracts out, shares in."""
+    """Return the changes of an exercise (``held`` above 0) or assignment: contracts out, shares in.
+
+    ``label`` begins their references; at the expiry it is the contract's.
+    """
     shares = held * contract.multiplier * (1 if contract.is_call else -1)
     cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
-    label = f"expiry-{contract.symbol}"
+    label = label or f"expiry-{contract.symbol}"
     return [
         PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label),
         PositionChanged(
@@ -35,6 +39,14 @@ def delivery(
             f"{label}-delivery",
         ),
     ]
+
+
+def lapse(
+    contract: OptionContract, option_id: InstrumentId, held: Decimal, at_ns: int, known_ns: int
+) -> list[PositionChanged]:
+    """Return the change that ends a worthless position."""
+    label, cause = f"expiry-{contract.symbol}", ChangeCause.EXPIRED_WORTHLESS
+    return [PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label)]
 
 
 def settle_option(
@@ -70,20 +82,12 @@ def settle_option(
     if contract.settlement is Settlement.CASH_MEAN:
         least = SATOSHI
         intrinsic = intrinsic / level if contract.is_inverse else intrinsic
-    label = f"expiry-{contract.symbol}"
     if intrinsic < least:
-        return [
-            PositionChanged(
-                option_id, at_ns, known_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
-            )
-        ]
+        return lapse(contract, option_id, held, at_ns, known_ns)
     if contract.settlement is not Settlement.PHYSICAL:
         cash = round(held * contract.multiplier * intrinsic, PLACES)
         # in one change, as the venue's log has it: whoever counts what a trade came to does so when it ends
         cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
-        return [
-            PositionChanged(
-                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
-            )
-        ]
+        label, cause = f"expiry-{contract.symbol}", ChangeCause.CASH_SETTLEMENT
+        return [PositionChanged(option_id, at_ns, known_ns, cause, -held, intrinsic, cash, label)]
     return delivery(contract, option_id, share_id, held, at_ns, known_ns)

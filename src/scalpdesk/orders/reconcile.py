@@ -2,9 +2,10 @@
 
 A difference is **explained** by what the venue's history names (a trade by hand, an exercise, an assignment,
 a liquidation, a dividend, interest, a fee, a transfer; an execution that is no longer in it) or by what was
-**expected** (the end of an option at its expiry, a declared dividend), when the account's own units and cash
-confirm it. It comes back as the events that book it, and booking them leaves nothing over: reconciling twice
-changes nothing the second time. The rest is **unexplained**, and is for the operator.
+**expected** (the end of an option at its expiry, the assignment of a sold one, a declared dividend), when the
+account's own units and cash confirm it. It comes back as the events that book it, and booking them leaves
+nothing over: reconciling twice changes nothing the second time. The rest is **unexplained**, and is for the
+operator.
 
 The books hold the history up to some line. The lines after it are what they lack: the fewest latest lines
 that give the difference are booked, and nothing is put together from lines that do not follow one another.
@@ -23,6 +24,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
+from scalpdesk.instruments.settlement import delivery, lapse
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -322,29 +324,36 @@ def _end(
     held: Decimal,
     now_ns: int,
     share_id: InstrumentId | None = None,
+    label: str = "",
 ) -> list[Explained]:
     """Return the end of ``held`` contracts (signed): delivery of the share at the strike, or nothing."""
-    label, cause = f"expiry-{contract.symbol}", ChangeCause.EXPIRED_WORTHLESS
-    detail = f"{held:+f} {contract.symbol} expired worthless"
-    delivery = []
-    if share_id is not None:
-        cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
-        shares = held * contract.multiplier * (1 if contract.is_call else -1)
-        detail = f"{cause} of {held:+f} {contract.symbol}: {shares:+f} {contract.underlying}"
-        delivery.append(
-            PositionChanged(
-                share_id,
-                now_ns,
-                now_ns,
-                ChangeCause.DELIVERY,
-                shares,
-                contract.strike,
-                -shares * contract.strike,
-                f"{label}-delivery",
-            )
-        )
-    contracts = PositionChanged(number, now_ns, now_ns, cause, -held, ZERO, ZERO, label)
-    return [_booking(event, detail) for event in (contracts, *delivery)]
+    if share_id is None:
+        detail = f"{held:+f} {contract.symbol} expired worthless"
+        return [_booking(event, detail) for event in lapse(contract, number, held, now_ns, now_ns)]
+    events = delivery(contract, number, share_id, held, now_ns, now_ns, label)
+    shares = f"{events[-1].quantity_change:+f} {contract.underlying}"
+    return [
+        _booking(event, f"{events[0].cause} of {held:+f} {contract.symbol}: {shares}") for event in events
+    ]
+
+
+def expected_assignments(
+    desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int
+) -> list[Explained]:
+    """Return the assignment of the sold options that are gone before their expiry.
+
+    A venue may list it the next morning (Alpaca); shares and cash at the strike are its proof.
+    """
+    found = []
+    for number, change in gap.units.items():
+        contract, held = instruments[number], desk.holdings.get(number, ZERO)
+        if not contract.is_option or not 0 < change <= -held or now_ns >= expiry_instant_ns(contract):
+            continue
+        share_id = instruments.find(contract.underlying)
+        if contract.settlement is Settlement.PHYSICAL and share_id is not None:
+            label = f"assignment-{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{number_text(held)}"
+            found += _end(number, contract, -change, now_ns, share_id, label)
+    return found
 
 
 def expected_lapses(desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int) -> list[Explained]:
@@ -440,6 +449,7 @@ def reconcile(
         lapses = expected_lapses(desk, wanted, instruments, now_ns)
         busts = list(chain.from_iterable(taken_back(fill, instruments, now_ns) for fill in missing))
         confirmed = [[*parts, *lapses] for parts in ends or [[]]]
+        confirmed.append(expected_assignments(desk, wanted, instruments, now_ns))
         confirmed += [*expected_dividends(desk, dividends, is_booked, now_ns), busts]
         return _explanation(wanted, lines, ends, confirmed, within)
 
