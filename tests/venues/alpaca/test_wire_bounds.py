@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from fakes import alpaca_wire as samples
@@ -513,6 +514,12 @@ def test_orders_are_replaced_cancelled_and_asked_for_by_request():
 @pytest.mark.parametrize("purpose", [Purpose.HEDGE, Purpose.UNWIND_HEDGE])
 def test_what_a_hedge_in_options_does_is_left_to_the_venue(purpose):
     assert order_messages.position_intent(order(CALL, "1", purpose=purpose)) is None
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_the_effect_on_a_shared_account_is_the_venues_to_infer(purpose):
+    one = msgspec.structs.replace(order(CALL, "1", purpose=purpose), owner="st0cka")
+    assert order_messages.position_intent(one) is None
 
 
 def test_the_stream_is_told_keys_and_names():

@@ -418,7 +418,12 @@ def open_orders_request(after: str | None = None) -> RestRequest:
 
 
 def position_intent(command: SubmitOrder) -> str | None:
-    """Return Alpaca's name of what an option order does to the position, None to let the venue infer it."""
+    """Return Alpaca's name of what an option order does to the position, None to let the venue infer it.
+
+    Where several strategies share the account, an exit of one may open a position of the account.
+    """
+    if command.owner:
+        return None
     if command.purpose is Purpose.OPEN:
         return f"{command.side.value}_to_open"
     if command.purpose is Purpose.CLOSE:
