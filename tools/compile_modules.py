@@ -43,6 +43,7 @@ MODULES = [
     "marketdata.triggers",
     "orders.order",
     "orders.order_manager",
+    "portfolio.book",
     "portfolio.delta_engine",
     "portfolio.explain",
     "portfolio.greeks",
