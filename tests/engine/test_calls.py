@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (65, 55)
 STRADDLE = (246, 170)
 WHOLE_TRIP = (94, 70)
-STRADDLE_DECISION = (417, 308)
+STRADDLE_DECISION = (418, 308)
 """Python calls and C calls."""
 
 
