@@ -440,7 +440,7 @@ def test_whatever_comes_it_neither_fails_nor_orders_what_is_not_valid(events):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shown", "hedges", "left"), [(True, 287, {}), (False, 274, {"SPY": "-7"})])
+@pytest.mark.parametrize(("shown", "hedges", "left"), [(True, 285, {}), (False, 273, {"SPY": "-7"})])
 def test_the_straddles_of_the_protocols_page_end_flat_where_the_shares_are_shown(
     shown, hedges, left, monkeypatch
 ):
