@@ -66,7 +66,9 @@ MODULES = [
     "simulation.order_entry",
     "simulation.orders",
     "strategies.gamma_scalper.edge",
+    "strategies.gamma_scalper.states",
     "strategies.gamma_scalper.strategy",
+    "strategies.gamma_scalper.trade",
     "strategies.toolkit.hedger",
 ]
 """Modules of the order path, and of the valuing, hedging and explaining of a straddle.

@@ -33,6 +33,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import NO_PARTS
 from scalpdesk.pricing import greeks
+from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.venues.contract import Health
 
@@ -181,38 +182,36 @@ class Looks:
 
     def __call__(self, event, outputs):
         strategy, view = self.engine.strategy, self.engine.desk.view
+        tools, state = strategy.tools, strategy.state
         self.entries += [
             one.facts for one in outputs if isinstance(one, Decision) and "edge_usd" in one.facts
         ]
-        if strategy._pair is None or not isinstance(event, QuoteEvent) or event.instrument_id:
+        if not isinstance(state, TradingState) or not isinstance(event, QuoteEvent) or event.instrument_id:
             return
+        pair = state.trade.pair
         self.quotes += 1
         if self.quotes % 5 != 1:
             return
-        held = strategy.hedger.measure(view, strategy._pair.legs)
-        if held is not None and view.positions.quantity(strategy._pair.call_id):
-            self.hedged.append((held.inputs, float(strategy._pair.strike)))
-        self.costs += [
-            self.cost(pair, view) for pair in strategy._pairs if pair.expiry == strategy._pair.expiry
-        ]
-        found = strategy._edge.new_strike(strategy._pair, strategy._pairs, view)
+        held = tools.hedger.measure(view, pair.legs)
+        if held is not None and view.positions.quantity(pair.call_id):
+            self.hedged.append((held.inputs, float(pair.strike)))
+        self.costs += [self.cost(other, view) for other in tools.pairs if other.expiry == pair.expiry]
+        found = tools.edge.new_strike(pair, tools.pairs, view)
         if found is not None:
-            quotes = [view.market.quotes[leg] for leg in (*strategy._pair.legs, *found[0].legs)]
-            self.moves.append((strategy._pair, *found, self.market(strategy._pair), quotes))
+            quotes = [view.market.quotes[leg] for leg in (*pair.legs, *found[0].legs)]
+            self.moves.append((pair, *found, self.market(pair), quotes))
         spot = view.market.mark(view.underlying)
-        best = strategy._selector.select(
-            strategy._pairs, view.market, view.delta_engine, spot, view.now_ns
-        ).best
+        best = tools.selector.select(tools.pairs, view.market, view.delta_engine, spot, view.now_ns).best
         if best is not None:
-            self.risks.append((strategy._edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
+            self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
 
     def cost(self, pair, view):
         """What the gate expects hedging to cost, with what its own calculation needs."""
-        strategy = self.engine.strategy
-        smile, forecast = view.delta_engine.smile(pair.call_id, view.now_ns), strategy._edge.forecast(view)
+        tools = self.engine.strategy.tools
+        smile, forecast = view.delta_engine.smile(pair.call_id, view.now_ns), tools.edge.forecast(view)
         call, fees = view.instruments[pair.call_id], {"half_spreads": 0.0, "fees": 0.0}
-        inputs = strategy._edge._inputs(pair, view, strategy.hedger, forecast, **fees)
-        width = strategy.hedger.band.config.threshold
+        inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, **fees)
+        width = tools.hedger.band.config.threshold
         share, vol = (
             view.market.quotes[view.underlying],
             float(smile.vols(np.array(smile.log_moneyness(call)))),

@@ -17,6 +17,7 @@ from fakes.edited_bugs import EDITED_BUGS
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     CancelRejected,
+    Event,
     OrderCancelled,
     OrderFilled,
     OrderStatusUnknown,
@@ -33,12 +34,13 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
+from scalpdesk.strategies.gamma_scalper.states import DoneState, EnteringState, HoldingState, LeavingState
 from scalpdesk.strategies.toolkit import hedger
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict
@@ -296,28 +298,26 @@ def _deadline_from_the_clock() -> list[Change]:
 
 def _leg_two_after_leg_one_failed() -> list[Change]:
     """An entry whose first leg was refused goes on with the second, and holds it as if it were both."""
-    enter = GammaScalper._enter
+    enter = EnteringState.step
 
-    def go_on(self: GammaScalper, view: DeskView) -> Any:
-        pair = self._pair
-        assert pair is not None
-        held = [view.positions.quantity(leg) for leg in (pair.call_id, pair.put_id)]
+    def go_on(self: EnteringState, view: DeskView, wake: Wake, event: Event) -> Any:
+        legs = self.trade.pair.legs
+        held = [view.positions.quantity(leg) for leg in legs]
         failed = [
             order
             for order in view.orders.orders.values()
-            if order.submitted.instrument_id in (pair.call_id, pair.put_id)
+            if order.submitted.instrument_id in legs
             and order.state in (OrderState.REJECTED, OrderState.CANCELLED)
         ]
-        if failed and any(held) and not any(view.orders.pending(leg) for leg in (pair.call_id, pair.put_id)):
-            self.phase = ScalperPhase.HOLDING
-            return ()
-        return enter(self, view)
+        if failed and any(held) and not any(view.orders.pending(leg) for leg in legs):
+            return HoldingState(self.tools, self.trade), ()
+        return enter(self, view, wake, event)
 
-    def is_whole(self: GammaScalper, view: DeskView) -> bool:
+    def is_whole(self: HoldingState, view: DeskView) -> bool:
         del self, view
         return True  # the desk's second line of defence would end it at once
 
-    return [(GammaScalper, "_enter", go_on), (GammaScalper, "_is_whole", is_whole)]
+    return [(EnteringState, "step", go_on), (HoldingState, "is_whole", is_whole)]
 
 
 def _apply_but(kind: type, state: OrderState | None = None) -> list[Change]:
@@ -611,14 +611,14 @@ def _hedge_forgets_the_multiplier() -> list[Change]:
 
 def _hedge_left_behind() -> list[Change]:
     """The exit is over once the options are sold."""
-    plain = GammaScalper._leave
+    plain = LeavingState.sell
 
-    def leave(self: GammaScalper, view: DeskView) -> Any:
-        if not self._held_options(view) and not view.orders.live:
-            return self._finish(view)
-        return plain(self, view)
+    def sell(self: LeavingState, view: DeskView, event: Event | None) -> Any:
+        if not self.tools.held(view) and not view.orders.live:
+            return DoneState(self.tools, self.start), ()
+        return plain(self, view, event)
 
-    return [(GammaScalper, "_leave", leave)]
+    return [(LeavingState, "sell", sell)]
 
 
 def _key_in_a_reason() -> list[Change]:

@@ -54,16 +54,14 @@ def morning(request):
 
 def edges(engine):
     """Edge of the straddle at each strike of one expiry, and its vega per 1.00 of volatility."""
-    strategy, view = engine.strategy, engine.desk.view
+    tools, view = engine.strategy.tools, engine.desk.view
     found = []
     for strike in STRIKES:
-        pair = next(
-            pair for pair in strategy._pairs if pair.strike == strike and (pair.expiry - DAY).days > 30
-        )
+        pair = next(pair for pair in tools.pairs if pair.strike == strike and (pair.expiry - DAY).days > 30)
         quotes = [view.market.quotes[leg] for leg in (pair.call_id, pair.put_id)]
         spread = sum(quote.ask - quote.bid for quote in quotes)
-        forecast = strategy._edge.forecast(view)
-        inputs = strategy._edge._inputs(pair, view, strategy.hedger, forecast, half_spreads=spread, fees=0.0)
+        forecast = tools.edge.forecast(view)
+        inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, half_spreads=spread, fees=0.0)
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         step = 1e-3
         vega = inputs.value(edge.implied_vol + step) - inputs.value(edge.implied_vol - step)
@@ -96,8 +94,8 @@ def test_the_forecast_follows_what_the_session_realises():
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
     assert view.market.forecasts[view.underlying].vol == pytest.approx(0.157, abs=1e-3)
-    assert 0.20 < strategy._edge.forecast(view).vol < 0.25
-    realised = strategy._edge._realised
+    assert 0.20 < strategy.tools.edge.forecast(view).vol < 0.25
+    realised = strategy.tools.edge._realised
     assert 0.40 < (252 * realised.variance / realised.share) ** 0.5 < 0.50
 
 
@@ -105,8 +103,8 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     """What is left of a wild day is all that a straddle of that day has: not a day in five."""
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
-    edge, morning_vol = strategy._edge, view.market.forecasts[view.underlying].vol
-    by_days = {(pair.expiry - DAY).days: pair for pair in strategy._pairs}
+    edge, morning_vol = strategy.tools.edge, view.market.forecasts[view.underlying].vol
+    by_days = {(pair.expiry - DAY).days: pair for pair in strategy.tools.pairs}
     so_far = nowcast(morning_vol, edge._realised.variance, min(edge._realised.share, 1.0))
     assert so_far.rest_vol > 1.5 * morning_vol
     assert edge.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)
@@ -138,11 +136,11 @@ def test_far_from_an_edge_the_market_is_measured_now_and_then_and_a_new_forecast
     engine = run.engine
     strategy, view = engine.strategy, engine.desk.view
     assert run.tally.orders == 0
-    assert strategy._edge.is_far(view)
+    assert strategy.tools.edge.is_far(view)
     number = view.underlying
     risen = ForecastEvent(number, view.now_ns, view.now_ns, "har", 5, 0.9, 0.9, 0.9, 0.0, "")
     view.market.apply_forecast(risen)
-    assert not strategy._edge.is_far(view)
+    assert not strategy.tools.edge.is_far(view)
 
 
 @pytest.mark.parametrize(

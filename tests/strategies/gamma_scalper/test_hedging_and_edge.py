@@ -12,7 +12,7 @@ from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
@@ -36,7 +36,7 @@ def holding(*, entry=None, exits=NO_EXITS, clock_time="10:00", **hedge):
     desk.fill(legs[0])
     for order in orders(desk.fill(legs[1])):
         desk.fill(order)
-    assert strategy.phase is ScalperPhase.HOLDING
+    assert strategy.phase == "holding"
     return desk
 
 
@@ -127,13 +127,13 @@ def test_without_a_two_sided_quote_the_edge_is_unknown():
     desk.wait(1).quote(1, math.nan, 14.0)
     view, strategy = desk.engine.desk.view, desk.strategy
     view.now_ns = desk.now_ns
-    assert strategy._edge.left(strategy._pair, view, strategy.hedger) is None
+    assert strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger) is None
 
 
 def test_the_edge_left_counts_the_way_out_only():
     desk = holding(entry={"forecast_vol": 0.30, "gate": "advise"}, exits=GONE, threshold_shares=50.0)
     view, strategy = desk.engine.desk.view, desk.strategy
-    left = strategy._edge.left(strategy._pair, view, strategy.hedger)
+    left = strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger)
     entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
     # spreads of 0.10 a leg: 20 USD both ways at entry, half of it on the way out
     assert entry["edge_spread_usd"] == pytest.approx(20.0)
@@ -163,7 +163,7 @@ def added_delta(skew, **hedge):
     number = next(i for i, one in enumerate(desk.book) if i and one.strike == 500 and one.is_call)
     greeks = view.delta_engine.greeks_at(number, view.now_ns, 0.20)
     valuation = view.delta_engine.value(number, view.now_ns)
-    return strategy.hedger._by_dynamics(view, number, greeks, valuation, 0.20), greeks.vega
+    return strategy.tools.hedger._by_dynamics(view, number, greeks, valuation, 0.20), greeks.vega
 
 
 def test_a_smile_that_moves_with_the_spot_adds_delta_by_its_skew():

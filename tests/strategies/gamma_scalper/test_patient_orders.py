@@ -7,7 +7,7 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
@@ -84,7 +84,7 @@ def held(**settings):
     for order in orders(desk.market(500.0, option_spread=0.40)):
         for hedge in orders(desk.fill(order)):
             desk.fill(hedge)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     return desk
 
 

@@ -21,7 +21,7 @@ from scalpdesk.strategies.gamma_scalper.config import (
     HedgeConfig,
     RecentreConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
@@ -61,7 +61,7 @@ def holding():
         desk.open()
         desk.go_to("10:00")
         settle(desk, desk.market(500.0))
-        assert desk.strategy.phase is ScalperPhase.HOLDING
+        assert desk.strategy.phase == "holding"
         assert held(desk) == [adopted or straddles] * 2
         if power is not None:
             now_ns = desk.wait(1).now_ns
@@ -113,10 +113,10 @@ def test_an_edge_that_has_grown_enough_for_three_minutes_adds_straddles(holding)
     worth = 2 * facts["edge_before_spread_usd"] / facts["first_edge_usd"]
     assert more == int(worth) - 2 >= 1
     assert added.reasons[0].startswith(f"scale in from 2 to {2 + more} straddles: the edge of one is ")
-    assert desk.strategy.phase is ScalperPhase.SCALING
+    assert desk.strategy.phase == "scaling"
     settle(desk, outputs)
     assert held(desk) == [2 + more, 2 + more]
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     desk.outputs.clear()
     settle(desk, minutes(desk, RICH, 10))
     assert of_legs(desk.outputs) == []  # neither more nor less while the edge stays
@@ -151,7 +151,7 @@ def test_no_size_is_changed_while_the_hedge_is_not_quoted_on_both_sides(holding,
     desk.wait(25).quote(0, *sides)
     desk.timer()
     assert of_legs(desk.outputs) == []
-    assert (desk.strategy.phase, held(desk)) == (ScalperPhase.HOLDING, [2, 2])
+    assert (desk.strategy.phase, held(desk)) == ("holding", [2, 2])
 
 
 def test_half_is_sold_once_half_the_edge_is_gone_and_the_last_one_is_kept(holding):
@@ -174,19 +174,19 @@ def test_half_is_sold_once_half_the_edge_is_gone_and_the_last_one_is_kept(holdin
 
 def test_the_band_and_the_stop_know_the_size_that_is_held(holding):
     desk = holding()
-    first = desk.strategy._premium
+    first = desk.strategy.state.trade.premium
     settle(desk, minutes(desk, RICH))
     assert held(desk)[0] == 2
     legs = [desk.engine.desk.positions.positions[leg] for leg in (CALL, PUT)]
     paid = sum(each.quantity * each.average_price * 100 for each in legs)
-    assert desk.strategy._premium == paid > first
+    assert desk.strategy.state.trade.premium == paid > first
     desk.outputs.clear()
     settle(desk, desk.wait(10).market(504.0))
     (hedge,) = [one for one in decisions(desk.outputs) if one.kind == "hedge"]
     assert hedge.facts["half_width_shares"] == 4.0
     settle(desk, minutes(desk, NONE))
     assert held(desk) == [1, 1]
-    assert desk.strategy._premium == paid  # what was at risk at most
+    assert desk.strategy.state.trade.premium == paid  # what was at risk at most
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_nothing_is_added_where_the_rule_is_off_or_a_limit_is_reached(holding, c
     desk.outputs.clear()
     settle(desk, minutes(desk, RICH, 10))
     assert held(desk) == [1, 1]
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     refused = [one for one in decisions(desk.outputs) if one.kind == "entry" and not one.taken]
     assert bool(refused) is (why is not None)
     assert all(why in one.reasons[-1] for one in refused if one.reasons[0].startswith("scale in"))
@@ -236,7 +236,7 @@ def test_a_leg_that_cannot_be_bought_leaves_whole_straddles(holding):
         settle(desk, outputs, no_puts)
         outputs = desk.wait(5).market(500.0)
     assert held(desk) == [2, 2]
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
 
 
 def test_a_flattening_desk_sells_all_of_it_in_the_middle_of_an_addition(holding):

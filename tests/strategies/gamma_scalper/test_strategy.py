@@ -34,7 +34,7 @@ from scalpdesk.strategies.gamma_scalper.config import (
     HedgeConfig,
     RecentreConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
@@ -79,7 +79,7 @@ def hold(desk, spot=500.0):
     """Enter, and fill the first hedge if there is one; the desk then holds inside its band."""
     for order in orders(enter(desk, spot)):
         desk.fill(order)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     assert desk.engine.desk.orders.live == {}
     return desk
 
@@ -121,7 +121,7 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
         assert (order.instrument_id, order.side, order.quantity) == (number, Side.BUY, D(2))
         assert (order.order_type, order.purpose) == (OrderType.LIMIT, Purpose.OPEN)
         assert order.limit_price == D(f"{desk.engine.desk.market.quotes[number].ask:.2f}")
-    assert desk.strategy.phase is ScalperPhase.ENTERING
+    assert desk.strategy.phase == "entering"
 
 
 @pytest.mark.parametrize(
@@ -304,10 +304,10 @@ def test_a_partly_filled_straddle_waits_for_the_rest(scalper):
     call, put = orders(desk.market(500.0))
     desk.fill(call, 2)
     desk.fill(put)
-    assert desk.strategy.phase is ScalperPhase.ENTERING
+    assert desk.strategy.phase == "entering"
     assert orders(desk.outputs)[2:] == []  # no hedge and no second order while one is on its way
     desk.fill(call, 1)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     assert {number: desk.positions[number] for number in (CALL, PUT)} == {CALL: 3, PUT: 3}
 
 
@@ -320,7 +320,7 @@ def test_a_leg_that_is_rejected_is_wanted_again(scalper):
     assert (again.instrument_id, again.quantity) == (PUT, D(1))
     assert decisions(desk.outputs)[-1].facts == {"attempt": 1}
     desk.fill(again)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
 
 
 def test_a_leg_that_is_not_filled_in_time_is_priced_again(scalper):
@@ -349,7 +349,7 @@ def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
         "entry abandoned: nothing was filled",
         "looks again in 30 s",
     )
-    assert desk.strategy.phase is ScalperPhase.WAITING
+    assert desk.strategy.phase == "waiting"
 
 
 def test_an_entry_that_comes_to_nothing_is_tried_again_later_and_later(scalper):
@@ -399,7 +399,7 @@ def test_flattening_in_the_middle_of_an_entry_ends_flat(scalper):
             desk.fill(sale)
         outputs = desk.wait(6).market(500.0)
     assert desk.positions == {}
-    assert desk.strategy.phase in (ScalperPhase.DONE, ScalperPhase.WAITING)
+    assert desk.strategy.phase in ("done", "waiting")
 
 
 # hedging -------------------------------------------------------------------------------------------
@@ -570,7 +570,7 @@ def test_leaving_sells_the_options_first_and_then_unwinds_the_hedge(scalper):
     outputs = desk.fill(unwind)
     assert desk.positions == {}
     assert decisions(outputs)[0].reasons == ("flat: clock: 11:00 New York",)
-    assert desk.strategy.phase is ScalperPhase.DONE
+    assert desk.strategy.phase == "done"
     assert orders(desk.wait(60).market(500.0)) == []
 
 
@@ -581,7 +581,7 @@ def test_after_an_exit_another_entry_may_follow(scalper):
     for order in [one.submitted for one in desk.engine.desk.orders.live.values()]:
         desk.fill(order)
     assert desk.positions == {}
-    assert desk.strategy.phase is ScalperPhase.DONE  # not while the desk is flattening
+    assert desk.strategy.phase == "done"  # not while the desk is flattening
     again = hold(
         scalper(entry={"again_after_exit": True}, exits=ExitConfig(stop_fraction=0.01, min_dte=None))
     )
@@ -590,7 +590,7 @@ def test_after_an_exit_another_entry_may_follow(scalper):
     assert decisions(outputs)[0].reasons[0].startswith("stop: ")
     fill_all(again, outputs)
     assert again.positions == {}
-    assert again.strategy.phase is ScalperPhase.WAITING
+    assert again.strategy.phase == "waiting"
     assert [one.instrument_id for one in orders(again.wait(6).market(500.0))] == [CALL, PUT]
 
 
@@ -667,9 +667,9 @@ def held(desk, positions):
 def test_resume_adopts_a_straddle_and_hedges_it(scalper):
     desk = scalper(mode="resume", straddles=2, is_open=False)
     held(desk, {CALL: (2, "15"), PUT: (2, "14"), 0: (-3, "500")})
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     assert decisions(desk.outputs)[-1].reasons == ("resumed SPY240419C00500000 and its put",)
-    assert desk.strategy._premium == 5_800
+    assert desk.strategy.state.trade.premium == 5_800
     (hedge,) = orders(desk.market(507.0))
     assert (hedge.side, int(hedge.quantity)) == (Side.SELL, round(option_delta(desk) - 3))
 
@@ -699,7 +699,7 @@ def test_resume_refuses_what_is_no_straddle(scalper, positions, why):
     desk = scalper(mode="resume", is_open=False, book=straddle_book(500, 510))
     held(desk, positions)
     assert decisions(desk.outputs)[-1].reasons == (f"resume refused: {why}; use mode=init to start flat",)
-    assert desk.strategy.phase is ScalperPhase.DONE
+    assert desk.strategy.phase == "done"
     assert orders(desk.market(500.0)) == []
 
 
@@ -717,7 +717,7 @@ def test_init_sells_what_is_held_unwinds_the_hedge_and_opens_afresh(scalper):
     (unwind,) = orders(desk.fill(sale))
     assert (unwind.side, unwind.quantity) == (Side.BUY, D(40))
     assert decisions(desk.fill(unwind))[0].reasons == ("flat: init: start flat",)
-    assert desk.strategy.phase is ScalperPhase.WAITING
+    assert desk.strategy.phase == "waiting"
     assert [one.instrument_id for one in orders(desk.wait(6).market(500.0))] == [CALL, PUT]
 
 
@@ -755,14 +755,14 @@ def test_trade_taken_back_after_the_end_is_cleared_up(scalper):
     desk.fill(legs[0])
     (unwind,) = orders(desk.fill(legs[1]))
     desk.fill(unwind)
-    assert desk.strategy.phase is ScalperPhase.DONE
+    assert desk.strategy.phase == "done"
     last = desk.engine.desk.orders.orders[unwind.client_order_id]
     bust = FillBusted(unwind.client_order_id, desk.now_ns, desk.now_ns, next(iter(last.executions)), "bust")
     (again,) = orders(desk.handle(bust))
     assert (again.instrument_id, again.side, again.quantity) == (0, unwind.side, unwind.quantity)
     desk.fill(again)
     assert desk.positions == {}
-    assert desk.strategy.phase is ScalperPhase.DONE
+    assert desk.strategy.phase == "done"
 
 
 def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
@@ -773,7 +773,7 @@ def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
     again = orders(desk.outputs)[2:]
     for leg in again:
         desk.cancelled(leg.client_order_id)
-    assert desk.strategy.phase is ScalperPhase.WAITING
+    assert desk.strategy.phase == "waiting"
     desk.operate("reduce")
     sold = orders(desk.fill(legs[0]))
     assert [(one.instrument_id, one.side) for one in sold] == [(CALL, Side.SELL)]
@@ -785,7 +785,7 @@ def test_leg_taken_back_ends_the_straddle(scalper):
     execution = next(iter(leg.executions))
     outputs = desk.handle(FillBusted(leg.client_order_id, desk.now_ns, desk.now_ns, execution, "bust"))
     assert [(one.instrument_id, one.side) for one in orders(outputs)] == [(CALL, Side.SELL)]
-    assert desk.strategy.phase is ScalperPhase.LEAVING
+    assert desk.strategy.phase == "leaving"
 
 
 def test_order_that_was_never_sent_is_not_wanted_again_at_once(scalper):
@@ -837,7 +837,7 @@ def test_the_stop_judges_the_marks_of_now_not_those_of_the_last_minute(scalper, 
     desk = scalper(exits=ExitConfig(stop_fraction=fraction, min_dte=None, arm_fraction=None))
     start_cash = desk.engine.desk.account.cash
     hold(desk)
-    (premium,) = {desk.strategy._premium}
+    (premium,) = {desk.strategy.state.trade.premium}
     for step in range(60):
         desk.vol -= 0.002
         outputs = desk.wait(0.5).market(500.0 + 0.06 * (-1) ** step)  # a move wakes it
@@ -858,23 +858,23 @@ def test_cash_moved_in_or_out_of_the_account_does_not_move_the_trades_pnl(scalpe
     desk = scalper(exits=ExitConfig(stop_fraction=0.05, arm_fraction=0.05, min_dte=None))
     hold(desk)
     view = desk.engine.desk.view
-    before, nav = view.trade_pnl(desk.strategy._trade), view.nav
+    before, nav = view.trade_pnl(desk.strategy.state.start), view.nav
     change = PositionChanged(0, desk.now_ns, desk.now_ns, cause, D(0), D(0), D(amount), "moved")
     desk.handle(change)
-    assert view.trade_pnl(desk.strategy._trade) == before
+    assert view.trade_pnl(desk.strategy.state.start) == before
     assert view.nav == nav + amount
     for _ in range(3):
         fill_all(desk, desk.wait(6).market(500.0))
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
 
 
 def test_a_dividend_on_the_hedge_is_part_of_the_trade(scalper):
     desk = hold(scalper())
     view = desk.engine.desk.view
-    before = view.trade_pnl(desk.strategy._trade)
+    before = view.trade_pnl(desk.strategy.state.start)
     dividend = PositionChanged(0, desk.now_ns, desk.now_ns, ChangeCause.DIVIDEND, D(0), D(0), D(-7), "paid")
     desk.handle(dividend)
-    assert view.trade_pnl(desk.strategy._trade) == before - 7
+    assert view.trade_pnl(desk.strategy.state.start) == before - 7
 
 
 @pytest.mark.parametrize(("clock_time", "buys"), [("13:29", True), ("13:30", False), ("14:01", True)])
@@ -965,9 +965,9 @@ def test_a_straddle_without_gamma_is_sold_for_one_at_the_money(scalper):
     ]
     for order in sent[:3]:
         desk.fill(order)
-    assert desk.strategy.phase is ScalperPhase.RECENTRING
+    assert desk.strategy.phase == "recentring"
     outputs = desk.fill(sent[3])
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
     held = {number: position.quantity for number, position in desk.engine.desk.positions.positions.items()}
     assert {number: quantity for number, quantity in held.items() if number and quantity} == {3: 1, 4: 1}
     later = orders(outputs) or orders(desk.wait(6).market(545.0))
@@ -977,7 +977,7 @@ def test_a_straddle_without_gamma_is_sold_for_one_at_the_money(scalper):
 @pytest.mark.parametrize("config", [{"gamma_fraction": None}, {"gamma_fraction": 0.001}])
 def test_a_straddle_stays_where_its_gamma_is_enough_or_the_rule_is_off(scalper, config):
     desk = moved_desk(scalper, **config)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
 
 
 def test_a_leg_that_cannot_be_bought_ends_the_recentring_flat(scalper):
@@ -992,7 +992,7 @@ def test_a_leg_that_cannot_be_bought_ends_the_recentring_flat(scalper):
             order = left.pop(0)
             is_refused = order.instrument_id == 4 and order.side is Side.BUY
             left += orders(desk.reject(order, "no") if is_refused else desk.fill(order))
-    assert desk.strategy.phase is ScalperPhase.DONE
+    assert desk.strategy.phase == "done"
     held = [position.quantity for position in desk.engine.desk.positions.positions.values()]
     assert not any(held)
 
@@ -1073,7 +1073,7 @@ def test_a_straddle_near_its_expiry_is_rolled_to_the_next(scalper):
     assert [one.kind for one in rolled] == ["exit", "entry"]
     fill_all(desk, desk.wait(301).market(500.4))
     assert {number for number in desk.positions if number} == set(later)
-    assert desk.strategy.phase is ScalperPhase.HOLDING
+    assert desk.strategy.phase == "holding"
 
 
 def test_a_straddle_is_not_rolled_into_one_that_the_gate_refuses(scalper):
@@ -1122,11 +1122,11 @@ def test_a_leg_worth_more_exercised_than_held_over_the_night_is_left(scalper, sp
         ex_ns = next_session(DAY).open_ns
         desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, ex_ns, D(dividend)))
     fill_all(desk, desk.go_to("14:30").market(spot))
-    assert desk.strategy.phase is ScalperPhase.HOLDING  # not before the last hour
+    assert desk.strategy.phase == "holding"  # not before the last hour
     outputs = desk.go_to("15:10").market(spot + 0.1)
     reasons = [reason for one in decisions(outputs) for reason in one.reasons]
     assert any(reason.startswith("early exercise") for reason in reasons) is leaves
-    assert (desk.strategy.phase is ScalperPhase.LEAVING) is leaves
+    assert (desk.strategy.phase == "leaving") is leaves
 
 
 def test_a_straddle_left_for_an_early_exercise_is_not_bought_again_the_same_evening(scalper):
@@ -1141,7 +1141,7 @@ def test_a_straddle_left_for_an_early_exercise_is_not_bought_again_the_same_even
     desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, next_session(DAY).open_ns, D("6.00")))
     fill_all(desk, desk.go_to("15:10").market(560.0))
     fill_all(desk, desk.wait(6).market(560.1))
-    assert desk.strategy.phase is ScalperPhase.WAITING
+    assert desk.strategy.phase == "waiting"
     outputs = [each for _ in range(5) for each in desk.wait(20).market(560.0)]
     assert not orders(outputs)
     why = decisions(desk.outputs)[-1].reasons[0]

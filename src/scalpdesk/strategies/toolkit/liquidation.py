@@ -104,6 +104,12 @@ class Liquidation:
         self._timer = timer
         self._step = step
         self._leg_orders = leg_orders
+        self._facts: Facts = {}
+        self._own: Mapping[InstrumentId, Decimal] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Reset for the next session."""
         self._legs: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why = ""
@@ -124,8 +130,6 @@ class Liquidation:
         self._unsold: set[InstrumentId] = set()
         """Options without a bid of which the venue takes no sale, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
-        self._facts: Facts = {}
-        self._own: Mapping[InstrumentId, Decimal] = {}
 
     def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
         """Start to leave; a second reason changes nothing.
@@ -137,21 +141,6 @@ class Liquidation:
             self.since_ns = now_ns
             self.why = why
             self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
-
-    def forget(self) -> None:
-        """Reset for the next session."""
-        self.since_ns = None
-        self.why = ""
-        self._tries.clear()
-        self._legs.clear()
-        self._not_before.clear()
-        self._sent_ns.clear()
-        self._refused.clear()
-        self._hedged_for.clear()
-        self._worthless.clear()
-        self._unsold.clear()
-        self._offered.clear()
-        self._alert_due_ns = self._alerts = 0
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.

@@ -1,0 +1,545 @@
+"""The gamma scalper's states: what belongs to a state alone is a field of its object and ends with it.
+
+A step returns the next state, which may be the same object, and the actions. Every step reads the book
+afresh, so that a rejected, partial or late order can delay the desk but not wedge it: what is missing is
+simply wanted again.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import SetTimer
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text, number_text
+from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
+from scalpdesk.entry.straddle_selector import Candidate, Selection
+from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.marketdata.triggers import Wake
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
+from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
+from scalpdesk.strategies.gamma_scalper.trade import ScalperTools, StraddleTrade
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
+from scalpdesk.strategies.toolkit.exits import (
+    StraddleView,
+    event_ahead,
+    first_reason,
+    minutes_before,
+    quoted_ns,
+)
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.order_life import surplus_cancels
+from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, cost_of, resume
+
+SALE_NS = 5 * MINUTE_NS
+"""Within which what is too much of a leg must be sold."""
+
+
+class State:
+    """A state of the scalper; its step returns the next state and the actions to take now."""
+
+    def __init__(self, tools: ScalperTools, start: TradeStart) -> None:
+        self.tools = tools
+        self.start = start
+        """Of the present trade, else of the last: what the P&L of an exit is measured from."""
+        self.entry: LegEntry | None = None
+        """What is being bought: the risk gate may reduce it."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> "Step":
+        """Act on a wake within a session."""
+        raise NotImplementedError
+
+    def leave(self, view: DeskView, why: str, rests_in: "State | None" = None) -> "Step":
+        """Begin to sell all that is held, and return the first step of it."""
+        entered = isinstance(self, TradingState) and self.trade.entry_session is not None
+        entry, leaving = self.tools.config.entry, LeavingState(self.tools, self.start, entered, rests_in)
+        leaving.liquidation.begin(view.now_ns, why, rest_seconds=entry.walk_steps * entry.order_ttl_seconds)
+        return leaving.sell(view, None)
+
+
+Step = tuple[State, Sequence[Action]]
+"""The next state, and the actions to take now."""
+
+
+class RestingState(State):
+    """Without a straddle; what a late trade or a bust leaves behind is sold before anything else."""
+
+    def __init__(self, tools: ScalperTools, start: TradeStart) -> None:
+        super().__init__(tools, start)
+        self.is_disturbed = False
+        """Whether a trade after the last word, or one taken back, may have left something."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Get rid of what a late trade or a bust left after the end of a round, then come back."""
+        del wake, event
+        if not self.is_disturbed:
+            return self, ()
+        self.is_disturbed = False
+        if self.tools.held(view) or view.positions.quantity(view.underlying):
+            return self.leave(view, "a trade came late or was taken back", rests_in=self)
+        return self, ()
+
+
+class DoneState(RestingState):
+    """After the last trade: no further straddle is opened."""
+
+
+class WaitingState(RestingState):
+    """Looking for a straddle to buy."""
+
+    def __init__(self, tools: ScalperTools, start: TradeStart) -> None:
+        super().__init__(tools, start)
+        entry = tools.config.entry
+        self.passes = GatePasses(
+            *((entry.passes, entry.pass_seconds) if entry.gate == "enforce" else (1, 0.0))
+        )
+        self.course = EdgeCourse()
+
+    def open_session(self, view: DeskView) -> Step:
+        """Close what the account holds, or take it over (``mode=resume``)."""
+        tools = self.tools
+        if tools.config.mode != "init":
+            return self._adopt(view)
+        held = tools.held(view)
+        self.start = view.begin_trade((*held, view.underlying))
+        if held or view.positions.quantity(view.underlying):
+            return self.leave(view, "init: start flat")
+        return self, ()
+
+    def _adopt(self, view: DeskView) -> Step:
+        """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
+        tools, config = self.tools, self.tools.config
+        wanted = Decimal(config.straddles)
+        is_fixed, scales = config.sizing == "fixed", config.scale.max_multiple is not None
+        pairs = {frozenset(pair.legs): pair for pair in tools.pairs}
+
+        def wrong(held: Holdings) -> str:
+            if frozenset(held) not in pairs:
+                return "not one call and one put of equal strike and expiry"
+            if (scales or not is_fixed) and len(set(held.values())) == 1 and min(held.values()) > 0:
+                return ""
+            return "" if set(held.values()) == {wanted} else f"not {wanted} long of each leg"
+
+        match resume(view, tools.options, wrong):
+            case ResumeRefused(proposal):
+                return DoneState(tools, self.start), (proposal,)
+            case Adopted(held):
+                pair = pairs[frozenset(held)]
+                trade = StraddleTrade(view, pair, int(next(iter(held.values()))), had_edge=True)
+                if is_fixed:  # of any other size nothing tells what was bought first
+                    trade.first_straddles = config.straddles
+                trade.begin_holding(view, tools)
+                reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
+                return HoldingState(tools, trade), (Proposal(DecisionKind.ENTRY, (reason,)),)
+            case Flat():
+                return self, ()
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Clear up after a late trade, else look for an entry."""
+        if self.is_disturbed:
+            return super().step(view, wake, event)
+        reported = self.report(view, view.now_ns)
+        state, actions = self._look(view)
+        return state, [*reported, *actions]
+
+    def _look(self, view: DeskView) -> Step:
+        """Buy the best straddle, where it may be bought now and passes the gate."""
+        tools, session = self.tools, view.session
+        config = tools.config
+        if session is None or view.mode is not Mode.ACTIVE or not self.passes.is_due(view.now_ns):
+            return self, ()
+        opens_ns = session.clock_ns(config.entry.not_before)
+        closes_ns = session.clock_ns(config.entry.not_after)
+        leaves_ns = minutes_before(session.close_ns, config.exits.flat_minutes_before_close or 0.0)
+        spot = view.market.mark(view.underlying)
+        # at the minute in which the day's straddle is sold none is bought
+        if not opens_ns <= view.now_ns <= closes_ns or view.now_ns >= leaves_ns:
+            return self, ()
+        if spot is None or view.is_halted(view.underlying):
+            return self, ()
+        ahead = event_ahead(config.exits, view.now_ns, session, tools.ex_dividends_ns(view))
+        if ahead:
+            self.passes.note(view.now_ns, passed=False)
+            return self, tools.refuse(f"entry waits for an event: {ahead}", {})
+        if tools.edge.is_far(view):
+            self.passes.note(view.now_ns, passed=False)
+            return self, ()
+        selection = tools.selector.select(tools.pairs, view.market, view.delta_engine, spot, view.now_ns)
+        why_none = "" if selection.best is not None else selection.why_none()
+        if selection.best is not None and config.exits.early_exercise:
+            gain = early_exercise_gain(view, selection.best.pair)
+            if gain is not None:  # the straddle would be left again at once
+                why_none = f"a leg of the best is worth {gain:.2f} more exercised than held over the night"
+        if selection.best is None or why_none:
+            self.passes.note(view.now_ns, passed=False)
+            return self, tools.refuse(why_none, dict(selection.removed))
+        return self._judge(view, selection, selection.best, spot)
+
+    def _judge(self, view: DeskView, selection: Selection, best: Candidate, spot: float) -> Step:
+        """Buy a straddle that passes the gate often enough, in a size above zero."""
+        tools = self.tools
+        verdict = tools.edge.judge(best, view, tools.hedger)
+        facts = entry_facts(view, best, spot) | verdict.facts
+        if tools.config.entry.window_seconds and "edge_usd" in facts:
+            self.course.note(view.now_ns, float(facts["edge_usd"]), float(facts["edge_needed_usd"]))
+        is_enough = self.passes.note(view.now_ns, passed=verdict.passed)
+        if not verdict.passed:
+            return self, tools.refuse("; ".join(verdict.reasons), facts)
+        if not is_enough:
+            count, needed = self.passes.count, self.passes.needed
+            return self, tools.refuse(f"the entry gate passes: {count} of {needed} in a row", facts)
+        straddles, sizes, figures = tools.size(best, view, verdict.facts)
+        facts |= figures
+        if not straddles:
+            return self, tools.refuse("; ".join(sizes), facts)
+        trade = StraddleTrade(view, best.pair, straddles, had_edge=verdict.has_edge)
+        trade.entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
+        entry = tools.leg_entry(best.pair, straddles, walks=True)
+        reasons = (selection.why_best(), *sizes, *verdict.reasons)
+        bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
+        return EnteringState(tools, trade, entry), [*bought, *self.report(view)]
+
+    def report(self, view: DeskView, due_ns: int | None = None) -> Sequence[Action]:
+        """Put the edge's course on record: once it is due, or whatever there is without ``due_ns``."""
+        found = self.course.take(view.instruments[view.underlying].currency, due_ns)
+        if found is None:
+            return ()
+        return (Proposal(DecisionKind.EDGE, (found[0],), {**found[1]}, carried_out=True),)
+
+
+class TradingState(State):
+    """A state of a trade: the straddle is bought, held or changed."""
+
+    def __init__(self, tools: ScalperTools, trade: StraddleTrade, entry: LegEntry | None = None) -> None:
+        super().__init__(tools, trade.start)
+        self.trade = trade
+        self.entry = entry
+
+
+class EnteringState(TradingState):
+    """The legs of the straddle are at the venue."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Follow the legs of the entry; give it up after too many attempts."""
+        del wake, event
+        assert self.entry is not None
+        tools, trade = self.tools, self.trade
+        status, actions = self.entry.step(view)
+        if status is EntryStatus.FILLED:
+            trade.straddles = trade.first_straddles = self.entry.quantity
+            trade.begin_holding(view, tools)
+            state, held = HoldingState(tools, trade).hold(view)
+            return state, [*actions, *held]
+        if status is EntryStatus.WORKING:
+            return self, actions
+        if tools.held(view):
+            return self.leave(view, f"{ABANDONED}: one leg could not be bought")
+        until_ns = tools.abandoned.fail(view.now_ns)
+        wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
+        why = f"{ABANDONED}: nothing was filled"
+        return WaitingState(tools, trade.start), (
+            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
+            SetTimer("gamma-scalper: after an abandoned entry", until_ns),
+        )
+
+
+class HoldingState(TradingState):
+    """The straddle is held: hedge it, watch its exits, change it where that is due."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Hold the straddle while it is whole."""
+        del event
+        # of an expiry one leg is booked before the other: an account's change alone proves nothing
+        if wake is Wake.ACCOUNT or self.is_whole(view):
+            return self.hold(view)
+        return self.leave(view, "the straddle is not whole any more: a leg was taken away")
+
+    def is_whole(self, view: DeskView) -> bool:
+        """Return whether as many calls as puts are held; half a straddle is a bet."""
+        held, pair = view.positions.quantity, self.trade.pair
+        return held(pair.call_id) == held(pair.put_id)
+
+    def hold(self, view: DeskView) -> Step:
+        """Leave for the first reason to, else change the straddle or its size, else hedge."""
+        assert view.session is not None
+        tools, trade = self.tools, self.trade
+        legs = tools.held(view)
+        if not legs:
+            return self.leave(view, "the options are gone (expired or settled)")
+        reason = first_reason(
+            trade.exits,
+            StraddleView(
+                now_ns=view.now_ns,
+                session=view.session,
+                mode=view.mode,
+                expiry=trade.pair.expiry,
+                expires_ns=trade.expires_ns,
+                premium_paid=trade.premium,
+                pnl=view.trade_pnl(trade.start),
+                sessions_held=trade.sessions_held,
+                edge_usd=self._edge_left(view),
+                currency=view.instruments.by_id[trade.pair.call_id].currency,
+                exercise_gain=early_exercise_gain(view, trade.pair),
+                quoted_ns=quoted_ns(view.market, trade.pair.legs),
+                ex_dividends_ns=tools.ex_dividends_ns(view),
+            ),
+        )
+        if reason is not None:
+            return self.leave(view, reason)
+        state, moves = self._change_straddle(view)
+        if not moves:
+            state, moves = self._change_size(view)
+        return (state, moves) if moves else (self, [*surplus_cancels(view), *tools.hedger.step(view, legs)])
+
+    def _edge_left(self, view: DeskView) -> float | None:
+        """Return the edge left, once a minute; None in between, and where it is not known."""
+        tools = self.tools
+        if not tools.config.exits.edge_gone or not tools.edge_looks.is_due(view.now_ns):
+            return None
+        tools.edge_looks.note(view.now_ns, passed=True)
+        edge = tools.edge.left(self.trade.pair, view, tools.hedger)
+        return None if edge is None else edge.net_usd
+
+    # another straddle -------------------------------------------------------------------------------
+
+    def _change_straddle(self, view: DeskView) -> Step:
+        """Sell the straddle and buy another, where that is due; else nothing."""
+        tools, held = self.tools, self.trade.pair
+        config = tools.config.recentre
+        if config.gamma_fraction is None and config.roll_dte is None:
+            return self, ()
+        if not tools.strike_looks.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
+            return self, ()
+        tools.strike_looks.note(view.now_ns, passed=True)
+        assert view.session is not None
+        if config.roll_dte is not None and (held.expiry - view.session.day).days <= config.roll_dte:
+            return self._roll(view)
+        if config.gamma_fraction is None:
+            return self, ()
+        found = tools.edge.new_strike(held, tools.pairs, view)
+        if found is None or not found[1].is_due(config.gamma_fraction):
+            return self, ()
+        pair, figures = found
+        old, new = (each.strike.normalize() for each in (held, pair))
+        gain = money_text(figures.gain, view.instruments[pair.call_id].currency)
+        why = (
+            f"recentre from {old:f} to {new:f}: gamma is {figures.gamma_fraction:.0%} of the new strike's,"
+            f" moving earns {gain} more than it costs"
+        )
+        facts: Facts = {
+            "gamma_fraction": figures.gamma_fraction,
+            "earn_old_usd": figures.earn_old,
+            "earn_new_usd": figures.earn_new,
+            "gain_usd": figures.gain,
+        }
+        return self._move(view, pair, why, facts, had_edge=self.trade.had_edge)
+
+    def _roll(self, view: DeskView) -> Step:
+        """Change to the best straddle of a later expiry, if it passes the gate."""
+        tools, held = self.tools, self.trade.pair
+        later = [pair for pair in tools.pairs if pair.expiry > held.expiry]
+        spot = view.market.mark(view.underlying)
+        if spot is None:
+            return self, ()
+        selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
+        if selection.best is None:
+            return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))
+        verdict = tools.edge.judge(selection.best, view, tools.hedger)
+        facts = entry_facts(view, selection.best, spot) | verdict.facts
+        if not verdict.passed:
+            return self, tools.refuse("roll: " + "; ".join(verdict.reasons), facts)
+        pair = selection.best.pair
+        why = f"roll from {held.expiry} to {pair.expiry}, strike {number_text(pair.strike)}"
+        return self._move(view, pair, why, facts, had_edge=verdict.has_edge)
+
+    def _move(self, view: DeskView, pair: StraddlePair, why: str, facts: Facts, *, had_edge: bool) -> Step:
+        """Sell the old legs and buy the new."""
+        tools, trade = self.tools, self.trade
+        config, orders = tools.config.recentre, tools.config.entry
+        seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
+        until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
+        sold = Proposal(DecisionKind.EXIT, (why,), facts, trade.sales(view, why), all_or_none=False)
+        state = RecentringState(tools, trade, pair, until_ns, had_edge)
+        assert state.entry is not None
+        return state, [sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
+
+    # another size -----------------------------------------------------------------------------------
+
+    def _change_size(self, view: DeskView) -> Step:
+        """Buy more of the straddle or sell part of it, where its edge has changed enough; else nothing."""
+        tools, trade, rule = self.tools, self.trade, self.trade.scale
+        if rule is None or not rule.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
+            return self, ()
+        edge, held = tools.edge.left(trade.pair, view, tools.hedger), trade.straddles
+        worth = None if edge is None else edge.gross_usd - edge.hedge_cost_usd
+        wanted = rule.wanted(view.now_ns, held, worth)
+        if wanted == held:
+            return self, ()
+        facts: Facts = {
+            "edge_before_spread_usd": worth or 0.0,
+            "first_edge_usd": rule.first_edge_usd or 0.0,
+            "straddles_held": held,
+        }
+        currency = view.instruments[trade.pair.call_id].currency
+        edges = [money_text(each or 0.0, currency) for each in (worth, rule.first_edge_usd)]
+        now = "the edge of one is {} before its spread, {} at first".format(*edges)
+        if wanted > held:
+            return self._add(view, wanted, now, facts)
+        why = f"scale out from {held} to {wanted} straddles: {now}"
+        rule.forget()
+        sales = trade.sales(view, why, wanted)
+        facts |= {"straddles_wanted": wanted}
+        orders = tools.config.entry.orders
+        sold = Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False, leg_orders=orders)
+        return ScalingState(tools, trade, None, wanted, view.now_ns), [sold]
+
+    def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Step:
+        """Buy more of the straddle, if it would be bought afresh and its size leaves room."""
+        tools, trade = self.tools, self.trade
+        spot, session = view.market.mark(view.underlying), view.session
+        closes_ns = 0 if session is None else session.clock_ns(tools.config.entry.not_after)
+        if spot is None or not tools.no_more.until_ns <= view.now_ns <= closes_ns:
+            return self, ()
+        pairs = [trade.pair]
+        selection = tools.selector.select(pairs, view.market, view.delta_engine, spot, view.now_ns)
+        if selection.best is None:
+            return self, tools.refuse(f"scale in: {selection.why_none()}", facts)
+        verdict = tools.edge.judge(selection.best, view, tools.hedger)
+        facts = facts | verdict.facts
+        if not (verdict.passed and verdict.has_edge):
+            return self, tools.refuse("scale in: " + "; ".join(verdict.reasons), facts)
+        most, sizes, figures = tools.size(selection.best, view, verdict.facts, fixed=wanted)
+        wanted, facts = min(wanted, most), facts | figures
+        if wanted <= trade.straddles:
+            return self, tools.refuse("scale in: " + "; ".join(sizes), facts)
+        why = f"scale in from {trade.straddles} to {wanted} straddles: {now}"
+        assert trade.scale is not None
+        trade.scale.forget()
+        entry = tools.leg_entry(trade.pair, wanted, walks=True)
+        reasons = (why, *sizes, *verdict.reasons)
+        facts |= {"straddles_wanted": wanted}
+        bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
+        return ScalingState(tools, trade, entry, wanted, view.now_ns), bought
+
+
+class RecentringState(TradingState):
+    """The straddle is sold and another bought."""
+
+    def __init__(
+        self, tools: ScalperTools, trade: StraddleTrade, pair: StraddlePair, until_ns: int, had_edge: bool
+    ) -> None:
+        super().__init__(tools, trade, tools.leg_entry(pair, trade.straddles))
+        self.pair = pair
+        """The straddle that is bought."""
+        self.until_ns = until_ns
+        """By when it is through, or given up."""
+        self.had_edge = had_edge
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Follow a change of straddles: old legs out, new ones in, hedged meanwhile; leave where it fails."""
+        del wake, event
+        assert self.entry is not None
+        tools, trade = self.tools, self.trade
+        if view.mode is not Mode.ACTIVE:
+            return self.leave(view, "the desk opens nothing: the change of straddles is given up")
+        status, actions = self.entry.step(view)
+        if status is EntryStatus.ABANDONED:
+            return self.leave(view, "change of straddles abandoned: a leg could not be bought")
+        if view.now_ns >= self.until_ns:
+            return self.leave(view, "change of straddles abandoned: a leg could not be sold")
+        old = [leg for leg in trade.pair.legs if view.positions.quantity(leg)]
+        if status is EntryStatus.FILLED and not old:
+            moved = StraddleTrade(view, self.pair, self.entry.quantity, had_edge=self.had_edge)
+            moved.first_straddles = trade.first_straddles
+            moved.begin_holding(view, tools)
+            moved.sessions_held, moved.entry_session = trade.sessions_held, trade.entry_session
+            return HoldingState(tools, moved).hold(view)
+        live = view.orders.live.values()
+        if any(order.submitted.instrument_id != view.underlying for order in live):
+            return self, actions  # legs are on their way: what is left is hedged once they are through
+        hedges = tools.hedger.step(view, tools.held(view))
+        again = trade.sell_again(view, "change of straddles: sell what is left")
+        return self, [*actions, *again, *hedges]
+
+
+class ScalingState(TradingState):
+    """More of the straddle is bought, or part of it sold."""
+
+    def __init__(
+        self, tools: ScalperTools, trade: StraddleTrade, entry: LegEntry | None, wanted: int, now_ns: int
+    ) -> None:
+        super().__init__(tools, trade, entry)
+        self.wanted = wanted
+        """Straddles to hold in the end."""
+        self.until_ns = now_ns + SALE_NS
+        """By when a sale is through, or given up."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Follow a change of size: what cannot be bought is given up, and the straddle kept whole."""
+        del wake, event
+        tools, trade = self.tools, self.trade
+        if not tools.held(view) or view.mode is Mode.FLATTENING:
+            return HoldingState(tools, trade).hold(view)
+        legs, actions = trade.pair.legs, list[Action]()
+        status = EntryStatus.FILLED
+        if self.entry is not None:
+            status, actions = self.entry.step(view)
+            self.wanted = self.entry.quantity
+        if status is EntryStatus.ABANDONED:
+            self.entry, self.wanted = None, int(min(view.positions.quantity(leg) for leg in legs))
+            tools.no_more.fail(view.now_ns)
+            self.until_ns = view.now_ns + SALE_NS
+        if status is not EntryStatus.WORKING and {view.positions.quantity(leg) for leg in legs} == {
+            self.wanted
+        }:
+            trade.straddles = self.wanted
+            trade.premium = max(trade.premium, cost_of(view, legs))
+            tools.hedger.resize(self.wanted)
+            state, held = HoldingState(tools, trade).hold(view)
+            return state, [*actions, *held]
+        if self.entry is None and view.now_ns >= self.until_ns:
+            return self.leave(view, "change of size abandoned: the straddle is not whole")
+        live = view.orders.live.values()
+        if actions or any(order.submitted.instrument_id != view.underlying for order in live):
+            return self, actions  # legs are on their way: what is left is hedged once they are through
+        if self.entry is None:
+            actions = trade.sell_again(view, "change of size: sell what is left over", self.wanted)
+        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
+
+
+class LeavingState(State):
+    """Options first, then the hedge, which is never flattened while options are held."""
+
+    def __init__(self, tools: ScalperTools, start: TradeStart, entered: bool, rests_in: State | None) -> None:
+        super().__init__(tools, start)
+        entry = tools.config.entry
+        self.entered = entered
+        """Whether a whole straddle was held: after it ``entry.again_after_exit`` decides."""
+        self.rests_in = rests_in
+        """The state to go back to, where a late trade is cleared up."""
+        self.liquidation = Liquidation(
+            tools.hedger,
+            retry_seconds=entry.order_ttl_seconds,
+            timer="gamma-scalper: exit again",
+            leg_orders=entry.orders,
+            walks=True,
+        )
+
+    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+        """Get rid of the options, then of their hedge."""
+        del wake
+        return self.sell(view, event)
+
+    def sell(self, view: DeskView, event: Event | None) -> Step:
+        """Return the next orders; once flat wait for the next entry where one is allowed, else stop."""
+        legs, tools, liquidation = self.tools.held(view), self.tools, self.liquidation
+        refused = liquidation.note_refused(view, event)
+        if refused:
+            return self, refused
+        facts: Facts = {"pnl_usd": float(view.trade_pnl(self.start))}
+        actions = liquidation.step(view, legs, facts)
+        if actions or not liquidation.is_flat(view, legs):
+            return self, actions
+        again = (not self.entered or tools.config.entry.again_after_exit) and view.mode is Mode.ACTIVE
+        after = self.rests_in or (WaitingState if again else DoneState)(tools, self.start)
+        return after, (Proposal(DecisionKind.EXIT, (f"flat: {liquidation.why}",), facts),)

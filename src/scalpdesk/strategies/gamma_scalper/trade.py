@@ -1,0 +1,170 @@
+"""The gamma scalper's trade in a straddle, and what all of its states work with."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, Side
+from scalpdesk.core.units import ZERO, InstrumentId, money_text
+from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.hedging.delta_models import DeltaModel
+from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.strategies.toolkit.entry_legs import LegEntry
+from scalpdesk.strategies.toolkit.exits import ExitRule, StraddleView, straddle_rules
+from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
+from scalpdesk.strategies.toolkit.resume import cost_of, held_of
+from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
+
+EDGE_SECONDS = 60.0
+"""Between two looks at the edge of a held straddle."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
+"""After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
+
+
+class ScalperTools:
+    """What all states work with: settings, chain, edge, hedger, and pauses that outlive a trade."""
+
+    def __init__(self, config: GammaScalperConfig) -> None:
+        self.config = config
+        self.selector = StraddleSelector(
+            config.selection, config.straddles, max_delta_shares=config.entry.max_straddle_delta
+        )
+        self.edge = StraddleEdge(config.entry, config.straddles)
+        hedge = config.hedge
+        self.hedger = DeltaHedger(
+            hedge.make_band(),
+            DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
+            least_fraction=hedge.least_fraction,
+            order_ttl_seconds=hedge.order_ttl_seconds,
+            passive_seconds=hedge.passive_seconds,
+            forecast_vol=self.edge.forecast_vol,
+        )
+        self.pairs: list[StraddlePair] = []
+        self.options: frozenset[InstrumentId] = frozenset()
+        self.abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self.no_more = BackOff(300.0, 3_600.0)
+        """After straddles that could not be added."""
+        self.edge_looks = GatePasses(1, EDGE_SECONDS)
+        self.strike_looks = GatePasses(1, config.recentre.check_seconds)
+        """When the straddle is compared with the straddle at the money again."""
+        self._refusals = ReportOnce()
+
+    def held(self, view: DeskView) -> list[InstrumentId]:
+        """Return the options held, in the order of their first trade."""
+        return held_of(view, self.options)
+
+    def refuse(self, reason: str, facts: Facts) -> list[Action]:
+        """Report a refusal when its kind changes."""
+        return self._refusals.report(without_figures(reason), (reason,), facts)
+
+    def ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
+        """Return when the underlying goes ex, where a rule asks for it."""
+        if not self.config.exits.before_event:
+            return ()
+        return tuple(item.ts_ex_ns for item in view.market.dividends if item.instrument_id == view.underlying)
+
+    def leg_entry(self, pair: StraddlePair, straddles: int, *, walks: bool = False) -> LegEntry:
+        """Return an entry at the ask, or with ``walks`` from the mid to there and as one order."""
+        entry = self.config.entry
+        return LegEntry(
+            pair.legs,
+            straddles,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts,
+            leg_orders=entry.orders if walks else LegOrders.LEGS,
+            walk_steps=entry.walk_steps if walks else 0,
+        )
+
+    def size(
+        self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None
+    ) -> tuple[int, tuple[str, ...], Facts]:
+        """Return how many straddles to hold, in words and figures; ``fixed`` is wanted of a fixed size."""
+        config = self.config
+        if config.sizing == "fixed" and fixed is None:
+            return config.straddles, (), {}
+        equity, risk = float(view.nav), self.edge.risk_of(best, view, facts)
+        found = straddle_size(
+            config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
+        )
+        name = config.sizing.replace("_", " ")
+        why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
+        if not found.straddles:
+            premium = money_text(risk.premium, view.instruments[best.pair.call_id].currency)
+            why = f"size: one straddle of {premium} is too many by {name} ({found.raw:.2f})"
+            why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
+        figures: Facts = {
+            "size_raw": found.raw,
+            "size_bound_by": found.bound_by,
+            "premium_usd": risk.premium,
+            "vega_usd_per_point": risk.vega,
+            "theta_usd_per_session": risk.theta,
+            "pnl_sd_usd": risk.pnl_sd,
+        }
+        return found.straddles, (why,), figures
+
+
+class StraddleTrade:
+    """A straddle from the decision to buy it until it is sold."""
+
+    def __init__(self, view: DeskView, pair: StraddlePair, straddles: int, *, had_edge: bool) -> None:
+        self.pair = pair
+        self.start = view.begin_trade((*pair.legs, view.underlying))
+        contract = view.instruments[pair.call_id]
+        assert contract.is_option
+        self.expires_ns = expiry_instant_ns(contract)
+        self.straddles = straddles
+        """Straddles to hold: fewer than configured once the risk gate has cut the entry."""
+        self.first_straddles = straddles
+        """Those bought first: what a change of size or of straddles leaves as it is."""
+        self.had_edge = had_edge
+        """Whether the gate saw an edge at entry; of a straddle taken over it is supposed."""
+        self.entry_vols: dict[InstrumentId, float] = {}
+        self.entry_session: date | None = None
+        """None until the straddle is whole."""
+        self.sessions_held = 0
+        self.premium = ZERO
+        self.exits: Sequence[ExitRule[StraddleView]] = ()
+        self.scale: ScaleRule | None = None
+
+    def begin_holding(self, view: DeskView, tools: ScalperTools) -> None:
+        """Note that the straddle is whole, and what its exits, its size and its hedges go by."""
+        assert view.session is not None
+        config = tools.config
+        tools.abandoned.succeed()
+        self.entry_session = view.session.day
+        self.premium = cost_of(view, self.pair.legs)
+        for leg in self.pair.legs:
+            if leg not in self.entry_vols:
+                valuation = view.delta_engine.value(leg, view.now_ns)
+                self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
+        tools.hedger.begin(view.now_ns, entry_vols=self.entry_vols, straddles=self.straddles)
+        self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
+        if config.scale.max_multiple is not None:
+            self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
+
+    def begin_session(self, day: date) -> None:
+        """Count a night held, and begin the counts of a change of size anew."""
+        if self.scale is not None:
+            self.scale.forget()
+        if self.entry_session is not None and self.entry_session != day:
+            self.sessions_held += 1
+
+    def sales(self, view: DeskView, why: str, keep: int = 0) -> tuple[OrderIntent, ...]:
+        """Return market orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
+        return tuple(
+            OrderIntent(leg, Side.SELL, held - keep, Purpose.CLOSE, why)
+            for leg in self.pair.legs
+            if (held := view.positions.quantity(leg)) > keep and not view.orders.live_for(leg)
+        )
+
+    def sell_again(self, view: DeskView, why: str, keep: int = 0) -> list[Action]:
+        """Return a proposal with these orders, if there are any."""
+        sales = self.sales(view, why, keep)
+        return [Proposal(DecisionKind.EXIT, (why,), {}, sales)] if sales else []
