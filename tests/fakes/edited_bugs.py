@@ -25,7 +25,7 @@ from scalpdesk.risk.checks import (
     symbol_trades,
 )
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.gamma_scalper import states
 from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
 from scalpdesk.venues.alpaca import orders as alpaca_orders
@@ -596,10 +596,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "leaves_without_leaving": Edit(
         "an exit begins and the strategy goes on as before",
-        GammaScalper,
-        "_start_leaving",
-        "self.phase = ScalperPhase.LEAVING",
-        "pass",
+        states.State,
+        "leave",
+        "return leaving.sell(view, None)",
+        "return self, leaving.sell(view, None)[1]",
     ),
 }
 """Three times twenty bugs, each twenty written down before any of them was planted.

@@ -86,16 +86,8 @@ class GammaScalper:
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the straddles that the risk gate allows."""
-<<<<<<< HEAD
-        phases = (ScalperPhase.ENTERING, ScalperPhase.RECENTRING, ScalperPhase.SCALING)
-        if self.phase in phases and self._entry is not None:
-            self._entry.note_cut(view, sent)
-            self._straddles = self._entry.quantity
-=======
-        del sent
         if self.state.entry is not None:
-            self.state.entry.note_cut(view)
->>>>>>> c76aa456 (Make the gamma scalper's states classes, each with its own fields, and let a planted bug leave the hedge again)
+            self.state.entry.note_cut(view, sent)
 
     def _on_session(self, view: DeskView) -> Sequence[Action]:
         session, state = view.session, self.state
