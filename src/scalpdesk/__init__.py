@@ -4,6 +4,10 @@ What a notebook needs::
 
     from scalpdesk import backtest, load_data, Strategy
 
+and for many runs over one market::
+
+    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate
+
 The names load on first use. Nothing inside the product imports from here.
 """
 
@@ -14,17 +18,29 @@ from scalpdesk.core.compiled import use_compiled_modules
 from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
+    from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
     from scalpdesk.notebook import backtest, load_data
     from scalpdesk.strategies.contract import Strategy
 
 
 use_compiled_modules()  # before anything imports one of them
 __version__ = VERSION
-__all__ = ["Strategy", "__version__", "backtest", "load_data"]
+__all__ = [
+    "BacktestConfig",
+    "BacktestResult",
+    "PreparedMarket",
+    "Strategy",
+    "__version__",
+    "backtest",
+    "load_data",
+    "simulate",
+]
 
+_SIMULATE = "scalpdesk.backtesting.simulate"
 _HOMES = {
     "backtest": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
+    **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
+from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
@@ -275,26 +275,32 @@ def _edges(
     return tuple(map(float, (mids[0], mids.max(), mids.min(), mids[-1]))) if len(mids) else None
 
 
-def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
-    """Return the events on dealer gamma of a tape's run, each stamped with when it may be known.
+def reads_gamma(tape: MarketTape, settings: RunSettings) -> bool:
+    """Return whether a run needs the dealer gamma of the tape's chain.
 
-    The chain is priced only where an option expires within the strategy's days: without any it trades
-    nothing, and a chain with cash dividends takes seconds each time.
+    It does only where an option expires within the strategy's days: without any it trades nothing, and a
+    chain with cash dividends takes seconds each time.
     """
-    from scalpdesk.datasets.dealer_gamma import tape_gamma_events
-
     assert settings.strategy is not None
-    config, spec = settings.config, find_strategy(settings.strategy)
+    spec = find_strategy(settings.strategy)
     is_read = spec.wants_dealer_gamma(settings.strategy_config)
     if is_read and spec.expiry_days is not None and not spec.members:
         day, (_, far) = tape.sessions[0].day, spec.expiry_days(settings.strategy_config)
         options = (each for each in tape.instruments if each.is_option)
         is_read = any(0 <= (option.expiry - day).days <= far for option in options)
+    return is_read
+
+
+def gamma_events(tape: MarketTape, settings: RunSettings) -> tuple[GammaExposureEvent, ...]:
+    """Return the events on dealer gamma of a tape's run, each stamped with when it may be known."""
+    from scalpdesk.datasets.dealer_gamma import tape_gamma_events
+
+    config = settings.config
     return tape_gamma_events(
-        played_market(tape, settings.config),
+        played_market(tape, config),
         config.gex,
         config.marketdata.gex_value,
-        is_read=is_read,
+        is_read=reads_gamma(tape, settings),
         history_folder=Path(config.data.catalog),
         say=log_message,
     )
@@ -302,7 +308,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
 
 def forecasts(
     tape: MarketTape,
-    settings: LoadedSettings,
+    settings: RunSettings,
     *,
     seed: int = 1,
 ) -> tuple[Event, ...]:
@@ -351,7 +357,7 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
     )
 
 
-def daily_history(settings: LoadedSettings, data: str, symbol: str) -> "DailyHistory":
+def daily_history(settings: RunSettings, data: str, symbol: str) -> "DailyHistory":
     """Return the daily bars of a symbol that forecasts are fitted to; empty where there are none.
 
     Raises
@@ -392,7 +398,7 @@ def forecast_event(
     )
 
 
-def earlier_sessions(tape: MarketTape, settings: LoadedSettings, seed: int | None) -> tuple[Event, ...]:
+def earlier_sessions(tape: MarketTape, settings: RunSettings, seed: int | None) -> tuple[Event, ...]:
     """Return the minutes of the sessions before a tape that the strategy reads."""
     assert settings.strategy is not None
     wanted = find_strategy(settings.strategy).history_sessions(settings.strategy_config)
@@ -403,7 +409,7 @@ def earlier_sessions(tape: MarketTape, settings: LoadedSettings, seed: int | Non
     return minutes_before_tape(tape, wanted, seed=1 if seed is None else seed)
 
 
-def implied_vols(tape: MarketTape, settings: LoadedSettings) -> tuple[Event, ...]:
+def implied_vols(tape: MarketTape, settings: RunSettings) -> tuple[Event, ...]:
     """Return the 30-day implied volatility before each session of a tape, where the strategy reads it."""
     assert settings.strategy is not None
     if not find_strategy(settings.strategy).reads_iv_rank:

@@ -10,7 +10,7 @@ from typing import Any
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
 from scalpdesk.config.settings import load_settings
-from scalpdesk.config.sources import dotted, leaves
+from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import EMBEDDED
@@ -125,8 +125,7 @@ def backtest(
     _check_type("seed", 1 if seed is None else seed, Integral, 1)
     _check_folder("runs_dir", runs_dir)
     overrides = [] if data.catalog is None else [f"data.catalog={data.catalog}"]
-    overrides += [f"{dotted(path)}={_text(value)}" for path, value in leaves(settings or {})]
-    loaded = load_settings(strategy, overrides=overrides)
+    loaded = load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {})])
     return run_backtest(
         loaded,
         data,
@@ -164,14 +163,3 @@ def _day(day: str | date, where: str) -> date:
         raise ArgumentError(
             "not a day", where=where, value=str(day), fix=f'write it as {where}="2018-02-05"'
         ) from problem
-
-
-def _text(value: Any) -> str:
-    """Write a Python value as ``--set`` reads it."""
-    if hasattr(value, "tolist") and hasattr(value, "__len__"):  # numpy's array, a column of pandas
-        value = value.tolist()
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple | set | frozenset):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -23,7 +23,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows
-from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns, session_bars
+from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.tape_reader import opening_events, quote_events, session_quotes
 
@@ -83,6 +83,8 @@ class BacktestRunner:
         after the quotes of it.
     answerer
         Asked for the answers of a strategy folder; they arrive at the instant of the question.
+    rows_of
+        Returns the quotes of a session, none of them known; None sorts the tape's.
     every_quote
         Hand every quote to the engine, also those that nothing waits for, and copy each to the journal,
         which otherwise names them by their place on the tape. The outputs are the same.
@@ -100,6 +102,7 @@ class BacktestRunner:
         known_at_open: tuple[Event, ...] = (),
         answerer: Answerer | None = None,
         *,
+        rows_of: Callable[[Session], SessionRows] | None = None,
         every_quote: bool = False,
         step_seconds: float = 1.0,
     ) -> None:
@@ -115,6 +118,7 @@ class BacktestRunner:
         self._watchers = watchers
         self._known_at_open = known_at_open
         self._answerer = answerer
+        self._rows_of = rows_of or self._sorted
         self._every_quote = every_quote
         self._names_rows = journal is not None and not every_quote
         count = len(tape.instruments)
@@ -176,8 +180,8 @@ class BacktestRunner:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._open(session)
-        columns = session_quotes(self.tape, session)
-        self._follow(columns)
+        self._follow(self._rows_of(session))
+        columns = self._rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
         self._choose()
         others: list[Event] = [*session_bars(self.tape, session), *self._known_within(session)]
@@ -203,9 +207,12 @@ class BacktestRunner:
             ledger.forget(before_ns)
             self._engine.desk.forget(before_ns)
 
-    def _follow(self, columns: QuoteColumns) -> None:
+    def _sorted(self, session: Session) -> SessionRows:
+        return SessionRows(session_quotes(self.tape, session), len(self.tape.instruments))
+
+    def _follow(self, rows: SessionRows) -> None:
         self._engine.desk.market.leave_rows()
-        self._rows, self._own = SessionRows(columns, len(self.tape.instruments)), {}
+        self._rows, self._own = rows, {}
         self._in_market.follow(self._rows)
         self._at_broker.follow(self._rows)
 

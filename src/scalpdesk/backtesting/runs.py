@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,57 +14,31 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.assembly import (
-    build_engine,
-    connect_broker,
-    describe,
-    earlier_sessions,
-    engine_from_header,
-    fill_models,
-    forecasts,
-    gamma_events,
-    implied_vol_recorders,
-    implied_vols,
-    journaled_market,
-    played_market,
-    starting_positions,
-)
-from scalpdesk.backtesting.runner import BacktestRunner, Journal
+from scalpdesk.assembly import engine_from_header, implied_vol_recorders, journaled_market
 from scalpdesk.backtesting.session_tables import realised_path
+from scalpdesk.backtesting.simulate import (
+    Assembled,
+    PreparedMarket,
+    assemble_backtest,
+    build_backtest,
+    marks_frame,
+    prepared,
+)
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.figures import new_figure
-from scalpdesk.core.intents import MARK_STATE, Mark, Output
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.core.version import VERSION
-from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.core.intents import Mark, Output
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
-from scalpdesk.journal.codec import SCHEMA, JournalHeader, TapeRows, same_outputs
+from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.simulation.fills import fill_model
-from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
 from scalpdesk.volatility.variance_time import clock_of
-
-
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """A backtest ready to run, with its collaborators."""
-
-    header: JournalHeader
-    engine: TradingEngine
-    runner: BacktestRunner
-    tally: Tally
-    folder: FolderAnswerer | None = None
-    """Strategy folder of an external strategy; the caller closes it."""
-
 
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
@@ -83,23 +56,8 @@ class RunResult:
     """Portfolio values and P&L explain at each mark."""
 
     def to_frame(self) -> Any:
-        """Return the marks as a pandas frame: numbers, by New York time.
-
-        ``pnl`` and ``pnl_delta`` and so on run from the start; ``nav``, ``spot``, the Greeks and
-        ``implied_vol`` are the state at the mark.
-        """
-        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
-
-        total, parts = Decimal(0), dict.fromkeys(PARTS, Decimal(0))
-        rows = []
-        for mark in self.marks:
-            total += mark.nav_change
-            parts = {name: parts[name] + mark.parts[name] for name in PARTS}
-            state = {name: getattr(mark, name) for name in MARK_STATE}
-            amounts = {f"pnl_{name}": float(amount) for name, amount in parts.items()}
-            rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})
-        times = pd.to_datetime([mark.ts_ns for mark in self.marks], utc=True)
-        return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
+        """Return the marks as a pandas frame, as ``marks_frame`` has it."""
+        return marks_frame(self.marks)
 
     def plot(self) -> Any:
         """Draw the run; return a figure (extra ``plots``).
@@ -172,7 +130,7 @@ class ReplayVerdict:
 
 def run_backtest(
     settings: LoadedSettings,
-    tape: MarketTape,
+    market: MarketTape | PreparedMarket,
     clock: Clock,
     *,
     mode: str = "backtest",
@@ -181,7 +139,7 @@ def run_backtest(
     observer: Observer | None = None,
     step_seconds: float = 1.0,
 ) -> RunResult:
-    """Run a tape to its end; write its journal below ``runs_dir`` if given.
+    """Run a market to its end; write its journal below ``runs_dir`` if given.
 
     The observer is called once in ``step_seconds`` of market time.
 
@@ -193,7 +151,9 @@ def run_backtest(
         When the journal cannot be written; records written before it remain.
     """
     started_ns = clock.now_ns()
-    header, engine = build_backtest(settings, tape, run_id="", mode=mode, started_ns=started_ns, seed=seed)
+    market = prepared(market)
+    tape = market.tape
+    header, engine = build_backtest(settings, market, run_id="", mode=mode, started_ns=started_ns, seed=seed)
     header = msgspec.structs.replace(header, run_id=_claimed_run_id(settings, started_ns, runs_dir))
     run_dir = None if runs_dir is None else runs_dir / header.run_id
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
@@ -203,7 +163,14 @@ def run_backtest(
         # a journal can name only quotes that can be loaded again
         copies = journal is not None and tape.origin is None
         run = assemble_backtest(
-            settings, tape, header, engine, journal, every_quote=copies, step_seconds=step_seconds
+            settings,
+            market,
+            header,
+            engine,
+            journal,
+            watchers=implied_vol_recorders(settings, engine.desk, tape.underlyings, tape.name, is_live=False),
+            every_quote=copies,
+            step_seconds=step_seconds,
         )
         began = time.perf_counter()
         spent.begin()
@@ -213,8 +180,8 @@ def run_backtest(
                 if observer is not None:
                     observer(run, now_ns)
         seconds = time.perf_counter() - began
-        summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
-        summary |= spent.figures(header.strategy)
+        result = run.result(seconds)
+        summary = result.summary() | spent.figures(header.strategy)
         if journal is not None:
             journal.close(summary)
     except BaseException:
@@ -226,7 +193,7 @@ def run_backtest(
     finally:
         if run is not None and run.folder is not None:
             run.folder.close()
-    return RunResult(summary, run_dir, run.tally.marks)
+    return RunResult(summary, run_dir, result.marks)
 
 
 LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
@@ -334,94 +301,6 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     summary = run_summary(reader.header, engine, tally, events, time.perf_counter() - began)
     recovered = None if reader.recovered is None else str(reader.recovered)
     return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary)
-
-
-def build_backtest(
-    settings: LoadedSettings, tape: MarketTape, *, run_id: str, mode: str, started_ns: int, seed: int | None
-) -> tuple[JournalHeader, TradingEngine]:
-    """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
-    assert settings.strategy is not None
-    for name in fill_models(settings.config):  # refused here, before a journal is started
-        fill_model(name)
-    tape_facts = describe(tape) | folder_facts(settings.strategy, settings.config.strategies)
-    tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
-    header = JournalHeader(
-        schema=SCHEMA,
-        run_id=run_id,
-        strategy=settings.strategy,
-        venue="simulated",
-        mode=mode,
-        config=settings.effective(),
-        config_hash=settings.config_hash,
-        build=VERSION,
-        instruments=tuple(tape.instruments),
-        sessions=tape.sessions,
-        data=tape_facts,
-        started_ns=started_ns,
-        seed=seed,
-    )
-    engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
-    )
-    return header, engine
-
-
-def assemble_backtest(
-    settings: LoadedSettings,
-    tape: MarketTape,
-    header: JournalHeader,
-    engine: TradingEngine,
-    journal: Journal | None,
-    *,
-    every_quote: bool = False,
-    step_seconds: float = 1.0,
-) -> Assembled:
-    """Connect tape, engine, simulated broker and journal; the last two arguments as in the runner."""
-    config = settings.config
-    simulation = config.simulation
-    positions = starting_positions(tape, config)
-    broker = connect_broker(
-        config,
-        tape.instruments,
-        TapeHours(tape.sessions),
-        simulation.starting_cash,
-        positions,
-    )
-    tally = Tally()
-    known = (
-        *_snapshot(tape, simulation.starting_cash, positions),
-        *forecasts(tape, settings, seed=1 if header.seed is None else header.seed),
-        *gamma_events(tape, settings),
-        *implied_vols(tape, settings),
-        *earlier_sessions(tape, settings, header.seed),
-    )
-    folder = start_folder(header.strategy, config.strategies)
-    runner = BacktestRunner(
-        played_market(tape, config),
-        engine,
-        broker,
-        journal,
-        watchers=(
-            tally.see,
-            *implied_vol_recorders(settings, engine.desk, tape.underlyings, tape.name, is_live=False),
-        ),
-        known_at_open=known,
-        answerer=None if folder is None else folder.answer,
-        every_quote=every_quote,
-        step_seconds=step_seconds,
-    )
-    return Assembled(header, engine, runner, tally, folder)
-
-
-def _snapshot(
-    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, tuple[Decimal, Decimal]]
-) -> tuple[AccountSnapshot, ...]:
-    """Return the account snapshot of the starting positions, empty without any."""
-    if not positions:
-        return ()
-    at_ns = tape.sessions[0].open_ns
-    lines = tuple(HeldPosition(number, *held) for number, held in positions.items())
-    return (AccountSnapshot(at_ns, at_ns, cash, lines),)
 
 
 def rows_reader(header: JournalHeader) -> RowsReader:

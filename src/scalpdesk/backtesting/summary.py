@@ -35,15 +35,24 @@ _DECODER = msgspec.msgpack.Decoder(list[Mark])
 class MarkLog(Sequence[Mark]):
     """Marks of a run in order: a run of years has half a million of them.
 
-    They are packed, and from a few sessions on in a temporary file that ends with the log.
+    They are packed, and beyond ``most_bytes`` in a temporary file that ends with the log; 0 keeps all in
+    memory, as a pickled log does.
     """
 
-    def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(max_size=PACKED_BYTES)  # noqa: SIM115 - open as long as the log lives
+    def __init__(
+        self,
+        most_bytes: int = PACKED_BYTES,
+        packs: bytes = b"",
+        sizes: Sequence[int] = (),
+        last: Sequence[Mark] = (),
+    ) -> None:
+        self._file = SpooledTemporaryFile(max_size=most_bytes)  # noqa: SIM115 - open as long as the log lives
         weakref.finalize(self, self._file.close)
-        self._sizes: list[int] = []
+        if packs:
+            self._file.write(packs)
+        self._sizes = list(sizes)
         """Bytes of each pack, one after the other."""
-        self._last: list[Mark] = []
+        self._last = list(last)
 
     def append(self, mark: Mark) -> None:
         """Add a mark.
@@ -70,6 +79,10 @@ class MarkLog(Sequence[Mark]):
         self._sizes.append(len(packed))
         self._last = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._file.seek(0)
+        return MarkLog, (0, self._file.read(), tuple(self._sizes), tuple(self._last))
+
     def __iter__(self) -> Iterator[Mark]:
         start = 0
         for size in self._sizes:
@@ -91,9 +104,12 @@ class MarkLog(Sequence[Mark]):
 
 
 class Tally:
-    """Counts decisions, orders and marks among the engine's outputs; a watcher of the runner."""
+    """Counts decisions, orders and marks among the engine's outputs; a watcher of the runner.
 
-    def __init__(self) -> None:
+    It appends to ``marks``, or to a log of its own.
+    """
+
+    def __init__(self, marks: MarkLog | None = None) -> None:
         self.decisions = 0
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
@@ -103,7 +119,7 @@ class Tally:
         """Last five decisions against an entry since the last one for it, newest last."""
         self.straddle: Decision | None = None
         """The latest to buy a straddle."""
-        self.marks = MarkLog()
+        self.marks = MarkLog() if marks is None else marks
         self.hash = DecisionHash()
 
     def see(self, event: Event, outputs: tuple[Output, ...]) -> None:

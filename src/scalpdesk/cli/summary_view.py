@@ -20,7 +20,7 @@ from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from scalpdesk.backtesting.runs import Assembled
+    from scalpdesk.backtesting.simulate import Assembled
     from scalpdesk.core.intents import Decision, Mark
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session

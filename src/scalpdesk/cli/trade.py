@@ -30,7 +30,8 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:
-    from scalpdesk.backtesting.runs import Assembled, Observer, RunResult
+    from scalpdesk.backtesting.runs import Observer, RunResult
+    from scalpdesk.backtesting.simulate import Assembled
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 

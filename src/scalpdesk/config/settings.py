@@ -337,21 +337,47 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedSettings:
-    """What the sources add up to."""
+class RunSettings:
+    """Every section of the configuration, and the strategy that runs with it."""
 
     config: DeskConfig
     strategy: str | None
     strategy_config: Any
     """The strategy's ``Config``; None when no strategy was asked for."""
-    sources: dict[str, str] = field(repr=False)
-    """Source of every key by its dotted path: ``default``, ``scalpdesk.toml:12``, ``--set`` …"""
-    config_file: Path | None = None
 
     def effective(self) -> dict[str, Any]:
         """Return every value as plain JSON-able data, secrets masked."""
         tree: dict[str, Any] = plain(self.config)
         return tree
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
+
+        Where files lie and who is alerted does not change what a run does: both are left out.
+        """
+        tree = self.effective()
+        tree.pop("credentials")
+        tree.pop("alerts")
+        for section, key in FOLDERS:
+            tree[section].pop(key)
+        members = member_names(self.strategy) if self.strategy is not None else ()
+        if len(members) < 2:  # one strategy alone: nothing is divided
+            tree.pop("budgets")
+        tree["strategies"] = {
+            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
+        }
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings(RunSettings):
+    """What the sources add up to."""
+
+    sources: dict[str, str] = field(repr=False)
+    """Source of every key by its dotted path: ``default``, ``scalpdesk.toml:12``, ``--set`` …"""
+    config_file: Path | None = None
 
     def located(self, error: ConfigError) -> ConfigError:
         """Return the refusal with the full path of its key and the place where it was set.
@@ -392,26 +418,6 @@ class LoadedSettings:
                     fix=f"put both of {' and '.join(dotenv_names(pair))} into .env, or neither",
                 )
         return None
-
-    @property
-    def config_hash(self) -> str:
-        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
-
-        Where files lie and who is alerted does not change what a run does: both are left out.
-        """
-        tree = self.effective()
-        tree.pop("credentials")
-        tree.pop("alerts")
-        for section, key in FOLDERS:
-            tree[section].pop(key)
-        members = member_names(self.strategy) if self.strategy is not None else ()
-        if len(members) < 2:  # one strategy alone: nothing is divided
-            tree.pop("budgets")
-        tree["strategies"] = {
-            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
-        }
-        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def key_pairs(strategy: str | None) -> list[tuple[str, str]]:

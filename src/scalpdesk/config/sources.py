@@ -274,6 +274,22 @@ def leaves(tree: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyP
             yield path, value
 
 
+def overrides_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return Python values by key, tables among them, as ``--set`` reads them."""
+    return [f"{dotted(path)}={_text(value)}" for path, value in leaves(settings)]
+
+
+def _text(value: Any) -> str:
+    """Write a Python value as ``--set`` reads it."""
+    if hasattr(value, "tolist") and hasattr(value, "__len__"):  # numpy's array, a column of pandas
+        value = value.tolist()
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _parse_toml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     try:
         tree = tomllib.loads(text)

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from msgspec import structs
 
-from scalpdesk.backtesting.runs import Assembled
+from scalpdesk.backtesting.simulate import Assembled
 from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import OperatorAction, OperatorCause

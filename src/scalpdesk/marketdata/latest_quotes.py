@@ -150,8 +150,62 @@ class InstrumentRows:
         return found
 
 
+class RowIndex:
+    """Where the quotes of one session lie: worked out once, and only read afterwards.
+
+    Attributes
+    ----------
+    columns
+        The quotes, in the order of events.
+    instruments
+        Of the run; more than have a row.
+    odd_rows, odd_numbers, odd_kinds
+        Rows without a bid above zero and below a finite ask, their instruments, and which of the
+        ``odd_verdicts`` each has.
+    invalid
+        Those that no desk keeps.
+    by_instrument
+        Rows in the order of their instruments; None where they are all of one.
+    quoted, is_quoted
+        Instruments that have a row, ascending; the same by number.
+    bounds
+        Of each such instrument in ``by_instrument``.
+    fields
+        The columns as memoryviews: see :class:`InstrumentRows`.
+    """
+
+    def __init__(self, columns: QuoteColumns, instruments: int) -> None:
+        self.columns, self.instruments = columns, instruments
+        bid, ask = columns.bid, columns.ask
+        self.odd_rows = _odd_rows(bid, ask)
+        self.odd_numbers = columns.instrument_id[self.odd_rows]
+        self.odd_verdicts, self.odd_kinds = _verdicts(bid[self.odd_rows], ask[self.odd_rows])
+        is_dropped = np.array([verdict not in KEPT for verdict in self.odd_verdicts], dtype=np.bool_)
+        self.invalid = self.odd_rows[is_dropped[self.odd_kinds]]
+        numbers = columns.instrument_id
+        self.by_instrument: NDArray[np.intp] | None = None
+        ends = [len(numbers)]
+        if len(numbers) and numbers.min() != numbers.max():
+            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+            numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
+            self.by_instrument = np.argsort(numbers, kind="stable")
+            numbers = numbers[self.by_instrument]
+            ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), *ends]
+        starts = [0, *ends[:-1]] if len(numbers) else []
+        self.quoted: list[int] = numbers[starts].tolist()
+        self.is_quoted = np.zeros(instruments, np.bool_)
+        self.is_quoted[self.quoted] = True
+        self.bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
+        self.fields: tuple[Any, ...] = tuple(
+            np.ascontiguousarray(column).data
+            for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
+        )
+
+
 class SessionRows:
     """Quotes of one session in the order of events, known up to ``upto``.
+
+    Several may share an ``index``; without one they make their own.
 
     Attributes
     ----------
@@ -161,48 +215,27 @@ class SessionRows:
         Instruments that have a row, ascending.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int) -> None:
+    def __init__(self, columns: QuoteColumns, instruments: int, index: RowIndex | None = None) -> None:
+        self._index = RowIndex(columns, instruments) if index is None else index
         self.columns = columns
-        self.upto = 0
-        bid, ask = columns.bid, columns.ask
-        odd = _odd_rows(bid, ask)
-        self._odd_rows, self._odd_numbers = odd, columns.instrument_id[odd]
-        self._odd_verdicts, self._odd_kinds = _verdicts(bid[odd], ask[odd])
-        self._odd_at = 0
+        self.upto = self._odd_at = 0
+        odd = self._index.odd_rows
         self._next_odd = int(odd[0]) if len(odd) else len(columns)
         """Row from which on :meth:`advance` has something to count."""
-        is_dropped = np.array([verdict not in KEPT for verdict in self._odd_verdicts], dtype=np.bool_)
-        self._invalid = odd[is_dropped[self._odd_kinds]]
+        self._invalid = self._index.invalid
         self._latest = np.full(instruments, -1)
         """Last row by instrument of those before ``_latest_upto``, without the invalid ones."""
         self._latest_upto = 0
-        numbers = columns.instrument_id
-        self._by_instrument: NDArray[np.intp] | None = None
-        """Rows in the order of their instruments; None where they are all of one."""
-        ends = [len(numbers)]
-        if len(numbers) and numbers.min() != numbers.max():
-            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
-            numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
-            self._by_instrument = np.argsort(numbers, kind="stable")
-            numbers = numbers[self._by_instrument]
-            ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), *ends]
-        starts = [0, *ends[:-1]] if len(numbers) else []
-        self.quoted: list[int] = numbers[starts].tolist()
-        self._is_quoted = np.zeros(instruments, np.bool_)
-        self._is_quoted[self.quoted] = True
-        self._bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
-        self._fields: tuple[Any, ...] = tuple(  # memoryviews: see InstrumentRows
-            np.ascontiguousarray(column).data
-            for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
-        )
-        self._instruments = instruments
+        self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
+        self.quoted = self._index.quoted
+        self._fields = self._index.fields
 
     def __len__(self) -> int:
         return len(self.columns)
 
     def are_quoted(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether any of some instruments has a row in the session."""
-        return bool(self._is_quoted[numbers].any())
+        return bool(self._index.is_quoted[numbers].any())
 
     def rows_of(self, number: InstrumentId, *, valid: bool) -> Sequence[int]:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
@@ -260,12 +293,13 @@ class SessionRows:
         self.upto = upto
         if upto <= self._next_odd:
             return
-        rows = self._odd_rows
-        first, last = self._odd_at, int(np.searchsorted(rows, upto))
+        index, first = self._index, self._odd_at
+        rows = index.odd_rows
+        last = int(np.searchsorted(rows, upto))
         self._odd_at = last
         self._next_odd = int(rows[last]) if last < len(rows) else len(self.columns)
-        kinds = self._odd_kinds[first:last][~is_handed_over[self._odd_numbers[first:last]]]
-        for verdict, count in zip(self._odd_verdicts, np.bincount(kinds).tolist(), strict=False):
+        kinds = index.odd_kinds[first:last][~is_handed_over[index.odd_numbers[first:last]]]
+        for verdict, count in zip(index.odd_verdicts, np.bincount(kinds).tolist(), strict=False):
             if count:
                 oddities[verdict] += count
 

@@ -1,0 +1,384 @@
+"""A backtest as a function: ``simulate(config, market)`` gives the same result in every process."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from scalpdesk.assembly import (
+    build_engine,
+    connect_broker,
+    describe,
+    earlier_sessions,
+    fill_models,
+    forecasts,
+    gamma_events,
+    implied_vols,
+    played_market,
+    reads_gamma,
+    starting_positions,
+)
+from scalpdesk.backtesting.runner import BacktestRunner, Journal, Watcher
+from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
+from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSettings, load_settings
+from scalpdesk.config.sources import overrides_of
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
+from scalpdesk.core.intents import MARK_STATE, Mark
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.version import VERSION
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.isolation.answering import EXTERNAL, FolderAnswerer, folder_facts, start_folder
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
+from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.tape_reader import session_quotes
+from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.volatility.variance_time import clock_of
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestConfig(RunSettings):
+    """What a backtest does, as plain values: without keys, and for any process in any folder."""
+
+    seed: int | None = None
+    """Written into the result; of the coin markets also the path that their history is drawn from."""
+
+    @classmethod
+    def of(cls, settings: LoadedSettings, *, seed: int | None = None) -> Self:
+        """Take over what a backtest reads of the settings: no keys, and the catalogue's folder in full."""
+        if settings.strategy is None:
+            raise ArgumentError("a backtest has a strategy", where="settings.strategy")
+        data = settings.config.data
+        data = msgspec.structs.replace(data, catalog=str(Path(data.catalog).absolute()))
+        config = msgspec.structs.replace(settings.config, data=data, credentials=CredentialsSection())
+        return cls(config, settings.strategy, settings.strategy_config, seed)
+
+    @classmethod
+    def load(
+        cls, strategy: str, settings: Mapping[str, Any] | None = None, *, seed: int | None = None
+    ) -> Self:
+        """Read the configuration as :func:`~scalpdesk.backtest` does.
+
+        Parameters
+        ----------
+        strategy
+            Its name.
+        settings
+            Keys as for ``--set``, e.g. ``{"hedge.threshold_shares": 5}``.
+        seed
+            As in the class.
+
+        Raises
+        ------
+        ConfigError
+            For a key or value that the configuration does not have; names the nearest.
+        """
+        return cls.of(load_settings(strategy, overrides=overrides_of(settings or {})), seed=seed)
+
+
+class PreparedMarket:
+    """A tape, and what runs over it have in common: worked out at first need, kept for the next run.
+
+    Its pickle names the data set, and whoever reads it loads the market again; of a tape that was put
+    together by hand it has the columns. What was worked out by then goes along, but for the sorted rows.
+
+    Parameters
+    ----------
+    tape
+        The market; its columns may be read-only.
+    kept_sessions
+        Sessions of a tape read in parts whose sorted rows stay in memory, 25 MB each; of one in memory all.
+    """
+
+    def __init__(self, tape: MarketTape, *, kept_sessions: int = 1) -> None:
+        self.tape = tape
+        self._kept_sessions = kept_sessions
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        most = kept_sessions if isinstance(tape.quotes, LazyQuotes) else None
+        self._index = lru_cache(most)(partial(_sorted_rows, tape))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.tape, self._kept_sessions, self._kept
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        tape, kept_sessions, kept = state
+        self.__init__(tape, kept_sessions=kept_sessions)  # type: ignore[misc]
+        self._kept = kept
+
+    def facts(self) -> dict[str, Any]:
+        """Return what headers and summaries say of the tape, in JSON types."""
+        made: dict[str, Any] = self._once(("facts",), partial(describe, self.tape))
+        return dict(made)
+
+    def rows(self, session: Session, *, has_sizes: bool) -> SessionRows:
+        """Return the session's quotes in the order of events, with none of them known yet.
+
+        ``has_sizes`` keeps the sizes that they display.
+        """
+        index = self._index(session, has_sizes)
+        return SessionRows(index.columns, index.instruments, index)
+
+    def known(self, config: RunSettings, seed: int | None) -> tuple[Event, ...]:
+        """Return the events of a run that come beside the tape, in order.
+
+        Forecasts of volatility, dealer gamma, implied volatilities, and the minutes of earlier sessions.
+        """
+        tape = self.tape
+        if tape.catalog is not None:
+            data = msgspec.structs.replace(config.config.data, catalog=tape.catalog)
+            config = replace(config, config=msgspec.structs.replace(config.config, data=data))
+        assert config.strategy is not None
+        desk, spec = config.config, find_strategy(config.strategy)
+        folder, history = desk.data.catalog, desk.data.daily_history
+        sessions = spec.history_sessions(config.strategy_config)
+        played = desk.rates.default, desk.simulation.displayed_sizes
+        gamma = reads_gamma(tape, config), desk.gex, desk.marketdata.gex_value, folder, played
+        parts: tuple[tuple[tuple[Any, ...], Callable[[], tuple[Event, ...]]], ...] = (
+            (
+                ("forecasts", folder, history, seed),
+                partial(forecasts, tape, config, seed=1 if seed is None else seed),
+            ),
+            (("gamma", *gamma), partial(gamma_events, tape, config)),
+            (("implied vols", folder, spec.reads_iv_rank), partial(implied_vols, tape, config)),
+            (("sessions before", sessions, seed), partial(earlier_sessions, tape, config, seed)),
+        )
+        return tuple(event for key, make in parts for event in self._once(key, make))
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+def _sorted_rows(tape: MarketTape, session: Session, has_sizes: bool) -> RowIndex:
+    columns = session_quotes(tape, session)
+    return RowIndex(columns if has_sizes else columns.without_sizes(), len(tape.instruments))
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """What a backtest gave; amounts are exact, in the currency of the desk."""
+
+    strategy: str
+    decision_hash: str
+    """Of every decision, order and mark: two runs with the same one did the same."""
+    events: int
+    decisions: int
+    orders: int
+    fills: int
+    """Executions that stand."""
+    pnl: Mapping[str, Decimal]
+    """By part, to the cent (of a desk in coin eight decimals), with their ``total``."""
+    trades: tuple[Decimal, ...]
+    """Profit of each round trip from flat to flat, in order; of several strategies one after the other."""
+    end_positions: Mapping[str, Decimal]
+    """Contracts or shares held at the end, by symbol."""
+    sessions: tuple[Session, ...]
+    marks: Sequence[Mark]
+    """Portfolio values and P&L explain at each mark."""
+    document: Mapping[str, Any]
+    """The run summary in JSON types."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run summary, in JSON types."""
+        return dict(self.document)
+
+    def daily(self) -> dict[date, dict[str, Decimal]]:
+        """Return the P&L of each session: its ``total`` and the parts that sum to it, not rounded."""
+        clock, first = clock_of(self.document["data"]), self.sessions[0].day
+        days = {session.day: dict.fromkeys(("total", *PARTS), Decimal(0)) for session in self.sessions}
+        for mark in self.marks:
+            day = days[max(clock.session_day(mark.ts_ns), first)]
+            day["total"] += mark.nav_change
+            for part in PARTS:
+                day[part] += mark.parts[part]
+        return days
+
+    def to_frame(self) -> Any:
+        """Return the marks as a pandas frame, as :func:`marks_frame` has it."""
+        return marks_frame(self.marks)
+
+
+def marks_frame(marks: Sequence[Mark]) -> Any:
+    """Return marks as a pandas frame: numbers, by New York time.
+
+    ``pnl`` and ``pnl_delta`` and so on run from the start; ``nav``, ``spot``, the Greeks and ``implied_vol``
+    are the state at the mark.
+    """
+    import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+    total, parts = Decimal(0), dict.fromkeys(PARTS, Decimal(0))
+    rows = []
+    for mark in marks:
+        total += mark.nav_change
+        parts = {name: parts[name] + mark.parts[name] for name in PARTS}
+        state = {name: getattr(mark, name) for name in MARK_STATE}
+        amounts = {f"pnl_{name}": float(amount) for name, amount in parts.items()}
+        rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})
+    times = pd.to_datetime([mark.ts_ns for mark in marks], utc=True)
+    return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
+
+
+def simulate(config: BacktestConfig, market: PreparedMarket) -> BacktestResult:
+    """Run a backtest to its end.
+
+    Equal arguments give equal results: it reads no clock, environment or working folder, writes no file and
+    keeps nothing but what ``market`` works out at first need, for which it may read daily history.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration does not fit the market, or asks a strategy folder, whose code
+        :func:`~scalpdesk.backtest` loads.
+    """
+    assert config.strategy is not None
+    if EXTERNAL in config.strategy.split("+"):
+        raise ConfigError(
+            "simulate runs installed strategies: the code of a folder is no part of the configuration",
+            where="strategy",
+            value=config.strategy,
+            fix="run it with backtest, or install it: docs/howto/write_a_strategy.md",
+        )
+    header, engine = build_backtest(
+        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed
+    )
+    run = assemble_backtest(config, market, header, engine, None, tally=Tally(MarkLog(most_bytes=0)))
+    run.runner.run()
+    return run.result(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A backtest ready to run, with its collaborators."""
+
+    header: JournalHeader
+    engine: TradingEngine
+    runner: BacktestRunner
+    tally: Tally
+    folder: FolderAnswerer | None = None
+    """Strategy folder of an external strategy; the caller closes it."""
+
+    def result(self, wall_seconds: float) -> BacktestResult:
+        """Return what the run, which took so many seconds, gave."""
+        tally, desk = self.tally, self.engine.desk
+        document = run_summary(self.header, self.engine, tally, self.runner.events, wall_seconds)
+        ledgers = [desk.gate] if desk.books is None else desk.books.books.values()
+        return BacktestResult(
+            strategy=self.header.strategy,
+            decision_hash=document["decision_hash"],
+            events=self.runner.events,
+            decisions=tally.decisions,
+            orders=tally.orders,
+            fills=document["fills"],
+            pnl={name: Decimal(amount) for name, amount in document["pnl"].items()},
+            trades=tuple(profit for each in ledgers for profit in each.closed_trades.results),
+            end_positions={name: Decimal(held) for name, held in document["end_positions"].items()},
+            sessions=self.header.sessions,
+            marks=tally.marks,
+            document=document,
+        )
+
+
+def build_backtest(
+    settings: RunSettings,
+    market: MarketTape | PreparedMarket,
+    *,
+    run_id: str,
+    mode: str,
+    started_ns: int,
+    seed: int | None,
+) -> tuple[JournalHeader, TradingEngine]:
+    """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
+    assert settings.strategy is not None
+    for name in fill_models(settings.config):  # refused here, before a journal is started
+        fill_model(name)
+    market = prepared(market)
+    tape = market.tape
+    tape_facts = market.facts() | folder_facts(settings.strategy, settings.config.strategies)
+    tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
+    header = JournalHeader(
+        schema=SCHEMA,
+        run_id=run_id,
+        strategy=settings.strategy,
+        venue="simulated",
+        mode=mode,
+        config=settings.effective(),
+        config_hash=settings.config_hash,
+        build=VERSION,
+        instruments=tuple(tape.instruments),
+        sessions=tape.sessions,
+        data=tape_facts,
+        started_ns=started_ns,
+        seed=seed,
+    )
+    engine = build_engine(
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
+    )
+    return header, engine
+
+
+def assemble_backtest(
+    settings: RunSettings,
+    market: MarketTape | PreparedMarket,
+    header: JournalHeader,
+    engine: TradingEngine,
+    journal: Journal | None,
+    *,
+    tally: Tally | None = None,
+    watchers: tuple[Watcher, ...] = (),
+    every_quote: bool = False,
+    step_seconds: float = 1.0,
+) -> Assembled:
+    """Connect market, engine, simulated broker and journal; the last three arguments as in the runner."""
+    market = prepared(market)
+    config, tape = settings.config, market.tape
+    simulation = config.simulation
+    positions = starting_positions(tape, config)
+    broker = connect_broker(
+        config, tape.instruments, TapeHours(tape.sessions), simulation.starting_cash, positions
+    )
+    tally = Tally() if tally is None else tally
+    known = (
+        *_snapshot(tape, simulation.starting_cash, positions),
+        *market.known(settings, header.seed),
+    )
+    folder = start_folder(header.strategy, config.strategies)
+    runner = BacktestRunner(
+        played_market(tape, config),
+        engine,
+        broker,
+        journal,
+        watchers=(tally.see, *watchers),
+        known_at_open=known,
+        answerer=None if folder is None else folder.answer,
+        rows_of=partial(market.rows, has_sizes=simulation.displayed_sizes),
+        every_quote=every_quote,
+        step_seconds=step_seconds,
+    )
+    return Assembled(header, engine, runner, tally, folder)
+
+
+def prepared(market: MarketTape | PreparedMarket) -> PreparedMarket:
+    """Return the market with room for what its runs have in common."""
+    return market if isinstance(market, PreparedMarket) else PreparedMarket(market)
+
+
+def _snapshot(
+    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, tuple[Decimal, Decimal]]
+) -> tuple[AccountSnapshot, ...]:
+    """Return the account snapshot of the starting positions, empty without any."""
+    if not positions:
+        return ()
+    at_ns = tape.sessions[0].open_ns
+    lines = tuple(HeldPosition(number, *held) for number, held in positions.items())
+    return (AccountSnapshot(at_ns, at_ns, cash, lines),)
