@@ -37,10 +37,21 @@ from scalpdesk.marketdata.tape import BarColumns, MarketTape
 
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
-    *("PYTHON", "VIRTUAL_ENV", "PYTEST", "COV", "HYPOTHESIS", "NUMBA_", "OMP_", "MPL", "SYSTEMROOT"),
+    *(
+        "PYTHON",
+        "VIRTUAL_ENV",
+        "PYTEST",
+        "COV",
+        "HYPOTHESIS",
+        "NUMBA_",
+        "OMP_",
+        "OPENBLAS_",
+        "MPL",
+        "SYSTEMROOT",
+    ),
     *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS", "PURE_PYTHON"),
 )
-"""Beginnings of the names that the environment keeps."""
+"""Beginnings of the names that the environment keeps; a process with another BLAS rounds otherwise."""
 
 for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
     del os.environ[_name]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,20 +138,22 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         manifest, base, coverage, _ = find_underlying(Path(data.catalog), source.data_set, source.underlying)
         if coverage.type == "coin":
             tape = coin_tape(Path(data.catalog), manifest, base, coverage, source.start, source.end)
-            return replace(tape, loaded=(source, tape.quotes, tape.sessions))
-        age = data.max_side_age_seconds
-        tape = load_tape(
-            Path(data.catalog),
-            source.data_set,
-            underlying=source.underlying,
-            start=source.start,
-            end=source.end,
-            max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
-            index_source=data.index_source,
-            # without a strategy (a notebook loads data first) whatever any of them reads
-            option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
-        )
-    return replace(tape, loaded=(source, tape.quotes, tape.sessions))
+        else:
+            age = data.max_side_age_seconds
+            tape = load_tape(
+                Path(data.catalog),
+                source.data_set,
+                underlying=source.underlying,
+                start=source.start,
+                end=source.end,
+                max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
+                index_source=data.index_source,
+                # without a strategy (a notebook loads data first) whatever any of them reads
+                option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
+            )
+    there = msgspec.structs.replace(data, catalog=str(Path(data.catalog).absolute()))
+    again = partial(_load, source, there, strategy)
+    return replace(tape, loaded=(source, tape.quotes, tape.sessions), load_again=again)
 
 
 def build_engine(

@@ -65,7 +65,7 @@ def load_data(
         )
     settings = load_settings(None, overrides=() if catalog is None else (f"data.catalog={catalog}",))
     tape = load_market(settings, name, underlying=underlying, start=first, end=last, seed=seed)
-    return tape if catalog is None else replace(tape, catalog=str(catalog))
+    return tape if catalog is None else replace(tape, catalog=str(Path(catalog).absolute()))
 
 
 def backtest(

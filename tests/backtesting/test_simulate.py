@@ -1,16 +1,21 @@
 """A backtest as a function: equal arguments give equal results, in whatever process and folder."""
 
+import os
 import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields, replace
 from datetime import date
+from multiprocessing import get_context
 
 import pytest
 
 from fakes.clock import ManualClock
+from scalpdesk import load_data
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import overrides_of
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.portfolio.explain import PARTS
 
@@ -81,6 +86,64 @@ def test_a_configuration_has_no_keys_and_the_hash_of_its_settings(tmp_path):
     assert b"of-mine" not in pickle.dumps(config)
     assert pickle.loads(pickle.dumps(config)) == config
     assert (config.config_hash, config.seed) == (settings.config_hash, 7)
+
+
+class Packed:
+    """A value on its way to another process, packed by a library of the test's choice."""
+
+    def __init__(self, library, value):
+        self.library, self.packed = library, library.dumps(value)
+
+    def __reduce__(self):
+        return self.library.loads, (self.packed,)
+
+
+def test_runs_in_other_processes_and_folders_equal_those_here(tmp_path):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    (tmp_path / "scalpdesk.toml").write_text(
+        '[simulation]\nstarting_cash = "5000"\nfees = "alpaca"\n[data]\ncatalog = "other"\n'
+        "[risk]\nmax_order_notional = 1\n[strategies.st0cka]\nallowed_days = [2]\n"
+    )
+    (tmp_path / ".env").write_text("TRADING_API_KEY=other\nTRADING_API_SECRET=keys\n")
+    (tmp_path / ".env").chmod(0o600)
+    market, several = PreparedMarket(load_data(start=DAY)), configs()[:2]
+    for column in fields(market.tape.quotes):
+        getattr(market.tape.quotes, column.name).flags.writeable = False
+    here = [simulate(config, market) for config in several]
+    assert len(pickle.dumps(market)) < 100_000  # where the market comes from, and no column of it
+    with ProcessPoolExecutor(2, get_context("spawn"), os.chdir, (tmp_path,)) as pool:
+        work = [
+            pool.submit(simulate, Packed(library, config), Packed(library, market))
+            for library in (pickle, cloudpickle)
+            for config in several
+        ]
+        for mine, there in zip(here * 2, (each.result() for each in work), strict=True):
+            assert there.summary() == mine.summary()
+            assert list(there.marks) == list(mine.marks)
+
+
+def test_a_market_whose_data_has_changed_since_is_refused(monkeypatch):
+    packed = pickle.dumps(PreparedMarket(load_data(start=DAY)))
+    before = embedded.reconstruct
+
+    def changed(*given, **named):
+        tape = before(*given, **named)
+        return replace(tape, quotes=replace(tape.quotes, bid=tape.quotes.bid - 0.01))
+
+    monkeypatch.setattr(embedded, "reconstruct", changed)
+    with pytest.raises(DataError, match="its quotes differ") as caught:
+        pickle.loads(packed)
+    assert caught.value.where == "embedded: SPY, 2018-02-05 to 2018-02-05"
+
+
+def test_a_market_of_ones_own_goes_along_with_its_columns():
+    week = load_data(start=DAY, end=date(2018, 2, 6), underlying="SPY,QQQ")
+    day = replace(week, sessions=week.sessions[1:])  # no longer what was loaded
+    config = BacktestConfig.load("st0cka")
+    same = pickle.loads(pickle.dumps(PreparedMarket(day)))
+    assert same.tape.origin is None
+    assert len(same.tape.quotes) > 300_000
+    assert simulate(config, same).summary() == simulate(config, PreparedMarket(day)).summary()
 
 
 def test_a_strategy_folder_is_refused(tape):

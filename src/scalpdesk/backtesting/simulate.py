@@ -89,8 +89,8 @@ class BacktestConfig(RunSettings):
 class PreparedMarket:
     """A tape, and what runs over it have in common: worked out at first need, kept for the next run.
 
-    Its pickle names the data set, and whoever reads it loads the market again; of a tape that was put
-    together by hand it has the columns. What was worked out by then goes along, but for the sorted rows.
+    Pickled it goes along as its tape does: by the name of its data set, or with its columns. So does what was
+    worked out by then, but for the sorted rows.
 
     Parameters
     ----------
@@ -107,13 +107,9 @@ class PreparedMarket:
         most = kept_sessions if isinstance(tape.quotes, LazyQuotes) else None
         self._index = lru_cache(most)(partial(_sorted_rows, tape))
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return self.tape, self._kept_sessions, self._kept
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        tape, kept_sessions, kept = state
-        self.__init__(tape, kept_sessions=kept_sessions)  # type: ignore[misc]
-        self._kept = kept
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(PreparedMarket, kept_sessions=self._kept_sessions)
+        return make, (self.tape,), {"_kept": self._kept}
 
     def facts(self) -> dict[str, Any]:
         """Return what headers and summaries say of the tape, in JSON types."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b, sha256
 from typing import Any, Self
 
@@ -254,7 +254,8 @@ class TapeOrigin:
 class MarketTape:
     """One or more consecutive sessions of one market.
 
-    ``kind`` is ``recorded`` or ``reconstructed``: it follows the data into every result shown.
+    ``kind`` is ``recorded`` or ``reconstructed``: it follows the data into every result shown. A pickled tape
+    that was loaded names its data set and content, and is loaded again; another has its columns.
     """
 
     name: str
@@ -285,6 +286,8 @@ class MarketTape:
     """Where sessions differ in it; without it what the tape has is known at the first open."""
     loaded: tuple[TapeOrigin, QuoteColumns | LazyQuotes, tuple[Session, ...]] | None = None
     """Where the tape was loaded from, with the quotes and sessions as they came from there."""
+    load_again: Callable[[], "MarketTape"] | None = None
+    """Loads it as it was loaded before, in whatever process and folder."""
     catalog: str | None = None
     """Folder of the catalogue where a notebook named one; None for that of the configuration."""
     others: Mapping[str, float] = field(default_factory=dict)
@@ -307,6 +310,28 @@ class MarketTape:
             return None
         return self.loaded[0]
 
+    def content_digest(self) -> str:
+        """Return a SHA-256 of symbols and quotes; of quotes that are read in parts those of two sessions."""
+        symbols = "\n".join(item.symbol for item in self.instruments)
+        ends = dict.fromkeys((self.sessions[0], self.sessions[-1]))
+        if isinstance(self.quotes, LazyQuotes):
+            parts = [self.quotes.between(each.open_ns, each.close_ns) for each in ends]
+        else:
+            parts = [self.quotes]
+        return sha256("\n".join((symbols, *(part.digest() for part in parts))).encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.origin is not None and self.load_again is not None:
+            return _loaded_again, (self.load_again, self.catalog, self.content_digest())
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values |= {"quotes": self.quotes.whole(), "loaded": None, "load_again": None}
+        if self.bars is not None:
+            values["bars"] = self.bars.whole()
+        if self.morning is not None:
+            mornings = {session: self.morning(session) for session in self.sessions}
+            values["morning"] = mornings.__getitem__
+        return partial(MarketTape, **values), ()
+
     def __post_init__(self) -> None:
         """Refuse unsorted columns: they would give look-ahead."""
         for label, columns in (("quotes", self.quotes), ("bars", self.bars)):
@@ -319,6 +344,17 @@ class MarketTape:
                     where=f"{self.name}: {label} row {at}",
                     fix="sort the columns by ts_ns before building the tape",
                 )
+
+
+def _loaded_again(load: Callable[[], MarketTape], catalog: str | None, digest: str) -> MarketTape:
+    tape = load()
+    if tape.content_digest() != digest:
+        raise DataError(
+            "the data is not what this market was loaded from: its quotes differ",
+            where=f"{tape.name}: {tape.underlying}, {tape.sessions[0].day} to {tape.sessions[-1].day}",
+            fix="restore the data set, or load the market anew",
+        )
+    return replace(tape, catalog=catalog)
 
 
 def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
