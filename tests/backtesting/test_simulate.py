@@ -131,9 +131,19 @@ def test_a_market_whose_data_has_changed_since_is_refused(monkeypatch):
         return replace(tape, quotes=replace(tape.quotes, bid=tape.quotes.bid - 0.01))
 
     monkeypatch.setattr(embedded, "reconstruct", changed)
+    market = pickle.loads(packed)  # a worker that raised here would never answer
     with pytest.raises(DataError, match="its quotes differ") as caught:
-        pickle.loads(packed)
+        simulate(configs()[0], market)
     assert caught.value.where == "embedded: SPY, 2018-02-05 to 2018-02-05"
+
+
+def test_a_process_that_gets_a_market_again_has_it_prepared():
+    market, config = PreparedMarket(load_data(start=date(2018, 2, 6))), configs()[0]
+    first, second = (pickle.loads(pickle.dumps(market)) for _ in range(2))
+    assert first is second
+    simulate(config, market)
+    assert pickle.loads(pickle.dumps(market)).known(config, 1) == market.known(config, 1)
+    assert pickle.loads(pickle.dumps(market)).tape is first.tape
 
 
 def test_a_market_of_ones_own_goes_along_with_its_columns():

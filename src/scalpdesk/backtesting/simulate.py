@@ -1,10 +1,12 @@
 """A backtest as a function: ``simulate(config, market)`` gives the same result in every process."""
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,31 +92,54 @@ class PreparedMarket:
     """A tape, and what runs over it have in common: worked out at first need, kept for the next run.
 
     Pickled it goes along as its tape does: by the name of its data set, or with its columns. So does what was
-    worked out by then, but for the sorted rows.
+    worked out by then, but for the sorted rows. A process that gets it again and again loads it once.
 
     Parameters
     ----------
     tape
-        The market; its columns may be read-only.
+        The market; its columns may be read-only. A pickled one is loaded at first need.
     kept_sessions
         Sessions of a tape read in parts whose sorted rows stay in memory, 25 MB each; of one in memory all.
     """
 
-    def __init__(self, tape: MarketTape, *, kept_sessions: int = 1) -> None:
-        self.tape = tape
+    def __init__(self, tape: MarketTape | bytes, *, kept_sessions: int = 1) -> None:
+        self._source = tape
         self._kept_sessions = kept_sessions
         self._kept: dict[tuple[Any, ...], Any] = {}
-        most = kept_sessions if isinstance(tape.quotes, LazyQuotes) else None
-        self._index = lru_cache(most)(partial(_sorted_rows, tape))
+
+    @cached_property
+    def tape(self) -> MarketTape:
+        """The market.
+
+        Raises
+        ------
+        DataError
+            When it cannot be loaded where it was unpickled, or has changed since.
+        """
+        if isinstance(self._source, bytes):
+            tape: MarketTape = pickle.loads(self._source)  # noqa: S301 - what a pickle has brought
+            return tape
+        return self._source
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return self._source if isinstance(self._source, bytes) else pickle.dumps(self._source)
+
+    @cached_property
+    def _index(self) -> Callable[[Session, bool], RowIndex]:
+        most = self._kept_sessions if isinstance(self.tape.quotes, LazyQuotes) else None
+        return lru_cache(most)(partial(_sorted_rows, self.tape))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = partial(PreparedMarket, kept_sessions=self._kept_sessions)
-        return make, (self.tape,), {"_kept": self._kept}
+        return _market_of, (self._packed, self._kept_sessions), self._kept
+
+    def __setstate__(self, kept: dict[tuple[Any, ...], Any]) -> None:
+        self._kept.update(kept)
 
     def facts(self) -> dict[str, Any]:
         """Return what headers and summaries say of the tape, in JSON types."""
         made: dict[str, Any] = self._once(("facts",), partial(describe, self.tape))
-        return dict(made)
+        return deepcopy(made)
 
     def rows(self, session: Session, *, has_sizes: bool) -> SessionRows:
         """Return the session's quotes in the order of events, with none of them known yet.
@@ -154,6 +179,11 @@ class PreparedMarket:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+
+@lru_cache(maxsize=1)
+def _market_of(packed: bytes, kept_sessions: int) -> PreparedMarket:
+    return PreparedMarket(packed, kept_sessions=kept_sessions)
 
 
 def _sorted_rows(tape: MarketTape, session: Session, has_sizes: bool) -> RowIndex:
