@@ -9,6 +9,7 @@ from typing import Any
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
+from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
@@ -70,7 +71,7 @@ def load_data(
 
 def backtest(
     strategy: str,
-    data: MarketTape,
+    data: MarketTape | PreparedMarket,
     *,
     settings: Mapping[str, Any] | None = None,
     runs_dir: str | Path | None = None,
@@ -84,7 +85,7 @@ def backtest(
     strategy
         Its name, e.g. ``gamma-scalper``.
     data
-        From :func:`load_data`.
+        From :func:`load_data`; prepared, what was worked out for a run over it serves the next.
     settings
         Keys as for ``--set``, e.g. ``{"hedge.threshold_shares": 5}``; also tables and lists, as
         ``{"simulation.positions": {"SPY": 100}, "risk.allowed_underlyings": ["SPY"]}``.
@@ -107,7 +108,7 @@ def backtest(
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
-    if not isinstance(data, MarketTape):  # a frame, or the name of a data set
+    if not isinstance(data, MarketTape | PreparedMarket):  # a frame, or the name of a data set
         raise ArgumentError(
             "a backtest takes a market",
             where="data",
@@ -124,11 +125,13 @@ def backtest(
     _check_type("settings", {} if settings is None else settings, Mapping, {"hedge.threshold_shares": 5})
     _check_type("seed", 1 if seed is None else seed, Integral, 1)
     _check_folder("runs_dir", runs_dir)
-    overrides = [] if data.catalog is None else [f"data.catalog={data.catalog}"]
+    market = prepared(data)
+    catalog = market.tape.catalog
+    overrides = [] if catalog is None else [f"data.catalog={catalog}"]
     loaded = load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {})])
     return run_backtest(
         loaded,
-        data,
+        market,
         clock or SystemClock(),
         seed=seed,
         runs_dir=None if runs_dir is None else Path(runs_dir),

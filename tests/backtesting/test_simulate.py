@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import pytest
 
 from fakes.clock import ManualClock
-from scalpdesk import load_data
+from scalpdesk import backtest, load_data
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -42,6 +42,7 @@ def configs():
 def test_a_market_prepared_once_gives_what_each_run_gives_alone(tape):
     market = PreparedMarket(tape)
     shared = [simulate(config, market).summary() for config in configs()]
+    assert backtest("st0cka", market).summary["decision_hash"] == shared[0]["decision_hash"]
     again = [simulate(config, market).summary() for config in configs()]
     assert again == shared
     assert len({summary["decision_hash"] for summary in shared}) == len(SWEEP)
