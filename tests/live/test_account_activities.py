@@ -191,14 +191,15 @@ def test_an_assignment_and_its_delivery_under_one_id_are_both_booked(tmp_path, m
     assert all(one.reference.startswith("activity-") for one in desk.events())
 
 
-def test_of_a_venue_that_will_not_tell_its_history_an_assignment_is_the_operators(tmp_path, monkeypatch):
+def test_of_a_venue_that_will_not_tell_its_history_an_assignment_is_known_by_shares_and_cash(
+    tmp_path, monkeypatch
+):
     # it knows executions, and refuses every other kind as an invalid activity type
     monkeypatch.setattr("scalpdesk.exchange.alpaca.orders.ACTIVITIES", frozenset({"FILL"}))
     desk, _ = lived(tmp_path, lambda one: one.give(CALL, -1), lambda one: one.assign(CALL, 1))
-    assert told(desk) == []
-    symbols = {desk.bench.book[number].symbol for number in (SHARE, CALL)}
-    assert {difference.what for difference in desk.runner.reconciler.unexplained} == {*symbols, "cash"}
-    assert desk.desk.gate.mode == "REDUCING"
+    assert [cause for cause, *_ in told(desk)] == ["assignment", "delivery"]
+    assert desk.runner.reconciler.unexplained == ()
+    assert desk.desk.gate.mode == "ACTIVE"
     assert desk.runner.state.counters["refused/requests/activities_refused"] >= 1
 
 
