@@ -206,10 +206,10 @@ class Desk:
 
         Options are priced at their latest volatility, now.
         """
-        used, valuer = self.margin_fraction(), self.delta_engine.observer()
+        used = self.margin_fraction()
         if used is None:
             return None
-        held = []
+        held, valuer = [], self.delta_engine.observer()
         for position in self.positions.held():
             if not position.instrument.is_inverse:
                 continue
