@@ -15,11 +15,11 @@ unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test wou
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: $(VENV)/.venues-ready compiled  ## make .venv, install all that running needs, and compile the order path (two to four minutes; needs gcc)
+setup: $(VENV)/.venues-ready  ## make .venv and install all that running needs
 
 setup-dev: $(VENV)/.dev-ready
 
-$(VENV)/.run-ready: requirements/run.lock requirements/compile.lock pyproject.toml testing/pyproject.toml
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml testing/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
@@ -37,8 +37,10 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
 
-compiled: $(VENV)/.run-ready  ## compile the order path anew, after a change of the sources (optional; needs gcc)
-	$(BIN)/python tools/compile_modules.py
+compiled: $(VENV)/.run-ready  ## the product as a wheel holds it, order path compiled, in .venv/compiled: PYTHONPATH=.venv/compiled (two minutes; needs gcc)
+	rm -rf $(VENV)/to-compile $(VENV)/compiled && mkdir $(VENV)/to-compile
+	cp -r src pyproject.toml README.md LICENSE $(VENV)/to-compile  # the hook leaves what it compiles beside the sources
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PIP) install --no-deps --target $(VENV)/compiled $(VENV)/to-compile
 
 run: $(VENV)/.run-ready  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
@@ -79,14 +81,13 @@ mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests 
 	$(BIN)/python tests/mutants/run.py --seed $(or $(SEED),1)
 
 docs: setup-dev  ## rewrite the generated pages
-	PURE_PYTHON=1 $(BIN)/python docs/generate.py  # it reads the source of what it documents
+	$(BIN)/python docs/generate.py
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
 	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange -o requirements/venues.lock
-	printf 'mypy\nsetuptools\n' | $(LOCK:pyproject.toml=-) -c requirements/dev.lock -o requirements/compile.lock
 
 clean:  ## remove what set-up and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

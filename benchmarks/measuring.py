@@ -20,6 +20,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+COMPILED = ROOT / ".venv" / "compiled"
+"""The product with the order path compiled, of ``make compiled``."""
 PEERS_VENV = ROOT / ".venv-peers"
 PEERS_LOCK = HERE / "peers" / "requirements.lock"
 
@@ -153,9 +155,8 @@ class Context:
 
         ``pure`` runs the sources where the order path is compiled.
         """
-        return self._run(
-            [sys.executable, HERE / "ours" / script, *arguments], PURE_PYTHON="1" if pure else ""
-        )
+        folder = "" if pure else str(COMPILED)
+        return self._run([sys.executable, HERE / "ours" / script, *arguments], PYTHONPATH=folder)
 
     def run_peer(self, script: str, *arguments: object) -> dict[str, Any]:
         """Run ``benchmarks/peers/<script>`` with the peers' interpreter, which is set up on first use."""

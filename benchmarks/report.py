@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from measuring import Result
-
-from scalpdesk.core.compiled import MODULES
+from measuring import COMPILED, Result
 
 PRODUCT_PARTS = ("scalpdesk", "numpy", "numba", "msgspec")
 
@@ -28,7 +26,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
-        "order path": "compiled" if MODULES.files else f"not compiled: {MODULES.why_not}",
+        "order path": "compiled" if COMPILED.is_dir() else "sources",
     }
     if hasattr(os, "getloadavg"):
         facts["load when the run began (1 min)"] = f"{os.getloadavg()[0]:.2f}"

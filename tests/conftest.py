@@ -28,8 +28,6 @@ from typing import Any
 import pytest
 from hypothesis import configuration, settings
 
-os.environ.setdefault("PURE_PYTHON", "1")  # tests look inside, replace methods and count calls
-
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
@@ -49,7 +47,7 @@ _KEPT = (
         "MPL",
         "SYSTEMROOT",
     ),
-    *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS", "PURE_PYTHON"),
+    *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS"),
 )
 """Beginnings of the names that the environment keeps; a process with another BLAS rounds otherwise."""
 

@@ -36,8 +36,8 @@ process of its own, its peak memory is the process's, loaded quotes included.
 and a mark with its explain at every fill and every minute. Its exchange refuses an order that would turn a
 holding from long to short, as brokers do; the account holds a block of shares from the start so that none
 does. `event_engine_journal` adds the journal as a backtest keeps it: checksummed, hash-chained, sealed at the
-end inside the time, not synced to disk at each order. Its order path is compiled where `make setup` found a
-compiler (docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
+end inside the time, not synced to disk at each order. Its order path is compiled, as in a wheel
+(docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
 
 `event_engine_skip_ahead` is the same work where the strategy's trigger declares the two prices at which the
 band is left: the runner finds the next such quote in the columns, a compiled kernel, and hands over that one.

@@ -14,7 +14,6 @@ The names load on first use. Nothing inside the product imports from here.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scalpdesk.core.compiled import use_compiled_modules
 from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from scalpdesk.strategies.contract import Strategy
 
 
-use_compiled_modules()  # before anything imports one of them
 __version__ = VERSION
 __all__ = [
     "BacktestConfig",

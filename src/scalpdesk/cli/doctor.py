@@ -16,7 +16,6 @@ import click
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.compiled import MODULES, SWITCH
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 from scalpdesk.core.units import count_text
 
@@ -240,10 +239,12 @@ def _kernels(*, warm_up: bool) -> Diagnosis:
 
 
 def _compiled_modules() -> Diagnosis:
-    if MODULES.files:
-        return Diagnosis("compiled modules", "ok", f"{len(MODULES.files)} in use")
-    detail = f"{MODULES.why_not}: the desk decides the same, an order takes longer"
-    fix = f"unset {SWITCH}" if MODULES.why_not == "switched off" else "make compiled"
+    from scalpdesk.engine import trading_engine
+
+    if not trading_engine.__file__.endswith(".py"):
+        return Diagnosis("compiled modules", "ok", "in use")
+    detail = "none: the sources decide the same, a backtest of years takes longer"
+    fix = "make compiled; export PYTHONPATH=.venv/compiled"
     return Diagnosis("compiled modules", "note", detail, fix)
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
+from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import underlying_of
@@ -31,7 +32,7 @@ COMBO_LEVEL = 3
 MOST_LEGS = 4
 
 
-class Admitted(msgspec.Struct, frozen=True, gc=False):
+class Admitted(FrozenLeaf, frozen=True, gc=False):
     """The orders of a proposal that may go, why not the others, and what was cut."""
 
     intents: tuple[OrderIntent, ...]

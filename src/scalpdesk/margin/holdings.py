@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from scalpdesk.core.refusals import Refused
+from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.instruments.contract import Instrument, underlying_of
 
 
-class Holding(msgspec.Struct, frozen=True, gc=False):
+class Holding(FrozenLeaf, frozen=True, gc=False):
     """Units of one instrument at a price: held at the mark, or asked for at an order's price."""
 
     instrument: Instrument

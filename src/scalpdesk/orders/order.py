@@ -5,10 +5,9 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-import msgspec
-
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import ZERO
 
 
@@ -51,7 +50,7 @@ NO_EXECUTIONS: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
 NOTHING_BUSTED: Mapping[str, Decimal] = MappingProxyType({})
 
 
-class Order(msgspec.Struct, gc=False):
+class Order(Leaf, gc=False):
     """An order as the desk knows it. Quantities are unsigned contracts or shares."""
 
     submitted: SubmitOrder

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
@@ -61,7 +62,7 @@ MODEL_DECIMALS = 8
 """Of a mark that the model gives: fine enough for a premium in coin."""
 
 
-class Valuation(msgspec.Struct, gc=False):
+class Valuation(Leaf, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
 
     quoted: float | None

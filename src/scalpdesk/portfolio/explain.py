@@ -25,6 +25,7 @@ import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
+from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import (
     CENT,
     DAYS_PER_YEAR,
@@ -102,7 +103,7 @@ class _Terms(NamedTuple):
     """Priced in coin: its Greeks are those of the coin's holder."""
 
 
-class _Leg(msgspec.Struct, gc=False):
+class _Leg(Leaf, gc=False):
     """Position at its anchor, and what of the interval since was shown."""
 
     instrument_id: InstrumentId

@@ -1,12 +1,11 @@
 """Sum of the Greeks of positions, for strategies, views and checks."""
 
-import msgspec
-
+from scalpdesk.core.structs import FrozenLeaf, Leaf
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.pricing.base import OptionGreeks
 
 
-class PositionGreeks(msgspec.Struct, frozen=True, gc=False):
+class PositionGreeks(FrozenLeaf, frozen=True, gc=False):
     """Greeks of positions on one underlying, signed."""
 
     option_delta_shares: float
@@ -53,7 +52,7 @@ def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
     return gamma_beside_perpetual(gamma, delta, spot) / spot
 
 
-class GreekSum(msgspec.Struct, gc=False):
+class GreekSum(Leaf, gc=False):
     """Running sum of Greeks over options and shares."""
 
     shares: float = 0.0

@@ -2,12 +2,11 @@
 
 import math
 
-import msgspec
-
+from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.pricing.scalar import Corners
 
 
-class LegParts(msgspec.Struct, frozen=True, gc=False):
+class LegParts(FrozenLeaf, frozen=True, gc=False):
     """What moved a leg between two states, in currency; the sum is the change of its value at the mark."""
 
     theta: float = 0.0

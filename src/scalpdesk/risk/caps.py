@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
+from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.portfolio.delta_engine import Valuation
@@ -39,7 +40,7 @@ class GreekExposure(NamedTuple):
     """Of a calendar day; what decays is at most the time value that is left."""
 
 
-class CapRoom(msgspec.Struct, frozen=True, gc=False):
+class CapRoom(FrozenLeaf, frozen=True, gc=False):
     """Lowest and highest value that one Greek may have after a trade, and the key that sets them."""
 
     low: float

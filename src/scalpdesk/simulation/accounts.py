@@ -8,6 +8,7 @@ import msgspec
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.margin.holdings import Holding
@@ -26,14 +27,14 @@ class MarkSource(Protocol):
         ...
 
 
-class AccountTerms(msgspec.Struct, frozen=True):
+class AccountTerms(FrozenStruct, frozen=True):
     """Terms on which an account is opened."""
 
     name: str = "account"
     """Key under which the broker keeps it."""
     cash: Decimal = ZERO
     """In the reporting currency, exact."""
-    positions: dict[InstrumentId, tuple[Decimal, Decimal]] = {}
+    positions: dict[InstrumentId, tuple[Decimal, Decimal]] = msgspec.field(default_factory=dict)
     """Signed units and mean cost (currency per unit) by instrument."""
     options_level: int = SPREADS
     """0 none, 1 covered, 2 long, 3 spreads, 4 uncovered."""

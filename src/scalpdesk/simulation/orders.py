@@ -5,10 +5,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import final
 
-import msgspec
-
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.structs import FrozenLeaf, FrozenStruct, IdentityLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
@@ -55,7 +54,7 @@ class PositionIntent(StrEnum):
     SELL_TO_CLOSE = "sell_to_close"
 
 
-class LegRequest(msgspec.Struct, frozen=True, gc=False):
+class LegRequest(FrozenLeaf, frozen=True, gc=False):
     """One leg of an order over several contracts; ``ratio`` contracts for each unit of the parent."""
 
     symbol: str
@@ -65,7 +64,7 @@ class LegRequest(msgspec.Struct, frozen=True, gc=False):
     client_order_id: str | None = None
 
 
-class OrderRequest(msgspec.Struct, frozen=True, gc=False):
+class OrderRequest(FrozenLeaf, frozen=True, gc=False):
     """A client's order request. Prices in currency per unit; ``notional`` in currency."""
 
     symbol: str
@@ -90,7 +89,7 @@ class OrderRequest(msgspec.Struct, frozen=True, gc=False):
     """Of the symbol, where the client knows it."""
 
 
-class Changes(msgspec.Struct, frozen=True):
+class Changes(FrozenStruct, frozen=True):
     """Changes of a replacement; None leaves a field as it is."""
 
     quantity: Decimal | None = None
@@ -101,7 +100,7 @@ class Changes(msgspec.Struct, frozen=True):
     client_order_id: str | None = None
 
 
-class BrokerOrder(msgspec.Struct, eq=False, gc=False):
+class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     """One order at the broker. Instants are UTC nanoseconds, 0 where it has not happened.
 
     Nothing that it holds leads back to it: the garbage collector need not look.
@@ -200,7 +199,7 @@ class BrokerOrder(msgspec.Struct, eq=False, gc=False):
         return seen
 
 
-class Execution(msgspec.Struct, frozen=True, gc=False):
+class Execution(FrozenLeaf, frozen=True, gc=False):
     """One trade of an order, keyed by an id that is never used again."""
 
     execution_id: str
@@ -223,7 +222,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
 
 
 @final
-class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
+class OrderUpdate(FrozenLeaf, frozen=True, gc=False):
     """Something that the broker reports to the holder of an order."""
 
     account: str
@@ -241,7 +240,7 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 @final
-class Booking(msgspec.Struct, frozen=True):
+class Booking(FrozenStruct, frozen=True):
     """A change of an account without an order: expiry, delivery, dividend."""
 
     account: str
@@ -251,7 +250,7 @@ class Booking(msgspec.Struct, frozen=True):
 BrokerEvent = OrderUpdate | Booking
 
 
-class Activity(msgspec.Struct, frozen=True):
+class Activity(FrozenStruct, frozen=True):
     """A line of the account's history: a fill, a fee, a dividend, an expiry, a delivery."""
 
     activity_id: str

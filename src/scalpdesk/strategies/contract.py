@@ -32,7 +32,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order
-from scalpdesk.orders.order_manager import OrderManager, OrdersView
+from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
 from scalpdesk.portfolio.positions import (
     Account,
@@ -263,7 +263,7 @@ class WritableDeskView:
         market: MarketState,
         delta_engine: DeltaEngine,
         positions: PositionManager,
-        orders: OrderManager,
+        orders: OrdersView,
         account: Account,
         underlying: InstrumentId,
     ) -> None:

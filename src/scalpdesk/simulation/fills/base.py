@@ -3,13 +3,12 @@
 from decimal import Decimal
 from typing import Protocol
 
-import msgspec
-
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.structs import IdentityLeaf
 from scalpdesk.instruments.contract import Instrument
 
 
-class Resting(msgspec.Struct, eq=False, gc=False):
+class Resting(IdentityLeaf, eq=False, gc=False):
     """A working order as its fill model sees it, and what the model remembers of it."""
 
     sign: int

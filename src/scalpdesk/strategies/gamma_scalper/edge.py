@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 
 from scalpdesk.core.intents import Side
+from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import (
     DAYS_PER_YEAR,
     NANOS_PER_SECOND,
@@ -66,7 +66,7 @@ PAYOFF_ERROR = 0.005
 EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
-class EntryVerdict(msgspec.Struct, frozen=True):
+class EntryVerdict(FrozenStruct, frozen=True):
     """Whether to buy, the reasons and the figures."""
 
     passed: bool

@@ -7,21 +7,23 @@ import msgspec
 from scalpdesk.core.enums import STRICTNESS, Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, DeclaresQuiet, Quiet
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.orders.order_manager import OrderManager, OrdersView
+from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.book import Book
 from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
 
 
-class OwnOrders(OrderManager):
+class OwnOrders:
     """A strategy's own orders, with those that wait for another strategy's order; read-only."""
 
     def __init__(self, owner: str) -> None:
-        super().__init__(owner)
         self.owner = owner
+        self.orders: dict[str, Order] = {}
+        self.live: dict[str, Order] = {}
+        self._count = 0
         self.waiting: dict[str, Order] = {}
         """Hedges and exits that wait until another strategy's order is off the book, by id."""
 
@@ -30,6 +32,14 @@ class OwnOrders(OrderManager):
         self.live = {name: order for name, order in desk.live.items() if order.submitted.owner == self.owner}
         self.orders.update(self.live)
         self.live.update(self.waiting)
+
+    def live_for(self, instrument_id: InstrumentId) -> list[Order]:
+        """Return the live orders on an instrument, oldest first."""
+        return [order for order in self.live.values() if order.submitted.instrument_id == instrument_id]
+
+    def pending(self, instrument_id: InstrumentId) -> Decimal:
+        """Return the signed open quantity of live orders."""
+        return sum((order.signed_leaves for order in self.live_for(instrument_id)), ZERO)
 
     def wait_for(self, intent: OrderIntent, now_ns: int) -> Order:
         """Return an order of this intent that only the strategy sees, as one that is not at the venue yet."""

@@ -10,6 +10,7 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
 from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
@@ -43,7 +44,7 @@ TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
 
 
-class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
+class HedgedPosition(FrozenLeaf, frozen=True, gc=False):
     """A position with its hedge as of now."""
 
     greeks: PositionGreeks
@@ -59,7 +60,7 @@ class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
         return self.inputs.net_delta_shares / self.inputs.multiplier
 
 
-class _LegGreeks(msgspec.Struct, frozen=True, gc=False):
+class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
     greeks: PositionGreeks
     vol: float
     years: float
