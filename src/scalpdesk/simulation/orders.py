@@ -53,6 +53,11 @@ class PositionIntent(StrEnum):
     SELL_TO_OPEN = "sell_to_open"
     SELL_TO_CLOSE = "sell_to_close"
 
+    @property
+    def side(self) -> Side:
+        """The side of such an order."""
+        return Side.BUY if self in {PositionIntent.BUY_TO_OPEN, PositionIntent.BUY_TO_CLOSE} else Side.SELL
+
 
 class LegRequest(FrozenLeaf, frozen=True, gc=False):
     """One leg of an order over several contracts; ``ratio`` contracts for each unit of the parent."""

@@ -415,7 +415,7 @@ def _hedges(follower: RunFollower) -> list[list[Any]]:
     orders = follower.desk.orders.orders
     rows = []
     for _, decision in follower.decisions:
-        if not decision.taken or not decision.kind.value.startswith("hedge"):
+        if not decision.taken or not decision.kind.is_hedge:
             continue
         order = next((orders[name] for name in decision.client_order_ids if name in orders), None)
         price = plain(order.average_price) if order is not None and order.filled else None
@@ -437,7 +437,7 @@ def _decision_counts(follower: RunFollower) -> list[list[Any]]:
     """Return exits and skipped decisions by reason, the commonest first."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for _, decision in follower.decisions:
-        if decision.taken and decision.kind.value.startswith("hedge"):
+        if decision.taken and decision.kind.is_hedge:
             continue
         reason = re.sub(r"[-+−]?\d[\d,.]*", "…", decision.reasons[0]) if decision.reasons else ""
         counts[decision.kind.value, "taken" if decision.taken else "skipped", reason] += 1

@@ -107,12 +107,10 @@ def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
         intent = _choice(leg, "position_intent", PositionIntent)
         if intent is None:
             raise ApiError(422, UNPROCESSABLE, f"leg.{place} position intent is required")
-        side = Side.BUY if intent.value.startswith("buy") else Side.SELL
-        if _choice(leg, "side", Side, side) is not side:
+        if _choice(leg, "side", Side, intent.side) is not intent.side:
             raise ApiError(422, MALFORMED, "position_intent does not match side")
-        legs.append(
-            LegRequest(str(leg.get("symbol", "")), _number(leg, "ratio_qty") or Decimal(1), side, intent)
-        )
+        ratio = _number(leg, "ratio_qty") or Decimal(1)
+        legs.append(LegRequest(str(leg.get("symbol", "")), ratio, intent.side, intent))
     return tuple(legs)
 
 
@@ -135,7 +133,7 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
     intent = _choice(body, "position_intent", PositionIntent)
     if side is None and structure is not Structure.MLEG:
         raise ApiError(422, MALFORMED, "side is required")
-    if side is not None and intent is not None and not intent.value.startswith(side.value):
+    if side is not None and intent is not None and intent.side is not side:
         raise ApiError(422, MALFORMED, "position_intent does not match side")
     return OrderRequest(
         symbol=symbol,
