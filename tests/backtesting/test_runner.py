@@ -25,7 +25,7 @@ from scalpdesk.core.events import (
     SessionEvent,
     TimerEvent,
 )
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, Stop
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -321,3 +321,83 @@ def test_decisions_are_the_same_when_the_same_tape_is_run_again():
     assert first.outputs == second.outputs
     assert first.tally.hash.hex() == second.tally.hash.hex()
     assert len(decisions(first.outputs)) == 2
+
+
+STOPS = RiskLimits(allowed_order_types=("market", "limit", "stop", "stop_limit"))
+
+
+def protected(trigger, limit=None):
+    """Build a strategy that buys ten shares, protects them with a stop, and then does nothing more."""
+
+    def think(view, wake, event):
+        del event
+        held = view.positions.quantity(0)
+        if wake is not Wake.PRICE or view.orders.live:
+            return ()
+        if not view.orders.orders:
+            intent = OrderIntent(0, Side.BUY, D(10), Purpose.HEDGE, "")
+        elif held:
+            price = None if limit is None else D(limit)
+            intent = OrderIntent(0, Side.SELL, held, Purpose.UNWIND_HEDGE, "protect", Stop(D(trigger)), price)
+        else:
+            return ()
+        return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
+
+    return Scripted(think, [EveryQuote(0)])
+
+
+def falling():
+    builder = TapeBuilder()
+    for when, mid in (
+        ("10:00", 500.0),
+        ("10:01", 500.0),
+        ("10:02", 497.0),
+        ("10:03", 494.0),
+        ("10:04", 490.0),
+    ):
+        builder.spot(when, mid)
+    return builder.spot("10:05", 495.0).build()
+
+
+@pytest.mark.parametrize(
+    ("trigger", "limit", "latency_ms", "price", "when"),
+    [
+        ("495", None, 0, "493.99", "10:03"),
+        ("495", "492", 0, "493.99", "10:03"),
+        ("493", "492", 0, "492", "10:05"),  # the price went over both: the limit rests until it is back
+        ("480", None, 0, None, None),
+        ("495", None, 5, "493.99", "10:03"),
+    ],
+)
+@pytest.mark.parametrize("every_quote", [True, False])
+def test_a_strategys_stop_waits_at_the_broker_triggers_and_fills(
+    trigger, limit, latency_ms, price, when, every_quote
+):
+    strategy = protected(trigger, limit)
+    run = run_tape(falling(), strategy, latency_ms=latency_ms, limits=STOPS, every_quote=every_quote)
+    bought, *sold = [event for event in run.events if isinstance(event, OrderFilled)]
+    assert bought.price == D("500.01")
+    assert [(fill.price, fill.ts_event_ns) for fill in sold] == (
+        [] if price is None else [(D(price), at(when))]
+    )
+    _, stop = run.engine.desk.orders.orders.values()
+    assert (stop.submitted.type_name, stop.submitted.trigger_price) == (
+        "stop" if limit is None else "stop_limit",
+        D(trigger),
+    )
+    assert stop.state.value == ("filled" if sold else "expired")
+    assert run.engine.desk.account.cash == run.broker.account.cash
+
+
+def test_a_strategy_takes_its_stop_back():
+    inner = protected("495")
+
+    def think(view, wake, event):
+        if view.now_ns == at("10:02") and view.orders.live:
+            (name,) = view.orders.live
+            return (Proposal(DecisionKind.HEDGE, ("enough",), {}, (CancelIntent(name, "enough"),)),)
+        return inner.think(view, wake, event) if view.now_ns < at("10:02") else ()
+
+    run = run_tape(falling(), Scripted(think, [EveryQuote(0)]), limits=STOPS)
+    _, stop = run.engine.desk.orders.orders.values()
+    assert (stop.state.value, stop.filled, run.broker.account.quantity(0)) == ("cancelled", 0, 10)

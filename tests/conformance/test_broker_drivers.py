@@ -27,6 +27,7 @@ from scalpdesk.core.intents import (
     Purpose,
     ReplaceOrder,
     Side,
+    Stop,
     SubmitOrder,
     TimeInForce,
     VenueCommand,
@@ -242,9 +243,8 @@ class AlpacaClient(Bench):
                 new = act.replacement
                 body = {
                     "qty": str(order.filled + new.quantity),
-                    "limit_price": str(new.limit_price),
                     "client_order_id": new.client_order_id,
-                }
+                } | self.prices(new)
                 if self.ask("PATCH", path, body).status >= 400:
                     self.rejected.append(new.client_order_id)
 
@@ -253,11 +253,16 @@ class AlpacaClient(Bench):
             "symbol": self.symbol(act.instrument_id),
             "qty": str(act.quantity),
             "side": act.side.value,
-            "type": act.order_type.value,
+            "type": act.type_name,
             "time_in_force": act.time_in_force.value,
             "client_order_id": act.client_order_id,
         }
-        return body if act.limit_price is None else body | {"limit_price": str(act.limit_price)}
+        return body | self.prices(act)
+
+    @staticmethod
+    def prices(act: SubmitOrder) -> dict[str, str]:
+        named = {"limit_price": act.limit_price, "stop_price": act.trigger_price}
+        return {name: str(price) for name, price in named.items() if price is not None}
 
     def post(self, name: str, body: dict[str, Any]) -> bool:
         taken = self.ask("POST", "/v2/orders", body).status < 400
@@ -307,8 +312,10 @@ def driver(request):
     return request.param
 
 
-def order(name, number=SHARE, side=BUY, quantity=10, limit=None, tif=TimeInForce.DAY):
+def order(name, number=SHARE, side=BUY, quantity=10, limit=None, tif=TimeInForce.DAY, *, stop=None):
     kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    if stop is not None:
+        kind = Stop(D(stop))
     price = None if limit is None else D(limit)
     return SubmitOrder(name, number, side, D(quantity), kind, price, tif, Purpose.OPEN)
 
@@ -420,6 +427,63 @@ def test_a_cancel_ends_what_rests_and_comes_too_late_for_what_is_filled(driver):
     ]
     answer, _ = driver(Question(tape(*CALM), acts))
     assert answer.orders == {"rests": ("canceled", 0, ""), "fills": ("filled", 10, "500.01")}
+
+
+FALLING = (("10:00", 500.0), ("10:01", 496.0), ("10:02", 494.0), ("10:03", 490.0), ("10:04", 496.0))
+
+
+def test_a_stop_waits_for_its_trigger_and_trades_at_the_market_then(driver):
+    acts = [
+        ("10:00", order("sell", side=SELL, quantity=4, stop="495")),
+        ("10:00", order("buy", CALL, quantity=1, stop="9.50")),
+        ("10:01", order("later", side=SELL, quantity=6, stop="493.50")),
+    ]
+    answer, rejected = driver(Question(tape(*FALLING), acts, held={SHARE: 10}))
+    assert rejected == []
+    assert answer.orders == {
+        "sell": ("filled", 4, "493.99"),
+        "buy": ("expired", 0, ""),
+        "later": ("filled", 6, "489.99"),  # the price went over the trigger: at what was bid then
+    }
+    assert (answer.holdings, answer.cash) == ({}, "104915.90")
+
+
+def test_a_stop_limit_that_the_price_went_over_rests_at_its_limit(driver):
+    acts = [
+        ("10:02", order("over", side=SELL, quantity=5, limit="492.00", stop="493.00")),
+        ("10:02", order("near", side=SELL, quantity=5, limit="489.00", stop="493.00")),
+    ]
+    answer, _ = driver(Question(tape(*FALLING), acts, held={SHARE: 10}))
+    assert answer.orders == {
+        "over": ("filled", 5, "492.00"),  # on the way back: no sale below the limit at 489.99
+        "near": ("filled", 5, "489.99"),
+    }
+
+
+def test_a_bought_stop_asks_for_what_it_costs_at_its_trigger(driver):
+    acts = [
+        ("10:00", order(name, quantity=quantity, stop="510")) for name, quantity in (("20", 20), ("19", 19))
+    ]
+    answer, rejected = driver(Question(tape(*CALM), acts, cash=10_000, terms={"multiplier": 1}))
+    assert (answer.orders, rejected) == ({"19": ("expired", 0, "")}, ["20"])
+
+
+def test_a_stop_that_waits_holds_its_shares_can_be_moved_and_cancelled(driver):
+    acts = [
+        ("10:00", order("first", side=SELL, stop="480")),
+        ("10:00", order("more", side=SELL, quantity=1)),  # all ten are held for the stop
+        ("10:01", ReplaceOrder("first", order("second", side=SELL, stop="493.50"))),
+        ("10:02", ReplaceOrder("second", order("third", side=SELL, stop="485"))),
+        ("10:04", CancelOrder("third")),
+    ]
+    answer, rejected = driver(Question(tape(*FALLING), acts, held={SHARE: 10}))
+    assert rejected == ["more"]
+    assert answer.orders == {
+        "first": ("replaced", 0, ""),
+        "second": ("replaced", 0, ""),
+        "third": ("canceled", 0, ""),
+    }
+    assert answer.holdings == {SHARE: 10}
 
 
 def test_a_replacement_takes_the_place_of_its_order_and_asks_for_its_margin(driver):

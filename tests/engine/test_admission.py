@@ -12,7 +12,7 @@ from fakes.desk_of_two import DeskOfTwo
 from fakes.instruments import DAY, share, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
-from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side, Stop
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -467,6 +467,7 @@ def test_an_exit_larger_than_one_order_may_be_leaves_in_parts(desk, all_or_none)
 
 
 STRADDLE = (intent(1, 2, Purpose.OPEN), intent(2, 2, Purpose.OPEN))
+STOPPED = tuple(msgspec.structs.replace(leg, order_type=Stop(D(20))) for leg in STRADDLE)
 
 
 @pytest.mark.parametrize(
@@ -481,6 +482,7 @@ STRADDLE = (intent(1, 2, Purpose.OPEN), intent(2, 2, Purpose.OPEN))
         ((STRADDLE[0], intent(2, 3, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
         ((STRADDLE[0], STRADDLE[0]), LegOrders.COMBO, True, 3, False),
         ((STRADDLE[0], intent(0, 2, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
+        (STOPPED, LegOrders.COMBO, True, 3, False),  # a combo would trade at once
     ],
 )
 def test_equal_sizes_of_different_options_may_go_as_one(

@@ -12,7 +12,16 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import (
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    Stop,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.engine.flattening import ClosingLine, Flattener, closing_lines
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -108,6 +117,23 @@ def test_the_desk_waits_while_the_strategys_own_exit_works(desk):
         outputs = look(one, 7)
         assert (orders(outputs), cancels(outputs)) == ([], [])
         assert flatten_timers(outputs, one.now_ns) == [2.0]
+
+
+def test_a_stop_that_waits_is_cancelled_at_once_and_its_holding_sold(desk):
+    def think(view, wake, event):
+        del event
+        if wake is not Wake.PRICE or view.orders.live or view.now_ns > at("11:00:01"):
+            return ()
+        stop = OrderIntent(1, Side.SELL, D(2), Purpose.CLOSE, "mine", Stop(D(5)))
+        return (Proposal(DecisionKind.EXIT, ("mine",), {}, (stop,)),)
+
+    limits = RiskLimits(allowed_order_types=("market", "stop"))
+    one = desk(Scripted(think, [EveryQuote(0)]), held={1: (2, "12")}, limits=limits)
+    (stop,) = one.engine.desk.orders.live.values()
+    one.accept(stop.submitted)
+    assert cancels(one.operate("flatten")) == [stop.client_order_id]
+    one.cancelled(stop.client_order_id)
+    assert wants(look(one, 10)) == [(1, "sell", 2, "close")]
 
 
 def test_an_exit_that_nobody_took_is_taken_back_and_sent_again(desk):

@@ -44,6 +44,7 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
     Side,
+    Stop,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
@@ -1599,6 +1600,7 @@ def test_what_a_strategy_returns_that_is_no_action_ends_the_run_before_it_is_jou
         ("quantity", 5.0),
         ("purpose", "open"),
         ("order_type", "limit"),
+        ("order_type", Stop(499.95)),
         ("time_in_force", "day"),
         ("limit_price", 499.95),
         ("instrument_id", "SPY"),

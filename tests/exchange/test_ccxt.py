@@ -159,7 +159,10 @@ REFUSED = [
     ((SWAP, "market", "buy", 10**9), "InsufficientFunds"),
     ((SWAP, "limit", "buy", 100, 10**6), "InvalidOrder"),
     ((SWAP, "limit", "buy", 100, 60_000, {"postOnly": True, "reject_post_only": True}), "InvalidOrder"),
-    ((SWAP, "stop_limit", "buy", 100, 60_000, {"trigger_price": 59_000}), "BadRequest"),
+    (
+        (SWAP, "stop_limit", "buy", 100, 60_000, {"trigger_price": 59_000, "trigger": "index_price"}),
+        "BadRequest",
+    ),
     ((SWAP, "market", "buy", 100, None, {"reduce_only": True}), "ExchangeError"),
 ]
 

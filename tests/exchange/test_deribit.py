@@ -692,3 +692,66 @@ def test_a_fault_that_never_strikes_here_is_refused(tape, tmp_path, capsys):
     status, answer = admin.handle("POST", "faults", b'{"name": "drop_request"}')
     assert (status, answer["value"]) == (400, "'drop_request'")
     assert admin.handle("POST", "faults", b'{"name": "bust"}') == (200, {"injected": "bust"})
+
+
+# stops ------------------------------------------------------------------------------------------
+
+
+def stop(desk, side="sell", **params):
+    given = {"instrument_name": SWAP, "amount": 100, "type": "stop_market", "trigger": "mark_price"}
+    return desk(f"private/{side}", **(given | params))["order"]
+
+
+def test_a_stop_waits_under_an_id_of_its_own_and_goes_on_under_that_of_its_order(desk):
+    desk.login()
+    desk("private/subscribe", channels=["user.orders.any.any.raw"])
+    bid = desk.world.ledger.quotes[0].bid
+    waits = stop(desk, trigger_price=bid - 500, label="s")
+    assert (waits["order_state"], waits["order_type"], waits["price"]) == (
+        "untriggered",
+        "stop_market",
+        "market_price",
+    )
+    assert (waits["trigger_price"], waits["trigger"], waits["triggered"]) == (bid - 500, "mark_price", False)
+    assert waits["order_id"].startswith("SLTS-")
+    assert desk("private/get_open_orders_by_currency", currency="BTC") == [waits]
+    moved = desk("private/edit", order_id=waits["order_id"], amount=200, trigger_price=bid - 1)["order"]
+    assert (moved["order_id"], moved["amount"], moved["trigger_price"]) == (waits["order_id"], 200, bid - 1)
+    desk.frames.clear()
+    for _ in range(600):
+        (state,) = desk("private/get_order_state_by_label", currency="BTC", label="s")
+        if state["triggered"]:
+            break
+        desk.advance(60)
+    assert (state["order_state"], state["order_type"]) == ("filled", "market")
+    assert (state["trigger_order_id"], state["order_id"]) == (
+        waits["order_id"],
+        waits["order_id"].removeprefix("SLTS-"),
+    )
+    assert desk.refused("private/cancel", order_id=waits["order_id"]) == (10004, "order_not_found")
+    shown = [frame["params"]["data"] for frame in desk.frames if frame.get("method") == "subscription"]
+    assert [each["order_state"] for each in shown] == ["open", "filled"]
+    assert {each["order_id"] for each in shown} == {state["order_id"]}
+
+
+def test_a_stop_that_waits_is_cancelled_by_its_id(desk):
+    desk.login()
+    bid = desk.world.ledger.quotes[0].bid
+    waits = stop(desk, type="stop_limit", trigger="last_price", trigger_price=bid - 500, price=bid - 600)
+    assert (waits["order_type"], waits["price"], waits["trigger"]) == ("stop_limit", bid - 600, "last_price")
+    gone = desk("private/cancel", order_id=waits["order_id"])
+    assert (gone["order_state"], gone["order_id"]) == ("cancelled", waits["order_id"])
+
+
+def test_a_stop_is_refused_at_the_market_off_its_tick_and_without_a_price_to_wait_for(desk):
+    desk.login()
+    bid = desk.world.ledger.quotes[0].bid
+    given = {"instrument_name": SWAP, "amount": 100, "type": "stop_market", "trigger": "mark_price"}
+    for changes, expected in (
+        ({"trigger_price": bid + 500}, (11036, "invalid_stoppx_for_index_or_last")),
+        ({"trigger_price": bid - 500.3}, (10043, "price_wrong_tick")),
+        ({"trigger_price": bid - 500, "trigger": "index_price"}, (-32602, "Invalid params")),
+        ({"trigger_price": bid - 500, "type": "trailing_stop"}, (-32602, "Invalid params")),
+        ({}, (-32602, "Invalid params")),
+    ):
+        assert desk.refused("private/sell", **(given | changes)) == expected

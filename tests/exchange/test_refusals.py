@@ -8,6 +8,7 @@ from fakes.exchange import Bench, generated
 FORBIDDEN, MALFORMED, UNPROCESSABLE = 40310000, 40010001, 42210000
 STOP_IOC = {"type": "stop", "stop_price": 700, "time_in_force": "ioc"}
 NO_TRAIL = "trailing stop orders must specify one of trail_price or trail_percent"
+STOP_ONLY = "stop orders require only stop price"
 NO_EXITS = "bracket orders require take_profit.limit_price and stop_loss.stop_price"
 LONG_ID = "client_order_id must be no more than 128 characters"
 LIMIT_NOTIONAL = {"notional": 10, "qty": None, "type": "limit", "limit_price": 1}
@@ -35,6 +36,11 @@ def test_bearer_and_basic_keys_are_let_in(bench):
     [
         ({"type": "limit"}, (422, MALFORMED, "limit orders require only limit price")),
         ({"type": "stop"}, (422, MALFORMED, "stop orders require stop price")),
+        ({"type": "stop", "stop_price": 0}, (422, MALFORMED, "stop_price must be > 0")),
+        ({"type": "stop", "stop_price": 1, "limit_price": 1}, (422, MALFORMED, STOP_ONLY)),
+        ({"type": "stop_limit", "stop_price": 1}, (422, MALFORMED, "stop limit orders require limit price")),
+        ({"type": "stop_limit", "limit_price": 1}, (422, MALFORMED, "stop limit orders require stop price")),
+        ({"stop_price": 1}, (422, MALFORMED, "market orders require no stop or limit price")),
         ({"qty": 0}, (422, MALFORMED, "qty must be > 0")),
         ({"qty": -1}, (422, MALFORMED, "qty must be > 0")),
         ({"qty": None}, (422, MALFORMED, "qty or notional is required, but not both")),

@@ -22,7 +22,7 @@ from scalpdesk.core.events import (
     RateEvent,
     TimerEvent,
 )
-from scalpdesk.core.intents import Decision, Mark
+from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.journal.codec import (
     INSTRUMENT_CLASSES,
@@ -97,6 +97,22 @@ def test_the_same_outputs_are_the_same_bytes():
     assert same_outputs((decision,), (Decision(1, DecisionKind.HEDGE, True, (), {"price": 1.0}),))
     assert not same_outputs((decision,), (Decision(1, DecisionKind.HEDGE, True, (), {"price": 1.0000001}),))
     assert not same_outputs((decision,), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "text"),
+    [
+        (OrderType.MARKET, None, '"market",null'),
+        (OrderType.LIMIT, "4.50", '"limit","4.50"'),
+        (Stop(Decimal("4.75")), None, '["stop","4.75"],null'),
+        (Stop(Decimal("4.75")), "4.50", '["stop","4.75"],"4.50"'),
+    ],
+)
+def test_the_type_of_an_order_is_journaled_as_its_value_and_a_plain_one_as_its_name(kind, limit, text):
+    price = None if limit is None else Decimal(limit)
+    order = SubmitOrder("t-1", 1, Side.SELL, Decimal(2), kind, price, TimeInForce.DAY, Purpose.CLOSE)
+    assert msgspec.json.encode(order).decode() == f'[1,"t-1",1,"sell","2",{text},"day","close",""]'
+    assert decode_outputs(encode_outputs((order,))) == (order,)
 
 
 @pytest.mark.parametrize("kind", [Mode, OperatorAction, SessionPhase, ChangeCause, DecisionKind])

@@ -379,6 +379,7 @@ def test_an_order_whose_decision_is_no_longer_kept_is_shown_without_it(tmp_path)
         "filled": "10",
         "average": str(bench.engine.desk.orders.orders["t-000001"].average_price),
         "limit": None,
+        "trigger": None,
         "state": "filled",
         "purpose": "hedge",
         "reason": "",

@@ -351,6 +351,7 @@ FIRST_ORDER = {
     "filled": "3",
     "average": "499.25",
     "limit": "499.5",
+    "trigger": None,
     "state": "partially_filled",
     "purpose": "hedge",
     "reason": "",

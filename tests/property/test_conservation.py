@@ -10,7 +10,16 @@ from fakes.instruments import DAY, EXPIRY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, OrderRejected
-from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.core.intents import (
+    CancelIntent,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    Stop,
+    TimeInForce,
+)
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.portfolio.explain import parts_in_cents
@@ -18,7 +27,12 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
-LOOSE = RiskLimits(max_orders_per_minute=10_000, max_live_orders=1_000, price_collar_fraction=1.0)
+LOOSE = RiskLimits(
+    max_orders_per_minute=10_000,
+    max_live_orders=1_000,
+    price_collar_fraction=1.0,
+    allowed_order_types=("market", "limit", "stop", "stop_limit"),
+)
 
 
 class Restless:
@@ -30,7 +44,7 @@ class Restless:
     def __call__(self, view, wake, event):
         if wake is not Wake.PRICE or not self.plan:
             return ()
-        number, signed, ticks, tif, cancels = self.plan.pop(0)
+        number, signed, ticks, tif, cancels, waits = self.plan.pop(0)
         intents = []
         if cancels and view.orders.live:
             intents.append(CancelIntent(next(iter(view.orders.live)), "drawn"))
@@ -40,6 +54,9 @@ class Restless:
         if ticks is not None:
             limit = max(D(f"{quote.mid:.2f}") + D(ticks) / 100, D("0.01"))
         kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+        if waits is not None:
+            kind = Stop(max(D(f"{quote.mid:.2f}") + D(waits) / 100, D("0.01")))
+            tif = TimeInForce.GTC if tif is TimeInForce.GTC else TimeInForce.DAY
         intents.append(OrderIntent(number, side, D(abs(signed)), Purpose.HEDGE, "", kind, limit, tif))
         return (
             Proposal(DecisionKind.HEDGE, ("drawn",), {}, tuple(intents)),
@@ -53,6 +70,7 @@ ORDERS = st.tuples(
     st.none() | st.integers(-20, 20),
     st.sampled_from(TimeInForce),
     st.booleans(),
+    st.none() | st.integers(-60, 60),
 )
 
 

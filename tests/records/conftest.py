@@ -26,6 +26,7 @@ from scalpdesk.core.intents import (
     OrderType,
     Purpose,
     Side,
+    Stop,
     SubmitOrder,
     TimeInForce,
 )
@@ -83,7 +84,7 @@ def header():
 
 
 def order(client_order_id, instrument, side, quantity, purpose, limit=None):
-    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    kind = Stop(Decimal("273.50")) if limit is None else OrderType.LIMIT
     return SubmitOrder(
         client_order_id, instrument, side, Decimal(quantity), kind, limit, TimeInForce.DAY, purpose
     )

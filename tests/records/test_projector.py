@@ -74,6 +74,7 @@ def test_orders_show_how_they_ended_and_how_they_came_there(projected, header):
     bought, sold = load_orders(projected, "demo-1")
     assert (bought.state, bought.filled_quantity, bought.venue_order_id) == ("filled", 3, "v-1")
     assert (bought.limit_price, bought.order_type, bought.purpose) == (Decimal("3.50"), "limit", "open")
+    assert (bought.trigger_price, sold.trigger_price, sold.order_type) == (None, Decimal("273.50"), "stop")
     assert str(bought.average_price) == "3.4833333333"
     assert [each[1] for each in bought.history] == ["pending_new", "working", "partially_filled", "filled"]
     assert bought.history[0] == [header.started_ns + 101, "pending_new", "open"]

@@ -9,12 +9,12 @@ from msgspec import structs
 from fakes.instruments import option, share
 from fakes.tape import quote
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, Stop, TimeInForce
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.checks import CHECKS, loss_rule
-from scalpdesk.risk.context import Held
+from scalpdesk.risk.context import Held, Working
 
 D = Decimal
 EXPIRES_NS = expiry_instant_ns(option("C"))
@@ -281,3 +281,66 @@ def test_a_worse_day_never_allows_more(daily, losses, risk):
         assert not allowed(daily - 1, losses, risk)
         assert not allowed(daily, losses + 1, risk)
         assert not allowed(daily, losses, risk + 1)
+
+
+def stop(trigger, side=Side.BUY, limit=None, purpose=Purpose.OPEN, tif=TimeInForce.DAY):
+    price = None if limit is None else D(limit)
+    return OrderIntent(0, side, D(1), purpose, "", Stop(D(trigger)), price, tif)
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (stop("10.01"), None),
+        (stop("10"), "a stop to buy at 10 would trigger at once: the price is 10.0"),
+        (stop("10", Side.SELL), "a stop to sell at 10 would trigger at once: the price is 10.0"),
+        (stop("10.5", Side.SELL, purpose=Purpose.HEDGE), "a stop to sell at 10.5 would trigger at once: "),
+        (stop("10.5", Side.SELL, purpose=Purpose.CLOSE), None),  # an exit need not wait
+        (stop("9.99", Side.SELL), None),
+        (stop("0"), "a stop needs a trigger above zero"),
+        (stop("NaN"), "a stop needs a trigger above zero"),
+        (stop("11", tif=TimeInForce.GTC), None),
+        (stop("11", tif=TimeInForce.IOC), "a stop lives for the day or until cancelled, not ioc"),
+        (stop("11", tif=TimeInForce.CLS), "a stop lives for the day or until cancelled, not cls"),
+        (stop("11", limit="12.11"), None),
+        (stop("11", limit="12.12"), "buy limit 12.12 is more than 10% above the trigger 11"),
+        (stop("9", Side.SELL, "8.09"), None),
+        (stop("9", Side.SELL, "8.08"), "sell limit 8.08 is more than 10% below the trigger 9"),
+        (stop("11", limit="0"), "a stop limit order needs a limit price above zero"),
+    ],
+)
+def test_a_stop_waits_beyond_the_market_for_a_day_or_longer_with_its_limit_near(context, ask, order, reason):
+    """The quote is 9.90 to 10.10, and the collar of limits 10 %."""
+    found = ask(checks.stop_is_sound, context(intent=order))
+    assert found == reason or (reason is not None and found is not None and found.startswith(reason))
+
+
+def test_stops_go_only_where_they_are_allowed_by_name(context, ask):
+    named = {"allowed_order_types": ("market", "limit", "stop")}
+    assert ask(checks.order_type_is_allowed, context(intent=stop("11"), limits=named)) is None
+    for limits, order, name in (({}, stop("11"), "stop"), (named, stop("11", limit="11"), "stop_limit")):
+        reason = f"{name} orders are not on risk.allowed_order_types"
+        assert ask(checks.order_type_is_allowed, context(intent=order, limits=limits)) == reason
+
+
+@pytest.mark.parametrize(
+    ("order", "cost"), [(stop("12"), 1_200), (stop("12", limit="12.5"), 1_250), (intent(), 1_010)]
+)
+def test_a_stop_costs_what_it_names(context, ask, order, cost):
+    """At its limit, without it at its trigger: not at the ask of 10.10 that a market order pays."""
+    assert checks.risk_of(order, option("C"), quote(0, 0, 9.9, 10.1)) == cost
+    limits = {"max_position_fraction": 1.0, "max_premium_fraction": 1.0}
+    for cash in (cost, cost - 1):
+        refusal = ask(checks.cash_covers, context(intent=order, limits=limits, cash=D(cash)))
+        assert (refusal is None) is (cash == cost)
+
+
+def test_two_stops_at_different_triggers_are_no_duplicates(context, ask, book):
+    other = working(Stop(D(11)))
+    for trigger, is_same in (("11", True), ("12", False)):
+        found = ask(checks.is_no_duplicate, context(intent=stop(trigger), book=book(other), live_orders=1))
+        assert (found is not None) is is_same
+
+
+def working(kind):
+    return Working(0, option("C"), Side.BUY, D(1), kind, None, Purpose.OPEN, 0, D(1))

@@ -40,7 +40,7 @@ risk.max_bought_gamma_fraction          0 0.05 100000
 risk.max_vega_fraction                  0 -0.01 100 nan
 risk.max_theta_fraction                 0 -0.01 100
 risk.target_vol                         0 -0.15 15 nan
-risk.allowed_order_types                stop,limit markte,limit
+risk.allowed_order_types                stop,stop_limit markte,limit
 risk.duplicate_window_seconds           0 -1 500000 nan
 risk.size_window_seconds                0 60000 -60
 risk.max_window_contracts               0 -1 1e12

@@ -9,7 +9,7 @@ from fakes.broker import FOREVER_NS, Market
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import OrderFilled, PositionChanged
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Instruments
@@ -325,7 +325,7 @@ def test_a_replacement_takes_over_what_its_order_was():
 
 def test_a_replacement_keeps_every_price_that_it_does_not_change():
     venue = market({SHARE: 10})
-    old = venue.order(SHARE, -10, 480, kind=OrderType.STOP_LIMIT, stop_price=485)
+    old = venue.order(SHARE, -10, 480, kind=Stop(D(485)))
     new = venue.broker.replace("account", old.order_id, Changes(stop_price=D(486)))
     assert (new.limit_price, new.stop_price, new.quantity) == (480, 486, 10)
     last = venue.broker.replace("account", new.order_id, Changes(limit_price=D(481), quantity=D(7)))
@@ -481,7 +481,7 @@ def test_the_exits_of_a_bracket_are_held_until_its_entry_fills():
     profit, loss = entry.legs
     assert [(leg.kind, leg.limit_price, leg.stop_price, leg.side, leg.status) for leg in entry.legs] == [
         (OrderType.LIMIT, 510, None, Side.SELL, Status.HELD),
-        (OrderType.STOP_LIMIT, 489, 490, Side.SELL, Status.HELD),
+        (Stop(D(490)), 489, 490, Side.SELL, Status.HELD),
     ]
     assert [leg.intent.value for leg in entry.legs] == ["sell_to_close", "sell_to_close"]
     venue.quote(SHARE, T + 1, 498.5, 499.0, ask_size=4)
@@ -553,7 +553,7 @@ def test_the_exits_of_what_is_sold_short_buy():
     venue = market()
     entry = venue.order(SHARE, -10, 500, structure=Structure.BRACKET, **exits(490, 510))
     assert [(leg.side, leg.intent.value) for leg in entry.legs] == [(Side.BUY, "buy_to_close")] * 2
-    assert [leg.kind for leg in entry.legs] == [OrderType.LIMIT, OrderType.STOP]
+    assert [leg.kind for leg in entry.legs] == [OrderType.LIMIT, Stop(D(510))]
 
 
 def test_an_entry_that_is_cancelled_takes_its_exits_with_it():
@@ -586,7 +586,12 @@ def test_the_stop_of_two_exits_that_fills_ends_the_limit():
     order = venue.order(SHARE, -10, 510, structure=Structure.OCO, **exits())
     venue.broker.drain()
     venue.quote(SHARE, T + 1, 489.0, 490.0)
-    assert venue.reports() == [(order.legs[0].order_id, "fill"), (order.order_id, "canceled")]
+    (stop,) = order.legs
+    assert venue.reports() == [
+        (stop.order_id, "triggered"),
+        (stop.order_id, "fill"),
+        (order.order_id, "canceled"),
+    ]
     assert venue.units() == {}
 
 
@@ -594,7 +599,7 @@ def test_one_exit_alone_wakes_with_its_entry():
     venue = market()
     entry = venue.order(SHARE, 10, 501, structure=Structure.OTO, stop_loss_stop=490)
     (stop,) = entry.legs
-    assert (entry.status, stop.status, stop.kind) == (Status.FILLED, Status.NEW, OrderType.STOP)
+    assert (entry.status, stop.status, stop.kind) == (Status.FILLED, Status.NEW, Stop(D(490)))
     venue.quote(SHARE, T + 1, 489.0, 490.0)
     assert (stop.status, venue.units()) == (Status.FILLED, {})
 

@@ -9,7 +9,7 @@ from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
@@ -23,7 +23,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.order_entry import VenueRules
-from scalpdesk.simulation.orders import Booking, OrderRequest, Status
+from scalpdesk.simulation.orders import Booking, OrderRequest, Status, Trailing
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -252,15 +252,11 @@ def test_a_stop_wakes_at_its_price_and_a_trailing_one_follows():
     venue = Venue({SHARE: 10})
     venue.quote(SHARE, 500)
     symbol = "SPY"
-    stop = venue.broker.submit(
-        "account", OrderRequest(symbol, Side.SELL, OrderType.STOP, quantity=D(1), stop_price=D(490))
-    )
-    trailing = venue.broker.submit(
-        "account", OrderRequest(symbol, Side.SELL, OrderType.TRAILING_STOP, quantity=D(1), trail_price=D(8))
-    )
+    stop = venue.broker.submit("account", OrderRequest(symbol, Side.SELL, Stop(D(490)), quantity=D(1)))
+    trailing = venue.broker.submit("account", OrderRequest(symbol, Side.SELL, Trailing(D(8)), quantity=D(1)))
     percent = venue.broker.submit(
         "account",
-        OrderRequest(symbol, Side.SELL, OrderType.TRAILING_STOP, quantity=D(1), trail_percent=D(2)),
+        OrderRequest(symbol, Side.SELL, Trailing(D(2), is_percent=True), quantity=D(1)),
     )
     assert (trailing.high_water, trailing.stop_price, percent.stop_price) == (500, 492, 490)
     for at, mid in enumerate((510, 505), start=1):

@@ -8,7 +8,7 @@ import pytest
 from fakes.broker import Market
 from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import at, quote
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.deribit import deribit_option
@@ -22,7 +22,7 @@ from scalpdesk.simulation.option_values import (
     value_without_quote,
     years_left,
 )
-from scalpdesk.simulation.orders import OrderRequest, Status
+from scalpdesk.simulation.orders import OrderRequest, Status, Trailing
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -194,8 +194,8 @@ def test_an_amount_of_money_is_turned_into_shares_once():
 
 def test_a_bought_stop_wakes_above():
     venue = market()
-    stop = venue.order(SHARE, 1, kind=OrderType.STOP, stop_price=505)
-    trailing = venue.order(SHARE, 1, kind=OrderType.TRAILING_STOP, trail_price=4)
+    stop = venue.order(SHARE, 1, kind=Stop(D(505)))
+    trailing = venue.order(SHARE, 1, kind=Trailing(D(4)))
     assert (trailing.high_water, trailing.stop_price) == (500, 504)
     venue.quote(SHARE, T + 1, 497.5, 498.5)
     assert (trailing.high_water, trailing.stop_price) == (498, 502)

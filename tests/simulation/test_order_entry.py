@@ -6,7 +6,7 @@ import pytest
 
 from fakes.broker import FOREVER_NS, Market
 from fakes.instruments import DAY, option, straddle_book
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -20,7 +20,7 @@ from scalpdesk.simulation.order_entry import (
     check_available,
     position_intent,
 )
-from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure
+from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure, Trailing
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -95,7 +95,7 @@ def test_an_order_withholds_its_price_where_it_opens_an_option():
     venue.broker.halt(CALL)
     order = venue.order(CALL, 1)
     assert (order.withholds, order.is_unpriced) == (950, False)  # at the ask
-    assert venue.order(CALL, 1, kind=OrderType.STOP, stop_price=12).withholds == 1_200
+    assert venue.order(CALL, 1, kind=Stop(D(12))).withholds == 1_200
 
 
 def test_without_a_far_side_the_mark_is_what_an_order_costs():
@@ -304,7 +304,7 @@ def test_an_order_that_could_trade_with_ones_own_is_refused_where_the_venue_does
 
 def test_a_stop_counts_with_its_stop_price_and_an_order_in_another_instrument_not_at_all():
     venue = market({SHARE: 10}, rules=VenueRules(wash_trades=True))
-    stop = venue.order(SHARE, -1, kind=OrderType.STOP, stop_price=480)
+    stop = venue.order(SHARE, -1, kind=Stop(D(480)))
     assert refused(Cause.WASH_TRADE, lambda: venue.order(SHARE, 1, 480)).facts == {
         "existing_order_id": stop.order_id,
         "reject_reason": "opposite side market/stop order exists",
@@ -393,7 +393,7 @@ def test_one_exit_of_an_entry_takes_its_profit():
         None,
         3,
     )
-    assert (profit.parent, profit.status, profit.trail_price) == (entry.order_id, Status.NEW, None)
+    assert (profit.parent, profit.status) == (entry.order_id, Status.NEW)
 
 
 # what is free ---------------------------------------------------------------------------------------
@@ -488,17 +488,17 @@ def test_a_replaced_entry_keeps_its_exits_and_a_replaced_exit_its_entry():
 
 def test_a_trailing_order_takes_the_kind_of_trail_that_it_has():
     venue = market({SHARE: 10})
-    amount = venue.order(SHARE, -1, kind=OrderType.TRAILING_STOP, trail_price=5)
-    percent = venue.order(SHARE, -1, kind=OrderType.TRAILING_STOP, trail_percent=2)
+    amount = venue.order(SHARE, -1, kind=Trailing(D(5)))
+    percent = venue.order(SHARE, -1, kind=Trailing(D(2), is_percent=True))
     changed = [
         venue.broker.replace("account", order.order_id, Changes(trail=D(3))) for order in (amount, percent)
     ]
-    assert [(one.trail_price, one.trail_percent, one.high_water) for one in changed] == [
-        (3, None, 500),
-        (None, 3, 500),
+    assert [(one.kind, one.high_water) for one in changed] == [
+        (Trailing(D(3)), 500),
+        (Trailing(D(3), is_percent=True), 500),
     ]
     kept = venue.broker.replace("account", changed[0].order_id, Changes(quantity=D(2)))
-    assert (kept.trail_price, kept.trail_percent, kept.high_water, kept.quantity) == (3, None, 500, 2)
+    assert (kept.kind, kept.high_water, kept.quantity) == (Trailing(D(3)), 500, 2)
 
 
 def test_what_open_orders_in_options_withhold_is_free_for_nothing_else():

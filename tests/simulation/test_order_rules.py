@@ -7,23 +7,17 @@ import pytest
 
 from fakes.instruments import straddle_book
 from fakes.tape import quote
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.simulation.hours import ExchangeHours
-from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure, Trailing
 
 D = Decimal
 T = 1_000_000_000
 CALL, PUT = (straddle_book()[number].symbol for number in (1, 2))
 LEGS = (LegRequest(CALL, D(1), Side.BUY), LegRequest(PUT, D(1), Side.BUY))
-MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING = (
-    OrderType.MARKET,
-    OrderType.LIMIT,
-    OrderType.STOP,
-    OrderType.STOP_LIMIT,
-    OrderType.TRAILING_STOP,
-)
+MARKET, LIMIT = OrderType.MARKET, OrderType.LIMIT
 
 
 @pytest.fixture
@@ -54,17 +48,11 @@ def bracket(structure=Structure.BRACKET, profit="510", loss="490", **wanted):
     [
         ({"side": None}, "side is required"),
         ({"limit_price": D(500)}, "market orders require no stop or limit price"),
-        ({"stop_price": D(500)}, "market orders require no stop or limit price"),
         ({"kind": LIMIT}, "limit orders require only limit price"),
-        ({"kind": LIMIT, "limit_price": D(500), "stop_price": D(1)}, "limit orders require only limit price"),
         ({"kind": LIMIT, "limit_price": D(0)}, "limit_price must be > 0"),
-        ({"kind": STOP}, "stop orders require stop price"),
-        ({"kind": STOP, "stop_price": D(0)}, "stop_price must be > 0"),
-        ({"kind": STOP_LIMIT, "stop_price": D(500)}, "stop limit orders require limit price"),
-        ({"kind": STOP_LIMIT, "limit_price": D(500)}, "stop limit orders require stop price"),
-        ({"kind": TRAILING}, "trailing stop orders must specify one of trail_price or trail_percent"),
-        ({"kind": TRAILING, "trail_price": D(0)}, "trail must be > 0"),
-        ({"kind": TRAILING, "trail_percent": D(-1)}, "trail must be > 0"),
+        ({"kind": Stop(D(0))}, "stop_price must be > 0"),
+        ({"kind": Trailing(D(0))}, "trail must be > 0"),
+        ({"kind": Trailing(D(-1), is_percent=True)}, "trail must be > 0"),
         ({"quantity": D(0)}, "qty must be > 0"),
         ({"quantity": D(-1)}, "qty must be > 0"),
         ({"quantity": None, "notional": D(0)}, "notional must be > 0"),
@@ -72,7 +60,7 @@ def bracket(structure=Structure.BRACKET, profit="510", loss="490", **wanted):
         ({"quantity": D("0.1234567891")}, "qty must have no more than 9 decimals"),
         ({"client_order_id": "x" * 129}, "client_order_id must be no more than 128 characters"),
         (
-            {"kind": STOP, "stop_price": D(1), "lifetime": TimeInForce.IOC},
+            {"kind": Stop(D(1)), "lifetime": TimeInForce.IOC},
             "ioc orders must be market or limit orders",
         ),
         ({"symbol": CALL, "quantity": D("0.5")}, "qty must be an integer for options orders"),
@@ -82,13 +70,13 @@ def bracket(structure=Structure.BRACKET, profit="510", loss="490", **wanted):
         ),
         ({"symbol": CALL} | bracket(), "complex orders are not supported for options trading"),
         (
-            {"symbol": CALL, "kind": TRAILING, "trail_price": D(1)},
+            {"symbol": CALL, "kind": Trailing(D(1))},
             "invalid order type for options trading",
         ),
         (combo(quantity=None, notional=D(5)), "qty is required for mleg orders"),
         (combo(quantity=D(0)), "qty must be > 0"),
         (combo(quantity=D(-1), kind=LIMIT, limit_price=D(17)), "qty must be > 0"),
-        (combo(kind=STOP, stop_price=D(1)), "mleg orders must be market or limit orders"),
+        (combo(kind=Stop(D(1))), "mleg orders must be market or limit orders"),
         (combo(LEGS[:1]), "mleg orders must have between 2 and 4 legs"),
         (combo((LEGS * 3)[:5]), "mleg orders must have between 2 and 4 legs"),
         (combo((LEGS[0], LEGS[0])), "mleg orders must have unique symbols"),
@@ -159,11 +147,11 @@ def test_a_part_of_one_exit_leaves_the_other_what_is_left(venue):
 
 @pytest.mark.parametrize(
     ("trail", "changed", "stops"),
-    [({"trail_price": D(5)}, D(2), 508), ({"trail_percent": D(2)}, D(1), D("504.90"))],
+    [(Trailing(D(5)), D(2), 508), (Trailing(D(2), is_percent=True), D(1), D("504.90"))],
 )
 def test_a_trailing_stop_keeps_its_high_and_takes_a_new_trail(venue, trail, changed, stops):
     submit(venue)
-    order = submit(venue, side=Side.SELL, kind=TRAILING, **trail)
+    order = submit(venue, side=Side.SELL, kind=trail)
     venue.on_quote(quote(0, T + 1, 509.5, 510.5))
     venue.broker.replace(venue.account.name, order.order_id, Changes(trail=changed))
     (stop,) = (each for each in venue.account.open_orders())

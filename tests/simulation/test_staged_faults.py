@@ -8,7 +8,7 @@ import pytest
 from fakes.broker import Market
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import OrderType
+from scalpdesk.core.intents import Stop
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
@@ -162,11 +162,13 @@ def test_two_cancels_on_their_way_let_the_late_fill_come_once():
     )
 
 
-def test_a_stop_that_is_cancelled_too_late_fills_at_the_mark():
-    venue = market(Fault("cancel_too_late"), positions={SHARE: 3})
-    order = venue.order(SHARE, -3, kind=OrderType.STOP, stop_price=490)
+@pytest.mark.parametrize("name", ["cancel_too_late", "late_fill_after_cancel"])
+def test_no_fault_fills_a_stop_before_its_trigger(name):
+    venue = market(Fault(name), positions={SHARE: 3})
+    order = venue.order(SHARE, -3, kind=Stop(D(490)))
     venue.broker.cancel("account", order.order_id)
-    assert (order.status, order.average) == (Status.FILLED, 500)
+    venue.broker.advance(10**15)
+    assert (order.status, order.filled) == (Status.CANCELED, 0)
 
 
 def test_a_replacement_that_comes_too_late_finds_its_order_filled():

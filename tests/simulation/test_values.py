@@ -7,7 +7,7 @@ import pytest
 from fakes.instruments import share
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -28,6 +28,7 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
     Structure,
+    Trailing,
 )
 
 D = Decimal
@@ -77,12 +78,7 @@ def test_the_garbage_collector_need_not_look_at_what_a_session_makes_by_the_thou
 
 def test_a_request_that_names_little_is_a_plain_order_of_the_day():
     assert (REQUEST.lifetime, REQUEST.quantity, REQUEST.notional) == (TimeInForce.DAY, None, None)
-    assert (REQUEST.limit_price, REQUEST.stop_price, REQUEST.trail_price, REQUEST.trail_percent) == (
-        None,
-        None,
-        None,
-        None,
-    )
+    assert REQUEST.limit_price is None
     assert (REQUEST.extended_hours, REQUEST.structure, REQUEST.legs) == (False, Structure.SIMPLE, ())
     assert (REQUEST.intent, REQUEST.instrument_id, REQUEST.client_order_id) == (None, None, None)
     assert (EXECUTION.cumulative, EXECUTION.leaves, EXECUTION.corrects) == (0, 0, None)
@@ -112,20 +108,20 @@ def test_an_order_begins_unfilled_and_counts_what_is_left():
 
 
 @pytest.mark.parametrize(
-    ("kind", "triggered", "waits", "limit"),
+    ("kind", "price", "triggered", "waits", "limit"),
     [
-        (OrderType.MARKET, False, False, None),
-        (OrderType.LIMIT, False, False, 7),
-        (OrderType.STOP, False, True, None),
-        (OrderType.STOP, True, False, None),
-        (OrderType.STOP_LIMIT, False, True, 7),
-        (OrderType.STOP_LIMIT, True, False, 7),
-        (OrderType.TRAILING_STOP, False, True, None),
+        (OrderType.MARKET, 7, False, False, None),
+        (OrderType.LIMIT, 7, False, False, 7),
+        (Stop(D(8)), None, False, True, None),
+        (Stop(D(8)), None, True, False, None),
+        (Stop(D(8)), 7, False, True, 7),
+        (Stop(D(8)), 7, True, False, 7),
+        (Trailing(D(1)), None, False, True, None),
     ],
 )
-def test_a_stop_waits_for_its_price_and_a_limit_works_at_its_own(kind, triggered, waits, limit):
+def test_a_stop_waits_for_its_price_and_a_limit_works_at_its_own(kind, price, triggered, waits, limit):
     order = broker_order()
-    order.kind, order.triggered, order.limit_price = kind, triggered, D(7)
+    order.kind, order.triggered, order.limit_price = kind, triggered, price
     assert (order.waits_for_stop, order.working_limit) == (waits, limit)
 
 

@@ -94,6 +94,7 @@ def _stored_answer(tables: Mapping[str, list[Row]], what: str | None) -> dict[st
             "filled": number_text(row["filled_quantity"]),
             "average": str(row["average_price"] or ZERO),
             "limit": None if row["limit_price"] is None else str(row["limit_price"]),
+            "trigger": None if row["trigger_price"] is None else str(row["trigger_price"]),
             "reason": row["reason"] or "",
             "created": from_ns(row["created_ns"]).isoformat(),
         }

@@ -27,13 +27,50 @@ BUY = Side.BUY  # looking up an enum's member costs as much as a call
 
 
 class OrderType(StrEnum):
-    """How an order is priced and when it wakes. The desk sends market and limit orders."""
+    """Type of an order that works from its arrival on; one that waits for a price is a :class:`Stop`."""
 
     MARKET = "market"
     LIMIT = "limit"
-    STOP = "stop"
-    STOP_LIMIT = "stop_limit"
-    TRAILING_STOP = "trailing_stop"
+
+    def name_with(self, limit_price: Decimal | None) -> str:  # noqa: ARG002 - a stop's name depends on it
+        """Return the name of the type."""
+        return self.value
+
+    def trigger_price(self, best: Decimal | None, sign: int) -> Decimal | None:  # noqa: ARG002 - as of a stop
+        """Return None: the order waits for no price."""
+        return None
+
+
+@final
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag="stop", gc=False):
+    """Type of an order that waits until the price of its instrument has come to ``trigger``.
+
+    A buy waits for that price or a higher one, a sell for that or a lower one. Then it works as a market
+    order; with a limit price it is a stop-limit order, and works at the limit.
+    """
+
+    trigger: Decimal
+    """Currency per unit."""
+
+    def name_with(self, limit_price: Decimal | None) -> str:
+        """Return the name of the type of an order with this limit price."""
+        return "stop" if limit_price is None else "stop_limit"
+
+    def trigger_price(self, best: Decimal | None, sign: int) -> Decimal | None:  # noqa: ARG002 - it stays
+        """Return the price that an order waits for; a type that follows the market reckons it from ``best``.
+
+        Parameters
+        ----------
+        best
+            Best price since the order came, currency per unit: the lowest for a buy, the highest for a sell.
+        sign
+            +1 for a buy, -1 for a sell.
+        """
+        return self.trigger
+
+
+OrderKind = OrderType | Stop
+"""Type of an order as a value. It says when the order works; its limit price is a field of the order."""
 
 
 class TimeInForce(StrEnum):
@@ -82,7 +119,7 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
     quantity: Decimal
     purpose: Purpose
     reason: str
-    order_type: OrderType = OrderType.MARKET
+    order_type: OrderKind = OrderType.MARKET
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
     owner: str = ""
@@ -94,6 +131,11 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
     def signed_quantity(self) -> Decimal:
         """Quantity with the sign of the side."""
         return self.quantity if self.side is BUY else -self.quantity
+
+    @property
+    def type_name(self) -> str:
+        """Name of its type, as ``stop_limit``."""
+        return self.order_type.name_with(self.limit_price)
 
 
 @final
@@ -115,12 +157,22 @@ class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
     instrument_id: InstrumentId
     side: Side
     quantity: Decimal
-    order_type: OrderType
+    order_type: OrderKind
     limit_price: Decimal | None
     time_in_force: TimeInForce
     purpose: Purpose
     owner: str = ""
     """Strategy that its fills belong to, where several share a desk."""
+
+    @property
+    def type_name(self) -> str:
+        """Name of its type, as ``stop_limit``."""
+        return self.order_type.name_with(self.limit_price)
+
+    @property
+    def trigger_price(self) -> Decimal | None:
+        """Price that it waits for at the venue, currency per unit; None where it does not wait."""
+        return self.order_type.trigger_price(None, self.side.sign)
 
 
 @final

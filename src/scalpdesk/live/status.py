@@ -163,6 +163,7 @@ def _order(order: Order, symbol: str) -> dict[str, Any]:
         "filled": str(order.filled),
         "average": str(order.average_price),
         "limit": None if command.limit_price is None else str(command.limit_price),
+        "trigger": None if command.trigger_price is None else str(command.trigger_price),
         "state": order.state.value,
         "purpose": command.purpose.value,
         "reason": order.reason,

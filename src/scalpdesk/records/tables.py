@@ -146,6 +146,7 @@ class OrderRow(Base):
     quantity: Mapped[Decimal]
     order_type: Mapped[str]
     limit_price: Mapped[Decimal | None]
+    trigger_price: Mapped[Decimal | None]
     time_in_force: Mapped[str]
     purpose: Mapped[str]
     venue_order_id: Mapped[str | None]

@@ -10,18 +10,19 @@ from decimal import Decimal
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.capital import capital_of, cash_of
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
-from scalpdesk.risk.context import Check, OrderContext, Scope, concerns
+from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
-BUY, OPEN = Side.BUY, Purpose.OPEN
+BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
 NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
+STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
 )
@@ -80,10 +81,10 @@ def instrument_is_allowed(context: OrderContext) -> str | None:
 @concerns(Scope(applies=lambda limits, key: key.order_type not in limits.allowed_order_types))
 def order_type_is_allowed(context: OrderContext) -> str | None:
     """Only order types on the list."""
-    order_type = context.intent.order_type
-    if order_type in context.limits.allowed_order_types:
+    name = context.intent.type_name
+    if name in context.limits.allowed_order_types:
         return None
-    return f"{order_type.value} orders are not on risk.allowed_order_types"
+    return f"{name} orders are not on risk.allowed_order_types"
 
 
 def quantity_is_sane(context: OrderContext) -> str | None:
@@ -125,7 +126,7 @@ def underlying_is_good(context: OrderContext) -> str | None:
 
 @concerns(
     Scope(
-        order_types=frozenset({OrderType.MARKET}),
+        order_types=frozenset({"market"}),
         modes=frozenset(Mode) - {Mode.FLATTENING},
         on_options=True,
     )
@@ -138,7 +139,7 @@ def market_order_is_covered(context: OrderContext) -> str | None:
     return f"a market order on an option needs a fresh quote; that of {symbol} is stale"
 
 
-@concerns(Scope(order_types=frozenset({OrderType.LIMIT})))
+@concerns(Scope(order_types=frozenset({"limit"})))
 def price_within_collar(context: OrderContext) -> str | None:
     """A limit price may not be far worse than the quote's far side, without a fresh one than the mark."""
     intent, quote = context.intent, context.quote
@@ -157,6 +158,32 @@ def price_within_collar(context: OrderContext) -> str | None:
         return f"buy limit {price} is more than {collar:.0%} above the {ask_is} {ask}"
     if intent.side is Side.SELL and bid > 0 and price < bid * (1 - collar) - 0.01:
         return f"sell limit {price} is more than {collar:.0%} below the {bid_is} {bid}"
+    return None
+
+
+@concerns(Scope(applies=lambda _, key: key.order_type not in ("market", "limit")))
+def stop_is_sound(context: OrderContext) -> str | None:
+    """A stop waits for a price that the market has not reached, its limit is near; an exit need not wait."""
+    intent, quote, collar = context.intent, context.quote, context.limits.price_collar_fraction
+    trigger, limit = intent.order_type.trigger_price(None, intent.side.sign), intent.limit_price
+    if trigger is None:
+        return None
+    if not trigger.is_finite() or trigger <= 0:
+        return "a stop needs a trigger above zero"
+    if intent.time_in_force not in STOP_LIFETIMES:
+        return f"a stop lives for the day or until cancelled, not {intent.time_in_force.value}"
+    if limit is not None:
+        if not limit.is_finite() or limit <= 0:
+            return "a stop limit order needs a limit price above zero"
+        if float(limit - trigger) * intent.side.sign > float(trigger) * collar + 0.01:
+            beyond = "above" if intent.side is BUY else "below"
+            return (
+                f"{intent.side.value} limit {limit} is more than {collar:.0%} {beyond} the trigger {trigger}"
+            )
+    if quote is None or intent.purpose in EXITS:
+        return None
+    if (quote.mid - float(trigger)) * intent.side.sign >= 0:
+        return f"a stop to {intent.side.value} at {trigger} would trigger at once: the price is {quote.mid}"
     return None
 
 
@@ -196,6 +223,7 @@ def is_no_duplicate(context: OrderContext) -> str | None:
             and order.quantity == intent.quantity
             and order.purpose is intent.purpose
             and order.limit_price == intent.limit_price
+            and order.order_type == intent.order_type
             and order.owner == intent.owner
         ):
             return (
@@ -261,14 +289,20 @@ def rejections_are_few(context: OrderContext) -> str | None:
 # losses -------------------------------------------------------------------------------------------
 
 
+def _stated_price(order: OrderIntent | Working) -> Decimal | None:
+    """Return the price that an order names: its limit, or its trigger; None for one at the market."""
+    if order.limit_price is not None or order.order_type is MARKET:
+        return order.limit_price
+    return order.order_type.trigger_price(None, order.side.sign)
+
+
 def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
     """Return what an opening order puts at risk: all that it pays, in currency; None when not known.
 
     Of an inverse perpetual, which is paid in dollars, it is that amount in coin.
     """
-    price = (
-        float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else math.nan)
-    )
+    stated = _stated_price(intent)
+    price = float(stated) if stated is not None else (quote.ask if quote else math.nan)
     if not math.isfinite(price):
         return None
     if instrument.is_inverse_future and price <= 0.0:
@@ -527,6 +561,9 @@ def _price(context: OrderContext) -> float | None:
     intent, quote = context.intent, context.quote
     if intent.limit_price is not None:
         return float(intent.limit_price)
+    trigger = None if intent.order_type is MARKET else _stated_price(intent)
+    if trigger is not None:
+        return float(trigger)
     if quote is None:
         return None
     price = quote.ask if intent.side is BUY else quote.bid
@@ -541,7 +578,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
             continue
         if order.side is Side.SELL and order.instrument.is_option:
             continue
-        price = context.facts.mark(order.instrument_id) if order.limit_price is None else order.limit_price
+        price = _stated_price(order) or context.facts.mark(order.instrument_id)
         if price:
             total += cash_of(order.instrument, order.leaves, float(price))
     return total
@@ -602,6 +639,7 @@ CHECKS: Sequence[Check] = (
     underlying_is_good,
     market_order_is_covered,
     price_within_collar,
+    stop_is_sound,
     throttle_has_room,
     is_no_duplicate,
     meets_no_own_order,

@@ -8,7 +8,7 @@ import msgspec
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import OrderIntent, OrderKind, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -24,7 +24,7 @@ class Working(NamedTuple):
     side: Side
     leaves: Decimal
     """Unsigned quantity that may still be filled."""
-    order_type: OrderType
+    order_type: OrderKind
     limit_price: Decimal | None
     purpose: Purpose
     created_ns: int
@@ -135,7 +135,8 @@ class OrderKey(NamedTuple):
     """Properties of an order that decide which checks concern it."""
 
     purpose: Purpose
-    order_type: OrderType
+    order_type: str
+    """Its name, as ``stop_limit``."""
     mode: Mode
     is_option: bool
     has_venue_limits: bool
@@ -148,7 +149,7 @@ class Scope(NamedTuple):
     """Which orders a check concerns; it must have no objection to any other. None means either."""
 
     purposes: frozenset[Purpose] = frozenset(Purpose)
-    order_types: frozenset[OrderType] = frozenset(OrderType)
+    order_types: frozenset[str] | None = None
     modes: frozenset[Mode] = frozenset(Mode)
     on_options: bool | None = None
     venue_limits: bool | None = None
@@ -163,7 +164,7 @@ class Scope(NamedTuple):
         """Return whether the check is to be asked of such an order."""
         return (
             key.purpose in self.purposes
-            and key.order_type in self.order_types
+            and (self.order_types is None or key.order_type in self.order_types)
             and key.mode in self.modes
             and self.on_options in (None, key.is_option)
             and self.venue_limits in (None, key.has_venue_limits)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.portfolio.positions import ClosedTrades
 from scalpdesk.risk.checks import CHECKS
@@ -61,10 +61,10 @@ class RiskGate:
 
     def refusals(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the order may not go; empty lets it pass."""
-        intent = context.intent
+        intent, kind = context.intent, context.intent.order_type
         key = (
             intent.purpose,
-            intent.order_type,
+            kind if kind.__class__ is OrderType else intent.type_name,  # the names of both are their values
             context.mode,
             context.is_option,
             context.venue_limits is not None,

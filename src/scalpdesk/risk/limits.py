@@ -12,7 +12,7 @@ from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose
 
-OrderTypeName = Literal["market", "limit"]
+OrderTypeName = Literal["market", "limit", "stop", "stop_limit"]
 
 Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
 Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
@@ -112,7 +112,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     allowed_underlyings: tuple[str, ...] | None = None
     """Symbols that may be traded, with their options; None takes all of the run."""
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
-    """Order types that may be sent."""
+    """Order types that may be sent; ``stop`` and ``stop_limit`` wait at the venue for their trigger."""
     duplicate_window_seconds: Seconds = 0.5
     """An order equal to one that is still at the venue is refused when it follows so closely."""
     size_window_seconds: Seconds = 60.0
@@ -136,11 +136,11 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     def __post_init__(self) -> None:
         """Refuse figures that would switch a limit off by accident, and pairs that contradict."""
         super().__post_init__()
-        if not self.allowed_order_types:
+        if not {"market", "limit"} & {*self.allowed_order_types}:
             raise ConfigError(
-                "no order type is allowed: the desk could not even exit",
+                "neither market nor limit orders are allowed: the desk could not even exit",
                 where="risk.allowed_order_types",
-                value=(),
+                value=self.allowed_order_types,
                 fix="allow market, limit, or both",
             )
         if self.allowed_underlyings is not None and not self.allowed_underlyings:

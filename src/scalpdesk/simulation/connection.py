@@ -216,6 +216,7 @@ class BrokerConnection:
             quantity=old.filled + new.quantity,
             lifetime=new.time_in_force,
             limit_price=new.limit_price,
+            stop_price=new.trigger_price,
             client_order_id=new.client_order_id,
         )
         self._replaced[new.client_order_id] = old_name

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import ZERO, InstrumentId, exact, floor_to
+from scalpdesk.core.units import ZERO, InstrumentId, floor_to
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
@@ -143,23 +143,17 @@ class Matcher:
             ledger.drop(order)
 
     def _wake(self, order: BrokerOrder, quote: QuoteEvent) -> bool:
-        """Look whether a stop's price has come; a trailing stop follows the mid."""
-        mid = quote.mid
-        if not math.isfinite(mid):
+        """Look whether a stop's price has come; the mid stands for the last trade, which no tape holds."""
+        if not math.isfinite(quote.mid):
             return False
-        price, sign = exact(mid), order.side.sign
-        if order.kind is OrderType.TRAILING_STOP:
-            best = order.high_water
-            order.high_water = price if best is None or (best - price) * sign > 0 else best
-            trail = order.trail_price
-            if trail is None:
-                assert order.trail_percent is not None
-                trail = order.high_water * order.trail_percent / 100
-            order.stop_price = exact(float(order.high_water + sign * trail), 2)
-        assert order.stop_price is not None
-        if (price - order.stop_price) * sign < 0:
+        price, sign = (exact_price(quote.bid) + exact_price(quote.ask)) / 2, order.side.sign
+        best = order.high_water
+        order.high_water = best = price if best is None or (best - price) * sign > 0 else best
+        order.stop_price = stop = order.kind.trigger_price(best, sign)
+        if stop is None or (price - stop) * sign < 0:
             return False
         order.triggered = True
+        self._ledger.emit(order, "triggered")
         return True
 
     @staticmethod

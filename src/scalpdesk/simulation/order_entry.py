@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract
@@ -17,7 +17,16 @@ from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import ONE, Ledger
-from scalpdesk.simulation.orders import BrokerOrder, Changes, OrderRequest, PositionIntent, Status, Structure
+from scalpdesk.simulation.orders import (
+    BrokerKind,
+    BrokerOrder,
+    Changes,
+    OrderRequest,
+    PositionIntent,
+    Status,
+    Structure,
+    Trailing,
+)
 
 # looking up an enum's member costs as much as a call
 DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
@@ -79,7 +88,7 @@ class OrderEntry:
             When a rule forbids it.
         """
         instruments = self._ledger.instruments
-        symbol, side, number = request.symbol, request.side, request.instrument_id
+        symbol, side, number, kind = request.symbol, request.side, request.instrument_id, request.kind
         if number is None:
             if symbol not in instruments:
                 raise Refused(Cause.UNKNOWN_ASSET, symbol=symbol)
@@ -104,16 +113,18 @@ class OrderEntry:
         is_oco = request.structure is OCO
         limit = request.limit_price or (request.take_profit_limit if is_oco else None)
         if self._rules.wash_trades and request.structure is SIMPLE:
-            check_wash(account, number, side, limit if request.kind is not MARKET else None)
+            check_wash(account, number, side, limit if kind is not MARKET else None)
         price = withholds = ZERO
         if not closes:
-            price = request.limit_price or request.stop_price or self._far_price(number, side)
+            trigger = None if kind is MARKET else kind.trigger_price(None, side.sign)
+            price = request.limit_price or trigger or self._far_price(number, side)
             withholds = self._check_means(account, request, instrument, side, price)
         elif side is SELL:
             self._check_cover(account, number, instrument, quantity)
         intent = request.intent or _INTENTS[side, closes]
-        kind = OrderType.LIMIT if is_oco else request.kind
-        order = self.new_order(account, request, number, side, quantity, kind, intent)
+        order = self.new_order(
+            account, request, number, side, quantity, OrderType.LIMIT if is_oco else kind, intent
+        )
         order.limit_price, order.withholds = limit, withholds
         order.is_unpriced = not closes and not price
         if request.structure is not SIMPLE:
@@ -283,7 +294,7 @@ class OrderEntry:
         number: InstrumentId | None,
         side: Side,
         quantity: Decimal,
-        kind: OrderType,
+        kind: BrokerKind,
         intent: PositionIntent,
         *,
         parent: BrokerOrder | None = None,
@@ -310,11 +321,9 @@ class OrderEntry:
             now_ns,
             now_ns,
             request.limit_price,
-            request.stop_price,
+            None if kind is MARKET else kind.trigger_price(None, side.sign),
             self.closes_ns if self.is_open and request.lifetime is DAY else self._end_of(request.lifetime),
             None if parent is None else parent.order_id,
-            request.trail_price,
-            request.trail_percent,
         )
         ledger.order_count += 1
         ledger.orders[order.order_id] = account.orders[order.order_id] = order
@@ -338,18 +347,16 @@ class OrderEntry:
         is_oco = request.structure is Structure.OCO
         side = entry.side if is_oco else (Side.SELL if entry.side is Side.BUY else Side.BUY)
         intent = PositionIntent.SELL_TO_CLOSE if side is Side.SELL else PositionIntent.BUY_TO_CLOSE
-        made: list[tuple[OrderType, Decimal | None, Decimal | None]] = []
+        made: list[tuple[BrokerKind, Decimal | None]] = []
         if request.take_profit_limit is not None and not is_oco:
-            made.append((OrderType.LIMIT, request.take_profit_limit, None))
+            made.append((OrderType.LIMIT, request.take_profit_limit))
         if request.stop_loss_stop is not None:
-            kind = OrderType.STOP if request.stop_loss_limit is None else OrderType.STOP_LIMIT
-            made.append((kind, request.stop_loss_limit, request.stop_loss_stop))
-        for kind, limit, stop in made:
+            made.append((Stop(request.stop_loss_stop), request.stop_loss_limit))
+        for kind, limit in made:
             leg = self.new_order(
                 account, request, entry.instrument_id, side, entry.quantity, kind, intent, parent=entry
             )
-            leg.limit_price, leg.stop_price = limit, stop
-            leg.trail_price = leg.trail_percent = None
+            leg.limit_price = limit
 
     def replacement(
         self, old: BrokerOrder, changes: Changes, total: Decimal, withholds: Decimal
@@ -358,28 +365,26 @@ class OrderEntry:
 
         ``withholds`` is from :meth:`check_replacement`.
         """
-        account = self._ledger.accounts[old.account]
+        account, kind = self._ledger.accounts[old.account], old.kind
+        if isinstance(kind, Trailing):
+            kind = structs.replace(kind, distance=changes.trail or kind.distance)
+        elif isinstance(kind, Stop):
+            kind = Stop(changes.stop_price or kind.trigger)
         new = self.new_order(
             account,
             old.request,
             old.instrument_id,
             old.side,
             total - old.filled,
-            old.kind,
+            kind,
             old.intent,
             client_order_id=changes.client_order_id or self._ledger.ids.client(),
         )
         new.lifetime = changes.lifetime or old.lifetime
         new.expires_ns = self._end_of(new.lifetime)
         new.limit_price = changes.limit_price if changes.limit_price is not None else old.limit_price
-        new.stop_price = changes.stop_price if changes.stop_price is not None else old.stop_price
-        new.trail_price, new.trail_percent = old.trail_price, old.trail_percent
-        if changes.trail is not None:
-            if old.trail_percent is not None:
-                new.trail_percent = changes.trail
-            else:
-                new.trail_price = changes.trail
         new.high_water, new.triggered = old.high_water, old.triggered
+        new.stop_price = kind.trigger_price(old.high_water, old.side.sign)
         new.replaces, new.parent = old.order_id, old.parent
         new.withholds, new.is_unpriced = withholds, old.is_unpriced
         new.legs = old.legs
@@ -396,7 +401,7 @@ class OrderEntry:
             raise Refused(Cause.EXTENDED_HOURS)
         if request.structure not in (Structure.SIMPLE, Structure.MLEG):
             raise Refused(Cause.MALFORMED, "complex orders are not supported for options trading")
-        if request.kind is OrderType.TRAILING_STOP:
+        if isinstance(request.kind, Trailing):
             raise Refused(Cause.MALFORMED, "invalid order type for options trading")
         if (
             self._rules.option_lifetimes
@@ -425,10 +430,7 @@ class OrderEntry:
             request.kind is OrderType.LIMIT and request.lifetime is TimeInForce.DAY
         ):
             raise Refused(Cause.EXTENDED_HOURS)
-        if request.lifetime in AUCTIONS_AND_AT_ONCE and request.kind not in (
-            OrderType.MARKET,
-            OrderType.LIMIT,
-        ):
+        if request.lifetime in AUCTIONS_AND_AT_ONCE and not isinstance(request.kind, OrderType):
             raise Refused(Cause.MALFORMED, f"{request.lifetime.value} orders must be market or limit orders")
         if request.structure is Structure.MLEG:
             _check_legs(request)
@@ -438,27 +440,21 @@ class OrderEntry:
     def _check_prices(self, request: OrderRequest) -> None:
         kind = request.kind
         if kind is OrderType.MARKET:
-            if request.limit_price is not None or request.stop_price is not None:
+            if request.limit_price is not None:
                 raise Refused(Cause.MALFORMED, "market orders require no stop or limit price")
             if request.structure is Structure.SIMPLE:
                 return
-        words = kind.value.replace("_", " ")
-        if kind is OrderType.LIMIT and (request.limit_price is None or request.stop_price is not None):
+        if kind is OrderType.LIMIT and request.limit_price is None:
             raise Refused(Cause.MALFORMED, "limit orders require only limit price")
-        if kind is OrderType.STOP_LIMIT and request.limit_price is None:
-            raise Refused(Cause.MALFORMED, f"{words} orders require limit price")
-        if kind in (OrderType.STOP, OrderType.STOP_LIMIT) and request.stop_price is None:
-            raise Refused(Cause.MALFORMED, f"{words} orders require stop price")
-        if kind is OrderType.TRAILING_STOP:
-            if (request.trail_price is None) == (request.trail_percent is None):
-                raise Refused(
-                    Cause.MALFORMED, "trailing stop orders must specify one of trail_price or trail_percent"
-                )
-            trail = request.trail_price if request.trail_price is not None else request.trail_percent
-            if trail is not None and trail <= 0:
-                raise Refused(Cause.MALFORMED, "trail must be > 0")
-        for name in ("limit_price", "stop_price", "take_profit_limit", "stop_loss_stop", "stop_loss_limit"):
-            price = getattr(request, name)
+        if isinstance(kind, Trailing) and kind.distance <= 0:
+            raise Refused(Cause.MALFORMED, "trail must be > 0")
+        for name, price in (
+            ("limit_price", request.limit_price),
+            ("stop_price", kind.trigger_price(None, 1)),
+            ("take_profit_limit", request.take_profit_limit),
+            ("stop_loss_stop", request.stop_loss_stop),
+            ("stop_loss_limit", request.stop_loss_limit),
+        ):
             if price is None:
                 continue
             if price <= 0 and not (name == "limit_price" and request.structure is Structure.MLEG):
@@ -498,7 +494,7 @@ def _check_fraction(request: OrderRequest, quantity: Decimal) -> None:
 def _check_legs(request: OrderRequest) -> None:
     if request.quantity is None:
         raise Refused(Cause.MALFORMED, "qty is required for mleg orders")
-    if request.kind not in (OrderType.MARKET, OrderType.LIMIT):
+    if not isinstance(request.kind, OrderType):
         raise Refused(Cause.MALFORMED, "mleg orders must be market or limit orders")
     if not 2 <= len(request.legs) <= 4:
         raise Refused(Cause.MALFORMED, "mleg orders must have between 2 and 4 legs")

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import final
 
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderKind, OrderType, Side, TimeInForce
 from scalpdesk.core.structs import FrozenLeaf, FrozenStruct, IdentityLeaf
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
 
@@ -59,6 +59,30 @@ class PositionIntent(StrEnum):
         return Side.BUY if self in {PositionIntent.BUY_TO_OPEN, PositionIntent.BUY_TO_CLOSE} else Side.SELL
 
 
+@final
+class Trailing(FrozenLeaf, frozen=True, gc=False):
+    """Type of an order whose trigger follows the best price; clients of the exchange send it."""
+
+    distance: Decimal
+    """Currency per unit, or percent of the best price."""
+    is_percent: bool = False
+
+    def name_with(self, limit_price: Decimal | None) -> str:  # noqa: ARG002 - it has no limit
+        """Return the name of the type."""
+        return "trailing_stop"
+
+    def trigger_price(self, best: Decimal | None, sign: int) -> Decimal | None:
+        """Return the trigger behind ``best``, as of :meth:`scalpdesk.core.intents.Stop.trigger_price`."""
+        if best is None:
+            return None
+        distance = best * self.distance / 100 if self.is_percent else self.distance
+        return exact(float(best + sign * distance), 2)
+
+
+BrokerKind = OrderKind | Trailing
+"""Types of orders that the broker takes."""
+
+
 class LegRequest(FrozenLeaf, frozen=True, gc=False):
     """One leg of an order over several contracts; ``ratio`` contracts for each unit of the parent."""
 
@@ -74,15 +98,12 @@ class OrderRequest(FrozenLeaf, frozen=True, gc=False):
 
     symbol: str
     side: Side | None
-    kind: OrderType
+    kind: BrokerKind
     lifetime: TimeInForce = TimeInForce.DAY
     quantity: Decimal | None = None
     notional: Decimal | None = None
     client_order_id: str | None = None
     limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
     extended_hours: bool = False
     structure: Structure = Structure.SIMPLE
     take_profit_limit: Decimal | None = None
@@ -122,7 +143,7 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     instrument: Instrument | None
     side: Side
     quantity: Decimal
-    kind: OrderType
+    kind: BrokerKind
     lifetime: TimeInForce
     status: Status
     intent: PositionIntent
@@ -130,12 +151,11 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     updated_ns: int
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    """Price that it waits for now."""
     expires_ns: int = 0
     parent: str | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
     high_water: Decimal | None = None
-    """Best price seen by a trailing stop."""
+    """Best price that a stop has seen: the lowest of a buy, the highest of a sell."""
     filled: Decimal = ZERO
     value: Decimal = ZERO
     """Sum of quantity times price over the executions, currency."""
@@ -188,14 +208,12 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     @property
     def waits_for_stop(self) -> bool:
         """Whether a stop price must come before it may trade."""
-        return not (self.triggered or self.kind is OrderType.MARKET or self.kind is OrderType.LIMIT)
+        return not (self.triggered or isinstance(self.kind, OrderType))
 
     @property
     def working_limit(self) -> Decimal | None:
         """Limit that applies now: None trades at the market."""
-        if self.kind is OrderType.LIMIT or self.kind is OrderType.STOP_LIMIT:
-            return self.limit_price
-        return None
+        return None if self.kind is OrderType.MARKET else self.limit_price
 
     def snapshot(self) -> "BrokerOrder":
         """Return a copy that later events do not change, legs included."""

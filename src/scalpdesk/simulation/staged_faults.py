@@ -95,13 +95,15 @@ class StagedFaults:
         """Fill what is left at the order's own price, or at the far side."""
         if order.instrument_id is None or order.status not in MATCHABLE or order.leaves <= 0:
             return
+        if order.waits_for_stop:
+            return
         price = order.working_limit or self._ledger.mark(order.instrument_id)
         if price > 0:
             self._matcher.fill(order, order.leaves, price)
 
     def _late_fill(self, order: BrokerOrder) -> None:
         """Report a trade that took place before the cancel, after its confirmation."""
-        if order.instrument_id is None or order.leaves <= 0:
+        if order.instrument_id is None or order.leaves <= 0 or order.waits_for_stop:
             return
         price = order.working_limit or self._ledger.mark(order.instrument_id)
         execution = self._ledger.trade(order, order.leaves, price)

@@ -24,6 +24,7 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
     Side,
+    Stop,
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
@@ -128,11 +129,19 @@ def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
             ("side", intent.side, Side, "write Side.BUY or Side.SELL"),
             ("quantity", intent.quantity, Decimal, "write Decimal(5)"),
             ("purpose", intent.purpose, Purpose, "write Purpose.OPEN, HEDGE, CLOSE or UNWIND_HEDGE"),
-            ("order_type", intent.order_type, OrderType, "write OrderType.MARKET or OrderType.LIMIT"),
             ("time_in_force", intent.time_in_force, TimeInForce, "write a TimeInForce, as TimeInForce.DAY"),
         ):
             if value.__class__ is not kind:
                 raise _wrong_field(name, value, strategy, fix)
+        if intent.order_type.__class__ is not OrderType:
+            _check_order_type(intent.order_type, strategy)
+
+
+def _check_order_type(order_type: object, strategy: str) -> None:
+    """Refuse an order type that is none, and a price of it that is not exact."""
+    if not isinstance(order_type, Stop) or order_type.trigger.__class__ is not Decimal:
+        fix = 'write OrderType.MARKET, OrderType.LIMIT or Stop(Decimal("499.95"))'
+        raise _wrong_field("order_type", order_type, strategy, fix)
 
 
 def _wrong_field(field: str, value: object, strategy: str, fix: str) -> ArgumentError:

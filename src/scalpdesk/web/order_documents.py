@@ -148,8 +148,9 @@ def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[E
             }
             for at_ns, quantity, price, fee in fills
         ],
-        "type": sent.order_type.value,
+        "type": sent.type_name,
         "limit": follower.price(contract, sent.limit_price),
+        "trigger": follower.price(contract, sent.trigger_price),
         "purpose": sent.purpose.value,
         "reason": order.reason,
         "venue_id": order.venue_order_id,

@@ -13,6 +13,7 @@ from scalpdesk.core.intents import (
     Purpose,
     ReplaceOrder,
     Side,
+    Stop,
     SubmitOrder,
     TimeInForce,
 )
@@ -24,13 +25,16 @@ BOOK = straddle_book(500)
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 
 
-def order(number=SHARE, quantity="10", name="sd-1", *, side=Side.BUY, purpose=Purpose.HEDGE, limit=None):
+def order(
+    number=SHARE, quantity="10", name="sd-1", *, side=Side.BUY, purpose=Purpose.HEDGE, limit=None, stop=None
+):
+    plain = OrderType.MARKET if limit is None else OrderType.LIMIT
     return SubmitOrder(
         name,
         number,
         side,
         Decimal(quantity),
-        OrderType.MARKET if limit is None else OrderType.LIMIT,
+        plain if stop is None else Stop(Decimal(stop)),
         None if limit is None else Decimal(limit),
         TimeInForce.DAY,
         purpose,
@@ -52,6 +56,29 @@ def test_a_market_order_in_shares():
         "time_in_force": "day",
         "client_order_id": "sd-1",
     }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "prices"),
+    [
+        ({"stop": "495.50"}, '"type":"stop",{},"stop_price":"495.5"'),
+        (
+            {"stop": "495.50", "limit": "495"},
+            '"type":"stop_limit",{},"limit_price":"495","stop_price":"495.5"',
+        ),
+        ({}, '"type":"market",{}'),
+        ({"limit": "495"}, '"type":"limit",{},"limit_price":"495"'),
+    ],
+)
+def test_the_bytes_of_each_type_of_order(wanted, prices):
+    for number, symbol, rest in (
+        (SHARE, "SPY", "}"),
+        (CALL, "SPY240419C00500000", ',"position_intent":"sell_to_close"}'),
+    ):
+        command = order(number, side=Side.SELL, purpose=Purpose.CLOSE, **wanted)
+        request = order_messages.submit_request(command, BOOK)
+        fields = prices.replace("{}", '"time_in_force":"day","client_order_id":"sd-1"')
+        assert request.body.decode() == f'{{"symbol":"{symbol}","qty":"10","side":"sell",{fields}{rest}'
 
 
 @pytest.mark.parametrize(
@@ -128,6 +155,12 @@ def test_a_replacement_counts_from_the_orders_beginning():
         "client_order_id": "sd-2",
         "limit_price": "500.1",
     }
+
+
+def test_a_replacement_moves_a_stop_and_its_limit():
+    new = order(SHARE, "6", "sd-2", limit="490", stop="491.25")
+    body = body_of(order_messages.replace_request(ReplaceOrder("sd-1", new), "v", Decimal(0)))
+    assert (body["limit_price"], body["stop_price"]) == ("490", "491.25")
 
 
 def test_ids_cannot_leave_their_place_in_an_address():

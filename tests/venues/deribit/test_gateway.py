@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from fakes.live import until
 from scalpdesk.config.schema import Secret
@@ -22,7 +23,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
 )
-from scalpdesk.core.intents import ReplaceOrder, TimeInForce
+from scalpdesk.core.intents import ReplaceOrder, Stop, TimeInForce
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns
@@ -721,6 +722,39 @@ def test_an_edit_moves_a_resting_order_in_place_and_the_desk_counts_on_under_its
         assert [fill.quantity for fill in view.fills] == [D(120)]
         assert bench.of(OrderFilled) == [filled]
         assert gateway.health().unknown == ()
+        assert bench.notices("foreign_execution") == []
+
+    on_bench(scenario)
+
+
+def test_a_stop_waits_is_moved_and_fills_under_the_id_that_its_trigger_gave_it(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        mid = round(bench.world.ledger.quotes[0].mid)
+        first, second = (
+            structs.replace(bench.order(0, -100), order_type=Stop(D(mid - below))) for below in (5_000, 20)
+        )
+        gateway.send(first)
+        (accepted,) = await bench.until(OrderAccepted)
+        (shown,) = (await gateway.snapshot()).open_orders
+        assert (shown.venue_order_id, shown.status, shown.is_open) == (
+            accepted.venue_order_id,
+            "untriggered",
+            True,
+        )
+        gateway.send(ReplaceOrder(first.client_order_id, second))
+        await bench.until(OrderAccepted, 2)
+        for _ in range(600):
+            bench.advance(60)
+            if bench.account.holdings:
+                break
+        (filled,) = await bench.until(OrderFilled)
+        assert (filled.client_order_id, filled.quantity) == (second.client_order_id, D(100))
+        assert bench.account.quantity(0) == -100
+        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        await bench.round_trip(gateway)
+        assert view.open_orders == ()
+        assert bench.of(OrderFilled) == [filled]
         assert bench.notices("foreign_execution") == []
 
     on_bench(scenario)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from fakes.clock import ManualClock
@@ -25,6 +26,7 @@ from scalpdesk.core.intents import (
     Purpose,
     ReplaceOrder,
     Side,
+    Stop,
     SubmitOrder,
     TimeInForce,
 )
@@ -1151,3 +1153,55 @@ def test_a_day_of_account_ends_at_the_next_eight_o_clock_utc(asked, closes):
     clock = asyncio.run(made.snapshot()).clock
     assert clock.now_ns == now_ms * 10**6
     assert clock.next_close_ns == to_ns(datetime.fromisoformat(f"2025-03-{closes}:00+00:00"))
+
+
+# stops ------------------------------------------------------------------------------------------
+
+WAITS = {"order_id": "SLTS-1", "order_type": "stop_limit", "trigger_price": 91_000.0, "price": 91_500.0}
+TRIGGERED = {"order_id": "BTC-9", "trigger_order_id": "SLTS-1", "triggered": True}
+
+
+def stop(name="sd-1", trigger="91000"):
+    return msgspec.structs.replace(order(name, limit="91500"), order_type=Stop(D(trigger)))
+
+
+def test_a_stop_goes_on_under_the_id_that_its_trigger_gave_it(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}, CANCEL: state()})
+    (accepted,) = venue.send(stop())
+    assert (type(accepted), accepted.venue_order_id) == (OrderAccepted, "SLTS-1")
+    assert change(venue, orders=[state(status="triggered", **WAITS), state(**TRIGGERED)]) == []
+    assert kinds(change(venue, [trade(amount=30, order_id="BTC-9")])) == [OrderFilled]
+    venue.answers[CANCEL] = state(30, status="cancelled", **TRIGGERED)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-9"})
+
+
+def test_a_trade_in_the_message_of_the_trigger_belongs_to_the_stop(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}})
+    venue.send(stop())
+    filled = state(100, status="filled", **TRIGGERED)
+    assert kinds(change(venue, [trade(order_id="BTC-9", label="")], [filled])) == [OrderFilled]
+
+
+def test_a_stop_that_was_moved_goes_on_under_its_latest_name(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}})
+    venue.send(stop())
+    moved = state(status="untriggered", **(WAITS | {"trigger_price": 92_000.0}))
+    venue.answers[EDIT] = {"order": moved, "trades": []}
+    assert kinds(venue.send(ReplaceOrder("sd-1", stop("sd-2", "92000")))) == [OrderCancelled, OrderAccepted]
+    asked = {"order_id": "SLTS-1", "amount": D(1_000), "price": D(91_500), "trigger_price": D(92_000)}
+    assert venue.asked[-1] == (EDIT, asked)
+    filled = state(100, status="filled", **TRIGGERED)
+    (event,) = change(venue, [trade(order_id="BTC-9")], [filled])
+    assert (event.client_order_id, event.quantity) == ("sd-2", 100)
+
+
+def test_a_cancel_by_the_id_before_the_trigger_is_refused_and_the_next_names_the_new_one(at_venue):
+    gone = wire.RpcError(10_004, "order_not_found")
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}, CANCEL: gone})
+    venue.send(stop())
+    venue.answers |= {BY_LABEL: [state(**TRIGGERED)], TRADES_OF: {"trades": []}}
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [CancelRejected]
+    venue.answers[CANCEL] = state(status="cancelled", **TRIGGERED)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-9"})

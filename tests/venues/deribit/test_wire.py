@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.deribit_frames import read_book
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session
@@ -244,8 +244,30 @@ def test_an_order_goes_out_in_the_venues_words():
 
 
 @pytest.mark.parametrize(
+    ("limit", "named"),
+    [(None, {"type": "stop_market"}), ("89000", {"type": "stop_limit", "price": D("89000")})],
+)
+def test_a_stop_goes_out_with_its_trigger_on_the_mark(limit, named):
+    price = None if limit is None else D(limit)
+    stop = command(order_type=Stop(D("89500.5")), limit_price=price, time_in_force=TimeInForce.GTC)
+    assert wire.order_request(stop, SWAP, 1_700) == (
+        "private/sell",
+        {
+            "instrument_name": "BTC-PERPETUAL",
+            "amount": D(500),
+            "label": "sd-1",
+            "time_in_force": "good_til_cancelled",
+            "valid_until": 1_700,
+            "trigger": "mark_price",
+            "trigger_price": D("89500.5"),
+        }
+        | named,
+    )
+
+
+@pytest.mark.parametrize(
     "changes",
-    [{"time_in_force": TimeInForce.OPG}, {"order_type": OrderType.STOP}, {"client_order_id": "x" * 65}],
+    [{"time_in_force": TimeInForce.OPG}, {"client_order_id": "x" * 65}],
 )
 def test_what_the_venue_does_not_know_is_refused(changes):
     with pytest.raises(WireError):
@@ -257,6 +279,7 @@ def test_what_the_venue_does_not_know_is_refused(changes):
     [
         ("open", "open"),
         ("untriggered", "open"),
+        ("triggered", "open"),
         ("filled", "filled"),
         ("cancelled", "cancelled"),
         ("rejected", "rejected"),

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import structs
 
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
 from scalpdesk.exchange.alpaca.requests import (
@@ -32,6 +32,7 @@ from scalpdesk.exchange.alpaca.serializers import (
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (
+    BrokerKind,
     BrokerOrder,
     Changes,
     LegRequest,
@@ -39,9 +40,11 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
     Structure,
+    Trailing,
 )
 
 Choice = TypeVar("Choice", Side, OrderType, TimeInForce, Structure, PositionIntent)
+STOPS = ("stop", "stop_limit")
 WORDS = {"type": "order type"}
 """Fields that an error message calls otherwise."""
 MAX_BODY = 65_536
@@ -114,12 +117,39 @@ def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
     return tuple(legs)
 
 
-def read_order(body: dict[str, Any]) -> OrderRequest:
-    """Read the body of a new order."""
-    structure = _choice(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
+def _kind(body: dict[str, Any]) -> BrokerKind:
+    """Read the type of a new order, with the prices that belong to it."""
+    name = str(body.get("type") or "").lower()
+    limit, stop = _number(body, "limit_price"), _number(body, "stop_price")
+    by_price, by_percent = _number(body, "trail_price"), _number(body, "trail_percent")
+    needs = f"{name.replace('_', ' ')} orders require"
+    if name == "trailing_stop":
+        distance = by_percent if by_price is None else by_price
+        if distance is None or None not in (by_price, by_percent):
+            why = "trailing stop orders must specify one of trail_price or trail_percent"
+            raise ApiError(422, MALFORMED, why)
+        return Trailing(distance, is_percent=by_price is None)
+    if name in STOPS:
+        if name == "stop_limit" and limit is None:
+            raise ApiError(422, MALFORMED, f"{needs} limit price")
+        if stop is None:
+            raise ApiError(422, MALFORMED, f"{needs} stop price")
+        if name == "stop" and limit is not None:
+            raise ApiError(422, MALFORMED, f"{needs} only stop price")
+        return Stop(stop)
     kind = _choice(body, "type", OrderType)
     if kind is None:
         raise ApiError(422, MALFORMED, "type is required")
+    if stop is not None:
+        only = "no stop or limit price" if kind is OrderType.MARKET else "only limit price"
+        raise ApiError(422, MALFORMED, f"{needs} {only}")
+    return kind
+
+
+def read_order(body: dict[str, Any]) -> OrderRequest:
+    """Read the body of a new order."""
+    structure = _choice(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
+    kind = _kind(body)
     lifetime = _choice(body, "time_in_force", TimeInForce)
     if lifetime is None:
         raise ApiError(422, MALFORMED, "time_in_force is required")
@@ -144,9 +174,6 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
         notional=_number(body, "notional"),
         client_order_id=None if not client_id else str(client_id),
         limit_price=_number(body, "limit_price"),
-        stop_price=_number(body, "stop_price"),
-        trail_price=_number(body, "trail_price"),
-        trail_percent=_number(body, "trail_percent"),
         extended_hours=body.get("extended_hours") is True,
         structure=structure,
         take_profit_limit=_number(profit, "limit_price"),

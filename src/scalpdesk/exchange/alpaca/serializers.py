@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from scalpdesk.core.intents import OrderType
 from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId, number_text, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
@@ -26,6 +25,7 @@ from scalpdesk.simulation.orders import (
     OrderUpdate,
     PositionIntent,
     Structure,
+    Trailing,
 )
 
 JsonObject = dict[str, Any]
@@ -118,7 +118,8 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
     instrument = None if order.instrument_id is None else world.ledger.instruments[order.instrument_id]
     is_leg = order.request.structure is Structure.MLEG and instrument is not None
     shows_legs = order.legs and (with_legs or instrument is None)
-    kind = "" if is_leg else order.kind.value
+    kind = "" if is_leg else order.kind.name_with(order.limit_price)
+    trail = order.kind if isinstance(order.kind, Trailing) else None
     structure = order.request.structure.value
     document = {
         "id": order.order_id,
@@ -148,9 +149,9 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
         "time_in_force": order.lifetime.value,
         "limit_price": price_text(order.limit_price),
         "stop_price": price_text(order.stop_price),
-        "trail_price": price_text(order.trail_price),
-        "trail_percent": price_text(order.trail_percent),
-        "hwm": price_text(order.high_water) if order.kind is OrderType.TRAILING_STOP else None,
+        "trail_price": price_text(trail.distance if trail and not trail.is_percent else None),
+        "trail_percent": price_text(trail.distance if trail and trail.is_percent else None),
+        "hwm": price_text(order.high_water) if trail else None,
         "status": order.status.value,
         "extended_hours": order.request.extended_hours,
         "legs": [order_json(world, leg) for leg in order.legs] if shows_legs else None,

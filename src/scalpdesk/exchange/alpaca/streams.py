@@ -204,7 +204,7 @@ class TradeStream:
 
     def publish(self, update: OrderUpdate) -> None:
         """Send an update of this account to a listening client."""
-        if update.account != self.account or not self._streams:
+        if update.account != self.account or not self._streams or update.event == "triggered":
             return
         message = {"stream": "trade_updates", "data": update_json(self._world, update)}
         self.wire.event(self._codec.frame(message), f"/stream {update.event}")

@@ -35,7 +35,7 @@ MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
 QUOTED = ("ticker", "quote", "book")
 """Kinds of channels that follow the quotes of an instrument."""
 FILLS = frozenset({"fill", "partial_fill"})
-SHOWN = frozenset({"new", "canceled", "expired", "rejected", *FILLS})
+SHOWN = frozenset({"new", "triggered", "canceled", "expired", "rejected", *FILLS})
 """Updates of the broker that the venue shows; an edited order goes on under its id."""
 CODES: dict[Cause, tuple[int, str]] = {
     Cause.BUYING_POWER: (10009, "not_enough_funds"),

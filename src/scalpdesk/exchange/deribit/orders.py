@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.intents import OrderKind, OrderType, Side, Stop
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.exchange.deribit.rpc import (
     Method,
@@ -17,7 +17,13 @@ from scalpdesk.exchange.deribit.rpc import (
     instrument_param,
     is_true,
 )
-from scalpdesk.exchange.deribit.serializers import LIFETIMES, Messages, OrderNames, plain_number
+from scalpdesk.exchange.deribit.serializers import (
+    LIFETIMES,
+    TRIGGER_PREFIX,
+    Messages,
+    OrderNames,
+    plain_number,
+)
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import expiry_name, option_name
@@ -28,6 +34,10 @@ from scalpdesk.simulation.staged_faults import BUST_NOTE
 PRICE_BAND = Decimal("0.05")
 """How far a limit of a perpetual may lie beyond its mark."""
 MOST_LEGS, MOST_OF_LABEL = 4, 64
+PLAIN = {kind.value: kind for kind in OrderType}
+STOPS = ("stop_limit", "stop_market")
+TRIGGERS = ("mark_price", "last_price")
+"""Prices that a stop may wait for; both are the middle of the quote here."""
 LOG_TYPES = {
     "INT": "settlement",
     "OPCSH": "delivery",
@@ -106,13 +116,13 @@ class Orders:
         number = instrument_param(self._instruments, params if combo is None else combo["legs"][0])
         item = self._instruments[number]
         self._check_until(params)
-        kinds = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
-        kind = kinds.get(str(params.get("type", "limit")))
-        if kind is None:
-            raise RpcFault(-32602, "Invalid params", param="type", reason="only limit and market here")
-        price = None
+        kind, price = self._kind(params, item, number, side), None
+        if combo is not None and isinstance(kind, Stop):
+            raise RpcFault(-32602, "Invalid params", param="type", reason="a combo has no trigger")
         if kind is OrderType.LIMIT:
             price = self._price(params, item, number, side) if combo is None else self._net(params, item)
+        elif params.get("type") == "stop_limit":
+            price = self._on_tick(params, "price", item)
         quantity = self._quantity(params, item)
         if combo is None:
             if price is not None and is_true(params.get("post_only")):
@@ -144,6 +154,7 @@ class Orders:
             self._names.combo_of[order.order_id] = combo["id"], side
         session.orders.append(order.order_id)
         self._names.labels[order.order_id] = label
+        self._names.triggers[order.order_id] = str(params.get("trigger"))
         before = len(account.executions)
         self._world.settle()
         return self._outcome(order, before)
@@ -275,12 +286,36 @@ class Orders:
             raise RpcFault(10021, "invalid_amount", reason=f"must be a multiple of {step}")
         return amount / item.contract_size
 
+    def _kind(
+        self, params: Mapping[str, Any], item: Instrument, number: InstrumentId, side: Side
+    ) -> OrderKind:
+        """Read the type of an order; a stop whose trigger the market is at or beyond is refused."""
+        name = str(params.get("type", "limit"))
+        if name not in STOPS:
+            kind = PLAIN.get(name)
+            if kind is None:
+                reason = "only limit, market, stop_limit and stop_market here"
+                raise RpcFault(-32602, "Invalid params", param="type", reason=reason)
+            return kind
+        if params.get("trigger") not in TRIGGERS:
+            reason = f"one of {', '.join(TRIGGERS)} here"
+            raise RpcFault(-32602, "Invalid params", param="trigger", reason=reason)
+        trigger, quote = self._on_tick(params, "trigger_price", item), self._world.quote(number)
+        if quote is not None and (quote.mid - float(trigger)) * side.sign >= 0:
+            raise RpcFault(11036, "invalid_stoppx_for_index_or_last")
+        return Stop(trigger)
+
+    @staticmethod
+    def _on_tick(params: Mapping[str, Any], name: str, item: Instrument) -> Decimal:
+        price = exact_param(params, name)
+        if price <= 0 or price % item.tick_rule.tick_at(price):
+            raise RpcFault(10043, "price_wrong_tick")
+        return price
+
     def _price(
         self, params: Mapping[str, Any], item: Instrument, number: InstrumentId, side: Side
     ) -> Decimal:
-        price = exact_param(params, "price")
-        if price <= 0 or price % item.tick_rule.tick_at(price):
-            raise RpcFault(10043, "price_wrong_tick")
+        price = self._on_tick(params, "price", item)
         mark = self._world.ledger.mark(number)
         if item.is_inverse_future and mark:
             if side is Side.BUY and price > mark * (1 + PRICE_BAND):
@@ -290,9 +325,10 @@ class Orders:
         return price
 
     def _find(self, session: RpcSession, params: Mapping[str, Any]) -> BrokerOrder:
-        order_id = self._names.latest_id(str(params.get("order_id")))
+        shown_id = str(params.get("order_id"))
+        order_id = self._names.latest_id(shown_id.removeprefix(TRIGGER_PREFIX))
         found = self._account(session).orders.get(order_id)
-        if found is None:
+        if found is None or self._names.id_of(found) != shown_id:
             raise RpcFault(10004, "order_not_found")
         return found
 
@@ -301,12 +337,15 @@ class Orders:
         if old.instrument is None or old.instrument_id is None:
             raise RpcFault(11030, "other_reject", reason="combos are not edited here")
         self._check_until(params)
-        changes = Changes(
-            quantity=self._quantity(params, old.instrument) - self._names.filled_before(old),
-            limit_price=self._price(params, old.instrument, old.instrument_id, old.side)
-            if "price" in params
-            else None,
-        )
+        item, limit, stop = old.instrument, None, None
+        if "price" in params and old.waits_for_stop:
+            limit = self._on_tick(params, "price", item)
+        elif "price" in params:
+            limit = self._price(params, item, old.instrument_id, old.side)
+        if "trigger_price" in params:
+            stop = self._on_tick(params, "trigger_price", item)
+        filled = self._names.filled_before(old)
+        changes = Changes(self._quantity(params, item) - filled, limit_price=limit, stop_price=stop)
         before = len(self._world.ledger.accounts[old.account].executions)
         new = self._world.broker.replace(old.account, old.order_id, changes)
         self._names.note_edit(new)
@@ -323,7 +362,7 @@ class Orders:
         ]
         if len(found) != 1:
             raise RpcFault(10004, "order_not_found")
-        order_id = self._names.shown_id(found[0].order_id)
+        order_id = self._names.id_of(found[0])
         return self._edit(session, {**params, "order_id": order_id})
 
     def _close_position(self, session: RpcSession, params: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.intents import Side, Stop, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Levels
 from scalpdesk.exchange.market import SimulatedMarket
@@ -33,6 +33,8 @@ LIFETIMES = {
     "immediate_or_cancel": TimeInForce.IOC,
     "fill_or_kill": TimeInForce.FOK,
 }
+TRIGGER_PREFIX = "SLTS-"
+"""Begins the ids of stops that wait for their trigger."""
 NAMES_OF_LIFETIMES = {value: name for name, value in LIFETIMES.items()}
 
 
@@ -60,6 +62,8 @@ class OrderNames:
         self._orders = orders
         self.labels: dict[str, str] = {}
         """Label by order id; the venue takes one as often as it is sent."""
+        self.triggers: dict[str, str] = {}
+        """What a stop waits for, by order id."""
         self.edited: dict[str, str] = {}
         """First id of an order by those of what took its place: the venue keeps it over each edit."""
         self.combos: dict[str, dict[str, Any]] = {}
@@ -73,6 +77,11 @@ class OrderNames:
         """Return the id under which the venue shows an order: the first one."""
         return self.edited.get(order_id, order_id)
 
+    def id_of(self, order: BrokerOrder) -> str:
+        """Return the id of an order as it stands: a stop that is triggered goes on under another one."""
+        shown = self.shown_id(order.order_id)
+        return TRIGGER_PREFIX + shown if order.waits_for_stop else shown
+
     def latest_id(self, shown_id: str) -> str:
         """Return the broker's id of what stands under the venue's."""
         later = (latest for latest, first in reversed(self.edited.items()) if first == shown_id)
@@ -85,6 +94,7 @@ class OrderNames:
             return
         self.edited.setdefault(new.order_id, self.shown_id(old_id))
         self.labels[new.order_id] = self.labels.get(old_id, "")
+        self.triggers[new.order_id] = self.triggers.get(old_id, "")
 
     def filled_before(self, order: BrokerOrder) -> Decimal:
         """Return what an order had filled before its edits."""
@@ -103,6 +113,14 @@ class OrderNames:
     def symbol(self, order: BrokerOrder) -> str:
         """Return the name of an order's instrument or combo."""
         return self.combo_of[order.order_id][0] if order.instrument is None else order.instrument.symbol
+
+
+def _type_name(order: BrokerOrder) -> str:
+    """Return the venue's name of an order's type: a stop that is triggered is a plain order."""
+    if order.triggered:
+        return "market" if order.limit_price is None else "limit"
+    name = order.kind.name_with(order.limit_price)
+    return "stop_market" if name == "stop" else name
 
 
 def _changes(before: list[list[float]], after: list[list[float]]) -> list[list[Any]]:
@@ -316,11 +334,21 @@ class Messages:
         _, side = self._names.combo_of.get(order.order_id, ("", order.side))
         if side is not order.side and limit is not None:  # of a combo that is sold
             limit = -limit
-        price: Any = "market_price" if order.kind is OrderType.MARKET else plain_number(limit)
+        price: Any = "market_price" if limit is None else plain_number(limit)
+        stop: dict[str, Any] = {}
+        if isinstance(order.kind, Stop):
+            stop = {
+                "trigger": self._names.triggers.get(order.order_id, ""),
+                "trigger_price": plain_number(order.kind.trigger),
+                "triggered": order.triggered,
+            }
+            if order.triggered:
+                stop["trigger_order_id"] = TRIGGER_PREFIX + self._names.shown_id(order.order_id)
         return {
-            "order_id": self._names.shown_id(order.order_id),
-            "order_state": STATES.get(order.status, "open"),
-            "order_type": order.kind.value,
+            **stop,
+            "order_id": self._names.id_of(order),
+            "order_state": STATES.get(order.status, "untriggered" if order.waits_for_stop else "open"),
+            "order_type": _type_name(order),
             "direction": side.value,
             "instrument_name": self._names.symbol(order),
             "amount": plain_number((order.quantity + before) * size),
@@ -397,7 +425,7 @@ class Messages:
             "label": self._names.labels.get(parent or execution.order_id, ""),
             "index_price": self.index(item),
             "mark_price": float(self._world.ledger.mark(number)),
-            "order_type": self._world.ledger.orders[execution.order_id].kind.value,
+            "order_type": _type_name(self._world.ledger.orders[execution.order_id]),
             "self_trade": False,
             "matching_id": None,
             "profit_loss": 0.0,

@@ -457,6 +457,8 @@ class Several:
             if order.submitted.purpose is Purpose.OPEN:
                 number = order.submitted.instrument_id
                 sent, price = order.submitted, order.submitted.limit_price
-                intent = OrderIntent(number, sent.side, order.leaves, Purpose.OPEN, "", limit_price=price)
+                intent = OrderIntent(
+                    number, sent.side, order.leaves, Purpose.OPEN, "", sent.order_type, price
+                )
                 total += risk_of(intent, view.instruments[number], view.market.quotes[number]) or ZERO
         return total

@@ -15,7 +15,15 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
+from scalpdesk.core.intents import (
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    Stop,
+    SubmitOrder,
+)
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca.fields import (
@@ -327,14 +335,14 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         "symbol": instrument.symbol,
         "qty": number_text(_whole(command, is_option=is_option)),
         "side": command.side,  # the encoder writes an enum's value; asking for it costs three calls
-        "type": command.order_type,
+        "type": command.type_name,
         "time_in_force": command.time_in_force,
         "client_order_id": command.client_order_id,
     }
-    if command.order_type is OrderType.LIMIT:
-        if command.limit_price is None:
-            raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
-        body["limit_price"] = number_text(command.limit_price)
+    if command.order_type is OrderType.LIMIT and command.limit_price is None:
+        raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
+    if command.order_type is not OrderType.MARKET:
+        body |= _prices(command)
     if is_option:
         intent = position_intent(command)
         if intent is not None:
@@ -392,10 +400,20 @@ def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: 
         "time_in_force": new.time_in_force.value,
         "client_order_id": new.client_order_id,
     }
-    if new.limit_price is not None:
-        body["limit_price"] = number_text(new.limit_price)
+    body |= _prices(new)
     path = f"/v2/orders/{quote(venue_order_id, safe='')}"
     return RestRequest("PATCH", path, _encode_json(body), new.client_order_id)
+
+
+def _prices(command: SubmitOrder) -> dict[str, object]:
+    """Return the fields of the prices of an order."""
+    found: dict[str, object] = {}
+    if command.limit_price is not None:
+        found["limit_price"] = number_text(command.limit_price)
+    kind = command.order_type
+    if isinstance(kind, Stop):
+        found["stop_price"] = number_text(kind.trigger)
+    return found
 
 
 def cancel_request(venue_order_id: str) -> RestRequest:

@@ -115,6 +115,8 @@ class OrderPath:
 
     def _apply(self, trades: Any, orders: Any) -> list[str]:
         """Apply executions, then orders; return the instruments of executions that are not the desk's."""
+        for message in wire.rows(orders, "orders"):
+            self._follow_trigger(message)
         foreign = [
             str(message.get("instrument_name"))
             for message in wire.rows(trades, "trades")
@@ -167,8 +169,19 @@ class OrderPath:
         self._publish(events)
         return True
 
+    def _follow_trigger(self, message: wire.Message) -> None:
+        """Note the id under which a stop goes on at the venue once it is triggered."""
+        before, now = str(message.get("trigger_order_id")), str(message.get("order_id"))
+        order = self.tracker.find("", before)
+        if order is None or order.venue_order_id != before:
+            return
+        self.tracker.bind(order.submitted.client_order_id, now)
+        if before in self._edited:
+            self._edited.add(now)
+
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
+        self._follow_trigger(message)
         parent, instrument = str(message.get("label")), self._queries.instrument(message)
         if parent in self._legs:
             self._parent_ids[parent] = str(message.get("order_id"))
@@ -451,6 +464,8 @@ class OrderPath:
         params: dict[str, Any] = {"order_id": venue_id, "amount": wire.amount_of(instrument, total)}
         if wanted.limit_price is not None:
             params["price"] = wanted.limit_price
+        if wanted.trigger_price is not None:
+            params["trigger_price"] = wanted.trigger_price
         held: tuple[list[wire.Message], list[wire.Message]] = ([], [])
         self._editing[venue_id] = held
         result = None
@@ -478,8 +493,8 @@ class OrderPath:
         """Return what an edit without an answer came to; None where the order is as it was or not known."""
         try:
             order = await self._queries.question("private/get_order_state", {"order_id": venue_id})
-            is_new = wire.exact_field(order, "amount") == params["amount"] and (
-                "price" not in params or wire.exact_field(order, "price") == params["price"]
+            is_new = all(
+                wire.exact_field(order, name) == value for name, value in params.items() if name != "order_id"
             )
         except (RetryError, wire.WireError):
             return None

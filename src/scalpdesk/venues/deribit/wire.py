@@ -17,7 +17,7 @@ from msgspec import structs
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual, TickRule
 from scalpdesk.instruments.deribit import deribit_option
@@ -325,8 +325,13 @@ LIFETIMES = {
     TimeInForce.IOC: "immediate_or_cancel",
     TimeInForce.FOK: "fill_or_kill",
 }
+TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limit": "stop_limit"}
+"""The venue's names of the types of orders."""
+TRIGGER = "mark_price"
+"""Price that a stop waits for: one trade far from the market moves the last price, and not this one."""
 OUTCOMES = {
     "open": "open",
+    "triggered": "open",
     "untriggered": "open",
     "filled": "filled",
     "cancelled": "cancelled",
@@ -343,20 +348,23 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
         When the venue has no such order.
     """
     lifetime = LIFETIMES.get(command.time_in_force)
-    if lifetime is None or command.order_type not in (OrderType.MARKET, OrderType.LIMIT):
-        raise WireError(f"no {command.order_type.value} order for {command.time_in_force.value} here")
+    kind, name = command.order_type, TYPES.get(command.type_name)
+    if lifetime is None or name is None:
+        raise WireError(f"no {command.type_name} order for {command.time_in_force.value} here")
     if len(command.client_order_id) > LONGEST_LABEL:
         raise WireError(f"a label has at most {LONGEST_LABEL} characters")
     params: dict[str, Any] = {
         "instrument_name": instrument.symbol,
         "amount": amount_of(instrument, command.quantity),
-        "type": command.order_type.value,
+        "type": name,
         "label": command.client_order_id,
         "time_in_force": lifetime,
         "valid_until": valid_until_ms,
     }
     if command.limit_price is not None:
         params["price"] = command.limit_price
+    if isinstance(kind, Stop):
+        params |= {"trigger": TRIGGER, "trigger_price": kind.trigger}
     return ("private/buy" if command.side is Side.BUY else "private/sell"), params
 
 
@@ -586,7 +594,7 @@ def read_open_order(
 ) -> VenueOrder:
     """Read an order as it stands at the venue."""
     report = read_report(message, instrument)
-    is_limit = message.get("order_type") == "limit"
+    is_limit = message.get("order_type") in ("limit", "stop_limit")
     return VenueOrder(
         report.client_order_id,
         report.venue_order_id,

@@ -57,7 +57,7 @@ function orderTable(rows, page) {
       { head: "Instrument", class: "nowrap", cell: (row) => row.label },
       { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${row.fills.length > 1 ? ` in ${row.fills.length} fills` : ""}` },
       { head: "Average", class: "num", cell: (row) => row.average },
-      { head: "Type", class: "narrow-gone", cell: (row) => (row.limit ? `${row.type} ${row.limit}` : row.type) },
+      { head: "Type", class: "narrow-gone", cell: (row) => [row.type.replace("_", " "), row.trigger && `at ${row.trigger}`, row.limit].filter(Boolean).join(" ") },
       { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
       { head: "Life", class: "narrow-gone", cell: life },
     ],
