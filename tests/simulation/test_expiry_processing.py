@@ -9,7 +9,7 @@ from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
@@ -23,7 +23,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.order_entry import VenueRules
-from scalpdesk.simulation.orders import Booking, OrderRequest, Status, Trailing
+from scalpdesk.simulation.orders import Booking, OrderRequest, Status
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

@@ -8,7 +8,7 @@ import pytest
 from fakes.broker import Market
 from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import at, quote
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.deribit import deribit_option
@@ -22,7 +22,7 @@ from scalpdesk.simulation.option_values import (
     value_without_quote,
     years_left,
 )
-from scalpdesk.simulation.orders import OrderRequest, Status, Trailing
+from scalpdesk.simulation.orders import OrderRequest, Status
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

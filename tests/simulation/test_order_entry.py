@@ -6,7 +6,7 @@ import pytest
 
 from fakes.broker import FOREVER_NS, Market
 from fakes.instruments import DAY, option, straddle_book
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -20,7 +20,7 @@ from scalpdesk.simulation.order_entry import (
     check_available,
     position_intent,
 )
-from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure, Trailing
+from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

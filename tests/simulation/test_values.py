@@ -7,7 +7,7 @@ import pytest
 from fakes.instruments import share
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -28,7 +28,6 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
     Structure,
-    Trailing,
 )
 
 D = Decimal

@@ -8,7 +8,7 @@ from typing import TypeGuard, final, get_args
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import InstrumentId, exact
 
 
 class Side(StrEnum):
@@ -69,8 +69,30 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag="stop", gc=False):
         return self.trigger
 
 
+@final
+class Trailing(msgspec.Struct, frozen=True, array_like=True, tag="trailing_stop", gc=False):
+    """Type of an order whose trigger follows the best price; clients of the simulated exchange send it."""
+
+    distance: Decimal
+    """Currency per unit, or percent of the best price."""
+    is_percent: bool = False
+
+    def name_with(self, limit_price: Decimal | None) -> str:  # noqa: ARG002 - it has no limit
+        """Return the name of the type."""
+        return "trailing_stop"
+
+    def trigger_price(self, best: Decimal | None, sign: int) -> Decimal | None:
+        """Return the trigger behind ``best``, as of :meth:`Stop.trigger_price`."""
+        if best is None:
+            return None
+        distance = best * self.distance / 100 if self.is_percent else self.distance
+        return exact(float(best + sign * distance), 2)
+
+
 OrderKind = OrderType | Stop
-"""Type of an order as a value. It says when the order works; its limit price is a field of the order."""
+"""Type of an order of the desk as a value. It says when the order works; its limit price is a field of the
+order.
+"""
 
 
 class TimeInForce(StrEnum):

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, Stop, SubmitOrder
+from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, OrderType, Side, SubmitOrder
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -169,7 +169,7 @@ class OrderAdmission:
         limits = desk.gate.venue_limits
         if limits is not None and limits.options_level < COMBO_LEVEL:
             return False
-        if any(isinstance(leg.order_type, Stop) for leg in intents):
+        if not all(isinstance(leg.order_type, OrderType) for leg in intents):
             return False  # no venue has a trigger for several contracts
         kinds = {(leg.quantity, leg.order_type, leg.time_in_force, leg.purpose, leg.owner) for leg in intents}
         return (

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract
@@ -25,7 +25,6 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
     Structure,
-    Trailing,
 )
 
 # looking up an enum's member costs as much as a call

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import final
 
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import OrderKind, OrderType, Side, TimeInForce
+from scalpdesk.core.intents import OrderKind, OrderType, Side, TimeInForce, Trailing
 from scalpdesk.core.structs import FrozenLeaf, FrozenStruct, IdentityLeaf
-from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
 
@@ -57,26 +57,6 @@ class PositionIntent(StrEnum):
     def side(self) -> Side:
         """The side of such an order."""
         return Side.BUY if self in {PositionIntent.BUY_TO_OPEN, PositionIntent.BUY_TO_CLOSE} else Side.SELL
-
-
-@final
-class Trailing(FrozenLeaf, frozen=True, gc=False):
-    """Type of an order whose trigger follows the best price; clients of the exchange send it."""
-
-    distance: Decimal
-    """Currency per unit, or percent of the best price."""
-    is_percent: bool = False
-
-    def name_with(self, limit_price: Decimal | None) -> str:  # noqa: ARG002 - it has no limit
-        """Return the name of the type."""
-        return "trailing_stop"
-
-    def trigger_price(self, best: Decimal | None, sign: int) -> Decimal | None:
-        """Return the trigger behind ``best``, as of :meth:`scalpdesk.core.intents.Stop.trigger_price`."""
-        if best is None:
-            return None
-        distance = best * self.distance / 100 if self.is_percent else self.distance
-        return exact(float(best + sign * distance), 2)
 
 
 BrokerKind = OrderKind | Trailing

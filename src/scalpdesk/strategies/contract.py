@@ -20,11 +20,11 @@ from scalpdesk.core.intents import (
     Intent,
     LegOrders,
     OrderIntent,
+    OrderKind,
     OrderType,
     Purpose,
     SetTimer,
     Side,
-    Stop,
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
@@ -139,7 +139,8 @@ def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
 
 def _check_order_type(order_type: object, strategy: str) -> None:
     """Refuse an order type that is none, and a price of it that is not exact."""
-    if not isinstance(order_type, Stop) or order_type.trigger.__class__ is not Decimal:
+    is_known = isinstance(order_type, OrderKind)
+    if not is_known or any(type(value) in (float, int) for value in msgspec.to_builtins(order_type)):
         fix = 'write OrderType.MARKET, OrderType.LIMIT or Stop(Decimal("499.95"))'
         raise _wrong_field("order_type", order_type, strategy, fix)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import structs
 
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
+from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
 from scalpdesk.exchange.alpaca.requests import (
@@ -40,7 +40,6 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
     Structure,
-    Trailing,
 )
 
 Choice = TypeVar("Choice", Side, OrderType, TimeInForce, Structure, PositionIntent)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from scalpdesk.core.intents import Trailing
 from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId, number_text, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
@@ -25,7 +26,6 @@ from scalpdesk.simulation.orders import (
     OrderUpdate,
     PositionIntent,
     Structure,
-    Trailing,
 )
 
 JsonObject = dict[str, Any]
