@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Protocol
 
-import msgspec
-
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.structs import FrozenStruct
@@ -34,7 +32,7 @@ class AccountTerms(FrozenStruct, frozen=True):
     """Key under which the broker keeps it."""
     cash: Decimal = ZERO
     """In the reporting currency, exact."""
-    positions: dict[InstrumentId, tuple[Decimal, Decimal]] = msgspec.field(default_factory=dict)
+    positions: dict[InstrumentId, tuple[Decimal, Decimal]] = {}  # noqa: RUF012 - msgspec copies it
     """Signed units and mean cost (currency per unit) by instrument."""
     options_level: int = SPREADS
     """0 none, 1 covered, 2 long, 3 spreads, 4 uncovered."""
