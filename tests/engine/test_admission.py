@@ -194,16 +194,16 @@ def test_a_book_without_greeks_lets_no_new_exposure_in(desk):
 def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch):
     one = desk(held={1: (1, "12")})
     asked = []
-    engine = one.engine.desk.delta_engine.for_marks()
-    plain = engine.value
-    monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or plain(*a, **k))
+    engine = one.engine.desk.delta_engine
+    plain = engine.held
+    monkeypatch.setattr(engine, "held", lambda *a, **k: asked.append(a) or plain(*a, **k))
     propose(one, intent(quantity=1))  # 100 units of an option and a share: 50 500 USD against 20 000
     assert asked
     asked.clear()
     rich = desk(held={1: (1, "12")}, cash=D(1_000_000))
-    engine = rich.engine.desk.delta_engine.for_marks()
-    other = engine.value
-    monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or other(*a, **k))
+    engine = rich.engine.desk.delta_engine
+    other = engine.held
+    monkeypatch.setattr(engine, "held", lambda *a, **k: asked.append(a) or other(*a, **k))
     assert len(orders(propose(rich, intent(quantity=1)))) == 1
     assert asked == []
 
@@ -325,7 +325,7 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     admitted = one.engine._admission._cut((wanted,), (), one.now_ns, [], [])
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
-        delta += 100 * contracts * inner.delta_engine.value(number, one.now_ns, fresh=False).greeks.delta
+        delta += 100 * contracts * inner.delta_engine.held(number, one.now_ns).greeks.delta
     cap = float("inf") if fraction is None else fraction * float(inner.attribution.nav) / 500.0
     sign = 1 if side is Side.BUY else -1
     if works_for is Purpose.HEDGE:

@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (65, 55)
-STRADDLE = (246, 170)
+STRADDLE = (242, 170)
 WHOLE_TRIP = (94, 70)
-STRADDLE_DECISION = (418, 308)
+STRADDLE_DECISION = (391, 301)
 """Python calls and C calls."""
 
 

@@ -771,7 +771,7 @@ def test_an_option_whose_quote_is_lost_is_worth_what_the_model_says():
     inner = desk.engine.desk
     quoted = inner.market.mark(1)
     desk.wait(1_000_000).quote(0, 519.99, 520.01)
-    model = inner.delta_engine.for_marks().model_price(1)
+    model = inner.delta_engine.model_price(1)
     assert inner.market.mark(1) == model > quoted + 5.0
 
 

@@ -45,9 +45,9 @@ class Book:
         )
         self.account = Account(D(cash))
         self.positions = PositionManager(self.instruments)
-        self.state.model_price = self.engine.for_marks().model_price
+        self.state.model_price = self.engine.model_price
         self.attribution = PnlExplain(
-            self.instruments, self.state, self.engine.for_marks(), self.account, self.positions, 0
+            self.instruments, self.state, self.engine, self.account, self.positions, 0
         )
         self.count = 0
 

@@ -64,7 +64,7 @@ def market():
 
 
 def test_valued_together_or_each_alone_is_the_same(market):
-    together, alone = market.engine, market.engine.observer()
+    together, alone = market.engine, DeltaEngine(market.book, market.state, market.pricer)
     market.state.apply_rates(RateEvent(NOON, NOON, (1.0,), (0.04,)))
     for spot in (500.0, 501.0):  # with the same quotes of the options again
         market.quote(spot, only={0} if spot > 500.0 else None)
@@ -79,7 +79,6 @@ def test_valued_together_or_each_alone_is_the_same(market):
             for name in value.__struct_fields__:
                 if name not in {"greeks_at", "own_greeks"}:
                     assert getattr(value, name) == getattr(expected, name)
-            assert together.value(leg, NOON + 1, fresh=False).vol == value.vol
     assert together.value(0, NOON) is None
 
 
@@ -92,7 +91,6 @@ def test_what_was_valued_at_an_earlier_instant_is_valued_again_with_the_others(m
     market.engine.value_together([CALL, PUT], later)
     solved = market.pricer.solved
     for leg in (CALL, PUT):
-        assert market.engine.value(leg, later, fresh=False).vol == pytest.approx(vol, rel=1e-6)
         assert market.engine.value(leg, later).vol == pytest.approx(vol, rel=1e-6)
     assert market.pricer.solved == solved
 
@@ -112,9 +110,8 @@ def test_what_needs_no_value_does_not_keep_the_rest_from_being_valued_together()
         assert market.pricer.solved == solved
 
 
-def test_a_value_that_was_asked_for_in_passing_is_worked_out_with_the_others(market):
-    """One asked for with ``fresh=False`` may stand on an older volatility."""
-    market.engine.value(CALL, NOON, fresh=False)
+def test_a_value_at_the_kept_volatility_is_no_value_at_the_spot_of_now(market):
+    market.engine.value_at_kept_vol(CALL, NOON)
     market.engine.value_together([CALL, PUT], NOON)
     solved = market.pricer.solved
     assert market.engine.value(CALL, NOON).vol == pytest.approx(0.20, abs=1e-9)
@@ -212,24 +209,29 @@ def test_what_was_not_quoted_has_no_value(market):
 def test_equal_questions_at_one_instant_are_answered_once(market):
     first = market.engine.value(CALL, NOON)
     assert market.engine.value(CALL, NOON) is first
-    assert market.engine.value(CALL, NOON, fresh=False) is first
     assert market.pricer.solved == 1
     market.engine.value(CALL, NOON + 1)
     assert market.pricer.solved == 2
+    assert market.engine.value_at_kept_vol(CALL, NOON) is market.engine.value_at_kept_vol(CALL, NOON)
+    market.engine.value_at_kept_vol(CALL, NOON + 1)
+    assert market.pricer.solved == 2  # kept from the value
+    assert market.engine.held(CALL, NOON) == market.engine.held(CALL, NOON)
+    market.engine.held(CALL, NOON + 1)
+    assert market.pricer.solved == 3  # of one quote the volatility is solved once
 
 
 def test_a_stale_volatility_is_kept_until_the_option_is_quoted_again(market):
     market.engine.value(CALL, NOON)
     later = NOON + 10**9
     market.quote(505.0, now_ns=later, only={0})
-    kept = market.engine.value(CALL, later, fresh=False)
+    kept = market.engine.value_at_kept_vol(CALL, later)
     assert kept.vol == pytest.approx(0.20, abs=1e-9)
     assert not kept.vol_is_fresh
     assert kept.spot == 505.0
     solved = market.engine.value(CALL, later)  # the old premium at the new spot
     assert solved.vol < 0.18
     market.quote(505.0, vol=0.25, now_ns=later, only={1})
-    assert market.engine.value(CALL, later, fresh=False).vol == pytest.approx(0.25, abs=1e-9)
+    assert market.engine.value_at_kept_vol(CALL, later).vol == pytest.approx(0.25, abs=1e-9)
 
 
 def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
@@ -384,9 +386,7 @@ def test_each_underlying_has_its_own_dividend_yield():
     book = straddle_book()
     other = (book.add(share("QQQ")), book.add(option("C", 500, root="QQQ")))
     state = MarketState(book)
-    engine = DeltaEngine(
-        book, state, ContractPricer(), dividend_yield=0.01, dividend_yields={"QQQ": 0.06}
-    ).observer()
+    engine = DeltaEngine(book, state, ContractPricer(), dividend_yield=0.01, dividend_yields={"QQQ": 0.06})
     for number in (0, 1, *other):
         state.apply_quote(
             quote(number, NOON, 500.0, 500.0) if number in (0, other[0]) else quote(number, NOON, 12.0, 12.2)
@@ -482,31 +482,48 @@ def test_a_price_below_intrinsic_has_no_volatility():
     assert ContractPricer().implied_vol(option("C", 400), 50.0, 500.0, 0.1, 0.0, 0.0) is None
 
 
-def test_whoever_only_looks_changes_no_later_answer():
-    class Rising:
-        """Its implied volatility follows the spot it is asked at."""
+ASKERS = {
+    "marks": lambda engine, leg, now_ns: engine.marked(leg, now_ns),
+    "page": lambda engine, leg, now_ns: engine.held(leg, now_ns),
+    "smile": lambda engine, leg, now_ns: engine.smile_of_quotes(leg, now_ns),
+    "quoted": lambda engine, leg, now_ns: engine.quoted_price(leg, now_ns),
+    "model": lambda engine, leg, now_ns: engine.model_price(leg),
+    "known": lambda engine, leg, now_ns: engine.known_strike_vol(leg, now_ns),
+    "book": lambda engine, leg, now_ns: engine.position_greeks([Position(leg, HUNDRED, D(1))], now_ns),
+}
 
-        def implied_vol(self, contract, price, spot, years, rate, dividend_yield):
-            return spot / 1_000.0
 
-        def greeks(self, contract, spot, years, vol, rate, dividend_yield):
-            return OptionGreeks(1.0, vol, 0, 0, 0, 0, 0, 0, 0)
+DECISIONS = (DeltaEngine.value_at_kept_vol, DeltaEngine.value, DeltaEngine.strike_vol, DeltaEngine.smile)
 
-    book = straddle_book(500)
-    now_ns = NOON
 
-    def answers(look):
-        state = MarketState(book)
-        engine = DeltaEngine(book, state, Rising())
-        state.apply_quote(quote(1, now_ns, 9.0, 9.2))
-        state.apply_quote(quote(0, now_ns, 499.0, 499.0))
-        look(engine)
-        state.apply_quote(quote(0, now_ns + 1, 510.0, 510.0))
-        return engine.value(1, now_ns + 1, fresh=False).vol
-
-    untouched = answers(lambda engine: None)
-    assert answers(lambda engine: engine.value(1, now_ns, fresh=False)) != untouched
-    assert answers(lambda engine: engine.observer().value(1, now_ns, fresh=False)) == untouched
+@pytest.mark.parametrize("first", [*ASKERS])
+def test_a_question_of_marks_caps_or_pages_changes_no_later_answer(first):
+    """A volatility was learnt at the spot of the first question: a page that asked changed the next hedge."""
+    book = Instruments([share(), *(option(side, strike=strike) for strike in STRIKES for side in "CP")])
+    answers = []
+    for asks in (False, True):
+        market = Market()
+        market.book, market.state = book, MarketState(book)
+        market.state.keep_quotes(0)
+        engine = market.engine = DeltaEngine(book, market.state, ContractPricer())
+        market.quote(500.0)
+        found = []
+        for second, spot in enumerate((503.0, 512.0, 491.0), 1):
+            now_ns = NOON + second * 10**9
+            market.quote(spot, now_ns=now_ns, only={0})
+            if asks:
+                for leg in range(1, len(book)):
+                    ASKERS[first](engine, leg, now_ns)
+            if second == 1:
+                market.quote(spot, vol=0.25, now_ns=now_ns + 1, only={3, 4, 5})
+                market.quote(spot + 2.0, now_ns=now_ns + 2, only={0})
+        for asked in (*ASKERS.values(), *DECISIONS):
+            for leg in range(1, len(book)):
+                answer = asked(engine, leg, now_ns)
+                is_value = hasattr(answer, "greeks")
+                found.append((answer.vol, answer.mark, *answer.greeks) if is_value else answer)
+        answers.append(found)
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(
@@ -521,8 +538,8 @@ def test_whoever_only_looks_changes_no_later_answer():
     ],
 )
 def test_an_option_that_lacks_a_side_is_marked_by_the_model_within_the_other(market, bid, ask, mark):
-    market.state.model_price = market.engine.for_marks().model_price
-    market.engine.for_marks().value(CALL, NOON)
+    market.state.model_price = market.engine.model_price
+    market.engine.marked(CALL, NOON)
     before = market.state.mark(CALL)
     for minute in range(1, 61):  # the one side is renewed for an hour
         now_ns = NOON + minute * 60 * 10**9
@@ -530,7 +547,7 @@ def test_an_option_that_lacks_a_side_is_marked_by_the_model_within_the_other(mar
         market.state.apply_quote(quote(CALL, now_ns, bid, ask))
         model = model_price(market.book[CALL], 498.0, 0.20, now_ns)
         assert market.state.mark(CALL) == pytest.approx(model if mark is None else mark, rel=0.01)
-        valued = market.engine.for_marks().value(CALL, now_ns)
+        valued = market.engine.marked(CALL, now_ns)
         assert valued.mark == pytest.approx(market.state.mark(CALL), abs=1e-6)
         assert valued.is_modelled is (bid != 0.0)
     assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
@@ -539,7 +556,7 @@ def test_an_option_that_lacks_a_side_is_marked_by_the_model_within_the_other(mar
 def test_a_put_in_the_money_whose_bid_is_lost_is_marked_by_its_strikes_call_and_not_below_its_payoff(market):
     """Its bid was counted as zero: half of the premium was lost in an instant."""
     state = market.state
-    state.model_price = market.engine.for_marks().model_price
+    state.model_price = market.engine.model_price
     later = NOON + 60 * 10**9
     for spot in (480.0, 440.0):
         market.quote(spot, now_ns=later, only={0, CALL})
@@ -555,7 +572,7 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     market = Market()
     market.book, market.state = book, MarketState(book)
     market.engine = DeltaEngine(book, market.state, ContractPricer())
-    market.state.model_price = market.engine.for_marks().model_price
+    market.state.model_price = market.engine.model_price
     market.quote(500.0)
     lost = next(n for n, one in enumerate(book) if n and one.strike == 500 and one.is_call)
     both = {lost, lost + 1}
@@ -564,8 +581,7 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
         market.quote(499.5, vol=0.28, now_ns=now_ns, only=set(range(len(book))) - both)
         hedged = market.engine.strike_vol(lost, now_ns)
     assert hedged.vol == pytest.approx(0.28, abs=0.01)
-    for engine in (market.engine, market.engine.for_marks()):
-        valued = engine.value(lost, now_ns)
+    for valued in (market.engine.value(lost, now_ns), market.engine.marked(lost, now_ns)):
         assert valued.is_modelled
         assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
     price = model_price(book[lost], 499.5, hedged.vol, now_ns)

@@ -234,9 +234,6 @@ def test_an_average_takes_every_quote_by_its_age_and_none_by_its_width(market):
     market.share(market.strike, 75)
     market.option(CALL, market.strike, 75, vol=0.22, half=0.01)
     assert market.vol == pytest.approx(0.22, abs=1e-5)
-    first, second = market.engine.strike_vol(CALL, NOON), market.engine.observer().strike_vol(CALL, NOON)
-    assert second.vol == pytest.approx(0.22, abs=1e-5)  # an observer averages, too: from here on
-    assert first.deviation < second.deviation
 
 
 def minute_vols(day, call, put):

@@ -300,7 +300,7 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     held, now_ns = coin.desk.positions.held(), coin.now_ns
     options = [position for position in held if position.instrument.is_option]
     (swap,) = (position for position in held if not position.instrument.is_option)
-    valuer = coin.desk.delta_engine.observer()
+    valuer = coin.desk.delta_engine
     delta = sum(float(leg.quantity) * valuer.value(leg.instrument_id, now_ns).greeks.delta for leg in options)
     coins = float(swap.quantity) * 10 / coin.desk.market.mark(swap.instrument_id)
     assert abs(float(swap.quantity)) > 10.0
@@ -312,10 +312,6 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     (line,) = (text for each in lines if "net delta" in (text := "".join(part.text for part in each)))
     assert f"net delta  {delta + coins:+.4f} BTC" in line
     assert coin.greeks().owned_shares == pytest.approx(coins)
-    # a second frame asks the observer of the first: what it has learnt of a volatility is kept
-    valued = view._valued
-    view.draw(coin.engine, "gamma-scalper", 0, None)
-    assert view._valued is valued
 
 
 def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, monkeypatch):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.portfolio.delta_engine import OptionValuer
 
 LABELS = {
     "delta": "delta (direction)",
@@ -451,8 +450,6 @@ class LiveView:
         self._footer = footer
         self._next_frame = 0.0
         self._history: list[tuple[float, float, float]] = []
-        self._valued: tuple[TradingEngine, OptionValuer] | None = None
-        """The engine shown, with the observer that values its positions from frame to frame."""
         self._live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
@@ -488,10 +485,7 @@ class LiveView:
         desk, now_ns = engine.desk, engine.now_ns
         attribution = desk.attribution
         decimals = -int(attribution.unit.as_tuple().exponent)
-        if self._valued is None or self._valued[0] is not engine:
-            # an observer: whoever watches must not change what the desk decides
-            self._valued = engine, desk.delta_engine.observer(of_marks=True)
-        greeks = self._valued[1].position_greeks(desk.positions.held(), now_ns)
+        greeks = desk.delta_engine.position_greeks(desk.positions.held(), now_ns)
         spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
         if spot is not None:
             self.remember(spot, nav, nav - float(desk.session_equity))

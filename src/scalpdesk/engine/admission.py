@@ -292,8 +292,7 @@ class OrderAdmission:
         return SizeCut(min(sets for sets, _ in cuts), "; ".join([why for _, why in cuts])) if cuts else None
 
     def _value(self, instrument_id: InstrumentId) -> Valuation | None:
-        # as marks do: asking the desk's own engine would change what the next hedge is sized with
-        return self._desk.delta_engine.for_marks().held(instrument_id, self._facts.now_ns)
+        return self._desk.delta_engine.held(instrument_id, self._facts.now_ns)
 
     def _book(self, before: Sequence[OrderIntent]) -> HeldAndWorking:
         """Return what is held, and what orders at the venue and ``before`` may still change of it."""

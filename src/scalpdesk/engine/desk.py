@@ -76,7 +76,7 @@ class Desk:
         self.book = Book(UNASSIGNED, *parts, cash=cash, closed_trades=gate.closed_trades)
         self.account, self.positions = self.book.account, self.book.positions
         self.attribution = self.book.attribution
-        market.model_price = delta_engine.for_marks().model_price
+        market.model_price = delta_engine.model_price
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
@@ -209,13 +209,13 @@ class Desk:
         used = self.margin_fraction()
         if used is None:
             return None
-        held, valuer = [], self.delta_engine.observer()
+        held = []
         for position in self.positions.held():
             if not position.instrument.is_inverse:
                 continue
             known = None
             if position.instrument.is_option:
-                value = valuer.value(position.instrument_id, self.view.now_ns)
+                value = self.delta_engine.marked(position.instrument_id, self.view.now_ns)
                 if value is None:
                     return None
                 known = OptionState(value.spot, value.years, value.vol)

@@ -292,6 +292,9 @@ class MarketState:
         are kept from the first question on, or from :meth:`keep_quotes`.
         """
         self.keep_quotes(instrument_id)
+        latest = self.quotes[instrument_id]
+        if latest is not None and latest.ts_event_ns <= at_ns:
+            return latest
         for kept in reversed(self.recent[instrument_id]):
             if self._known_ns(kept) <= at_ns:
                 return self._kept_quote(kept)

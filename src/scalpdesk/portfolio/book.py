@@ -69,7 +69,7 @@ class Book:
         self.account = Account(cash)
         self.positions = PositionManager(instruments)
         self.attribution = PnlExplain(
-            instruments, state, delta_engine.for_marks(), self.account, self.positions, underlying
+            instruments, state, delta_engine, self.account, self.positions, underlying
         )
         self.opened: dict[InstrumentId, Decimal] = {}
         self.closed_trades = ClosedTrades() if closed_trades is None else closed_trades

@@ -137,18 +137,29 @@ class _Option(NamedTuple):
 
 
 class _QuotedVol(NamedTuple):
-    """Volatility of a lost quote, by the calendar, at its own instant."""
+    """Volatility of a quote's mid at the spot of the quote's own instant, by the calendar, and its vega."""
 
     vol: float
-    years_by_clock: float
-    """Calendar years to expiry from then over those of the variance clock; 0 without any."""
+    vega: float
+
+
+Answers = dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, Valuation]]
+"""Last valuations by one rule, each with its instant and the quotes that it was made from."""
 
 
 class OptionValuer(Protocol):
     """Read-only interface of :class:`DeltaEngine`."""
 
-    def value(self, instrument_id: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
+    def value(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
         """Value one option; see :meth:`DeltaEngine.value`."""
+        ...
+
+    def value_at_kept_vol(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value one option at its last volatility; see :meth:`DeltaEngine.value_at_kept_vol`."""
+        ...
+
+    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value one option as what is held is shown; see :meth:`DeltaEngine.held`."""
         ...
 
     def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
@@ -187,14 +198,8 @@ class OptionValuer(Protocol):
         """Return the continuous rate for a maturity."""
         ...
 
-    def position_greeks(
-        self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
-    ) -> PositionGreeks:
+    def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions."""
-        ...
-
-    def observer(self) -> "OptionValuer":
-        """Return a valuer with separate caches."""
         ...
 
 
@@ -237,10 +242,6 @@ class DeltaEngine:
         clock: VarianceClock = US_SESSIONS,
         vol_half_life_seconds: float | None = None,
     ) -> None:
-        self._vol_half_life_seconds = vol_half_life_seconds
-        self._for_marks: DeltaEngine | None = None
-        self._decides: DeltaEngine | None = None
-        """Of one that marks: the engine that hedges are sized with."""
         self._clock = clock
         self._instruments = instruments
         self._state = state
@@ -255,45 +256,20 @@ class DeltaEngine:
         self._options: dict[InstrumentId, _Option | None] = {}
         """By id, of all that was asked for; None for what is no option."""
         self._expiries: dict[tuple[str, str, date], _Expiry] = {}
-        self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
-        self._lost: dict[InstrumentId, tuple[QuoteEvent, _QuotedVol | None]] = {}
-        """Quotes that were lost, and the volatilities that stand for them."""
-        self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
+        self._quoted_vols: dict[InstrumentId, tuple[QuoteEvent, _QuotedVol | None]] = {}
+        """Latest quote with both sides that was asked for, and its volatility."""
+        self._kept_vols: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
+        """Volatilities that decisions have found, and the quotes that they are of."""
+        self._values: Answers = {}
+        self._at_kept_vol: Answers = {}
+        self._marks: Answers = {}
+        self._held: Answers = {}
+        self._has_hedged = False
+        """Whether a strike's volatility or skew was asked for yet."""
+        self._answers = self._values, self._at_kept_vol, self._marks, self._held
         self._strike_vols = StrikeVols(
             instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
         )
-
-    def observer(self, *, of_marks: bool = False) -> "DeltaEngine":
-        """Return an engine over the same market with separate caches.
-
-        An implied volatility is kept until its option is quoted again, so a request may change later results.
-        Views and checks use an observer: decisions then do not depend on them. One ``of_marks`` values as the
-        book is marked: what is deep in the money by parity (:meth:`_deep`).
-        """
-        found = DeltaEngine(
-            self._instruments,
-            self._state,
-            self._pricer,
-            dividend_yield=self._dividend_yield,
-            dividend_yields=self._dividend_yields,
-            by_parity=self._by_parity,
-            floor_seconds=self._floor_seconds,
-            flat_rate=self._flat_rate,
-            clock=self._clock,
-            vol_half_life_seconds=self._vol_half_life_seconds,
-        )
-        if of_marks:
-            found._decides = self._decides or self
-        return found
-
-    def for_marks(self) -> "DeltaEngine":
-        """Return the one observer that the desk's and its members' marks share.
-
-        What a mark asks for must not change what a strategy sees.
-        """
-        if self._for_marks is None:
-            self._for_marks = self.observer(of_marks=True)
-        return self._for_marks
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant: at least the floor before it, 0 from then on."""
@@ -331,6 +307,7 @@ class DeltaEngine:
             side = 0.0 if contract.is_inverse else 1.0 if contract.is_call else -1.0
             terms = float(contract.strike), side
             found = _Option(contract, underlying, expiry_instant_ns(contract), self._expiry(contract), *terms)
+            self._state.keep_quotes(underlying)  # a quote of the option has its spot there
         self._options[instrument_id] = found
         return found
 
@@ -423,93 +400,104 @@ class DeltaEngine:
         """Return the underlying's mark, currency per unit."""
         return self._state.mark(self._instruments.id_of(contract.underlying))
 
-    def value(self, instrument_id: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
-        """Value an option now; None while it or its underlying was never quoted.
+    def value(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value an option, to decide on, at the volatility that its mid has at the spot of now.
 
-        Parameters
-        ----------
-        instrument_id
-            The option.
-        now_ns
-            UTC nanoseconds.
-        fresh
-            True solves the implied volatility of the mark at the current spot. False keeps the volatility of
-            the option's last quote until it is quoted again: for a delta between two updates, when the spot
-            has moved and the option's quote has not.
+        None while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
+        """
+        return self._answer(self._values, instrument_id, now_ns)
+
+    def value_at_kept_vol(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value an option, to decide on, at the volatility that a decision has found for its quote before.
+
+        For a delta between two updates, when the spot has moved and the option's quote has not. Before the
+        first one as :meth:`value`. Only these two and :meth:`value_together` set that volatility: marks, caps
+        and pages read it of the quote at its own instant.
+        """
+        return self._answer(self._at_kept_vol, instrument_id, now_ns, by_quote=True)
+
+    def marked(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value an option as books are marked: as :meth:`value`, and deep in the money by parity."""
+        return self._answer(self._marks, instrument_id, now_ns, is_mark=True)
+
+    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value an option as what is held is shown and capped: at its mark, with the Greeks of its hedge.
+
+        They are those of the volatility that hedges were sized with last; without it, of its quote's.
+        """
+        found = self._answer(self._held, instrument_id, now_ns, by_quote=True, is_mark=True)
+        return None if found is None else self.as_hedged(found, instrument_id, now_ns)
+
+    def _answer(
+        self,
+        answers: Answers,
+        instrument_id: InstrumentId,
+        now_ns: int,
+        *,
+        by_quote: bool = False,
+        is_mark: bool = False,
+    ) -> Valuation | None:
+        """Value an option by its mid, or by the model where its quote is lost or lacks a side.
+
+        ``by_quote`` takes the volatility that is kept with its quote; ``is_mark`` that of the quote's own
+        instant, and values by parity what is deep in the money.
         """
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        contract, underlying, expires_ns, expiry, *_ = option
         quotes = self._state.quotes
-        quote, spot_quote = quotes[instrument_id], quotes[underlying]
+        quote, spot_quote = quotes[instrument_id], quotes[option.underlying]
         if quote is None or spot_quote is None:
             return None
-        cached = self._cache.get(instrument_id)
-        if cached is not None:
-            at_ns, old_quote, old_spot, was_fresh, valuation = cached
-            if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
-                return valuation
-        years, spot = self._years_to(expires_ns, now_ns), mark_price(spot_quote)
+        known = answers.get(instrument_id)
+        if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
+            return known[3]
+        spot, expiry = mark_price(spot_quote), option.expiry
         if not spot > 0.0:  # a quote of the underlying without a price
             return None
         until_ns = expiry.carry_until_ns  # nearly always it is known: a call less
         if until_ns is not None and now_ns < until_ns:
             dividend_yield = expiry.dividend_yield
         else:
-            dividend_yield = self._yield_of(expiry, contract, now_ns)
+            dividend_yield = self._yield_of(expiry, option.contract, now_ns)
         found: Valuation | None = None
+        vol, last = None, 0.0
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if years > 0.0 and (is_lost or not has_both_sides(quote)):
+        if now_ns < option.expires_ns and (is_lost or not has_both_sides(quote)):
             found = self._modelled(option, quote, spot_quote, dividend_yield, is_lost)
-        elif years > 0.0 and option.side * (spot - option.strike) > 0.0 and self._decides is not None:
-            found = self._deep(option, quote, spot_quote, dividend_yield)
+        elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
+            quoted = self._quoted_vols.get(instrument_id)
+            own = quoted[1] if quoted is not None and quoted[0] is quote else self._vol_of(option, quote)
+            last = self._strike_vols.last(option.contract) if own is None else own.vol
+            vol = last if by_quote and last > 0.0 else None
+            if option.side * (spot - option.strike) > 0.0 and now_ns < option.expires_ns:
+                found = self._deep(option, quote, spot_quote, dividend_yield)
+        else:
+            kept = self._kept_vols.get(instrument_id)
+            last = 0.0 if kept is None else kept[1]
+            vol = last if by_quote and kept is not None and kept[0] is quote else None
         if found is None:
-            found = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
-        # the model's value is the same however it is asked for: an instant has one
-        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh or found.is_modelled, found)
+            contract, years, is_fresh = option.contract, self._years_to(option.expires_ns, now_ns), False
+            rate, mark = self.rate(years), self._state.quoted_mark(quote)
+            if vol is None:
+                if years > 0.0:
+                    vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield)
+                is_fresh = vol is not None
+                vol = last if vol is None else vol
+                if is_fresh and not is_mark:
+                    self._kept_vols[instrument_id] = quote, vol
+            greeks_at = partial(
+                self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
+            )
+            found = Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
+        answer = now_ns, quote, spot_quote, found
+        for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any rule
+            each[instrument_id] = answer
         return found
-
-    def _value(
-        self,
-        instrument_id: InstrumentId,
-        contract: OptionContract,
-        quote: QuoteEvent,
-        spot: float,
-        years: float,
-        dividend_yield: float,
-        fresh: bool,
-    ) -> Valuation:
-        rate = self.rate(years)
-        mark = self._state.quoted_mark(quote)
-        known = self._last_vol.get(instrument_id)
-        vol = None
-        is_fresh = False
-        if not fresh and known is not None and known[0] is quote:
-            vol = known[1]
-        elif years > 0.0:
-            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield)
-            is_fresh = vol is not None
-            if vol is not None:
-                self._last_vol[instrument_id] = (quote, vol)
-        if vol is None:
-            vol = known[1] if known is not None else 0.0
-        greeks_at = partial(
-            self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
-        )
-        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
-
-    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value an option as what is held is shown and capped: at its mark, with the Greeks of its hedge.
-
-        They are those of the volatility that hedges were sized with last, where there is such a one.
-        """
-        found = self.value(instrument_id, now_ns, fresh=False)
-        return None if found is None else self.as_hedged(found, instrument_id, now_ns)
 
     def as_hedged(self, found: Valuation, instrument_id: InstrumentId, now_ns: int) -> Valuation:
         """Return a valuation with the volatility that hedges were sized with last, and its Greeks."""
-        vol = None if self._decides is None else self._decides.known_strike_vol(instrument_id, now_ns)
+        vol = self.known_strike_vol(instrument_id, now_ns)
         if vol is None:
             return found
         return msgspec.structs.replace(found, quoted=found.mark, vol=vol, own_greeks=None)
@@ -531,8 +519,8 @@ class DeltaEngine:
             quote, spot_quote = quotes[number], quotes[underlying]
             if quote is None or spot_quote is None:
                 continue
-            cached = self._cache.get(number)
-            if cached is not None and cached[0] == now_ns and cached[1] is quote and cached[3]:
+            known = self._values.get(number)
+            if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
                 continue
             carry = terms.get(expiry)
             if carry is None:
@@ -571,8 +559,8 @@ class DeltaEngine:
                 dividend_yield,
                 own_greeks=OptionGreeks._make(own),
             )
-            self._last_vol[number] = quote, vol
-            self._cache[number] = now_ns, quote, spot_quote, True, found
+            self._kept_vols[number] = quote, vol
+            self._values[number] = now_ns, quote, spot_quote, found
 
     def _modelled(
         self, option: _Option, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float, is_lost: bool
@@ -589,11 +577,11 @@ class DeltaEngine:
         if part > 0.0:
             vol = other if vol is None else vol + part * (other - vol)
         if vol is None:
-            strike = self.strike_vol(number, now_ns) or self._strike_vols.last(contract)
-            if strike is None:
+            on_smile = self._smile_vols(option, self.smile_of_quotes(number, now_ns), now_ns, 0.0)
+            vol = self._strike_vols.last(option.contract) if on_smile is None else on_smile[0]
+            if not vol > 0.0:
                 return None
-            vol = strike.vol
-        found = self._at(option, spot_quote, dividend_yield, vol)
+        found = self._at(option, spot, now_ns, dividend_yield, vol)
         found.is_modelled = True
         if not is_lost:
             low = (
@@ -612,10 +600,11 @@ class DeltaEngine:
         Its own drowns in the width and the age of its quote. From :data:`DEEP_FROM` to :data:`DEEP_WHOLLY`
         deviations in the money the mark goes over from the mid to what parity says.
         """
-        vol, part = self._parity(option, mark_price(spot_quote), spot_quote.ts_recv_ns)
+        spot, now_ns = mark_price(spot_quote), spot_quote.ts_recv_ns
+        vol, part = self._parity(option, spot, now_ns)
         if not part > 0.0:
             return None
-        found = self._at(option, spot_quote, dividend_yield, vol)
+        found = self._at(option, spot, now_ns, dividend_yield, vol)
         if part < 1.0:
             found = self._priced(found, option.contract, part * found.mark + (1.0 - part) * mark_price(quote))
         found.vol_is_fresh = True
@@ -635,9 +624,9 @@ class DeltaEngine:
         depth = option.side * math.log(forward / option.strike) / (vol * math.sqrt(years))
         return vol, min(max((depth - DEEP_FROM) / (DEEP_WHOLLY - DEEP_FROM), 0.0), 1.0)
 
-    def _at(self, option: _Option, spot_quote: QuoteEvent, dividend_yield: float, vol: float) -> Valuation:
-        """Value an option at a volatility as of its underlying's quote."""
-        spot, years = mark_price(spot_quote), self._years_to(option.expires_ns, spot_quote.ts_recv_ns)
+    def _at(self, option: _Option, spot: float, now_ns: int, dividend_yield: float, vol: float) -> Valuation:
+        """Value an option at a volatility."""
+        years = self._years_to(option.expires_ns, now_ns)
         rate = self.rate(years)
         greeks_at = partial(
             self._pricer.greeks, option.contract, spot, years, rate=rate, dividend_yield=dividend_yield
@@ -666,21 +655,19 @@ class DeltaEngine:
 
         Its own last one; of a lost one that with which hedges were sized last, where that is known.
         """
-        known = (
-            (self._decides or self).known_strike_vol(number, now_ns) if self._state.is_lost(number) else None
-        )
+        known = self.known_strike_vol(number, now_ns) if self._state.is_lost(number) else None
         return known or self._quoted_vol(option, number, now_ns)
 
     def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
         option = self._options.get(instrument_id)
-        if option is None:
+        if option is None or not self._has_hedged:
             return None
         found = self._strike_vols.measured(option.contract, now_ns)
         if found is not None:
             return found.vol
         is_old = now_ns - option.expiry.smile_ns > OLDEST_NS
-        vols = None if is_old else self._smile_vols(option, now_ns, 0.0)
+        vols = None if is_old else self._smile_vols(option, option.expiry.smile, now_ns, 0.0)
         return None if vols is None else vols[0]
 
     def _quoted_vol(self, option: _Option, number: InstrumentId, now_ns: int) -> float | None:
@@ -688,40 +675,48 @@ class DeltaEngine:
 
         Kept on the variance clock: by the calendar it falls through a session. None without one.
         """
-        known = self._vol_when_quoted(number, option)
-        if known is None:
+        quote, known = self._state.two_sided(number), self._vol_when_quoted(number, option)
+        if quote is None or known is None:
             return None
-        years, left = (
-            self._years_to(option.expires_ns, now_ns),
-            self.variance_years(now_ns, option.expires_ns),
+        left, left_then = (
+            self.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, quote.ts_event_ns)
         )
-        if left > 0.0 and known.years_by_clock > 0.0:
-            return known.vol * math.sqrt(known.years_by_clock * left / years)
-        return known.vol
+        if not left > 0.0 or not left_then > 0.0:
+            return known.vol
+        years_then = self._years_to(option.expires_ns, quote.ts_event_ns)
+        return known.vol * math.sqrt(
+            years_then / left_then * left / self._years_to(option.expires_ns, now_ns)
+        )
 
     def _vol_when_quoted(self, instrument_id: InstrumentId, option: _Option) -> _QuotedVol | None:
-        """Return the last quote with both sides as a volatility at the spot of its own instant.
-
-        What it was last asked for at would depend on how often the book is marked: that, and the quote it was
-        asked of, stand in only where the spot of that instant is not kept. None without either.
-        """
+        """Return the volatility of an option's last quote with both sides; None without one."""
         quote = self._state.two_sided(instrument_id)
-        lost = self._lost.get(instrument_id)
-        if lost is not None and lost[0] is quote:
-            return lost[1]
-        known = self._last_vol.get(instrument_id)
-        if quote is not None:
-            own = self._strike_vols.quoted(instrument_id, quote, option.underlying)
-            known = known if own is None else (quote, own[0])
-        found = None
-        if known is not None:
-            then_ns = known[0].ts_event_ns
-            left = self.variance_years(then_ns, option.expires_ns)
-            found = _QuotedVol(
-                known[1], self._years_to(option.expires_ns, then_ns) / left if left > 0.0 else 0.0
-            )
-        if quote is not None:
-            self._lost[instrument_id] = quote, found
+        return None if quote is None else self._vol_of(option, quote)
+
+    def _vol_of(self, option: _Option, quote: QuoteEvent) -> _QuotedVol | None:
+        """Return the volatility of a quote's mid at the spot of the quote's own instant.
+
+        Kept with the quote: whoever asks, and whenever, gets the same. None where it has none, lacks a side,
+        or where the spot of that instant is not kept.
+        """
+        number = quote.instrument_id
+        known = self._quoted_vols.get(number)
+        if known is not None and known[0] is quote:
+            return known[1]
+        if not has_both_sides(quote):
+            return None
+        then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
+        if then is None:
+            return None
+        found, spot = None, mark_price(then)
+        years = self._years_to(option.expires_ns, quote.ts_event_ns)
+        if years > 0.0:
+            terms = self.rate(years), self._yield_of(option.expiry, option.contract, quote.ts_event_ns)
+            vol = self._pricer.implied_vol(option.contract, quote.mid, spot, years, *terms)
+            if vol is not None:
+                vega = self._pricer.greeks(option.contract, spot, years, vol, *terms).vega
+                found = _QuotedVol(vol, vega)
+        self._quoted_vols[number] = quote, found
         return found
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
@@ -755,7 +750,9 @@ class DeltaEngine:
         if quote is None or not contract.is_option:
             return None
         spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
-        found = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
+        if spot is None:
+            return None
+        found = self._answer(self._held, instrument_id, spot.ts_recv_ns, by_quote=True, is_mark=True)
         if found is None or (not found.is_modelled and found.mark == self._state.quoted_mark(quote)):
             return None
         return found.mark
@@ -770,6 +767,7 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
+        self._has_hedged = True
         found = self._strike_vols.value(option.contract, now_ns)
         if found is not None:
             return found
@@ -781,6 +779,7 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
+        self._has_hedged = True
         vols = self._minute_vols(instrument_id, option, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
@@ -791,10 +790,12 @@ class DeltaEngine:
         expiry = option.expiry
         if now_ns - expiry.smile_ns >= MINUTE_NS:
             expiry.smile, expiry.smile_ns = self.smile(instrument_id, now_ns), now_ns
-        return self._smile_vols(option, now_ns, *steps)
+        return self._smile_vols(option, expiry.smile, now_ns, *steps)
 
-    def _smile_vols(self, option: _Option, now_ns: int, *steps: float) -> list[float] | None:
-        contract, smile, spot = option.contract, option.expiry.smile, self._state.mark(option.underlying)
+    def _smile_vols(
+        self, option: _Option, smile: ExpirySmile | None, now_ns: int, *steps: float
+    ) -> list[float] | None:
+        contract, spot = option.contract, self._state.mark(option.underlying)
         if smile is None or spot is None:
             return None
         forward = self._forward(option, spot, now_ns)
@@ -812,22 +813,36 @@ class DeltaEngine:
         return spot * math.exp((self.rate(years) - self._yield_of(option.expiry, contract, now_ns)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Return the smile of an option's expiry from the latest quotes of its strikes.
+        """Return the smile of an option's expiry, to decide on, from the latest quotes of its strikes.
 
-        None for what is no option, at its expiry, and where the spot or no strike can be measured.
+        The fit starts from that of the last decision. None for what is no option, at its expiry, and where
+        the spot or no strike can be measured.
         """
+        return self._smile(instrument_id, now_ns, keeps=True)
+
+    def smile_of_quotes(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
+        """Return :meth:`smile` fitted to the quotes alone, for marks and pages."""
+        return self._smile(instrument_id, now_ns, keeps=False)
+
+    def _smile(self, instrument_id: InstrumentId, now_ns: int, *, keeps: bool) -> ExpirySmile | None:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        self._state.keep_quotes(option.underlying)
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
         if self._strike_vols.is_silent(option.contract):  # of a listing of years, not out yet
+            if keeps:
+                self._strike_vols.forget_smile(option.contract)
             return None
         years, forward = self._years_to(expires_ns, now_ns), self._forward(option, spot, now_ns)
         return self._strike_vols.smile(
-            option.contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
+            option.contract,
+            now_ns,
+            forward,
+            years,
+            self.variance_years(now_ns, expires_ns),
+            keeps=keeps,
         )
 
     def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
@@ -851,22 +866,13 @@ class DeltaEngine:
         quote = self._state.quotes[instrument_id]
         if option is None or quote is None:
             return None
-        found = self._strike_vols.quoted(instrument_id, quote, option.underlying)
-        return None if found is None else found[0]
+        found = self._vol_of(option, quote)
+        return None if found is None else found.vol
 
-    def _quote_vol(
-        self, instrument_id: InstrumentId, quote: QuoteEvent, spot: float
-    ) -> tuple[float, float] | None:
+    def _quote_vol(self, instrument_id: InstrumentId, quote: QuoteEvent) -> tuple[float, float] | None:
         """Volatility and vega of a quote's mid at its own instant."""
         option = self._options.get(instrument_id) or self._option(instrument_id)
-        assert option is not None
-        contract, at_ns = option.contract, quote.ts_event_ns
-        years = self._years_to(option.expires_ns, at_ns)
-        if years <= 0.0:
-            return None
-        terms = (self.rate(years), self._yield_of(option.expiry, contract, at_ns))
-        vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
-        return None if vol is None else (vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega)
+        return None if option is None else self._vol_of(option, quote)
 
     def _quote_vols(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
         """Volatilities and vegas of mids of a contract's expiry, each at its own instant; NaN without one."""
@@ -894,9 +900,7 @@ class DeltaEngine:
         dividend_yield = self._yield_of(option.expiry, contract, now_ns)
         return self._pricer.greeks(contract, spot, years, vol, self.rate(years), dividend_yield)
 
-    def position_greeks(
-        self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
-    ) -> PositionGreeks:
+    def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares.
 
         An inverse contract counts in coin at its mark, and not at all before its first quote.
@@ -904,9 +908,7 @@ class DeltaEngine:
         total = GreekSum()
         for position in held:
             units = position.float_quantity * position.multiplier
-            valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
-            if valuation is not None:
-                valuation = self.as_hedged(valuation, position.instrument_id, now_ns)
+            valuation = self.held(position.instrument_id, now_ns)
             instrument = self._instruments[position.instrument_id]
             if valuation is not None:
                 total.add(units, valuation.greeks)

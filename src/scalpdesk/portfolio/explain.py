@@ -256,7 +256,7 @@ class PnlExplain:
 
         A trade's cost is measured from it: the quote is often older than the spot.
         """
-        valuation = self._delta_engine.value(instrument_id, self._last_ns)
+        valuation = self._delta_engine.marked(instrument_id, self._last_ns)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
             return None
         vol, leg = valuation.vol, self._legs.get(instrument_id)
@@ -358,7 +358,7 @@ class PnlExplain:
         mark = self._state.mark(instrument_id)
         if not self._instruments.by_id[instrument_id].is_option:
             return mark, None
-        return mark, self._delta_engine.value(instrument_id, now_ns)
+        return mark, self._delta_engine.marked(instrument_id, now_ns)
 
     def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
@@ -592,7 +592,7 @@ class PnlExplain:
             mark, valuation = state.mark(instrument_id), None
             instrument = position.instrument
             if instrument.is_option:
-                valuation = self._delta_engine.value(instrument_id, now_ns)
+                valuation = self._delta_engine.marked(instrument_id, now_ns)
             marks[instrument_id] = mark, valuation
             price = position.average_price if mark is None else exact_price(mark)
             nav += instrument.value(quantity, price)

@@ -41,8 +41,8 @@ BESIDE_MONEY = 0.25
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 
-QuoteVol = Callable[[InstrumentId, QuoteEvent, float], tuple[float, float] | None]
-"""Volatility and vega of an option's quote at a spot, both at the quote's own instant; None without one."""
+QuoteVol = Callable[[InstrumentId, QuoteEvent], tuple[float, float] | None]
+"""Volatility and vega of an option's quote at its own instant and the spot of it; None without one."""
 QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
 """The same of quotes of one expiry, that of the contract; NaN where there is none."""
 
@@ -199,18 +199,12 @@ class StrikeVols:
             return None
         return strike.found
 
-    def last(self, contract: OptionContract) -> StrikeVol | None:
-        """Return the volatility of a contract's strike as of its last measurement, however old."""
+    def last(self, contract: OptionContract) -> float:
+        """Return the volatility of a contract's strike as of its last measurement, however old; 0 without."""
         if self._known != len(self._instruments):
             self._learn()
-        return self._strikes[_key(contract)].found
-
-    def quoted(
-        self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId
-    ) -> tuple[float, float] | None:
-        """Return volatility and vega of a quote at the spot of its own instant; None without one."""
-        then = self._state.quote_in_force(underlying, quote.ts_event_ns)
-        return None if then is None else self._quote_vol(leg, quote, mark_price(then))
+        found = self._strikes[_key(contract)].found
+        return 0.0 if found is None else found.vol
 
     def other_leg(self, contract: OptionContract) -> InstrumentId | None:
         """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
@@ -229,11 +223,7 @@ class StrikeVols:
         """Return whether no option of a contract's expiry has a quote, or gets one in this session."""
         if self._known != len(self._instruments):
             self._learn()
-        key = _key(contract)[:3]
-        found = self._state.are_silent(self._chain(key).legs)
-        if found:
-            self._smiles.pop(key, None)  # no start for a later fit
-        return found
+        return self._state.are_silent(self._chain(_key(contract)[:3]).legs)
 
     def forward(
         self, contract: OptionContract, now_ns: int, spot: float, years: float, rate: float
@@ -282,7 +272,14 @@ class StrikeVols:
         return 0.0 if then is None else spot - mark_price(then)
 
     def smile(
-        self, contract: OptionContract, now_ns: int, forward: float, years: float, variance_years: float
+        self,
+        contract: OptionContract,
+        now_ns: int,
+        forward: float,
+        years: float,
+        variance_years: float,
+        *,
+        keeps: bool,
     ) -> ExpirySmile | None:
         """Return the smile of a contract's expiry from its latest quotes, each at the spot of its instant.
 
@@ -299,16 +296,24 @@ class StrikeVols:
             Of the expiry, currency per unit.
         years, variance_years
             To expiry, by the calendar and on the variance clock; above 0.
+        keeps
+            Whether the fit starts from the last one that was kept and is kept, too.
         """
         if self._known != len(self._instruments):
             self._learn()
         key = _key(contract)[:3]
+        if not keeps:
+            return self._fitted(contract, key, now_ns, forward, years, variance_years, None)
         at_ns, last = self._smiles.get(key, (-1, None))
         if at_ns == now_ns:
             return last
         smile = self._fitted(contract, key, now_ns, forward, years, variance_years, last)
         self._smiles[key] = now_ns, smile
         return smile
+
+    def forget_smile(self, contract: OptionContract) -> None:
+        """Start the next fit of a contract's expiry without the last one."""
+        self._smiles.pop(_key(contract)[:3], None)
 
     def _fitted(
         self,
@@ -394,16 +399,15 @@ class StrikeVols:
         self._known = len(self._instruments)
 
     def _measure(self, strike: _Strike, spot: float) -> None:
-        leg, underlying = strike.call if strike.price >= spot else strike.put, strike.underlying
+        leg = strike.call if strike.price >= spot else strike.put
         quote = None if leg is None else self._state.quotes[leg]
         if leg is None or quote is None or quote is strike.seen:
             return
         strike.seen = quote
-        then = self._state.quote_in_force(underlying, quote.ts_event_ns)
         width = quote.ask - quote.bid
-        if then is None or _is_wide(quote, strike.few_ticks):
+        if _is_wide(quote, strike.few_ticks):
             return
-        found = self._quote_vol(leg, quote, mark_price(then))
+        found = self._quote_vol(leg, quote)
         if found is None:
             return
         vol, vega = found

@@ -227,23 +227,23 @@ class RunFollower:
 
     def value(self, instrument_id: InstrumentId) -> Valuation | None:
         """Value an option at the latest market; None while it or its underlying was never quoted."""
-        return self._observer.held(instrument_id, self.now_ns)
+        return self.desk.delta_engine.held(instrument_id, self.now_ns)
 
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
-        return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
+        return self.desk.delta_engine.position_greeks(self.desk.positions.held(), self.now_ns)
 
     def implied_of_book(self) -> float:
         """Return the mean volatility of the held options by their size, a fraction a year; NaN without any.
 
-        Each option has the filtered volatility of its strike: that of its last quote alone jumps to and fro.
+        Each option has the volatility that it was hedged with last, else that of its quote.
         It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
         of an option in its last hours is another number.
         """
         total = weight = 0.0
         for position in self.desk.positions.held():
-            found = self._observer.strike_vol(position.instrument_id, self.now_ns)
-            if found is not None:
+            found = self.value(position.instrument_id)
+            if found is not None and found.vol > 0.0:
                 units = abs(position.float_quantity) * position.multiplier
                 total += units * found.vol * self.on_clock(position.instrument_id)
                 weight += units
@@ -254,16 +254,16 @@ class RunFollower:
         contract = self.desk.instruments[option]
         assert contract.is_option
         now_ns, expires_ns = self.now_ns, expiry_instant_ns(contract)
-        by_clock = self._observer.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
+        by_clock = self.desk.delta_engine.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
         return math.sqrt(years_between(now_ns, expires_ns) / by_clock) if by_clock else 1.0
 
     def smile(self, option: InstrumentId) -> ExpirySmile | None:
         """Return the fitted smile of an option's expiry; None without quotes to fit it to."""
-        return self._observer.smile(option, self.now_ns)
+        return self.desk.delta_engine.smile_of_quotes(option, self.now_ns)
 
     def quoted_vol(self, option: InstrumentId) -> float | None:
         """Return the implied volatility of an option's mid at the instant of its quote, by the calendar."""
-        return self._observer.quoted_vol(option)
+        return self.desk.delta_engine.quoted_vol(option)
 
     def meter_today(self) -> dict[str, float]:
         """Return the figures of realised against implied volatility of this session."""
@@ -273,7 +273,7 @@ class RunFollower:
         """Return the net delta that the band is for: of one strategy's book where several share the desk."""
         books = self.desk.books
         positions = self.desk.positions if books is None else books.of(self._hedging).positions
-        return self._observer.position_greeks(positions.held(), self.now_ns).net_delta_shares
+        return self.desk.delta_engine.position_greeks(positions.held(), self.now_ns).net_delta_shares
 
     def advance(self, most_records: int = 8) -> int:
         """Take in what the journal holds beyond what was read; return how many records were new."""
@@ -319,7 +319,6 @@ class RunFollower:
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
         self._stale_seconds = float(limits.get("stale_seconds_underlying", 5.0))
-        self._observer = self.desk.delta_engine.observer(of_marks=True)
         self.session_nav = self.desk.session_equity
 
     def _take(self, event: Event) -> None:

@@ -64,7 +64,7 @@ class Exposures:
         """Delta of the options in shares; None when one is not known."""
         total = 0.0
         for number, quantity in self.options().items():
-            value = self._view.delta_engine.value(number, self._view.now_ns, fresh=False)
+            value = self._view.delta_engine.value_at_kept_vol(number, self._view.now_ns)
             if value is None or not -1.5 < value.greeks.delta < 1.5:
                 return None
             total += float(quantity) * value.greeks.delta * self._view.instruments[number].multiplier
@@ -294,7 +294,7 @@ class MarketPicture:
             "multiplier": contract.multiplier,
             "underlying_price": spot,
         }
-        value = view.delta_engine.value(number, view.now_ns, fresh=False)
+        value = view.delta_engine.value_at_kept_vol(number, view.now_ns)
         greeks = None if value is None else value.greeks
         if greeks is None or not math.isfinite(greeks.delta):
             if held or number not in self._shown:

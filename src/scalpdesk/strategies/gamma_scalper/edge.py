@@ -304,14 +304,14 @@ class StraddleEdge:
             and (other := view.instruments[each.call_id]).is_option
             and other.root == held.root
         ]
-        value = view.delta_engine.value(pair.call_id, view.now_ns, fresh=False)
+        value = view.delta_engine.value_at_kept_vol(pair.call_id, view.now_ns)
         forward = spot if value is None else forward_of(view.market, pair, value)
         new = min(near, key=lambda each: abs(float(each.strike) - forward), default=pair)
         legs = (*pair.legs, *new.legs)
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
         if new.strike == pair.strike or not is_quoted:
             return None
-        values = [view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in legs]
+        values = [view.delta_engine.value_at_kept_vol(leg, view.now_ns) for leg in legs]
         quotes = [view.market.quotes[leg] for leg in legs]
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(held))
         known = [value for value in values if value is not None and value.years > 0.0]
@@ -565,7 +565,7 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     assert call.is_option
     if call.style is not Style.AMERICAN:
         return None
-    calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in pair.legs)
+    calls, puts = (view.delta_engine.value_at_kept_vol(leg, view.now_ns) for leg in pair.legs)
     if calls is None or puts is None or not calls.years > 0.0:
         return None
     spot, strike = calls.spot, float(call.strike)

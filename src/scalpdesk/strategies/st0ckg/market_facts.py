@@ -50,7 +50,7 @@ class FactsCollector:
         self.frames = Timeframes(
             view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(config.volume_sessions, 1)
         )
-        self._exposure = ChainExposure(symbol, self.options, view.delta_engine.observer(), config)
+        self._exposure = ChainExposure(symbol, self.options, view.delta_engine, config)
         self._minutes: list[SignalBar] = []
         self._minute_ends: list[int] = []
         self._spreads: deque[float] = deque(maxlen=BOOK_MINUTES)
@@ -246,7 +246,7 @@ class ChainExposure:
     options
         All options on the underlying.
     engine
-        An observer's delta engine: reading must not change what the desk's own remembers.
+        Values the chain.
     config
         Symbol, quantiles and number of sessions of the dealer gamma.
     """
@@ -321,7 +321,7 @@ class ChainExposure:
         return made.net_usd, made.reason
 
     def _gamma(self, number: InstrumentId, now_ns: int) -> float:
-        valuation = self._engine.value(number, now_ns, fresh=False)
+        valuation = self._engine.held(number, now_ns)
         return float("nan") if valuation is None else valuation.greeks.gamma
 
     def _quantile(self, history: deque[float]) -> float | None:

@@ -380,9 +380,7 @@ class DeltaHedger:
         modelled: list[str] = []
         for leg in legs:
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
-            valuation = (
-                None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
-            )
+            valuation = None if verdict in UNUSABLE else view.delta_engine.value_at_kept_vol(leg, view.now_ns)
             if valuation is None:
                 self._note_unusable(view, leg, verdict)
                 return None

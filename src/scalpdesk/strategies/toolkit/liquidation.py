@@ -368,7 +368,7 @@ class Liquidation:
         """Return the limit for an option without a quote; None while the model has no value."""
         contract = view.instruments[number]
         assert contract.is_option
-        valuation = view.delta_engine.value(number, view.now_ns, fresh=False)
+        valuation = view.delta_engine.value_at_kept_vol(number, view.now_ns)
         if valuation is None:
             return None
         # at the volatility of the marks: the risk gate holds the limit against the mark
