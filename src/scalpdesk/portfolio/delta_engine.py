@@ -490,9 +490,8 @@ class DeltaEngine:
                 self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
             )
             found = Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
-        answer = now_ns, quote, spot_quote, found
         for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any rule
-            each[instrument_id] = answer
+            each[instrument_id] = now_ns, quote, spot_quote, found
         return found
 
     def as_hedged(self, found: Valuation, instrument_id: InstrumentId, now_ns: int) -> Valuation:

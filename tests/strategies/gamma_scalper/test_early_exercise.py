@@ -35,7 +35,7 @@ def gain(spot):
     """What the desk finds, of quotes that know the dividend."""
     marks = {1: price(spot, is_call=True, style="american"), 2: price(spot, is_call=False, style="european")}
 
-    def value(leg, now_ns, fresh):
+    def value(leg, now_ns):
         return SimpleNamespace(spot=spot, years=YEARS, rate=RATE, mark=marks[leg])
 
     coming = SimpleNamespace(instrument_id=0, ts_ex_ns=EX_NS, amount=Decimal(str(DIVIDEND)))
@@ -44,7 +44,7 @@ def gain(spot):
         now_ns=NOW_NS,
         underlying=0,
         instruments={1: CALL, 2: PUT},
-        delta_engine=SimpleNamespace(value=value),
+        delta_engine=SimpleNamespace(value_at_kept_vol=value),
         market=SimpleNamespace(dividends=[coming]),
     )
     return early_exercise_gain(view, SimpleNamespace(call_id=1, put_id=2, legs=(1, 2)))
@@ -72,7 +72,7 @@ def gain_of_put(spot):
     def at(is_call, vol=VOL):
         return greeks(spot, STRIKE, YEARS, vol, is_call, rate=HIGH_RATE, style="american")
 
-    def value(leg, now_ns, fresh):
+    def value(leg, now_ns):
         mark = float(at(leg == 1).price)
         return SimpleNamespace(spot=spot, years=YEARS, rate=HIGH_RATE, mark=mark, vol=VOL)
 
@@ -81,7 +81,9 @@ def gain_of_put(spot):
         now_ns=NOW_NS,
         underlying=0,
         instruments={1: CALL, 2: PUT},
-        delta_engine=SimpleNamespace(value=value, greeks_at=lambda leg, now_ns, vol: at(leg == 1, vol)),
+        delta_engine=SimpleNamespace(
+            value_at_kept_vol=value, greeks_at=lambda leg, now_ns, vol: at(leg == 1, vol)
+        ),
         market=SimpleNamespace(dividends=[]),
     )
     return early_exercise_gain(view, SimpleNamespace(call_id=1, put_id=2, legs=(1, 2)))

@@ -321,8 +321,9 @@ class ChainExposure:
         return made.net_usd, made.reason
 
     def _gamma(self, number: InstrumentId, now_ns: int) -> float:
-        valuation = self._engine.held(number, now_ns)
-        return float("nan") if valuation is None else valuation.greeks.gamma
+        vol = self._engine.quoted_vol(number)
+        greeks = None if vol is None else self._engine.greeks_at(number, now_ns, vol)
+        return float("nan") if greeks is None else greeks.gamma
 
     def _quantile(self, history: deque[float]) -> float | None:
         """Return the 90 % quantile of what earlier sessions showed; None while there are too few."""
