@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (65, 55)
-STRADDLE = (242, 170)
+STRADDLE = (241, 170)
 WHOLE_TRIP = (94, 70)
-STRADDLE_DECISION = (391, 301)
+STRADDLE_DECISION = (410, 302)
 """Python calls and C calls."""
 
 

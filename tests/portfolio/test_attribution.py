@@ -532,6 +532,7 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     for minute in range(1, 16):
         is_blind = is_late and minute < 8
         book.market(NOON + minute * MINUTE, 500.0 + 0.3 * minute, numbers=held if is_blind else every)
+        book.engine.carry.measure_due(NOON + minute * MINUTE)  # as the desk has it before each mark
         parts.append({k: float(v) for k, v in book.attribution.mark(NOON + minute * MINUTE).parts.items()})
     assert all(abs(each["carry"]) < 0.01 for each in parts)
     assert all(abs(each["residual"]) < 0.01 for each in parts)

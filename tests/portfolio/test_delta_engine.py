@@ -274,13 +274,13 @@ def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_e
     forward = 500.0 * math.exp((rate - configured) * years)
     found = SimpleNamespace(forward=forward + off_errors * error, uncertainty=error)
     monkeypatch.setattr(engine._strike_vols, "forward", lambda *_: found)
+    monkeypatch.setattr(engine._strike_vols, "has_pairs", lambda _contract: True)
     wanted = rate - math.log((forward + moves_errors * error) / 500.0) / years
-    assert engine._parity_yield(contract, NOON, configured) == pytest.approx(wanted, abs=1e-12)
+    assert engine.value(CALL, NOON).dividend_yield == pytest.approx(wanted, abs=1e-12)
 
 
-@pytest.mark.parametrize("asked_through", ["value", "dividend_yield"])
-def test_the_carry_is_measured_again_after_fifteen_minutes_and_after_one_where_no_quote_shows_it(
-    monkeypatch, asked_through
+def test_the_carry_is_measured_each_quarter_of_an_hour_and_after_a_minute_where_no_quote_shows_it(
+    monkeypatch,
 ):
     market, minute = Market(), 60 * 10**9
     market.quote(500.0)
@@ -294,10 +294,10 @@ def test_the_carry_is_measured_again_after_fifteen_minutes_and_after_one_where_n
     monkeypatch.setattr(engine._strike_vols, "has_pairs", lambda _contract: True)
     found = []
     for after_ns in (0, 15 * minute - 1, 15 * minute, 16 * minute - 1, 16 * minute):
-        if asked_through == "value":
-            found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
-        else:
-            found.append(engine._yield_of(engine._expiry(contract), contract, NOON + after_ns))
+        market.quote(500.0, now_ns=NOON + after_ns, only={0})
+        if NOON + after_ns >= engine.carry.due_ns:
+            engine.carry.measure_due(NOON + after_ns)
+        found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
     first = -math.log(501.0 / 500.0) / engine.years(contract, NOON)
     last = -math.log(502.0 / 500.0) / engine.years(contract, NOON + 16 * minute)
     assert found == pytest.approx([first] * 4 + [last], rel=1e-12)
@@ -348,7 +348,6 @@ def test_greeks_can_be_asked_at_another_volatility(market):
     low = market.engine.greeks_at(CALL, NOON, 0.10)
     expected = greeks(500.0, 500.0, market.engine.years(market.book[CALL], NOON), 0.10, True)
     assert low.gamma == pytest.approx(float(expected.gamma), rel=1e-9)
-    assert market.engine.spot(market.book[CALL]) == 500.0
 
 
 @pytest.mark.parametrize(("configured", "after"), [(0.0, 0.0), (0.01, 0.01)])
@@ -366,7 +365,9 @@ def test_over_an_ex_date_the_forward_stands_before_the_first_option_is_quoted(co
     before = engine.value(call, close_ns)
     assert before.dividend_yield == pytest.approx(paid / 500.0 / before.years, rel=0.05)
     assert before.vol == pytest.approx(0.20, abs=2e-3)
+    engine.carry.measure_due(open_ns - 1)  # without a quote of the session nothing is measured
     state.apply_quote(quote(0, open_ns, 500.0 - paid - 0.01, 500.0 - paid + 0.01))
+    engine.carry.measure_due(open_ns)
     found = engine.value(call, open_ns)
     assert found.dividend_yield == pytest.approx(after, abs=2e-3)
     assert found.vol == pytest.approx(0.20, abs=0.01)  # that of the quote at its own instant
@@ -496,34 +497,79 @@ ASKERS = {
 DECISIONS = (DeltaEngine.value_at_kept_vol, DeltaEngine.value, DeltaEngine.strike_vol, DeltaEngine.smile)
 
 
+QUESTIONS = {
+    **ASKERS,
+    "value": DeltaEngine.value,
+    "kept": DeltaEngine.value_at_kept_vol,
+    "together": lambda engine, leg, now_ns: engine.value_together([leg], now_ns),
+    "strike": DeltaEngine.strike_vol,
+    "skew": DeltaEngine.skew,
+    "fit": DeltaEngine.smile,
+    "greeks": lambda engine, leg, now_ns: engine.greeks_at(leg, now_ns, 0.3),
+    "vol": lambda engine, leg, now_ns: engine.quoted_vol(leg),
+}
+
+
+def answers_after(ask):
+    """Return all answers after three seconds, in each of which ``ask`` was called for every option."""
+    book = Instruments([share(), *(option(side, strike=strike) for strike in STRIKES for side in "CP")])
+    market = Market()
+    market.book, market.state = book, MarketState(book)
+    engine = market.engine = DeltaEngine(book, market.state, ContractPricer())
+    market.state.keep_quotes(0)
+    market.quote(500.0)
+    for second, spot in enumerate((503.0, 512.0, 491.0), 1):
+        now_ns = NOON + second * 10**9
+        market.quote(spot, now_ns=now_ns, only={0})
+        for leg in range(1, len(book)):
+            ask(engine, leg, now_ns)
+        if second == 1:
+            market.quote(spot, vol=0.25, now_ns=now_ns + 1, only={3, 4, 5})
+            market.quote(spot + 2.0, now_ns=now_ns + 2, only={0})
+    found = []
+    for asked in (*ASKERS.values(), *DECISIONS):
+        for leg in range(1, len(book)):
+            answer = asked(engine, leg, now_ns)
+            is_value = hasattr(answer, "greeks")
+            found.append((answer.vol, answer.mark, *answer.greeks) if is_value else answer)
+    return found
+
+
 @pytest.mark.parametrize("first", [*ASKERS])
 def test_a_question_of_marks_caps_or_pages_changes_no_later_answer(first):
     """A volatility was learnt at the spot of the first question: a page that asked changed the next hedge."""
-    book = Instruments([share(), *(option(side, strike=strike) for strike in STRIKES for side in "CP")])
-    answers = []
-    for asks in (False, True):
+    assert answers_after(ASKERS[first]) == answers_after(lambda *_: None)
+
+
+@pytest.mark.parametrize("first", [*QUESTIONS])
+def test_no_question_between_two_events_of_the_desk_leaves_a_trace(first):
+    def ask(engine, leg, now_ns):
+        engine.learns = False
+        QUESTIONS[first](engine, leg, now_ns)
+        engine.learns = True
+
+    assert answers_after(ask) == answers_after(lambda *_: None)
+
+
+def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers():
+    """A page that asked between two events set when the carry was measured, and the next hedge with it."""
+    found = []
+    for is_asked in (False, True):
+        book = straddle_book(480, 490, 500, 510, 520)
         market = Market()
         market.book, market.state = book, MarketState(book)
-        market.state.keep_quotes(0)
-        engine = market.engine = DeltaEngine(book, market.state, ContractPricer())
+        engine = market.engine = DeltaEngine(book, market.state, ContractPricer(), dividend_yield=0.08)
         market.quote(500.0)
-        found = []
-        for second, spot in enumerate((503.0, 512.0, 491.0), 1):
-            now_ns = NOON + second * 10**9
-            market.quote(spot, now_ns=now_ns, only={0})
-            if asks:
-                for leg in range(1, len(book)):
-                    ASKERS[first](engine, leg, now_ns)
-            if second == 1:
-                market.quote(spot, vol=0.25, now_ns=now_ns + 1, only={3, 4, 5})
-                market.quote(spot + 2.0, now_ns=now_ns + 2, only={0})
-        for asked in (*ASKERS.values(), *DECISIONS):
-            for leg in range(1, len(book)):
-                answer = asked(engine, leg, now_ns)
-                is_value = hasattr(answer, "greeks")
-                found.append((answer.vol, answer.mark, *answer.greeks) if is_value else answer)
-        answers.append(found)
-    assert answers[0] == answers[1]
+        if is_asked:
+            engine.learns = False
+            assert engine.greeks_at(CALL, NOON, 0.2).price > 0.0
+            assert engine.held(CALL, NOON).dividend_yield == pytest.approx(0.0, abs=1e-3)
+            engine.learns = True
+        later = NOON + 10**9
+        market.quote(503.0, now_ns=later)
+        market.quote(501.0, now_ns=later + 1, only={0})
+        found.append((engine.value(CALL, later + 1).dividend_yield, engine.strike_vol(CALL, later + 1)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ class Chain:
         assert self.vols.has_pairs(self.book[1])  # as the delta engine asks first
         return self.vols.forward(self.book[1], NOON + int(seconds * S), spot, YEARS, 0.0)
 
+    def vol(self, contract, now_ns):
+        self.vols.measure(contract)
+        return self.vols.measured(contract, now_ns)
+
     def smile(self, seconds=0, forward=500.0):
         return self.vols.smile(self.book[1], NOON + int(seconds * S), forward, YEARS, 0.1, keeps=True)
 
@@ -87,23 +91,23 @@ def test_a_strike_is_measured_by_its_leg_out_of_the_money(chain):
     for right, mid in (("C", 20.0), ("P", 30.0)):
         for strike in (495, 500, 505):
             chain.quote(chain.number(strike, right), mid)
-    found = {strike: chain.vols.value(option("C", strike), NOON).vol for strike in (495, 500, 505)}
+    found = {strike: chain.vol(option("C", strike), NOON).vol for strike in (495, 500, 505)}
     assert found == {495: 0.3, 500: 0.2, 505: 0.2}
     assert chain.asked == [chain.number(495, "P"), chain.number(500), chain.number(505)]
-    assert chain.vols.value(option("P", 505), NOON).vol == 0.2
+    assert chain.vol(option("P", 505), NOON).vol == 0.2
     assert len(chain.asked) == 3  # a quote is measured once
 
 
 def test_a_measurement_is_good_for_two_minutes_and_then_only_the_last_one(chain):
     contract = option("C", 500)
-    assert chain.vols.value(contract, NOON) is None  # nothing is quoted
+    assert chain.vol(contract, NOON) is None  # nothing is quoted
     chain.quote(0, 500.0, half=0.01)
-    assert (chain.vols.value(contract, NOON), chain.vols.last(contract)) == (None, 0.0)
+    assert (chain.vol(contract, NOON), chain.vols.last(contract)) == (None, 0.0)
     chain.quote(chain.number(500), 20.0)
-    found = chain.vols.value(contract, NOON + 120 * S)
+    found = chain.vol(contract, NOON + 120 * S)
     assert found.vol == 0.2
     assert found.deviation == pytest.approx(0.1 / (2.0 * math.sqrt(3.0) * 50.0))
-    assert chain.vols.value(contract, NOON + 120 * S + 1) is None
+    assert chain.vol(contract, NOON + 120 * S + 1) is None
     assert chain.vols.last(contract) == found.vol
 
 
@@ -112,14 +116,14 @@ def test_a_quote_too_wide_for_its_vega_is_no_measurement(chain, vega, measured):
     chain.vega = vega
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(500), 20.0)  # 0.1 wide: over the root of 12 is 0.029 dollars
-    assert (chain.vols.value(option("C", 500), NOON) is not None) is measured
+    assert (chain.vol(option("C", 500), NOON) is not None) is measured
 
 
 def test_a_narrow_quote_is_a_measurement_at_any_vega(chain):
     chain.vega = 0.2
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(500), 20.0, half=0.005)
-    assert chain.vols.value(option("C", 500), NOON).deviation == pytest.approx(0.01 / math.sqrt(12.0) / 0.2)
+    assert chain.vol(option("C", 500), NOON).deviation == pytest.approx(0.01 / math.sqrt(12.0) / 0.2)
 
 
 def test_an_option_that_is_not_listed_lends_no_quote_to_the_smile():
@@ -135,12 +139,12 @@ def test_an_option_that_is_not_listed_lends_no_quote_to_the_smile():
 def test_an_older_quote_than_the_last_one_changes_nothing(chain):
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(500), 20.0, 5)
-    first = chain.vols.value(option("C", 500), NOON + 5 * S)
+    first = chain.vol(option("C", 500), NOON + 5 * S)
     chain.state.quotes[chain.number(500)] = quote(chain.number(500), NOON + 4 * S, 25.0, 25.1)
-    assert chain.vols.value(option("C", 500), NOON + 6 * S) == first
+    assert chain.vol(option("C", 500), NOON + 6 * S) == first
     chain.quote(0, 500.0, 3_600, 0.01)
     chain.quote(chain.number(500), 20.4, 3_600)
-    assert 0.2 < chain.vols.value(option("C", 500), NOON + 3_600 * S).vol <= 0.204
+    assert 0.2 < chain.vol(option("C", 500), NOON + 3_600 * S).vol <= 0.204
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Market:
         self.engine = DeltaEngine(self.book, self.state, ContractPricer())
         self.strike = float(self.book[CALL].strike)
         self.share(self.strike, -1)
-        self.state.quote_in_force(SHARE, NOON)  # from here on the share's quotes are kept
+        self.state.keep_quotes(SHARE)
 
     def share(self, spot, seconds=0.0):
         self._quote(SHARE, spot, seconds, 0.01)

@@ -161,6 +161,8 @@ class TradingEngine:
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
+        self._valuer, self._carry = desk.delta_engine, desk.delta_engine.carry
+        self._valuer.learns = False  # from its first event on, and in events only
 
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
@@ -222,6 +224,8 @@ class TradingEngine:
         wake: Wake | None = None
         after: After | None = None
         try:
+            if type(event) is not QuoteEvent:
+                self._valuer.learns = True
             # by frequency: the types are final, and comparing them costs a tenth of isinstance
             if type(event) is QuoteEvent:
                 number, quotes = event.instrument_id, self._quotes
@@ -323,6 +327,9 @@ class TradingEngine:
             if wake is not None:
                 view = self._view
                 if view.session is not None or wake is SESSION:
+                    self._valuer.learns = True
+                    if now_ns >= self._carry.due_ns:  # wakes and marks are the same in every mode
+                        self._carry.measure_due(now_ns)
                     view.now_ns = now_ns
                     self.evaluations += 1
                     on_wake = self._on_wake  # called as a method it is looked for in the class first
@@ -342,6 +349,8 @@ class TradingEngine:
         except BaseException:
             self._out.clear()
             raise
+        finally:
+            self._valuer.learns = False
         if not self._out:
             return NOTHING
         outputs, self._out = tuple(self._out), []
@@ -501,6 +510,8 @@ class TradingEngine:
         A book that is half booked is not judged.
         """
         desk = self.desk
+        if self.now_ns >= self._carry.due_ns:
+            self._carry.measure_due(self.now_ns)
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
         if desk.is_divided:
@@ -522,6 +533,7 @@ class TradingEngine:
         """Judge the session's loss between two marks, at the marks of now."""
         desk = self.desk
         self._loss_due_ns = self.now_ns + LOSS_CHECK_NS
+        self._valuer.learns = True
         trades = desk.gate.mode in LOSS_MODES and desk.view.session is not None
         if trades and desk.is_near_loss_limit() and desk.loss_at_limit(desk.view.nav):
             self._mark()

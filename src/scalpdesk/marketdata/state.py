@@ -198,7 +198,7 @@ class MarketState:
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
         """Volume of this session as its bars and as its prints have it: a feed may bring both."""
         self.recent: dict[InstrumentId, deque[QuoteEvent | int]] = {}
-        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first.
+        """Latest quotes of the underlyings that `keep_quotes` names, oldest first.
 
         A backtest names those that it passed over by their row.
         """
@@ -288,21 +288,21 @@ class MarketState:
     def quote_in_force(self, instrument_id: InstrumentId, at_ns: int) -> QuoteEvent | None:
         """Return the quote of an underlying at an earlier instant (UTC nanoseconds).
 
-        None where it was not quoted by then, or where that is longer ago than its kept quotes reach. They
-        are kept from the first question on, or from :meth:`keep_quotes`.
+        None where it was not quoted by then, or where that is longer ago than its kept quotes reach: those
+        since :meth:`keep_quotes`.
         """
-        self.keep_quotes(instrument_id)
         latest = self.quotes[instrument_id]
         if latest is not None and latest.ts_event_ns <= at_ns:
             return latest
-        for kept in reversed(self.recent[instrument_id]):
+        for kept in reversed(self.recent.get(instrument_id, ())):
             if self._known_ns(kept) <= at_ns:
                 return self._kept_quote(kept)
         return None
 
     def quotes_in_force(self, instrument_id: InstrumentId, stamps: Sequence[int]) -> list[QuoteEvent | None]:
         """Return :meth:`quote_in_force` at each of some instants."""
-        self.keep_quotes(instrument_id)
+        if instrument_id not in self.recent:
+            return [self.quote_in_force(instrument_id, at_ns) for at_ns in stamps]
         tail, times, oldest_ns = list[QuoteEvent | int](), list[int](), min(stamps, default=0)
         for kept in reversed(self.recent[instrument_id]):
             tail.append(kept)

@@ -5,23 +5,23 @@ Values are computed on request and cached: equal requests at one instant are com
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
-from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
-from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
-from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
-from scalpdesk.marketdata.state import MarketState, paid_between
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.carry import CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import (
@@ -32,26 +32,14 @@ from scalpdesk.portfolio.strike_vols import (
     StrikeVol,
     StrikeVols,
 )
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Floats, OptionGreeks
-from scalpdesk.volatility.variance_time import (
-    CALENDAR,
-    FIRST_YEAR,
-    LAST_YEAR,
-    US_SESSIONS,
-    VarianceClock,
-)
+from scalpdesk.volatility.variance_time import US_SESSIONS, VarianceClock
 
 if TYPE_CHECKING:
     from scalpdesk.portfolio.option_pricer import ContractPricer
 
-CARRY_NS = 15 * MINUTE_NS
-"""The forward's carry is measured anew after so long: dividends, rates and borrow hardly move in a day."""
-FORWARD_ERRORS = 2.0
-"""Standard errors of the forward by parity within which the configured carry stands."""
 _SKEW_STEP = 1e-3
-_FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
-_END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
-"""Instants between which the session clock knows the calendar."""
 DEEP_FROM, DEEP_WHOLLY = 0.25, 0.5
 """Standard deviations in the money from which a mark leaves its mid, and from which parity gives it:
 deltas of 0.60 and 0.69.
@@ -96,30 +84,13 @@ class Valuation(Leaf, gc=False):
 
 
 class _Expiry:
-    """What the options of one expiry share."""
+    """What the options of one expiry share: carry, and the smile that hedges strikes without quotes."""
 
-    __slots__ = (
-        "carry_ns",
-        "carry_until_ns",
-        "dividend_yield",
-        "ex_ns",
-        "is_carry_assumed",
-        "smile",
-        "smile_ns",
-        "yield_before",
-    )
+    __slots__ = ("carry", "smile", "smile_ns")
 
-    def __init__(self) -> None:
-        self.dividend_yield = 0.0
-        self.carry_ns = 0
-        """Instant of which the yield is."""
-        self.ex_ns, self.yield_before = 0, 0.0
-        """The last ex-date that the yield has passed, and what it was before."""
-        self.carry_until_ns: int | None = None
-        """When the yield is measured again; None while it was never asked for."""
-        self.is_carry_assumed = False
+    def __init__(self, carry: ExpiryCarry) -> None:
+        self.carry = carry
         self.smile: ExpirySmile | None = None
-        """That strikes without quotes are valued on."""
         self.smile_ns = -MINUTE_NS
         """When it was fitted."""
 
@@ -131,6 +102,7 @@ class _Option(NamedTuple):
     underlying: InstrumentId
     expires_ns: int
     expiry: _Expiry
+    carry: ExpiryCarry
     strike: float
     side: float
     """Where it is in the money: 1 above the strike, -1 below; 0 of an inverse contract."""
@@ -141,6 +113,17 @@ class _QuotedVol(NamedTuple):
 
     vol: float
     vega: float
+
+
+class _SolvedQuote(NamedTuple):
+    """A quote with its volatility, None where it has none, and what that was solved from."""
+
+    quote: QuoteEvent
+    terms: tuple[float, float, float]
+    """Spot, rate and yield at the quote's instant."""
+    found: _QuotedVol | None
+    is_kept: bool
+    """Whether it stands when the spot of its instant is no longer kept: the desk has asked for it."""
 
 
 Answers = dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, Valuation]]
@@ -206,6 +189,9 @@ class OptionValuer(Protocol):
 class DeltaEngine:
     """Values options at the latest market and sums the Greeks of positions.
 
+    What it learns (the carry of an expiry, volatilities of quotes and strikes, smiles) it learns while the
+    desk handles an event. In between questions only read: pages, terminal and status may ask when they like.
+
     Parameters
     ----------
     instruments, state
@@ -242,22 +228,21 @@ class DeltaEngine:
         clock: VarianceClock = US_SESSIONS,
         vol_half_life_seconds: float | None = None,
     ) -> None:
-        self._clock = clock
         self._instruments = instruments
         self._state = state
         self._pricer = pricer
         self._dividend_yield = dividend_yield
         self._dividend_yields = dividend_yields
-        self._by_parity = by_parity
-        self._floor_seconds = floor_seconds
-        self._flat_rate = flat_rate
-        self._last_rate = state.rate_curve, math.nan, 0.0
-        """Curve, years and rate of the last request."""
-        self._options: dict[InstrumentId, _Option | None] = {}
-        """By id, of all that was asked for; None for what is no option."""
+        self._terms = TimeAndRate(state, floor_seconds=floor_seconds, flat_rate=flat_rate, clock=clock)
+        self.learns = True
+        """Whether an answer may leave a trace: with a desk, only while it handles an event."""
+        self._options: dict[InstrumentId, _Option] = {}
+        """By id, of all that the desk has asked for."""
+        self._seen: dict[InstrumentId, _Option] = {}
+        """By id, of all that anybody has asked for."""
         self._expiries: dict[tuple[str, str, date], _Expiry] = {}
-        self._quoted_vols: dict[InstrumentId, tuple[QuoteEvent, _QuotedVol | None]] = {}
-        """Latest quote with both sides that was asked for, and its volatility."""
+        self._quoted_vols: dict[InstrumentId, _SolvedQuote] = {}
+        """Latest quote with both sides that was asked for."""
         self._kept_vols: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         """Volatilities that decisions have found, and the quotes that they are of."""
         self._values: Answers = {}
@@ -270,100 +255,57 @@ class DeltaEngine:
         self._strike_vols = StrikeVols(
             instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
         )
+        self.carry: Final = CarryMeter(
+            instruments, state, self._strike_vols, self._terms, self._configured_yield, by_parity=by_parity
+        )
+
+    def _configured_yield(self, symbol: str) -> float:
+        return self._dividend_yields.get(symbol, self._dividend_yield)
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant: at least the floor before it, 0 from then on."""
-        return self._years_to(expiry_instant_ns(contract), now_ns)
-
-    def _years_to(self, expires_ns: int, now_ns: int) -> float:
-        left_ns = expires_ns - now_ns
-        if left_ns <= 0:
-            return 0.0
-        return max(left_ns / NANOS_PER_SECOND, self._floor_seconds) / SECONDS_PER_YEAR
+        return self._terms.years(expiry_instant_ns(contract), now_ns)
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the variance clock between two instants; by the calendar where it knows no more."""
-        if start_ns >= _FIRST_NS and end_ns < _END_NS:
-            return self._clock.years(start_ns, end_ns)
-        return CALENDAR.years(start_ns, end_ns)
+        return self._terms.variance_years(start_ns, end_ns)
 
     def rate(self, years: float) -> float:
         """Return the continuous rate for a maturity, a fraction a year."""
-        if self._flat_rate is not None:
-            return self._flat_rate
-        curve = self._state.rate_curve
-        known_curve, known_years, known_rate = self._last_rate
-        if known_years != years or known_curve is not curve:  # the legs of an expiry ask one after the other
-            flat = len(curve.rates) == 1
-            known_rate = curve.rates[0] if flat else curve.rate_at(years * DAYS_PER_YEAR)
-            self._last_rate = curve, years, known_rate
-        return known_rate
+        return self._terms.rate(years)
 
     def _option(self, instrument_id: InstrumentId) -> _Option | None:
         """Return what is known of an option; None for what is none."""
-        contract, found = self._instruments.by_id[instrument_id], None
-        if contract.is_option:
+        contract = self._instruments.by_id[instrument_id]
+        if not contract.is_option:
+            return None
+        found = self._seen.get(instrument_id)
+        if found is None:
             underlying = self._instruments.id_of(contract.underlying)
             side = 0.0 if contract.is_inverse else 1.0 if contract.is_call else -1.0
-            terms = float(contract.strike), side
-            found = _Option(contract, underlying, expiry_instant_ns(contract), self._expiry(contract), *terms)
-            self._state.keep_quotes(underlying)  # a quote of the option has its spot there
-        self._options[instrument_id] = found
+            expiry = self._expiry(contract, underlying)
+            expires_ns, strike = expiry_instant_ns(contract), float(contract.strike)
+            found = _Option(contract, underlying, expires_ns, expiry, expiry.carry, strike, side)
+            self._seen[instrument_id] = found
+        if self.learns:
+            self._options[instrument_id] = found
+            self._state.keep_quotes(found.underlying)  # a quote of the option has its spot there
         return found
 
-    def _expiry(self, contract: OptionContract) -> _Expiry:
+    def _carry_of(self, contract: OptionContract) -> ExpiryCarry:
+        return self._expiry(contract, self._instruments.id_of(contract.underlying)).carry
+
+    def _expiry(self, contract: OptionContract, underlying: InstrumentId) -> _Expiry:
         key = (contract.root, contract.underlying, contract.expiry)
         found = self._expiries.get(key)
         if found is None:
-            found = self._expiries[key] = _Expiry()
+            found = self._expiries[key] = _Expiry(ExpiryCarry(contract, underlying))
         return found
 
-    def _yield_of(self, expiry: _Expiry, contract: OptionContract, now_ns: int) -> float:
-        """Return the continuous yield that carries the spot to the forward of an option's expiry.
-
-        A fraction a year: the configured one of the underlying, as far as the quotes of calls and puts leave
-        room for it. Where they fit another forward (dividends to come, a share that is dear to borrow, other
-        rates), the nearest yield that fits them. Measured every fifteen minutes.
-        """
-        if now_ns < expiry.ex_ns:  # of a quote of the day before
-            return expiry.yield_before
-        until_ns = expiry.carry_until_ns
-        if until_ns is not None and now_ns < until_ns:
-            return expiry.dividend_yield
-        configured = self._dividend_yields.get(contract.underlying, self._dividend_yield)
-        if until_ns is not None and self._state.dividends:
-            self._go_ex(expiry, contract, configured, now_ns)
-        expiry.carry_ns = now_ns
-        found, next_ns, is_assumed = None, now_ns + CARRY_NS, False
-        if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
-            found = self._parity_yield(contract, now_ns, configured)
-            if found is None:
-                next_ns, is_assumed = now_ns + MINUTE_NS, until_ns is None or expiry.is_carry_assumed
-        if found is not None:
-            expiry.dividend_yield = found
-        elif until_ns is None:
-            expiry.dividend_yield = configured
-        expiry.carry_until_ns, expiry.is_carry_assumed = next_ns, is_assumed
-        return expiry.dividend_yield
-
-    def _go_ex(self, expiry: _Expiry, contract: OptionContract, configured: float, now_ns: int) -> None:
-        """Take out of a measured yield what the share has paid since, down to the configured one.
-
-        The forward stands while the spot falls by the dividend. Quotes show it a minute or two after the
-        open: until then the yield of the day before would value the dividend a second time.
-        """
-        number, spot = self._instruments.id_of(contract.underlying), self.spot(contract)
-        years = self.years(contract, now_ns)
-        paid = paid_between(self._state.dividends, number, expiry.carry_ns, now_ns)
-        if not paid or spot is None or years <= 0.0:
-            return
-        before = expiry.dividend_yield
-        expiry.ex_ns, expiry.yield_before = now_ns, before
-        expiry.dividend_yield = max(before - math.log1p(paid / spot) / years, min(before, configured))
-
-    def is_carry_assumed(self, contract: OptionContract) -> bool:
+    def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
-        return self._expiry(contract).is_carry_assumed
+        option = self._options.get(instrument_id) or self._option(instrument_id)
+        return option is not None and option.carry.is_assumed
 
     def at_carry(self, contract: OptionContract, then: Valuation, vol: float, now: Valuation) -> Valuation:
         """Return what was worth so much at ``vol``, restated at the rate and the yield of ``now``.
@@ -379,26 +321,15 @@ class DeltaEngine:
             then, rate=carry[0], dividend_yield=carry[1], vol=found, own_greeks=greeks
         )
 
-    def _parity_yield(self, contract: OptionContract, now_ns: int, configured: float) -> float | None:
-        """Return the yield nearest the configured one that fits calls and puts; None without pairs."""
-        spot, years = self.spot(contract), self.years(contract, now_ns)
-        if spot is None or not spot > 0.0 or years <= 0.0:
-            return None
-        rate = self.rate(years)
-        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate)
-        if implied is None:
-            return None
-        room = FORWARD_ERRORS * implied.uncertainty
-        forward = spot * math.exp((rate - configured) * years)
-        nearest = min(max(forward, implied.forward - room), implied.forward + room)
-        if nearest == forward:
-            return configured
-        low, high = PLAUSIBLE_BORROW
-        return min(max(rate - math.log(nearest / spot) / years, min(low, configured)), max(high, configured))
+    def _yield_of(self, option: _Option, at_ns: int) -> float:
+        """Return the yield of an option's expiry at an instant, a fraction a year.
 
-    def spot(self, contract: OptionContract) -> float | None:
-        """Return the underlying's mark, currency per unit."""
-        return self._state.mark(self._instruments.id_of(contract.underlying))
+        The desk's first question has it measured, and the underlying's quotes kept, from then on.
+        """
+        carry = option.carry
+        if self.learns and not carry.is_followed:
+            self.carry.follow(carry, at_ns)
+        return self.carry.as_of(carry, at_ns)
 
     def value(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
         """Value an option, to decide on, at the volatility that its mid has at the spot of now.
@@ -452,14 +383,11 @@ class DeltaEngine:
         known = answers.get(instrument_id)
         if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
             return known[3]
-        spot, expiry = mark_price(spot_quote), option.expiry
+        spot, carry = mark_price(spot_quote), option.carry
         if not spot > 0.0:  # a quote of the underlying without a price
             return None
-        until_ns = expiry.carry_until_ns  # nearly always it is known: a call less
-        if until_ns is not None and now_ns < until_ns:
-            dividend_yield = expiry.dividend_yield
-        else:
-            dividend_yield = self._yield_of(expiry, option.contract, now_ns)
+        # nearly always it is followed: a call less
+        dividend_yield = carry.dividend_yield if carry.is_followed else self._yield_of(option, now_ns)
         found: Valuation | None = None
         vol, last = None, 0.0
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
@@ -467,7 +395,8 @@ class DeltaEngine:
             found = self._modelled(option, quote, spot_quote, dividend_yield, is_lost)
         elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
             quoted = self._quoted_vols.get(instrument_id)
-            own = quoted[1] if quoted is not None and quoted[0] is quote else self._vol_of(option, quote)
+            is_kept = quoted is not None and quoted.quote is quote and quoted.is_kept
+            own = quoted.found if quoted is not None and is_kept else self._vol_of(option, quote)
             last = self._strike_vols.last(option.contract) if own is None else own.vol
             vol = last if by_quote and last > 0.0 else None
             if option.side * (spot - option.strike) > 0.0 and now_ns < option.expires_ns:
@@ -477,21 +406,22 @@ class DeltaEngine:
             last = 0.0 if kept is None else kept[1]
             vol = last if by_quote and kept is not None and kept[0] is quote else None
         if found is None:
-            contract, years, is_fresh = option.contract, self._years_to(option.expires_ns, now_ns), False
-            rate, mark = self.rate(years), self._state.quoted_mark(quote)
+            contract, years, is_fresh = option.contract, self._terms.years(option.expires_ns, now_ns), False
+            rate, mark = self._terms.rate(years), self._state.quoted_mark(quote)
             if vol is None:
                 if years > 0.0:
                     vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield)
                 is_fresh = vol is not None
                 vol = last if vol is None else vol
-                if is_fresh and not is_mark:
+                if is_fresh and not is_mark and self.learns:
                     self._kept_vols[instrument_id] = quote, vol
             greeks_at = partial(
                 self._pricer.greeks, contract, spot, years, rate=rate, dividend_yield=dividend_yield
             )
             found = Valuation(mark, spot, years, rate, vol, is_fresh, greeks_at, dividend_yield)
-        for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any rule
-            each[instrument_id] = now_ns, quote, spot_quote, found
+        if self.learns:
+            for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any
+                each[instrument_id] = now_ns, quote, spot_quote, found
         return found
 
     def as_hedged(self, found: Valuation, instrument_id: InstrumentId, now_ns: int) -> Valuation:
@@ -506,6 +436,8 @@ class DeltaEngine:
 
         What is left out, such as an option without a volatility, is valued when it is asked for.
         """
+        if not self.learns:
+            return
         quotes, lost_ns, kind = self._state.quotes, self._state.lost_ns, None
         terms: dict[_Expiry, tuple[float, float, float]] = {}
         places: list[tuple[InstrumentId, QuoteEvent, QuoteEvent, OptionContract]] = []
@@ -523,8 +455,8 @@ class DeltaEngine:
                 continue
             carry = terms.get(expiry)
             if carry is None:
-                years = self._years_to(expires_ns, now_ns)
-                carry = years, self.rate(years), self._yield_of(expiry, contract, now_ns)
+                years = self._terms.years(expires_ns, now_ns)
+                carry = years, self._terms.rate(years), self._yield_of(option, now_ns)
                 terms[expiry] = carry
             own_kind = contract.style, contract.currency == contract.root
             kind = kind or own_kind
@@ -611,10 +543,10 @@ class DeltaEngine:
 
     def _parity(self, option: _Option, spot: float, now_ns: int) -> tuple[float, float]:
         """Return the volatility of a strike's other leg, and to what part it counts; 0 near the money."""
-        years = self._years_to(option.expires_ns, now_ns)
+        years = self._terms.years(option.expires_ns, now_ns)
         if not option.side * (spot - option.strike) > 0.0 or not spot > 0.0:
             return 0.0, 0.0
-        if option.expiry.is_carry_assumed and years > 1.0 / DAYS_PER_YEAR:
+        if option.carry.is_assumed and years > 1.0 / DAYS_PER_YEAR:
             return 0.0, 0.0  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
         vol = self._other_vol(option, now_ns)
         if vol is None:
@@ -625,8 +557,8 @@ class DeltaEngine:
 
     def _at(self, option: _Option, spot: float, now_ns: int, dividend_yield: float, vol: float) -> Valuation:
         """Value an option at a volatility."""
-        years = self._years_to(option.expires_ns, now_ns)
-        rate = self.rate(years)
+        years = self._terms.years(option.expires_ns, now_ns)
+        rate = self._terms.rate(years)
         greeks_at = partial(
             self._pricer.greeks, option.contract, spot, years, rate=rate, dividend_yield=dividend_yield
         )
@@ -678,13 +610,13 @@ class DeltaEngine:
         if quote is None or known is None:
             return None
         left, left_then = (
-            self.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, quote.ts_event_ns)
+            self._terms.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, quote.ts_event_ns)
         )
         if not left > 0.0 or not left_then > 0.0:
             return known.vol
-        years_then = self._years_to(option.expires_ns, quote.ts_event_ns)
+        years_then = self._terms.years(option.expires_ns, quote.ts_event_ns)
         return known.vol * math.sqrt(
-            years_then / left_then * left / self._years_to(option.expires_ns, now_ns)
+            years_then / left_then * left / self._terms.years(option.expires_ns, now_ns)
         )
 
     def _vol_when_quoted(self, instrument_id: InstrumentId, option: _Option) -> _QuotedVol | None:
@@ -693,30 +625,45 @@ class DeltaEngine:
         return None if quote is None else self._vol_of(option, quote)
 
     def _vol_of(self, option: _Option, quote: QuoteEvent) -> _QuotedVol | None:
-        """Return the volatility of a quote's mid at the spot of the quote's own instant.
+        """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
-        Kept with the quote: whoever asks, and whenever, gets the same. None where it has none, lacks a side,
+        None where it has none, lacks a side,
         or where the spot of that instant is not kept.
         """
         number = quote.instrument_id
         known = self._quoted_vols.get(number)
-        if known is not None and known[0] is quote:
-            return known[1]
+        if known is not None and known.quote is not quote:
+            known = None
+        if known is not None and known.is_kept:
+            return known.found
+        years = self._terms.years(option.expires_ns, quote.ts_event_ns)
         if not has_both_sides(quote):
             return None
+        carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
         if then is None:
             return None
-        found, spot = None, mark_price(then)
-        years = self._years_to(option.expires_ns, quote.ts_event_ns)
-        if years > 0.0:
-            terms = self.rate(years), self._yield_of(option.expiry, option.contract, quote.ts_event_ns)
-            vol = self._pricer.implied_vol(option.contract, quote.mid, spot, years, *terms)
-            if vol is not None:
-                vega = self._pricer.greeks(option.contract, spot, years, vol, *terms).vega
-                found = _QuotedVol(vol, vega)
-        self._quoted_vols[number] = quote, found
-        return found
+        terms = mark_price(then), *carry
+        if known is None or known.terms != terms:
+            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms), False)
+        self._quoted_vols[number] = known._replace(is_kept=True) if self.learns else known
+        return known.found
+
+    def _solved(
+        self,
+        contract: OptionContract,
+        mid: float,
+        years: float,
+        spot: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> _QuotedVol | None:
+        if years <= 0.0:
+            return None
+        vol = self._pricer.implied_vol(contract, mid, spot, years, rate, dividend_yield)
+        if vol is None:
+            return None
+        return _QuotedVol(vol, self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield).vega)
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
@@ -766,8 +713,10 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        self._has_hedged = True
-        found = self._strike_vols.value(option.contract, now_ns)
+        if self.learns:
+            self._has_hedged = True
+            self._strike_vols.measure(option.contract)
+        found = self._strike_vols.measured(option.contract, now_ns)
         if found is not None:
             return found
         vols = self._minute_vols(instrument_id, option, now_ns, 0.0)
@@ -778,7 +727,7 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        self._has_hedged = True
+        self._has_hedged |= self.learns
         vols = self._minute_vols(instrument_id, option, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
@@ -787,7 +736,7 @@ class DeltaEngine:
     ) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
         expiry = option.expiry
-        if now_ns - expiry.smile_ns >= MINUTE_NS:
+        if self.learns and now_ns - expiry.smile_ns >= MINUTE_NS:
             expiry.smile, expiry.smile_ns = self.smile(instrument_id, now_ns), now_ns
         return self._smile_vols(option, expiry.smile, now_ns, *steps)
 
@@ -808,8 +757,8 @@ class DeltaEngine:
         contract = option.contract
         if contract.is_inverse:  # on the forward itself
             return spot
-        years = self._years_to(option.expires_ns, now_ns)
-        return spot * math.exp((self.rate(years) - self._yield_of(option.expiry, contract, now_ns)) * years)
+        years = self._terms.years(option.expires_ns, now_ns)
+        return spot * math.exp((self._terms.rate(years) - self._yield_of(option, now_ns)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry, to decide on, from the latest quotes of its strikes.
@@ -817,7 +766,7 @@ class DeltaEngine:
         The fit starts from that of the last decision. None for what is no option, at its expiry, and where
         the spot or no strike can be measured.
         """
-        return self._smile(instrument_id, now_ns, keeps=True)
+        return self._smile(instrument_id, now_ns, keeps=self.learns)
 
     def smile_of_quotes(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return :meth:`smile` fitted to the quotes alone, for marks and pages."""
@@ -830,17 +779,18 @@ class DeltaEngine:
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
+        self._yield_of(option, now_ns)
         if self._strike_vols.is_silent(option.contract):  # of a listing of years, not out yet
             if keeps:
                 self._strike_vols.forget_smile(option.contract)
             return None
-        years, forward = self._years_to(expires_ns, now_ns), self._forward(option, spot, now_ns)
+        years, forward = self._terms.years(expires_ns, now_ns), self._forward(option, spot, now_ns)
         return self._strike_vols.smile(
             option.contract,
             now_ns,
             forward,
             years,
-            self.variance_years(now_ns, expires_ns),
+            self._terms.variance_years(now_ns, expires_ns),
             keeps=keeps,
         )
 
@@ -851,7 +801,7 @@ class DeltaEngine:
         volatility, None where it was never quoted.
         """
         vol, quote = self.quoted_vol(instrument_id), self._state.quotes[instrument_id]
-        if quote is None or self._options[instrument_id] is None:
+        if quote is None or not self._instruments.by_id[instrument_id].is_option:
             return None
         greeks = None if vol is None else self.greeks_at(instrument_id, now_ns, vol)
         return mark_price(quote) if greeks is None else greeks.price
@@ -876,7 +826,7 @@ class DeltaEngine:
     def _quote_vols(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
         """Volatilities and vegas of mids of a contract's expiry, each at its own instant; NaN without one."""
         expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
-        years = [self._years_to(expires_ns, at_ns) for at_ns in stamps]
+        years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
         vol, greeks = self._pricer.vols_and_greeks(
             contract,
             quotes.mid,
@@ -884,8 +834,8 @@ class DeltaEngine:
             quotes.spot,
             quotes.strike,
             np.array(years),
-            np.array([self.rate(left) for left in years]),
-            np.full(len(years), self._yield_of(self._expiry(contract), contract, max(stamps))),
+            np.array([self._terms.rate(left) for left in years]),
+            np.full(len(years), self.carry.as_of(self._carry_of(contract), max(stamps))),
         )
         return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])
 
@@ -895,9 +845,9 @@ class DeltaEngine:
         spot = None if option is None else self._state.mark(option.underlying)
         if option is None or spot is None:
             return None
-        contract, years = option.contract, self._years_to(option.expires_ns, now_ns)
-        dividend_yield = self._yield_of(option.expiry, contract, now_ns)
-        return self._pricer.greeks(contract, spot, years, vol, self.rate(years), dividend_yield)
+        contract, years = option.contract, self._terms.years(option.expires_ns, now_ns)
+        dividend_yield = self._yield_of(option, now_ns)
+        return self._pricer.greeks(contract, spot, years, vol, self._terms.rate(years), dividend_yield)
 
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares.

@@ -387,7 +387,7 @@ class PnlExplain:
         is_lost = (
             valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
         )
-        assumed = contract.is_option and self._delta_engine.is_carry_assumed(contract)
+        assumed = contract.is_option and self._delta_engine.is_carry_assumed(instrument_id)
         return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
@@ -626,7 +626,7 @@ class PnlExplain:
             return LegParts(delta=delta, gamma=gamma, dividend=-units * paid if paid else 0.0)
         terms, contract = self._terms[instrument_id], self._instruments.by_id[instrument_id]
         assert contract.is_option
-        if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(contract):
+        if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(instrument_id):
             start = self._restate(leg, start, contract, valuation, now)
         end = self._priced_state(contract, terms, now, now_ns, start.vol)
         assert end is not None  # where no volatility is found that of the anchor stands

@@ -177,22 +177,20 @@ class StrikeVols:
         """Smiles with when they were fitted."""
         self._known = 0
 
-    def value(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
-        """Return the volatility of a contract's strike; None while it was never measured.
-
-        None too where the last measurement is older than two minutes: then the smile of the expiry knows
-        better.
-        """
+    def measure(self, contract: OptionContract) -> None:
+        """Take in the latest quote of a contract's strike, once."""
         if self._known != len(self._instruments):
             self._learn()
         strike = self._by_symbol[contract.symbol]
         spot = self._state.quotes[strike.underlying]
         if spot is not None:
             self._measure(strike, mark_price(spot))
-        return self.measured(contract, now_ns)
 
     def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
-        """Return :meth:`value` as of the last measurement that was asked for."""
+        """Return the volatility of a contract's strike as of its last measurement.
+
+        None without any, and where it is older than two minutes: then the smile of the expiry knows better.
+        """
         strike = self._by_symbol.get(contract.symbol)
         measured_ns = None if strike is None else strike.measured_ns
         if strike is None or measured_ns is None or now_ns - measured_ns > OLDEST_NS:

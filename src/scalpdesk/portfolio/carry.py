@@ -1,0 +1,190 @@
+"""The yield that carries the spot to the forward of an expiry, measured from quotes of calls and puts."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
+from scalpdesk.marketdata.quotes import TRADABLE, mark_price
+from scalpdesk.marketdata.state import MarketState, paid_between
+from scalpdesk.portfolio.strike_vols import StrikeVols
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
+
+CARRY_NS = 15 * MINUTE_NS
+"""The yield is measured at each multiple of it: dividends, rates and borrow hardly move in a day."""
+FORWARD_ERRORS = 2.0
+"""Standard errors of the forward by parity within which the configured yield stands."""
+YIELDS_KEPT = 32
+"""Of each expiry: more than a day of them, for quotes that are older than the last one."""
+
+
+class ExpiryCarry:
+    """Yield of one expiry, a fraction a year, as it was measured through the day."""
+
+    __slots__ = (
+        "contract",
+        "dividend_yield",
+        "due_ns",
+        "earlier",
+        "is_assumed",
+        "is_followed",
+        "seen",
+        "since_ns",
+        "tried_ns",
+        "underlying",
+    )
+
+    def __init__(self, contract: OptionContract, underlying: InstrumentId) -> None:
+        self.contract = contract
+        """Any of the expiry."""
+        self.underlying = underlying
+        self.is_followed = False
+        """Whether it is measured: the desk has asked for it."""
+        self.is_assumed = False
+        """Whether it is the configured one because quotes could not show another yet."""
+        self.dividend_yield, self.since_ns = 0.0, 0
+        self.earlier: deque[tuple[int, float]] = deque(maxlen=YIELDS_KEPT)
+        """Yields that were in force before, each with since when."""
+        self.tried_ns = self.due_ns = 0
+        """When quotes were asked last, and when they are asked again."""
+        self.seen: tuple[int, QuoteEvent | None, float] = -1, None, 0.0
+        """The last answer while it is not followed, after its instant and its spot."""
+
+    def at(self, at_ns: int) -> float:
+        """Return the yield that was in force at an instant, UTC nanoseconds; before all of them the first."""
+        if at_ns >= self.since_ns or not self.earlier:
+            return self.dividend_yield
+        for since_ns, dividend_yield in reversed(self.earlier):
+            if since_ns <= at_ns:
+                return dividend_yield
+        return self.earlier[0][1]
+
+    def change(self, dividend_yield: float, now_ns: int) -> None:
+        """Let another yield be in force from now on."""
+        if dividend_yield != self.dividend_yield:
+            if self.is_followed:
+                self.earlier.append((self.since_ns, self.dividend_yield))
+            self.dividend_yield, self.since_ns = dividend_yield, now_ns
+
+
+class CarryMeter:
+    """Measures the yields of the expiries that the desk decides on or marks.
+
+    First when the desk asks, then at the desk's first event from each quarter of an hour on.
+
+    Parameters
+    ----------
+    instruments, state, strike_vols, terms
+        Instruments of the run, the latest market, what tells an expiry's forward, time to expiry and rates.
+    configured
+        Continuous yield of an underlying, fractions a year.
+    by_parity
+        Whether quotes correct it.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        state: MarketState,
+        strike_vols: StrikeVols,
+        terms: TimeAndRate,
+        configured: Callable[[str], float],
+        *,
+        by_parity: bool,
+    ) -> None:
+        self._instruments, self._state = instruments, state
+        self._strike_vols, self._terms = strike_vols, terms
+        self._configured, self._by_parity = configured, by_parity
+        self._followed: list[ExpiryCarry] = []
+        self.due_ns = math.inf
+        """When the first of them is measured again."""
+
+    def follow(self, carry: ExpiryCarry, now_ns: int) -> None:
+        """Measure a yield now and from now on."""
+        self._measure(carry, now_ns)
+        carry.is_followed = True
+        self._followed.append(carry)
+        self.due_ns = min(self.due_ns, carry.due_ns)
+
+    def measure_due(self, now_ns: int) -> None:
+        """Measure what is due, where the underlying is quoted now; forget expiries that are over."""
+        self._followed = [each for each in self._followed if now_ns < expiry_instant_ns(each.contract)]
+        for carry in self._followed:
+            if now_ns >= carry.due_ns and self._state.verdict(carry.underlying, now_ns) in TRADABLE:
+                self._measure(carry, now_ns)
+        self.due_ns = min((carry.due_ns for carry in self._followed), default=math.inf)
+
+    def as_of(self, carry: ExpiryCarry, at_ns: int) -> float:
+        """Return a yield as of an instant: measured for this answer alone where it is not followed."""
+        if carry.is_followed:
+            return carry.at(at_ns)
+        spot = self._state.quotes[carry.underlying]
+        known_ns, known_spot, known = carry.seen
+        if known_ns != at_ns or known_spot is not spot:
+            configured = self._configured(carry.contract.underlying)
+            found = self._by_quotes(carry, at_ns, configured)
+            known = configured if found is None else found
+            carry.seen = at_ns, spot, known
+        return known
+
+    def _measure(self, carry: ExpiryCarry, now_ns: int) -> None:
+        """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
+
+        Where they fit another forward (dividends to come, a share that is dear to borrow, other rates), the
+        nearest yield that fits them; where they show none, the last one, and they are asked in a minute.
+        """
+        configured = self._configured(carry.contract.underlying)
+        if not carry.is_followed:
+            carry.change(configured, now_ns)
+        elif self._state.dividends:
+            self._go_ex(carry, configured, now_ns)
+        carry.tried_ns, carry.due_ns = now_ns, (now_ns // CARRY_NS + 1) * CARRY_NS
+        is_shown = self._by_parity and not carry.contract.is_inverse
+        if not is_shown or not self._strike_vols.has_pairs(carry.contract):
+            carry.is_assumed = False
+            return
+        found = self._by_quotes(carry, now_ns, configured)
+        carry.is_assumed = found is None and (carry.is_assumed or not carry.is_followed)
+        if found is None:
+            carry.due_ns = now_ns + MINUTE_NS
+        else:
+            carry.change(found, now_ns)
+
+    def _go_ex(self, carry: ExpiryCarry, configured: float, now_ns: int) -> None:
+        """Take out of a measured yield what the share has paid since, down to the configured one.
+
+        The forward stands while the spot falls by the dividend. Quotes show it a minute or two after the
+        open: until then the yield of the day before would value the dividend a second time.
+        """
+        spot = self._state.quotes[carry.underlying]
+        years = self._terms.years(expiry_instant_ns(carry.contract), now_ns)
+        paid = paid_between(self._state.dividends, carry.underlying, carry.tried_ns, now_ns)
+        if paid and spot is not None and years > 0.0:
+            before = carry.dividend_yield
+            after = max(before - math.log1p(paid / mark_price(spot)) / years, min(before, configured))
+            carry.change(after, now_ns)
+
+    def _by_quotes(self, carry: ExpiryCarry, now_ns: int, configured: float) -> float | None:
+        """Return the yield nearest the configured one that fits calls and puts; None without pairs."""
+        contract, spot_quote = carry.contract, self._state.quotes[carry.underlying]
+        if not self._by_parity or contract.is_inverse or not self._strike_vols.has_pairs(contract):
+            return None
+        spot = 0.0 if spot_quote is None else mark_price(spot_quote)
+        years = self._terms.years(expiry_instant_ns(contract), now_ns)
+        if not spot > 0.0 or years <= 0.0:
+            return None
+        rate = self._terms.rate(years)
+        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate)
+        if implied is None:
+            return None
+        room = FORWARD_ERRORS * implied.uncertainty
+        forward = spot * math.exp((rate - configured) * years)
+        nearest = min(max(forward, implied.forward - room), implied.forward + room)
+        if nearest == forward:
+            return configured
+        low, high = PLAUSIBLE_BORROW
+        return min(max(rate - math.log(nearest / spot) / years, min(low, configured)), max(high, configured))

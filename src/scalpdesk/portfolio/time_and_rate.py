@@ -1,0 +1,62 @@
+"""Time to expiry on both clocks, and the rate for it."""
+
+import math
+from datetime import date, time
+
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YEAR
+from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.volatility.variance_time import CALENDAR, FIRST_YEAR, LAST_YEAR, VarianceClock
+
+_FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
+_END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
+"""Instants between which the session clock knows the calendar."""
+
+
+class TimeAndRate:
+    """Time to expiry and rate of a run.
+
+    Parameters
+    ----------
+    state
+        The latest market: its rate curve.
+    floor_seconds
+        Smallest time to expiry before the expiry instant, in seconds.
+    flat_rate
+        One rate for all maturities (fraction a year); None uses the market's curve.
+    clock
+        Variance clock.
+    """
+
+    def __init__(
+        self, state: MarketState, *, floor_seconds: float, flat_rate: float | None, clock: VarianceClock
+    ) -> None:
+        self._state, self._floor_seconds = state, floor_seconds
+        self._flat_rate, self._clock = flat_rate, clock
+        self._last_rate = state.rate_curve, math.nan, 0.0
+        """Curve, years and rate of the last request."""
+
+    def years(self, expires_ns: int, now_ns: int) -> float:
+        """Return ACT/365 years to an expiry instant: at least the floor before it, 0 from then on."""
+        left_ns = expires_ns - now_ns
+        if left_ns <= 0:
+            return 0.0
+        return max(left_ns / NANOS_PER_SECOND, self._floor_seconds) / SECONDS_PER_YEAR
+
+    def variance_years(self, start_ns: int, end_ns: int) -> float:
+        """Return years of the variance clock between two instants; by the calendar where it knows no more."""
+        if start_ns >= _FIRST_NS and end_ns < _END_NS:
+            return self._clock.years(start_ns, end_ns)
+        return CALENDAR.years(start_ns, end_ns)
+
+    def rate(self, years: float) -> float:
+        """Return the continuous rate for a maturity, a fraction a year."""
+        if self._flat_rate is not None:
+            return self._flat_rate
+        curve = self._state.rate_curve
+        known_curve, known_years, known_rate = self._last_rate
+        if known_years != years or known_curve is not curve:  # the legs of an expiry ask one after the other
+            flat = len(curve.rates) == 1
+            known_rate = curve.rates[0] if flat else curve.rate_at(years * DAYS_PER_YEAR)
+            self._last_rate = curve, years, known_rate
+        return known_rate
