@@ -93,7 +93,7 @@ def ask_of_an_option(engine, number):
     valuer.greeks_at(number, now_ns, 0.2)
     valuer.quoted_vol(number)
     valuer.quoted_price(number, now_ns)
-    valuer.smile_of_quotes(number, now_ns)
+    valuer.smile(number, now_ns)
     valuer.is_carry_assumed(number)
     valuer.known_strike_vol(number, now_ns)
 

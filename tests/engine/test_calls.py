@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (65, 55)
-STRADDLE = (241, 170)
+STRADDLE = (245, 174)
 WHOLE_TRIP = (94, 70)
-STRADDLE_DECISION = (410, 302)
+STRADDLE_DECISION = (412, 303)
 """Python calls and C calls."""
 
 

@@ -486,7 +486,6 @@ def test_a_price_below_intrinsic_has_no_volatility():
 ASKERS = {
     "marks": lambda engine, leg, now_ns: engine.marked(leg, now_ns),
     "page": lambda engine, leg, now_ns: engine.held(leg, now_ns),
-    "smile": lambda engine, leg, now_ns: engine.smile_of_quotes(leg, now_ns),
     "quoted": lambda engine, leg, now_ns: engine.quoted_price(leg, now_ns),
     "model": lambda engine, leg, now_ns: engine.model_price(leg),
     "known": lambda engine, leg, now_ns: engine.known_strike_vol(leg, now_ns),

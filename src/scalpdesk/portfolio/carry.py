@@ -131,6 +131,10 @@ class CarryMeter:
             carry.seen = at_ns, spot, known
         return known
 
+    def _is_shown(self, contract: OptionContract) -> bool:
+        """Return whether quotes of an expiry may show its forward."""
+        return self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract)
+
     def _measure(self, carry: ExpiryCarry, now_ns: int) -> None:
         """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
 
@@ -143,8 +147,7 @@ class CarryMeter:
         elif self._state.dividends:
             self._go_ex(carry, configured, now_ns)
         carry.tried_ns, carry.due_ns = now_ns, (now_ns // CARRY_NS + 1) * CARRY_NS
-        is_shown = self._by_parity and not carry.contract.is_inverse
-        if not is_shown or not self._strike_vols.has_pairs(carry.contract):
+        if not self._is_shown(carry.contract):
             carry.is_assumed = False
             return
         found = self._by_quotes(carry, now_ns, configured)
@@ -171,11 +174,9 @@ class CarryMeter:
     def _by_quotes(self, carry: ExpiryCarry, now_ns: int, configured: float) -> float | None:
         """Return the yield nearest the configured one that fits calls and puts; None without pairs."""
         contract, spot_quote = carry.contract, self._state.quotes[carry.underlying]
-        if not self._by_parity or contract.is_inverse or not self._strike_vols.has_pairs(contract):
-            return None
         spot = 0.0 if spot_quote is None else mark_price(spot_quote)
         years = self._terms.years(expiry_instant_ns(contract), now_ns)
-        if not spot > 0.0 or years <= 0.0:
+        if not spot > 0.0 or years <= 0.0 or not self._is_shown(contract):
             return None
         rate = self._terms.rate(years)
         implied = self._strike_vols.forward(contract, now_ns, spot, years, rate)

@@ -141,10 +141,6 @@ class OptionValuer(Protocol):
         """Value one option at its last volatility; see :meth:`DeltaEngine.value_at_kept_vol`."""
         ...
 
-    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value one option as what is held is shown; see :meth:`DeltaEngine.held`."""
-        ...
-
     def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Value options ahead of :meth:`value`; see :meth:`DeltaEngine.value_together`."""
         ...
@@ -249,8 +245,6 @@ class DeltaEngine:
         self._at_kept_vol: Answers = {}
         self._marks: Answers = {}
         self._held: Answers = {}
-        self._has_hedged = False
-        """Whether a strike's volatility or skew was asked for yet."""
         self._answers = self._values, self._at_kept_vol, self._marks, self._held
         self._strike_vols = StrikeVols(
             instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
@@ -508,7 +502,7 @@ class DeltaEngine:
         if part > 0.0:
             vol = other if vol is None else vol + part * (other - vol)
         if vol is None:
-            on_smile = self._smile_vols(option, self.smile_of_quotes(number, now_ns), now_ns, 0.0)
+            on_smile = self._smile_vols(option, self._smile(number, now_ns, keeps=False), now_ns, 0.0)
             vol = self._strike_vols.last(option.contract) if on_smile is None else on_smile[0]
             if not vol > 0.0:
                 return None
@@ -592,7 +586,7 @@ class DeltaEngine:
     def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
         option = self._options.get(instrument_id)
-        if option is None or not self._has_hedged:
+        if option is None:
             return None
         found = self._strike_vols.measured(option.contract, now_ns)
         if found is not None:
@@ -714,7 +708,6 @@ class DeltaEngine:
         if option is None:
             return None
         if self.learns:
-            self._has_hedged = True
             self._strike_vols.measure(option.contract)
         found = self._strike_vols.measured(option.contract, now_ns)
         if found is not None:
@@ -727,7 +720,6 @@ class DeltaEngine:
         option = self._options.get(instrument_id) or self._option(instrument_id)
         if option is None:
             return None
-        self._has_hedged |= self.learns
         vols = self._minute_vols(instrument_id, option, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
@@ -761,16 +753,12 @@ class DeltaEngine:
         return spot * math.exp((self._terms.rate(years) - self._yield_of(option, now_ns)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Return the smile of an option's expiry, to decide on, from the latest quotes of its strikes.
+        """Return the smile of an option's expiry from the latest quotes of its strikes.
 
-        The fit starts from that of the last decision. None for what is no option, at its expiry, and where
-        the spot or no strike can be measured.
+        A decision's fit starts from that of the last one. None for what is no option, at its expiry, and
+        where the spot or no strike can be measured.
         """
         return self._smile(instrument_id, now_ns, keeps=self.learns)
-
-    def smile_of_quotes(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Return :meth:`smile` fitted to the quotes alone, for marks and pages."""
-        return self._smile(instrument_id, now_ns, keeps=False)
 
     def _smile(self, instrument_id: InstrumentId, now_ns: int, *, keeps: bool) -> ExpirySmile | None:
         option = self._options.get(instrument_id) or self._option(instrument_id)

@@ -19,7 +19,7 @@ from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats
-from scalpdesk.pricing.svi import SmileFit, SviSmile, flat_smile
+from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
@@ -353,14 +353,10 @@ class StrikeVols:
         if not known.any():
             return None
         k = np.array([math.log(price / forward) for price in prices.tolist()])
-        if len(k) == 1:
-            return ExpirySmile(
-                forward, years, variance_years, flat_smile(float(vol[0]), years), 1, (k[0], k[0])
-            )
         half_width = np.minimum(half / vega, 0.9 * vol)
-        fit = SmileFit(k, vol - half_width, vol + half_width, years)
         start = last.svi if last is not None and last.strikes > 1 else None
-        return ExpirySmile(forward, years, variance_years, fit.free(start), len(k), (k[0], k[-1]))
+        svi = SmileFit(k, vol - half_width, vol + half_width, years).free(start)
+        return ExpirySmile(forward, years, variance_years, svi, len(k), (k[0], k[-1]))
 
     def _chain(self, key: tuple[str, str, date]) -> _Chain:
         found = self._chains.get(key)

@@ -21,7 +21,6 @@ from scalpdesk.pricing.svi import (
     SmileFit,
     SviSmile,
     check_arbitrage,
-    flat_smile,
     touches_arbitrage,
 )
 
@@ -327,13 +326,11 @@ def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
         return _Draft(quotes, np.zeros(len(strike), dtype=np.bool_), None, verdict)
     verdict = FitVerdict.OK if count >= FULL_PARAMETERS else FitVerdict.FEW_QUOTES
     draft = _Draft(quotes, used, None, verdict)
-    if count == 1:
-        smile = flat_smile(0.5 * float(low[used][0] + high[used][0]), quotes.years)
-        return replace(draft, smile=smile)
     start, fit = None if last is None else last.smile, draft.fit
     if (
         last is not None
         and start is not None
+        and count > 1
         and not last.found.is_free
         and fit.loss(start) < _NEAR_ENOUGH * count
     ):

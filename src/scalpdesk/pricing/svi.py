@@ -241,7 +241,7 @@ class SmileFit:
     """Fit of a smile to the quotes of one expiry, free or held free of arbitrage."""
 
     k: Floats
-    """ln(strike / forward), at least two values."""
+    """ln(strike / forward), at least one value."""
     low_vol: Floats
     high_vol: Floats
     """``low_vol``, ``high_vol``: Implied volatility of bid and ask, a year; the fit targets their mean, each
@@ -263,7 +263,12 @@ class SmileFit:
         return float(np.max(np.abs(self.k)))
 
     def free(self, start: SviSmile | None = None) -> SviSmile:
-        """Return the best fit regardless of arbitrage; from ``start``, or from a grid search."""
+        """Return the best fit regardless of arbitrage; from ``start``, or from a grid search.
+
+        One quote gives the flat smile of its volatility.
+        """
+        if len(self.k) == 1:
+            return flat_smile(0.5 * float(self.low_vol[0] + self.high_vol[0]), self.years)
         problem = self._problem(None, None)
         first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
         # a refit need not be exact: quotes move by more in a minute

@@ -259,7 +259,7 @@ class RunFollower:
 
     def smile(self, option: InstrumentId) -> ExpirySmile | None:
         """Return the fitted smile of an option's expiry; None without quotes to fit it to."""
-        return self.desk.delta_engine.smile_of_quotes(option, self.now_ns)
+        return self.desk.delta_engine.smile(option, self.now_ns)
 
     def quoted_vol(self, option: InstrumentId) -> float | None:
         """Return the implied volatility of an option's mid at the instant of its quote, by the calendar."""
