@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (65, 55)
-STRADDLE = (245, 174)
+STRADDLE = (249, 174)
 WHOLE_TRIP = (94, 70)
-STRADDLE_DECISION = (412, 303)
+STRADDLE_DECISION = (415, 303)
 """Python calls and C calls."""
 
 

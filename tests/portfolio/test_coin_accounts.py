@@ -441,7 +441,7 @@ def test_a_coin_option_that_no_volatility_prices_costs_half_its_spread_from_its_
 
 def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_its_edge():
     desk = Desk()
-    within = desk.engine.vol_within_tick
+    within = desk.engine.quoted.within_tick
     assert within(CALL, 0.5) == 0.5  # without a quote
     desk.state.apply_quote(quote(1, OPEN_NS - 1, 0.0499, 0.0501))
     desk.state.apply_quote(quote(0, OPEN_NS, 89_999.75, 90_000.25))

@@ -6,10 +6,9 @@ Values are computed on request and cached: equal requests at one instant are com
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -24,6 +23,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
+from scalpdesk.portfolio.quoted_vols import ExpiryFacts, OptionFacts, QuotedVol, QuotedVols
 from scalpdesk.portfolio.strike_vols import (
     OLDEST_NS,
     SURFACE_DEVIATION,
@@ -81,49 +81,6 @@ class Valuation(Leaf, gc=False):
         if self.own_greeks is None:
             self.own_greeks = self.greeks_at(self.vol)
         return self.own_greeks
-
-
-class _Expiry:
-    """What the options of one expiry share: carry, and the smile that hedges strikes without quotes."""
-
-    __slots__ = ("carry", "smile", "smile_ns")
-
-    def __init__(self, carry: ExpiryCarry) -> None:
-        self.carry = carry
-        self.smile: ExpirySmile | None = None
-        self.smile_ns = -MINUTE_NS
-        """When it was fitted."""
-
-
-class _Option(NamedTuple):
-    """What does not change of an option, and its expiry."""
-
-    contract: OptionContract
-    underlying: InstrumentId
-    expires_ns: int
-    expiry: _Expiry
-    carry: ExpiryCarry
-    strike: float
-    side: float
-    """Where it is in the money: 1 above the strike, -1 below; 0 of an inverse contract."""
-
-
-class _QuotedVol(NamedTuple):
-    """Volatility of a quote's mid at the spot of the quote's own instant, by the calendar, and its vega."""
-
-    vol: float
-    vega: float
-
-
-class _SolvedQuote(NamedTuple):
-    """A quote with its volatility, None where it has none, and what that was solved from."""
-
-    quote: QuoteEvent
-    terms: tuple[float, float, float]
-    """Spot, rate and yield at the quote's instant."""
-    found: _QuotedVol | None
-    is_kept: bool
-    """Whether it stands when the spot of its instant is no longer kept: the desk has asked for it."""
 
 
 Answers = dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, Valuation]]
@@ -232,13 +189,11 @@ class DeltaEngine:
         self._terms = TimeAndRate(state, floor_seconds=floor_seconds, flat_rate=flat_rate, clock=clock)
         self.learns = True
         """Whether an answer may leave a trace: with a desk, only while it handles an event."""
-        self._options: dict[InstrumentId, _Option] = {}
+        self._options: dict[InstrumentId, OptionFacts] = {}
         """By id, of all that the desk has asked for."""
-        self._seen: dict[InstrumentId, _Option] = {}
+        self._seen: dict[InstrumentId, OptionFacts] = {}
         """By id, of all that anybody has asked for."""
-        self._expiries: dict[tuple[str, str, date], _Expiry] = {}
-        self._quoted_vols: dict[InstrumentId, _SolvedQuote] = {}
-        """Latest quote with both sides that was asked for."""
+        self._expiries: dict[tuple[str, str, date], ExpiryFacts] = {}
         self._kept_vols: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         """Volatilities that decisions have found, and the quotes that they are of."""
         self._values: Answers = {}
@@ -246,8 +201,9 @@ class DeltaEngine:
         self._marks: Answers = {}
         self._held: Answers = {}
         self._answers = self._values, self._at_kept_vol, self._marks, self._held
+        self.quoted: Final = QuotedVols(instruments, state, pricer, self._terms, self._yield_of)
         self._strike_vols = StrikeVols(
-            instruments, state, self._quote_vol, self._quote_vols, vol_half_life_seconds
+            instruments, state, self._vol_of_leg, self._vols_of_legs, vol_half_life_seconds
         )
         self.carry: Final = CarryMeter(
             instruments, state, self._strike_vols, self._terms, self._configured_yield, by_parity=by_parity
@@ -268,7 +224,7 @@ class DeltaEngine:
         """Return the continuous rate for a maturity, a fraction a year."""
         return self._terms.rate(years)
 
-    def _option(self, instrument_id: InstrumentId) -> _Option | None:
+    def facts(self, instrument_id: InstrumentId) -> OptionFacts | None:
         """Return what is known of an option; None for what is none."""
         contract = self._instruments.by_id[instrument_id]
         if not contract.is_option:
@@ -276,10 +232,12 @@ class DeltaEngine:
         found = self._seen.get(instrument_id)
         if found is None:
             underlying = self._instruments.id_of(contract.underlying)
-            side = 0.0 if contract.is_inverse else 1.0 if contract.is_call else -1.0
+            is_inverse, is_american = contract.is_inverse, contract.style is AMERICAN
+            side = 0.0 if is_inverse else 1.0 if contract.is_call else -1.0
             expiry = self._expiry(contract, underlying)
-            expires_ns, strike = expiry_instant_ns(contract), float(contract.strike)
-            found = _Option(contract, underlying, expires_ns, expiry, expiry.carry, strike, side)
+            terms = contract.is_call, is_american, is_inverse, side
+            dated = contract, underlying, expiry_instant_ns(contract), expiry, expiry.carry
+            found = OptionFacts(*dated, float(contract.strike), *terms)
             self._seen[instrument_id] = found
         if self.learns:
             self._options[instrument_id] = found
@@ -289,16 +247,16 @@ class DeltaEngine:
     def _carry_of(self, contract: OptionContract) -> ExpiryCarry:
         return self._expiry(contract, self._instruments.id_of(contract.underlying)).carry
 
-    def _expiry(self, contract: OptionContract, underlying: InstrumentId) -> _Expiry:
+    def _expiry(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryFacts:
         key = (contract.root, contract.underlying, contract.expiry)
         found = self._expiries.get(key)
         if found is None:
-            found = self._expiries[key] = _Expiry(ExpiryCarry(contract, underlying))
+            found = self._expiries[key] = ExpiryFacts(ExpiryCarry(contract, underlying))
         return found
 
     def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         return option is not None and option.carry.is_assumed
 
     def at_carry(self, contract: OptionContract, then: Valuation, vol: float, now: Valuation) -> Valuation:
@@ -315,7 +273,7 @@ class DeltaEngine:
             then, rate=carry[0], dividend_yield=carry[1], vol=found, own_greeks=greeks
         )
 
-    def _yield_of(self, option: _Option, at_ns: int) -> float:
+    def _yield_of(self, option: OptionFacts, at_ns: int) -> float:
         """Return the yield of an option's expiry at an instant, a fraction a year.
 
         The desk's first question has it measured, and the underlying's quotes kept, from then on.
@@ -367,7 +325,7 @@ class DeltaEngine:
         ``by_quote`` takes the volatility that is kept with its quote; ``is_mark`` that of the quote's own
         instant, and values by parity what is deep in the money.
         """
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         if option is None:
             return None
         quotes = self._state.quotes
@@ -388,9 +346,7 @@ class DeltaEngine:
         if now_ns < option.expires_ns and (is_lost or not has_both_sides(quote)):
             found = self._modelled(option, quote, spot_quote, dividend_yield, is_lost)
         elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
-            quoted = self._quoted_vols.get(instrument_id)
-            is_kept = quoted is not None and quoted.quote is quote and quoted.is_kept
-            own = quoted.found if quoted is not None and is_kept else self._vol_of(option, quote)
+            own = self.quoted.of(option, quote, keeps=self.learns)
             last = self._strike_vols.last(option.contract) if own is None else own.vol
             vol = last if by_quote and last > 0.0 else None
             if option.side * (spot - option.strike) > 0.0 and now_ns < option.expires_ns:
@@ -433,11 +389,11 @@ class DeltaEngine:
         if not self.learns:
             return
         quotes, lost_ns, kind = self._state.quotes, self._state.lost_ns, None
-        terms: dict[_Expiry, tuple[float, float, float]] = {}
+        terms: dict[ExpiryFacts, tuple[float, float, float]] = {}
         places: list[tuple[InstrumentId, QuoteEvent, QuoteEvent, OptionContract]] = []
         rows: list[tuple[float, ...]] = []
         for number in numbers:
-            option = self._options.get(number) or self._option(number)
+            option = self._options.get(number) or self.facts(number)
             if option is None:
                 continue
             contract, underlying, expires_ns, expiry, *_ = option
@@ -488,7 +444,12 @@ class DeltaEngine:
             self._values[number] = now_ns, quote, spot_quote, found
 
     def _modelled(
-        self, option: _Option, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float, is_lost: bool
+        self,
+        option: OptionFacts,
+        quote: QuoteEvent,
+        spot_quote: QuoteEvent,
+        dividend_yield: float,
+        is_lost: bool,
     ) -> Valuation | None:
         """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
@@ -518,7 +479,7 @@ class DeltaEngine:
         return found
 
     def _deep(
-        self, option: _Option, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float
+        self, option: OptionFacts, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float
     ) -> Valuation | None:
         """Value an option in the money by the volatility of its strike's other leg; None near the money.
 
@@ -535,7 +496,7 @@ class DeltaEngine:
         found.vol_is_fresh = True
         return found
 
-    def _parity(self, option: _Option, spot: float, now_ns: int) -> tuple[float, float]:
+    def _parity(self, option: OptionFacts, spot: float, now_ns: int) -> tuple[float, float]:
         """Return the volatility of a strike's other leg, and to what part it counts; 0 near the money."""
         years = self._terms.years(option.expires_ns, now_ns)
         if not option.side * (spot - option.strike) > 0.0 or not spot > 0.0:
@@ -549,7 +510,9 @@ class DeltaEngine:
         depth = option.side * math.log(forward / option.strike) / (vol * math.sqrt(years))
         return vol, min(max((depth - DEEP_FROM) / (DEEP_WHOLLY - DEEP_FROM), 0.0), 1.0)
 
-    def _at(self, option: _Option, spot: float, now_ns: int, dividend_yield: float, vol: float) -> Valuation:
+    def _at(
+        self, option: OptionFacts, spot: float, now_ns: int, dividend_yield: float, vol: float
+    ) -> Valuation:
         """Value an option at a volatility."""
         years = self._terms.years(option.expires_ns, now_ns)
         rate = self._terms.rate(years)
@@ -564,10 +527,10 @@ class DeltaEngine:
         vol = self._pricer.implied_vol(contract, *terms) or found.vol
         return msgspec.structs.replace(found, quoted=round(price, MODEL_DECIMALS), vol=vol, own_greeks=None)
 
-    def _other_vol(self, option: _Option, now_ns: int) -> float | None:
+    def _other_vol(self, option: OptionFacts, now_ns: int) -> float | None:
         """Return the volatility of a strike's other leg; None where it has none."""
         number = self._strike_vols.other_leg(option.contract)
-        other = None if number is None else self._options.get(number) or self._option(number)
+        other = None if number is None else self._options.get(number) or self.facts(number)
         if number is None or other is None:
             return None
         if not self._state.is_valid(number):
@@ -575,7 +538,7 @@ class DeltaEngine:
         known = self._vol_when_quoted(number, other)  # of a minute ago: no clock between
         return None if known is None or not known.vol > 0.0 else known.vol
 
-    def _unseen_vol(self, option: _Option, number: InstrumentId, now_ns: int) -> float | None:
+    def _unseen_vol(self, option: OptionFacts, number: InstrumentId, now_ns: int) -> float | None:
         """Return the volatility of an option whose quote tells none now.
 
         Its own last one; of a lost one that with which hedges were sized last, where that is known.
@@ -595,7 +558,7 @@ class DeltaEngine:
         vols = None if is_old else self._smile_vols(option, option.expiry.smile, now_ns, 0.0)
         return None if vols is None else vols[0]
 
-    def _quoted_vol(self, option: _Option, number: InstrumentId, now_ns: int) -> float | None:
+    def _quoted_vol(self, option: OptionFacts, number: InstrumentId, now_ns: int) -> float | None:
         """Return the volatility of an option's last quote with both sides, at the spot of its own instant.
 
         Kept on the variance clock: by the calendar it falls through a session. None without one.
@@ -613,73 +576,10 @@ class DeltaEngine:
             years_then / left_then * left / self._terms.years(option.expires_ns, now_ns)
         )
 
-    def _vol_when_quoted(self, instrument_id: InstrumentId, option: _Option) -> _QuotedVol | None:
+    def _vol_when_quoted(self, instrument_id: InstrumentId, option: OptionFacts) -> QuotedVol | None:
         """Return the volatility of an option's last quote with both sides; None without one."""
         quote = self._state.two_sided(instrument_id)
-        return None if quote is None else self._vol_of(option, quote)
-
-    def _vol_of(self, option: _Option, quote: QuoteEvent) -> _QuotedVol | None:
-        """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
-
-        None where it has none, lacks a side,
-        or where the spot of that instant is not kept.
-        """
-        number = quote.instrument_id
-        known = self._quoted_vols.get(number)
-        if known is not None and known.quote is not quote:
-            known = None
-        if known is not None and known.is_kept:
-            return known.found
-        years = self._terms.years(option.expires_ns, quote.ts_event_ns)
-        if not has_both_sides(quote):
-            return None
-        carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
-        then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
-        if then is None:
-            return None
-        terms = mark_price(then), *carry
-        if known is None or known.terms != terms:
-            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms), False)
-        self._quoted_vols[number] = known._replace(is_kept=True) if self.learns else known
-        return known.found
-
-    def _solved(
-        self,
-        contract: OptionContract,
-        mid: float,
-        years: float,
-        spot: float,
-        rate: float,
-        dividend_yield: float,
-    ) -> _QuotedVol | None:
-        if years <= 0.0:
-            return None
-        vol = self._pricer.implied_vol(contract, mid, spot, years, rate, dividend_yield)
-        if vol is None:
-            return None
-        return _QuotedVol(vol, self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield).vega)
-
-    def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
-        """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
-
-        Of its latest quote, at the spot of that instant. A tick is up to a fiftieth of the price of a coin
-        option: volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep
-        leg's mid lies below its payoff. ``vol`` itself where none is found.
-        """
-        quote = self._state.quotes[self._instruments.id_of(contract.symbol)]
-        if quote is None:
-            return vol
-        then = self._state.quote_in_force(self._instruments.id_of(contract.underlying), quote.ts_event_ns)
-        years = self.years(contract, quote.ts_event_ns)
-        if then is None or years <= 0.0:
-            return vol
-        terms, mark = (mark_price(then), years), mark_price(quote)
-        off = self._pricer.greeks(contract, *terms, vol, 0.0, 0.0).price - mark
-        half_tick = 0.5 * float(contract.tick_rule.tick_at(Decimal(repr(mark))))
-        if abs(off) <= half_tick:
-            return vol
-        nearest = mark + math.copysign(half_tick, off)
-        return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
+        return None if quote is None else self.quoted.of(option, quote, keeps=self.learns)
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
         """Return an option's mark where its quote does not tell it, as of its underlying's latest quote.
@@ -704,7 +604,7 @@ class DeltaEngine:
         smile that the other strikes of its expiry show, renewed once a minute. None for what is no option,
         and where there is neither.
         """
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         if option is None:
             return None
         if self.learns:
@@ -717,14 +617,14 @@ class DeltaEngine:
 
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         if option is None:
             return None
         vols = self._minute_vols(instrument_id, option, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
     def _minute_vols(
-        self, instrument_id: InstrumentId, option: _Option, now_ns: int, *steps: float
+        self, instrument_id: InstrumentId, option: OptionFacts, now_ns: int, *steps: float
     ) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
         expiry = option.expiry
@@ -733,7 +633,7 @@ class DeltaEngine:
         return self._smile_vols(option, expiry.smile, now_ns, *steps)
 
     def _smile_vols(
-        self, option: _Option, smile: ExpirySmile | None, now_ns: int, *steps: float
+        self, option: OptionFacts, smile: ExpirySmile | None, now_ns: int, *steps: float
     ) -> list[float] | None:
         contract, spot = option.contract, self._state.mark(option.underlying)
         if smile is None or spot is None:
@@ -745,7 +645,7 @@ class DeltaEngine:
         by_calendar = math.sqrt(smile.variance_years / smile.years)
         return [smile.vol(k + step) * by_calendar for step in steps]
 
-    def _forward(self, option: _Option, spot: float, now_ns: int) -> float:
+    def _forward(self, option: OptionFacts, spot: float, now_ns: int) -> float:
         contract = option.contract
         if contract.is_inverse:  # on the forward itself
             return spot
@@ -761,7 +661,7 @@ class DeltaEngine:
         return self._smile(instrument_id, now_ns, keeps=self.learns)
 
     def _smile(self, instrument_id: InstrumentId, now_ns: int, *, keeps: bool) -> ExpirySmile | None:
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         if option is None:
             return None
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
@@ -799,37 +699,24 @@ class DeltaEngine:
 
         None for what is no option, was never quoted, or has no volatility.
         """
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         quote = self._state.quotes[instrument_id]
         if option is None or quote is None:
             return None
-        found = self._vol_of(option, quote)
+        found = self.quoted.of(option, quote, keeps=self.learns)
         return None if found is None else found.vol
 
-    def _quote_vol(self, instrument_id: InstrumentId, quote: QuoteEvent) -> tuple[float, float] | None:
-        """Volatility and vega of a quote's mid at its own instant."""
-        option = self._options.get(instrument_id) or self._option(instrument_id)
-        return None if option is None else self._vol_of(option, quote)
+    def _vol_of_leg(self, instrument_id: InstrumentId, quote: QuoteEvent) -> tuple[float, float] | None:
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
+        return None if option is None else self.quoted.of(option, quote, keeps=self.learns)
 
-    def _quote_vols(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
-        """Volatilities and vegas of mids of a contract's expiry, each at its own instant; NaN without one."""
-        expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
-        years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
-        vol, greeks = self._pricer.vols_and_greeks(
-            contract,
-            quotes.mid,
-            quotes.is_call,
-            quotes.spot,
-            quotes.strike,
-            np.array(years),
-            np.array([self._terms.rate(left) for left in years]),
-            np.full(len(years), self.carry.as_of(self._carry_of(contract), max(stamps))),
-        )
-        return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])
+    def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
+        dividend_yield = self.carry.as_of(self._carry_of(contract), max(quotes.ts_event_ns))
+        return self.quoted.of_legs(contract, quotes, dividend_yield)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
-        option = self._options.get(instrument_id) or self._option(instrument_id)
+        option = self._options.get(instrument_id) or self.facts(instrument_id)
         spot = None if option is None else self._state.mark(option.underlying)
         if option is None or spot is None:
             return None

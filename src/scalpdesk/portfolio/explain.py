@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -36,13 +36,13 @@ from scalpdesk.core.units import (
     exact,
     to_cents,
 )
-from scalpdesk.instruments.contract import Instruments, OptionContract, Style
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState, paid_between
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.greeks import GreekSum, gamma_in_coin
 from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts, MoveMeter, in_coin, leg_parts
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
+from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.pricing.scalar import PricedState, corner_prices
 
 PARTS = (
@@ -89,18 +89,6 @@ ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
 """Wall-clock grid of the anchors, and the finer one in the last hours of a held expiry."""
-
-
-class _Terms(NamedTuple):
-    """What does not change of an option."""
-
-    underlying: InstrumentId
-    strike: float
-    is_call: bool
-    is_american: bool
-    expires_ns: int
-    is_inverse: bool
-    """Priced in coin: its Greeks are those of the coin's holder."""
 
 
 class _Leg(Leaf, gc=False):
@@ -183,7 +171,7 @@ class PnlExplain:
         """First mark of this session, and of the one before it."""
         self._ended: list[_Leg] = []
         """Legs that were delivered since the last mark."""
-        self._terms: dict[InstrumentId, _Terms] = {}
+        self._terms: dict[InstrumentId, OptionFacts] = {}
         self._spans: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
         self.marks = NO_MARKS
@@ -262,7 +250,7 @@ class PnlExplain:
         vol, leg = valuation.vol, self._legs.get(instrument_id)
         if leg is not None and leg.state is not None and leg.state.years > 0.0:
             vol = leg.state.vol * math.sqrt(leg.state.variance_years / leg.state.years)
-        vol = self._delta_engine.vol_within_tick(contract, vol)
+        vol = self._delta_engine.quoted.within_tick(contract, vol)
         greeks = self._delta_engine.greeks_at(instrument_id, self._last_ns, vol)
         return None if greeks is None else Decimal(f"{greeks.price:.{COIN_DECIMALS}f}")
 
@@ -371,7 +359,11 @@ class PnlExplain:
         state = None
         if valuation is not None:
             assert contract.is_option
-            terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
+            terms = self._terms.get(instrument_id) or self._delta_engine.facts(instrument_id)
+            assert terms is not None
+            if instrument_id not in self._terms:
+                self._terms[instrument_id] = terms
+                self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
             vol = None if before is None or before.state is None else before.state.vol
             # an interval begins with the volatility in which the last one ended, so that noise ends too
             state = self._priced_state(contract, terms, valuation, now_ns, vol)
@@ -399,18 +391,6 @@ class PnlExplain:
             return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
-    def _learn(self, instrument_id: InstrumentId, contract: OptionContract) -> _Terms:
-        terms = self._terms[instrument_id] = _Terms(
-            self._instruments.id_of(contract.underlying),
-            float(contract.strike),
-            contract.is_call,
-            contract.style is Style.AMERICAN,
-            expiry_instant_ns(contract),
-            contract.is_inverse,
-        )
-        self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
-        return terms
-
     def _variance_years(self, expires_ns: int, now_ns: int) -> float:
         """Return the variance time to an expiry; legs of one expiry share it."""
         known = self._spans.get(expires_ns)
@@ -423,7 +403,7 @@ class PnlExplain:
     def _priced_state(
         self,
         contract: OptionContract,
-        terms: _Terms,
+        terms: OptionFacts,
         valuation: Valuation,
         now_ns: int,
         vol: float | None,
@@ -434,7 +414,7 @@ class PnlExplain:
             by_clock = math.sqrt(years / variance_years)
             if terms.is_inverse and not valuation.is_modelled:
                 vol = valuation.vol if vol is None else vol / by_clock
-                vol = self._delta_engine.vol_within_tick(contract, vol) * by_clock
+                vol = self._delta_engine.quoted.within_tick(contract, vol) * by_clock
             elif vol is None or valuation.vol_is_fresh or valuation.is_modelled:
                 vol = valuation.vol * by_clock
         if vol is None:
@@ -656,7 +636,7 @@ class PnlExplain:
         return leg.state or start
 
     @staticmethod
-    def _stepped(leg: _Leg, terms: _Terms, end: PricedState, stepped: float, mark: float) -> LegParts:
+    def _stepped(leg: _Leg, terms: OptionFacts, end: PricedState, stepped: float, mark: float) -> LegParts:
         """Return the parts of a leg between its anchor and ``end``, where its mark is ``mark``.
 
         ``stepped`` is the spot with the dividends since the anchor added back.
@@ -668,7 +648,13 @@ class PnlExplain:
         by_clock = math.sqrt(start.variance_years / start.years) if start.years > 0.0 else 0.0
         delta, gamma = greeks.delta, greeks.gamma
         corners = corner_prices(
-            terms.strike, terms.is_call, start, end, stepped, end.spot, american=terms.is_american
+            terms.strike,
+            terms.is_call,
+            start,
+            end,
+            stepped,
+            end.spot,
+            american=terms.is_american,
         )
         if terms.is_inverse:
             corners = in_coin(corners, start.spot, end.spot)

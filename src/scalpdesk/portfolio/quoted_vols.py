@@ -1,0 +1,176 @@
+"""The implied volatility of a quote: at the spot, the rate and the carry of the quote's own instant."""
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.quotes import has_both_sides, mark_price
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.carry import ExpiryCarry
+from scalpdesk.portfolio.strike_vols import ExpirySmile, LegQuotes
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
+from scalpdesk.pricing.base import Floats, OptionGreeks
+
+if TYPE_CHECKING:
+    from scalpdesk.portfolio.option_pricer import ContractPricer
+
+VEGA = OptionGreeks._fields.index("vega")
+
+
+class ExpiryFacts:
+    """What the options of one expiry share: carry, and the smile that hedges strikes without quotes."""
+
+    __slots__ = ("carry", "smile", "smile_ns")
+
+    def __init__(self, carry: ExpiryCarry) -> None:
+        self.carry = carry
+        self.smile: ExpirySmile | None = None
+        self.smile_ns = -MINUTE_NS
+        """When it was fitted."""
+
+
+class OptionFacts(NamedTuple):
+    """What does not change of an option, and its expiry."""
+
+    contract: OptionContract
+    underlying: InstrumentId
+    expires_ns: int
+    expiry: ExpiryFacts
+    carry: ExpiryCarry
+    strike: float
+    is_call: bool
+    is_american: bool
+    is_inverse: bool
+    side: float
+    """Where it is in the money: 1 above the strike, -1 below; 0 of an inverse contract."""
+
+
+class QuotedVol(NamedTuple):
+    """Volatility of a quote's mid at the spot of the quote's own instant, by the calendar, and its vega."""
+
+    vol: float
+    vega: float
+
+
+class _SolvedQuote(NamedTuple):
+    """A quote with its volatility, None where it has none, and what that was solved from."""
+
+    quote: QuoteEvent
+    terms: tuple[float, float, float]
+    """Spot, rate and yield at the quote's instant."""
+    found: QuotedVol | None
+    is_kept: bool
+    """Whether it stands when the spot of its instant is no longer kept: the desk has asked for it."""
+
+
+class QuotedVols:
+    """Solves each quote's mid for its volatility, once.
+
+    Parameters
+    ----------
+    instruments, state, pricer, terms
+        Instruments of the run, the latest market, the pricing model, time to expiry and rates.
+    yield_of
+        Returns the yield of an option's expiry at an instant, a fraction a year.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        state: MarketState,
+        pricer: "ContractPricer",
+        terms: TimeAndRate,
+        yield_of: Callable[[OptionFacts, int], float],
+    ) -> None:
+        self._instruments, self._state, self._pricer = instruments, state, pricer
+        self._terms, self._yield_of = terms, yield_of
+        self._known: dict[InstrumentId, _SolvedQuote] = {}
+        """Latest quote with both sides that was asked for."""
+
+    def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
+        """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
+
+        With ``keeps`` it stands even when the spot of that instant is no longer kept. None where it has none,
+        lacks a side, or where that spot is not kept.
+        """
+        number = quote.instrument_id
+        known = self._known.get(number)
+        if known is not None and known.quote is not quote:
+            known = None
+        if known is not None and known.is_kept:
+            return known.found
+        years = self._terms.years(option.expires_ns, quote.ts_event_ns)
+        if not has_both_sides(quote):
+            return None
+        carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
+        then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
+        if then is None:
+            return None
+        terms = mark_price(then), *carry
+        if known is None or known.terms != terms:
+            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms), False)
+        self._known[number] = known._replace(is_kept=True) if keeps else known
+        return known.found
+
+    def _solved(
+        self,
+        contract: OptionContract,
+        mid: float,
+        years: float,
+        spot: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> QuotedVol | None:
+        if years <= 0.0:
+            return None
+        vol = self._pricer.implied_vol(contract, mid, spot, years, rate, dividend_yield)
+        if vol is None:
+            return None
+        return QuotedVol(vol, self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield).vega)
+
+    def within_tick(self, contract: OptionContract, vol: float) -> float:
+        """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
+
+        Of its latest quote, at the spot of that instant. A tick is up to a fiftieth of the price of a coin
+        option: volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep
+        leg's mid lies below its payoff. ``vol`` itself where none is found.
+        """
+        quote = self._state.quotes[self._instruments.id_of(contract.symbol)]
+        if quote is None:
+            return vol
+        then = self._state.quote_in_force(self._instruments.id_of(contract.underlying), quote.ts_event_ns)
+        years = self._terms.years(expiry_instant_ns(contract), quote.ts_event_ns)
+        if then is None or years <= 0.0:
+            return vol
+        terms, mark = (mark_price(then), years), mark_price(quote)
+        off = self._pricer.greeks(contract, *terms, vol, 0.0, 0.0).price - mark
+        half_tick = 0.5 * float(contract.tick_rule.tick_at(Decimal(repr(mark))))
+        if abs(off) <= half_tick:
+            return vol
+        nearest = mark + math.copysign(half_tick, off)
+        return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
+
+    def of_legs(
+        self, contract: OptionContract, quotes: LegQuotes, dividend_yield: float
+    ) -> tuple[Floats, Floats]:
+        """Return volatilities and vegas of mids of one expiry, each at its own instant; NaN without any."""
+        expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
+        years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
+        vol, greeks = self._pricer.vols_and_greeks(
+            contract,
+            quotes.mid,
+            quotes.is_call,
+            quotes.spot,
+            quotes.strike,
+            np.array(years),
+            np.array([self._terms.rate(left) for left in years]),
+            np.full(len(years), dividend_yield),
+        )
+        return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])
