@@ -70,7 +70,8 @@ class DeskOfTwo:
     ) -> None:
         self.a, self.b = Puppet("a"), Puppet("b")
         shares = budgets or {"a": "0.5", "b": "0.5"}
-        self.several = Several([self.a, self.b], {k: D(v) for k, v in shares.items()}, adopts)
+        owners = () if adopts is None else (adopts,)
+        self.several = Several([self.a, self.b], {k: D(v) for k, v in shares.items()}, owners)
         limits = RiskLimits(  # far away: these tests are about what happens before the risk gate
             max_daily_loss=D(90_000),
             max_position_fraction=1.0,

@@ -84,7 +84,7 @@ def test_who_adopts_must_be_one_of_the_strategies():
     book = straddle_book()
     state = MarketState(book)
     with pytest.raises(ArgumentError, match="no such strategy") as refused:
-        SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, {"a": D(1)}, adopts="c")
+        SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, {"a": D(1)}, adopts=("c",))
     assert refused.value.value == "c"
 
 
@@ -327,7 +327,8 @@ def adopted(adopts, **owners):
     state = MarketState(book)
     state.apply_quote(quote(0, 1, 499.99, 500.01))
     fractions = {"a": D("0.5"), "b": D("0.3")}
-    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, fractions, adopts=adopts)
+    engine = DeltaEngine(book, state, ContractPricer())
+    books = SubBooks(book, state, engine, SHARE, fractions, adopts=adopts)
     books.adopt(SHARE, D(10), D(490), "start", **owners)
     books.begin(1, D(95_000))
     return books
@@ -336,10 +337,10 @@ def adopted(adopts, **owners):
 @pytest.mark.parametrize(
     ("adopts", "owners", "holder"),
     [
-        ("b", {}, "b"),
-        (None, {}, UNASSIGNED),
-        ("b", {"owner": "a"}, "a"),
-        ("b", {"owner": "gone"}, UNASSIGNED),
+        (("b",), {}, "b"),
+        ((), {}, UNASSIGNED),
+        (("b",), {"owner": "a"}, "a"),
+        (("b",), {"owner": "gone"}, UNASSIGNED),
     ],
 )
 def test_what_the_account_holds_at_the_start_belongs_to_who_adopts_it(adopts, owners, holder):

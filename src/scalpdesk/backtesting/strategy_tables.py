@@ -29,7 +29,9 @@ class StrategyRecord(msgspec.Struct):
     """What a shared run's tables have of one strategy, in order."""
 
     marks: Rows = msgspec.field(default_factory=list)
-    """``ts_ns``, ``nav_change``, ``parts``, ``spot`` and ``net_delta_shares`` at each mark of the account."""
+    """At each mark of the account ``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and
+    ``net_delta_shares``.
+    """
     changes: list[HoldingChange] = msgspec.field(default_factory=list)
     fills: Rows = msgspec.field(default_factory=list)
     """Its executions."""
@@ -52,7 +54,7 @@ class _BookMarks:
             "ts_ns": mark.ts_ns,
             "nav_change": change - self._change,
             "parts": {name: amount - self._totals[name] for name, amount in totals.items()},
-            "spot": mark.spot,
+            "spot": mark.spot if last is None else last.spot,
             "net_delta_shares": 0.0 if last is None else last.net_delta_shares,
         }
         self._change, self._totals = change, totals

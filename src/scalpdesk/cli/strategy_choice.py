@@ -51,7 +51,10 @@ def strategy_flags(body: Body) -> Body:
 
     function: Any = resolved
     function = click.option(
-        "--symbols", default=None, metavar="SYMBOL,...", help="Underlyings, the main one first (ema-scalper)."
+        "--symbols",
+        default=None,
+        metavar="SYMBOL,...",
+        help="Underlyings, the main one first (gamma-scalper, ema-scalper).",
     )(function)
     for flag, about in reversed(FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)

@@ -352,6 +352,8 @@ class Desk:
                 books.book_fill(
                     name, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
                 )
+        if self.by_underlying is not None:  # intervals as the account's: then each part sums to its own
+            self.by_underlying.rebase(event.ts_recv_ns)
 
     def book_bust(self, command: SubmitOrder, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back."""
@@ -359,6 +361,8 @@ class Desk:
         self.book.bust(reference, command.purpose)
         for books, name in self._divisions(command.instrument_id, command.owner):
             books.book_bust(name, reference, command.purpose, event.ts_recv_ns)
+        if self.by_underlying is not None:
+            self.by_underlying.rebase(event.ts_recv_ns)
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""

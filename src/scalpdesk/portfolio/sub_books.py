@@ -16,7 +16,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.state import MarketState
@@ -48,14 +48,15 @@ class SubBooks:
     fractions
         Share of the account's equity by strategy, each above 0, together at most 1.
     adopts
-        Strategy that gets the account's holdings at the start; None: they are unassigned.
+        Strategies that get the account's holdings at the start, each those in its own underlying and the
+        first the rest; without any they are unassigned.
     own_underlying
         Main underlying of a book where it is not the desk's.
 
     Raises
     ------
     ArgumentError
-        When the fractions are not valid, or ``adopts`` is none of the strategies.
+        When the fractions are not valid, or ``adopts`` names another than these strategies.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SubBooks:
         underlying: InstrumentId,
         fractions: Mapping[str, Decimal],
         *,
-        adopts: str | None = None,
+        adopts: Sequence[str] = (),
         own_underlying: Mapping[str, InstrumentId] | None = None,
     ) -> None:
         total = sum(fractions.values(), ZERO)
@@ -76,14 +77,17 @@ class SubBooks:
                 where="fractions",
                 value={name: str(fraction) for name, fraction in fractions.items()},
             )
-        if adopts is not None and adopts not in fractions:
-            raise ArgumentError("no such strategy here", where="adopts", value=adopts)
+        unknown = [name for name in adopts if name not in fractions]
+        if unknown:
+            raise ArgumentError("no such strategy here", where="adopts", value=unknown[0])
         self.fractions = dict(fractions)
-        self._adopter = adopts or UNASSIGNED
+        self._adopter = adopts[0] if adopts else UNASSIGNED
+        own = own_underlying or {}
+        self._adopter_of = {instruments[own[name]].symbol: name for name in adopts if name in own}
         self._state = state
         self._instruments = instruments
         self.books: dict[str, Book] = {
-            name: Book(name, instruments, state, delta_engine, (own_underlying or {}).get(name, underlying))
+            name: Book(name, instruments, state, delta_engine, own.get(name, underlying))
             for name in (*fractions, UNASSIGNED)
         }
         self._unit = self.books[UNASSIGNED].attribution.unit
@@ -114,9 +118,10 @@ class SubBooks:
         owner: str | None = None,
     ) -> None:
         """Book a position that the account holds at the start; with its ``owner``, or who adopts it."""
-        self.of(self._adopter if owner is None else owner).positions.book(
-            instrument_id, quantity, average_price, reference
-        )
+        if owner is None:
+            symbol = underlying_of(self._instruments[instrument_id])
+            owner = self._adopter_of.get(symbol, self._adopter)
+        self.of(owner).positions.book(instrument_id, quantity, average_price, reference)
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
         """Give each strategy its share of the equity; a later call books a difference as unassigned."""
@@ -331,6 +336,11 @@ class SubBooks:
             shares = event.quantity_change * option.multiplier * (-1 if option.is_call else 1)
             self._exercised.append(((shares, option.strike), parts))
             del self._exercised[:-_MOST_UNDELIVERED]
+
+    def rebase(self, now_ns: int) -> None:
+        """Begin a new interval of the explain in every book; just after a mark."""
+        for book in self.books.values():
+            book.attribution.rebase(now_ns, book.attribution.marks)
 
     # reading --------------------------------------------------------------------------------------
 

@@ -201,7 +201,7 @@ class DeskView(Protocol):
 
     @property
     def underlying(self) -> InstrumentId:
-        """Number of the run's main underlying."""
+        """Number of the strategy's underlying: of several that it trades the main one."""
         ...
 
     @property
@@ -493,8 +493,31 @@ class HasUnderlying(Protocol):
 
 
 def configured_underlyings(config: object) -> tuple[str, ...]:
-    """Return the underlyings that a strategy's settings name, the main one first; SPY where none."""
-    return tuple(config.underlying.split(",")) if isinstance(config, HasUnderlying) else ("SPY",)
+    """Return the underlyings that a strategy's settings name, the main one first; SPY where none.
+
+    Raises
+    ------
+    ConfigError
+        When a name is empty or stands twice.
+    """
+    if not isinstance(config, HasUnderlying):
+        return ("SPY",)
+    symbols = tuple(config.underlying.split(","))
+    if "" in symbols or len(set(symbols)) < len(symbols):
+        rest = ",".join(dict.fromkeys(filter(None, symbols))) or "SPY"
+        raise ConfigError(
+            "an underlying is named twice" if "" not in symbols else "an underlying has no name",
+            where="underlying",
+            value=config.underlying,
+            fix=f"name each once: {rest}",
+        )
+    return symbols
+
+
+def underlying_number(view: DeskView, configured: str) -> InstrumentId:
+    """Return the number of a configured underlying; a class of index options (``SPXW``) names its index."""
+    of_class = INDEX_CLASSES.get(configured)
+    return view.instruments.id_of(configured if of_class is None else of_class.underlying)
 
 
 def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: bool = True) -> str:

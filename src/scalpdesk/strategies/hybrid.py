@@ -130,6 +130,13 @@ class Hybrid(Several):
 
     def __init__(self, config: SharedConfig) -> None:
         self.shared = config
+        if "," in config.underlying:
+            raise ConfigError(
+                "the hybrid trades one underlying",
+                where="underlying",
+                value=config.underlying,
+                fix=f"--set underlying={config.underlying.partition(',')[0]}",
+            )
         self.config: HybridConfig = config.own or HybridConfig()
         members = [config.build(name) for name in (LOW, HIGH)]
         super().__init__(members, config.budgets, config.adopts, name="hybrid")

@@ -52,7 +52,7 @@ def test_budgets_by_name_and_who_adopts(tmp_path):
     text = '[budgets]\nadopts = "gamma-scalper"\n[budgets.fractions]\nst0cka = 0.25\nst0ckg = 0.9\n'
     found = load(tmp_path, text=text).strategy_config
     assert found.budgets == {"st0cka": D("0.25"), "gamma-scalper": D("0.75")}
-    assert found.adopts == "gamma-scalper"
+    assert found.adopts == ("gamma-scalper",)
 
 
 def test_budgets_that_do_not_fit_are_refused(tmp_path):

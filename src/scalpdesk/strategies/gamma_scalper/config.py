@@ -187,7 +187,9 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """Configuration of the gamma scalper."""
 
     underlying: str = "SPY"
-    """What the straddle is on and what hedges it (HEDGING_ASSET)."""
+    """What the straddle is on and what hedges it (HEDGING_ASSET); several with commas between them have a
+    straddle each, hedged with their own shares, and equal parts of the equity.
+    """
     straddles: Annotated[int, above(0, 10_000, "a number of straddles")] = 1
     """Number of straddles (STRATEGY_MULTIPLIER)."""
     sizing: Sizing = "fixed"

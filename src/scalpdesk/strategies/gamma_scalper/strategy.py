@@ -6,6 +6,8 @@ It waits for an entry, enters, holds, changes the straddle or its size, and leav
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
@@ -14,7 +16,15 @@ from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.instruments.contract import options_in_order, straddle_pairs
 from scalpdesk.instruments.events import why_unknown
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, StrategySpec, TradeStart, traded_symbol
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Strategy,
+    StrategySpec,
+    TradeStart,
+    configured_underlyings,
+    traded_symbol,
+)
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.states import (
     DoneState,
@@ -25,6 +35,7 @@ from scalpdesk.strategies.gamma_scalper.states import (
     WaitingState,
 )
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
+from scalpdesk.strategies.several.strategy import Several, divided
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce
 
 
@@ -33,8 +44,9 @@ class GammaScalper:
 
     name = "gamma-scalper"
 
-    def __init__(self, config: GammaScalperConfig | None = None) -> None:
+    def __init__(self, config: GammaScalperConfig | None = None, name: str = name) -> None:
         self.config = config or GammaScalperConfig()
+        self.name = name
         self.tools = ScalperTools(self.config)
         self.state: State = WaitingState(self.tools, TradeStart({}))
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
@@ -107,10 +119,20 @@ class GammaScalper:
         return [*warning, *actions]
 
 
+def build_scalpers(config: GammaScalperConfig) -> Strategy:
+    """Return the scalper of an underlying; of several underlyings a scalper each, as members of one desk."""
+    symbols = configured_underlyings(config)
+    if len(symbols) == 1:
+        return GammaScalper(config)
+    own = {f"{GammaScalper.name}:{symbol}": symbol for symbol in symbols}
+    scalpers = [GammaScalper(replace(config, underlying=symbol), name) for name, symbol in own.items()]
+    return Several(scalpers, divided(tuple(own), {}), tuple(own), name=GammaScalper.name, underlyings=own)
+
+
 PLUG = StrategySpec(
     name="gamma-scalper",
     config=GammaScalperConfig,
-    build=GammaScalper,
+    build=build_scalpers,
     summary="a long straddle, delta hedged with shares",
     aliases=("gamma-scalping",),
     reads_dealer_gamma=lambda config: config.hedge.band == RegimeThresholdBand.name,

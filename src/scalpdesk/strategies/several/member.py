@@ -87,9 +87,18 @@ class Member:
         Share of the account's equity that it may open risk with.
     view
         The desk's own view; the member gets one of its own that shows its own book.
+    underlying
+        Number of its own underlying.
     """
 
-    def __init__(self, strategy: Strategy, book: Book, fraction: Decimal, view: WritableDeskView) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        book: Book,
+        fraction: Decimal,
+        view: WritableDeskView,
+        underlying: InstrumentId,
+    ) -> None:
         self.name = strategy.name
         self.strategy = strategy
         self.book = book
@@ -102,7 +111,7 @@ class Member:
             book.positions,
             self.orders,
             book.account,
-            view.underlying,
+            underlying,
         )
         self.view.halted = view.halted
         self.mode: Mode = Mode.ACTIVE

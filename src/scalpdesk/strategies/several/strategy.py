@@ -41,9 +41,12 @@ from scalpdesk.strategies.contract import (
     WritableDeskView,
     check_proposal,
     check_sequence,
+    configured_underlyings,
+    members_of,
     not_an_action,
     phase_of,
     triggers_of,
+    underlying_number,
 )
 from scalpdesk.strategies.several.member import Member, SharedTrigger, raised_by
 from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing, RightOfWay
@@ -89,13 +92,13 @@ class SharedConfig:
         self._specs = {spec.name: spec for spec in specs}
         self.members = {spec.name: configs[spec.name] for spec in specs}
         self.budgets = divided(tuple(self.members), budgets)
-        self.adopts = None if adopts is None else adopts.replace("_", "-")
-        if self.adopts is not None and self.adopts not in self.members:
+        self.adopts: tuple[str, ...] = () if adopts is None else (adopts.replace("_", "-"),)
+        if not self.members.keys() >= set(self.adopts):
             raise ConfigError(
                 "no strategy of this run has this name",
                 where="budgets.adopts",
                 value=adopts,
-                nearest=nearest_name(self.adopts, self.members),
+                nearest=nearest_name("".join(self.adopts), self.members),
                 fix=f"use one of {', '.join(self.members)}, or none",
             )
 
@@ -105,26 +108,10 @@ class SharedConfig:
 
     @property
     def underlying(self) -> str:
-        """The one underlying that all members trade.
-
-        Raises
-        ------
-        ConfigError
-            When they name different ones.
-        """
-        named = {
-            name: config.underlying
-            for name, config in self.members.items()
-            if isinstance(config, HasUnderlying)
-        }
-        if len(set(named.values())) > 1:
-            raise ConfigError(
-                "the strategies of one desk trade one underlying",
-                where="underlying",
-                value=", ".join(f"{name}: {symbol}" for name, symbol in named.items()),
-                fix=f"--set underlying={next(iter(named.values()))}",
-            )
-        return next(iter(named.values()), "SPY")
+        """The underlyings that the members trade, with commas between them; SPY where none names any."""
+        named = [config for config in self.members.values() if isinstance(config, HasUnderlying)]
+        symbols = dict.fromkeys(symbol for config in named for symbol in configured_underlyings(config))
+        return ",".join(symbols) or "SPY"
 
 
 SHARE_STEP = Decimal("0.0001")
@@ -178,30 +165,50 @@ class Several:
     budgets
         Share of the account's equity by the members' names.
     adopts
-        Member that takes over the account's positions at the start; None for nobody.
+        Members that take over the account's positions at the start, each those in its own underlying.
     name
         Name of the combination; the members' joined by ``+`` by default.
+    underlyings
+        Symbol of a member's underlying where it is not the desk's.
+
+    A member that is itself a combination comes in with its own members, who divide its share.
     """
 
     def __init__(
         self,
         strategies: Sequence[Strategy],
         budgets: dict[str, Decimal],
-        adopts: str | None = None,
+        adopts: Sequence[str] = (),
         *,
         name: str = "",
+        underlyings: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name or "+".join(item.name for item in strategies)
-        self.strategies: Sequence[Strategy] = tuple(strategies)
-        self.budgets = budgets
-        self.adopts = adopts
+        self.strategies: Sequence[Strategy] = tuple(each for item in strategies for each in members_of(item))
+        shares = {
+            item.name: item.budgets if isinstance(item, Several) else {item.name: Decimal(1)}
+            for item in strategies
+        }
+        self.budgets: dict[str, Decimal] = {
+            member: budgets[name] * share for name, own in shares.items() for member, share in own.items()
+        }
+        self.adopts = [member for name in adopts for member in shares.get(name, (name,))]
+        self.underlyings = dict(underlyings or {})
+        for item in strategies:
+            self.underlyings |= item.underlyings if isinstance(item, Several) else {}
         self.members: dict[str, Member] = {}
         self._shared: dict[InstrumentId, SharedTrigger] = {}
 
     @classmethod
     def build(cls, config: SharedConfig) -> Self:
         """Return the combination of newly built members."""
-        return cls([config.build(name) for name in config.members], config.budgets, config.adopts)
+        own = {
+            name: configured_underlyings(each)[0]
+            for name, each in config.members.items()
+            if "," in config.underlying and isinstance(each, HasUnderlying)
+        }
+        strategies = [config.build(name) for name in config.members]
+        return cls(strategies, config.budgets, config.adopts, underlyings=own)
 
     @property
     def is_done(self) -> bool:
@@ -210,17 +217,19 @@ class Several:
 
     def open_books(self, view: WritableDeskView) -> SubBooks:
         """Divide the desk's book; called once, before anything happens."""
+        own = {name: underlying_number(view, symbol) for name, symbol in self.underlyings.items()}
         books = SubBooks(
             view.instruments,
             view.market,
             view.delta_engine,
             view.underlying,
-            {item.name: self.budgets[item.name] for item in self.strategies},
+            self.budgets,
             adopts=self.adopts,
+            own_underlying=own,
         )
         self.members = {
-            item.name: Member(item, books.of(item.name), self.budgets[item.name], view)
-            for item in self.strategies
+            item.name: Member(item, books.of(item.name), share, view, own.get(item.name, view.underlying))
+            for item, share in zip(self.strategies, self.budgets.values(), strict=True)
         }
         self._books = books
         self._right_of_way = RightOfWay(self.members)

@@ -1,0 +1,207 @@
+"""The gamma scalper on SPY and QQQ: a straddle in each, hedged with its own shares, on one account."""
+
+from datetime import date
+from decimal import Decimal
+from functools import cache
+
+import msgspec
+import pytest
+
+from fakes.clock import ManualClock
+from scalpdesk import assembly
+from scalpdesk.backtesting import runs
+from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.cli.history import read_stored
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
+from scalpdesk.core.units import to_cents
+from scalpdesk.instruments.contract import underlying_of
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.registry import find_strategy
+
+DAY = date(2018, 2, 5)
+SYMBOLS = ("SPY", "QQQ")
+BUYS = ("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10")
+
+
+@cache
+def market(symbols):
+    settings = load_settings("gamma-scalper", overrides=(f"underlying={symbols}",))
+    return assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+
+
+class Run:
+    """A run with its parts, and all that its engine gave out."""
+
+    def __init__(self, symbols, *overrides):
+        settings = load_settings("gamma-scalper", overrides=(f"underlying={symbols}", *BUYS, *overrides))
+        self.outputs = []
+        tape = market(symbols)
+        header, self.engine = runs.build_backtest(
+            settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1
+        )
+        made = runs.assemble_backtest(settings, tape, header, self.engine, None)
+        made.runner._watchers = (*made.runner._watchers, lambda _, outputs: self.outputs.extend(outputs))
+        made.runner.run()
+        self.desk, self.summary = self.engine.desk, made.result(0.0).summary()
+        (self.account,) = made.runner._broker.broker.ledger.accounts.values()
+
+    def decisions(self, strategy=None):
+        """Return what was decided, without the strategy's name: of one strategy, or of a run of one."""
+        found = []
+        for each in self.outputs:
+            if type(each) is Decision and each.facts.get("strategy") == strategy:
+                facts = {name: value for name, value in each.facts.items() if name != "strategy"}
+                found.append((each.ts_ns, each.kind, each.taken, each.reasons, facts))
+        return found
+
+    def sent(self):
+        """Return owner, underlying and purpose of each order."""
+        instruments = self.desk.instruments
+        return [
+            (each.owner, underlying_of(instruments[each.instrument_id]), each.purpose)
+            for each in self.outputs
+            if type(each) is SubmitOrder
+        ]
+
+
+@pytest.fixture(scope="module")
+def both():
+    return Run("SPY,QQQ")
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_each_decides_as_it_does_alone(both, symbol):
+    alone = Run(symbol)
+    assert len(alone.decisions()) > 10
+    assert both.decisions(f"gamma-scalper:{symbol}") == alone.decisions()
+    row = both.summary["strategies"][f"gamma-scalper:{symbol}"]
+    assert row["pnl"]["total"] == alone.summary["nav_change"] != "0.00"
+
+
+def test_each_straddle_is_hedged_with_its_own_shares(both):
+    sent = both.sent()
+    assert {(owner, symbol) for owner, symbol, _ in sent} == {
+        (f"gamma-scalper:{each}", each) for each in SYMBOLS
+    }
+    for symbol in SYMBOLS:
+        purposes = [purpose for _, each, purpose in sent if each == symbol]
+        assert purposes.count(Purpose.OPEN) == purposes.count(Purpose.CLOSE) == 2
+        assert Purpose.HEDGE in purposes
+
+
+def test_the_parts_sum_to_the_one_account(both):
+    desk, whole = both.desk, both.summary["pnl"]
+    assert not desk.positions.held()
+    assert both.account.cash == desk.account.cash
+    assert to_cents(desk.account.cash - 100_000) == Decimal(whole["total"])
+    members, shares = both.summary["strategies"], both.summary["underlyings"]
+    for rows in (members, shares):
+        assert sum(Decimal(row["pnl"]["total"]) for row in rows.values()) == Decimal(whole["total"])
+    for name, amount in whole.items():
+        parts = sum(Decimal(row["pnl"][name]) for row in shares.values())
+        assert abs(parts - Decimal(amount)) <= Decimal("0.02"), name  # of two roundings to the cent
+    for symbol in SYMBOLS:
+        assert members[f"gamma-scalper:{symbol}"]["pnl"]["total"] == shares[symbol]["pnl"]["total"]
+        assert Decimal(shares[symbol]["pnl"]["gamma"]) > 10
+
+
+def test_one_underlying_is_the_scalper_itself():
+    spec = find_strategy("gamma-scalper")
+    assert type(spec.build(spec.config(underlying="QQQ"))) is GammaScalper
+
+
+def bought(run):
+    """Return the underlyings whose options were bought."""
+    return {symbol for _, symbol, purpose in run.sent() if purpose is Purpose.OPEN}
+
+
+def test_a_limit_of_the_account_counts_both(both):
+    """A straddle costs 1,300 and 2,050 USD: within 1,500 of premium there is room for the cheaper alone."""
+    assert bought(both) == set(SYMBOLS)
+    capped = Run("SPY,QQQ", "risk.max_premium_fraction=0.015")
+    assert bought(capped) == {"QQQ"}
+    refused = [text for each in capped.decisions("gamma-scalper:SPY") for text in each[3] if not each[2]]
+    assert any("risk.max_premium_fraction" in text for text in refused)
+
+
+def test_an_underlying_may_take_its_part_of_a_cap_alone():
+    """Vega of a straddle is 72 and 47 USD a point: of a cap of 130 for both each may take half."""
+    free = Run("SPY,QQQ", "risk.max_vega_fraction=0.0013")
+    assert bought(free) == set(SYMBOLS)
+    halved = Run("SPY,QQQ", "risk.max_vega_fraction=0.0013", "risk.max_underlying_fraction=0.5")
+    assert bought(halved) == {"QQQ"}
+
+
+def test_a_days_loss_of_the_account_closes_both():
+    run = Run("SPY,QQQ", "risk.max_daily_loss=20")
+    (why,) = [reasons for _, kind, _, reasons, _ in run.decisions() if kind is DecisionKind.MODE]
+    assert "daily loss" in why[0]
+    assert (
+        bought(run)
+        == {symbol for _, symbol, purpose in run.sent() if purpose is Purpose.CLOSE}
+        == set(SYMBOLS)
+    )
+    assert not run.desk.positions.held()
+
+
+def test_what_the_account_holds_goes_to_the_scalper_of_its_underlying():
+    run = Run("SPY,QQQ", "simulation.positions.SPY=10", "simulation.positions.QQQ=7")
+    first = [(owner, symbol) for owner, symbol, _ in run.sent()[:2]]
+    assert sorted(first) == [("gamma-scalper:QQQ", "QQQ"), ("gamma-scalper:SPY", "SPY")]
+    assert not run.desk.positions.held()
+
+
+def test_strategies_of_one_desk_trade_each_its_underlying():
+    own = ("strategies.gamma-scalper.underlying=QQQ", "strategies.st0cka.underlying=SPY")
+    settings = load_settings("st0cka+gamma-scalper", overrides=(*own, *BUYS))
+    assert settings.strategy_config.underlying == "SPY,QQQ"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    settings = load_settings("gamma-scalper", overrides=("underlying=SPY,QQQ", *BUYS))
+    return run_backtest(settings, market("SPY,QQQ"), ManualClock(), seed=1, runs_dir=folder)
+
+
+def test_the_replay_is_exact(stored, both):
+    again = replay(stored.run_dir)
+    assert (again.identical, again.difference) == (True, None)
+    assert again.summary["decision_hash"] == both.summary["decision_hash"]
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_the_report_has_each_straddle_as_its_lone_run_has_it(stored, symbol, tmp_path):
+    settings = load_settings("gamma-scalper", overrides=(f"underlying={symbol}", *BUYS))
+    alone = read_stored(
+        run_backtest(settings, market(symbol), ManualClock(), seed=1, runs_dir=tmp_path).run_dir
+    )
+    name, found = f"gamma-scalper:{symbol}", read_stored(stored.run_dir)
+    (row,) = [each for each in found.straddles if each["strategy"] == name]
+    (lone,) = alone.straddles
+    for key in ("legs", "hedges", "why", "opened_ns", "closed_ns", "pnl", "implied_vol"):
+        assert row[key] == lone[key], key
+    assert row["realised_vol"] == pytest.approx(lone["realised_vol"], rel=0.05)
+    hedges = [each for each in found.hedges() if each["strategy"] == name]
+    assert len(hedges) == len(alone.hedges())
+
+
+@pytest.mark.parametrize(
+    ("symbols", "fix"), [("SPY,,QQQ", "SPY,QQQ"), ("SPY,SPY", "SPY"), ("", "SPY"), ("QQQ,SPY,QQQ", "QQQ,SPY")]
+)
+def test_symbols_that_are_empty_or_stand_twice_are_refused(symbols, fix):
+    spec = find_strategy("gamma-scalper")
+    with pytest.raises(ConfigError) as caught:
+        spec.build(msgspec.convert({"underlying": symbols}, spec.config))
+    assert (caught.value.where, caught.value.value) == ("underlying", symbols)
+    assert caught.value.fix.endswith(f": {fix}")
+
+
+def test_the_hybrid_refuses_two_underlyings():
+    settings = load_settings("hybrid", overrides=("underlying=SPY,QQQ",))
+    with pytest.raises(ConfigError) as caught:
+        find_strategy("hybrid").build(settings.strategy_config)
+    assert caught.value.fix == "--set underlying=SPY"
