@@ -17,6 +17,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
 from scalpdesk.core.units import to_cents
+from scalpdesk.datasets.embedded.days import NASDAQ_CORRELATION
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import find_strategy
@@ -106,6 +107,13 @@ def test_the_parts_sum_to_the_one_account(both):
     for symbol in SYMBOLS:
         assert members[f"gamma-scalper:{symbol}"]["pnl"]["total"] == shares[symbol]["pnl"]["total"]
         assert Decimal(shares[symbol]["pnl"]["gamma"]) > 10
+
+
+def test_the_correlation_is_that_of_the_generated_market(both):
+    """Minutes of one day, with the rounding of their quotes: a hundredth or two below that of the paths."""
+    found = both.summary["exposure"]["correlations"]
+    assert found["SPY/QQQ"] == pytest.approx(NASDAQ_CORRELATION, abs=0.04)
+    assert both.desk.correlation.observations > 350
 
 
 def test_one_underlying_is_the_scalper_itself():

@@ -180,7 +180,7 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
     sessions = TapeBuilder().spot("09:40", 500.0).build().sessions
-    with pytest.raises(KeyboardInterrupt), LiveView(sessions, "SPY", "recorded"):
+    with pytest.raises(KeyboardInterrupt), LiveView(sessions, "recorded"):
         raise KeyboardInterrupt
     shown = screen.getvalue()
     assert "\x1b[?25l" in shown

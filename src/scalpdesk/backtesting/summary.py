@@ -16,6 +16,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
@@ -220,6 +221,7 @@ def run_summary(
     underlyings = by_underlying(desk)
     if underlyings is not None:
         summary["underlyings"] = underlyings
+        summary["exposure"] = exposure(desk, engine.now_ns)
     hedge_costs = {}
     for strategy in members_of(engine.strategy):
         if isinstance(strategy, AsksFolders):

@@ -134,8 +134,9 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
     header = follower.header
     if header is None or follower.engine is None:
         raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
-    about = header.sessions, str(header.data["underlying"]), str(header.data["kind"])
-    with LiveView(*about, out, "Ctrl-C ends the view, the desk goes on") as view:
+    with LiveView(
+        header.sessions, str(header.data["kind"]), out, "Ctrl-C ends the view, the desk goes on"
+    ) as view:
         columns = follower.series.columns
         start = float(follower.session_nav)
         for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
@@ -159,6 +160,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
 @which_desk
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
+    from scalpdesk.engine.exposure import exposure_text
     from scalpdesk.live.sessions import RunPhase
 
     if watch:
@@ -194,6 +196,8 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in member["positions"].items()) or "flat"
         working = len(member["live_orders"])
         click.echo(f"  {name}: P&L {member['pnl']['total']}, {count_text(working, 'order')} at work, {held}")
+    if found.get("exposure"):
+        click.echo(f"  {exposure_text(found['exposure'], found['currency'])}")
     for order in found["orders"]:
         click.echo(
             f"  order {order['id']} {order['side']} {order['filled']}/{order['quantity']}"

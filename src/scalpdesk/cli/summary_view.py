@@ -119,6 +119,10 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     currency = summary.get("currency", "USD")
     show_strategies(out, summary.get("strategies"), currency=currency)
     show_strategies(out, summary.get("underlyings"), "underlying", currency)
+    if summary.get("exposure"):
+        from scalpdesk.engine.exposure import exposure_text
+
+        out.print(exposure_text(summary["exposure"], currency), markup=False)
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
@@ -438,14 +442,13 @@ class LiveView:
     def __init__(
         self,
         sessions: Sequence["Session"],
-        underlying: str,
         kind: str,
         out: "Console | None" = None,
         footer: str = "Ctrl-C stops",
     ) -> None:
         from rich.live import Live
 
-        self._title = f"[bold]{underlying}[/]", f"[dim]{kind} market[/]"
+        self._kind = f"[dim]{kind} market[/]"
         self._open_ns, self._close_ns = sessions[0].open_ns, sessions[-1].close_ns
         self._footer = footer
         self._next_frame = 0.0
@@ -482,19 +485,23 @@ class LiveView:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
+        from scalpdesk.engine.exposure import account_greeks, spots_of
+
         desk, now_ns = engine.desk, engine.now_ns
         attribution = desk.attribution
         decimals = -int(attribution.unit.as_tuple().exponent)
-        greeks = desk.delta_engine.position_greeks(desk.positions.held(), now_ns)
+        greeks = account_greeks(desk, now_ns)
         spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
         if spot is not None:
             self.remember(spot, nav, nav - float(desk.session_equity))
         head = Table.grid(padding=(0, 2))
-        underlying, kind = self._title
         clock = f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} ET"
         mode = desk.gate.mode.value
         shown_mode = mode if mode == "ACTIVE" else f"[bold red]{mode}[/]"
-        head.add_row(f"{underlying} {spot or 0.0:,.2f}", clock, kind, count_text(hedges, "hedge"), shown_mode)
+        prices = "  ".join(
+            f"[bold]{symbol}[/] {price or 0.0:,.2f}" for symbol, price in spots_of(desk).items()
+        )
+        head.add_row(prices, clock, self._kind, count_text(hedges, "hedge"), shown_mode)
         state = Table.grid(padding=(0, 2))
         held = "  ".join(
             f"{position.quantity:+f} {desk.instruments[position.instrument_id].symbol}"

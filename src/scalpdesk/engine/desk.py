@@ -34,6 +34,7 @@ from scalpdesk.portfolio.positions import (
 from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import WritableDeskView
+from scalpdesk.volatility.correlation import ReturnCorrelation
 
 BUY = Side.BUY
 LOSS_SLACK = 1e-9
@@ -106,6 +107,8 @@ class Desk:
         """The book divided among the strategies that share the desk; None with one strategy."""
         self.by_underlying: SubBooks | None = None
         """The book divided among several underlyings; None with one."""
+        self.correlation: ReturnCorrelation | None = None
+        """Of their returns from mark to mark."""
         self.is_divided = False
         self._has_begun = False
 
@@ -251,6 +254,7 @@ class Desk:
     def divide_by_underlying(self, symbols: Sequence[str]) -> None:
         """Explain the P&L of each underlying besides; before anything is booked."""
         equal, view, self.is_divided = Decimal(1) / len(symbols), self.view, True
+        self.correlation = ReturnCorrelation(len(symbols))
         self.by_underlying = SubBooks(
             self.instruments,
             self.market,
@@ -272,6 +276,12 @@ class Desk:
         for books in (self.books, self.by_underlying):
             if books is not None:
                 books.mark(now_ns, is_anchor=is_anchor)
+
+    def note_returns(self) -> None:
+        """Take in the prices of several underlyings for the correlation of their returns."""
+        if self.by_underlying is not None and self.correlation is not None:
+            numbers = map(self.instruments.id_of, self.by_underlying.fractions)
+            self.correlation.add([self.market.mark(number) for number in numbers])
 
     def is_booked(self, action: PriceAdjustmentEvent) -> bool:
         """Return whether a corporate action in units of an instrument is in the desk's holdings."""
@@ -320,6 +330,8 @@ class Desk:
             if books is not None:
                 books.new_session()
         self.attribution.open_session()
+        if self.correlation is not None:
+            self.correlation.forget_prices()
         self.session_equity = self.attribution.current_nav()
         for held, before in unbooked:  # units of before at the price of after: the account ends that
             self.session_equity -= held.quantity * (mark_decimal(self.market, held) - before)

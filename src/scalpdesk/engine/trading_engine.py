@@ -69,6 +69,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import ANY_PRICE, Desk
+from scalpdesk.engine.exposure import weighted_mark
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
 from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
@@ -483,6 +484,7 @@ class TradingEngine:
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         if event.name == MARK_TIMER:
             self._mark()
+            self.desk.note_returns()
             self._watch_cancels()
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:
@@ -517,7 +519,7 @@ class TradingEngine:
         if desk.is_divided:
             desk.mark_divisions(self.now_ns, is_anchor=is_anchor)
         if mark is not None:
-            self._out.append(mark)
+            self._out.append(mark if desk.by_underlying is None else weighted_mark(desk, mark))
         if self._half_booked_ns == self.now_ns:
             return
         if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):

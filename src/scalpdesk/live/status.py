@@ -19,6 +19,7 @@ from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import run_currency
 from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.exposure import exposure
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
@@ -72,6 +73,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         ],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
+        "exposure": exposure(desk, engine.now_ns),
         "events": core.events,
         "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),

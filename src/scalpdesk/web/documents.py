@@ -13,6 +13,7 @@ from typing import Any
 
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text
 from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.exposure import exposure, exposure_text
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import CutShort, cut_short
@@ -146,13 +147,19 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "delta_note": None
         if delta is None
         else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
-        "band_note": band_note(hedges, paying),
+        "band_note": band_note(hedges, paying) + _exposure_note(follower),
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
         ],
         "decisions_note": decisions_note(follower),
     }
+
+
+def _exposure_note(follower: RunFollower) -> str:
+    """Return a sentence on the deltas of several underlyings together; empty with one."""
+    found = exposure(follower.desk, follower.now_ns)
+    return "" if found is None else f" All together: {exposure_text(found, currency_of(follower))}."
 
 
 def since_mark(follower: RunFollower) -> str:
@@ -279,6 +286,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "daily": [{"session": day, "pnl": f"{amount:f}"} for day, amount in follower.session_results],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
+        "exposure": exposure(desk, follower.now_ns),
         "volatility_regime": regime_now(follower),
         "risk": risk_level(follower),
         "mode": desk.gate.kept_mode.value,

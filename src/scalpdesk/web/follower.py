@@ -29,6 +29,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents, years_between
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.exposure import account_greeks
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
@@ -231,7 +232,7 @@ class RunFollower:
 
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
-        return self.desk.delta_engine.position_greeks(self.desk.positions.held(), self.now_ns)
+        return account_greeks(self.desk, self.now_ns)
 
     def implied_of_book(self) -> float:
         """Return the mean volatility of the held options by their size, a fraction a year; NaN without any.

@@ -20,7 +20,7 @@ from scalpdesk.core.units import (
     run_currency,
     years_between,
 )
-from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.margin.capital import capital_of
@@ -57,7 +57,8 @@ def worst_case(follower: RunFollower) -> dict[str, Any]:
     """Return the worst P&L of the book from here, beside the day's loss limit.
 
     The worst of spot within 10 % and volatility within 10 points, now: with what is held, and with every
-    order that works or is unknown filled as well, whichever is worse.
+    order that works or is unknown filled as well, whichever is worse. Of several underlyings the worst of
+    each, summed.
     """
     desk = follower.desk
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
@@ -68,11 +69,13 @@ def worst_case(follower: RunFollower) -> dict[str, Any]:
         number = order.submitted.instrument_id
         filled[number] = filled.get(number, ZERO) + order.signed_leaves
     worst = 0.0
+    moves, vol_changes = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 21), (-SHOCK_VOL, 0.0, SHOCK_VOL)
     for book in (holdings, filled) if filled != holdings else (holdings,):
-        grid = ladder(follower, book, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 21), (-SHOCK_VOL, 0.0, SHOCK_VOL))
-        if grid is None:
+        found = [ladder(follower, part, moves, vol_changes) for part in _by_underlying(follower, book)]
+        grids = [grid for grid in found if grid is not None]
+        if len(grids) < len(found):
             return {"worst": None, "limit": plain(-limit, whole), "worst_fraction": None}
-        worst = min(worst, float(grid["pnl_usd"].min()))
+        worst = min(worst, sum(float(grid["pnl_usd"].min()) for grid in grids))
     fraction = min(-worst / float(limit), 1.0) if limit > 0 else 1.0
     return {
         "worst": signed(worst, whole) if worst else "0",
@@ -81,8 +84,37 @@ def worst_case(follower: RunFollower) -> dict[str, Any]:
     }
 
 
+def _by_underlying(
+    follower: RunFollower, holdings: dict[InstrumentId, Decimal]
+) -> list[dict[InstrumentId, Decimal]]:
+    """Return what is held of each underlying; a run of one underlying is not divided."""
+    desk, parts = follower.desk, dict[str, dict[InstrumentId, Decimal]]()
+    if desk.by_underlying is None:
+        return [holdings]
+    for number, quantity in holdings.items():
+        parts.setdefault(underlying_of(desk.instruments[number]), {})[number] = quantity
+    return list(parts.values())
+
+
+def _scale(follower: RunFollower, contract: Instrument, spot: float) -> float | None:
+    """Return the price of the main underlying over that of the contract's own; None while it has no price.
+
+    A price of an option scales with those of strike and spot: with both scaled, and units divided by it, what
+    is held of another underlying is worth the same, and earns the same at the same relative move.
+    """
+    desk = follower.desk
+    if desk.by_underlying is None:
+        return 1.0
+    symbol = underlying_of(contract)
+    own = desk.market.mark(desk.instruments.id_of(symbol)) if symbol in desk.instruments else None
+    return None if own is None else spot / own
+
+
 def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -> list[OptionLine] | None:
-    """Return the options of a book as lines to be priced; None when one of them has no value yet."""
+    """Return the options of a book as lines to be priced; None when one of them has no value yet.
+
+    Those of another underlying are scaled to the main one's price.
+    """
     desk, now_ns = follower.desk, follower.now_ns
     lines = []
     for number, quantity in holdings.items():
@@ -90,17 +122,18 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
         if not contract.is_option or not quantity:
             continue
         valuation, spot = follower.value(number), _spot(follower)
-        if valuation is None or spot is None:
+        scale = None if spot is None else _scale(follower, contract, spot)
+        if valuation is None or spot is None or scale is None:
             return None
         years = years_between(now_ns, expiry_instant_ns(contract))
         premium = math.log(valuation.spot / spot) / years if contract.is_inverse and years else 0.0
         lines.append(
             OptionLine(
-                strike=float(contract.strike),
+                strike=float(contract.strike) * scale,
                 years=years,
                 is_call=contract.is_call,
                 vol=valuation.vol,
-                contracts=float(quantity),
+                contracts=float(quantity) / scale,
                 multiplier=float(contract.multiplier),
                 rate=0.0 if contract.is_inverse else valuation.rate,
                 dividend_yield=0.0 if contract.is_inverse else valuation.dividend_yield,
@@ -121,6 +154,8 @@ def ladder(
 ) -> dict[str, Any] | None:
     """Return a scenario grid of a book on the run's underlying; None while something has no price.
 
+    Of several underlyings each moves by the same part, and shares are those of the main one.
+
     It counts in the currency that the options are priced in; of a desk in coin ``pnl_in_usd`` is the coin
     earned at the price of each spot.
     """
@@ -137,7 +172,10 @@ def ladder(
         if contract.is_inverse_future:
             dollars += float(quantity) * contract.contract_size
         else:
-            shares += float(quantity) * contract.multiplier
+            scale = _scale(follower, contract, spot)
+            if scale is None:
+                return None
+            shares += float(quantity) * contract.multiplier / scale
     spots = spot * (1.0 + np.asarray(moves, dtype=np.float64))
     grid = scenario_grid(
         lines,

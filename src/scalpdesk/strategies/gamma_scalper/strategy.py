@@ -38,13 +38,13 @@ from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
 from scalpdesk.strategies.several.strategy import Several, divided
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce
 
+NAME = "gamma-scalper"
+
 
 class GammaScalper:
     """A long straddle, delta hedged with shares."""
 
-    name = "gamma-scalper"
-
-    def __init__(self, config: GammaScalperConfig | None = None, name: str = name) -> None:
+    def __init__(self, config: GammaScalperConfig | None = None, name: str = NAME) -> None:
         self.config = config or GammaScalperConfig()
         self.name = name
         self.tools = ScalperTools(self.config)
@@ -124,13 +124,13 @@ def build_scalpers(config: GammaScalperConfig) -> Strategy:
     symbols = configured_underlyings(config)
     if len(symbols) == 1:
         return GammaScalper(config)
-    own = {f"{GammaScalper.name}:{symbol}": symbol for symbol in symbols}
+    own = {f"{NAME}:{symbol}": symbol for symbol in symbols}
     scalpers = [GammaScalper(replace(config, underlying=symbol), name) for name, symbol in own.items()]
-    return Several(scalpers, divided(tuple(own), {}), tuple(own), name=GammaScalper.name, underlyings=own)
+    return Several(scalpers, divided(tuple(own), {}), tuple(own), name=NAME, underlyings=own)
 
 
 PLUG = StrategySpec(
-    name="gamma-scalper",
+    name=NAME,
     config=GammaScalperConfig,
     build=build_scalpers,
     summary="a long straddle, delta hedged with shares",

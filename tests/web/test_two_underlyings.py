@@ -1,0 +1,88 @@
+"""Pages and terminal of a desk that holds straddles in SPY and QQQ, against the two desks of one each."""
+
+from datetime import date
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from fakes.clock import ManualClock
+from scalpdesk import assembly
+from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.cli.summary_view import LiveView
+from scalpdesk.config.settings import load_settings
+from scalpdesk.web import documents, position_documents
+from scalpdesk.web.follower import RunFollower
+
+DAY = date(2018, 2, 5)
+SYMBOLS = ("SPY", "QQQ")
+MOVES, VOLS = (-0.1, -0.03, 0.0, 0.05), (-0.05, 0.0, 0.1)
+
+
+def followed(symbols, folder):
+    """Return a run that holds its straddles to the end, read to there."""
+    overrides = (f"underlying={symbols}", "entry.gate=advise", "exits.edge_gone=false")
+    settings = load_settings("gamma-scalper", overrides=overrides)
+    tape = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+    found = RunFollower(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=folder).run_dir)
+    while found.advance(1_000):
+        pass
+    assert not found.problem
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return [followed(symbols, folder / symbols) for symbols in ("SPY,QQQ", *SYMBOLS)]
+
+
+def held(follower):
+    return {each.instrument_id: each.quantity for each in follower.desk.positions.held()}
+
+
+def test_the_ladder_is_the_sum_of_both_at_the_same_relative_move(runs):
+    both, *alone = [position_documents.ladder(each, held(each), MOVES, VOLS) for each in runs]
+    assert abs(both["pnl_usd"]).max() > 100
+    assert both["pnl_usd"] == pytest.approx(sum(each["pnl_usd"] for each in alone), rel=1e-6, abs=0.01)
+    assert both["value_usd"] == pytest.approx(sum(each["value_usd"] for each in alone), rel=1e-9)
+
+
+def test_the_worst_case_is_the_worst_of_each_summed(runs):
+    both, *alone = [position_documents.worst_case(each)["worst"] for each in runs]
+    worst = [float(text.replace("−", "-").replace(",", "")) for text in (both, *alone)]
+    assert worst[0] < 0
+    assert worst[0] == pytest.approx(sum(worst[1:]), abs=1.5)  # of three roundings
+
+
+def test_the_net_delta_is_in_shares_of_the_main_underlying(runs):
+    both, *alone = runs
+    spots = [each.desk.market.mark(each.desk.view.underlying) for each in alone]
+    deltas = [each.greeks().net_delta_shares for each in alone]
+    expected = deltas[0] + 1.14 * spots[1] / spots[0] * deltas[1]
+    assert both.greeks().net_delta_shares == pytest.approx(expected)
+    assert both.last_mark.net_delta_shares == pytest.approx(expected, abs=0.05)
+    vegas = [each.greeks().vega_usd_per_point for each in runs]
+    assert vegas[0] == pytest.approx(vegas[1] + vegas[2])
+
+
+def test_pages_show_both(runs):
+    page = documents.desk_page(runs[0])
+    legs = {leg["symbol"][:3] for leg in page["position"]["legs"]}
+    assert legs == set(SYMBOLS)
+    assert "SPY/QQQ" in page["band_note"]
+    assert "SPY/QQQ" not in documents.desk_page(runs[1])["band_note"]
+    shown = documents.performance(runs[0])
+    assert list(shown["underlyings"]) == list(shown["exposure"]["underlyings"]) == list(SYMBOLS)
+    assert documents.performance(runs[1])["exposure"] is None
+
+
+def test_the_terminal_shows_both_prices(runs):
+    both = runs[0]
+    out = Console(width=120, height=40, file=StringIO(), force_terminal=True, color_system=None)
+    view = LiveView(both.header.sessions, "reconstructed", out)
+    view.draw(both.engine, "gamma-scalper", 1, both.decisions[-1][1])
+    lines = out.render_lines(view._live.get_renderable(), out.options.update(height=None))
+    text = "\n".join("".join(part.text for part in line) for line in lines)
+    for each, symbol in zip(runs[1:], SYMBOLS, strict=True):
+        assert f"{symbol} {each.desk.market.mark(each.desk.view.underlying):,.2f}" in text
