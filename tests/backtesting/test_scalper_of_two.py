@@ -36,8 +36,8 @@ def market(symbols):
 class Run:
     """A run with its parts, and all that its engine gave out."""
 
-    def __init__(self, symbols, *overrides):
-        settings = load_settings("gamma-scalper", overrides=(f"underlying={symbols}", *BUYS, *overrides))
+    def __init__(self, symbols, *overrides, strategy="gamma-scalper", rules=BUYS):
+        settings = load_settings(strategy, overrides=(f"underlying={symbols}", *rules, *overrides))
         self.outputs = []
         tape = market(symbols)
         header, self.engine = runs.build_backtest(
@@ -54,7 +54,7 @@ class Run:
         found = []
         for each in self.outputs:
             if type(each) is Decision and each.facts.get("strategy") == strategy:
-                facts = {name: value for name, value in each.facts.items() if name != "strategy"}
+                facts = {name: each.facts[name] for name in each.facts if name not in {"strategy", "order"}}
                 found.append((each.ts_ns, each.kind, each.taken, each.reasons, facts))
         return found
 
@@ -80,6 +80,14 @@ def test_each_decides_as_it_does_alone(both, symbol):
     assert both.decisions(f"gamma-scalper:{symbol}") == alone.decisions()
     row = both.summary["strategies"][f"gamma-scalper:{symbol}"]
     assert row["pnl"]["total"] == alone.summary["nav_change"] != "0.00"
+
+
+def test_the_scalper_of_options_that_expire_today_does_so_too():
+    rules = {"strategy": "zero-dte", "rules": ("entry.mode=straddle",)}
+    both = Run("SPY,QQQ", **rules)
+    for symbol in SYMBOLS:
+        assert both.decisions(f"zero-dte:{symbol}") == Run(symbol, **rules).decisions() != []
+    assert {pair[:2] for pair in both.sent()} == {(f"zero-dte:{each}", each) for each in SYMBOLS}
 
 
 def test_each_straddle_is_hedged_with_its_own_shares(both):

@@ -54,7 +54,7 @@ def strategy_flags(body: Body) -> Body:
         "--symbols",
         default=None,
         metavar="SYMBOL,...",
-        help="Underlyings, the main one first (gamma-scalper, ema-scalper).",
+        help="Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).",
     )(function)
     for flag, about in reversed(FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)

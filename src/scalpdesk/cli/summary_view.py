@@ -117,8 +117,10 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
     if summary["fills"] or any(pnl.values()):
         _show_parts(out, summary, pnl)
     currency = summary.get("currency", "USD")
-    show_strategies(out, summary.get("strategies"), currency=currency)
-    show_strategies(out, summary.get("underlyings"), "underlying", currency)
+    strategies, underlyings = summary.get("strategies") or {}, summary.get("underlyings") or {}
+    show_strategies(out, strategies, currency=currency)
+    if [row["orders"] for row in strategies.values()] != [row["orders"] for row in underlyings.values()]:
+        show_strategies(out, underlyings, "underlying", currency)
     if summary.get("exposure"):
         from scalpdesk.engine.exposure import exposure_text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -342,8 +342,11 @@ def tape_gamma_events(
         return events
     if not (is_read and settings.from_chain):
         return ()
-    usual = (NAN, NAN)
-    if history_folder is not None:
-        history = ExposureHistory(history_folder, tape.name, tape.underlying)
-        usual = history.usual(tape.sessions[0].day)
-    return tuple(exposure_events(tape, every_seconds=60.0 * settings.chain_minutes, usual_usd=usual))
+    found: list[GammaExposureEvent] = []
+    for symbol in tape.underlyings:
+        usual = (NAN, NAN)
+        if history_folder is not None:
+            usual = ExposureHistory(history_folder, tape.name, symbol).usual(tape.sessions[0].day)
+        seconds = 60.0 * settings.chain_minutes
+        found += exposure_events(tape.with_main(symbol), every_seconds=seconds, usual_usd=usual)
+    return tuple(sorted(found, key=attrgetter("ts_recv_ns")))

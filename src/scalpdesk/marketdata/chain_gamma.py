@@ -168,7 +168,7 @@ def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None =
         When the underlying was not quoted yet.
     """
     chain = chain_quotes_at(tape, now_ns)
-    options = (instrument for instrument in tape.instruments if instrument.is_option)
+    options = (each for each in tape.instruments if each.is_option and each.underlying not in tape.others)
     contracts = [
         contract
         for underlying in sorted({option.underlying for option in options})

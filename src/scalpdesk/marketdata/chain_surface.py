@@ -396,7 +396,7 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     spot = float(spots[-1])
     groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
     oldest_ns = 0 if max_age_seconds is None else now_ns - round(max_age_seconds * NANOS_PER_SECOND)
-    options = (instrument for instrument in tape.instruments if instrument.is_option)
+    options = (each for each in tape.instruments if each.is_option and each.underlying not in tape.others)
     underlying = next((option.underlying for option in options), tape.underlying)
     for instrument_id, contract in options_in_order(tape.instruments, underlying):
         row = row_of.get(instrument_id)

@@ -303,6 +303,11 @@ class MarketTape:
         """Numbers of all underlyings, the main one first."""
         return tuple(map(self.instruments.id_of, self.underlyings))
 
+    def with_main(self, symbol: str) -> "MarketTape":
+        """Return this tape with another of its underlyings as the main one."""
+        yields = {self.underlying: self.dividend_yield, **self.others}
+        return replace(self, underlying=symbol, dividend_yield=yields.pop(symbol), others=yields)
+
     @property
     def origin(self) -> TapeOrigin | None:
         """Where the quotes can be loaded again; None for those that were put together by hand."""

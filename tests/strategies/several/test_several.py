@@ -274,15 +274,21 @@ def test_one_strategy_has_no_divided_book():
     assert HandDesk(GammaScalper()).engine.desk.books is None
 
 
-def test_a_desk_trades_one_underlying():
+def test_a_desk_trades_what_its_strategies_trade_each_once():
     class Config:
         def __init__(self, underlying):
             self.underlying = underlying
 
-    a, b = (StrategySpec(name=name, config=Config, build=Config) for name in "ab")
-    shared = SharedConfig([a, b], {"a": Config("SPY"), "b": Config("QQQ")}, {})
-    with pytest.raises(ConfigError, match="one underlying"):
-        _ = shared.underlying
-    assert SharedConfig([a, b], {"a": Config("QQQ"), "b": object()}, {}).underlying == "QQQ"
+    def shared(**configs):
+        specs = [StrategySpec(name=name, config=Config, build=Config) for name in configs]
+        return SharedConfig(specs, configs, {}).underlying
+
+    assert shared(a=Config("SPY"), b=Config("QQQ"), c=Config("IWM,SPY")) == "SPY,QQQ,IWM"
+    assert shared(a=Config("QQQ"), b=object()) == "QQQ"
+    assert shared(a=object()) == "SPY"
+
+
+def test_who_adopts_is_a_strategy_of_the_run():
+    a = StrategySpec(name="a", config=object, build=object)
     with pytest.raises(ConfigError, match="no strategy of this run"):
         SharedConfig([a], {"a": object()}, {}, "c")

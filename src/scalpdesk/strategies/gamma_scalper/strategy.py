@@ -6,8 +6,6 @@ It waits for an entry, enters, holds, changes the straddle or its size, and leav
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
@@ -19,10 +17,8 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
-    Strategy,
     StrategySpec,
     TradeStart,
-    configured_underlyings,
     traded_symbol,
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
@@ -35,7 +31,7 @@ from scalpdesk.strategies.gamma_scalper.states import (
     WaitingState,
 )
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
-from scalpdesk.strategies.several.strategy import Several, divided
+from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce
 
 NAME = "gamma-scalper"
@@ -119,20 +115,10 @@ class GammaScalper:
         return [*warning, *actions]
 
 
-def build_scalpers(config: GammaScalperConfig) -> Strategy:
-    """Return the scalper of an underlying; of several underlyings a scalper each, as members of one desk."""
-    symbols = configured_underlyings(config)
-    if len(symbols) == 1:
-        return GammaScalper(config)
-    own = {f"{NAME}:{symbol}": symbol for symbol in symbols}
-    scalpers = [GammaScalper(replace(config, underlying=symbol), name) for name, symbol in own.items()]
-    return Several(scalpers, divided(tuple(own), {}), tuple(own), name=NAME, underlyings=own)
-
-
 PLUG = StrategySpec(
     name=NAME,
     config=GammaScalperConfig,
-    build=build_scalpers,
+    build=lambda config: one_for_each(NAME, config, GammaScalper),
     summary="a long straddle, delta hedged with shares",
     aliases=("gamma-scalping",),
     reads_dealer_gamma=lambda config: config.hedge.band == RegimeThresholdBand.name,

@@ -8,11 +8,12 @@ to be off the book is shown to its strategy as one of its own, so that nothing i
 All of it follows from the events alone: a recovery rebuilds the members' books by replaying the journal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
@@ -114,6 +115,7 @@ class SharedConfig:
         return ",".join(symbols) or "SPY"
 
 
+Settings = TypeVar("Settings", bound=msgspec.Struct)
 SHARE_STEP = Decimal("0.0001")
 
 
@@ -471,3 +473,25 @@ class Several:
                 )
                 total += risk_of(intent, view.instruments[number], view.market.quotes[number]) or ZERO
         return total
+
+
+def one_for_each(name: str, config: Settings, build: Callable[[Settings, str], Strategy]) -> Strategy:
+    """Return a strategy on its underlying; of several underlyings one on each, as members of one desk.
+
+    Each has equal parts of the equity, and takes over what the account holds in its underlying.
+
+    Parameters
+    ----------
+    name
+        The strategy's; a member's has its symbol behind a colon.
+    config
+        Settings with a key ``underlying``.
+    build
+        Makes the strategy from settings of one underlying, and its name.
+    """
+    symbols = configured_underlyings(config)
+    if len(symbols) == 1:
+        return build(config, name)
+    own = {f"{name}:{symbol}": symbol for symbol in symbols}
+    members = [build(replace(config, underlying=symbol), member) for member, symbol in own.items()]
+    return Several(members, divided(tuple(own), {}), tuple(own), name=name, underlyings=own)

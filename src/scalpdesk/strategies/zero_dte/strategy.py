@@ -46,6 +46,7 @@ from scalpdesk.strategies.contract import (
     TradeStart,
     traded_symbol,
 )
+from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
@@ -60,6 +61,7 @@ from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of, resum
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
+NAME = "zero-dte"
 DEADLINE_TIMER = "zero-dte: deadline"
 ENTRY_TIMER = "zero-dte: entry"
 RETRY_TIMER = "zero-dte: exit again"
@@ -188,7 +190,9 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Configuration of the 0DTE gamma scalper."""
 
     underlying: str = "SPY"
-    """What the options are on and what hedges them."""
+    """What the options are on and what hedges them; several with commas between them have a scalper each,
+    with equal parts of the equity.
+    """
     entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)
     hedge: ZeroDteHedge = msgspec.field(default_factory=ZeroDteHedge)
     exit: ZeroDteExit = msgspec.field(default_factory=ZeroDteExit)
@@ -236,11 +240,11 @@ class PastDeadline:
 class ZeroDteScalper:
     """Hedges options that expire today and closes them before the deadline."""
 
-    name = "zero-dte"
     is_done = False
 
-    def __init__(self, config: ZeroDteConfig | None = None) -> None:
+    def __init__(self, config: ZeroDteConfig | None = None, name: str = NAME) -> None:
         self.config = config or ZeroDteConfig()
+        self.name = name
         self.phase = ZeroDtePhase.WAITING
         self.deadline_ns: int | None = None
         """By when to be out today; None on a day on which nothing expires."""
@@ -552,9 +556,9 @@ def _minutes(clock: time) -> float:
 
 
 PLUG = StrategySpec(
-    name="zero-dte",
+    name=NAME,
     config=ZeroDteConfig,
-    build=ZeroDteScalper,
+    build=lambda config: one_for_each(NAME, config, ZeroDteScalper),
     summary="hedges options that expire today and closes them before the deadline",
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
