@@ -114,7 +114,10 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
             fix=f"name each once: {','.join(dict.fromkeys(symbols))}",
         )
     if len(symbols) > 1:
-        tape = joined_tape([_load(replace(source, underlying=each), data, strategy) for each in symbols])
+        tapes = [_load(replace(source, underlying=each), data, strategy) for each in symbols]
+        if strategy is not None and find_strategy(strategy).trades_options:
+            require_options(tapes)
+        tape = joined_tape(tapes)
     elif source.data_set in COIN_MARKETS:
         from scalpdesk.datasets.embedded.coin import reconstruct_coin
 
@@ -154,6 +157,25 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
     there = msgspec.structs.replace(data, catalog=str(Path(data.catalog).absolute()))
     again = partial(_load, source, there, strategy)
     return replace(tape, loaded=(source, tape.quotes, tape.sessions), load_again=again)
+
+
+def require_options(tapes: Sequence[MarketTape]) -> None:
+    """Refuse a market of several underlyings of which some have no options: their part would never trade.
+
+    Raises
+    ------
+    DataError
+        Names the underlyings.
+    """
+    bare = [tape for tape in tapes if not any(each.is_option for each in tape.instruments)]
+    if bare:
+        names = ",".join(tape.underlying for tape in bare)
+        raise DataError(
+            "the data set has no options of an underlying that are quoted in these sessions",
+            where=f"{bare[0].name}: {names}",
+            value=names,
+            fix="leave it out of --symbols, or import its options",
+        )
 
 
 def build_engine(

@@ -1,5 +1,6 @@
 """The gamma scalper on SPY and QQQ: a straddle in each, hedged with its own shares, on one account."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -14,11 +15,11 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.cli.history import read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
 from scalpdesk.core.units import to_cents
 from scalpdesk.datasets.embedded.days import NASDAQ_CORRELATION
-from scalpdesk.instruments.contract import underlying_of
+from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import find_strategy
 
@@ -214,6 +215,23 @@ def test_symbols_that_are_empty_or_stand_twice_are_refused(symbols, fix):
         spec.build(msgspec.convert({"underlying": symbols}, spec.config))
     assert (caught.value.where, caught.value.value) == ("underlying", symbols)
     assert caught.value.fix.endswith(f": {fix}")
+
+
+def test_an_underlying_without_options_is_refused_by_name():
+    spy, qqq = market("SPY"), market("QQQ")
+    bare = replace(qqq, instruments=Instruments([qqq.instruments[0]]))
+    assembly.require_options([spy, qqq])
+    with pytest.raises(DataError) as caught:
+        assembly.require_options([spy, bare])
+    assert caught.value.value == "QQQ"
+    assert "--symbols" in caught.value.fix
+
+
+def test_an_unknown_underlying_is_refused_by_name():
+    settings = load_settings("gamma-scalper", overrides=("underlying=SPY,XYZ",))
+    with pytest.raises(ArgumentError) as caught:
+        assembly.load_market(settings, "embedded", underlying="SPY,XYZ", start=DAY, end=DAY, seed=1)
+    assert (caught.value.value, caught.value.nearest) == ("XYZ", "SPY or QQQ")
 
 
 def test_the_hybrid_refuses_two_underlyings():

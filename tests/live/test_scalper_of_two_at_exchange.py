@@ -1,10 +1,13 @@
 """The gamma scalper on SPY and QQQ at ``scalpdesk exchange``: subscriptions, orders, reports, recovery."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
 from fakes.desk import orders
+from fakes.killing import BUSY, Exchange, plan_for
+from fakes.live import until
 from fakes.live_session import Wanted, backtest, differing, known_market, ledger_differences, play, rows
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.core.events import QuoteEvent
@@ -13,6 +16,8 @@ from scalpdesk.engine.exposure import exposure
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
+from scalpdesk.live.run import carry_out
+from scalpdesk.live.status import ask
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 SYMBOLS = ("SPY", "QQQ")
@@ -67,3 +72,32 @@ def test_the_parts_sum_to_the_account_and_a_recovery_rebuilds_them(morning):
     assert by_strategy(again) == summary["strategies"]
     assert by_underlying(again) == summary["underlyings"]
     assert exposure(again, engine.now_ns) == summary["exposure"]
+
+
+@pytest.mark.enable_socket
+def test_the_sandbox_trades_both_on_live_quotes(tmp_path, socket_enabled):
+    del socket_enabled
+    exchange = Exchange("2018-02-05", 1, "--underlying", "SPY,QQQ")
+    plan = plan_for(exchange, tmp_path, *BUSY, "underlying=SPY,QQQ", venue="sandbox", contracts=24)
+    desks, answers = [], {}
+
+    async def play():
+        running = asyncio.create_task(carry_out(plan, notify=lambda *_: None, on_ready=desks.append))
+        await until(lambda: desks or running.done(), 0.02)
+        exchange.speed(60)
+        held = desks[0].engine.desk.positions
+        await until(lambda: len(held.held()) == 6, 0.02)  # two straddles with their shares
+        answers["status"] = await asyncio.to_thread(ask, desks[0].run_dir, {"do": "status"})
+        await asyncio.to_thread(ask, desks[0].run_dir, {"do": "stop", "how": "flatten"})
+        return await running
+
+    try:
+        summary = asyncio.run(asyncio.wait_for(play(), 600))
+    finally:
+        exchange.close()
+    status = answers["status"]
+    assert set(status["exposure"]["underlyings"]) == set(status["underlyings"]) == set(SYMBOLS)
+    assert list(status["strategies"]) == [f"gamma-scalper:{symbol}" for symbol in SYMBOLS]
+    assert {symbol[:3] for symbol in status["positions"]} == set(SYMBOLS)
+    assert summary["ended"] == "stopped: flat, and the venue shows it"
+    assert summary["differences"] == []
