@@ -239,3 +239,19 @@ def test_the_hybrid_refuses_two_underlyings():
     with pytest.raises(ConfigError) as caught:
         find_strategy("hybrid").build(settings.strategy_config)
     assert caught.value.fix == "--set underlying=SPY"
+
+
+@pytest.mark.slow
+def test_a_dividend_of_one_is_no_move_of_the_other(tmp_path):
+    """SPY goes ex on 16 March 2018: its dividend is added back to its own straddle's moves alone."""
+    found = {}
+    for symbols in ("SPY,QQQ", "QQQ"):
+        overrides = (f"underlying={symbols}", "entry.gate=advise", "exits.edge_gone=false")
+        settings = load_settings("gamma-scalper", overrides=overrides)
+        first, last = date(2018, 3, 15), date(2018, 3, 16)
+        tape = assembly.load_market(settings, "embedded", underlying=symbols, start=first, end=last, seed=1)
+        assert [each.symbol for each in tape.dividends] == ["SPY"] * ("SPY" in symbols)
+        stored = read_stored(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=tmp_path).run_dir)
+        rows = [each for each in stored.straddles if next(iter(each["legs"])).startswith("QQQ")]
+        found[symbols] = rows[0]["realised_vol"]
+    assert found["SPY,QQQ"] == pytest.approx(found["QQQ"], rel=0.02)

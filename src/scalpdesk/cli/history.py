@@ -300,7 +300,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
     from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
     from scalpdesk.datasets.daily_history import vix_closes_before
-    from scalpdesk.instruments.contract import Equity
+    from scalpdesk.instruments.contract import Equity, underlying_of
     from scalpdesk.instruments.sessions import expiry_instant_ns
     from scalpdesk.journal.cut import sessions_begun
     from scalpdesk.records.projection import Projection, project_journal
@@ -330,11 +330,10 @@ def read_stored(run_dir: Path) -> StoredRun:
         )
         for event in projection.holding_changes.values()
     ]
-    dividends = {
-        event.ts_ex_ns: float(event.amount)
-        for event in projection.dividends
-        if listed[event.instrument_id].symbol == row["underlying"]
-    }
+    dividends: dict[str, dict[int, float]] = {}
+    for event in projection.dividends:
+        dividends.setdefault(listed[event.instrument_id].symbol, {})[event.ts_ex_ns] = float(event.amount)
+    underlyings = {each.symbol: underlying_of(each) for each in listed}
     options = {
         each.symbol: (expiry_instant_ns(each), each.multiplier)
         for each in header.instruments
@@ -362,6 +361,8 @@ def read_stored(run_dir: Path) -> StoredRun:
             session["strategies"] = divided_to_cents(session["strategies"], Decimal(session["pnl"]), unit)
 
     def straddles_of(record: "StrategyRecord") -> list[dict[str, Any]]:
+        traded = {underlyings[fill["symbol"]] for fill in record.fills}
+        own = traded.pop() if len(traded) == 1 else row["underlying"]
         return straddle_rows(
             record.fills,
             record.marks,
@@ -369,7 +370,7 @@ def read_stored(run_dir: Path) -> StoredRun:
             options,
             clock,
             record.changes,
-            list(dividends.items()),
+            list(dividends.get(own, {}).items()),
         )
 
     straddles: list[dict[str, Any]] | None
