@@ -8,7 +8,7 @@ import pytest
 from fakes.desk import HandDesk, Scripted
 from fakes.instruments import option, share
 from scalpdesk.core.intents import Mark, OrderIntent, Purpose, Side
-from scalpdesk.engine.exposure import account_greeks, exposure, exposure_text, spots_of
+from scalpdesk.engine.exposure import account_greeks, exposure, exposure_text, note_returns, spots_of
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.risk.caps import Marks, exposure_of
@@ -113,7 +113,7 @@ def test_a_night_is_no_return():
     desk.now_ns += 1
     desk.engine.desk.correlation.forget_prices()
     quoted(desk, 600.0, 300.0)
-    desk.engine.desk.note_returns()
+    note_returns(desk.engine.desk, desk.engine.desk.correlation)
     assert desk.engine.desk.correlation.observations == counted == 4
 
 

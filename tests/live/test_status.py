@@ -302,6 +302,7 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         "orders": [],
         "strategies": None,
         "underlyings": None,
+        "exposure": None,
         "events": 7,
         "decisions": [],
         "reconciled": None,

@@ -277,12 +277,6 @@ class Desk:
             if books is not None:
                 books.mark(now_ns, is_anchor=is_anchor)
 
-    def note_returns(self) -> None:
-        """Take in the prices of several underlyings for the correlation of their returns."""
-        if self.by_underlying is not None and self.correlation is not None:
-            numbers = map(self.instruments.id_of, self.by_underlying.fractions)
-            self.correlation.add([self.market.mark(number) for number in numbers])
-
     def is_booked(self, action: PriceAdjustmentEvent) -> bool:
         """Return whether a corporate action in units of an instrument is in the desk's holdings."""
         return self.rescaled_ns.get(action.instrument_id, 0) >= action.ts_event_ns

@@ -15,8 +15,8 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.risk.caps import with_default_betas
-from scalpdesk.volatility.correlation import combined
+from scalpdesk.risk.caps import BETAS
+from scalpdesk.volatility.correlation import ReturnCorrelation, combined
 
 
 def spots_of(desk: Desk) -> dict[str, float | None]:
@@ -28,7 +28,7 @@ def spots_of(desk: Desk) -> dict[str, float | None]:
 
 def dollars_a_share(desk: Desk) -> dict[str, float]:
     """Return by underlying what a delta of one share counts, beta-weighted: beta times price, in currency."""
-    betas = with_default_betas(desk.gate.limits.betas)
+    betas = {**BETAS, **desk.gate.limits.betas}
     return {symbol: betas.get(symbol, 1.0) * (spot or 0.0) for symbol, spot in spots_of(desk).items()}
 
 
@@ -65,6 +65,11 @@ def account_greeks(desk: Desk, now_ns: int) -> PositionGreeks:
             total.vega_usd_per_point + own.vega_usd_per_point,
         )
     return total
+
+
+def note_returns(desk: Desk, correlation: ReturnCorrelation) -> None:
+    """Take in the prices of the underlyings for the correlation of their returns."""
+    correlation.add(list(spots_of(desk).values()))
 
 
 def weighted_mark(desk: Desk, mark: Mark) -> Mark:

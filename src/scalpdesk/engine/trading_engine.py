@@ -69,7 +69,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import ANY_PRICE, Desk
-from scalpdesk.engine.exposure import weighted_mark
+from scalpdesk.engine.exposure import note_returns, weighted_mark
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
 from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
@@ -484,7 +484,8 @@ class TradingEngine:
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         if event.name == MARK_TIMER:
             self._mark()
-            self.desk.note_returns()
+            if self.desk.correlation is not None:
+                note_returns(self.desk, self.desk.correlation)
             self._watch_cancels()
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:

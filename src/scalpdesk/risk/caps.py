@@ -210,7 +210,7 @@ def exposure_of(
         Leave the other Greeks at zero: a trade in shares moves none of them, and a hedge does not wait.
     """
     delta = gamma = vega = theta = 0.0
-    betas = with_default_betas(betas)
+    betas = {**BETAS, **betas} if betas else BETAS
     sums: dict[str, GreekSum] = {}
     spots: dict[str, float] = {}
     worth: dict[str, float] = {}
@@ -249,11 +249,6 @@ def exposure_of(
     if math.isfinite(delta + gamma + vega + theta):
         return found
     return UnknownExposure("the Greeks of the book are not numbers")
-
-
-def with_default_betas(named: Mapping[str, float]) -> Mapping[str, float]:
-    """Return betas by symbol with those of :data:`BETAS` that are not named."""
-    return {**BETAS, **named} if named else BETAS
 
 
 def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[CapRoom, ...]:
