@@ -10,7 +10,8 @@ import inspect
 import textwrap
 from typing import Any, NamedTuple
 
-from scalpdesk.engine import admission, flattening, timers
+from scalpdesk.closing import last_resort
+from scalpdesk.engine import admission, timers
 from scalpdesk.engine import desk as engine_desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
@@ -252,9 +253,9 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "flatten_never_reprices": Edit(
         "an exit of a flattening desk is never taken back",
-        flattening.Flattener,
+        last_resort.Flattener,
         "_cancels",
-        "order.created_ns <= now_ns - PATIENCE_NS",
+        "self._closer.is_late(order, look, now_ns)",
         "False",
     ),
     "mean_without_sizes": Edit(

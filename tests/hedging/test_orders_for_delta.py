@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from fakes.hedges import hedge_quantity
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
-from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero
+from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero, up_to_zero
 
 SHARES = st.integers(-100_000, 100_000)
 
@@ -65,6 +66,17 @@ def test_a_split_trades_the_whole_and_no_order_turns_the_sign(owned, quantity):
         assert held * (held + order) >= 0
         held += order
     assert len(orders) <= 2
+
+
+@given(signed=SHARES, held=SHARES, leaves=st.integers(0, 1_000))
+def test_no_order_beside_those_at_the_venue_crosses_zero(signed, held, leaves):
+    at_venue = Decimal(leaves if signed > 0 else -leaves)
+    part = up_to_zero(Decimal(signed), Decimal(held), at_venue)
+    assert 0 <= part * signed <= signed**2
+    if held * signed < 0 and part:
+        assert held * (held + part + at_venue) >= 0
+    if held * signed >= 0 or abs(signed) + leaves <= abs(held):
+        assert part == signed
 
 
 @given(

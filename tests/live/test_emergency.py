@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from fakes.instruments import straddle_book
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
     OrderAccepted,
@@ -21,7 +22,6 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.engine.flattening import Flattener
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import (
@@ -381,7 +381,7 @@ def test_an_order_from_elsewhere_that_cannot_be_cancelled_counts_where_it_closes
     assert venue.held[SHARE] == 0
 
 
-def test_a_desk_that_may_send_no_market_orders_closes_at_the_quote_and_again_after_fifteen_seconds():
+def test_a_desk_that_may_send_no_market_orders_closes_a_tick_below_the_bid_and_two_after_fifteen_seconds():
     venue = Venue(SPY=100)
     venue.on_send = lambda order: None
     limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
@@ -396,10 +396,10 @@ def test_a_desk_that_may_send_no_market_orders_closes_at_the_quote_and_again_aft
     venue.send = with_cancels
     assert venue.clear(flatten=True, limits=limits) is True
     (first_at, first), (cancel_at, cancel), (_, second) = venue.sent
-    assert (first.order_type, first.limit_price, first.quantity) == (OrderType.LIMIT, D("499.5"), 100)
+    assert (first.order_type, first.limit_price, first.quantity) == (OrderType.LIMIT, D("499.49"), 100)
     assert cancel == CancelOrder("wd-flat-SPY-1")
     assert 15.0 <= cancel_at - first_at < 17.0
-    assert (second.client_order_id, second.limit_price) == ("wd-flat-SPY-2", D("499.5"))
+    assert (second.client_order_id, second.limit_price) == ("wd-flat-SPY-2", D("499.48"))
     assert venue.cancels == []  # its own orders are not cancelled as those of others are
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from fakes.line_desk import CHAIN, LineDesk
 from fakes.order_faults import FaultsLater
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.enums import Mode
-from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.run import answer

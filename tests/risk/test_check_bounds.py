@@ -23,7 +23,6 @@ from scalpdesk.risk.caps import (
     cut_by_volatility,
     cut_exposure,
     cut_to,
-    cut_to_holding,
     largest_within,
     rooms,
     sets_of,
@@ -469,11 +468,3 @@ def test_so_many_sets_fit_between_a_cap_and_what_is_there_already(start, step, s
     wide = [CapRoom(-1.0, 1.0, name, name) for name in "bcd"]
     found, binding = largest_within(GreekExposure(start), GreekExposure(step), sets, (room, *wide))
     assert (found, binding) == (allowed, () if allowed == sets else (room,))
-
-
-def test_a_sale_without_shares_to_borrow_leaves_the_rest_unhedged():
-    sale = intent(Purpose.HEDGE, 8, Side.SELL)
-    assert cut_to_holding(sale, D(8), D(0), "x") == (8, "")
-    assert cut_to_holding(sale, D(8), D(1), "x") == (7, "x: 1 shares stay unhedged")
-    assert cut_to_holding(sale, D(0), D(1), "x") == (0, "x: 8 shares stay unhedged")
-    assert cut_to_holding(intent(Purpose.HEDGE, 8), D(0), D(0), "x") == (8, "")

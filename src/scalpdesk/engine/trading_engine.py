@@ -10,6 +10,8 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
 
+from scalpdesk.closing.closer import closing_lines
+from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS, Flattener
 from scalpdesk.core.enums import (
     EXERCISED,
     STRICTNESS,
@@ -70,7 +72,6 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import ANY_PRICE, Desk
 from scalpdesk.engine.exposure import note_returns, weighted_mark
-from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
 from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
 from scalpdesk.marketdata.state import QuoteBook

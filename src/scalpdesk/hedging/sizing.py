@@ -9,10 +9,11 @@ in whole contracts. (Deribit, "Inverse Options"; Reiswich and Wystup, 2010.)
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import exact, round_half_away
+from scalpdesk.core.units import ZERO, exact, round_half_away
 from scalpdesk.instruments.contract import Equity, Instrument
 
 SHARES = Equity("")
@@ -103,11 +104,35 @@ def unhedged_from(
     return float(width + max(width * least_fraction, 0.5 * unit) if to_edge else width)
 
 
+def up_to_zero(signed: Decimal, held: Decimal, leaves: Decimal = ZERO) -> Decimal:
+    """Return how much of an order may go before the holding crosses zero: the desk's only rule for it.
+
+    Brokers take no order that closes a holding and opens its opposite.
+
+    Parameters
+    ----------
+    signed
+        Units to trade, signed.
+    held
+        Units held, signed.
+    leaves
+        Signed units that live orders on the order's side may still fill.
+
+    Examples
+    --------
+    >>> up_to_zero(Decimal(-15), Decimal(10)), up_to_zero(Decimal(-15), Decimal(10), Decimal(-4))
+    (Decimal('-10'), Decimal('-6'))
+    """
+    if held * signed >= 0:
+        return signed
+    free = max(abs(held) - abs(leaves), ZERO)
+    return min(signed, free) if signed > 0 else max(signed, -free)
+
+
 def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
     """Split a trade that would turn the holding's sign into one that flattens and one that opens.
 
-    Brokers reject a sell larger than a long holding and a buy larger than a short one. The second
-    order may go only once the first is terminal, and from a fresh delta.
+    The second order may go only once the first is terminal, and from a fresh delta.
 
     Parameters
     ----------
@@ -126,11 +151,8 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
     >>> split_at_zero(10, -15), split_at_zero(-4, 9), split_at_zero(0, -5)
     ((-10, -5), (4, 5), (-5,))
     """
-    if quantity == 0:
-        return ()
-    if owned * quantity < 0 and abs(quantity) > abs(owned):
-        return (-owned, owned + quantity)
-    return (quantity,)
+    first = int(up_to_zero(Decimal(quantity), Decimal(owned)))
+    return tuple(part for part in (first, quantity - first) if part)
 
 
 def perpetual_trade_usd(target_usd: float, held_usd: float, contract_size: int = 10) -> int:

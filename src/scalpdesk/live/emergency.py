@@ -9,11 +9,12 @@ from types import MappingProxyType
 
 import msgspec
 
+from scalpdesk.closing.closer import ClosingLine
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import OrderFilled, QuoteEvent, is_order_event
 from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.engine.flattening import ClosingLine, Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.reconciliation import settle_queue
 from scalpdesk.live.supervision import describe

@@ -6,12 +6,12 @@ from decimal import Decimal
 from enum import StrEnum
 from operator import itemgetter
 
+from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, PositionChanged, PriceAdjustmentEvent, SessionEvent
 from scalpdesk.core.intents import EXITS, VenueCommand
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
-from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.corporate_actions import whole_units

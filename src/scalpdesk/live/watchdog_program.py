@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import (
@@ -27,7 +28,6 @@ from scalpdesk.core.errors import (
 )
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader

@@ -27,6 +27,8 @@ class OrderState(StrEnum):
 
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 """States that only a bust or a late fill may touch."""
+UNCERTAIN = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+"""States in which a further cancel makes no sense."""
 
 FILLED = OrderState.FILLED  # looking up an enum's member costs as much as a call
 _S = OrderState

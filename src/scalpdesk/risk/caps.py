@@ -14,6 +14,7 @@ import msgspec
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
+from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
@@ -430,7 +431,7 @@ def cut_to_holding(intent: OrderIntent, held: Decimal, selling: Decimal, why: st
     """
     if intent.side is Side.BUY:
         return intent.quantity, ""
-    most = min(intent.quantity, max(held - selling, ZERO))
+    most = abs(up_to_zero(intent.signed_quantity, held, selling)) if held > 0 else ZERO
     if most == intent.quantity:
         return most, ""
     return most, f"{why}: {intent.quantity - most} shares stay unhedged"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
-from scalpdesk.engine.flattening import Flattener
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.live.emergency import EmergencyTrader

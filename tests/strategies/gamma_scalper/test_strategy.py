@@ -997,6 +997,21 @@ def test_a_leg_that_cannot_be_bought_ends_the_recentring_flat(scalper):
     assert not any(held)
 
 
+def test_a_leg_that_is_not_taken_in_a_change_of_straddles_is_priced_anew_after_a_pause(scalper):
+    desk = moved_desk(scalper)
+    refused, *others = [order for order in orders(desk.outputs) if order.instrument_id in (1, 2, 3, 4)][-4:]
+    for order in others:
+        desk.fill(order)
+    desk.reject(refused, "no")
+    again = []
+    for _ in range(20):
+        again += [one for one in orders(desk.wait(1).market(545.0)) if one.instrument_id == 1]
+        if again:
+            desk.reject(again[-1], "no")
+    assert 1 <= len(again) <= 20 / desk.strategy.config.entry.order_ttl_seconds
+    assert {one.order_type for one in again} == {OrderType.LIMIT}
+
+
 def test_a_leg_that_is_quoted_again_is_sold_at_once_and_not_at_the_end_of_its_pause(scalper):
     desk = hold(scalper(exits=ExitConfig(min_dte=None, edge_gone=False, close_at="12:00")))
     desk.go_to("12:00")

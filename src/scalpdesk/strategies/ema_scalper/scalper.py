@@ -4,12 +4,14 @@ It decides with the parts that the desk's strategy decides with; what differs is
 reads no clock and waits for nothing but its router.
 """
 
+import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
 import msgspec
 
+from scalpdesk.closing.ladder import PriceLadder
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Side
@@ -36,7 +38,7 @@ from scalpdesk.strategies.ema_scalper.model import (
     TradeSignal,
     days_to_expiry,
 )
-from scalpdesk.strategies.ema_scalper.sizing import ScalpSizer, buy_limit, sell_limit
+from scalpdesk.strategies.ema_scalper.sizing import ScalpSizer, buy_limit
 from scalpdesk.strategies.ema_scalper.strategy import RETRY_SECONDS, TARGET_REST_SECONDS
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
 from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns
@@ -366,14 +368,15 @@ class OptionsScalper:
 
     async def _sell(self, held: _Held, price: Decimal | None) -> bool:
         """Sell what is held with one limit order; return whether nothing is left."""
-        position, rule = held.position, held.contract.tick_rule
+        position = held.position
         if not position.contracts:
             return True
         quote = self.router.quote(position.option_symbol)
-        if quote is None or not quote[0] > 0.0:
-            return False
+        ladder = PriceLadder(held.contract, Side.SELL, *(quote or (math.nan, math.nan)))
         rests = held.exit_reason == ScalpExit.PROFIT_TARGET and price is not None
-        limit = rule.round(price, "up") if rests and price is not None else sell_limit(quote[0], rule)
+        limit = ladder.between(0.0) if rests else ladder.meeting(1)
+        if limit is None or not ladder.bid > 0.0:
+            return False
         fill = await self.router.submit(
             RoutedOrder(
                 option_symbol=position.option_symbol,

@@ -107,12 +107,5 @@ def buy_limit(bid: float, ask: float, tick_rule: TickRule, offset: float) -> Dec
     return min(tick_rule.round(wished, "up"), tick_rule.round(exact(ask), "down"))
 
 
-def sell_limit(bid: float, tick_rule: TickRule) -> Decimal:
-    """Return the limit of a sale that the bid meets: a tick below it, at least the smallest price."""
-    best = exact(bid)
-    tick = tick_rule.tick_at(best)
-    return max(tick_rule.round(best - tick, "down"), tick)
-
-
 def _decimal(value: float) -> Decimal:
     return Decimal(repr(float(value)))

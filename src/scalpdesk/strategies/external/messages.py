@@ -12,6 +12,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
+from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import KEPT
 from scalpdesk.protocol.messages import exact_qty, market_event
@@ -113,11 +114,10 @@ def read_intent(
     side = Side(str(message["side"]))
     signed = quantity * side.sign
     held = exposures.of(number)
-    rest = ZERO
-    if held * signed < 0 and abs(signed) > abs(held):
-        if instrument.is_option:
-            return f"{side} {quantity} {instrument.symbol} would turn {held}: close first, then open"
-        rest, signed = held + signed, -held
+    rest = signed - up_to_zero(signed, held)
+    if rest and instrument.is_option:
+        return f"{side} {quantity} {instrument.symbol} would turn {held}: close first, then open"
+    signed -= rest
     purpose = purpose_of(number, signed, view, exposures)
     exposures.add(number, signed + rest)
     price = message.get("limit_price") if order_type is OrderType.LIMIT else None

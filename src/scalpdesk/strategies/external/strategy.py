@@ -16,8 +16,8 @@ import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, Purpose, Side
+from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled
+from scalpdesk.core.intents import AskFolder, OrderIntent, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
@@ -33,10 +33,13 @@ from scalpdesk.strategies.external.messages import (
     read_intent,
     reason_of,
 )
-from scalpdesk.strategies.toolkit.order_life import cancels_of
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.order_life import take_back
 
 MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
+RETRY_SECONDS = 5.0
+"""Age at which an exit order of a flattening desk that is not filled is priced anew."""
 MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
 
@@ -114,8 +117,9 @@ class External:
         self._rests: dict[InstrumentId, tuple[Decimal, OrderIntent, Facts]] = {}
         """Signed shares that go once the order that takes the holding to zero is filled, and that order."""
         self._reported: set[str] = set()
-        self._is_exit_refused = False
-        """Whether an order of the present flattening was refused: what is left the desk closes."""
+        self._leaving = Liquidation(
+            None, unwinds=True, retry_seconds=RETRY_SECONDS, timer="external: exit again", step=""
+        )
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Wake on the underlying's price and on a heartbeat.
@@ -150,7 +154,8 @@ class External:
             return [*actions, *self._on_answer(view, event)]
         if view.mode is Mode.FLATTENING:
             return self._flatten(view, event)
-        self._is_exit_refused = False
+        if self._leaving.why:
+            self._leaving.forget()
         if wake is Wake.ORDER and not isinstance(event, OrderFilled):
             return actions
         actions += self._cancel_old(view)
@@ -323,37 +328,15 @@ class External:
             return []
         limit_ns = view.now_ns - int(ttl * NANOS_PER_SECOND)
         late = (order for order in view.orders.live.values() if order.created_ns < limit_ns)
-        old = cancels_of(late, "not filled in time")
-        return [Proposal(DecisionKind.EXIT, (f"not filled within {ttl:g} s",), {}, old)] if old else []
+        return take_back(DecisionKind.EXIT, late, f"not filled within {ttl:g} s", "not filled in time")
 
     def _flatten(self, view: DeskView, event: Event) -> list[Action]:
-        """Close the options, then the shares: the desk's own order, whatever the folder wants.
-
-        What the venue refuses, and what nobody bids for, is left to the desk, which tries ever more seldom.
-        """
+        """Close the options, then the shares: the desk's own order, whatever the folder wants."""
         self._rests.clear()
-        self._is_exit_refused |= isinstance(event, OrderRejected | OrderNotFound)
-        if self._is_exit_refused:
-            return []
+        self._leaving.begin(view.now_ns, "the desk is flattening")
         held = [item.instrument_id for item in view.positions.held()]
         options = [number for number in held if view.instruments[number].is_option]
-        targets, purpose = (options, Purpose.CLOSE) if options else (held, Purpose.UNWIND_HEDGE)
-        intents: list[Intent] = []
-        for number in targets:
-            left, quote = view.exposure(number), view.market.quotes[number]
-            if left and not view.orders.pending(number) and quote is not None:
-                side = Side.SELL if left > 0 else Side.BUY
-                if not (quote.bid if side is Side.SELL else quote.ask) > 0:
-                    continue
-                intents.append(OrderIntent(number, side, abs(left), purpose, "the desk is flattening"))
-        if not intents:
-            return []
-        step = "close the options" if options else "unwind the shares"
-        return [
-            Proposal(
-                DecisionKind.EXIT, ("the desk is flattening", step), {}, tuple(intents), all_or_none=False
-            )
-        ]
+        return self._leaving.note_refused(view, event) or self._leaving.step(view, options)
 
 
 def _not_sent(why: str, facts: Facts) -> Proposal:

@@ -358,10 +358,11 @@ class HoldingState(TradingState):
         config, orders = tools.config.recentre, tools.config.entry
         seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
-        sold = Proposal(DecisionKind.EXIT, (why,), facts, trade.sales(view, why), all_or_none=False)
-        state = RecentringState(tools, trade, pair, until_ns, had_edge)
+        sale = tools.leg_sale(view, why)
+        state = RecentringState(tools, trade, pair, sale, until_ns, had_edge)
         assert state.entry is not None
-        return state, [sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
+        sold = trade.sell(view, sale, facts)
+        return state, [*sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
 
     # another size -----------------------------------------------------------------------------------
 
@@ -387,11 +388,10 @@ class HoldingState(TradingState):
             return self._add(view, wanted, now, facts)
         why = f"scale out from {held} to {wanted} straddles: {now}"
         rule.forget()
-        sales = trade.sales(view, why, wanted)
         facts |= {"straddles_wanted": wanted}
-        orders = tools.config.entry.orders
-        sold = Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False, leg_orders=orders)
-        return ScalingState(tools, trade, None, wanted, view.now_ns), [sold]
+        state = ScalingState(tools, trade, None, wanted, view.now_ns)
+        state.sale = tools.leg_sale(view, why, tools.config.entry.orders)
+        return state, trade.sell(view, state.sale, facts, wanted)
 
     def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Step:
         """Buy more of the straddle, if it would be bought afresh and its size leaves room."""
@@ -426,9 +426,16 @@ class RecentringState(TradingState):
     """The straddle is sold and another bought."""
 
     def __init__(
-        self, tools: ScalperTools, trade: StraddleTrade, pair: StraddlePair, until_ns: int, had_edge: bool
+        self,
+        tools: ScalperTools,
+        trade: StraddleTrade,
+        pair: StraddlePair,
+        sale: Liquidation,
+        until_ns: int,
+        had_edge: bool,
     ) -> None:
         super().__init__(tools, trade, tools.leg_entry(pair, trade.straddles))
+        self.sale = sale
         self.pair = pair
         """The straddle that is bought."""
         self.until_ns = until_ns
@@ -454,12 +461,11 @@ class RecentringState(TradingState):
             moved.begin_holding(view, tools)
             moved.sessions_held, moved.entry_session = trade.sessions_held, trade.entry_session
             return HoldingState(tools, moved).hold(view)
+        actions = [*actions, *trade.sell(view, self.sale)]
         live = view.orders.live.values()
         if any(order.submitted.instrument_id != view.underlying for order in live):
             return self, actions  # legs are on their way: what is left is hedged once they are through
-        hedges = tools.hedger.step(view, tools.held(view))
-        again = trade.sell_again(view, "change of straddles: sell what is left")
-        return self, [*actions, *again, *hedges]
+        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 
 
 class ScalingState(TradingState):
@@ -471,6 +477,7 @@ class ScalingState(TradingState):
         super().__init__(tools, trade, entry)
         self.wanted = wanted
         """Straddles to hold in the end."""
+        self.sale: Liquidation | None = None
         self.until_ns = now_ns + SALE_NS
         """By when a sale is through, or given up."""
 
@@ -499,11 +506,14 @@ class ScalingState(TradingState):
             return state, [*actions, *held]
         if self.entry is None and view.now_ns >= self.until_ns:
             return self.leave(view, "change of size abandoned: the straddle is not whole")
-        live = view.orders.live.values()
-        if actions or any(order.submitted.instrument_id != view.underlying for order in live):
-            return self, actions  # legs are on their way: what is left is hedged once they are through
         if self.entry is None:
-            actions = trade.sell_again(view, "change of size: sell what is left over", self.wanted)
+            self.sale = self.sale or tools.leg_sale(view, "change of size: sell what is left over")
+            actions = trade.sell(view, self.sale, keep=self.wanted)
+        elif actions:
+            return self, actions
+        live = view.orders.live.values()
+        if any(order.submitted.instrument_id != view.underlying for order in live):
+            return self, actions  # legs are on their way: what is left is hedged once they are through
         return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 
 

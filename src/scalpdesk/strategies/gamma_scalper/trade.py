@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, Side
+from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
@@ -18,6 +17,7 @@ from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.strategies.toolkit.entry_legs import LegEntry
 from scalpdesk.strategies.toolkit.exits import ExitRule, StraddleView, straddle_rules
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
 from scalpdesk.strategies.toolkit.resume import cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
@@ -81,6 +81,13 @@ class ScalperTools:
             leg_orders=entry.orders if walks else LegOrders.LEGS,
             walk_steps=entry.walk_steps if walks else 0,
         )
+
+    def leg_sale(self, view: DeskView, why: str, leg_orders: LegOrders = LegOrders.LEGS) -> Liquidation:
+        """Begin the sale of legs while the strategy stays."""
+        seconds = self.config.entry.order_ttl_seconds
+        sale = Liquidation(None, retry_seconds=seconds, timer="", step="", leg_orders=leg_orders)
+        sale.begin(view.now_ns, why)
+        return sale
 
     def size(
         self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None
@@ -156,15 +163,11 @@ class StraddleTrade:
         if self.entry_session is not None and self.entry_session != day:
             self.sessions_held += 1
 
-    def sales(self, view: DeskView, why: str, keep: int = 0) -> tuple[OrderIntent, ...]:
-        """Return market orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
-        return tuple(
-            OrderIntent(leg, Side.SELL, held - keep, Purpose.CLOSE, why)
-            for leg in self.pair.legs
-            if (held := view.positions.quantity(leg)) > keep and not view.orders.live_for(leg)
-        )
-
-    def sell_again(self, view: DeskView, why: str, keep: int = 0) -> list[Action]:
-        """Return a proposal with these orders, if there are any."""
-        sales = self.sales(view, why, keep)
-        return [Proposal(DecisionKind.EXIT, (why,), {}, sales)] if sales else []
+    def sell(
+        self, view: DeskView, sale: Liquidation, facts: Facts | None = None, keep: int = 0
+    ) -> list[Action]:
+        """Return orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
+        over = {leg: view.positions.quantity(leg) - keep for leg in self.pair.legs}
+        legs = [leg for leg in self.pair.legs if over[leg] > 0]
+        # without its timer: the next wake sells on, and hedges at its own time
+        return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]

@@ -28,12 +28,12 @@ from scalpdesk.core.intents import (
     SubmitOrder,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.marketdata.quotes import TRADABLE
-from scalpdesk.orders.order import Order
+from scalpdesk.orders.order import UNCERTAIN, Order
 from scalpdesk.risk.checks import prices_meet
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.several.member import Member, Waiting
-from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ABOUT_TO_FILL_NS = 5 * NANOS_PER_SECOND
 """Age at which another strategy's order at the market is cancelled too; a younger one is waited for.
@@ -50,21 +50,6 @@ def can_meet(item: OrderIntent | SubmitOrder, other: OrderIntent | SubmitOrder) 
         and item.side is not other.side
         and prices_meet(item.side, item.limit_price, other.limit_price)
     )
-
-
-def within_holding(signed: Decimal, held: Decimal, sells: Decimal, buys: Decimal) -> Decimal:
-    """Return how much of an order may go before the account's holding crosses zero.
-
-    Brokers take no order that closes a holding and opens its opposite. ``held`` is signed; ``sells``
-    (zero or below) and ``buys`` (zero or above) are what live orders may still fill.
-    """
-    if held > 0 and signed < 0:
-        free = max(held + sells, Decimal(0))
-        return max(signed, -free)
-    if held < 0 and signed > 0:
-        free = max(-held - buys, Decimal(0))
-        return min(signed, free)
-    return signed
 
 
 class Outgoing(msgspec.Struct):
@@ -218,7 +203,7 @@ class RightOfWay:
         held = view.positions.quantity(number)
         if _is_option_sale(view, intent):
             return min(intent.quantity, max(held + sells, ZERO))
-        return abs(within_holding(intent.signed_quantity, held, sells, buys))
+        return abs(up_to_zero(intent.signed_quantity, held, buys if intent.side is Side.BUY else sells))
 
     # waiting ----------------------------------------------------------------------------------------
 

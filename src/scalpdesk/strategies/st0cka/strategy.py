@@ -36,7 +36,7 @@ from scalpdesk.strategies.contract import (
 from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, ReversionTracker
 from scalpdesk.strategies.toolkit.exits import ExitRule, PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, cancels_of
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, take_back
 from scalpdesk.strategies.toolkit.resume import Adopted, resume
 from scalpdesk.strategies.toolkit.sizing import exact_vol, size_by_vol
 
@@ -368,12 +368,7 @@ class St0cka:
         too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
         late = [item for item in orders if item.created_ns <= too_old]
         words = f"not filled within {self.config.order_ttl_seconds:g} s: taken back"
-        return self._cancel(late, DecisionKind.ENTRY, words)
-
-    @staticmethod
-    def _cancel(orders: Sequence[Order], kind: DecisionKind, words: str) -> Sequence[Action]:
-        intents = cancels_of(orders, words)
-        return (Proposal(kind, (words,), {}, intents),) if intents else ()
+        return take_back(DecisionKind.ENTRY, late, words)
 
     # entry ------------------------------------------------------------------------------------------
 

@@ -1,61 +1,68 @@
 """Liquidation of a position by a deadline: options first, then their hedge, retried until filled.
 
-A first try goes at the market; what a venue refuses or does not fill is priced anew as a limit that
-the other side's quote meets, every few seconds. An option without a good quote is offered at the model's
-value, then in steps, each twice as long, down to what is least for it: its payoff at the present spot, and no
-less than 95 % of the model's value. There the offer rests until the option is quoted again or the spot has
-moved away; what must go today is sold at the market. What nobody bids for rests at 95 % of its payoff, or at
-the smallest price; where the venue refuses that too, it is offered after ever longer pauses, and at once when
-it is bid for. A leg counts as closed when its position is gone, and not before. While options that could not
-be left are still held, their hedge is kept.
+A first try goes at the market; what a venue refuses or does not fill is priced anew every few seconds, on the
+rungs of `scalpdesk.closing.leg`. A leg counts as closed when its position is gone, and not before. While
+options that could not be left are still held, their hedge is kept.
 A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 
+import msgspec
+
+from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE, Closer, ClosingLine, Tries
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import (
-    EXITS,
-    CancelIntent,
-    Intent,
-    LegOrders,
-    OrderIntent,
-    OrderType,
-    Purpose,
-    SetTimer,
-    Side,
-)
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, exact
-from scalpdesk.instruments.contract import OptionContract, Settlement, underlying_of
+from scalpdesk.core.intents import EXITS, CancelIntent, Intent, LegOrders, Purpose, SetTimer, Side
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.instruments.contract import Settlement, underlying_of
 from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.orders.order import Order
+from scalpdesk.orders.order import UNCERTAIN
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.strategies.toolkit.order_life import UNCERTAIN, has_rejected_combo
+from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
 
 LONGEST_PAUSE_SECONDS = 15.0
-LONGEST_REFUSED_SECONDS = 60.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
-MODEL_STEPS = 4
-"""From the model's value of an option without a quote to the least that is asked for it."""
-MOVED_AWAY = 0.05
-"""Of a resting limit: it is offered anew once the least price is so far better, or for long so far worse."""
-PATIENCE_NS = 30 * MINUTE_NS
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
-DEEPEST = Decimal("0.95")
-"""A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
 
 
-def _must_go(view: DeskView, contract: OptionContract) -> bool:
-    """Return whether an option is to be left whatever it brings: flattening, or in its last hour."""
-    return view.mode is Mode.FLATTENING or must_go_now(contract, view.session, view.now_ns)
+def sight_of(view: DeskView, number: InstrumentId) -> Sight:
+    """Return an instrument as a strategy sees it now."""
+    contract, quote, now_ns = view.instruments[number], view.market.quotes[number], view.now_ns
+    verdict = view.market.verdict(number, now_ns)
+    is_unquoted = contract.is_option and verdict is QuoteVerdict.STALE
+    return Sight(
+        now_ns,
+        contract,
+        quote,
+        view.market.mark(view.instruments.id_of(underlying_of(contract))),
+        is_fine=verdict in TRADABLE,
+        has_no_bid=contract.is_option and quote is not None and not quote.bid > 0,
+        is_halted=view.is_halted(number),
+        is_unquoted=is_unquoted,
+        must_go=contract.is_option
+        and (view.mode is Mode.FLATTENING or must_go_now(contract, view.session, now_ns)),
+        model=partial(_model, view, number),
+    )
+
+
+def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
+    contract, valuation = view.instruments[number], view.delta_engine.value_at_kept_vol(number, view.now_ns)
+    if valuation is None or not contract.is_option:
+        return None
+    # at the volatility of the marks: the risk gate holds the limit against the mark
+    value = view.market.model_price(number) or valuation.greeks.price
+    return value, contract.payoff(valuation.spot)
 
 
 class Liquidation:
@@ -66,6 +73,8 @@ class Liquidation:
     hedger
         Keeps the hedge of options that cannot be closed yet; None for legs without a hedge, which are all
         that is closed then, and all whose orders are taken off.
+    unwinds
+        Whether shares are unwound after the options although no hedger keeps them.
     retry_seconds
         Age at which an exit order that is not filled is cancelled and priced anew.
     alert_after
@@ -87,6 +96,7 @@ class Liquidation:
         hedger: DeltaHedger | None,
         *,
         retry_seconds: float,
+        unwinds: bool = False,
         alert_after: int = 3,
         timer: str,
         step: str = "leave the options, then their hedge",
@@ -95,40 +105,30 @@ class Liquidation:
         walks: bool = False,
     ) -> None:
         self._hedger = hedger
-        self._walks = walks
-        self._limits_only = limits_only
-        self._mid_until_ns = 0
-        """Until then an exit order rests at the mid."""
-        self._retry_ns = int(retry_seconds * NANOS_PER_SECOND)
+        self._unwinds = unwinds or hedger is not None
+        allowed = LIMITS_ALONE if limits_only else BOTH_TYPES
+        style = ClosingStyle(retry_seconds=retry_seconds, pause_seconds=retry_seconds, walks=walks)
+        self._options = Closer(style, allowed)
+        style = msgspec.structs.replace(style, walks=False, market_tries=math.inf, unwinds_shares=True)
+        self._shares = Closer(style)
         self._alert_after = alert_after
         self._timer = timer
         self._step = step
         self._leg_orders = leg_orders
         self._facts: Facts = {}
-        self._own: Mapping[InstrumentId, Decimal] = {}
         self.forget()
 
     def forget(self) -> None:
         """Reset for the next session."""
-        self._legs: set[InstrumentId] = set()
+        self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why = ""
         self.since_ns: int | None = None
         """When leaving began; None while there is no reason to."""
-        self._tries: dict[InstrumentId, int] = {}
-        self._not_before: dict[InstrumentId, int] = {}
-        self._sent_ns: dict[InstrumentId, int] = {}
-        """When an exit order was proposed last."""
-        self._refused: dict[InstrumentId, int] = {}
-        """Proposals in a row of which the risk gate made no order."""
-        self._offered: dict[InstrumentId, int] = {}
-        """Limits proposed for an option without a quote."""
+        self._options.begin()
+        self._shares.begin()
         self._alert_due_ns = 0
         self._alerts = 0
-        self._worthless: set[InstrumentId] = set()
-        """Options without a bid that are offered at their least price, as reported."""
-        self._unsold: set[InstrumentId] = set()
-        """Options without a bid of which the venue takes no sale, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
@@ -140,7 +140,7 @@ class Liquidation:
         if self.since_ns is None:
             self.since_ns = now_ns
             self.why = why
-            self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
+            self._options.begin(now_ns, rest_seconds)
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
@@ -151,14 +151,14 @@ class Liquidation:
         if order is None:
             return []
         number = order.submitted.instrument_id
-        tries = self._tries.get(number, 0)
-        has_nobody = order.submitted.side is Side.SELL and self._has_no_bid(view, number)
-        is_late = is_past_cutoff(view.instruments[number], view.venue, view.now_ns)
-        longest = LONGEST_ALERT_SECONDS if has_nobody or is_late else LONGEST_PAUSE_SECONDS
-        pause = min(2.0 ** max(tries - 1, 0), longest)
-        due_ns = view.now_ns + int(pause * NANOS_PER_SECOND)
-        self._not_before[number] = due_ns
-        timer = SetTimer(self._timer, due_ns)
+        seen = sight_of(view, number)
+        is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
+        is_late = is_past_cutoff(seen.instrument, view.venue, view.now_ns)
+        longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
+        is_hedge = self._unwinds and number == view.underlying
+        leg = (self._shares if is_hedge else self._options).leg(number)
+        leg.refusals = max(leg.tries - 1, 0)  # of its own tries: the desk's last resort has pauses of its own
+        timer = SetTimer(self._timer, leg.refuse(view.now_ns, 1.0, longest))
         if order.submitted.purpose not in EXITS:
             return [timer]
         why = f"exit order refused: {order.reason or 'never reached the venue'}"
@@ -183,11 +183,11 @@ class Liquidation:
             Signed quantities to close where the account holds more than the trade; all that is held is
             closed without.
         """
-        self._facts, self._own = facts or {}, own or {}
-        self._legs.update(legs)
+        self._facts = facts or {}
+        self._closed.update(legs)
         actions: list[Action] = list(self.take_off(view))
         if legs:
-            closing = self._close(view, legs)
+            closing = self._close(view, legs, own or {})
             actions += closing
             # orders that go out now are counted from the next wake on
             if not any(isinstance(item, Proposal) for item in closing):
@@ -199,270 +199,76 @@ class Liquidation:
         return actions
 
     def _hedge_held(self, view: DeskView) -> Decimal:
-        return ZERO if self._hedger is None else view.positions.quantity(view.underlying)
+        return view.positions.quantity(view.underlying) if self._unwinds else ZERO
 
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
         return not legs and not view.positions.quantity(view.underlying) and not view.orders.live
 
-    # what is still working --------------------------------------------------------------------------
-
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
-        since_ns = self.since_ns or 0
-        late_ns = view.now_ns - self._retry_ns
+        since_ns, look = self.since_ns or 0, partial(sight_of, view)
         cancels: list[Intent] = []
         for order in view.orders.live.values():
-            if order.state in UNCERTAIN:
-                continue
-            sent = order.submitted
-            if self._hedger is None and sent.instrument_id not in self._legs:
+            sent, why = order.submitted, ""
+            if order.state in UNCERTAIN or (not self._unwinds and sent.instrument_id not in self._closed):
                 continue
             if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
-                cancels.append(CancelIntent(order.client_order_id, "leaving"))
-            elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
-                if not self._walks and view.now_ns < self._mid_until_ns:
-                    continue
-                if self._rests_rightly(view, order):
-                    continue
-                cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
-        if not cancels:
-            return ()
-        return (
-            Proposal(
-                DecisionKind.EXIT, (self.why, "take back what is in the way of the exit"), {}, tuple(cancels)
-            ),
-        )
+                why = "leaving"
+            elif self._options.is_late(order, look, view.now_ns):
+                why = "exit not filled in time"
+            if why:
+                cancels.append(CancelIntent(order.client_order_id, why))
+        reasons = (self.why, "take back what is in the way of the exit")
+        return (Proposal(DecisionKind.EXIT, reasons, {}, tuple(cancels)),) if cancels else ()
 
-    def _rests_rightly(self, view: DeskView, order: Order) -> bool:
-        """Return whether an unfilled exit order is left as it is.
+    # options and their hedge ------------------------------------------------------------------------
 
-        An option without a bid is offered at its least price and left to rest there; one without
-        a quote at its least price, until that has moved away.
-        """
-        limit, number = order.submitted.limit_price, order.submitted.instrument_id
-        if self._is_unquoted(view, number):
-            if limit is None or self._goes_at_any_price(view, number):
-                return limit is None
-            if view.now_ns < self._not_before.get(number, 0):
-                return order.created_ns >= self._sent_ns.get(number, 0)
-            wanted = self._model_price(view, number, order.submitted.side)
-            if self._offered.get(number, 0) <= MODEL_STEPS:
-                return wanted == limit
-            if wanted is None or abs(wanted - limit) <= limit * exact(MOVED_AWAY):
-                return True
-            is_too_good = wanted > limit if order.submitted.side is Side.SELL else wanted < limit
-            return not is_too_good and view.now_ns - order.created_ns < PATIENCE_NS
-        no_bid = self._has_no_bid(view, number)
-        if not no_bid or limit is None:
-            return False
-        spot, contract = self._spot(view, number), view.instruments[number]
-        if spot is None or not contract.is_option:
-            return limit <= self._tick(view, number, limit)
-        return contract.is_least_offer(limit, spot)
-
-    def _is_worthless(self, view: DeskView, leg: InstrumentId) -> bool:
-        """Return whether a held option rests at the smallest price because nobody bids."""
-        return self._has_no_bid(view, leg) and any(
-            order.state not in UNCERTAIN and self._rests_rightly(view, order)
-            for order in view.orders.live_for(leg)
-        )
-
-    @staticmethod
-    def _has_no_bid(view: DeskView, number: InstrumentId) -> bool:
-        quote = view.market.quotes[number]
-        return quote is not None and not quote.bid > 0
-
-    @staticmethod
-    def _spot(view: DeskView, number: InstrumentId) -> float | None:
-        return view.market.mark(view.instruments.id_of(underlying_of(view.instruments[number])))
-
-    def _least_offer(self, view: DeskView, number: InstrumentId) -> Decimal:
-        """Return the least to ask for what nobody bids for; nothing is given away below its payoff."""
-        spot, contract = self._spot(view, number), view.instruments[number]
-        if spot is None or not contract.is_option:
-            return self._tick(view, number, ZERO)
-        return contract.least_offer(spot)
-
-    # options ----------------------------------------------------------------------------------------
-
-    def _close(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
-        intents: list[Intent] = []
-        facts = dict(self._facts)
-        waits: list[int] = []
-        for number in legs:
-            working = view.orders.live_for(number)
-            if working:  # its end wakes the strategy, and the timer looks after it
-                age_ns = view.now_ns - working[0].created_ns
-                waits.append(view.now_ns + self._retry_ns - age_ns % self._retry_ns)
-                continue
-            if view.is_halted(number):  # nothing may be sent; tried at once when it trades again
-                self._not_before.pop(number, None)
-                continue
-            if number in self._offered and not self._is_unquoted(view, number):
-                # quoted again: what was offered blind counts nothing, and is not waited for
-                del self._offered[number]
-                self._not_before.pop(number, None)
-                self._tries.pop(number, None)
-            if number in self._unsold and not self._has_no_bid(view, number):
-                self._unsold.discard(number)
-                self._not_before.pop(number, None)
-                self._tries.pop(number, None)
-            not_before = self._not_before.get(number, 0)
-            if view.now_ns < not_before:
-                waits.append(not_before)
-                continue
-            intent = self._close_order(view, number)
-            # counts as an attempt whatever its outcome: the gate may refuse it without an event
-            due_ns = view.now_ns + self._pause_ns(view, number)
-            self._sent_ns[number] = view.now_ns
-            self._not_before[number] = due_ns
-            waits.append(due_ns)
-            if intent is not None:
-                self._tries[number] = self._tries.get(number, 0) + 1
-                facts[f"try_{view.instruments[number].symbol}"] = self._tries[number]
-                intents.append(intent)
+    def _close(
+        self, view: DeskView, legs: Sequence[InstrumentId], own: Mapping[InstrumentId, Decimal]
+    ) -> list[Action]:
+        held = view.positions.quantity
+        lines = [ClosingLine("", leg, own.get(leg, held(leg))) for leg in legs]
+        is_hurried = view.mode is Mode.FLATTENING
+        found = self._tries(view, self._options, lines, is_hurried=is_hurried)
         actions: list[Action] = []
-        if intents:
-            reasons = (self.why, self._step) if self._step else (self.why,)
-            is_first = all(self._tries[leg] == 1 for leg in legs if leg in self._tries)
-            is_whole = is_first or (self._is_patient(view) and not has_rejected_combo(view, legs))
-            leg_orders = self._leg_orders if is_whole else LegOrders.LEGS
+        if found.orders:
+            facts, tries = dict(self._facts), {leg: self._options.leg(leg).tries for leg in legs}
+            for order in found.orders:
+                number = order.instrument_id
+                facts[f"try_{view.instruments[number].symbol}"] = tries[number]
+            is_patient = not is_hurried and self._options.is_patient(view.now_ns)
+            is_first = all(count <= 1 for count in tries.values())
+            is_whole = is_first or (is_patient and not has_rejected_combo(view, legs))
             actions.append(
                 Proposal(
                     DecisionKind.EXIT,
-                    reasons,
+                    (self.why, self._step) if self._step else (self.why,),
                     facts,
-                    tuple(intents),
+                    tuple(found.orders),
                     all_or_none=False,
-                    leg_orders=leg_orders,
+                    leg_orders=self._leg_orders if is_whole else LegOrders.LEGS,
                 )
             )
-        if waits:
-            actions.append(SetTimer(self._timer, min(waits)))
+        if found.due_ns:
+            actions.append(SetTimer(self._timer, min(found.due_ns)))
         return actions
 
-    def _goes_at_any_price(self, view: DeskView, number: InstrumentId) -> bool:
-        """Return whether an option without a quote goes at the market: in its last hour, or flattening."""
-        contract = view.instruments[number]
-        if self._limits_only or not contract.is_option or not self._is_unquoted(view, number):
-            return False
-        return _must_go(view, contract)
-
-    @staticmethod
-    def _is_unquoted(view: DeskView, number: InstrumentId) -> bool:
-        """Return whether an option was quoted once, and for too long no more.
-
-        What must go and had no bid when it was quoted last is still taken for an option without one.
-        """
-        contract = view.instruments[number]
-        if not contract.is_option:
-            return False
-        if view.market.verdict(number, view.now_ns) is not QuoteVerdict.STALE:
-            return False
-        quote = view.market.quotes[number]
-        has_nobody = quote is not None and not quote.bid > 0 and view.positions.quantity(number) > 0
-        return not (has_nobody and _must_go(view, contract))
-
-    def _model_price(self, view: DeskView, number: InstrumentId, side: Side) -> Decimal | None:
-        """Return the limit for an option without a quote; None while the model has no value."""
-        contract = view.instruments[number]
-        assert contract.is_option
-        valuation = view.delta_engine.value_at_kept_vol(number, view.now_ns)
-        if valuation is None:
-            return None
-        # at the volatility of the marks: the risk gate holds the limit against the mark
-        value = view.market.model_price(number) or valuation.greeks.price
-        step = min(self._offered.get(number, 0), MODEL_STEPS) / MODEL_STEPS
-        if side is Side.SELL:
-            payoff = contract.payoff(valuation.spot)
-            least = max(payoff, value * float(DEEPEST))
-            limit = max(value + (least - value) * step, payoff)
-            rounded = contract.tick_rule.round(exact(limit, 8), "up")
-            return max(rounded, self._tick(view, number, ZERO))
-        most = value / float(DEEPEST)
-        rounded = contract.tick_rule.round(exact(value + (most - value) * step, 8), "down")
-        return max(rounded, self._tick(view, number, ZERO))
-
-    def _pause_ns(self, view: DeskView, number: InstrumentId) -> int:
-        """Return how long an attempt is given: longer with each the gate lets not through or model price."""
-        if self._is_unquoted(view, number):
-            return int(self._retry_ns * 2.0 ** min(self._offered.get(number, 0), MODEL_STEPS + 1))
-        sent_ns = self._sent_ns.get(number)
-        if sent_ns is None or any(
-            order.created_ns == sent_ns and order.submitted.instrument_id == number
-            for order in view.orders.orders.values()
-        ):
-            self._refused[number] = 0
-        else:
-            self._refused[number] = self._refused.get(number, 0) + 1
-        longest_ns = int(LONGEST_REFUSED_SECONDS * NANOS_PER_SECOND)
-        return int(min(self._retry_ns * 2.0 ** self._refused[number], max(longest_ns, self._retry_ns)))
-
-    def _close_order(self, view: DeskView, number: InstrumentId) -> OrderIntent | None:
-        """At the market first, where that is allowed; otherwise, or without a good quote, as a limit."""
-        held = self._own.get(number, view.positions.quantity(number))
-        quote = view.market.quotes[number]
-        side = Side.SELL if held > 0 else Side.BUY
-        tries = self._tries.get(number, 0)
-        fine = view.market.verdict(number, view.now_ns) in TRADABLE
-        if self._goes_at_any_price(view, number):
-            return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
-        is_patient = fine and self._is_patient(view)
-        if tries == 0 and fine and not self._limits_only and not is_patient:
-            return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
-        if quote is None:
-            return None
-        why = f"{self.why}; try {tries + 1}"
-        if self._is_unquoted(view, number):
-            price = self._model_price(view, number, side)
-            self._offered[number] = self._offered.get(number, 0) + 1
-            minutes = (view.now_ns - quote.ts_recv_ns) / MINUTE_NS
-            why += f", priced by the model: no quote for {minutes:.0f} minutes"
-        elif is_patient:
-            self._offered.pop(number, None)
-            walked = 0.0
-            if self._walks and self.since_ns is not None:
-                walked = (view.now_ns - self.since_ns) / (self._mid_until_ns - self.since_ns)
-            far = exact(quote.bid if side is Side.SELL else quote.ask)
-            mid = (exact(quote.bid) + exact(quote.ask)) / 2
-            price = view.instruments[number].tick_rule.round(
-                mid + (far - mid) * exact(walked, 8), "up" if side is Side.SELL else "down"
-            )
-        else:
-            self._offered.pop(number, None)
-            ticks = tries + 1 if self._limits_only else tries
-            price = self._price(view, number, side, quote.bid, quote.ask, ticks)
-        if price is None:
-            return None
-        return OrderIntent(number, side, abs(held), Purpose.CLOSE, why, OrderType.LIMIT, price)
-
-    def _is_patient(self, view: DeskView) -> bool:
-        """Return whether exit orders still rest at the mid, or walk from it."""
-        return view.now_ns < self._mid_until_ns and view.mode is not Mode.FLATTENING
-
-    def _price(
-        self, view: DeskView, number: InstrumentId, side: Side, bid: float, ask: float, tries: int
-    ) -> Decimal | None:
-        """Return a limit that the other side meets, a tick further with each try; None without a side."""
-        if side is Side.SELL:
-            if not bid > 0:
-                return self._least_offer(view, number)
-            best = exact(bid)
-            tick = self._tick(view, number, best)
-            lowest = view.instruments[number].tick_rule.round(best * DEEPEST, "up")
-            return max(best - tick * tries, min(lowest, best), tick)
-        if not ask > 0:
-            return None
-        best = exact(ask)
-        highest = view.instruments[number].tick_rule.round(best / DEEPEST, "down")
-        return min(best + self._tick(view, number, best) * tries, max(highest, best))
-
-    @staticmethod
-    def _tick(view: DeskView, number: InstrumentId, price: Decimal) -> Decimal:
-        return view.instruments[number].tick_rule.tick_at(price)
-
-    # the hedge --------------------------------------------------------------------------------------
+    def _tries(
+        self, view: DeskView, closer: Closer, lines: Sequence[ClosingLine], *, is_hurried: bool = False
+    ) -> Tries:
+        orders = view.orders
+        return closer.tries(
+            lines,
+            lambda line: orders.live_for(line.instrument_id),
+            partial(sight_of, view),
+            self.why,
+            has_sent=lambda number, at_ns: any(
+                order.created_ns == at_ns and order.submitted.instrument_id == number
+                for order in orders.orders.values()
+            ),
+            is_hurried=is_hurried,
+        )
 
     def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
@@ -473,9 +279,9 @@ class Liquidation:
             contracts = [view.instruments[leg] for leg in legs]
             if all(item.is_option and item.settlement is not Settlement.PHYSICAL for item in contracts):
                 return self._unwind(view)
-        young_ns = view.now_ns - self._retry_ns
+        young_ns = view.now_ns - self._options.retry_ns
         if any(
-            order.created_ns > young_ns and not self._is_unquoted(view, leg)
+            order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
             for leg in legs
             for order in view.orders.live_for(leg)
         ):
@@ -493,53 +299,51 @@ class Liquidation:
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
         number = view.underlying
-        if view.is_halted(number):
-            self._not_before.pop(number, None)
+        found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
+        if not found.orders:
             return ()
-        if view.orders.live_for(number) or view.now_ns < self._not_before.get(number, 0):
-            return ()
-        left = view.positions.quantity(number)
-        verdict = view.market.verdict(number, view.now_ns)
-        if not left or verdict in (QuoteVerdict.ABSENT, QuoteVerdict.NON_FINITE):
-            return ()
-        pause_ns = view.now_ns + self._retry_ns
-        self._not_before[number] = pause_ns
-        side = Side.SELL if left > 0 else Side.BUY
-        intent = OrderIntent(number, side, abs(left), Purpose.UNWIND_HEDGE, self.why)
-        facts: Facts = {**self._facts, "owned_shares": int(left)}
+        facts: Facts = {**self._facts, "owned_shares": int(view.positions.quantity(number))}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
-            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, (intent,)),
-            SetTimer(self._timer, pause_ns),
+            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, tuple(found.orders)),
+            SetTimer(self._timer, min(found.due_ns)),
         )
 
     # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Report what resists, and again later each time while it does; once what nobody bids for."""
-        resting = {leg for leg in legs if self._is_worthless(view, leg)}
-        news = resting - self._worthless
-        self._worthless |= news
+        closing = {leg: self._options.leg(leg) for leg in legs}
+        seen = {leg: sight_of(view, leg) for leg in legs}
+        resting = [
+            leg
+            for leg in sorted(legs)
+            if seen[leg].has_no_bid
+            and any(closing[leg].rests_rightly(order, seen[leg], ()) for order in view.orders.live_for(leg))
+        ]
+        news = [leg for leg in resting if not closing[leg].is_worthless]
+        for leg in news:
+            closing[leg].is_worthless = True
         if news:
-            names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
+            names = _names(view, news)
             reason = f"no bid for {names}: offered at its payoff or the smallest price, else it expires"
             return (Proposal(DecisionKind.EXIT, (reason,)),)
-        stuck = {
-            leg for leg in legs if self._has_no_bid(view, leg) and self._tries.get(leg, 0) > self._alert_after
-        } - resting
-        news = stuck - self._unsold
-        self._unsold |= news
+        news = [
+            leg
+            for leg in sorted(set(legs).difference(resting))
+            if seen[leg].has_no_bid and closing[leg].tries > self._alert_after and not closing[leg].is_unsold
+        ]
+        for leg in news:
+            closing[leg].is_unsold = True
         if news:
-            names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
-            reason = (
-                f"no bid for {names}, and the venue takes no offer: sold when it is bid for, else it expires"
-            )
+            reason = f"no bid for {_names(view, news)}, and the venue takes no offer"
+            reason += ": sold when it is bid for, else it expires"
             return (Proposal(DecisionKind.ALERT, (reason,), {"tries": self._alert_after + 1}),)
-        legs = [leg for leg in legs if leg not in resting and leg not in self._unsold]
+        legs = [leg for leg in legs if leg not in resting and not closing[leg].is_unsold]
         hedge = self._hedge_held(view)
         if not legs and not hedge:
             return ()
-        worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
+        worst = max((closing[leg].tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
         if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
             return ()
@@ -555,7 +359,11 @@ class Liquidation:
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
         if view.is_halted(view.underlying):
             reason += f"; trading is halted in {view.instruments[view.underlying].symbol}"
-        silent = [view.instruments[leg].symbol for leg in legs if self._is_unquoted(view, leg)]
+        silent = [view.instruments[leg].symbol for leg in legs if seen[leg].is_unquoted]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)
+
+
+def _names(view: DeskView, legs: Sequence[InstrumentId]) -> str:
+    return ", ".join(view.instruments[leg].symbol for leg in legs)

@@ -6,11 +6,9 @@ from string import digits
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import CancelIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order import UNCERTAIN, Order, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 
-UNCERTAIN = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
-"""States in which a further cancel makes no sense."""
 REJECTION_SECONDS = 30.0
 """Longest pause after rejections by the venue: the next order may be an exit."""
 
@@ -18,6 +16,12 @@ REJECTION_SECONDS = 30.0
 def cancels_of(orders: Iterable[Order], why: str) -> tuple[CancelIntent, ...]:
     """Return a cancel for each of these orders that is not being cancelled or in doubt already."""
     return tuple(CancelIntent(order.client_order_id, why) for order in orders if order.state not in UNCERTAIN)
+
+
+def take_back(kind: DecisionKind, orders: Iterable[Order], words: str, why: str = "") -> list[Action]:
+    """Return the decision to cancel these orders, or nothing where none can be cancelled."""
+    intents = cancels_of(orders, why or words)
+    return [Proposal(kind, (words,), {}, intents)] if intents else []
 
 
 def expired_orders(
@@ -43,12 +47,8 @@ def has_rejected_combo(view: DeskView, legs: Collection[InstrumentId]) -> bool:
 
 def surplus_cancels(view: DeskView) -> list[Action]:
     """Take off what would still add to a position that is whole: a leg may fill after its cancel."""
-    if not view.orders.live:
-        return []
-    adding = (order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN)
-    why = "the position is whole: take off what would add to it"
-    cancels = cancels_of(adding, why)
-    return [Proposal(DecisionKind.ENTRY, (why,), {}, cancels)] if cancels else []
+    adding = [order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN]
+    return take_back(DecisionKind.ENTRY, adding, "the position is whole: take off what would add to it")
 
 
 _NO_DIGITS = str.maketrans("", "", digits)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, quote
+from scalpdesk.closing.closer import ClosingLine, closing_lines
+from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import (
@@ -22,7 +24,6 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.engine.flattening import ClosingLine, Flattener, closing_lines
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
@@ -97,12 +98,6 @@ def test_what_a_silent_strategy_leaves_is_closed_options_first_then_the_hedge(de
     assert (one.positions, orders(outputs), flatten_timers(outputs, one.now_ns)) == ({}, [], [])
 
 
-def test_nothing_is_held_nothing_is_done(desk):
-    one = desk(held={})
-    one.operate("flatten")
-    assert look(one, 10) == ()
-
-
 def test_the_desk_waits_while_the_strategys_own_exit_works(desk):
     def think(view, wake, event):
         if wake is not Wake.OPERATOR:
@@ -150,16 +145,6 @@ def test_an_exit_that_nobody_took_is_taken_back_and_sent_again(desk):
     assert wants(look(one, 2)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
 
 
-def test_an_order_in_doubt_is_waited_for(desk):
-    one = desk(held={1: (2, "12")})
-    one.operate("flatten")
-    (order,) = orders(look(one, 10))
-    one.handle(OrderStatusUnknown(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
-    for _ in range(20):
-        outputs = look(one, 2)
-        assert (orders(outputs), cancels(outputs)) == ([], [])
-
-
 def test_refused_at_venueare_sent_again_at_growing_intervals(desk):
     one = desk(held={1: (2, "12")})
     one.operate("flatten")
@@ -190,16 +175,6 @@ def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(d
         one.handle(CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "too late"))
     outputs = look(one, 10)
     assert cancels(outputs) == [opening.client_order_id]
-
-
-def test_without_market_at_venuethe_desk_leaves_at_the_far_side(desk):
-    one = desk(held={1: (2, "12")}, limits=RiskLimits(allowed_order_types=("limit",)))
-    one.operate("flatten")
-    (order,) = orders(look(one, 10))
-    assert (order.order_type, order.limit_price) == (
-        OrderType.LIMIT,
-        D(f"{one.engine.desk.market.quotes[1].bid:.2f}"),
-    )
 
 
 def test_flattening_ends_with_the_mode(desk):
@@ -256,17 +231,6 @@ def test_a_line_that_was_never_quoted_waits_and_one_that_nobody_bids_for_rests_a
     one.quote(1, 5.0, 5.1)
     outputs = one.wait(2).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
     assert wants(outputs) == [(1, "sell", 2, "close")]
-
-
-def test_an_offer_that_nobody_bids_for_is_made_again_after_pauses_that_double():
-    flattener = Flattener(straddle_book(500))
-    line, market = [ClosingLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 0.0, 0.05)}
-    offered = [
-        second
-        for second in range(64)
-        if flattener.step(NOW + second * S, line, [], market, RiskLimits()).orders
-    ]
-    assert offered == [0, 2, 6, 14, 30, 62]
 
 
 @pytest.mark.parametrize(
@@ -341,42 +305,11 @@ def test_an_operator_who_flattens_what_the_gate_flattens_already_is_not_undone_b
     assert one.engine.desk.gate.mode == "FLATTENING"
 
 
-def test_what_is_larger_than_one_order_may_be_leaves_in_parts(desk):
-    one = desk(
-        held={0: (-250, "500"), 1: (25, "12")},
-        limits=RiskLimits(max_order_contracts=10, max_order_shares=200),
-    )
-    one.operate("flatten")
-    sent, outputs = [], look(one, 10)
-    for _ in range(8):
-        for order in orders(outputs):
-            sent.append((int(order.instrument_id), int(order.quantity)))
-            one.fill(order)
-        outputs = look(one, 2)
-    assert sent == [(1, 10), (1, 10), (1, 5), (0, 200), (0, 50)]
-    assert one.positions == {}
-
-
 def test_the_next_part_does_not_wait_for_the_one_before_it(desk):
     one = desk(held={1: (25, "12")}, limits=RiskLimits(max_order_contracts=10))
     one.operate("flatten")
     parts = [wants(look(one, 10)), wants(look(one, 2)), wants(look(one, 4)), wants(look(one, 4))]
     assert parts == [[(1, "sell", n, "close")] if n else [] for n in (10, 10, 5, 0)]
-
-
-def test_orders_of_a_caller_without_an_order_manager_are_named_by_run_instrument_and_attempt():
-    """A program that starts again gives the same ids, and the venue refuses the second of two."""
-    book = straddle_book()
-    close = OrderIntent(0, Side.SELL, D(100), Purpose.UNWIND_HEDGE, "flattening")
-    option = OrderIntent(1, Side.SELL, D(2), Purpose.CLOSE, "flattening")
-    flattener = Flattener(book, "run-7")
-    first, second = flattener.name_orders((close, option)), flattener.name_orders((close,))
-    assert [order.client_order_id for order in (*first, *second)] == [
-        "run-7-flat-SPY-1",
-        f"run-7-flat-{book[1].symbol}-1",
-        "run-7-flat-SPY-2",
-    ]
-    assert Flattener(book, "run-7").name_orders((close,)) == first[:1]
 
 
 @given(
@@ -458,11 +391,11 @@ def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
 @pytest.mark.parametrize(
     ("held", "bid", "ask", "sent"),
     [
-        (10, 499.5, 500.5, [("sell", D("499.5"))]),
+        (10, 499.5, 500.5, [("sell", D("499.49"))]),
         (10, 0.0, 500.5, []),  # no limit can be named
         (10, NAN, 500.5, []),
         (-10, 499.5, 0.0, []),
-        (-10, 0.0, 500.5, [("buy", D("500.5"))]),
+        (-10, 0.0, 500.5, [("buy", D("500.51"))]),
     ],
 )
 def test_shares_are_unwound_at_a_limit_only_at_a_price_above_zero(held, bid, ask, sent):
@@ -669,6 +602,7 @@ def test_ids_count_the_attempts_at_each_instrument():
         (2, Side.SELL, 3),
     ]
     assert (first[0].purpose, first[0].time_in_force) == (Purpose.CLOSE, found[0].time_in_force)
+    assert Flattener(straddle_book(500), "run").name_orders(found) == first
 
 
 @pytest.mark.parametrize(

@@ -9,37 +9,33 @@ at once when it is bid for. So is what is still held past the venue's cut-off, b
 of the money that nobody bids for holds up no hedge: the shares would outlive it.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
+from scalpdesk.closing.closer import Closer, ClosingLine
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Look, Sight
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
+from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, Purpose, Side, SubmitOrder
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
-from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.orders.order import UNCERTAIN, Order
 from scalpdesk.risk.limits import RiskLimits
 
 GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
-PATIENCE_NS = 15 * NANOS_PER_SECOND
+PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent anew."""
-LONGEST_UNSOLD_SECONDS = 1_800.0
-"""Between two offers of what nobody on the other side takes, or the venue no longer."""
-_ENDING = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
-
-
-class ClosingLine(NamedTuple):
-    """A position to be closed: its owner, the instrument and the signed quantity held."""
-
-    owner: str
-    instrument_id: InstrumentId
-    quantity: Decimal
+AT_THE_MARKET = ClosingStyle(
+    retry_seconds=PATIENCE_SECONDS, pause_seconds=0.0, market_tries=math.inf, unwinds_shares=True
+)
 
 
 class FlattenStep(NamedTuple):
@@ -68,13 +64,12 @@ class Flattener:
         self._attempts: dict[InstrumentId, int] = {}
         self._tried: Sequence[ClosingLine] = ()
         self._times = 0
-        self._unsold: dict[InstrumentId, tuple[int, int]] = {}
-        """Offers in a row that nobody or no venue took, and when the next is due, UTC nanoseconds."""
+        self._closer = Closer(AT_THE_MARKET)
 
     def begin(self) -> None:
         """Start anew, without a memory of earlier steps."""
         self._tried, self._times = (), 0
-        self._unsold.clear()
+        self._closer.begin()
 
     def step(
         self,
@@ -111,14 +106,28 @@ class Flattener:
         """
         if not lines and not working:
             return FlattenStep((), (), (), None)
-        options = [line for line in lines if self._is_option(line.instrument_id)]
+
+        def look(number: InstrumentId) -> Sight:
+            unbid = unbid_option(self._instruments, quotes, number)
+            return Sight(
+                now_ns,
+                self._instruments[number],
+                quotes[number],
+                spot=None if unbid is None else unbid[1],
+                is_fine=True,
+                has_no_bid=unbid is not None,
+                is_halted=is_halted(number),
+            )
+
+        self._closer.allowed = limits.allowed_order_types
+        options = [line for line in lines if self._instruments[line.instrument_id].is_option]
         is_hedged = not all(
             holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.quantity)
             for line in options
         )
-        cancels = self._cancels(now_ns, lines, working, quotes, has_options=is_hedged)
-        due = [line for line in (options if is_hedged else lines) if not is_halted(line.instrument_id)]
-        orders = () if cancels else self._orders(now_ns, due, working, quotes, limits, venue)
+        cancels = self._cancels(lines, working, look, now_ns, has_options=is_hedged)
+        due = options if is_hedged else lines
+        orders = () if cancels else self._orders(due, working, look, limits, venue)
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
@@ -158,110 +167,63 @@ class Flattener:
             )
         return tuple(commands)
 
-    def _is_option(self, instrument_id: InstrumentId) -> bool:
-        return self._instruments[instrument_id].is_option
-
-    def _rests_unsold(
-        self, order: Order, quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook
-    ) -> bool:
-        """Return whether an order is the least offer of an option that nobody bids for."""
-        sent = order.submitted
-        unbid, limit = unbid_option(self._instruments, quotes, sent.instrument_id), sent.limit_price
-        if unbid is None or limit is None or sent.side is Side.BUY:
-            return False
-        contract, spot = unbid
-        return contract.is_least_offer(limit, spot)
-
     def _cancels(
         self,
-        now_ns: int,
         lines: Sequence[ClosingLine],
         working: Sequence[Order],
-        quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
+        look: Look,
+        now_ns: int,
         *,
         has_options: bool,
     ) -> tuple[CancelIntent, ...]:
         """Cancel orders that would add to the account's holding, and exits that were not filled in time."""
         cancels = []
         for order in working:
-            if order.state in _ENDING:
+            if order.state in UNCERTAIN:
                 continue
             purpose = order.submitted.purpose
             if purpose in EXITS:
-                is_late = order.created_ns <= now_ns - PATIENCE_NS
-                is_due = (is_late and not self._rests_unsold(order, quotes)) or _opposes(order, lines)
+                is_due = self._closer.is_late(order, look, now_ns) or _opposes(order, lines)
             else:  # a hedge is right for as long as there are options to hedge
                 is_due = purpose is Purpose.OPEN or not has_options
             if is_due:
                 cancels.append(CancelIntent(order.client_order_id, "flattening"))
         return tuple(cancels)
 
-    def _waits_unsold(self, instrument_id: InstrumentId, now_ns: int) -> bool:
-        """Return whether an offer that nobody takes is not due yet; count one that is."""
-        times, due_ns = self._unsold.get(instrument_id, (0, now_ns))
-        if now_ns < due_ns:
-            return True
-        pause_s = min(STEP_SECONDS * 2.0**times, LONGEST_UNSOLD_SECONDS)
-        self._unsold[instrument_id] = times + 1, now_ns + int(pause_s * NANOS_PER_SECOND)
-        return False
-
     def _orders(
         self,
-        now_ns: int,
         lines: Sequence[ClosingLine],
         working: Sequence[Order],
-        quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
+        look: Look,
         limits: RiskLimits,
         venue: str,
     ) -> tuple[OrderIntent, ...]:
-        orders = []
+        unsold = set[tuple[str, InstrumentId]]()
         for line in lines:
-            own = [
-                order
-                for order in working
-                if order.submitted.instrument_id == line.instrument_id and order.submitted.owner == line.owner
-            ]
-            if any(order.submitted.purpose not in EXITS for order in own):
-                continue
-            left = line.quantity + sum((order.signed_leaves for order in own), ZERO)
-            quote = quotes[line.instrument_id]
-            if quote is None or not left or (left > 0) is not (line.quantity > 0):
-                continue
-            side = Side.SELL if left > 0 else Side.BUY
-            is_option = self._is_option(line.instrument_id)
-            purpose = Purpose.CLOSE if is_option else Purpose.UNWIND_HEDGE
-            # a part at a time of what is larger than one order may be: the rest follows with the next step
-            most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
-            order_type, limit = OrderType.MARKET, None
-            price = quote.bid if side is Side.SELL else quote.ask
-            unbid = unbid_option(self._instruments, quotes, line.instrument_id) if side is Side.SELL else None
+            owner, number, quantity = line
+            seen = look(number)
+            is_unbid = seen.has_no_bid and quantity > 0
             # past the cut-off each offer is refused: what the last one left whole waits longer for the next
-            is_refused = line in self._tried and is_past_cutoff(
-                self._instruments[line.instrument_id], venue, now_ns
-            )
-            if unbid is None and not is_refused:
-                self._unsold.pop(line.instrument_id, None)
-            elif self._waits_unsold(line.instrument_id, now_ns):
-                continue
-            if unbid is not None and OrderType.LIMIT in limits.allowed_order_types:
-                contract, spot = unbid
-                order_type, limit = OrderType.LIMIT, contract.least_offer(spot)
-            elif order_type not in limits.allowed_order_types:
-                if not price > 0:
-                    continue
-                order_type, limit = OrderType.LIMIT, exact(price)
-            orders.append(
-                OrderIntent(
-                    line.instrument_id,
-                    side,
-                    min(abs(left), most),
-                    purpose,
-                    "flattening",
-                    order_type,
-                    limit,
-                    owner=line.owner,
-                )
-            )
+            if is_unbid or (line in self._tried and is_past_cutoff(seen.instrument, venue, seen.now_ns)):
+                unsold.add((owner, number))
+            else:
+                leg = self._closer.leg(number, owner)
+                leg.not_before_ns = leg.refusals = 0
+
+        def own(line: ClosingLine) -> list[Order]:
+            sent = [(order, order.submitted) for order in working]
+            return [order for order, its in sent if (its.owner, its.instrument_id) == line[:2]]
+
+        orders = []
+        for order in self._closer.tries(lines, own, look, "flattening", has_sent=lambda *_: True).orders:
+            owner, number = order.owner, order.instrument_id
+            if (owner, number) in unsold:
+                leg, now_ns = self._closer.leg(number, owner), look(number).now_ns
+                leg.refuse(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
+            # a part at a time of what is larger than one order may be: the rest follows with the next step
+            is_option = self._instruments[number].is_option
+            most = limits.max_order_contracts if is_option else limits.max_order_shares
+            orders.append(msgspec.structs.replace(order, quantity=min(order.quantity, Decimal(most))))
         return tuple(orders)
 
 
@@ -273,26 +235,3 @@ def _opposes(order: Order, lines: Sequence[ClosingLine]) -> bool:
         for line in lines
         if line.owner != sent.owner
     )
-
-
-def closing_lines(
-    positions: PositionManager, books: Mapping[str, PositionManager] | None
-) -> list[ClosingLine]:
-    """Return what is to be closed: the account's positions, by strategy where several share it.
-
-    What two strategies hold against each other is not at the venue: selling it for one and buying it
-    for the other would only open what is to be closed.
-    """
-    held = positions.held()
-    if books is None:
-        return [ClosingLine("", position.instrument_id, position.quantity) for position in held]
-    left = {position.instrument_id: position.quantity for position in held}
-    lines = []
-    for owner, book in books.items():
-        for position in book.held():
-            at_venue = left.get(position.instrument_id, ZERO)
-            if at_venue and (at_venue > 0) is (position.quantity > 0):
-                part = min(position.quantity, at_venue, key=abs)
-                left[position.instrument_id] = at_venue - part
-                lines.append(ClosingLine(owner, position.instrument_id, part))
-    return lines

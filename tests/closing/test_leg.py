@@ -1,0 +1,48 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.instruments import straddle_book
+from fakes.tape import quote
+from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE
+from scalpdesk.closing.ladder import PriceLadder
+from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Sight
+from scalpdesk.core.intents import Side
+from scalpdesk.instruments.contract import Equity
+
+STYLE = ClosingStyle(retry_seconds=5.0, pause_seconds=5.0)
+TICK, D95 = Decimal("0.01"), Decimal("0.95")
+CALL = straddle_book(500)[1]
+
+
+@pytest.mark.parametrize(
+    ("bid", "is_unquoted", "must_go", "tries", "allowed", "rungs"),
+    [
+        (5.0, False, False, 0, BOTH_TYPES, "market mid"),
+        (5.0, False, False, 1, BOTH_TYPES, "limit mid"),
+        (5.0, False, False, 0, LIMITS_ALONE, "limit mid"),
+        (5.0, True, False, 0, BOTH_TYPES, "model model"),
+        (5.0, True, True, 0, BOTH_TYPES, "market market"),
+        (5.0, True, True, 0, LIMITS_ALONE, "model model"),
+        (0.0, False, True, 0, BOTH_TYPES, "least least"),
+    ],
+)
+def test_the_rung_of_a_try_follows_from_what_is_seen(bid, is_unquoted, must_go, tries, allowed, rungs):
+    is_fine = bid > 0 and not is_unquoted
+    seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go)
+    leg = ClosingLeg()
+    leg.tries = tries
+    found = [leg.rung(seen, Side.SELL, STYLE, allowed, is_patient=patient) for patient in (False, True)]
+    assert " ".join(found) == rungs
+
+
+@given(st.integers(1, 100_000), st.integers(0, 500), st.integers(0, 50), st.floats(0, 1))
+def test_a_limit_gives_away_no_more_than_five_percent_and_lies_on_the_tick(cents, wide, ticks, walked):
+    low, high = Decimal(cents) / 100, Decimal(cents + wide) / 100
+    for side, least, most in ((Side.SELL, D95 * low, low), (Side.BUY, high, high / D95)):
+        ladder = PriceLadder(Equity("SPY"), side, float(low), float(high))
+        assert least <= ladder.meeting(ticks) <= most
+        assert low <= ladder.between(walked) <= high
+        assert {ladder.between(walked) % TICK, ladder.meeting(ticks) % TICK} == {0}
