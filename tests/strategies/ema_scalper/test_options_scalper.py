@@ -405,7 +405,7 @@ class TestExitLogic:
         order = bench.bought()
         bench.desk.wait(1).quote(int(order.instrument_id), bid, ask)
         (scalp,) = bench.strategy._scalps
-        assert bench.strategy._price(bench.desk.engine.desk.view, scalp) == mark_of(bid, ask, 0.25)
+        assert scalp.price(bench.desk.engine.desk.view) == mark_of(bid, ask, 0.25)
 
     def test_a_flip_against_the_position_sells_it(self):
         bench = EmaBench()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session
@@ -21,13 +21,11 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.signals.ema_cloud import CloudCandle
 from scalpdesk.strategies.contract import (
-    TRADE_GAIN,
     Action,
     DeskView,
     Facts,
     Proposal,
     StrategySpec,
-    TradeStart,
     configured_underlyings,
     traded_symbol,
 )
@@ -50,10 +48,9 @@ from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
 from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns, why_fomc_unknown
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
-from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders, Scalps, drop_entry
+from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps, drop_entry
 from scalpdesk.volatility.regime import iv_rank
 
-ENTRY_TIMER = "ema-scalper: is the entry filled"
 EXIT_TIMER = "ema-scalper: exit again"
 RETRY_SECONDS = 2.0
 """Age at which an exit order that is not filled is priced anew."""
@@ -75,38 +72,46 @@ class Ticker(NamedTuple):
     options: list[tuple[InstrumentId, OptionContract]]
 
 
-class EmaScalp(ScalpOrders):
+class EmaScalp(Scalp):
     """One scalp from its order to its end.
 
     Parameters
     ----------
     signal, plan
         Why, and how much of it.
-    now_ns
-        When the entry was proposed, UTC nanoseconds.
-    config, trade
-        Settings, and the contract's P&L before the scalp.
+    config
+        Settings.
     """
+
+    timer = "ema-scalper: is the entry filled"
+    no_reason = ScalpExit.EXPIRED
 
     def __init__(
         self,
+        view: DeskView,
         number: InstrumentId,
         contract: OptionContract,
         *,
         ticker: Ticker,
         signal: TradeSignal,
         plan: EntryPlan,
-        now_ns: int,
         config: ScalpConfig,
-        trade: TradeStart,
     ) -> None:
-        leaving = Liquidation(None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True)
-        super().__init__(number, contract, now_ns, trade=trade, leaving=leaving)
+        super().__init__(
+            number,
+            contract,
+            view.now_ns,
+            ttl_seconds=config.fill_timeout_seconds,
+            trade=view.begin_trade((number,)),
+            leaving=Liquidation(
+                None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True
+            ),
+            tag={SCALP_ID: signal.signal_id},
+        )
         self.ticker = ticker
         self.signal = signal
         self.plan = plan
         self.bar_seconds = int(signal.timeframe.removesuffix("m")) * MINUTE
-        self.buy_due_ns = now_ns + config.fill_timeout_seconds * NANOS_PER_SECOND
         self.filled_ns: int | None = None
         """First fill; None before it."""
         self.add_open = plan.halves.add > 0
@@ -114,9 +119,85 @@ class EmaScalp(ScalpOrders):
         self.is_flipped = False
         self.candles: Sequence[CloudCandle] = ()
         """Last closed bars since the first fill."""
-        self.rules = exit_rules(config)
-        self.no_mark_since_ns: int | None = None
-        self.is_alerted = False
+        self._config = config
+        self._rules = exit_rules(config)
+        self._no_mark_since_ns: int | None = None
+        self._is_alerted = False
+
+    def read_bar(self) -> None:
+        """Note what a closed bar says against the scalp."""
+        watch = self.ticker.watch
+        if self.filled_ns is None:
+            return
+        self.candles = watch.candles_after(self.bar_seconds, self.filled_ns)
+        if self.candles and watch.flip(self.bar_seconds) == -self.signal.sign:
+            self.is_flipped = True
+
+    def ask_exits(self, view: DeskView) -> list[Action]:
+        """Sell for the first reason to; report a scalp without a usable quote."""
+        trade = self._seen(view)
+        alerts = self._alert_without_mark(view, trade.price)
+        why = next_exit(self._rules, trade)
+        if why is None:
+            return alerts
+        return alerts + self.leave(
+            view, str(why), TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0
+        )
+
+    def tend_entry(self, view: DeskView, buys: Sequence[Order]) -> list[Action]:
+        """Cancel an entry that is still waiting when its cut-off comes or the desk stops opening."""
+        config, session = self._config, view.session
+        assert session is not None
+        last_ns = time_limit_ns(session, self.contract.expiry, config)
+        is_late = view.now_ns >= venue_deadline_ns(self.contract, config.venue or view.venue) or (
+            last_ns is not None and view.now_ns >= last_ns
+        )
+        return drop_entry(buys, "past the cut-off") if is_late else []
+
+    def price(self, view: DeskView) -> Decimal | None:
+        """Return the mid of a quote that is good and narrow enough; None without one."""
+        quote = view.market.quotes[self.number]
+        if quote is None or view.market.verdict(self.number, view.now_ns) is not QuoteVerdict.GOOD:
+            return None
+        return mark_of(quote.bid, quote.ask, self._config.max_mark_spread_pct)
+
+    def facts(self, view: DeskView) -> Facts:
+        """Return its figures, for the record of a decision."""
+        return super().facts(view) | ({"exit_reason": self.exit.why} if self.exit.why else {})
+
+    def _seen(self, view: DeskView) -> ScalpTrade:
+        quote, session, config = view.market.quotes[self.number], view.session, self._config
+        assert session is not None
+        expiry = self.contract.expiry
+        stays = config.hold_overnight and days_to_expiry(session.day, expiry) > 0
+        return ScalpTrade(
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(self.trade),
+            premium_paid=self.premium_paid,
+            entry_price=self.entry_price,
+            price=self.price(view),
+            quote_ns=0 if quote is None else quote.ts_event_ns,
+            deadline_ns=venue_deadline_ns(self.contract, config.venue or view.venue),
+            cutoff_ns=time_limit_ns(session, expiry, config),
+            session_end_ns=None if stays else session_end_ns(session),
+            is_flipped=self.is_flipped,
+            sign=self.signal.sign,
+            candles=self.candles,
+        )
+
+    def _alert_without_mark(self, view: DeskView, price: Decimal | None) -> list[Action]:
+        if price is not None:
+            self._no_mark_since_ns, self._is_alerted = None, False
+            return []
+        if self._no_mark_since_ns is None:
+            self._no_mark_since_ns = view.now_ns
+        seconds = (view.now_ns - self._no_mark_since_ns) / NANOS_PER_SECOND
+        if self._is_alerted or seconds < NO_MARK_SECONDS:
+            return []
+        self._is_alerted = True
+        why = f"{self.contract.symbol} is held and has had no usable quote for {seconds:.0f} s"
+        return [Proposal(DecisionKind.ALERT, (why,), self.facts(view))]
 
 
 class EmaScalper:
@@ -165,9 +246,9 @@ class EmaScalper:
             if ticker is not None and scalp.ticker is not ticker:
                 continue  # another underlying's market says nothing of it
             if scalp.bar_seconds in closed:
-                self._read_bar(scalp)  # in a halt as well: a flip in it ends the scalp afterwards
+                scalp.read_bar()  # in a halt as well: a flip in it ends the scalp afterwards
             if not is_halted:
-                actions += self._tend(view, session, scalp, event)
+                actions += self._scalps.tend(view, scalp, event)
             if scalp.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
         if is_halted:
@@ -191,11 +272,8 @@ class EmaScalper:
                 ticker.watch.open_session(session, earlier, market.adjustments)
         if view.now_ns != session.open_ns:
             return ()
-        actions: list[Action] = [
-            self._ended_report(scalp, ScalpExit.EXPIRED)
-            for scalp in self._scalps
-            if scalp.bought and not scalp.held(view)
-        ]
+        expired = [scalp for scalp in self._scalps if scalp.bought and not scalp.held(view)]
+        actions = [action for scalp in expired for action in scalp.ended(ScalpExit.EXPIRED)]
         self._scalps.open_session(view)
         for scalp in self._scalps:
             scalp.exit.forget()
@@ -222,7 +300,7 @@ class EmaScalper:
         why = (
             f"{scalp.contract.symbol} was filled after it had ended: {count} scalps, most {most}; it is sold"
         )
-        return [Proposal(DecisionKind.ALERT, (why,), self._facts(view, scalp))]
+        return [Proposal(DecisionKind.ALERT, (why,), scalp.facts(view))]
 
     # signals and entries ------------------------------------------------------------------------
 
@@ -233,7 +311,7 @@ class EmaScalper:
         if signal is None:
             return []
         marks = [
-            (scalp.entry_price, self._price(view, scalp))
+            (scalp.entry_price, scalp.price(view))
             for scalp in self._scalps
             if scalp.bought and scalp.ticker is ticker
         ]
@@ -290,36 +368,15 @@ class EmaScalper:
             return [_skipped(why, (f"{contract.symbol} is held or ordered already",), shown)]
         if view.now_ns >= venue_deadline_ns(contract, self.config.venue or view.venue):
             return [_skipped(why, ("past the venue's last orders in the contract",), shown)]
-        scalp = EmaScalp(
-            number,
-            contract,
-            ticker=ticker,
-            signal=signal,
-            plan=plan,
-            now_ns=view.now_ns,
-            config=self.config,
-            trade=view.begin_trade((number,)),
-        )
+        scalp = EmaScalp(view, number, contract, ticker=ticker, signal=signal, plan=plan, config=self.config)
         self._scalps.append(scalp)
-        return self._buy(scalp, view.now_ns, plan.halves.first, plan.limit, why, shown)
+        return self._buy(view, scalp, plan.halves.first, plan.limit, why, shown)
 
     def _buy(
-        self, scalp: EmaScalp, now_ns: int, count: int, limit: Decimal, why: tuple[str, ...], shown: Facts
+        self, view: DeskView, scalp: EmaScalp, count: int, limit: Decimal, why: tuple[str, ...], shown: Facts
     ) -> list[Action]:
-        scalp.buy_due_ns = now_ns + self.config.fill_timeout_seconds * NANOS_PER_SECOND
-        intent = OrderIntent(
-            scalp.number,
-            Side.BUY,
-            Decimal(count),
-            Purpose.OPEN,
-            why[0],
-            OrderType.LIMIT,
-            limit,
-            TimeInForce.DAY,
-            loss_at_stop=count * self._planner.sizer.risk_per_contract(limit),
-        )
-        facts = shown | {SCALP_ID: scalp.signal.signal_id, "contracts": count, "limit": str(limit)}
-        return [Proposal(DecisionKind.ENTRY, why, facts, (intent,)), SetTimer(ENTRY_TIMER, scalp.buy_due_ns)]
+        loss = count * self._planner.sizer.risk_per_contract(limit)
+        return scalp.buy(view.now_ns, count, limit, why, shown | scalp.tag, loss)
 
     def _second_half(self, view: DeskView, session: Session, scalp: EmaScalp) -> list[Action]:
         """Buy the second half when the candle after the fill tests the cloud and holds."""
@@ -332,10 +389,10 @@ class EmaScalper:
         if not is_due or scalp.exit.why or scalp not in self._scalps:
             return []
         why = (f"second half: the cloud was tested and held at {scalp.candles[-1].bar.close:.2f}",)
-        shown = self._facts(view, scalp)
+        shown = scalp.facts(view)
         last_ns = time_limit_ns(session, scalp.contract.expiry, self.config)
         against = self._planner.against_adding(
-            price=self._price(view, scalp),
+            price=scalp.price(view),
             entry_price=scalp.entry_price,
             is_buying=bool(scalp.live(Side.BUY)),
             is_past_cutoff=last_ns is not None and view.now_ns >= last_ns,
@@ -354,123 +411,7 @@ class EmaScalper:
             return [
                 _skipped(why, (f"a second half at {limit} may lose more than {most} with the first",), shown)
             ]
-        return self._buy(scalp, view.now_ns, count, limit, why, shown)
-
-    # open scalps --------------------------------------------------------------------------------
-
-    @staticmethod
-    def _read_bar(scalp: EmaScalp) -> None:
-        """Note what a closed bar says against a scalp."""
-        watch, sign, since_ns = scalp.ticker.watch, scalp.signal.sign, scalp.filled_ns
-        if since_ns is None:
-            return
-        scalp.candles = watch.candles_after(scalp.bar_seconds, since_ns)
-        if scalp.candles and watch.flip(scalp.bar_seconds) == -sign:
-            scalp.is_flipped = True
-
-    def _tend(self, view: DeskView, session: Session, scalp: EmaScalp, event: Event) -> list[Action]:
-        """End an entry in time, ask the exit rules, and drop the scalp when it is over."""
-        if scalp.ordered_ns == view.now_ns and not scalp.has_orders:
-            return []
-        scalp.claim(view)
-        buys, held = scalp.live(Side.BUY), scalp.held(view)
-        if not buys and not held and not scalp.live(Side.SELL):
-            return self._over(view, scalp)
-        actions: list[Action] = []
-        if buys and view.now_ns >= scalp.buy_due_ns and not scalp.exit.why:
-            actions += drop_entry(buys, f"not filled within {self.config.fill_timeout_seconds} s")
-        if scalp.exit.why:
-            return actions + (
-                scalp.exit.note_refused(view, event) or scalp.sell(view, self._facts(view, scalp))
-            )
-        if not held:
-            return actions + self._drop_late_entry(view, session, scalp, buys)
-        trade = self._trade(view, session, scalp)
-        actions += self._alert_without_mark(view, scalp, trade.price)
-        why = next_exit(scalp.rules, trade)
-        if why is None:
-            return actions
-        rest = TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0
-        scalp.exit.begin(view.now_ns, str(why), rest_seconds=rest)
-        return actions + scalp.sell(view, self._facts(view, scalp))
-
-    def _drop_late_entry(
-        self, view: DeskView, session: Session, scalp: EmaScalp, buys: Sequence[Order]
-    ) -> list[Action]:
-        """Cancel an entry that is still waiting when its cut-off comes or the desk stops opening."""
-        last_ns = time_limit_ns(session, scalp.contract.expiry, self.config)
-        is_late = view.now_ns >= venue_deadline_ns(scalp.contract, self.config.venue or view.venue) or (
-            last_ns is not None and view.now_ns >= last_ns
-        )
-        return drop_entry(buys, "past the cut-off") if is_late else []
-
-    def _trade(self, view: DeskView, session: Session, scalp: EmaScalp) -> ScalpTrade:
-        quote = view.market.quotes[scalp.number]
-        expiry, venue = scalp.contract.expiry, self.config.venue or view.venue
-        is_last_day = days_to_expiry(session.day, expiry) == 0
-        stays = self.config.hold_overnight and not is_last_day
-        return ScalpTrade(
-            now_ns=view.now_ns,
-            mode=view.mode,
-            pnl=view.trade_pnl(scalp.trade),
-            premium_paid=scalp.premium_paid,
-            entry_price=scalp.entry_price,
-            price=self._price(view, scalp),
-            quote_ns=0 if quote is None else quote.ts_event_ns,
-            deadline_ns=venue_deadline_ns(scalp.contract, venue),
-            cutoff_ns=time_limit_ns(session, expiry, self.config),
-            session_end_ns=None if stays else session_end_ns(session),
-            is_flipped=scalp.is_flipped,
-            sign=scalp.signal.sign,
-            candles=scalp.candles,
-        )
-
-    def _price(self, view: DeskView, scalp: EmaScalp) -> Decimal | None:
-        """Return the mid of a quote that is good and narrow enough; None without one."""
-        quote = view.market.quotes[scalp.number]
-        if quote is None or view.market.verdict(scalp.number, view.now_ns) is not QuoteVerdict.GOOD:
-            return None
-        return mark_of(quote.bid, quote.ask, self.config.max_mark_spread_pct)
-
-    def _alert_without_mark(self, view: DeskView, scalp: EmaScalp, price: Decimal | None) -> list[Action]:
-        if price is not None:
-            scalp.no_mark_since_ns, scalp.is_alerted = None, False
-            return []
-        if scalp.no_mark_since_ns is None:
-            scalp.no_mark_since_ns = view.now_ns
-        seconds = (view.now_ns - scalp.no_mark_since_ns) / NANOS_PER_SECOND
-        if scalp.is_alerted or seconds < NO_MARK_SECONDS:
-            return []
-        scalp.is_alerted = True
-        why = f"{scalp.contract.symbol} is held and has had no usable quote for {seconds:.0f} s"
-        return [Proposal(DecisionKind.ALERT, (why,), self._facts(view, scalp))]
-
-    def _over(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
-        self._scalps.end(scalp, view.now_ns)
-        if scalp.bought:
-            return [self._ended_report(scalp, scalp.exit.why or ScalpExit.EXPIRED)]
-        if scalp.has_orders:
-            why = f"entry in {scalp.contract.symbol} ended without a fill"
-            return [Proposal(DecisionKind.ENTRY, (why,), {SCALP_ID: scalp.signal.signal_id})]
-        return []  # the gate refused it and reported why
-
-    def _ended_report(self, scalp: EmaScalp, why: str) -> Proposal:
-        facts: Facts = {
-            SCALP_ID: scalp.signal.signal_id,
-            "exit_reason": str(why),
-            TRADE_GAIN: float(scalp.gain_usd),
-        }
-        return Proposal(DecisionKind.EXIT, (f"flat in {scalp.contract.symbol}: {why}",), facts)
-
-    def _facts(self, view: DeskView, scalp: EmaScalp) -> Facts:
-        facts: Facts = {
-            SCALP_ID: scalp.signal.signal_id,
-            "contract": scalp.contract.symbol,
-            "entry_price": float(scalp.entry_price),
-            "price": view.market.mark(scalp.number) or 0.0,
-            "held_contracts": int(scalp.held(view)),
-        }
-        return facts | {"exit_reason": scalp.exit.why} if scalp.exit.why else facts
+        return self._buy(view, scalp, count, limit, why, shown)
 
     @staticmethod
     def _iv_rank(view: DeskView, ticker: Ticker) -> float | None:

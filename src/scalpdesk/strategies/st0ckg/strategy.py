@@ -10,24 +10,21 @@ from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
-from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.units import exact
 from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.orders.order import Order
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
 from scalpdesk.signals.composite import Survey, survey
 from scalpdesk.strategies.contract import (
-    TRADE_GAIN,
     Action,
     DeskView,
     Facts,
     Proposal,
     StrategySpec,
-    TradeStart,
     traded_symbol,
 )
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
@@ -36,7 +33,6 @@ from scalpdesk.strategies.st0ckg.market_facts import FactsCollector, invalid_lev
 from scalpdesk.strategies.toolkit.exits import (
     HOLDS_ON,
     ExitAction,
-    ExitRule,
     ScalpView,
     first_reason,
     is_beyond,
@@ -45,10 +41,9 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
-from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders, Scalps, drop_entry
+from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
-ENTRY_TIMER = "st0ckg: is the entry filled"
 RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and priced anew."""
 OUT_OF_HOURS = frozenset({"window", "opening"})
@@ -56,31 +51,106 @@ OUT_OF_HOURS = frozenset({"window", "opening"})
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
 
 
-class Scalp(ScalpOrders):
+class SignalScalp(Scalp):
     """A scalp on one signal, from its order to its end.
 
     Parameters
     ----------
-    chosen
-        The signal: why, and +1 (calls) or -1 (puts).
-    ordered_ns
-        When the entry was proposed, UTC nanoseconds.
-    trade
-        The contract's P&L before it.
+    best, chosen
+        The contract, and the signal.
+    config
+        Settings.
+    levels
+        Of the underlying, below and above which a bullish (bearish) reason no longer holds.
     """
 
-    def __init__(self, best: ScalpCandidate, chosen: Reading, ordered_ns: int, trade: TradeStart) -> None:
-        leaving = Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step="")
-        super().__init__(best.number, best.contract, ordered_ns, trade=trade, leaving=leaving)
-        self.rules: Sequence[ExitRule[ScalpView]] = ()
-        self.signal = chosen.name
+    timer = "st0ckg: is the entry filled"
+
+    def __init__(
+        self,
+        view: DeskView,
+        best: ScalpCandidate,
+        chosen: Reading,
+        config: St0ckgConfig,
+        levels: tuple[Decimal | None, Decimal | None],
+    ) -> None:
+        super().__init__(
+            best.number,
+            best.contract,
+            view.now_ns,
+            ttl_seconds=config.order_ttl_seconds,
+            trade=view.begin_trade((best.number,)),
+            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step=""),
+            tag={"signal": chosen.name},
+        )
+        self.invalid_below, self.invalid_above = levels
         self.entry_spot: Decimal | None = None
         """Underlying at the first fill; None before it."""
-        self.invalid_below: Decimal | None = None
-        self.invalid_above: Decimal | None = None
-        self.is_breakeven_armed = False
-        self.is_scale_skipped = False
+        self._config = config
+        self._rules = scalp_rules(config.exits)
+        self._is_breakeven_armed = False
+        self._is_scale_skipped = False
         """One contract cannot be halved: it runs on."""
+
+    def ask_exits(self, view: DeskView) -> list[Action]:
+        """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
+        actions: list[Action] = []
+        while self.entry_spot is not None:
+            action = first_reason(self._rules, self._seen(view, self.entry_spot))
+            if action is None:
+                break
+            if action not in HOLDS_ON:
+                return actions + self.leave(view, str(action))
+            if action == ExitAction.SET_BREAKEVEN:
+                self._is_breakeven_armed = True
+                words = f"set_breakeven: the entry price {self.entry_price:.2f} is the stop from here"
+                actions.append(Proposal(DecisionKind.EXIT, (words,), self.facts(view)))
+                continue
+            count = scale_out_contracts(self.held(view))
+            if count and view.is_halted(self.number):
+                break  # asked again once it trades: a part is offered once
+            self._is_scale_skipped = True
+            if count:  # a part that is not sold then goes with the rest
+                intent = OrderIntent(self.number, Side.SELL, Decimal(count), Purpose.CLOSE, action)
+                facts = self.facts(view) | {"contracts": count}
+                return [*actions, Proposal(DecisionKind.EXIT, (action,), facts, (intent,))]
+            words = "scale_out: one contract cannot be halved, it runs on"
+            actions.append(Proposal(DecisionKind.EXIT, (words,), self.facts(view)))
+        return actions
+
+    def facts(self, view: DeskView) -> Facts:
+        """Return its figures, for the record of a decision."""
+        spots: Facts = {
+            "entry_spot": float(self.entry_spot or 0),
+            "spot": view.market.mark(view.underlying) or 0.0,
+        }
+        return super().facts(view) | spots
+
+    def _seen(self, view: DeskView, entry_spot: Decimal) -> ScalpView:
+        spot, price = view.market.mark(view.underlying), view.market.mark(self.number)
+        is_priced = view.market.verdict(self.number, view.now_ns) in PRICED
+        return ScalpView(
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(self.trade),
+            premium_paid=self.premium_paid,
+            right=self.contract.right,
+            entry_spot=entry_spot,
+            spot=entry_spot if spot is None else exact(spot),
+            entry_price=self.entry_price,
+            price=exact(price) if price is not None and is_priced else None,
+            is_past_deadline=view.now_ns >= deadline_ns(self.contract, view, self._config),
+            is_scaled=self._is_scale_skipped or bool(self.sold) or bool(self.live(Side.SELL)),
+            is_breakeven_armed=self._is_breakeven_armed,
+            invalid_below=self.invalid_below,
+            invalid_above=self.invalid_above,
+        )
+
+
+def deadline_ns(contract: OptionContract, view: DeskView, config: St0ckgConfig) -> int:
+    """Return by when a contract is sold: minutes before the close, or before the venue's last order."""
+    minutes = config.exits.flat_minutes_before_close
+    return contract_deadline_ns(contract, config.venue or view.venue, exit_minutes=minutes)
 
 
 class St0ckg:
@@ -95,7 +165,7 @@ class St0ckg:
         self._selector = ScalpContractSelector(self.config.contract)
         self._history = EntryHistory()
         self._watch: FactsCollector | None = None
-        self._scalps = Scalps[Scalp]()
+        self._scalps = Scalps[SignalScalp]()
         self._refusals = ReportOnce()
         self._absences: dict[str, str] = {}
         self._refused_today = ReportOnce()
@@ -122,7 +192,7 @@ class St0ckg:
         actions: list[Action] = []
         if self._scalps:
             for scalp in tuple(self._scalps):
-                actions += self._tend(view, scalp, event)
+                actions += self._scalps.tend(view, scalp, event)
         if is_new_minute and view.now_ns < view.session.close_ns:
             actions += self._think(view, watch)
         return actions
@@ -146,15 +216,13 @@ class St0ckg:
     def _note_order(self, view: DeskView, event: Event) -> None:
         """Give an order's event to the scalp it belongs to; the first fill starts the clocks."""
         claimed = self._scalps.claim(view, event)
-        if claimed is not None and isinstance(event, OrderFilled):
-            scalp, order, _ = claimed
-            self._note_fill(view, scalp, order)
-
-    def _note_fill(self, view: DeskView, scalp: Scalp, order: Order) -> None:
+        if claimed is None or not isinstance(event, OrderFilled):
+            return
+        scalp, order, _ = claimed
         if order.submitted.side is Side.BUY and scalp.entry_spot is None:
             spot = view.market.mark(view.underlying)
             scalp.entry_spot = exact(spot if spot is not None else float(scalp.contract.strike))
-            self._history.note_fill(scalp.signal, view.now_ns)
+            self._history.note_fill(str(scalp.tag["signal"]), view.now_ns)
 
     # entry --------------------------------------------------------------------------------------
 
@@ -222,7 +290,7 @@ class St0ckg:
             return self._refusals.report(
                 f"held {best.contract.symbol}", (f"skipped: {best.contract.symbol} is held", *why), shown
             )
-        if view.now_ns >= self._deadline_ns(best.contract, view):
+        if view.now_ns >= deadline_ns(best.contract, view, self.config):
             return self._refusals.report("deadline", ("skipped: past the last exit of the day", *why), shown)
         contract, ask = self.config.contract, exact(best.ask)
         premium = ask * best.contract.multiplier
@@ -240,131 +308,10 @@ class St0ckg:
             return self._refusals.report(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
-        scalp = Scalp(best, chosen, view.now_ns, view.begin_trade((best.number,)))
-        scalp.invalid_below, scalp.invalid_above = below, above
-        scalp.rules = scalp_rules(self.config.exits)
+        scalp = SignalScalp(view, best, chosen, self.config, (below, above))
         self._scalps.append(scalp)
         self._refusals.forget()
-        intent = OrderIntent(
-            best.number,
-            Side.BUY,
-            Decimal(count),
-            Purpose.OPEN,
-            why[0],
-            OrderType.LIMIT,
-            limit,
-            TimeInForce.DAY,
-        )
-        shown = shown | {"contracts": count, "limit": str(limit)}
-        due_ns = view.now_ns + int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-        return [Proposal(DecisionKind.ENTRY, why, shown, (intent,)), SetTimer(ENTRY_TIMER, due_ns)]
-
-    # open scalps --------------------------------------------------------------------------------
-
-    def _tend(self, view: DeskView, scalp: Scalp, event: Event) -> list[Action]:
-        """End an entry in time, ask the exit rules, and drop the scalp when it is over."""
-        if scalp.ordered_ns == view.now_ns and not scalp.has_orders:
-            return []
-        scalp.claim(view)
-        buys = scalp.live(Side.BUY)
-        held = scalp.held(view)
-        if not buys and not held and not scalp.live(Side.SELL):
-            return self._over(view, scalp)
-        ttl_ns = int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-        actions: list[Action] = []
-        if buys and view.now_ns >= scalp.ordered_ns + ttl_ns:
-            actions += drop_entry(buys, f"not filled within {self.config.order_ttl_seconds:g} s")
-        if not held or scalp.entry_spot is None:
-            return actions
-        if not scalp.exit.why:
-            return actions + self._ask_exits(view, scalp)
-        return actions + (
-            scalp.exit.note_refused(view, event) or scalp.sell(view, self._exit_facts(view, scalp))
-        )
-
-    def _ask_exits(self, view: DeskView, scalp: Scalp) -> list[Action]:
-        """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
-        actions: list[Action] = []
-        while True:
-            action = first_reason(scalp.rules, self._state(view, scalp))
-            if action is None:
-                return actions
-            if action not in HOLDS_ON:
-                scalp.exit.begin(view.now_ns, str(action))
-                return actions + scalp.sell(view, self._exit_facts(view, scalp))
-            if action == ExitAction.SET_BREAKEVEN:
-                scalp.is_breakeven_armed = True
-                words = f"set_breakeven: the entry price {scalp.entry_price:.2f} is the stop from here"
-                actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
-                continue
-            count = scale_out_contracts(scalp.held(view))
-            if count and view.is_halted(scalp.number):
-                return actions  # asked again once it trades: a part is offered once
-            if count:
-                return actions + self._sell_part(view, scalp, Decimal(count), action)
-            scalp.is_scale_skipped = True
-            words = "scale_out: one contract cannot be halved, it runs on"
-            actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
-
-    def _state(self, view: DeskView, scalp: Scalp) -> ScalpView:
-        spot = view.market.mark(view.underlying)
-        price = view.market.mark(scalp.number)
-        is_priced = view.market.verdict(scalp.number, view.now_ns) in PRICED
-        assert scalp.entry_spot is not None
-        return ScalpView(
-            now_ns=view.now_ns,
-            mode=view.mode,
-            pnl=view.trade_pnl(scalp.trade),
-            premium_paid=scalp.premium_paid,
-            right=scalp.contract.right,
-            entry_spot=scalp.entry_spot,
-            spot=scalp.entry_spot if spot is None else exact(spot),
-            entry_price=scalp.entry_price,
-            price=exact(price) if price is not None and is_priced else None,
-            is_past_deadline=view.now_ns >= self._deadline_ns(scalp.contract, view),
-            is_scaled=scalp.is_scale_skipped or bool(scalp.sold) or bool(scalp.live(Side.SELL)),
-            is_breakeven_armed=scalp.is_breakeven_armed,
-            invalid_below=scalp.invalid_below,
-            invalid_above=scalp.invalid_above,
-        )
-
-    def _sell_part(self, view: DeskView, scalp: Scalp, count: Decimal, why: str) -> list[Action]:
-        """Sell some of what is held, once; a part that is not sold then goes with the rest."""
-        scalp.is_scale_skipped = True
-        intent = OrderIntent(scalp.number, Side.SELL, count, Purpose.CLOSE, why)
-        facts = self._exit_facts(view, scalp) | {"contracts": int(count)}
-        return [Proposal(DecisionKind.EXIT, (why,), facts, (intent,))]
-
-    def _over(self, view: DeskView, scalp: Scalp) -> list[Action]:
-        self._scalps.end(scalp, view.now_ns)
-        name = scalp.contract.symbol
-        if scalp.bought:
-            facts: Facts = {TRADE_GAIN: float(scalp.gain_usd), "signal": scalp.signal}
-            why = scalp.exit.why or "expired or taken away"
-            return [Proposal(DecisionKind.EXIT, (f"flat in {name}: {why}",), facts)]
-        if scalp.has_orders:
-            return [
-                Proposal(
-                    DecisionKind.ENTRY, (f"entry in {name} ended without a fill",), {"signal": scalp.signal}
-                )
-            ]
-        return []  # the gate refused it and reported why
-
-    def _exit_facts(self, view: DeskView, scalp: Scalp) -> Facts:
-        return {
-            "contract": scalp.contract.symbol,
-            "signal": scalp.signal,
-            "entry_price": float(scalp.entry_price),
-            "price": view.market.mark(scalp.number) or 0.0,
-            "entry_spot": float(scalp.entry_spot or 0),
-            "spot": view.market.mark(view.underlying) or 0.0,
-            "held_contracts": int(scalp.held(view)),
-        }
-
-    def _deadline_ns(self, contract: OptionContract, view: DeskView) -> int:
-        """Return by when a contract is sold: minutes before the close, or before the venue's last order."""
-        minutes = self.config.exits.flat_minutes_before_close
-        return contract_deadline_ns(contract, self.config.venue or view.venue, exit_minutes=minutes)
+        return scalp.buy(view.now_ns, count, limit, why, shown)
 
     def _report_absences(self, found: Survey) -> list[Action]:
         """Report each absent signal with its reason, once a session and reason."""

@@ -1,4 +1,4 @@
-"""Orders and fills of one scalp in one option contract, counted apart from what else the account holds."""
+"""The life of a scalp in one option contract: its entry, its exits, its end, counted from its own fills."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -6,17 +6,19 @@ from typing import TypeVar
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Purpose, Side
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
+from scalpdesk.strategies.contract import TRADE_GAIN, Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import cancels_of
+from scalpdesk.strategies.toolkit.order_life import take_back
 
 
-class ScalpOrders:
+class Scalp:
     """A position of one option contract, counted from its own fills.
+
+    A strategy's own scalp has what its exit rules need, and says in :meth:`ask_exits` what they ask for.
 
     Parameters
     ----------
@@ -24,11 +26,20 @@ class ScalpOrders:
         What is bought.
     ordered_ns
         When the entry was proposed, UTC nanoseconds.
+    ttl_seconds
+        Age at which an entry order that is not filled is taken off.
     trade
         The contract's P&L before it.
     leaving
         Sells it once there is a reason to.
+    tag
+        Names the scalp in the records of its end.
     """
+
+    timer: str
+    """Name of the timer of an entry's end."""
+    no_reason = "expired or taken away"
+    """Reason of an end that no exit led to."""
 
     def __init__(
         self,
@@ -36,14 +47,19 @@ class ScalpOrders:
         contract: OptionContract,
         ordered_ns: int,
         *,
+        ttl_seconds: float,
         trade: TradeStart,
         leaving: Liquidation,
+        tag: Facts,
     ) -> None:
         self.number = number
         self.contract = contract
         self.ordered_ns = ordered_ns
+        self.ttl_seconds = ttl_seconds
+        self.buy_due_ns = ordered_ns + int(ttl_seconds * NANOS_PER_SECOND)
         self.trade = trade
         self.exit = leaving
+        self.tag = tag
         self.ended_ns: int | None = None
         """When it was over; orders on the same contract after that are another scalp's."""
         self._orders: dict[str, Order] = {}
@@ -114,16 +130,80 @@ class ScalpOrders:
         own, account = self.bought - self.sold, view.positions.quantity(self.number)
         return min(max(own, account), ZERO) if own < 0 else max(min(own, account), ZERO)
 
-    def sell(self, view: DeskView, facts: Facts) -> list[Action]:
+    # its life -------------------------------------------------------------------------------------
+
+    def buy(
+        self,
+        now_ns: int,
+        count: int,
+        limit: Decimal,
+        why: tuple[str, ...],
+        facts: Facts,
+        loss: Decimal | None = None,
+    ) -> list[Action]:
+        """Order contracts at a limit; ``loss`` is what they lose at their stop, in currency."""
+        self.buy_due_ns = now_ns + int(self.ttl_seconds * NANOS_PER_SECOND)
+        bought = self.number, Side.BUY, Decimal(count), Purpose.OPEN, why[0], OrderType.LIMIT, limit
+        intent = OrderIntent(*bought, loss_at_stop=loss)
+        facts = facts | {"contracts": count, "limit": str(limit)}
+        timer = SetTimer(self.timer, self.buy_due_ns)
+        return [Proposal(DecisionKind.ENTRY, why, facts, (intent,)), timer]
+
+    def tend(self, view: DeskView, event: Event) -> list[Action] | None:
+        """End an entry in time, sell what is to be sold, ask the exit rules; None once it is over."""
+        if self.ordered_ns == view.now_ns and not self.has_orders:
+            return []
+        self.claim(view)
+        buys, held = self.live(Side.BUY), self.held(view)
+        if not buys and not held and not self.live(Side.SELL):
+            return None
+        if self.exit.why:
+            return self.exit.note_refused(view, event) or self.sell(view)
+        is_late = view.now_ns >= self.buy_due_ns
+        late = drop_entry(buys, f"not filled within {self.ttl_seconds:g} s") if is_late else []
+        return late + (self.ask_exits(view) if held else self.tend_entry(view, buys))
+
+    def ask_exits(self, view: DeskView) -> list[Action]:
+        """Do what the exit rules ask for while it is held."""
+        raise NotImplementedError
+
+    def tend_entry(self, view: DeskView, buys: Sequence[Order]) -> list[Action]:  # noqa: ARG002 - of a strategy
+        """Look after an entry of which nothing is filled."""
+        return []
+
+    def facts(self, view: DeskView) -> Facts:
+        """Return its figures, for the record of a decision."""
+        return self.tag | {
+            "contract": self.contract.symbol,
+            "entry_price": float(self.entry_price),
+            "price": view.market.mark(self.number) or 0.0,
+            "held_contracts": int(self.held(view)),
+        }
+
+    def leave(self, view: DeskView, why: str, rest_seconds: float = 0.0) -> list[Action]:
+        """Begin to sell for a reason."""
+        self.exit.begin(view.now_ns, why, rest_seconds=rest_seconds)
+        return self.sell(view)
+
+    def sell(self, view: DeskView) -> list[Action]:
         """Close what is held; an entry still working is taken off the book first."""
         held = self.held(view)
         if not held:
             return list(self.exit.take_off(view))
-        facts = facts | {"contracts": int(abs(held))}
+        facts = self.facts(view) | {"contracts": int(abs(held))}
         return self.exit.step(view, [self.number], facts, {self.number: held})
 
+    def ended(self, why: str = "") -> list[Action]:
+        """Report its end; of an entry that the gate refused the gate has reported why."""
+        if self.bought:
+            why = why or self.exit.why or self.no_reason
+            facts: Facts = {**self.tag, "exit_reason": why, TRADE_GAIN: float(self.gain_usd)}
+            return [Proposal(DecisionKind.EXIT, (f"flat in {self.contract.symbol}: {why}",), facts)]
+        why = f"entry in {self.contract.symbol} ended without a fill"
+        return [Proposal(DecisionKind.ENTRY, (why,), self.tag)] if self.has_orders else []
 
-S = TypeVar("S", bound=ScalpOrders)
+
+S = TypeVar("S", bound=Scalp)
 
 
 class Scalps(list[S]):
@@ -138,11 +218,15 @@ class Scalps(list[S]):
         self[:] = [scalp for scalp in self if scalp.held(view)]
         self._ended.clear()
 
-    def end(self, scalp: S, now_ns: int) -> None:
-        """Count a scalp as over (UTC nanoseconds)."""
+    def tend(self, view: DeskView, scalp: S, event: Event) -> list[Action]:
+        """Look after a scalp; keep it aside once it is over."""
+        actions = scalp.tend(view, event)
+        if actions is not None:
+            return actions
         self.remove(scalp)
         self._ended.append(scalp)
-        scalp.ended_ns = now_ns
+        scalp.ended_ns = view.now_ns
+        return scalp.ended()
 
     def claim(self, view: DeskView, event: Event) -> tuple[S, Order, bool] | None:
         """Give an order's event to the scalp it belongs to; return both, and whether it is open once more.
@@ -168,9 +252,7 @@ class Scalps(list[S]):
 
 def drop_entry(orders: Sequence[Order], why: str) -> list[Action]:
     """Return the cancel of an entry's orders, or nothing where none can be cancelled."""
-    intents = cancels_of(orders, why)
-    kept = f"entry {why}: what was filled is kept"
-    return [Proposal(DecisionKind.ENTRY, (kept,), {}, intents)] if intents else []
+    return take_back(DecisionKind.ENTRY, orders, f"entry {why}: what was filled is kept", why)
 
 
 def _filled(orders: Iterable[Order], side: Side) -> Decimal:
