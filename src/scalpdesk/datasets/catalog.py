@@ -37,7 +37,7 @@ from scalpdesk.instruments.contract import (
     TickRule,
     us_option,
 )
-from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction, split_ratio
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import (
     Session,
     is_known,
@@ -200,6 +200,8 @@ def future_contract(symbol: str) -> Future:
 
 UNCARRIED = ("merger", "spin_off")
 """Actions that no run is carried across."""
+KINDS = tuple(kind.value for kind in ActionKind)
+"""Actions that are applied, an ordinary dividend besides."""
 
 
 def upcoming_actions(
@@ -211,7 +213,7 @@ def upcoming_actions(
     ------
     DataError
         When a merger or a spin-off lies after the first of ``days`` (first and last session) and not after
-        the last, or the table names an action that is none of these, dividend, special_dividend and split.
+        the last, or the table names an action that is none of these, a dividend or of :data:`KINDS`.
     """
     first, end = days
     path = day_file(catalog, name, "corporate_actions", symbol, "all")
@@ -229,21 +231,14 @@ def upcoming_actions(
         ex_date, figure = date.fromisoformat(day), Decimal(amount).normalize() + 0
         if action == "dividend":
             dividends.append(CashDividend(symbol, ex_date, figure))
-        elif action == "special_dividend":
-            actions.append(
-                CorporateAction(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPECIAL_DIVIDEND, cash=figure)
-            )
-        elif action == "split":
-            ratio = split_ratio(figure)
-            actions.append(
-                CorporateAction(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=ratio)
-            )
+        elif action in KINDS:
+            actions.append(CorporateAction.of_figure(symbol, ex_date, action, figure))
         elif action not in UNCARRIED:
             raise DataError(
                 "the data set names an action that cannot be applied",
                 where=str(path),
                 value=f"{day}: {action}",
-                fix=f"write dividend, special_dividend, split or {' or '.join(UNCARRIED)}",
+                fix=f"write dividend, {', '.join(KINDS)} or {' or '.join(UNCARRIED)}",
             )
         elif first < ex_date <= end:
             raise DataError(

@@ -8,13 +8,15 @@ are rounded to the cent. No run is carried across a spin-off or a merger.
 
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from fractions import Fraction
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import CENT, ZERO
-from scalpdesk.instruments.contract import OptionContract, occ_symbol
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.units import CENT, ZERO, InstrumentId, number_text
+from scalpdesk.instruments.contract import Instruments, OptionContract, occ_symbol
 
 ONE = Decimal(1)
 LARGEST_ORDINARY_DIVIDEND = Decimal("0.03")
@@ -26,6 +28,10 @@ class ActionKind(StrEnum):
 
     SPLIT = "split"
     SPECIAL_DIVIDEND = "special_dividend"
+
+
+CASH_KINDS = frozenset({ActionKind.SPECIAL_DIVIDEND})
+"""Kinds that pay cash on each share, by which the strikes of options fall."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,19 @@ class CorporateAction:
     """Units after a split for one held (0.1: one for ten)."""
     cash: Decimal = ZERO
     """Special dividend on one share held, in its currency."""
+
+    @classmethod
+    def of_figure(cls, symbol: str, ex_date: date, kind: str, figure: Decimal) -> "CorporateAction":
+        """Return the action of a data set: currency a share, or of a split the shares before for one after.
+
+        Raises
+        ------
+        ValueError
+            When the kind is not known.
+        """
+        if ActionKind(kind) is ActionKind.SPLIT:
+            return cls(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=split_ratio(figure))
+        return cls(symbol=symbol, ex_date=ex_date, kind=ActionKind(kind), cash=figure)
 
     def __post_init__(self) -> None:
         """Refuse numbers that no action has."""
@@ -120,6 +139,90 @@ def whole_units(units: Decimal) -> tuple[Decimal, Decimal]:
     return whole, exact - whole
 
 
+def dividend(
+    number: InstrumentId, held: Decimal, amount: Decimal, reference: str, now_ns: int
+) -> list[PositionChanged]:
+    """Return the cash that a holding receives (a short one pays): ``amount`` a share."""
+    cash = held * amount
+    terms = ChangeCause.DIVIDEND, ZERO, ZERO, cash, reference
+    return [PositionChanged(number, now_ns, now_ns, *terms)] if cash else []
+
+
+def split(
+    number: InstrumentId, units: Decimal, reference: str, at_ns: int, known_ns: int | None = None
+) -> PositionChanged:
+    """Return the signed units that come to a holding of shares without a cost of their own."""
+    terms = ChangeCause.CORPORATE_ACTION, units, ZERO, ZERO, reference
+    return PositionChanged(number, at_ns, at_ns if known_ns is None else known_ns, *terms, source=number)
+
+
+def adjust(
+    instruments: Instruments,
+    number: InstrumentId,
+    held: Decimal,
+    action: CorporateAction,
+    price: Decimal,
+    now_ns: int,
+) -> list[PositionChanged]:
+    """Return what an action makes of a holding of its share, or of an option on it.
+
+    Parameters
+    ----------
+    held
+        Signed shares or contracts.
+    price
+        Last price of the share before the action, currency: a fraction of a share is paid in cash; 0 where it
+        is not known.
+    now_ns
+        UTC nanoseconds.
+
+    Raises
+    ------
+    DataError
+        When a contract would deliver anything but its multiplier in shares, the run has no instrument of the
+        new terms, or a fraction has no price.
+    """
+    contract, label = instruments[number], f"{action.kind.value}-{action.symbol}-{action.ex_date}"
+    if contract.is_option:
+        after = adjusted_option(contract, action)
+        new = instruments.find(after.contract.symbol)
+        if not after.is_standard:
+            goods = f"{number_text(after.delivers)} {action.symbol}"
+            raise _cannot_carry(contract, action, f"it then delivers {goods}, and no model prices that")
+        if new is None or instruments[new] != after.contract:
+            raise _cannot_carry(
+                contract, action, f"the data have no {after.contract.symbol}, which it becomes"
+            )
+        terms = ChangeCause.CORPORATE_ACTION, held * after.contracts, ZERO, ZERO, f"{label}-{contract.symbol}"
+        return [PositionChanged(new, now_ns, now_ns, *terms, source=number, source_change=-held)]
+    if action.kind in CASH_KINDS:
+        return dividend(number, held, action.cash, f"{label}-cash", now_ns)
+    whole, fraction = whole_units(held * action.ratio)
+    changes = [split(number, whole + fraction - held, f"{label}-units", now_ns)]
+    if fraction:
+        if not price:
+            raise DataError(
+                f"a fraction of {action.symbol} is paid in cash, and no price of it is known",
+                where=f"corporate actions of {action.symbol}",
+                value=f"{action.ex_date}: {fraction} shares",
+                fix="begin the run at least a session earlier",
+            )
+        paid = (price / action.ratio).quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN)
+        sold = ChangeCause.CORPORATE_ACTION, -fraction, paid, fraction * paid, f"{label}-fraction"
+        changes.append(PositionChanged(number, now_ns, now_ns, *sold))
+    return changes
+
+
+def _cannot_carry(contract: OptionContract, action: CorporateAction, why: str) -> DataError:
+    event = f"{action.kind.value.replace('_', ' ')} of {action.symbol} on {action.ex_date}"
+    return DataError(
+        f"{contract.symbol} cannot be carried across the {event}: {why}",
+        where=f"corporate actions of {action.symbol}",
+        value=f"ratio {action.ratio}, cash {action.cash}",
+        fix="close the position or end the run before that day",
+    )
+
+
 def adjusted_option(contract: OptionContract, action: CorporateAction) -> AdjustedOption:
     """Return an option's terms after a corporate action of its underlying.
 
@@ -136,7 +239,7 @@ def adjusted_option(contract: OptionContract, action: CorporateAction) -> Adjust
             nearest=contract.underlying,
         )
     units, ratio = Decimal(contract.multiplier), action.ratio
-    if action.kind is ActionKind.SPECIAL_DIVIDEND:
+    if action.kind in CASH_KINDS:
         return AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, units)
     if ratio > 1:
         strike = contract.strike / ratio

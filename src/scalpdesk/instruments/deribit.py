@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Side
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import (
     Instrument,
     OptionContract,
@@ -208,6 +211,24 @@ def funding_payment(amount_usd: Decimal, index: Decimal, rate: Decimal, hours: D
     Funding flows continuously; ``rate`` is that of eight hours.
     """
     return -rate * amount_usd / index * hours / 8
+
+
+def funding(
+    instrument: Instrument,
+    number: InstrumentId,
+    held: Decimal,
+    index: Decimal,
+    rate: Decimal,
+    hours: Decimal,
+    reference: str,
+    now_ns: int,
+) -> list[PositionChanged]:
+    """Return the funding that a holding of a perpetual receives or pays, to the satoshi; no other has any."""
+    if not (held and instrument.is_inverse_future):
+        return []
+    cash = round(funding_payment(held * instrument.contract_size, index, rate, hours), PLACES)
+    terms = ChangeCause.FUNDING, ZERO, ZERO, cash, reference
+    return [PositionChanged(number, now_ns, now_ns, *terms)] if cash else []
 
 
 class MarginRates(NamedTuple):

@@ -23,6 +23,7 @@ from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, Positi
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.corporate_actions import dividend
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
 from scalpdesk.instruments.settlement import delivery, lapse
 
@@ -371,16 +372,15 @@ def expected_dividends(
 ) -> list[list[Explained]]:
     """Return the payments of declared dividends that went ex and are not booked, each for itself."""
     found = []
-    for dividend in dividends:
-        held = desk.holdings.get(dividend.instrument_id, ZERO)
-        reference = f"dividend-{dividend.instrument_id}-{from_ns(dividend.ts_ex_ns):%Y-%m-%d}"
-        if not held or dividend.ts_ex_ns > now_ns or is_booked(reference):
+    for paid in dividends:
+        number, held = paid.instrument_id, desk.holdings.get(paid.instrument_id, ZERO)
+        reference = f"dividend-{number}-{from_ns(paid.ts_ex_ns):%Y-%m-%d}"
+        if paid.ts_ex_ns > now_ns or is_booked(reference):
             continue
-        cash = held * dividend.amount
-        event = PositionChanged(
-            dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash, reference
-        )
-        found.append([_booking(event, f"dividend of {dividend.amount} on {held:f}")])
+        found += [
+            [_booking(event, f"dividend of {paid.amount} on {held:f}")]
+            for event in dividend(number, held, paid.amount, reference, now_ns)
+        ]
     return found
 
 

@@ -2,23 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
+from operator import itemgetter
 
 import msgspec
 
-from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.corporate_actions import (
     LARGEST_ORDINARY_DIVIDEND,
-    ActionKind,
     CorporateAction,
-    adjusted_option,
-    whole_units,
+    adjust,
+    dividend,
+    price_scale,
 )
-from scalpdesk.instruments.deribit import PLACES, funding_payment
+from scalpdesk.instruments.deribit import funding
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -62,23 +61,21 @@ class ActionProcessor:
             else:
                 self.apply(action)
 
-    def _refuse_unnamed(self, dividend: CashDividend, number: InstrumentId) -> None:
+    def _refuse_unnamed(self, paid: CashDividend, number: InstrumentId) -> None:
         """Refuse what is too large for an ordinary dividend while somebody holds the share or its options."""
         price = self._ledger.mark(number)
-        if not price or dividend.amount <= LARGEST_ORDINARY_DIVIDEND * price:
+        if not price or paid.amount <= LARGEST_ORDINARY_DIVIDEND * price:
             return
         holders = [
-            name
-            for account in self._ledger.accounts.values()
-            for name in self._held(account, dividend.symbol)
+            name for account in self._ledger.accounts.values() for name in self._held(account, paid.symbol)
         ]
         if holders:
             raise DataError(
-                f"{dividend.amount} a share, {dividend.amount / price:.1%} of its price, is no ordinary "
-                f"dividend of {dividend.symbol}, and the data do not say whether it is a special dividend or "
-                f"a spin-off: {', '.join(holders)} cannot be carried across {dividend.ex_date}",
-                where=f"corporate actions of {dividend.symbol}",
-                value=f"{dividend.ex_date}: dividend {dividend.amount}",
+                f"{paid.amount} a share, {paid.amount / price:.1%} of its price, is no ordinary "
+                f"dividend of {paid.symbol}, and the data do not say whether it is a special dividend or "
+                f"a spin-off: {', '.join(holders)} cannot be carried across {paid.ex_date}",
+                where=f"corporate actions of {paid.symbol}",
+                value=f"{paid.ex_date}: dividend {paid.amount}",
                 fix="end the run before that day, or name the action in the data set (special_dividend)",
             )
 
@@ -106,29 +103,27 @@ class ActionProcessor:
         for account in ledger.accounts.values():
             self._cancel_orders(account, action.symbol)
             changes: list[PositionChanged] = []
-            for number, contract in self._by_strike(account.holdings, action.symbol):
-                changes += self._option(account, number, contract, action)
+            numbers = self._by_strike(account.holdings, action.symbol)
+            for number in [*numbers, share] if account.quantity(share) else numbers:
+                terms = account.quantity(number), action, ledger.mark(share), ledger.now_ns
+                changes += adjust(ledger.instruments, number, *terms)
             adjusted |= {change.source: change for change in changes if change.source is not None}
-            if account.quantity(share):
-                changes += self._shares(share, account.quantity(share), action)
             if changes:
                 parts = [msgspec.structs.replace(change, more_follow=True) for change in changes[:-1]]
                 ledger.change(account, [*parts, changes[-1]])
-        for number, _ in self._by_strike(adjusted, action.symbol):
+        for number in self._by_strike(adjusted, action.symbol):
             self._reprice_option(adjusted[number])
         self._reprice(share, action)
 
-    def _by_strike(
-        self, numbers: Iterable[InstrumentId], symbol: str
-    ) -> list[tuple[InstrumentId, OptionContract]]:
+    def _by_strike(self, numbers: Iterable[InstrumentId], symbol: str) -> list[InstrumentId]:
         """Return the options on a share by strike: one falls to a strike that another has left."""
         instruments = self._ledger.instruments
         found = [
-            (number, contract)
+            (contract.strike, number)
             for number in numbers
             if (contract := instruments[number]).is_option and contract.underlying == symbol
         ]
-        return sorted(found, key=lambda option: option[1].strike)
+        return [number for _, number in sorted(found, key=itemgetter(0))]
 
     def _cancel_orders(self, account: BrokerAccount, symbol: str) -> None:
         ledger = self._ledger
@@ -141,104 +136,11 @@ class ActionProcessor:
                     ledger.end(order, Status.CANCELED)
                     break
 
-    def _shares(self, share: InstrumentId, held: Decimal, action: CorporateAction) -> list[PositionChanged]:
-        """Return what becomes of a holding of shares; fractions are paid at the last price."""
-        if action.kind is ActionKind.SPECIAL_DIVIDEND:
-            return [self._change(share, ZERO, ZERO, held * action.cash, action, "cash", ChangeCause.DIVIDEND)]
-        whole, fraction = whole_units(held * action.ratio)
-        split = self._change(share, whole + fraction - held, ZERO, ZERO, action, "units", source=share)
-        return [split, *self._fraction(share, fraction, self._ledger.mark(share) / action.ratio, action)]
-
-    def _fraction(
-        self, number: InstrumentId, fraction: Decimal, price: Decimal, action: CorporateAction
-    ) -> list[PositionChanged]:
-        if not fraction:
-            return []
-        if not price:
-            raise DataError(
-                f"a fraction of {action.symbol} is paid in cash, and no price of it is known",
-                where=f"corporate actions of {action.symbol}",
-                value=f"{action.ex_date}: {fraction} shares",
-                fix="begin the run at least a session earlier",
-            )
-        paid = price.quantize(Decimal("0.0001"), rounding=ROUND_HALF_EVEN)
-        return [self._change(number, -fraction, paid, fraction * paid, action, "fraction")]
-
-    def _option(
-        self, account: BrokerAccount, number: InstrumentId, contract: OptionContract, action: CorporateAction
-    ) -> list[PositionChanged]:
-        """Return what becomes of a holding of options.
-
-        Where a contract would deliver anything but its multiplier in shares, or the run has no instrument of
-        the new terms, the run cannot carry it.
-        """
-        held, ledger = account.quantity(number), self._ledger
-        after = adjusted_option(contract, action)
-        known = after.contract.symbol in ledger.instruments
-        if not after.is_standard:
-            goods = f"{number_text(after.delivers)} {action.symbol}"
-            raise self._cannot_carry(contract, action, f"it then delivers {goods}, and no model prices that")
-        if not known or ledger.instruments[ledger.instruments.id_of(after.contract.symbol)] != after.contract:
-            raise self._cannot_carry(
-                contract, action, f"the data have no {after.contract.symbol}, which it becomes"
-            )
-        new = ledger.instruments.id_of(after.contract.symbol)
-        return [
-            self._change(
-                new,
-                held * after.contracts,
-                ZERO,
-                ZERO,
-                action,
-                contract.symbol,
-                source=number,
-                source_change=-held,
-            )
-        ]
-
-    def _cannot_carry(self, contract: OptionContract, action: CorporateAction, why: str) -> DataError:
-        event = f"{action.kind.value.replace('_', ' ')} of {action.symbol} on {action.ex_date}"
-        return DataError(
-            f"{contract.symbol} cannot be carried across the {event}: {why}",
-            where=f"corporate actions of {action.symbol}",
-            value=f"ratio {action.ratio}, cash {action.cash}",
-            fix="close the position or end the run before that day",
-        )
-
-    def _change(
-        self,
-        number: InstrumentId,
-        units: Decimal,
-        price: Decimal,
-        cash: Decimal,
-        action: CorporateAction,
-        part: str,
-        cause: ChangeCause = ChangeCause.CORPORATE_ACTION,
-        *,
-        source: InstrumentId | None = None,
-        source_change: Decimal = ZERO,
-    ) -> PositionChanged:
-        now_ns = self._ledger.now_ns
-        reference = f"{action.kind.value}-{action.symbol}-{action.ex_date}-{part}"
-        return PositionChanged(
-            number,
-            now_ns,
-            now_ns,
-            cause,
-            units,
-            price,
-            cash,
-            reference,
-            source=source,
-            source_change=source_change,
-        )
-
     def _reprice(self, share: InstrumentId, action: CorporateAction) -> None:
         """Adjust the last quote of the share to the action: it values accounts until the next quote."""
-        quote = self._ledger.latest(share)
-        if quote is None or action.kind is not ActionKind.SPLIT:
+        quote, factor = self._ledger.latest(share), price_scale(action)[0]
+        if quote is None or factor == 1.0:
             return
-        factor = float(1 / action.ratio)
         self._ledger.quotes[share] = msgspec.structs.replace(
             quote, bid=quote.bid * factor, ask=quote.ask * factor
         )
@@ -261,30 +163,16 @@ class ActionProcessor:
     def pay_funding(self, rate: FundingRate) -> None:
         """Pay the funding of a perpetual on every account that holds it."""
         ledger = self._ledger
-        number, now_ns = ledger.instruments.id_of(rate.symbol), ledger.now_ns
-        instrument = ledger.instruments[number]
-        size = instrument.contract_size if instrument.is_inverse_future else 0
+        number = ledger.instruments.id_of(rate.symbol)
+        terms = rate.index, rate.rate, rate.hours, f"funding-{rate.symbol}-{rate.ts_ns}", ledger.now_ns
         for account in ledger.accounts.values():
-            amount = account.quantity(number) * size
-            if amount:
-                cash = round(funding_payment(amount, rate.index, rate.rate, rate.hours), PLACES)
-                if not cash:
-                    continue
-                reference = f"funding-{rate.symbol}-{rate.ts_ns}"
-                change = PositionChanged(
-                    number, now_ns, now_ns, ChangeCause.FUNDING, ZERO, ZERO, cash, reference
-                )
-                ledger.change(account, [change])
+            held = account.quantity(number)
+            ledger.change(account, funding(ledger.instruments[number], number, held, *terms))
 
     def pay_dividend(self, number: InstrumentId, amount: Decimal, label: str = "") -> None:
         """Credit (or charge a short holding) ``amount`` a share on every account."""
         ledger = self._ledger
-        now_ns = ledger.now_ns
+        reference = f"dividend-{number}-{label or ledger.now_ns}"
         for account in ledger.accounts.values():
-            cash = account.quantity(number) * amount
-            if cash:
-                reference = f"dividend-{number}-{label or now_ns}"
-                change = PositionChanged(
-                    number, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash, reference
-                )
-                ledger.change(account, [change])
+            held = account.quantity(number)
+            ledger.change(account, dividend(number, held, amount, reference, ledger.now_ns))
