@@ -18,11 +18,11 @@ from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId, to_cents
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.marketdata.triggers import PriceMove, Wake
@@ -131,12 +131,12 @@ def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(r
 
 def test_an_option_that_was_settled_against_another_strategy_left_its_owners_book(run, monkeypatch):
     plain = strategy_tables.engine_from_header
-    terms = ChangeCause.EXPIRED_WORTHLESS, D(-2), D(0), D(0), "offset"
-    gone = PositionChanged(InstrumentId(1), 5, 5, *terms)
+    terms = D(-2), D(0), D(0), D(0), ChangeCause.EXPIRED_WORTHLESS, "offset", 5
+    gone = Posting("st0cka", InstrumentId(1), *terms)
 
     def settled(header):
         engine = plain(header)
-        engine.desk.books.settled_offsets.append(("st0cka", gone))
+        engine.desk.books.changes.append(gone)
         return engine
 
     monkeypatch.setattr(strategy_tables, "engine_from_header", settled)

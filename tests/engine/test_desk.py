@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from fakes.bookings import booked
 from fakes.desk import HandDesk, Scripted, marks, orders
 from fakes.desk_of_two import BUY, DeskOfTwo, order
 from fakes.instruments import DAY, option, share
@@ -80,7 +81,7 @@ def test_a_loss_that_cannot_be_summed_for_want_of_a_price_may_be_at_its_limit():
     desk.open()
     inner = desk.engine.desk
     assert not inner.is_near_loss_limit()
-    inner.positions.book(1, D(-1), D(5), "x")  # sold, and never quoted
+    booked(inner.positions, 1, D(-1), D(5), "x")  # sold, and never quoted
     assert inner.is_near_loss_limit()
 
 
@@ -213,11 +214,11 @@ def test_prices_without_loss_are_worked_out_anew_when_cash_holdings_instrument_o
     assert inner.prices_without_loss(0)[0] == pytest.approx(low - 5, abs=1e-6)
     inner.session_equity -= 500
     assert inner.prices_without_loss(0)[0] == pytest.approx(low - 10, abs=1e-6)
-    inner.positions.book(0, D(100), D(500), "more")
+    booked(inner.positions, 0, D(100), D(500), "more")
     assert inner.prices_without_loss(0)[0] == pytest.approx((low - 10) / 2, abs=1e-6)
     inner.account.cash = D(repr(98_500.0000995))  # to the last bit what is the least
     assert inner._least_nav() == 98_500.0000995
-    inner.positions.book(0, D(-200), D(500), "all")
+    booked(inner.positions, 0, D(-200), D(500), "all")
     assert inner.prices_without_loss(0) == NO_PRICE
     assert inner.is_near_loss_limit()
     inner.account.cash = D("98500.0001")
@@ -284,7 +285,7 @@ KEPT = (D("0.01") + D("0.00005") * 2) * 2
         ({}, "2", None),
         ({3: (1, "500")}, "2", None),  # a share asks for no coin
         ({0: (10_000, "50000")}, "4", KEPT / 2),  # 100,000 dollars, for which two coins came in
-        ({0: (-10_000, "50000"), 3: (1, "500")}, "0", KEPT / 502),
+        ({0: (-10_000, "50000"), 3: (1, "500")}, "0", KEPT / 2),  # a share in dollars is worth no coin
         ({0: (10_000, "50000"), 1: (10, "0.1")}, "3", KEPT / 1),  # bought options are no collateral
         ({0: (10_000, "50000")}, "2", 1),
         ({0: (10_000, "50000")}, "1.99", 1),
@@ -622,12 +623,12 @@ def test_each_strategy_has_a_row_and_what_belongs_to_nobody_has_one_when_there_i
     assert (rows["a"]["live_orders"], rows["a"]["fills"], rows["a"]["orders"]) == ([], 2, 1)
     assert (rows["nobody"]["budget"], rows["nobody"]["positions"]) == (None, {"SPY": "3"})
     assert rows["nobody"]["nav"] == "25000.00"
-    assert inner.is_divided
+    assert inner.divisions
 
 
 def test_a_desk_of_one_strategy_and_one_underlying_has_no_rows():
     inner = HandDesk(Scripted()).engine.desk
-    assert (by_strategy(inner), by_underlying(inner), inner.is_divided) == (None, None, False)
+    assert (by_strategy(inner), by_underlying(inner), inner.divisions) == (None, None, [])
 
 
 def test_each_underlying_has_a_row_without_a_share_of_the_cash():
@@ -635,7 +636,7 @@ def test_each_underlying_has_a_row_without_a_share_of_the_cash():
     desk = HandDesk(Scripted(), book)
     inner = desk.engine.desk
     inner.divide_by_underlying(["SPY", "QQQ"])
-    assert inner.is_divided
+    assert inner.divisions
     assert inner.by_underlying.fractions == {"SPY": D("0.5"), "QQQ": D("0.5")}
     desk.open()
     for number, price in enumerate((500.0, 5.0, 400.0, 4.0)):

@@ -19,7 +19,9 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import Equity
+from scalpdesk.instruments.postings import of_fill
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import (
     AccountQueries,
@@ -631,7 +633,11 @@ def test_executions_of_the_latest_two_hundred_orders_are_looked_for():
         f"o{n}": SimpleNamespace(executions={"x": None, "y": None}, created_ns=MINUTE_NS, venue_order_id="v")
         for n in range(201)
     }
-    known = {f"o{n}/x": (0, Decimal(n + 1), Decimal(5), Decimal(0)) for n in range(201)}
+    terms = Decimal(5), Decimal(0), Purpose.HEDGE
+    known = {
+        f"o{n}/x": of_fill(Equity("SPY"), InstrumentId(0), Decimal(n + 1), *terms, f"o{n}/x", 1)
+        for n in range(201)
+    }
     desk = SimpleNamespace(
         positions=SimpleNamespace(booking=known.get), orders=SimpleNamespace(live={}, orders=orders)
     )

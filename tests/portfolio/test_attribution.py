@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy.special import ndtr
 
+from fakes.bookings import booked
 from fakes.instruments import EXPIRY, option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import DividendEvent
@@ -66,7 +67,7 @@ class Book:
         marked = self.attribution.mark(now_ns)
         self.count += 1
         quantity, price, fee = D(quantity), D(price), D(fee)
-        self.positions.book(number, quantity, price, f"x{self.count}", fee=fee)
+        booked(self.positions, number, quantity, price, f"x{self.count}", fee=fee)
         self.account.cash -= self.instruments[number].value(quantity, price) + fee
         self.attribution.note_trade(self.state.quotes[number], quantity, price, fee)
         self.attribution.rebase(now_ns)
@@ -93,7 +94,7 @@ def test_the_parts_of_a_leg_are_those_of_a_second_calculation():
         book.quote(now_ns, 0, spot)
         book.quote(now_ns, 1, model_price(contract, spot, vol, now_ns))
         if not values:
-            book.positions.book(1, D(2), D(10), "had")
+            booked(book.positions, 1, D(2), D(10), "had")
             book.attribution.begin(NOON)
             start = book.engine.value(1, NOON)
         values.append((spot, book.engine.value(1, now_ns).vol ** 2 * years_between(now_ns, end)))
@@ -126,8 +127,8 @@ def walk(seed, minutes, marks_seconds, vol_of=lambda _at: 0.16, start="12:00"):
     book = Book()
     start_ns, random = at(start), np.random.default_rng(seed)
     end = expiry_instant_ns(book.instruments[1])
-    book.positions.book(1, D(1), D(10), "had-1")
-    book.positions.book(2, D(1), D(10), "had-2")
+    booked(book.positions, 1, D(1), D(10), "had-1")
+    booked(book.positions, 2, D(1), D(10), "had-2")
     spot = 500.0
     for step in range(6 * minutes + 1):
         now_ns = start_ns + step * 10 * 10**9
@@ -182,7 +183,7 @@ def test_how_often_a_leg_is_looked_at_before_its_quote_is_lost_changes_no_value(
     for seconds in (10, 60, 300):
         book = Book()
         book.market(NOON, 500.0, half=0.0)
-        book.positions.book(1, D(1), D(10), "had")
+        booked(book.positions, 1, D(1), D(10), "had")
         book.attribution.begin(NOON)
         for second in range(10, 601, 10):
             now_ns = NOON + second * 10**9
@@ -203,8 +204,8 @@ def sold_in_the_money(noise):
     """Parts of a straddle whose call went deep into the money, was quoted a dollar wide and sold there."""
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(1, D(1), D(10), "had-1")
-    book.positions.book(2, D(1), D(10), "had-2")
+    booked(book.positions, 1, D(1), D(10), "had-1")
+    booked(book.positions, 2, D(1), D(10), "had-2")
     book.attribution.begin(NOON)
     for minute in range(1, 31):
         now_ns, spot = NOON + minute * MINUTE, 560.0 + minute % 3
@@ -241,7 +242,7 @@ def test_a_leg_in_the_money_leaves_its_quotes_between_a_quarter_and_half_a_devia
     put, call = (model_price(book.instruments[number], spot, 0.20, NOON) for number in (2, 1))
     for number, mid in enumerate((spot, call, put)):
         book.quote(NOON, number, mid)
-    book.positions.book(1, D(1), D(10), "had")
+    booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     assert book.state.mark(1) == pytest.approx(call, abs=1e-4)
     book.quote(NOON + 1, 1, call + noise)
@@ -256,7 +257,7 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     """At its own last quote it went to and fro, by 7,100 of vega in eleven weeks of 2018."""
     book = Book()
     book.market(NOON, 560.0, half=0.0)
-    book.positions.book(1, D(1), D(60), "had")
+    booked(book.positions, 1, D(1), D(60), "had")
     book.attribution.begin(NOON)
     lost = []
     for minute in range(1, 61):
@@ -280,7 +281,7 @@ def test_how_deep_a_leg_is_counts_from_the_forward(spot, is_deep):
     """A rate and a yield of 4 % leave the forward at the spot: 0.17 deviations in the money, or 1.09."""
     book = Book(rate=0.04, dividend_yield=0.04)
     book.market(NOON, spot, half=0.0)
-    book.positions.book(1, D(1), D(20), "had")
+    booked(book.positions, 1, D(1), D(20), "had")
     book.attribution.begin(NOON)
     book.market(NOON + MINUTE, spot, half=0.0)
     book.market(NOON + MINUTE, spot, vol=0.21, half=0.0, numbers=[1])  # the call alone, a point higher
@@ -294,7 +295,7 @@ def test_how_deep_a_leg_is_counts_from_the_forward(spot, is_deep):
 def test_a_deep_leg_without_the_other_leg_of_its_strike_goes_by_its_own_volatility():
     book = Book(Instruments([share(), option("C")]))
     book.market(NOON, 560.0, half=0.0)
-    book.positions.book(1, D(1), D(60), "had")
+    booked(book.positions, 1, D(1), D(60), "had")
     book.attribution.begin(NOON)
     book.market(NOON + MINUTE, 565.0, half=0.0)
     mark = book.attribution.mark(NOON + MINUTE)
@@ -306,7 +307,7 @@ def test_a_deep_leg_without_the_other_leg_of_its_strike_goes_by_its_own_volatili
 def test_a_settlement_before_the_first_mark_ends_no_noise():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(1, D(1), D(10), "had")
+    booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     book.attribution.note_delivery(1, D(3))
     assert book.attribution.details["mark_noise"] == 0.0
@@ -315,7 +316,7 @@ def test_a_settlement_before_the_first_mark_ends_no_noise():
 
 def test_a_share_that_is_quoted_for_the_first_time_moves_from_its_cost():
     book = Book()
-    book.positions.book(0, D(10), D(500), "had")
+    booked(book.positions, 0, D(10), D(500), "had")
     book.attribution.begin(NOON)
     assert book.attribution.nav == 105_000
     book.quote(NOON + 2, 0, 502.0)
@@ -328,7 +329,7 @@ def call_at_its_expiry():
     """Return a book that has held a call since noon, with the share at its expiry, and when that is."""
     book = Book()
     book.market(NOON, 500.0, half=0.0)
-    book.positions.book(1, D(1), D(10), "had")
+    booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     expired = expiry_instant_ns(book.instruments[1])
     book.quote(expired, 0, 502.0)
@@ -360,8 +361,8 @@ def test_the_noise_is_that_of_the_last_quote_however_often_it_is_marked():
 def test_a_dividend_is_no_move_of_the_spot():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(0, D(100), D(500), "had-0")
-    book.positions.book(1, D(-1), D(10), "had-1")
+    booked(book.positions, 0, D(100), D(500), "had-0")
+    booked(book.positions, 1, D(-1), D(10), "had-1")
     book.attribution.begin(NOON)
     later = NOON + MINUTE
     book.state.apply_dividend(DividendEvent(0, NOON, NOON, later, D(2)))
@@ -379,7 +380,7 @@ def test_a_dividend_is_no_move_of_the_spot():
 def test_shares_are_delta_and_nothing_else():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(0, D(100), D(500), "had")
+    booked(book.positions, 0, D(100), D(500), "had")
     book.attribution.begin(NOON)
     book.market(NOON + MINUTE, 502.5)
     mark = book.attribution.mark(NOON + MINUTE)
@@ -402,8 +403,8 @@ def test_nothing_happened_gives_no_mark():
 def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(1, D(1), D(10), "had-1")
-    book.positions.book(2, D(1), D(10), "had-2")
+    booked(book.positions, 1, D(1), D(10), "had-1")
+    booked(book.positions, 2, D(1), D(10), "had-2")
     book.attribution.begin(NOON)
     start = [book.engine.value(number, NOON) for number in (1, 2)]
     gamma = 100 * sum(value.greeks.gamma for value in start)
@@ -443,7 +444,7 @@ def test_a_large_move_near_expiry_leaves_no_residual():
     book = Book()
     start = at("15:00", EXPIRY)
     book.market(start, 500.0, half=0.0)
-    book.positions.book(1, D(1), D(1), "had")
+    booked(book.positions, 1, D(1), D(1), "had")
     book.attribution.begin(start)
     book.market(start + 30 * MINUTE, 510.0, half=0.0)
     mark = book.attribution.mark(start + 30 * MINUTE)
@@ -493,7 +494,7 @@ def test_a_trade_without_a_quote_or_a_side_costs_the_distance_from_the_last_mid(
 def test_carry_is_a_part_of_its_own():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(0, D(-50), D(500), "had")
+    booked(book.positions, 0, D(-50), D(500), "had")
     book.attribution.begin(NOON)
     book.account.cash -= D("78.50")
     book.attribution.note_carry(D("-78.50"))
@@ -505,7 +506,7 @@ def test_carry_is_a_part_of_its_own():
 def test_a_carry_that_rounds_to_zero_has_no_sign():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(1, D(1), D(10), "had")
+    booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     signs = set()
     for step in range(1, 40):
@@ -545,11 +546,11 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
 def test_a_leg_that_is_gone_is_explained_to_its_last_mark():
     book = Book()
     book.market(NOON, 500.0)
-    book.positions.book(1, D(1), D(10), "had-1")
-    book.positions.book(0, D(5), D(500), "had-2")
+    booked(book.positions, 1, D(1), D(10), "had-1")
+    booked(book.positions, 0, D(5), D(500), "had-2")
     book.attribution.begin(NOON)
-    book.positions.book(1, D(-1), D(0), "gone-1")
-    book.positions.book(0, D(-5), D(500), "gone-2")
+    booked(book.positions, 1, D(-1), D(0), "gone-1")
+    booked(book.positions, 0, D(-5), D(500), "gone-2")
     book.account.cash += D(2500)
     mark = book.attribution.mark(NOON + MINUTE)
     assert sum(mark.parts.values()) == mark.nav_change
@@ -560,7 +561,7 @@ def test_a_leg_that_is_gone_is_explained_to_its_last_mark():
 def test_the_change_is_that_since_the_start():
     book = Book(cash="0")
     book.market(NOON, 500.0)
-    book.positions.book(0, D(10), D(500), "had")
+    booked(book.positions, 0, D(10), D(500), "had")
     book.attribution.begin(NOON)
     for step, spot in enumerate((501.0, 503.0, 502.0), start=1):
         book.market(NOON + step * MINUTE, spot)
@@ -610,9 +611,9 @@ def test_the_residual_takes_the_rounding():
 
 def test_a_share_that_is_gone_and_was_never_quoted_explains_nothing():
     book = Book()
-    book.positions.book(0, D(5), D(500), "had")
+    booked(book.positions, 0, D(5), D(500), "had")
     book.attribution.begin(NOON)
-    book.positions.book(0, D(-5), D(501), "gone")
+    booked(book.positions, 0, D(-5), D(501), "gone")
     book.account.cash += D(2505)
     mark = book.attribution.mark(NOON + MINUTE)
     assert (mark.nav_change, mark.parts["delta"], mark.parts["residual"]) == (D(5), D(0), D(5))
@@ -763,7 +764,7 @@ def test_a_sale_beyond_the_near_side_by_more_than_a_tick_is_a_finding(price, fil
     book = Book()
     book.quote(NOON, 0, 500.0, 0.01)
     book.quote(NOON, 1, 10.05, 0.05)
-    book.positions.book(1, D(1), D(10), "had")
+    booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     book.trade(NOON + 1, 1, "-1", price)
     found = book.attribution

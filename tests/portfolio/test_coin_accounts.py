@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from fakes.bookings import apply_change, booked
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
@@ -58,7 +59,7 @@ def test_the_average_price_of_inverse_contracts_is_the_harmonic_mean():
 def test_units_that_come_for_their_worth_in_coin_are_no_income():
     book = PositionManager(Instruments([SWAP]))
     worth = SWAP.cash_flow(D(50), D(40_000))
-    book.change(PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(50), D(40_000), worth, "by-hand"))
+    apply_change(book, PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(50), D(40_000), worth, "by-hand"))
     (position,) = book.held()
     assert abs(worth) == D(500) / 40_000
     assert close(position.income, D(0))
@@ -67,10 +68,10 @@ def test_units_that_come_for_their_worth_in_coin_are_no_income():
 def test_what_a_trade_has_earned_holds_the_fee_of_its_delivery():
     """Five calls bought at 0.02 for 0.0015, delivered at 100,000: a tenth of a coin each less 0.00015."""
     book = PositionManager(Instruments([SWAP, CALL]))
-    book.book(1, D(5), D("0.02"), "bought", fee=D("0.0015"))
+    booked(book, 1, D(5), D("0.02"), "bought", fee=D("0.0015"))
     cash = -D(5) * D("0.02") - D("0.0015")
     for change in settle_option(CALL, 1, 0, D(5), D(100_000), 99, fees=DERIBIT_FEES):
-        book.change(change)
+        apply_change(book, change)
         cash += change.cash_change
     assert not book.held()
     assert close(book.positions[1].profit(D("0.1")), cash)
@@ -135,7 +136,7 @@ class Desk:
         self.instruments = Instruments([SWAP, CALL, PUT])
         self.state = MarketState(self.instruments)
         self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), clock=CALENDAR)
-        self.account, self.positions = Account(D(cash)), PositionManager(self.instruments)
+        self.account, self.positions = Account(D(cash), "BTC"), PositionManager(self.instruments)
         self.trades = 0
         self.explain = PnlExplain(self.instruments, self.state, self.engine, self.account, self.positions, 0)
         self.now_ns = OPEN_NS
@@ -153,7 +154,7 @@ class Desk:
         marked = self.explain.mark(self.now_ns)
         instrument, quantity, price = self.instruments[number], D(quantity), D(price)
         self.trades += 1
-        self.positions.book(number, quantity, price, f"x{self.trades}", fee=D(fee))
+        booked(self.positions, number, quantity, price, f"x{self.trades}", fee=D(fee))
         self.account.cash += instrument.cash_flow(quantity, price) - D(fee)
         self.explain.note_trade(self.state.quotes[number], quantity, price, D(fee))
         self.explain.rebase(self.now_ns)
@@ -409,7 +410,9 @@ def test_a_coin_option_alone_is_explained_to_the_price_that_settles_it(number, l
     payoff = max((ends - 90_000 if number == 1 else 90_000 - ends) / ends, D(0))
     desk.explain.note_delivery(number, payoff)
     cause = ChangeCause.CASH_SETTLEMENT
-    desk.positions.change(PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), payoff, payoff, "end"))
+    apply_change(
+        desk.positions, PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), payoff, payoff, "end")
+    )
     desk.account.cash += payoff
     desk.explain.rebase(expiry_ns)
     mark = desk.explain.mark(expiry_ns)
@@ -472,7 +475,9 @@ def test_an_option_that_ends_worthless_takes_its_last_step_to_the_strike_or_none
     premium, paid = D(str(desk.state.quotes[number].mid)), D(0)
     desk.explain.note_delivery(number, paid)
     cause = ChangeCause.EXPIRED_WORTHLESS
-    desk.positions.change(PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), paid, paid, "end"))
+    apply_change(
+        desk.positions, PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), paid, paid, "end")
+    )
     desk.explain.rebase(expiry_ns)
     mark = desk.explain.mark(expiry_ns)
     assert float(mark.nav_change) == pytest.approx(-float(premium), abs=1e-7)
@@ -496,8 +501,9 @@ def test_a_delivery_is_a_last_step_to_the_price_that_settles():
         held = desk.positions.positions[number].quantity
         desk.explain.note_delivery(number, payoff)
         cause, cash = ChangeCause.CASH_SETTLEMENT, held * payoff
-        desk.positions.change(
-            PositionChanged(number, expiry_ns, expiry_ns, cause, -held, payoff, cash, f"expiry-{number}")
+        apply_change(
+            desk.positions,
+            PositionChanged(number, expiry_ns, expiry_ns, cause, -held, payoff, cash, f"expiry-{number}"),
         )
         desk.account.cash += cash
     desk.explain.rebase(expiry_ns)
@@ -515,7 +521,7 @@ def test_funding_is_carry_and_the_position_keeps_it_as_income():
     desk.trade(0, -5_000, "90000")
     desk.explain.begin(OPEN_NS)
     paid = PositionChanged(0, OPEN_NS, OPEN_NS, ChangeCause.FUNDING, D(0), D(0), D("0.000375"), "funding-1")
-    desk.positions.change(paid)
+    apply_change(desk.positions, paid)
     assert close(desk.positions.positions[0].profit(D(90_000)), D("0.000375"))
 
 
@@ -534,10 +540,10 @@ def test_an_inverse_contract_has_a_delta_of_its_dollars_at_the_mark():
     instruments = Instruments([SWAP])
     state = MarketState(instruments)
     engine = DeltaEngine(instruments, state, ContractPricer())
-    account, positions = Account(D(1)), PositionManager(instruments)
+    account, positions = Account(D(1), "BTC"), PositionManager(instruments)
     explain = PnlExplain(instruments, state, engine, account, positions, InstrumentId(0))
     state.apply_quote(quote(0, OPEN_NS, 49_999.5, 50_000.5))
-    positions.book(InstrumentId(0), D(-300), D(50_000), "had")
+    booked(positions, InstrumentId(0), D(-300), D(50_000), "had")
     explain.begin(OPEN_NS)
     state.apply_quote(quote(0, OPEN_NS + HOUR, 59_999.5, 60_000.5))
     assert explain.mark(OPEN_NS + HOUR).net_delta_shares == pytest.approx(-300 * 10 / 60_000)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.bookings import booked
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import DividendEvent
@@ -37,9 +38,10 @@ class Desk:
 
     def __init__(self, instruments=None, cash="100000"):
         self.instruments = instruments or straddle_book()
+        currency = self.instruments[0].currency
         self.state = MarketState(self.instruments)
         self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), flat_rate=0.0)
-        self.account, self.positions = Account(D(cash)), PositionManager(self.instruments)
+        self.account, self.positions = Account(D(cash), currency), PositionManager(self.instruments)
         self.explain = PnlExplain(self.instruments, self.state, self.engine, self.account, self.positions, 0)
         self.count = 0
 
@@ -50,7 +52,7 @@ class Desk:
         self.explain.mark(at_ns)
         self.count += 1
         quantity, price, fee = D(quantity), D(str(price)), D(fee)
-        self.positions.book(number, quantity, price, f"x{self.count}", fee=fee)
+        booked(self.positions, number, quantity, price, f"x{self.count}", fee=fee)
         self.account.cash -= self.instruments[number].value(quantity, price) + fee
         self.explain.note_trade(self.state.quotes[number], quantity, price, fee)
         self.explain.rebase(at_ns)
@@ -255,7 +257,7 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     explain = desk.explain
     assert (explain.unit, explain.nav) == (SATOSHI, 2)
     explain.begin(NOON)
-    desk.positions.book(0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
+    booked(desk.positions, 0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
     desk.account.cash += D(10_000) / D(50_001) - D("0.00001")
     explain.note_trade(desk.state.quotes[0], D(1_000), D(50_001), D("0.00001"))
     explain.rebase(NOON)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.bookings import apply_change, booked
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
@@ -118,25 +119,34 @@ def test_an_inverse_contract_is_worth_its_dollars_in_coin():
 
 def test_the_book_of_inverse_contracts_counts_its_lots_in_coin():
     manager = PositionManager(Instruments([perpetual("BTC")]))
-    manager.book(0, D(100), D(50_000), "a", fee=D("0.0001"))
-    manager.book(0, D(-100), D(62_500), "b")
+    booked(manager, 0, D(100), D(50_000), "a", fee=D("0.0001"))
+    booked(manager, 0, D(-100), D(62_500), "b")
     position = manager.positions[0]
     assert (position.realized, manager.scalps[0].realized) == (D("0.004"), D("0.004"))
     manager.take_back("b")
     assert (manager.quantity(0), manager.scalps[0].realized, position.realized) == (100, 0, 0)
     change = PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(100), D(62_500), D("-0.016"), "c")
-    manager.change(change)
+    apply_change(manager, change)
     assert position.income == D("-0.032")  # the cash that came beside the coin of the exchange
     assert position.quantity == 200
 
 
+def test_inverse_contracts_that_a_person_bought_are_a_lot_at_their_cost_in_coin():
+    """The desk's own fill has always been such a lot; a change was one at its price in dollars."""
+    manager = PositionManager(Instruments([perpetual("BTC")]))
+    bought = PositionChanged(0, 1, 1, ChangeCause.MANUAL_TRADE, D(100), D(50_000), D("0.02"), "by-hand")
+    apply_change(manager, bought)
+    booked(manager, 0, D(-100), D(62_500), "b")
+    assert manager.scalps[0].realized == manager.positions[0].realized == D("0.004")
+
+
 def test_funding_is_income_and_other_cash_is_not():
     manager = PositionManager(Instruments([perpetual("BTC")]))
-    manager.book(0, D(100), D(50_000), "a")
+    booked(manager, 0, D(100), D(50_000), "a")
     for count, cause in enumerate((ChangeCause.FUNDING, ChangeCause.DIVIDEND, ChangeCause.INTEREST)):
-        manager.change(PositionChanged(0, 1, 1, cause, D(0), D(0), D("0.5"), f"c{count}"))
+        apply_change(manager, PositionChanged(0, 1, 1, cause, D(0), D(0), D("0.5"), f"c{count}"))
     assert manager.positions[0].income == 1
-    manager.change(PositionChanged(5, 1, 1, ChangeCause.FUNDING, D(0), D(0), D(1), "nobody's"))
+    apply_change(manager, PositionChanged(5, 1, 1, ChangeCause.FUNDING, D(0), D(0), D(1), "nobody's"))
     assert list(manager.positions) == [0]
 
 
@@ -147,7 +157,7 @@ def test_funding_is_income_and_other_cash_is_not():
 def two():
     """Return the book of two shares: ten of the first, bought at 100."""
     manager = PositionManager(Instruments([Equity("OLD"), Equity("NEW")]))
-    manager.book(InstrumentId(0), D(10), D(100), "a")
+    booked(manager, InstrumentId(0), D(10), D(100), "a")
     return manager
 
 
@@ -168,64 +178,69 @@ def conversion(units, source_units, fraction, number=1, cash=0):
 
 
 def test_a_spin_off_takes_its_part_of_the_cost_along(two):
-    two.change(conversion(5, 0, "0.2"))
+    apply_change(two, conversion(5, 0, "0.2"))
     old, new = two.positions[0], two.positions[1]
     assert (old.quantity, old.cost, new.quantity, new.cost) == (10, 800, 5, 200)
     assert (old.average_price, new.average_price, old.realized, new.realized) == (80, 40, 0, 0)
-    two.book(InstrumentId(0), D(-10), D(80), "b")
-    two.book(InstrumentId(1), D(-5), D(40), "c")
+    booked(two, InstrumentId(0), D(-10), D(80), "b")
+    booked(two, InstrumentId(1), D(-5), D(40), "c")
     assert (two.scalps[0].realized, two.scalps[1].realized) == (0, 0)
 
 
 def test_a_merger_for_shares_moves_the_whole_cost(two):
-    two.change(conversion(20, -10, 1, cash=7))
+    apply_change(two, conversion(20, -10, 1, cash=7))
     old, new = two.positions[0], two.positions[1]
     assert (old.quantity, old.cost, new.quantity, new.cost, new.income) == (0, 0, 20, 1_000, 7)
-    two.book(InstrumentId(1), D(-20), D(51), "b")
+    booked(two, InstrumentId(1), D(-20), D(51), "b")
     assert (two.scalps[0].realized, two.scalps[1].realized, new.realized) == (0, 20, 20)
 
 
 def test_lots_of_a_spin_off_are_sold_at_what_is_left_of_their_cost(two):
-    two.change(conversion(5, 0, "0.2"))
-    two.book(InstrumentId(0), D(-10), D(81), "b")
-    two.book(InstrumentId(1), D(-5), D(42), "c")
+    apply_change(two, conversion(5, 0, "0.2"))
+    booked(two, InstrumentId(0), D(-10), D(81), "b")
+    booked(two, InstrumentId(1), D(-5), D(42), "c")
     assert (two.scalps[0].realized, two.scalps[1].realized) == (10, 10)
     assert (two.positions[0].realized, two.positions[1].realized) == (10, 10)
 
 
 def test_a_merger_leaves_no_lot_of_the_old_shares_to_sell(two):
-    two.change(conversion(20, -10, 1))
-    two.book(InstrumentId(0), D(-4), D(50), "b")
+    apply_change(two, conversion(20, -10, 1))
+    booked(two, InstrumentId(0), D(-4), D(50), "b")
     assert two.scalps[0].realized == 0
-    two.book(InstrumentId(0), D(4), D(47), "c")
+    booked(two, InstrumentId(0), D(4), D(47), "c")
     assert two.scalps[0].realized == two.positions[0].realized == 12
 
 
 def test_a_split_changes_units_and_lots_and_no_cost(two):
-    two.change(conversion(10, 0, 1, number=0))
+    apply_change(two, conversion(10, 0, 1, number=0))
     assert (two.quantity(0), two.positions[0].cost) == (20, 1_000)
-    two.book(InstrumentId(0), D(-20), D(60), "b")
+    booked(two, InstrumentId(0), D(-20), D(60), "b")
     assert two.scalps[0].realized == two.positions[0].realized == 200
 
 
 def test_shares_that_came_for_nothing_are_a_lot_of_their_own(two):
-    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.TRANSFER, D(10), D(0), D(0), "t"))
+    apply_change(two, PositionChanged(InstrumentId(0), 1, 1, ChangeCause.TRANSFER, D(10), D(0), D(0), "t"))
     assert (two.quantity(0), two.positions[0].average_price, two.positions[0].income) == (20, 50, 0)
-    two.book(InstrumentId(0), D(-10), D(60), "b")
+    booked(two, InstrumentId(0), D(-10), D(60), "b")
     assert two.scalps[0].realized == -400  # the lot at 100 goes first
-    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.MANUAL_TRADE, D(-5), D(30), D(150), "m"))
+    apply_change(
+        two, PositionChanged(InstrumentId(0), 1, 1, ChangeCause.MANUAL_TRADE, D(-5), D(30), D(150), "m")
+    )
     assert two.scalps[0].realized == -250
 
 
 def test_a_split_of_shares_that_are_gone_leaves_no_lot(two):
-    two.book(InstrumentId(0), D(-10), D(100), "b")
-    two.change(PositionChanged(InstrumentId(0), 1, 1, ChangeCause.CORPORATE_ACTION, D(4), D(0), D(0), "s"))
-    two.book(InstrumentId(0), D(-4), D(10), "c")
+    booked(two, InstrumentId(0), D(-10), D(100), "b")
+    apply_change(
+        two, PositionChanged(InstrumentId(0), 1, 1, ChangeCause.CORPORATE_ACTION, D(4), D(0), D(0), "s")
+    )
+    booked(two, InstrumentId(0), D(-4), D(10), "c")
     assert two.scalps[0].realized == 40
 
 
 def test_a_booking_is_known_by_its_reference_until_it_is_taken_back(two):
-    assert two.booking("a") == (0, 10, 100, 0)
+    stands = two.booking("a")
+    assert (stands.instrument_id, stands.units, stands.price, stands.income) == (0, 10, 100, 0)
     assert (two.already_applied("a"), two.booking("b"), two.already_applied("b")) == (True, None, False)
     two.take_back("a")
     assert (two.booking("a"), two.already_applied("a"), two.held()) == (None, True, [])
@@ -297,7 +312,7 @@ def test_net_asset_value_counts_an_inverse_position_against_the_coin():
     state = MarketState(Instruments([perpetual("BTC")]))
     state.apply_quote(quote(0, 0, 62_499.5, 62_500.5))
     held = [Position(0, perpetual("BTC"), D(100), D(50_000))]
-    assert net_asset_value(Account(D(2)), held, state) == D("1.984")
+    assert net_asset_value(Account(D(2), "BTC"), held, state) == D("1.984")
 
 
 @pytest.mark.parametrize(

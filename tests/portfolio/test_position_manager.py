@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.bookings import apply_change, booked
 from fakes.instruments import straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
@@ -133,34 +134,36 @@ def manager():
 
 
 def test_a_fill_is_booked_with_the_instruments_multiplier(manager):
-    assert manager.book(1, D(2), D("5.00"), "a/x1", fee=D("0.10")).realized == 0
-    assert manager.book(1, D(-2), D("5.50"), "a/x2", fee=D("0.20")).realized == 100
+    assert booked(manager, 1, D(2), D("5.00"), "a/x1", fee=D("0.10")).realized == 0
+    assert booked(manager, 1, D(-2), D("5.50"), "a/x2", fee=D("0.20")).realized == 100
     position = manager.positions[1]
     assert (position.realized, position.fees, position.multiplier) == (D(100), D("0.30"), 100)
 
 
 def test_one_execution_is_booked_once(manager):
-    manager.book(0, D(10), D(500), "a/x1")
+    booked(manager, 0, D(10), D(500), "a/x1")
     assert manager.already_applied("a/x1")
     with pytest.raises(InvariantError, match="twice") as caught:
-        manager.book(0, D(10), D(500), "a/x1")
+        booked(manager, 0, D(10), D(500), "a/x1")
     assert caught.value.value == "a/x1"
     assert manager.quantity(0) == 10
 
 
 def test_a_change_of_cash_alone_is_remembered(manager):
     assert not manager.already_applied("dividend-1")
-    manager.change(PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
+    apply_change(manager, PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
     assert manager.already_applied("dividend-1")
     with pytest.raises(InvariantError, match="twice") as caught:
-        manager.change(PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
+        apply_change(manager, PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
     assert caught.value.value == "dividend-1"
 
 
 def test_an_execution_from_before_a_split_is_taken_back_by_the_opposite_trade(manager):
     """Of 20 at 5 after the split, 10 leave at the 10 that were paid: 50 is realised, to the lots too."""
-    manager.book(0, D(10), D(10), "a/x1")
-    manager.change(PositionChanged(0, 1, 1, ChangeCause.CORPORATE_ACTION, D(10), D(0), D(0), "split", 0))
+    booked(manager, 0, D(10), D(10), "a/x1")
+    apply_change(
+        manager, PositionChanged(0, 1, 1, ChangeCause.CORPORATE_ACTION, D(10), D(0), D(0), "split", 0)
+    )
     manager.take_back("a/x1")
     position = manager.positions[0]
     assert (position.quantity, position.average_price, position.realized) == (10, 5, 50)
@@ -168,13 +171,13 @@ def test_an_execution_from_before_a_split_is_taken_back_by_the_opposite_trade(ma
 
 
 def test_what_is_forgotten_stays_in_the_sums_and_is_not_undone(manager):
-    manager.book(0, D(10), D(100), "a")
-    manager.book(0, D(10), D(110), "b")
+    booked(manager, 0, D(10), D(100), "a")
+    booked(manager, 0, D(10), D(110), "b")
     manager.forget(["a", "never booked"])
     assert [manager.already_applied(name) for name in "ab"] == [False, True]
     position, lots = manager.positions[0], manager.scalps[0]
     assert (position.quantity, position.average_price, position.realized, lots.realized) == (20, 105, 0, 0)
-    manager.book(0, D(5), D(120), "c")
+    booked(manager, 0, D(5), D(120), "c")
     manager.take_back("c")  # came after: as if it had never been
     assert (position.quantity, position.average_price, position.realized, lots.realized) == (20, 105, 0, 0)
     manager.take_back("b")  # no trade of its own any more: sold again at its price
@@ -182,18 +185,18 @@ def test_what_is_forgotten_stays_in_the_sums_and_is_not_undone(manager):
 
 
 def test_what_is_held_comes_in_the_order_in_which_it_was_taken(manager):
-    manager.book(2, D(1), D(5), "r1")
-    manager.book(0, D(-7), D(500), "r2")
-    manager.book(1, D(1), D(5), "r3")
-    manager.book(2, D(-1), D(5), "r4")
+    booked(manager, 2, D(1), D(5), "r1")
+    booked(manager, 0, D(-7), D(500), "r2")
+    booked(manager, 1, D(1), D(5), "r3")
+    booked(manager, 2, D(-1), D(5), "r4")
     assert [position.instrument_id for position in manager.held()] == [0, 1]
     assert [manager.quantity(number) for number in range(3)] == [D(-7), D(1), D(0)]
 
 
 def test_scalps_are_counted_for_shares_and_not_for_options(manager):
-    manager.book(0, D(-10), D(500), "r1")
-    manager.book(0, D(10), D(499), "r2")
-    manager.book(1, D(1), D(5), "r3")
+    booked(manager, 0, D(-10), D(500), "r1")
+    booked(manager, 0, D(10), D(499), "r2")
+    booked(manager, 1, D(1), D(5), "r3")
     assert {number: lots.realized for number, lots in manager.scalps.items()} == {0: D(10)}
 
 
@@ -202,13 +205,13 @@ def test_taking_a_booking_back_leaves_the_book_as_if_it_had_never_been(trades, d
     busted = data.draw(st.integers(0, len(trades) - 1))
     book, other = PositionManager(straddle_book()), PositionManager(straddle_book())
     for index, (quantity, price) in enumerate(trades):
-        book.book(0, quantity, price, f"x{index}", fee=D(index))
+        booked(book, 0, quantity, price, f"x{index}", fee=D(index))
         if data.draw(st.booleans()):
             assert book.positions[0].realized + book.scalps[0].realized is not None  # read or not
         if index != busted:
-            other.book(0, quantity, price, f"x{index}", fee=D(index))
+            booked(other, 0, quantity, price, f"x{index}", fee=D(index))
     taken = book.take_back(f"x{busted}")
-    assert taken == (0, *trades[busted], D(busted))
+    assert (taken.instrument_id, taken.units, taken.price, -taken.income) == (0, *trades[busted], busted)
     assert book.quantity(0) == other.quantity(0)
     if len(trades) > 1:
         (one, two) = (each.positions[0] for each in (book, other))
@@ -268,13 +271,13 @@ def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(tra
         return manager.positions[1].profit(mark) == pytest.approx(cash + worth, abs=D("0.000001"))
 
     for count, (quantity, price) in enumerate(trades):
-        manager.book(1, quantity, price, f"trade-{count}", fee=D("0.10"))
+        booked(manager, 1, quantity, price, f"trade-{count}", fee=D("0.10"))
         cash -= quantity * price * 100 + D("0.10")
         assert has_that_profit()
     for count, (cause, quantity, price, paid) in enumerate(changes):
         is_known = 1 in manager.positions
         change = PositionChanged(1, 1, 1, cause, quantity, price, paid, f"change-{count}")
-        manager.change(change)
+        apply_change(manager, change)
         if cause is ChangeCause.TRANSFER:
             cash -= quantity * price * 100  # units come and go at their price, cash is the owner's
         elif quantity or (cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING) and is_known):
@@ -284,7 +287,7 @@ def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(tra
 
 def test_profit_at_the_same_mark_falls_by_a_fee_without_a_trade():
     manager, mark = PositionManager(straddle_book()), D("2.10")
-    position = manager.book(1, D(3), D(2), "trade", fee=D(1))
+    position = booked(manager, 1, D(3), D(2), "trade", fee=D(1))
     assert position.profit(mark) == 29
     position.fees += D(4)
     assert position.profit(mark) == 25

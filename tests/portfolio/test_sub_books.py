@@ -4,21 +4,22 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.bookings import book_bust, book_change, book_fill
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_change
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.portfolio.positions import transfer_value
-from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
+from scalpdesk.portfolio.sub_books import SubBooks
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
@@ -41,7 +42,7 @@ def trade(books: SubBooks, owner: str, number: int, signed: int, purpose: Purpos
     """Book an execution at the mark, without a fee."""
     count = sum(len(one.positions._bookings) for one in books.books.values())
     price = D(500) if number == SHARE else D(10)
-    books.book_fill(owner, InstrumentId(number), D(signed), price, D(0), f"x{count}", purpose, 2)
+    book_fill(books, owner, InstrumentId(number), D(signed), price, D(0), f"x{count}", purpose, 2)
 
 
 def change(
@@ -93,7 +94,7 @@ def test_an_expiry_of_everything_ends_each_ones_own():
     trade(books, "a", CALL, 5)
     trade(books, "b", CALL, -2)
     before = cash(books)
-    books.book_change(change("cash_settlement", CALL, -3, "3600", "12"))
+    book_change(books, change("cash_settlement", CALL, -3, "3600", "12"))
     assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
     paid = {name: one - before[name] for name, one in cash(books).items()}
     assert paid == {"a": D(6_000), "b": D(-2_400), UNASSIGNED: 0}
@@ -105,8 +106,8 @@ def test_delivered_shares_follow_the_options():
     trade(books, "b", CALL, 1)
     trade(books, "b", SHARE, -50, HEDGE)
     before = cash(books)
-    books.book_change(change("exercise", CALL, -3))
-    books.book_change(change("delivery", SHARE, 300, "-147000", "490"))
+    book_change(books, change("exercise", CALL, -3))
+    book_change(books, change("delivery", SHARE, 300, "-147000", "490"))
     assert held(books, SHARE) == {"a": 200, "b": 50, UNASSIGNED: 0}
     paid = {name: one - before[name] for name, one in cash(books).items()}
     assert paid == {"a": D(-98_000), "b": D(-49_000), UNASSIGNED: 0}
@@ -116,9 +117,9 @@ def test_an_assignment_of_a_part_is_taken_in_order():
     books = make()
     trade(books, "a", CALL, -1)
     trade(books, "b", CALL, -3)
-    books.book_change(change("assignment", CALL, 2))
+    book_change(books, change("assignment", CALL, 2))
     assert held(books, CALL) == {"a": 0, "b": -2, UNASSIGNED: 0}
-    books.book_change(change("delivery", SHARE, -200, "98000", "490"))
+    book_change(books, change("delivery", SHARE, -200, "98000", "490"))
     assert held(books, SHARE) == {"a": -100, "b": -100, UNASSIGNED: 0}
 
 
@@ -127,7 +128,7 @@ def test_a_dividend_follows_the_holdings_of_either_sign():
     trade(books, "a", SHARE, 100)
     trade(books, "b", SHARE, -40, HEDGE)
     before = cash(books)
-    books.book_change(change("dividend", SHARE, 0, "60"))
+    book_change(books, change("dividend", SHARE, 0, "60"))
     assert {name: one - before[name] for name, one in cash(books).items()} == {
         "a": D(100),
         "b": D(-40),
@@ -140,9 +141,9 @@ def test_a_dividend_follows_the_holdings_of_either_sign():
 def test_interest_a_hand_trade_and_a_transfer_are_nobodys():
     books = make()
     trade(books, "a", SHARE, 100)
-    books.book_change(change("interest", SHARE, 0, "5"))
-    books.book_change(change("manual_trade", SHARE, 10, "-5000", "500"))
-    books.book_change(change("transfer", SHARE, 0, "1000"))
+    book_change(books, change("interest", SHARE, 0, "5"))
+    book_change(books, change("manual_trade", SHARE, 10, "-5000", "500"))
+    book_change(books, change("transfer", SHARE, 0, "1000"))
     assert held(books, SHARE) == {"a": 100, "b": 0, UNASSIGNED: 10}
     assert cash(books)[UNASSIGNED] == D(20_000) + 5 - 5_000 + 1_000
     assert books.of(UNASSIGNED).attribution.nav_change == 5  # what was brought in is no gain
@@ -152,7 +153,7 @@ def test_a_hand_trade_that_sells_is_taken_from_the_holders():
     books = make()
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, 10)
-    books.book_change(change("manual_trade", SHARE, -15, "7500", "500"))
+    book_change(books, change("manual_trade", SHARE, -15, "7500", "500"))
     assert held(books, SHARE) == {"a": 0, "b": 5, UNASSIGNED: 0}
     assert books.opened_value("b") == 2_500
 
@@ -161,14 +162,14 @@ def test_a_hand_trade_beyond_all_holdings_of_its_side_is_taken_from_the_last():
     books = make()
     trade(books, "a", SHARE, -4)
     trade(books, "b", SHARE, 10)
-    books.book_change(change("manual_trade", SHARE, -12, "6000", "500"))
+    book_change(books, change("manual_trade", SHARE, -12, "6000", "500"))
     assert held(books, SHARE) == {"a": -4, "b": -2, UNASSIGNED: 0}
 
 
 def test_a_bust_gives_back_what_it_opened():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_bust("a", "x0", OPEN, 4)
+    book_bust(books, "a", "x0", 4)
     assert (held(books, SHARE)["a"], books.opened_value("a")) == (0, 0)
     assert cash(books)["a"] == 50_000
 
@@ -176,12 +177,12 @@ def test_a_bust_gives_back_what_it_opened():
 def test_a_bust_of_the_closing_execution_counts_the_trade_once_and_gives_its_fee_back():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_fill("a", SHARE, D(-10), D(499), D("0.50"), "y1", CLOSE, 4)
+    book_fill(books, "a", SHARE, D(-10), D(499), D("0.50"), "y1", CLOSE, 4)
     trades = books.of("a").closed_trades
     assert trades.losses_in_a_row == 1
-    books.book_bust("a", "y1", CLOSE, 5)
+    book_bust(books, "a", "y1", 5)
     assert (trades.losses_in_a_row, cash(books)["a"]) == (0, 45_000)
-    books.book_fill("a", SHARE, D(-10), D(499), D("0.50"), "y2", CLOSE, 6)
+    book_fill(books, "a", SHARE, D(-10), D(499), D("0.50"), "y2", CLOSE, 6)
     assert (trades.losses_in_a_row, cash(books)["a"]) == (1, D("49989.50"))
 
 
@@ -190,10 +191,10 @@ def test_a_bust_that_leaves_a_book_flat_ends_its_round_trip():
     books = make()
     trade(books, "a", SHARE, 5)
     trade(books, "a", SHARE, 5)
-    books.book_fill("a", SHARE, D(-5), D(490), D(0), "y1", CLOSE, 3)
+    book_fill(books, "a", SHARE, D(-5), D(490), D(0), "y1", CLOSE, 3)
     trades = books.of("a").closed_trades
     assert trades.losses_in_a_row == 0  # it is still on
-    books.book_bust("a", "x1", OPEN, 4)
+    book_bust(books, "a", "x1", 4)
     assert (held(books, SHARE)["a"], trades.losses_in_a_row) == (0, 1)
     assert (trades.start_cash, cash(books)["a"]) == (49_950, 49_950)
 
@@ -202,16 +203,16 @@ def test_losing_round_trips_are_counted_one_by_one():
     books = make()
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, 10)
-    books.book_fill("a", SHARE, D(-10), D(500), D("0.50"), "y1", CLOSE, 4)  # the fee makes it a loss
+    book_fill(books, "a", SHARE, D(-10), D(500), D("0.50"), "y1", CLOSE, 4)  # the fee makes it a loss
     assert [books.of(name).closed_trades.losses_in_a_row for name in ("a", "b")] == [1, 0]
     trade(books, "a", SHARE, 10)
     trade(books, "a", SHARE, -10, CLOSE)  # of exactly zero: neither
     assert books.of("a").closed_trades.losses_in_a_row == 1
     trade(books, "a", SHARE, 10)
-    books.book_change(change("cash_settlement", SHARE, -20, "10020", "501"))
+    book_change(books, change("cash_settlement", SHARE, -20, "10020", "501"))
     assert books.of("a").closed_trades.losses_in_a_row == 0
-    books.book_fill("b", SHARE, D(1), D(501), D(0), "y2", OPEN, 4)
-    books.book_fill("b", SHARE, D(-1), D(500), D(0), "y3", CLOSE, 4)
+    book_fill(books, "b", SHARE, D(1), D(501), D(0), "y2", OPEN, 4)
+    book_fill(books, "b", SHARE, D(-1), D(500), D(0), "y3", CLOSE, 4)
     assert books.of("b").closed_trades.losses_in_a_row == 1
     books.new_session()
     assert books.of("b").closed_trades.losses_in_a_row == 0
@@ -221,8 +222,8 @@ def test_totals_in_cents_sum_to_the_account_where_a_book_ends_on_half_a_cent():
     books = make()
     trade(books, "a", SHARE, 1)
     trade(books, "b", SHARE, 1)
-    books.book_fill("a", SHARE, D(-1), D("500.005"), D(0), "y1", CLOSE, 3)
-    books.book_fill("b", SHARE, D(-1), D("500.005"), D(0), "y2", CLOSE, 3)
+    book_fill(books, "a", SHARE, D(-1), D("500.005"), D(0), "y1", CLOSE, 3)
+    book_fill(books, "b", SHARE, D(-1), D("500.005"), D(0), "y2", CLOSE, 3)
     books.mark(4)
     explained = books.explained(D("0.01"))
     assert sum(row["total"] for row in explained.values()) == D("0.01")
@@ -241,7 +242,7 @@ def test_several_exercises_may_come_before_their_deliveries():
         change("delivery", SHARE, 200, "-100000", "500", "d1"),
         change("delivery", SHARE, -300, "150000", "500", "d2"),
     ):
-        books.book_change(one)
+        book_change(books, one)
     assert held(books, SHARE) == {"a": 200, "b": -300, UNASSIGNED: 0}
     gained = {name: one - before[name] for name, one in cash(books).items()}
     assert gained == {"a": D(-100_000), "b": D(150_000), UNASSIGNED: D(0)}
@@ -257,7 +258,7 @@ def test_deliveries_may_come_in_another_order_than_their_exercises():
         change("delivery", SHARE, -300, "150000", "500", "d2"),
         change("delivery", SHARE, 200, "-100000", "500", "d1"),
     ):
-        books.book_change(one)
+        book_change(books, one)
     assert held(books, SHARE) == {"a": 200, "b": -300, UNASSIGNED: 0}
 
 
@@ -270,7 +271,7 @@ def test_a_delivery_that_fits_no_exercise_follows_the_oldest_one():
         change("exercise", PUT, -3, reference="e2"),
         change("delivery", SHARE, 20, "-10000", "500", "adjusted"),
     ):
-        books.book_change(one)
+        book_change(books, one)
     assert held(books, SHARE) == {"a": 20, "b": 0, UNASSIGNED: 0}
 
 
@@ -279,7 +280,7 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     books = make()
     trade(books, "a", SHARE, 100)
     trade(books, "b", SHARE, 20)
-    books.book_change(change("corporate_action", SHARE, units))
+    book_change(books, change("corporate_action", SHARE, units))
     assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
 
 
@@ -294,7 +295,7 @@ def test_a_split_leaves_each_book_whole_shares_and_its_worth(bought, units, pric
         trade(books, owner, SHARE, signed)
     worth = {name: books.nav(name) for name in books.books}
     books._state.apply_quote(quote(SHARE, 3, float(price), float(price)))
-    books.book_change(change("corporate_action", SHARE, units))
+    book_change(books, change("corporate_action", SHARE, units))
     quantities = {name: one.quantity(SHARE) for name, one in books.books.items()}
     assert quantities == {"a": left[0], "b": left[1], UNASSIGNED: 0}
     assert (books.of("a").opened[SHARE], books.of("b").opened[SHARE]) == left
@@ -309,7 +310,7 @@ def test_the_fee_of_a_delivery_follows_the_holdings():
     books = make()
     trade(books, "a", CALL, 2)
     trade(books, "b", CALL, 1)
-    books.book_change(change("cash_settlement", CALL, -3, "3599.10", "12"))
+    book_change(books, change("cash_settlement", CALL, -3, "3599.10", "12"))
     for name, fee in (("a", D("-0.6")), ("b", D("-0.3"))):
         book = books.of(name)
         units = fee / D("-0.3")
@@ -321,31 +322,30 @@ def test_the_fee_of_a_delivery_follows_the_holdings():
 # starts, sizes and signs ----------------------------------------------------------------------------
 
 
-def adopted(adopts, **owners):
+def adopted(adopts, owner=""):
     """Return books that began with ten shares of the account, bought at 490, in the book of ``adopts``."""
     book = straddle_book()
     state = MarketState(book)
     state.apply_quote(quote(0, 1, 499.99, 500.01))
     fractions = {"a": D("0.5"), "b": D("0.3")}
-    engine = DeltaEngine(book, state, ContractPricer())
-    books = SubBooks(book, state, engine, SHARE, fractions, adopts=adopts)
-    books.adopt(SHARE, D(10), D(490), "start", **owners)
+    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, fractions, adopts=adopts)
+    books.adopt(Posting(owner, SHARE, D(10), D(490), D(0), D(0), ChangeCause.TRANSFER, "start", 1))
     books.begin(1, D(95_000))
     return books
 
 
 @pytest.mark.parametrize(
-    ("adopts", "owners", "holder"),
+    ("adopts", "owner", "holder"),
     [
-        (("b",), {}, "b"),
-        ((), {}, UNASSIGNED),
-        (("b",), {"owner": "a"}, "a"),
-        (("b",), {"owner": "gone"}, UNASSIGNED),
+        (("b",), "", "b"),
+        ((), "", UNASSIGNED),
+        (("b",), "a", "a"),
+        (("b",), "gone", UNASSIGNED),
     ],
 )
-def test_what_the_account_holds_at_the_start_belongs_to_who_adopts_it(adopts, owners, holder):
+def test_what_the_account_holds_at_the_start_belongs_to_who_adopts_it(adopts, owner, holder):
     """5,000 of the equity of 100,000 are shares: their holder has so much less of it in cash."""
-    books = adopted(adopts, **owners)
+    books = adopted(adopts, owner)
     assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 0} | {holder: 10}
     expected = {"a": D(50_000), "b": D(30_000), UNASSIGNED: D(20_000)}
     expected[holder] -= 5_000
@@ -415,11 +415,11 @@ def test_the_value_of_what_was_opened_counts_contracts_at_their_mark():
 
 def test_a_fee_is_the_owners_cost_and_given_back_with_a_bust():
     books = make()
-    books.book_fill("a", CALL, D(2), D(10), D("1.30"), "y1", OPEN, 2)
+    book_fill(books, "a", CALL, D(2), D(10), D("1.30"), "y1", OPEN, 2)
     book = books.of("a")
     book.mark(3)
     assert (book.account.cash, book.attribution.totals["fees"]) == (D("47998.70"), D("-1.30"))
-    books.book_bust("a", "y1", OPEN, 4)
+    book_bust(books, "a", "y1", 4)
     book.mark(5)
     assert (book.account.cash, book.attribution.totals["fees"], book.opened[CALL]) == (50_000, 0, 0)
     assert book.attribution.nav_change == 0
@@ -430,7 +430,7 @@ def test_a_bust_of_a_hedge_leaves_the_budget_as_it_is():
     books = make()
     trade(books, "a", SHARE, 10)
     trade(books, "a", SHARE, -4, HEDGE)
-    books.book_bust("a", "x1", HEDGE, 4)
+    book_bust(books, "a", "x1", 4)
     assert (books.of("a").opened[SHARE], held(books, SHARE)["a"]) == (10, 10)
 
 
@@ -456,7 +456,7 @@ def test_a_hand_trade_is_taken_from_the_holders_of_the_other_side(trades, units,
     books = make()
     for owner, signed in trades.items():
         trade(books, owner, SHARE, signed)
-    books.book_change(change("manual_trade", SHARE, units, str(-500 * units), "500"))
+    book_change(books, change("manual_trade", SHARE, units, str(-500 * units), "500"))
     assert held(books, SHARE) == left
     assert sum(cash(books).values()) + 500 * sum(left.values()) == 100_000
 
@@ -466,28 +466,28 @@ def test_cash_of_a_change_is_divided_to_a_millionth_and_the_last_gets_the_rest()
     for owner in "abc":
         trade(books, owner, SHARE, 1)
     before = cash(books)
-    books.book_change(change("dividend", SHARE, 0, "1"))
+    book_change(books, change("dividend", SHARE, 0, "1"))
     paid = {name: one - before[name] for name, one in cash(books).items()}
     assert paid == {"a": D("0.333333"), "b": D("0.333333"), "c": D("0.333334"), UNASSIGNED: 0}
 
 
 def test_a_dividend_on_nothing_and_on_a_flat_account_is_nobodys():
     books = make()
-    books.book_change(change("dividend", SHARE, 0, "7", reference="d1"))
+    book_change(books, change("dividend", SHARE, 0, "7", reference="d1"))
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, -10)
-    books.book_change(change("dividend", SHARE, 0, "3", reference="d2"))
+    book_change(books, change("dividend", SHARE, 0, "3", reference="d2"))
     assert cash(books)[UNASSIGNED] == 20_010
     assert (cash(books)["a"], cash(books)["b"]) == (45_000, 35_000)
 
 
 def test_shares_that_the_owner_brings_are_no_gain_and_move_no_round_trip():
     books = make()
-    books.book_change(change("transfer", SHARE, 4, "0", "500"))
+    book_change(books, change("transfer", SHARE, 4, "0", "500"))
     unassigned = books.of(UNASSIGNED)
     assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 4}
     assert (unassigned.attribution.nav_change, unassigned.attribution.nav) == (0, 22_000)
-    books.book_change(change("transfer", SHARE, 0, "1000", reference="t2"))
+    book_change(books, change("transfer", SHARE, 0, "1000", reference="t2"))
     assert unassigned.closed_trades.start_cash == 21_000
     assert unassigned.closed_trades.losses_in_a_row == 0
 
@@ -495,8 +495,8 @@ def test_shares_that_the_owner_brings_are_no_gain_and_move_no_round_trip():
 def test_a_dividend_is_carry_and_a_hand_trade_is_not():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_change(change("dividend", SHARE, 0, "5"))
-    books.book_change(change("manual_trade", SHARE, -10, "5000", "500"))
+    book_change(books, change("dividend", SHARE, 0, "5"))
+    book_change(books, change("manual_trade", SHARE, -10, "5000", "500"))
     totals = books.of("a").attribution.totals
     assert (totals["carry"], books.of("a").attribution.nav_change) == (5, 5)
     assert books.of("a").closed_trades.losses_in_a_row == 0
@@ -507,7 +507,7 @@ def test_a_split_changes_the_opened_units_alike():
     books = make()
     trade(books, "a", SHARE, 10)
     trade(books, "a", SHARE, 10, HEDGE)
-    books.book_change(change("corporate_action", SHARE, 20))
+    book_change(books, change("corporate_action", SHARE, 20))
     assert (held(books, SHARE)["a"], books.of("a").opened[SHARE]) == (40, 20)
 
 
@@ -515,9 +515,9 @@ def test_an_exercise_of_a_part_lowers_what_was_opened_and_no_further_than_to_not
     books = make()
     trade(books, "a", CALL, 3)
     trade(books, "a", CALL, 2, HEDGE)
-    books.book_change(change("exercise", CALL, -1))
+    book_change(books, change("exercise", CALL, -1))
     assert (held(books, CALL)["a"], books.of("a").opened[CALL]) == (4, 2)
-    books.book_change(change("exercise", CALL, -3, reference="e2"))
+    book_change(books, change("exercise", CALL, -3, reference="e2"))
     assert (held(books, CALL)["a"], books.of("a").opened[CALL]) == (1, 0)
 
 
@@ -531,13 +531,13 @@ def test_the_shares_of_a_put_are_sold_and_those_of_a_call_bought_by_the_holder_o
         change("delivery", SHARE, 100, "-50000", "500", "d1"),
         change("delivery", SHARE, -100, "50000", "500", "d2"),
     ):
-        books.book_change(one)
+        book_change(books, one)
     assert held(books, SHARE) == {"a": -100, "b": 100, UNASSIGNED: 0}
 
 
 def test_a_delivery_without_an_exercise_is_nobodys():
     books = make()
-    books.book_change(change("delivery", SHARE, 100, "-50000", "500"))
+    book_change(books, change("delivery", SHARE, 100, "-50000", "500"))
     assert held(books, SHARE) == {"a": 0, "b": 0, UNASSIGNED: 100}
 
 
@@ -547,12 +547,12 @@ def test_a_delivery_without_an_exercise_is_nobodys():
 def test_what_rounding_leaves_goes_to_the_unassigned_book_only_if_that_changed():
     books = make()
     trade(books, "a", SHARE, 1)
-    books.book_fill("a", SHARE, D(-1), D("502"), D(0), "y1", CLOSE, 3)
+    book_fill(books, "a", SHARE, D(-1), D("502"), D(0), "y1", CLOSE, 3)
     books.mark(4)
     plain = books.explained(D("2.01"))
     assert (plain["a"]["total"], plain["b"]["total"], plain[UNASSIGNED]["total"]) == (D("2.01"), 0, 0)
     assert plain["a"]["residual"] == D("0.01")
-    books.book_change(change("interest", SHARE, 0, "5"))
+    book_change(books, change("interest", SHARE, 0, "5"))
     books.mark(5)
     changed = books.explained(D("7.01"))
     assert (changed["a"]["total"], changed[UNASSIGNED]["total"]) == (2, D("5.01"))
@@ -586,10 +586,10 @@ def test_what_was_held_has_earned_until_an_execution_and_until_a_bust():
     books = make()
     trade(books, "a", SHARE, 10)
     books._state.apply_quote(quote(0, 5, 500.99, 501.01))
-    books.book_fill("a", SHARE, D(4), D(501), D(0), "later", HEDGE, 5)
+    book_fill(books, "a", SHARE, D(4), D(501), D(0), "later", HEDGE, 5)
     assert books.of("a").attribution.totals["delta"] == 10
     books._state.apply_quote(quote(0, 6, 502.99, 503.01))
-    books.book_bust("a", "later", HEDGE, 6)
+    book_bust(books, "a", "later", 6)
     assert books.of("a").attribution.totals["delta"] == 10 + 14 * 2
     assert books.of("a").attribution.totals["residual"] == 0
     # what four had earned goes with them
@@ -600,21 +600,21 @@ def test_shares_that_a_bust_takes_away_earn_nothing_more():
     books = make()
     trade(books, "a", SHARE, 10)
     trade(books, "a", SHARE, 4)
-    books.book_bust("a", "x1", OPEN, 3)
+    book_bust(books, "a", "x1", 3)
     assert moved(books, 502.0) == {"delta": 20}
 
 
 def test_shares_that_a_hand_trade_takes_away_earn_nothing_more():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_change(change("manual_trade", SHARE, -6, "3000", "500"))
+    book_change(books, change("manual_trade", SHARE, -6, "3000", "500"))
     assert moved(books, 502.0) == {"delta": 8}
 
 
 def test_shares_that_were_split_earn_on_their_new_number():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_change(change("corporate_action", SHARE, 10))
+    book_change(books, change("corporate_action", SHARE, 10))
     assert moved(books, 501.0) == {"delta": 20}
 
 
@@ -622,12 +622,12 @@ def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
     books = make(a="0.3", b="0.3", c="0.3")
     for owner, signed in (("a", 10), ("b", 20), ("c", 30)):
         trade(books, owner, SHARE, signed)
-    books.book_change(change("corporate_action", SHARE, 60))
+    book_change(books, change("corporate_action", SHARE, 60))
     assert held(books, SHARE) == {"a": 20, "b": 40, "c": 60, UNASSIGNED: 0}
     for owner, signed in (("a", 1), ("b", 2), ("c", 1)):
         trade(books, owner, CALL, signed)
-    books.book_change(change("exercise", CALL, -4))
-    books.book_change(change("delivery", SHARE, 400, "-200000", "500"))
+    book_change(books, change("exercise", CALL, -4))
+    book_change(books, change("delivery", SHARE, 400, "-200000", "500"))
     assert held(books, SHARE) == {"a": 120, "b": 240, "c": 160, UNASSIGNED: 0}
 
 
@@ -636,13 +636,33 @@ def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
 
 def expire(books: SubBooks, share: float) -> list[tuple[str, str, int, Decimal]]:
     """End the options at a level; return owner, cause, units and cash of each change."""
-    contract = books._instruments[CALL]
+    contract = books.instruments[CALL]
     at_ns = expiry_instant_ns(contract)
     books._state.apply_quote(quote(SHARE, at_ns, share, share))
     assert books.settle_offset_options(at_ns - 1) == []
     done = books.settle_offset_options(at_ns)
     assert books.settle_offset_options(at_ns) == []
-    return [(owner, str(one.cause), int(one.quantity_change), one.cash_change) for owner, one in done]
+    return [(one.owner, str(one.cause), int(one.units), one.cash) for one in done]
+
+
+def test_shares_that_books_hold_against_each_other_pay_the_dividend_and_split_alike():
+    """The account holds nothing, so no venue reports anything; the dividend is income of each position."""
+    books = make()
+    trade(books, "a", SHARE, 10)
+    trade(books, "b", SHARE, -10)
+    before = cash(books)
+    books.carry_offset_shares(5, 5, ())
+    ex = [PriceAdjustmentEvent(SHARE, 9, 9, 1.0, 1.0, 0.6), PriceAdjustmentEvent(SHARE, 9, 9, 0.5, 2.0)]
+    books.carry_offset_shares(9, 9, ex)
+    assert held(books, SHARE) == {"a": 20, "b": -20, UNASSIGNED: 0}
+    assert {name: one - before[name] for name, one in cash(books).items()} == {"a": 6, "b": -6, UNASSIGNED: 0}
+    assert [books.of(name).positions.positions[SHARE].income for name in "ab"] == [6, -6]
+    assert [(one.owner, one.units, one.cash) for one in books.changes] == [
+        ("a", 0, 6),
+        ("a", 10, 0),
+        ("b", 0, -6),
+        ("b", -10, 0),
+    ]
 
 
 def test_what_the_account_does_not_hold_is_exercised_and_assigned_to_each():
@@ -682,8 +702,8 @@ def test_what_the_account_holds_a_part_of_is_left_to_the_venue():
     trade(books, "b", CALL, -1)
     assert expire(books, 512.0) == []
     assert held(books, CALL) == {"a": 2, "b": -1, UNASSIGNED: 0}
-    books.book_change(change("exercise", CALL, -1))
-    books.book_change(change("delivery", SHARE, 100, "-50000", "500"))
+    book_change(books, change("exercise", CALL, -1))
+    book_change(books, change("delivery", SHARE, 100, "-50000", "500"))
     assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
     assert held(books, SHARE) == {"a": 200, "b": -100, UNASSIGNED: 0}
 
@@ -692,7 +712,7 @@ def test_an_option_in_coin_pays_each_in_coin_and_the_sum_is_nothing():
     """A third of the payoff has no end: what is rounded off at two of the holders is the third's."""
     books = make_coin(a="0.25", b="0.25", c="0.25")
     for owner, units in (("a", 2), ("b", -1), ("c", -1)):
-        books.book_fill(owner, CALL, D(units), D("0.05"), D(0), owner, OPEN, 2)
+        book_fill(books, owner, CALL, D(units), D("0.05"), D(0), owner, OPEN, 2)
     done = expire(books, 75_000.0)
     assert [(owner, cause) for owner, cause, _, _ in done] == [(name, "cash_settlement") for name in "abc"]
     assert [paid for _, _, _, paid in done] == [D("0.66666667"), D("-0.33333333"), D("-0.33333334")]
@@ -718,15 +738,15 @@ def test_an_inverse_contract_is_booked_as_the_dollars_that_it_is():
     """A purchase of 1,000 contracts of 10 dollars at 50,000 took 50,000,000 BTC from the strategy's cash."""
     books = make_coin(a="0.5", b="0.25")
     assert cash(books) == {"a": D("0.0075"), "b": D("0.00375"), UNASSIGNED: D("0.00375")}
-    books.book_fill("a", SHARE, D(1_000), D(50_000), D("0.0001"), "x1", HEDGE, 2)
+    book_fill(books, "a", SHARE, D(1_000), D(50_000), D("0.0001"), "x1", HEDGE, 2)
     assert books.of("a").account.cash == D("0.0075") + D("0.2") - D("0.0001")
     assert books.nav("a") == D("0.0074")
-    books.book_fill("a", SHARE, D(-1_000), D(40_000), D(0), "x2", CLOSE, 3)
-    books.book_fill("b", SHARE, D(1_000), D(40_000), D(0), "x3", OPEN, 3)
+    book_fill(books, "a", SHARE, D(-1_000), D(40_000), D(0), "x2", CLOSE, 3)
+    book_fill(books, "b", SHARE, D(1_000), D(40_000), D(0), "x3", OPEN, 3)
     assert books.nav("a") == D("0.0074") + D("0.2") - D("0.25")
     assert books.nav("b") == D("0.00375") + D("0.25") - D("0.2")
     assert books.opened_value("b") == D("0.2")
-    books.book_bust("b", "x3", OPEN, 4)
+    book_bust(books, "b", "x3", 4)
     assert (books.nav("b"), books.of("b").quantity(SHARE)) == (D("0.00375"), 0)
 
 
@@ -739,8 +759,8 @@ def test_a_transfer_of_inverse_contracts_is_no_gain_in_desk_or_books(units, pric
     books = make_coin(a="0.5", b="0.25")
     moved = change("transfer", SHARE, units, coin, price)
     worth = D(coin) - (D(units) * 10 / D(price) if units else 0)
-    assert transfer_value(moved, perpetual("BTC")) == worth
-    books.book_change(moved)
+    assert of_change(perpetual("BTC"), moved).income == worth
+    book_change(books, moved)
     found = books.of(UNASSIGNED).attribution
     found.mark(4)
     paid = units * 10 * (1 / D(price) - D("0.00002")) if units else 0
@@ -750,9 +770,9 @@ def test_a_transfer_of_inverse_contracts_is_no_gain_in_desk_or_books(units, pric
 def test_funding_goes_with_the_perpetuals_of_each():
     books = make_coin(a="0.5", b="0.25")
     for owner, units in (("a", 600), ("b", -200)):
-        books.book_fill(owner, SHARE, D(units), D(50_000), D(0), owner, HEDGE, 2)
+        book_fill(books, owner, SHARE, D(units), D(50_000), D(0), owner, HEDGE, 2)
     before = cash(books)
-    books.book_change(change("funding", SHARE, 0, "-0.00000003"))
+    book_change(books, change("funding", SHARE, 0, "-0.00000003"))
     paid = {name: one - before[name] for name, one in cash(books).items()}
     assert paid == {"a": D("-0.00000004"), "b": D("0.00000001"), UNASSIGNED: 0}
     assert books.of("a").attribution.nav_change == D("-0.00000004")
@@ -760,7 +780,7 @@ def test_funding_goes_with_the_perpetuals_of_each():
 
 def test_the_rows_of_a_coin_desk_sum_to_the_account_in_its_own_unit():
     books = make_coin(a="0.5", b="0.25")
-    books.book_fill("a", SHARE, D(1_000), D(50_000), D("0.000012345"), "x1", HEDGE, 2)
+    book_fill(books, "a", SHARE, D(1_000), D(50_000), D("0.000012345"), "x1", HEDGE, 2)
     books.mark(3)
     rows = books.explained(D("-0.000012345"))
     assert rows["a"]["total"] == D("-0.00001235")

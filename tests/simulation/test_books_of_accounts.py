@@ -14,6 +14,7 @@ from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.instruments.postings import of_change
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -63,7 +64,7 @@ class Desk:
 
 def test_an_account_begins_with_its_terms():
     account = Desk({CALL: (2, 9)}, options_level=2, multiplier=2, shorting_enabled=False).account
-    assert (account.name, account.currency, account.balances) == ("account", "USD", {"USD": D(100_000)})
+    assert (account.name, account.currency, account.cash, account.others) == ("account", "USD", 100_000, {})
     assert (account.options_level, account.multiplier, account.unsettled) == (2, 2, 0)
     assert (account.trading_blocked, account.day_trades_blocked) == (False, False)
     assert (account.last_equity, account.quantity(CALL), account.quantity(SHARE)) == (100_000, 2, 0)
@@ -106,7 +107,7 @@ def test_an_account_that_opens_while_the_broker_runs_begins_then_and_owes_nothin
     other = desk.broker.open_account(AccountTerms(name="other", cash=D(5), multiplier=1))
     assert (other.created_ns, other.unsettled, desk.ledger.accounts["other"]) == (T, 0, other)
     other.cash = D(7)
-    assert (other.balances, other.cash) == ({"USD": D(7)}, 7)
+    assert (other.others, other.cash) == ({}, 7)
 
 
 def test_a_position_in_a_perpetual_knows_what_its_contract_is_in_dollars():
@@ -120,16 +121,20 @@ def changed(number, cause, units, price=0, cash=0, **more):
     return PositionChanged(number, T, T, cause, D(units), D(str(price)), D(str(cash)), "c", **more)
 
 
+def posted(*terms, **more):
+    return of_change(Equity("SPY"), changed(*terms, **more))
+
+
 def test_a_change_without_an_order_is_booked_at_its_price():
     account = Desk({SHARE: (10, 100)}).account
-    account.change(changed(SHARE, ChangeCause.DELIVERY, 5, 400, -2_000))
+    account.change(posted(SHARE, ChangeCause.DELIVERY, 5, 400, -2_000))
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (15, 200)
     assert account.cash == 98_000
-    account.change(changed(SHARE, ChangeCause.CORPORATE_ACTION, 15))
+    account.change(posted(SHARE, ChangeCause.CORPORATE_ACTION, 15))
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (30, 100)
-    account.change(changed(SHARE, ChangeCause.CORPORATE_ACTION, -20))  # its cost stays
+    account.change(posted(SHARE, ChangeCause.CORPORATE_ACTION, -20))  # its cost stays
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (10, 300)
-    account.change(changed(SHARE, ChangeCause.DELIVERY, -10, 100, 3_000))
+    account.change(posted(SHARE, ChangeCause.DELIVERY, -10, 100, 3_000))
     assert (account.holdings, account.cash) == ({}, 101_000)
 
 
@@ -137,7 +142,7 @@ def test_a_conversion_moves_units_and_cost_and_pays_the_rest_in_cash():
     book = Instruments([Equity("OLD"), Equity("NEW")])
     account = Desk({0: (10, 100)}, book=book).account
     account.change(
-        changed(1, ChangeCause.CORPORATE_ACTION, 5, 0, 7, source=0, source_change=D(-10), cost_fraction=D(1))
+        posted(1, ChangeCause.CORPORATE_ACTION, 5, 0, 7, source=0, source_change=D(-10), cost_fraction=D(1))
     )
     assert list(account.holdings) == [1]
     assert (account.quantity(1), account.holdings[1].average_price, account.cash) == (5, 200, 100_007)

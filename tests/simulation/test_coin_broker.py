@@ -91,7 +91,7 @@ def venue():
 def test_a_tenth_of_a_coin_is_bought_in_coin_with_its_fee(venue):
     venue.trade(1, 0.3)
     paid = D("0.3") * D("0.0205")
-    assert venue.account.balances == {"BTC": D(2) - paid - D("0.3") * D("0.0003")}
+    assert (venue.account.cash, venue.account.others) == (D(2) - paid - D("0.3") * D("0.0003"), {})
     assert venue.account.quantity(1) == D("0.3")
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.bookings import apply_change, booked
 from fakes.broker import Market, connect
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
@@ -52,7 +53,7 @@ def books_after(trades, happens, spot="500"):
     instruments.add(share("KID"))
     held, book = sum(quantity for quantity, _ in trades), PositionManager(instruments)
     for index, (quantity, price) in enumerate(trades):
-        book.book(0, quantity, price, f"x{index}")
+        booked(book, 0, quantity, price, f"x{index}")
     cost, realized, scalps = book.positions[0].cost, book.positions[0].realized, book.scalps[0].realized
     venue = connect(instruments, cash=10_000_000, is_open=False)
     account = venue.account
@@ -64,7 +65,7 @@ def books_after(trades, happens, spot="500"):
     changes = [event for event in venue.take_due(OPEN) if isinstance(event, PositionChanged)]
     cash = D(0)
     for change in changes:
-        book.change(change)
+        apply_change(book, change)
         cash += change.cash_change
     assert account.cash == 10_000_000 + cash
     assert {n: p.quantity for n, p in account.holdings.items()} == {

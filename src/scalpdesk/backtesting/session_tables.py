@@ -30,6 +30,7 @@ from scalpdesk.backtesting.statistics import (
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 from scalpdesk.hedging.sizing import SHARES, unhedged_from
 from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.volatility.variance_time import VarianceClock
 
@@ -114,6 +115,25 @@ class HoldingChange(NamedTuple):
     """Signed units that leave it."""
     is_taken_over: bool = False
     """Held by the account when the run began."""
+
+
+def holding_changes(
+    adopted: Iterable[Posting], changes: Iterable[Posting], listed: Sequence[Instrument]
+) -> list[HoldingChange]:
+    """Return what moved units of a run's instruments without an order, first what it began with."""
+    return [
+        HoldingChange(
+            posting.ts_ns,
+            listed[posting.instrument_id].symbol,
+            posting.units,
+            None if posting.source is None else listed[posting.source].symbol,
+            posting.source_units,
+            is_taken_over,
+        )
+        for postings, is_taken_over in ((adopted, True), (changes, False))
+        for posting in postings
+        if posting.units or posting.source_units
+    ]
 
 
 def straddle_rows(

@@ -4,7 +4,6 @@ Orders and decisions name their strategy. What its book was worth, and how exerc
 divided, no journal holds: the run is replayed for it.
 """
 
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,10 +13,9 @@ import msgspec
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.backtesting.session_tables import HoldingChange
-from scalpdesk.core.events import AccountSnapshot, PositionChanged
+from scalpdesk.backtesting.session_tables import HoldingChange, holding_changes
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import ZERO, InstrumentId, to_cents
+from scalpdesk.core.units import ZERO, to_cents
 from scalpdesk.engine.desk import REST
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.book import Book
@@ -100,56 +98,22 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
     reader = JournalReader(run_dir)
     engine = engine_from_header(reader.header)
     assert engine.desk.books is not None
-    books, instruments = engine.desk.books.books, engine.desk.instruments
+    books = engine.desk.books.books
     readers = {name: _BookMarks(book) for name, book in books.items()}
     records = {name or REST: StrategyRecord() for name in books}
     for step, _ in reader.steps(rows_reader(reader.header)):
         for event in step:
-            before: dict[str, tuple[Decimal, Decimal]] = {}
-            if type(event) is PositionChanged:
-                before = {name: _held(book, event) for name, book in books.items()}
-            elif type(event) is AccountSnapshot:
-                listed = _listed(books, event)
             produced = engine.handle(event)
-            if type(event) is PositionChanged:
-                for name, book in books.items():
-                    units, source_units = (
-                        now - was for now, was in zip(_held(book, event), before[name], strict=True)
-                    )
-                    if units or source_units:
-                        source = None if event.source is None else instruments[event.source].symbol
-                        symbol = instruments[event.instrument_id].symbol
-                        records[name or REST].changes.append(
-                            HoldingChange(event.ts_recv_ns, symbol, units, source, source_units)
-                        )
-            elif type(event) is AccountSnapshot:
-                for (name, number), units in _listed(books, event).items():
-                    if units != listed[name, number]:  # a later snapshot takes nothing over again
-                        records[name or REST].changes.append(
-                            HoldingChange(
-                                event.ts_recv_ns, instruments[number].symbol, units, is_taken_over=True
-                            )
-                        )
             marks = [output for output in produced if type(output) is Mark] if produced else ()
             if marks:
                 for name, book_marks in readers.items():
                     records[name or REST].marks.append(book_marks.row(marks[-1]))
-    for name, change in engine.desk.books.settled_offsets:
-        symbol = instruments[change.instrument_id].symbol
-        settled = HoldingChange(change.ts_recv_ns, symbol, change.quantity_change)
-        insort(records[name or REST].changes, settled, key=lambda item: item.ts_ns)
+    divided = engine.desk.books
+    for name in books:
+        adopted = (posting for posting in divided.adopted if posting.owner == name)
+        changes = (posting for posting in divided.changes if posting.owner == name)
+        records[name or REST].changes = holding_changes(adopted, changes, engine.desk.instruments.by_id)
     return records
-
-
-def _listed(books: Mapping[str, Book], snapshot: AccountSnapshot) -> dict[tuple[str, InstrumentId], Decimal]:
-    """Return what each book holds of the instruments in a snapshot, by its name and the instrument."""
-    numbers = [line.instrument_id for line in snapshot.positions]
-    return {(name, number): book.quantity(number) for name, book in books.items() for number in numbers}
-
-
-def _held(book: Book, event: PositionChanged) -> tuple[Decimal, Decimal]:
-    """Return the units of an event's instrument, and of the one out of which they come."""
-    return book.quantity(event.instrument_id), ZERO if event.source is None else book.quantity(event.source)
 
 
 def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, str]:

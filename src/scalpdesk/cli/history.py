@@ -297,7 +297,7 @@ class StoredRun:
 
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.session_tables import HoldingChange, session_rows, straddle_rows
+    from scalpdesk.backtesting.session_tables import holding_changes, session_rows, straddle_rows
     from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import Equity, underlying_of
@@ -317,19 +317,7 @@ def read_stored(run_dir: Path) -> StoredRun:
     projection, row, tables = read_runs(run_dir.parent, projected)
     header = projection.header
     clock, listed = clock_of(header.data), header.instruments
-    changes = [
-        HoldingChange(at_ns, listed[number].symbol, quantity, is_taken_over=True)
-        for at_ns, number, quantity in projection.taken_over
-    ] + [
-        HoldingChange(
-            event.ts_recv_ns,
-            listed[event.instrument_id].symbol,
-            event.quantity_change,
-            None if event.source is None else listed[event.source].symbol,
-            event.source_change,
-        )
-        for event in projection.holding_changes.values()
-    ]
+    changes = holding_changes(projection.taken_over, projection.holding_changes, listed)
     dividends: dict[str, dict[int, float]] = {}
     for event in projection.dividends:
         dividends.setdefault(listed[event.instrument_id].symbol, {})[event.ts_ex_ns] = float(event.amount)

@@ -1,7 +1,7 @@
 """The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.instruments.contract import Instruments, underlying_of
+from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_change, of_fill, of_snapshot
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
 from scalpdesk.margin.holdings import Holding
@@ -26,12 +27,8 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.positions import (
-    Position,
-    mark_decimal,
-    transfer_value,
-)
-from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
+from scalpdesk.portfolio.positions import Position, mark_decimal
+from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import WritableDeskView
 from scalpdesk.volatility.correlation import ReturnCorrelation
@@ -109,7 +106,8 @@ class Desk:
         """The book divided among several underlyings; None with one."""
         self.correlation: ReturnCorrelation | None = None
         """Of their returns from mark to mark."""
-        self.is_divided = False
+        self.divisions: list[SubBooks] = []
+        """Both of these, where they are."""
         self._has_begun = False
 
     def is_near_loss_limit(self) -> bool:
@@ -160,6 +158,8 @@ class Desk:
         if held is not self._units_of:  # another list once something is booked
             self._units_of, self._units = held, ([], [])
             for position in held:
+                if position.instrument.currency != self.account.currency:
+                    continue
                 is_option = self.instruments.by_id[position.instrument_id].is_option
                 # of an inverse future there is no such sum: it is always near
                 is_inverse = position.instrument.is_inverse_future
@@ -245,7 +245,8 @@ class Desk:
 
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
-        self.books, self.is_divided, self.book.counts_trips = books, True, False
+        self.books, self.book.counts_trips = books, False
+        self.divisions.insert(0, books)
         limits = self.gate.limits
         books.most_losses_in_a_row = limits.max_consecutive_losses
         books.largest_order_shares = Decimal(limits.max_order_shares)
@@ -253,7 +254,7 @@ class Desk:
 
     def divide_by_underlying(self, symbols: Sequence[str]) -> None:
         """Explain the P&L of each underlying besides; before anything is booked."""
-        equal, view, self.is_divided = Decimal(1) / len(symbols), self.view, True
+        equal, view = Decimal(1) / len(symbols), self.view
         self.correlation = ReturnCorrelation(len(symbols))
         self.by_underlying = SubBooks(
             self.instruments,
@@ -262,20 +263,9 @@ class Desk:
             view.underlying,
             dict.fromkeys(symbols, equal.quantize(Decimal("0.0001"), ROUND_DOWN)),
             own_underlying={symbol: self.instruments.id_of(symbol) for symbol in symbols},
+            is_by_underlying=True,
         )
-
-    def _divisions(self, instrument_id: InstrumentId, owner: str) -> Iterator[tuple[SubBooks, str]]:
-        """Yield each division of the book, with the name in it that a trade belongs to."""
-        if self.books is not None:
-            yield self.books, owner
-        if self.by_underlying is not None:
-            yield self.by_underlying, underlying_of(self.instruments[instrument_id])
-
-    def mark_divisions(self, now_ns: int, *, is_anchor: bool = False) -> None:
-        """Explain the P&L of every part of the book since its last mark."""
-        for books in (self.books, self.by_underlying):
-            if books is not None:
-                books.mark(now_ns, is_anchor=is_anchor)
+        self.divisions.append(self.by_underlying)
 
     def is_booked(self, action: PriceAdjustmentEvent) -> bool:
         """Return whether a corporate action in units of an instrument is in the desk's holdings."""
@@ -293,15 +283,14 @@ class Desk:
     def settle_offsets(self, now_ns: int) -> list[Decision]:
         """Settle expired options that strategies hold against each other; return each as a decision."""
         decisions = []
-        for owner, change in () if self.books is None else self.books.settle_offset_options(now_ns):
-            symbol = self.instruments[change.instrument_id].symbol
-            units, cash = change.quantity_change, change.cash_change
-            why = f"{change.cause}: {units:+f} {symbol} of {owner or REST}, held against another strategy"
+        for posting in () if self.books is None else self.books.settle_offset_options(now_ns):
+            symbol, owner = self.instruments[posting.instrument_id].symbol, posting.owner or REST
+            why = f"{posting.cause}: {posting.units:+f} {symbol} of {owner}, held against another strategy"
             facts: dict[str, str | float | int] = {
-                "strategy": owner or REST,
+                "strategy": owner,
                 "symbol": symbol,
-                "quantity": float(units),
-                "cash": float(cash),
+                "quantity": float(posting.units),
+                "cash": float(posting.cash),
             }
             decisions.append(Decision(now_ns, DecisionKind.SESSION, True, (why,), facts))
         return decisions
@@ -320,9 +309,8 @@ class Desk:
         self.market.open_session(event.open_ns)
         if self.books is not None:
             self.books.carry_offset_shares(event.open_ns, event.ts_recv_ns, going_ex)
-        for books in (self.books, self.by_underlying):
-            if books is not None:
-                books.new_session()
+        for division in self.divisions:
+            division.new_session()
         self.attribution.open_session()
         if self.correlation is not None:
             self.correlation.forget_prices()
@@ -342,62 +330,61 @@ class Desk:
             for execution_id in (*order.executions, *order.busted)
         ]
         self.positions.forget(gone)
-        for division in (self.books, self.by_underlying):
-            for book in () if division is None else division.books.values():
+        for division in self.divisions:
+            for book in division.books.values():
                 book.positions.forget(gone)
 
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
         """Book one execution: position, cash, its cost, and the count of closed trades."""
-        instrument_id, price, fee = command.instrument_id, event.price, event.fee
+        number, purpose, price, fee = command.instrument_id, command.purpose, event.price, event.fee
         signed = event.quantity if command.side is BUY else -event.quantity
         # ids of executions are the venue's; the order's id keeps those of two venues apart
-        reference = f"{event.client_order_id}/{event.execution_id}"
-        self.book.fill(instrument_id, signed, price, fee, reference, command.purpose)
-        if self.is_divided:
-            for books, name in self._divisions(instrument_id, command.owner):
-                books.book_fill(
-                    name, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
-                )
+        reference, instrument = (
+            f"{event.client_order_id}/{event.execution_id}",
+            self.instruments.by_id[number],
+        )
+        self._post(
+            of_fill(
+                instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
+            )
+        )
         if self.by_underlying is not None:  # intervals as the account's: then each part sums to its own
             self.by_underlying.rebase(event.ts_recv_ns)
 
-    def book_bust(self, command: SubmitOrder, event: FillBusted) -> None:
+    def book_bust(self, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back."""
-        reference = f"{event.client_order_id}/{event.execution_id}"
-        self.book.bust(reference, command.purpose)
-        for books, name in self._divisions(command.instrument_id, command.owner):
-            books.book_bust(name, reference, command.purpose, event.ts_recv_ns)
+        posting = self.positions.execution(f"{event.client_order_id}/{event.execution_id}")
+        self._post(of_bust(posting, event.ts_recv_ns))
         if self.by_underlying is not None:
             self.by_underlying.rebase(event.ts_recv_ns)
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""
-        worth = self.attribution.current_nav()
-        self.book.move(event)
+        instrument = self.instruments[event.instrument_id]
+        posting = of_change(instrument, event)
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
-        elif event.cause is ChangeCause.TRANSFER:
-            self.session_equity += transfer_value(event, self.instruments[event.instrument_id])
-        self.book.explain(event, worth)
-        for books in (self.books, self.by_underlying):
-            if books is not None:
-                books.book_change(event)
+        elif event.cause is ChangeCause.TRANSFER and instrument.currency == self.account.currency:
+            self.session_equity += posting.income
+        self._post(posting, more_follow=event.more_follow)
+
+    def _post(self, posting: Posting, *, more_follow: bool = False) -> None:
+        """Book a posting in the account's book and in those of its owners."""
+        self.book.apply(posting)
+        for division in self.divisions:
+            division.apply(posting, more_follow=more_follow)
 
     def _carry_prices(self, event: PositionChanged) -> None:
-        """Carry the last prices through a corporate action: units change, what they are worth does not."""
-        number, source, units, at_ns = (
-            event.instrument_id,
-            event.source,
-            event.quantity_change,
-            event.ts_event_ns,
-        )
+        """Carry the last prices through a corporate action, before it is booked: its worth stays the same."""
+        number, source, units = event.instrument_id, event.source, event.quantity_change
+        at_ns = event.ts_event_ns
         held, carry = self.positions.quantity(number), self.market.carry_price
         if source is None or source == number:
             at_ns = self.rescaled_ns[number] = ex_instant_ns(at_ns)
-            if held and held != units and not event.price:
-                carry(number, number, float((held - units) / held), at_ns)
+            if held and held + units and not event.price:
+                carry(number, number, float(held / (held + units)), at_ns)
             return
-        before = self.positions.quantity(source) - event.source_change
+        before = self.positions.quantity(source)
         if not units or not before:
             return
         old, new = self.instruments[source], self.instruments[number]
@@ -415,22 +402,19 @@ class Desk:
     def adopt(self, snapshot: AccountSnapshot) -> None:
         """Take what the venue reports that the account holds as the desk's own start."""
         self.account.cash = snapshot.cash
-        for line in snapshot.positions:
-            reference = f"snapshot-{line.instrument_id}"
-            if not self.positions.already_applied(reference):
-                self.positions.book(line.instrument_id, line.quantity, line.average_price, reference)
-                for books, name in self._divisions(line.instrument_id, ""):
-                    owner = None if books is self.books else name
-                    books.adopt(line.instrument_id, line.quantity, line.average_price, reference, owner)
+        for posting in of_snapshot(snapshot):
+            if not self.positions.already_applied(posting.reference):
+                self.positions.apply(posting)
+                for division in self.divisions:
+                    division.adopt(posting)
         self._begin(snapshot.ts_recv_ns)
 
     def _begin(self, now_ns: int) -> None:
         self.book.begin(now_ns)
         self.session_equity = self.attribution.nav
         self._has_begun = True
-        for books in (self.books, self.by_underlying):
-            if books is not None:
-                books.begin(now_ns, self.account.cash)
+        for division in self.divisions:
+            division.begin(now_ns, self.account.cash)
 
 
 REST = "nobody"

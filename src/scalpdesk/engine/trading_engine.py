@@ -518,8 +518,8 @@ class TradingEngine:
             self._carry.measure_due(self.now_ns)
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
-        if desk.is_divided:
-            desk.mark_divisions(self.now_ns, is_anchor=is_anchor)
+        for division in desk.divisions:
+            division.mark(self.now_ns, is_anchor=is_anchor)
         if mark is not None:
             self._out.append(mark if desk.by_underlying is None else weighted_mark(desk, mark))
         if self._half_booked_ns == self.now_ns:
@@ -612,7 +612,7 @@ class TradingEngine:
             return None
         self._mark()
         desk.orders.apply(event)
-        desk.book_bust(order.submitted, event)
+        desk.book_bust(event)
         desk.attribution.rebase(self.now_ns)
         if not event.is_corrected and not event.more_follow:
             return ORDER

@@ -104,12 +104,14 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
             trade = desk.positions.booking(f"{name}/{execution_id}")
             if trade is None or execution_id in listed or execution_id.startswith(f"{order.venue_order_id}/"):
                 continue
-            number, quantity, price, fee = trade
+            number, quantity = trade.instrument_id, trade.units
             instead = next((fill for fill in new if fill.quantity == abs(quantity)), None)
             if instead is not None:
                 new.remove(instead)
             corrected = None if instead is None else _foreign(instead, number)
-            found.append(BookedFill(name, execution_id, number, quantity, price, fee, corrected))
+            found.append(
+                BookedFill(name, execution_id, number, quantity, trade.price, -trade.income, corrected)
+            )
     return found[::-1]
 
 

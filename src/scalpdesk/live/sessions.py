@@ -7,15 +7,16 @@ from enum import StrEnum
 from operator import itemgetter
 
 from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS
-from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, SessionPhase
+from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, PositionChanged, PriceAdjustmentEvent, SessionEvent
 from scalpdesk.core.intents import EXITS, VenueCommand
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.corporate_actions import whole_units
+from scalpdesk.instruments.corporate_actions import split, whole_units
 from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.postings import UNASSIGNED
 from scalpdesk.instruments.sessions import (
     COIN_EXPIRY,
     Session,
@@ -29,7 +30,6 @@ from scalpdesk.instruments.sessions import (
 )
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.portfolio.sub_books import UNASSIGNED
 from scalpdesk.venues.contract import VenueClock, VenueView
 
 OWNERS_SHARE = 0.2
@@ -182,8 +182,8 @@ class SessionCalendar:
         self._agenda.put("close", session.close_ns + 1)  # after what happens at the close itself
         self._notify("info", f"session {session.day} opens")
         commands = []
-        for split in self._splits(opens_ns):
-            commands += self._feed(split)
+        for change in self._splits(opens_ns):
+            commands += self._feed(change)
         commands += self._feed(
             SessionEvent(
                 opens_ns, opens_ns, session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
@@ -207,17 +207,7 @@ class SessionCalendar:
             symbol = desk.instruments[number].symbol
             reference = f"split-{symbol}-{to_new_york(item.ts_event_ns).date()}"
             self._notify("info", f"split of {symbol}: {held:f} became {whole:f}")
-            yield PositionChanged(
-                number,
-                item.ts_event_ns,
-                opens_ns,
-                ChangeCause.CORPORATE_ACTION,
-                whole - held,
-                ZERO,
-                ZERO,
-                reference,
-                source=number,
-            )
+            yield split(number, whole - held, reference, item.ts_event_ns, opens_ns)
 
     def _close_session(self) -> list[VenueCommand]:
         session = self._engine.desk.view.session

@@ -1,28 +1,20 @@
 """One book: positions, cash, P&L and round trips of an account, or of the part of it that an owner has.
 
-What a fill, a bust or a change without an order does to a book is written here once; the account's own book
-and the books of its strategies and underlyings are all of this class.
+What a posting does to a book is written here once; the account's own book and the books of its strategies
+and underlyings are all of this class.
 """
 
 from decimal import Decimal
 
-import msgspec
-
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
-from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Mark, Purpose
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import SATOSHI, ZERO, InstrumentId, to_cents
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import (
-    Account,
-    ClosedTrades,
-    PositionManager,
-    settlement_charge,
-    transfer_value,
-)
+from scalpdesk.portfolio.positions import Account, ClosedTrades, PositionManager
 
 
 class Book:
@@ -66,7 +58,7 @@ class Book:
         self.name = name
         self._instruments = instruments
         self._state = state
-        self.account = Account(cash)
+        self.account = Account(cash, instruments[underlying].currency)
         self.positions = PositionManager(instruments)
         self.attribution = PnlExplain(
             instruments, state, delta_engine, self.account, self.positions, underlying
@@ -89,90 +81,69 @@ class Book:
         self.attribution.begin(now_ns)
         self.closed_trades.start_cash = self.attribution.nav
 
-    def fill(
-        self,
-        number: InstrumentId,
-        signed: Decimal,
-        price: Decimal,
-        fee: Decimal,
-        reference: str,
-        purpose: Purpose,
-    ) -> None:
-        """Book an execution: units, cash, its cost beyond the mark, and the count of round trips."""
-        position = self.positions.book(number, signed, price, reference, fee=fee)
-        self.account.cash -= position.instrument.value(signed, price) + fee
-        self.attribution.note_trade(self._state.quotes[number], signed, price, fee)
-        if purpose is Purpose.OPEN:
-            self.opened[number] = self.opened.get(number, ZERO) + signed
+    def apply(self, posting: Posting) -> None:
+        """Book a posting: units, cash, its part of the explain, and the count of round trips."""
+        cause = posting.cause
+        if isinstance(cause, Purpose):
+            self.positions.apply(posting)
+            self._trade(posting, cause)
+        elif cause is ChangeCause.BUST:
+            was_flat = not self.positions.held()
+            booked = self.positions.take_back(posting.reference)
+            if was_flat and self.counts_trips:
+                self.closed_trades.reopen()
+            self._trade(posting, booked.cause)
+        else:
+            self._change(posting, cause)
+
+    def _trade(self, posting: Posting, purpose: Purpose | ChangeCause) -> None:
+        """Book the cash of an execution or a bust, its cost beyond the mark, and the count of round trips."""
+        number, units = posting.instrument_id, posting.units
+        position, account = self.positions.positions[number], self.account
+        currency = position.instrument.currency
+        account.add(currency, posting.cash)
+        if currency == account.currency:
+            self.attribution.note_trade(self._state.quotes[number], units, posting.price, -posting.income)
+        if purpose is Purpose.OPEN or (purpose is Purpose.CLOSE and posting.cause is ChangeCause.BUST):
+            self.opened[number] = self.opened.get(number, ZERO) + units
         elif purpose is Purpose.CLOSE and number in self.opened:
-            self.opened[number] = _towards_zero(self.opened[number], signed)
+            self.opened[number] = _towards_zero(self.opened[number], units)
         if not position.quantity:
             self._note_round_trip()
 
-    def bust(self, reference: str, purpose: Purpose) -> None:
-        """Take back exactly the execution that the venue took back, its fee included.
-
-        A busted trade owes no fees: clearing fees fall only on trades that clear, and a broker's ledger turns
-        the whole line round.
-        """
-        was_flat = not self.positions.held()
-        number, quantity, price, fee = self.positions.take_back(reference)
-        self.account.cash += self._instruments[number].value(quantity, price) + fee
-        self.attribution.note_trade(self._state.quotes[number], -quantity, price, -fee)
-        if purpose in (Purpose.OPEN, Purpose.CLOSE):
-            self.opened[number] = self.opened.get(number, ZERO) - quantity
-        if was_flat and self.counts_trips:
-            self.closed_trades.reopen()
-        self._note_round_trip()
-
-    def part_of(self, event: PositionChanged, quantity: Decimal, cash: Decimal) -> PositionChanged:
-        """Return the part of an account's change that falls on this book: so many units, so much cash."""
-        leaves = -self.quantity(event.source) if event.source is not None and event.source_change else ZERO
-        return msgspec.structs.replace(
-            event, quantity_change=quantity, source_change=leaves, cash_change=cash
-        )
-
-    def move(self, event: PositionChanged) -> None:
-        """Book the units and the cash of a change that no order caused."""
-        number, units = event.instrument_id, event.quantity_change
+    def _change(self, posting: Posting, cause: ChangeCause) -> None:
+        """Book and explain a change that no order caused, and count the round trip that it ends."""
+        attribution, number, units = self.attribution, posting.instrument_id, posting.units
+        # its prices move with the units, and its earlier parts are noted
+        worth = attribution.nav + attribution.noted_carry
         held, opened = self.quantity(number), self.opened.get(number, ZERO)
-        self.positions.change(event)
-        self.account.cash += event.cash_change
-        if not units or not opened:
-            return
-        if event.cause is not ChangeCause.CORPORATE_ACTION:
-            self.opened[number] = _towards_zero(opened, units)
-        elif held:
-            self.opened[number] = opened * (held + units) / held
-
-    def explain(self, event: PositionChanged, worth: Decimal) -> None:
-        """Explain a change that is booked, and count the round trip that it ends.
-
-        Parameters
-        ----------
-        event
-            As it was booked by :meth:`move`.
-        worth
-            Net asset value before it, currency: of a corporate action, whose prices move with the units.
-        """
-        attribution, cause = self.attribution, event.cause
+        self.positions.apply(posting)
+        currency = self._instruments[number].currency
+        self.account.add(currency, posting.cash)
+        if units and opened:
+            if cause is not ChangeCause.CORPORATE_ACTION:
+                self.opened[number] = _towards_zero(opened, units)
+            elif held:
+                self.opened[number] = opened * (held + units) / held
+        if currency != self.account.currency:
+            return  # figures are in the account's own
         if cause is ChangeCause.CORPORATE_ACTION:
             attribution.note_carry(attribution.current_nav() - worth)
         elif cause in ENDED:
-            attribution.note_delivery(event.instrument_id, event.price)
-            charge = settlement_charge(event, self._instruments[event.instrument_id].multiplier)
-            if charge:
+            attribution.note_delivery(number, posting.price)
+            charge = to_cents(posting.income, SATOSHI) if posting.price else ZERO
+            if charge:  # what a venue's ledger keeps of its fee
                 attribution.note_carry(charge)
         elif cause in CARRY:
-            attribution.note_carry(event.cash_change)
+            attribution.note_carry(posting.cash)
         elif cause is ChangeCause.TRANSFER:  # money brought or taken away is neither gained nor lost
-            attribution.note_transfer(transfer_value(event, self._instruments[event.instrument_id]))
-            self.closed_trades.move_cash(event.cash_change)
-        if event.quantity_change:
+            attribution.note_transfer(posting.income)
+            self.closed_trades.move_cash(posting.cash)
+        if units:
             if cause not in EXERCISED:  # those end with their delivery
                 self._note_round_trip()
         elif cause in CARRY and self.counts_trips and not self.positions.held():
-            self.closed_trades.move_cash(event.cash_change)  # no trade of its own, nor the next one's
+            self.closed_trades.move_cash(posting.cash)  # no trade of its own, nor the next one's
 
     def _note_round_trip(self) -> None:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""

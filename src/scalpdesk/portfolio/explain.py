@@ -303,7 +303,7 @@ class PnlExplain:
         self._anchor_ns = now_ns
         before, legs = self._legs, {}
         for instrument_id, position in self._positions.positions.items():
-            if position.quantity:
+            if position.quantity and position.instrument.currency == self._account.currency:
                 mark = marks[instrument_id] if instrument_id in marks else self._marked(instrument_id, now_ns)
                 legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id), mark)
         self._legs = legs
@@ -561,16 +561,16 @@ class PnlExplain:
         Then the mean implied volatility of the options by their size (fractions a year; 0 without any), and
         whether one of them is in its last hours.
         """
-        nav, greeks, state = self._account.cash, GreekSum(), self._state
+        nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
         marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
         is_last_hours = False
         for instrument_id, position in self._positions.positions.items():
             quantity = position.quantity
-            if not quantity:
+            instrument = position.instrument
+            if not quantity or instrument.currency != currency:
                 continue
             mark, valuation = state.mark(instrument_id), None
-            instrument = position.instrument
             if instrument.is_option:
                 valuation = self._delta_engine.marked(instrument_id, now_ns)
             marks[instrument_id] = mark, valuation

@@ -7,9 +7,10 @@ from typing import Final, Protocol
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.units import SATOSHI, ZERO, InstrumentId, exact, to_cents
+from scalpdesk.core.intents import Purpose
+from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments
+from scalpdesk.instruments.postings import OF_HOLDERS, Posting
 from scalpdesk.marketdata.state import MarketState
 
 
@@ -301,10 +302,6 @@ class ClosedTrades:
             self._before_last = (self._before_last[0], 0)
 
 
-BookedTrade = tuple[InstrumentId, Decimal, Decimal, Decimal]
-"""Change of a position: instrument, signed contracts or shares, price per unit, and fee in currency."""
-
-
 class PositionsView(Protocol):
     """Positions, read-only."""
 
@@ -327,57 +324,30 @@ class PositionsView(Protocol):
         ...
 
 
-def apply_change(change: PositionChanged, target: Position, source: Position | None) -> None:
-    """Book the units of a change that no order caused; a conversion conserves cost and realises nothing.
+def move_units(posting: Posting, target: Position, source: Position | None) -> None:
+    """Book a posting's units on their position; a conversion conserves cost and realises nothing.
 
-    Parameters
-    ----------
-    change
-        What happened. A corporate action without a source, a price and cash changes the units of a holding
-        and not its cost.
-    target, source
-        Positions in its instrument and in its source; None without a source.
+    ``target`` and ``source`` are the positions in its instrument and in its source; None without a source.
     """
     if source is None:
-        is_free = change.cause is ChangeCause.CORPORATE_ACTION and not change.price and not change.cash_change
-        if is_free:
-            target.adjust(change.quantity_change)
-        elif change.quantity_change:
-            target.apply(change.quantity_change, change.price)
+        target.apply(posting.units, posting.price)
     elif source is target:
-        target.adjust(change.quantity_change)
+        target.adjust(posting.units)
     else:
-        cost = source.cost * change.cost_fraction
-        source.adjust(change.source_change, -cost)
-        target.adjust(change.quantity_change, cost)
-
-
-def settlement_charge(change: PositionChanged, multiplier: int) -> Decimal:
-    """Return the cash that a settlement brought beyond its payoff, in currency: less than zero for a fee.
-
-    Zero where the payoff is not stated. Rounded to what a venue's ledger keeps.
-    """
-    if not change.price:
-        return ZERO
-    return to_cents(change.cash_change + change.quantity_change * change.price * multiplier, SATOSHI)
-
-
-def transfer_value(change: PositionChanged, instrument: Instrument) -> Decimal:
-    """Return what a transfer brought in cash and units, in currency: less than zero when it took away."""
-    if not change.quantity_change:
-        return change.cash_change
-    return change.cash_change + instrument.value(change.quantity_change, change.price)
+        cost = source.cost * posting.cost_fraction
+        source.adjust(posting.source_units, -cost)
+        target.adjust(posting.units, cost)
 
 
 class PositionManager:
-    """Positions of an account; every fill and other change is booked once."""
+    """Positions of a book: a fold over its postings, each booked once."""
 
     def __init__(self, instruments: Instruments) -> None:
-        self._instruments = instruments
+        self.instruments = instruments
         self.positions: dict[InstrumentId, Position] = {}
         self.scalps: dict[InstrumentId, FifoLots] = {}
-        self._bookings: dict[str, BookedTrade | None] = {}
-        """By reference; None where nothing can be taken back."""
+        self._bookings: dict[str, Posting | None] = {}
+        """By reference: the executions that stand, None for what cannot be taken back."""
         self._held: Sequence[Position] | None = None
         """The open positions, until something is booked: a run over years has traded hundreds."""
 
@@ -396,86 +366,59 @@ class PositionManager:
         """Return whether an execution or change was booked before."""
         return reference in self._bookings
 
-    def book(
-        self,
-        instrument_id: InstrumentId,
-        signed_quantity: Decimal,
-        price: Decimal,
-        reference: str,
-        *,
-        fee: Decimal = ZERO,
-    ) -> Position:
-        """Book ``signed_quantity`` at ``price``; return the updated position.
+    def apply(self, posting: Posting) -> None:
+        """Book a posting once by its reference: units, cost, lots, fees and income.
 
         Raises
         ------
         InvariantError
-            When ``reference`` was booked before (see :meth:`already_applied`).
+            When its reference was booked before (see :meth:`already_applied`).
         """
+        number, units, reference = posting.instrument_id, posting.units, posting.reference
         if reference in self._bookings:
-            raise InvariantError("one execution would be booked twice", where="reference", value=reference)
-        self._bookings[reference] = instrument_id, signed_quantity, price, fee
+            raise InvariantError("one posting would be booked twice", where="reference", value=reference)
+        is_trade = isinstance(posting.cause, Purpose)
+        self._bookings[reference] = posting if is_trade else None
         self._held = None
-        position = self.positions.get(instrument_id) or self._open(instrument_id)
-        position.fees += fee
-        lots = self.scalps.get(instrument_id)
-        if lots is not None:
-            lots.add(signed_quantity, position.instrument.unit_cost(price))
-        position.apply(signed_quantity, price)
-        return position
+        if not units and posting.source is None:
+            payer = self.positions.get(number)
+            if payer is not None and posting.cause in OF_HOLDERS:
+                payer.income += posting.income
+            return
+        target = self.positions.get(number) or self._open(number)
+        if posting.source is not None:
+            self._convert(posting, target, self.positions.get(posting.source) or self._open(posting.source))
+        else:
+            target.apply(units, posting.price)
+            lots = self.scalps.get(number)
+            if lots is not None and units:
+                lots.add(units, target.instrument.unit_cost(posting.price))
+        if is_trade:
+            target.fees -= posting.income
+        elif posting.cause is not ChangeCause.TRANSFER:  # what the owner moves is no position's income
+            target.income += posting.income
 
     def _open(self, instrument_id: InstrumentId) -> Position:
-        position = self.positions[instrument_id] = Position(instrument_id, self._instruments[instrument_id])
+        position = self.positions[instrument_id] = Position(instrument_id, self.instruments[instrument_id])
         if position.multiplier == 1:
             self.scalps[instrument_id] = FifoLots()
         return position
 
-    def change(self, change: PositionChanged) -> None:
-        """Book what happened to the positions without an order, once by its reference.
-
-        Raises
-        ------
-        InvariantError
-            When the reference was booked before.
-        """
-        number, reference, units = change.instrument_id, change.reference, change.quantity_change
-        if reference in self._bookings:
-            raise InvariantError("one change would be booked twice", where="reference", value=reference)
-        self._bookings[reference] = self._held = None
-        if not units and change.source is None:
-            payer = self.positions.get(number)
-            if payer is not None and change.cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING):
-                payer.income += change.cash_change
-            return
-        target = self.positions.get(number) or self._open(number)
-        source = None
-        if change.source is not None:
-            source = self.positions.get(change.source) or self._open(change.source)
-        held = target.quantity
-        apply_change(change, target, source)
-        is_free = source is target or (change.cause is ChangeCause.CORPORATE_ACTION and not change.price)
-        self._move_lots(change, held, is_free=is_free)
-        if change.cause is not ChangeCause.TRANSFER:  # what the owner moves is no position's income
-            paid = ZERO if source is not None else target.instrument.value(units, change.price)
-            target.income += change.cash_change + paid
-
-    def _move_lots(self, change: PositionChanged, held: Decimal, *, is_free: bool) -> None:
-        """Carry the lots of shares through a change; ``held`` is what the target was before it."""
-        number, units, source = change.instrument_id, change.quantity_change, change.source
-        if source is not None and source != number and source in self.scalps:
+    def _convert(self, posting: Posting, target: Position, source: Position) -> None:
+        """Move units with their cost, and carry the lots of shares along."""
+        held, units = target.quantity, posting.units
+        move_units(posting, target, source)
+        left, lots = self.scalps.get(source.instrument_id), self.scalps.get(target.instrument_id)
+        if source is not target and left is not None:
             # what leaves for good takes its lots along at their cost
-            stays = ZERO if change.source_change else 1 - change.cost_fraction
-            self.scalps[source].rescale(ZERO if change.source_change else Decimal(1), stays)
-        lots = self.scalps.get(number)
+            stays = ZERO if posting.source_units else 1 - posting.cost_fraction
+            left.rescale(ZERO if posting.source_units else Decimal(1), stays)
         if lots is None or not units:
             return
-        after = held + units
-        if source is not None and source != number:
-            lots.add(units, self.positions[number].average_price)
-        elif is_free and held and after:
-            lots.rescale(after / held, held / after)
+        if source is target and held and target.quantity:
+            lots.rescale(target.quantity / held, held / target.quantity)
         else:
-            lots.add(units, change.price)
+            lots.add(units, posting.price if source is target else target.average_price)
 
     def forget(self, references: Iterable[str]) -> None:
         """Forget bookings that cannot come again or be taken back any more, and the trades behind all."""
@@ -486,30 +429,34 @@ class PositionManager:
         for lots in self.scalps.values():
             lots.forget_trades()
 
-    def booking(self, reference: str) -> BookedTrade | None:
-        """Return a booking that stands, or None where there is none or it was taken back."""
+    def booking(self, reference: str) -> Posting | None:
+        """Return an execution that stands, or None where there is none or it was taken back."""
         return self._bookings.get(reference)
 
-    def take_back(self, reference: str) -> BookedTrade:
-        """Undo a booking, its fee with it, and return it.
+    def execution(self, reference: str) -> Posting:
+        """Return an execution that stands.
 
         Raises
         ------
         InvariantError
-            When there is no such booking, or it was taken back before.
+            When there is no such execution, or it was taken back before.
         """
-        booking = self._bookings.get(reference)
-        if booking is None:
+        posting = self._bookings.get(reference)
+        if posting is None:
             raise InvariantError("no such booking to take back", where="reference", value=reference)
+        return posting
+
+    def take_back(self, reference: str) -> Posting:
+        """Undo an execution, its fee with it, and return it; raises as :meth:`execution` does."""
+        posting = self.execution(reference)
         self._bookings[reference] = self._held = None
-        instrument_id, quantity, price, fee = booking
-        position = self.positions[instrument_id]
-        position.take_back(quantity, price)
-        position.fees -= fee
-        lots = self.scalps.get(instrument_id)
+        position = self.positions[posting.instrument_id]
+        position.take_back(posting.units, posting.price)
+        position.fees += posting.income
+        lots = self.scalps.get(posting.instrument_id)
         if lots is not None:
-            lots.take_back(quantity, position.instrument.unit_cost(price))
-        return booking
+            lots.take_back(posting.units, position.instrument.unit_cost(posting.price))
+        return posting
 
 
 OFF_GRID = 1e-9
@@ -537,15 +484,26 @@ def exact_price(value: float) -> Decimal:
 
 
 class Account:
-    """Cash in the account's currency, signed; a desk trades what is settled in that one currency.
+    """Cash by currency, signed: no rate turns one into another, and figures are in the account's own.
 
     An inverse contract is booked as the exchange that it is: buying one brings coin, its mark takes coin out
     of the net asset value. What a venue calls the balance is this cash with the cost of the inverse
     positions added.
     """
 
-    def __init__(self, cash: Decimal = ZERO) -> None:
+    def __init__(self, cash: Decimal = ZERO, currency: str = "USD") -> None:
+        self.currency = currency
         self.cash = cash
+        """In the account's own currency."""
+        self.others: dict[str, Decimal] = {}
+        """In other currencies."""
+
+    def add(self, currency: str, amount: Decimal) -> None:
+        """Add cash (negative: take it) to the balance in a currency."""
+        if currency == self.currency:
+            self.cash += amount
+        else:
+            self.others[currency] = self.others.get(currency, ZERO) + amount
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:
@@ -571,8 +529,9 @@ def earned_since(
 
 
 def net_asset_value(account: Account, held: Iterable[Position], state: MarketState) -> Decimal:
-    """Return cash plus all positions at their marks, in the quote currency."""
-    total = account.cash
+    """Return cash plus the positions at their marks, in the account's own currency."""
+    total, currency = account.cash, account.currency
     for position in held:
-        total += position.value(mark_decimal(state, position))
+        if position.instrument.currency == currency:
+            total += position.value(mark_decimal(state, position))
     return total

@@ -17,6 +17,8 @@ from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instruments, underlying_of
+from scalpdesk.instruments.corporate_actions import dividend, split
+from scalpdesk.instruments.postings import OF_HOLDERS, UNASSIGNED, Posting, of_change, part_of
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.marketdata.state import MarketState
@@ -29,12 +31,8 @@ from scalpdesk.portfolio.positions import (
     net_asset_value,
 )
 
-UNASSIGNED = ""
-"""Owner of the unassigned book."""
 _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
-_OF_HOLDERS = (ChangeCause.DIVIDEND, ChangeCause.FUNDING)
-"""Causes whose cash goes with the holdings."""
 Part = tuple[Book, Decimal]
 
 
@@ -52,6 +50,8 @@ class SubBooks:
         first the rest; without any they are unassigned.
     own_underlying
         Main underlying of a book where it is not the desk's.
+    is_by_underlying
+        A book is an underlying's, not a strategy's: postings fall to it by their instrument.
 
     Raises
     ------
@@ -69,6 +69,7 @@ class SubBooks:
         *,
         adopts: Sequence[str] = (),
         own_underlying: Mapping[str, InstrumentId] | None = None,
+        is_by_underlying: bool = False,
     ) -> None:
         total = sum(fractions.values(), ZERO)
         if not fractions or min(fractions.values()) <= 0 or total > 1:
@@ -85,7 +86,8 @@ class SubBooks:
         own = own_underlying or {}
         self._adopter_of = {instruments[own[name]].symbol: name for name in adopts if name in own}
         self._state = state
-        self._instruments = instruments
+        self.instruments = instruments
+        self._is_by_underlying = is_by_underlying
         self.books: dict[str, Book] = {
             name: Book(name, instruments, state, delta_engine, own.get(name, underlying))
             for name in (*fractions, UNASSIGNED)
@@ -98,8 +100,10 @@ class SubBooks:
         """Largest order of one strategy, before it is netted with the others'; None for any."""
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
         """Shares and strike of pending deliveries, and the holders of the exercised options."""
-        self.settled_offsets: list[tuple[str, PositionChanged]] = []
-        """Owner and change of each book's options that were settled against another book's."""
+        self.adopted: list[Posting] = []
+        """What the account held at the start, with its owners."""
+        self.changes: list[Posting] = []
+        """The books' parts of what no order caused, in order."""
         self._has_begun = False
         self._opened_ns = 0
 
@@ -109,19 +113,13 @@ class SubBooks:
 
     # start ----------------------------------------------------------------------------------------
 
-    def adopt(
-        self,
-        instrument_id: InstrumentId,
-        quantity: Decimal,
-        average_price: Decimal,
-        reference: str,
-        owner: str | None = None,
-    ) -> None:
-        """Book a position that the account holds at the start; with its ``owner``, or who adopts it."""
-        if owner is None:
-            symbol = underlying_of(self._instruments[instrument_id])
-            owner = self._adopter_of.get(symbol, self._adopter)
-        self.of(owner).positions.book(instrument_id, quantity, average_price, reference)
+    def adopt(self, posting: Posting) -> None:
+        """Book a position that the account holds at the start; without an owner for who adopts it."""
+        symbol = underlying_of(self.instruments[posting.instrument_id])
+        name = posting.owner or self._adopter_of.get(symbol, self._adopter)
+        book = self.of(symbol if self._is_by_underlying else name)
+        book.positions.apply(posting)
+        self.adopted.append(msgspec.structs.replace(posting, owner=book.name))
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
         """Give each strategy its share of the equity; a later call books a difference as unassigned."""
@@ -138,7 +136,7 @@ class SubBooks:
             book.begin(now_ns)
 
     def _worth(self, book: Book) -> Decimal:
-        return net_asset_value(Account(), book.positions.held(), self._state)
+        return net_asset_value(Account(ZERO, book.account.currency), book.positions.held(), self._state)
 
     def new_session(self) -> None:
         """Reset the session's counters; the interval up to the next mark is the night's."""
@@ -148,92 +146,85 @@ class SubBooks:
 
     # booking --------------------------------------------------------------------------------------
 
-    def book_fill(
-        self,
-        owner: str,
-        instrument_id: InstrumentId,
-        signed: Decimal,
-        price: Decimal,
-        fee: Decimal,
-        reference: str,
-        purpose: Purpose,
-        now_ns: int,
-    ) -> None:
-        """Book an execution in its owner's book."""
-        book = self.of(owner)
-        book.mark(now_ns)
-        book.fill(instrument_id, signed, price, fee, reference, purpose)
-        book.attribution.rebase(now_ns)
-
-    def book_bust(self, owner: str, reference: str, purpose: Purpose, now_ns: int) -> None:
-        """Take an execution back from its owner's book, its fee included."""
-        book = self.of(owner)
-        book.mark(now_ns)
-        book.bust(reference, purpose)
-        book.attribution.rebase(now_ns)
-
-    def book_change(self, event: PositionChanged) -> None:
-        """Divide an exercise, settlement, dividend or other change of the account among the books.
+    def apply(self, posting: Posting, *, more_follow: bool = False) -> None:
+        """Book a posting of the account in the books of its owners.
 
         The end of a whole holding ends each book's part; a partial one is taken from the books on that side,
         in their order. Delivered shares follow the options; dividends, funding and splits the holdings.
         Transfers, interest and manual trades are unassigned.
-        """
-        parts = self._parts(event)
-        if event.cause in EXERCISED:
-            self._note_exercised(event, parts)
-        whole = event.quantity_change or sum((quantity for _, quantity in parts), ZERO)
-        left = event.cash_change
-        for count, (book, quantity) in enumerate(parts, start=1):
-            cash = left
-            if count < len(parts):
-                share = event.cash_change * quantity / whole
-                cash = share.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
-            left -= cash
-            self._book_part(book, event, quantity, cash)
-        if event.cause is ChangeCause.CORPORATE_ACTION:
-            self._round_units(event)
 
-    def _book_part(self, book: Book, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
-        """Book one book's part of a change; of a dividend and of funding the part is the holding."""
-        now_ns, is_action = event.ts_recv_ns, event.cause is ChangeCause.CORPORATE_ACTION
-        is_dividend = event.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
+        Parameters
+        ----------
+        posting
+            An execution or a bust has its owner; any other is divided here.
+        more_follow
+            Whether another posting of the same corporate action comes next.
+        """
+        if isinstance(posting.cause, Purpose) or posting.cause is ChangeCause.BUST:
+            name = posting.owner
+            if self._is_by_underlying:
+                name = underlying_of(self.instruments[posting.instrument_id])
+            book = self.of(name)
+            book.mark(posting.ts_ns)
+            book.apply(posting)
+            book.attribution.rebase(posting.ts_ns)
+            return
+        parts, left = self._parts(posting), posting.cash
+        if posting.cause in EXERCISED:
+            self._note_exercised(posting, parts)
+        whole = posting.units or sum((units for _, units in parts), ZERO)
+        for count, (book, units) in enumerate(parts, start=1):
+            cash = self._rounded(posting.cash * units / whole) if count < len(parts) else left
+            left -= cash
+            self._book_part(posting, book, units if posting.units else ZERO, cash, more_follow=more_follow)
+        if posting.cause is ChangeCause.CORPORATE_ACTION:
+            self._round_units(posting, more_follow=more_follow)
+
+    def _rounded(self, cash: Decimal) -> Decimal:
+        return cash.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
+
+    def _book_part(
+        self, posting: Posting, book: Book, units: Decimal, cash: Decimal, *, more_follow: bool = False
+    ) -> None:
+        """Book one book's part of a change: so many units, so much cash."""
+        part = part_of(posting, self.instruments[posting.instrument_id], book.name, units, cash)
+        if part.source is not None and part.source_units:  # all that it holds goes
+            part = msgspec.structs.replace(part, source_units=-book.quantity(part.source))
+        now_ns, is_action = part.ts_ns, part.cause is ChangeCause.CORPORATE_ACTION
+        is_dividend = part.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
         if not (is_action or is_dividend):  # an action's prices are carried through already
             book.mark(now_ns)
-        worth = book.attribution.nav + book.attribution.noted_carry  # that of an action's earlier parts
-        part = book.part_of(event, quantity if event.quantity_change else ZERO, cash)
-        book.move(part)
-        book.explain(part, worth)
+        book.apply(part)
+        self.changes.append(part)
         if not is_dividend:
             book.attribution.rebase(now_ns)
-            if not (is_action and event.more_follow):  # options still count shares of before
+            if not (is_action and more_follow):  # options still count shares of before
                 book.mark(now_ns)
 
-    def _round_units(self, event: PositionChanged) -> None:
+    def _round_units(self, posting: Posting, *, more_follow: bool) -> None:
         """Give each book whole units where the account's are whole: no venue takes an order in 33.333 shares.
 
         What that moves between the books is paid for at the mark.
         """
-        number = event.instrument_id
+        number = posting.instrument_id
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
-        total, multiplier = sum((held for _, held in holders), ZERO), self._instruments[number].multiplier
-        if total % 1 or not any(held % 1 for _, held in holders):
+        if sum((held for _, held in holders), ZERO) % 1 or not any(held % 1 for _, held in holders):
             return
+        instrument = self.instruments[number]
         price = mark_decimal(self._state, holders[0][0].positions.positions[number])
+        reference = f"{posting.reference}/whole"
+        moved = msgspec.structs.replace(posting, price=price, reference=reference, source=None)
         summed, given, left = ZERO, ZERO, ZERO
         for count, (book, held) in enumerate(holders, start=1):
             summed += held
             units = summed.to_integral_value(ROUND_HALF_EVEN) - given
             given += units
-            paid = ((units - held) * price * multiplier).quantize(min(_FINEST, self._unit), ROUND_HALF_EVEN)
-            paid = paid if count < len(holders) else -left
+            paid = self._rounded(instrument.value(units - held, price)) if count < len(holders) else -left
             left += paid
-            if units != held:
-                book.positions.book(number, units - held, price, f"{event.reference}/whole")
+            if units != held or paid:
+                self._book_part(moved, book, units - held, -paid, more_follow=more_follow)
                 opened = book.opened.get(number, ZERO)
-                book.opened[number] = (opened * units / held).to_integral_value(ROUND_HALF_EVEN)
-            book.account.cash -= paid
-            book.attribution.rebase(event.ts_recv_ns)
+                book.opened[number] = opened.to_integral_value(ROUND_HALF_EVEN)
 
     def _held_offset(self) -> Iterator[tuple[InstrumentId, list[Part]]]:
         """Yield each instrument that books hold and the account does not, with its holders.
@@ -246,18 +237,18 @@ class SubBooks:
             if not sum((units for _, units in holders), ZERO):
                 yield number, holders
 
-    def settle_offset_options(self, now_ns: int) -> list[tuple[str, PositionChanged]]:
-        """End the expired options that books hold against each other; return each owner and change.
+    def settle_offset_options(self, now_ns: int) -> Sequence[Posting]:
+        """End the expired options that books hold against each other; return what was booked.
 
         Each book's end by the contract's own law, at the underlying's mark; without a mark they wait for the
         next call.
         """
-        before = len(self.settled_offsets)
+        before = len(self.changes)
         for number, holders in self._held_offset():
-            contract = self._instruments[number]
+            contract = self.instruments[number]
             if not contract.is_option or expiry_instant_ns(contract) > now_ns:
                 continue
-            share = self._instruments.id_of(contract.underlying)
+            share = self.instruments.id_of(contract.underlying)
             level = self._state.mark(share)
             if level is None:
                 continue
@@ -268,12 +259,15 @@ class SubBooks:
                     so_far = paid.get(change.cause, ZERO)
                     cash = change.cash_change if count < len(holders) else -so_far
                     paid[change.cause] = so_far + cash
-                    part = msgspec.structs.replace(
-                        change, cash_change=cash, reference=f"offset-{change.reference}"
-                    )
-                    self._book_part(book, part, part.quantity_change, cash)
-                    self.settled_offsets.append((book.name, part))
-        return self.settled_offsets[before:]
+                    self._book_offset(change, book, cash)
+        return self.changes[before:]
+
+    def _book_offset(
+        self, change: PositionChanged, book: Book, cash: Decimal, *, more_follow: bool = False
+    ) -> None:
+        change = msgspec.structs.replace(change, reference=f"offset-{change.reference}")
+        posting = of_change(self.instruments[change.instrument_id], change)
+        self._book_part(posting, book, change.quantity_change, cash, more_follow=more_follow)
 
     def carry_offset_shares(
         self, open_ns: int, now_ns: int, going_ex: Sequence[PriceAdjustmentEvent]
@@ -287,7 +281,7 @@ class SubBooks:
         if not before_ns:
             return  # what is held at the first open was taken over there
         for number, holders in self._held_offset():
-            if not self._instruments[number].is_share:
+            if not self.instruments[number].is_share:
                 continue
             actions = [item for item in going_ex if item.instrument_id == number]
             paid = sum((Decimal(f"{item.paid:.12g}") for item in actions), ZERO)
@@ -295,28 +289,23 @@ class SubBooks:
                 if item.instrument_id == number and before_ns < item.ts_ex_ns <= open_ns:
                     paid += item.amount
             ratio = math.prod((Decimal(f"{item.volume_factor:.12g}") for item in actions), start=Decimal(1))
-            for book, units in holders if paid or ratio != 1 else ():
-                book.account.cash += units * paid
-                book.attribution.note_carry(units * paid)
+            for book, units in holders:
+                changes = dividend(number, units, paid, f"dividend-{number}-{open_ns}", now_ns)
                 if ratio != 1:
-                    terms = (ChangeCause.CORPORATE_ACTION, ZERO, ZERO, ZERO, f"offset-{number}-{open_ns}")
-                    event = PositionChanged(number, now_ns, now_ns, *terms, source=number)
-                    part = book.part_of(event, units * (ratio - 1), ZERO)
-                    worth = book.attribution.nav + book.attribution.noted_carry
-                    book.move(part)
-                    book.explain(part, worth)
-                    book.attribution.rebase(now_ns)
+                    changes.append(split(number, units * (ratio - 1), f"split-{number}-{open_ns}", now_ns))
+                for change in changes:  # one step with the night
+                    self._book_offset(change, book, change.cash_change, more_follow=True)
 
-    def _parts(self, event: PositionChanged) -> list[Part]:
+    def _parts(self, event: Posting) -> list[Part]:
         """Return the books that a change concerns, each with its units (of a dividend, its holding)."""
-        change, unassigned = event.quantity_change, self.books[UNASSIGNED]
+        change, unassigned = event.units, self.books[UNASSIGNED]
         instrument_id = event.instrument_id if event.source is None else event.source
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
         total = sum((held for _, held in holders), ZERO)
         if event.cause is ChangeCause.TRANSFER:
             return [(unassigned, change)]
         if not change:
-            return holders if event.cause in _OF_HOLDERS and total else [(unassigned, Decimal(1))]
+            return holders if event.cause in OF_HOLDERS and total else [(unassigned, Decimal(1))]
         if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
@@ -329,11 +318,11 @@ class SubBooks:
             return [(unassigned, change)]
         return _taken_from(holders, change) or [(unassigned, change)]
 
-    def _note_exercised(self, event: PositionChanged, parts: list[Part]) -> None:
+    def _note_exercised(self, event: Posting, parts: list[Part]) -> None:
         """Remember the options' holders: a venue may report several exercises before the first delivery."""
-        option = self._instruments[event.instrument_id]
+        option = self.instruments[event.instrument_id]
         if option.is_option:
-            shares = event.quantity_change * option.multiplier * (-1 if option.is_call else 1)
+            shares = event.units * option.multiplier * (-1 if option.is_call else 1)
             self._exercised.append(((shares, option.strike), parts))
             del self._exercised[:-_MOST_UNDELIVERED]
 

@@ -21,8 +21,9 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.postings import Posting, of_change, of_fill, of_snapshot
 from scalpdesk.journal.cut import cut_short
 from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
@@ -76,9 +77,9 @@ class Projection:
     header
         Description of the run.
     holding_changes
-        By reference: what moved the holdings without an order, as it was journaled first.
+        What moved units or cash without an order, each once.
     taken_over
-        Time, instrument and signed quantity of what the account held when the run began.
+        What the account held when the run began.
     dividends
         As journaled.
     owners
@@ -89,8 +90,8 @@ class Projection:
         self._reader = reader
         self._connection = connection
         self.header = reader.header
-        self.holding_changes: dict[str, PositionChanged] = {}
-        self.taken_over: list[tuple[int, InstrumentId, Decimal]] = []
+        self.holding_changes: list[Posting] = []
+        self.taken_over: list[Posting] = []
         self.dividends: list[DividendEvent] = []
         self.owners: dict[str, str] = {}
         self._run_id = reader.header.run_id
@@ -286,7 +287,9 @@ class Projection:
         }
         if command is not None:
             signed = event.quantity * command.side.sign
-            self._book.book(command.instrument_id, signed, event.price, "/".join(key), fee=event.fee)
+            number, purpose = command.instrument_id, command.purpose
+            terms = number, signed, event.price, event.fee, purpose, "/".join(key), event.ts_recv_ns
+            self._book.apply(of_fill(self._instruments[number], *terms))
             self._scalps.on_fill(event, command)
 
     def _on_bust(self, event: FillBusted, order: Order | None) -> None:
@@ -299,17 +302,16 @@ class Projection:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _on_position_changed(self, event: PositionChanged) -> None:
-        self.holding_changes.setdefault(event.reference, event)
         if not self._book.already_applied(event.reference):
-            self._book.change(event)
+            self.holding_changes.append(of_change(self._instruments[event.instrument_id], event))
+            self._book.apply(self.holding_changes[-1])
             self._scalps.on_position_changed(event)
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
-        for line in event.positions:
-            reference = f"snapshot-{line.instrument_id}"
-            if not self._book.already_applied(reference):
-                self._book.book(line.instrument_id, line.quantity, line.average_price, reference)
-                self.taken_over.append((event.ts_recv_ns, line.instrument_id, line.quantity))
+        for posting in of_snapshot(event):
+            if not self._book.already_applied(posting.reference):
+                self._book.apply(posting)
+                self.taken_over.append(posting)
 
     def _note(self, order: Order, now_ns: int, reason: str) -> None:
         self._updated_ns[order.client_order_id] = now_ns

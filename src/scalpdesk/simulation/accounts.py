@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Protocol
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, short_share_bound
-from scalpdesk.portfolio.positions import Position, apply_change
+from scalpdesk.portfolio.positions import Account, Position, move_units
 from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
 
 
@@ -49,14 +48,12 @@ class AccountTerms(FrozenStruct, frozen=True):
     """Of the figures."""
 
 
-class BrokerAccount:
+class BrokerAccount(Account):
     """One account."""
 
     def __init__(self, terms: AccountTerms, valuation: MarkSource, now_ns: int) -> None:
+        super().__init__(terms.cash, terms.currency)
         self.name = terms.name
-        self.currency = terms.currency
-        self.balances: dict[str, Decimal] = {terms.currency: terms.cash}
-        """Cash by currency; figures are in the account's own."""
         self.options_level = terms.options_level
         self.multiplier = terms.multiplier
         self.shorting_enabled = terms.shorting_enabled
@@ -77,15 +74,6 @@ class BrokerAccount:
         for number, (quantity, price) in terms.positions.items():
             self.book(number, quantity, price, ZERO)
 
-    @property
-    def cash(self) -> Decimal:
-        """Balance in the account's currency."""
-        return self.balances[self.currency]
-
-    @cash.setter
-    def cash(self, amount: Decimal) -> None:
-        self.balances[self.currency] = amount
-
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed units held."""
         held = self.holdings.get(instrument_id)
@@ -96,8 +84,7 @@ class BrokerAccount:
     ) -> Decimal:
         """Move units at a price (currency per unit) and cash; return the holding after it."""
         instrument = self._valuation.instruments.by_id[instrument_id]
-        balances, currency = self.balances, instrument.currency
-        balances[currency] = balances.get(currency, ZERO) + cash_change
+        self.add(instrument.currency, cash_change)
         if self.multiplier == 1 and signed < 0 < cash_change:
             self.unsettled += cash_change
         if not signed:
@@ -110,16 +97,16 @@ class BrokerAccount:
             del self.holdings[instrument_id]
         return held.quantity
 
-    def change(self, change: PositionChanged) -> None:
+    def change(self, posting: Posting) -> None:
         """Book what happens without an order, at its cost."""
-        if change.source is None and change.cause is not ChangeCause.CORPORATE_ACTION:
-            self.book(change.instrument_id, change.quantity_change, change.price, change.cash_change)
+        if posting.source is None:
+            self.book(posting.instrument_id, posting.units, posting.price, posting.cash)
             return
         instruments = self._valuation.instruments
-        ids = [change.instrument_id] + ([] if change.source is None else [change.source])
+        ids = posting.instrument_id, posting.source
         held = [self.holdings.setdefault(number, Position(number, instruments[number])) for number in ids]
-        self.book(change.instrument_id, ZERO, ZERO, change.cash_change)
-        apply_change(change, held[0], None if change.source is None else held[1])
+        self.book(posting.instrument_id, ZERO, ZERO, posting.cash)
+        move_units(posting, *held)
         for position in held:
             if not position.quantity:
                 self.holdings.pop(position.instrument_id, None)
@@ -210,7 +197,7 @@ class BrokerAccount:
 
         Bought shares and options count nothing: no price has to be looked up for them.
         """
-        instruments, free = self._valuation.instruments, self.balances[self.currency]
+        instruments, free = self._valuation.instruments, self.cash
         for number, held in self.holdings.items():
             if held.quantity < 0:
                 if instruments[number].is_option:

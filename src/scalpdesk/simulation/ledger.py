@@ -16,6 +16,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.postings import of_change
 from scalpdesk.margin.holdings import AccountFigures, MarginModel
 from scalpdesk.margin.regulation_t import RegulationT
 from scalpdesk.marketdata.quotes import mark_price
@@ -394,7 +395,7 @@ class Ledger:
         """Book and report what happens to an account without an order."""
         for change in changes:
             held = account.quantity(change.instrument_id)
-            account.change(change)
+            account.change(of_change(self.instruments[change.instrument_id], change))
             self.updates.append(Booking(account.name, change))
             if self.keeps_history:
                 quantity, price = (

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.bookings import booked
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import ChangeCause
@@ -505,7 +506,7 @@ def test_options_that_are_taken_away_leave_no_naked_hedge():
     settle(desk, desk.go_to("12:00").market(500.0))
     assert desk.positions[SHARE] < 0
     # the venue closed the option by itself: a snapshot without it, as reconciliation adopts it
-    desk.engine.desk.positions.book(CALL, Decimal(-1), Decimal("2.00"), "liquidated")
+    booked(desk.engine.desk.positions, CALL, Decimal(-1), Decimal("2.00"), "liquidated")
     sent = settle(desk, desk.wait(10).market(500.1))
     assert [one.purpose for one in sent] == [Purpose.UNWIND_HEDGE]
     assert desk.positions == {}
@@ -559,7 +560,7 @@ def test_a_hedge_goes_on_at_the_last_volatility_of_an_option_whose_quote_is_stal
         desk.go_to("12:20")  # the option was quoted twenty minutes ago
         out = desk.quote(SHARE, spot + 1.49, spot + 1.51)
         # by hand the net delta is put off its mark: fifty shares are gone
-        desk.engine.desk.positions.book(SHARE, Decimal(50), Decimal(500), f"odd-{spot}")
+        booked(desk.engine.desk.positions, SHARE, Decimal(50), Decimal(500), f"odd-{spot}")
         out += desk.wait(60).quote(SHARE, spot + 1.39, spot + 1.41)
         (order,) = orders(out)
         assert order.side == Side.SELL
@@ -593,7 +594,7 @@ def test_shares_bought_by_somebody_after_the_exit_are_left_alone():
     desk = leaving_desk()
     settle(desk, desk.go_to("15:45").timer())
     desk.close()
-    desk.engine.desk.positions.book(SHARE, Decimal(100), Decimal(500), "a person's")
+    booked(desk.engine.desk.positions, SHARE, Decimal(100), Decimal(500), "a person's")
     desk.outputs.clear()
     desk.open(next_session(DAY))
     for _ in range(3):
