@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from scalpdesk.backtesting.session_tables import (
-    HoldingChange,
     exposure,
     gate_record,
     grouped,
@@ -19,7 +18,9 @@ from scalpdesk.backtesting.session_tables import (
     session_rows,
     straddle_rows,
 )
-from scalpdesk.core.units import DAYS_PER_YEAR
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
 
@@ -196,11 +197,22 @@ def filled(symbol: str, side: str, ts_ns: int, quantity: int = 1) -> dict[str, o
     }  # fmt: skip
 
 
+SYMBOLS = ("C", "P", "C2", "P2", "SPY")
+
+
+def moved(ts_ns: int, symbol: str, units: int, cause: str, source: str = "") -> Posting:
+    """Return units that no order moved; of a conversion one unit leaves its source."""
+    number, zero = InstrumentId(SYMBOLS.index(symbol)), Decimal(0)
+    terms = Decimal(units), zero, zero, zero, ChangeCause(cause), "r", ts_ns
+    left = (InstrumentId(SYMBOLS.index(source)), Decimal(-1)) if source else ()
+    return Posting("", number, *terms, *left)
+
+
 def test_a_straddle_ends_with_an_early_assignment_and_goes_on_under_its_adjusted_name() -> None:
     options = dict.fromkeys(("C", "P", "C2", "P2"), (10**18, 100))
     fills = [filled("C", "sell", 1), filled("P", "sell", 1), filled("P", "buy", 3), filled("C", "buy", 8)]
-    changes = [HoldingChange(5, "C", Decimal(1)), HoldingChange(5, "SPY", Decimal(-100))]
-    first, second = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    changes = [moved(5, "C", 1, "assignment"), moved(5, "SPY", -100, "delivery")]
+    first, second = straddle_rows(fills, [], [], options, CALENDAR, changes, SYMBOLS)
     assert (first["opened_ns"], first["closed_ns"], first["legs"]) == (1, 5, {"C": "-1", "P": "-1"})
     assert (second["opened_ns"], second["legs"]) == (8, {"C": "1"})
 
@@ -210,8 +222,8 @@ def test_a_straddle_ends_with_an_early_assignment_and_goes_on_under_its_adjusted
         filled("C2", "sell", 6, 2),
         filled("P2", "sell", 7, 2),
     ]
-    changes = [HoldingChange(5, f"{leg}2", Decimal(2), leg, Decimal(-1)) for leg in "CP"]
-    (row,) = straddle_rows(fills, [], [], options, CALENDAR, changes)
+    changes = [moved(5, f"{leg}2", 2, "corporate_action", leg) for leg in "CP"]
+    (row,) = straddle_rows(fills, [], [], options, CALENDAR, changes, SYMBOLS)
     assert (row["opened_ns"], row["closed_ns"], row["legs"]) == (1, 7, {"C": "1", "P": "1"})
     assert (row["paid"], row["received"]) == (400, 800)
 
@@ -225,10 +237,7 @@ def test_options_that_the_run_took_over_are_a_straddle_from_its_beginning() -> N
         filled("P", "sell", 8, 3),
         filled("P", "buy", 9),
     ]
-    changes = [
-        HoldingChange(2, symbol, Decimal(units), is_taken_over=True)
-        for symbol, units in (("C", 3), ("SPY", -50), ("P", 3))
-    ]
+    changes = [moved(2, symbol, units, "transfer") for symbol, units in (("C", 3), ("SPY", -50), ("P", 3))]
     # through zero in two orders: one hedge, as the summary counts it
     decisions = [
         {
@@ -241,10 +250,18 @@ def test_options_that_the_run_took_over_are_a_straddle_from_its_beginning() -> N
         }
         for ts_ns, kind, sent in ((3, "hedge", ()), (4, "hedge", ("a",)), (5, "hedge_second_order", ("b",)))
     ]
-    first, second = straddle_rows(fills, [], decisions, options, CALENDAR, changes)
+    first, second = straddle_rows(fills, [], decisions, options, CALENDAR, changes, SYMBOLS)
     assert (first["opened_ns"], first["closed_ns"], first["legs"]) == (2, 8, {"C": "3", "P": "3"})
     assert (first["hedges"], first["paid"], first["received"]) == (1, 0, 1_200)
     assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (9, None, {"P": "1"})
+
+
+def test_options_that_a_transfer_brought_are_a_straddle_until_they_are_gone() -> None:
+    """Their sale opened a straddle sold short."""
+    changes = [moved(1, "C", 0, "transfer"), moved(2, "C", 3, "transfer"), moved(4, "C", -1, "transfer")]
+    options = {"C": (10**18, 100)}
+    (row,) = straddle_rows([filled("C", "sell", 7, 2)], [], [], options, CALENDAR, changes, SYMBOLS)
+    assert (row["opened_ns"], row["closed_ns"], row["legs"]) == (2, 7, {"C": "3"})
 
 
 def test_neither_a_dividend_nor_a_split_is_a_move_of_the_share() -> None:
@@ -255,10 +272,10 @@ def test_neither_a_dividend_nor_a_split_is_a_move_of_the_share() -> None:
         {"ts_ns": (n + 1) * hour, "nav_change": "0", "spot": spot, "parts": {}}
         for n, spot in enumerate(spots)
     ]
-    split = HoldingChange(5 * hour, "C2", Decimal(2), "C", Decimal(-1))
+    split = moved(5 * hour, "C2", 2, "corporate_action", "C")
     options = dict.fromkeys(("C", "C2"), (10**18, 100))
     fills = [filled("C", "buy", hour)]
-    (row,) = straddle_rows(fills, marks, [], options, CALENDAR, [split], [(3 * hour - 1, 1.0)])
+    (row,) = straddle_rows(fills, marks, [], options, CALENDAR, [split], SYMBOLS, [(3 * hour - 1, 1.0)])
     years = 3 * hour / 365 / 86_400e9  # neither the step that ends with the split nor the one after it
     moves = (101.0 / 100.0, 101.0 / 101.0, 102.0 / 100.0)
     assert row["realised_vol"] == pytest.approx(math.sqrt(sum(math.log(move) ** 2 for move in moves) / years))

@@ -1,6 +1,7 @@
 """Postings by the shortest way: executions, busts and changes in a book, or in its positions alone."""
 
 from decimal import Decimal
+from typing import Any
 
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
@@ -13,41 +14,25 @@ ZERO = Decimal(0)
 
 
 def booked(
-    positions: PositionManager,
-    number: int,
-    units: Decimal,
-    price: Decimal,
-    reference: str,
-    *,
-    fee: Decimal = ZERO,
+    positions: PositionManager, number: int, units: Decimal, price: Decimal, name: str, fee: Decimal = ZERO
 ) -> Position:
     """Book an execution in positions whose cash is kept elsewhere; return the position."""
-    held = InstrumentId(number)
-    terms = held, units, price, fee, Purpose.HEDGE, reference, 1
-    positions.apply(of_fill(positions.instruments[held], *terms))
-    return positions.positions[held]
+    terms = InstrumentId(number), units, price, fee, Purpose.HEDGE, name, 1
+    positions.apply(of_fill(positions.instruments[terms[0]], *terms))
+    return positions.positions[terms[0]]
 
 
 def apply_change(positions: PositionManager, event: PositionChanged) -> None:
-    """Book a change in positions whose cash is kept elsewhere; nothing need be listed for cash alone."""
-    instrument = positions.instruments[InstrumentId(0) if not event.quantity_change else event.instrument_id]
-    positions.apply(of_change(instrument, event))
+    """Book a change in positions whose cash is kept elsewhere; cash alone needs no listed instrument."""
+    number = event.instrument_id if event.quantity_change else InstrumentId(0)
+    positions.apply(of_change(positions.instruments[number], event))
 
 
-def book_fill(
-    books: SubBooks,
-    owner: str,
-    number: int,
-    units: Decimal,
-    price: Decimal,
-    fee: Decimal,
-    reference: str,
-    purpose: Purpose,
-    now_ns: int,
-) -> None:
-    """Book an owner's execution."""
-    held = InstrumentId(number)
-    books.apply(of_fill(books.instruments[held], held, units, price, fee, purpose, reference, now_ns, owner))
+def book_fill(books: SubBooks, owner: str, number: InstrumentId, *terms: Any) -> None:
+    """Book an owner's execution: units, price, fee, reference, purpose and time."""
+    units, price, fee, reference, purpose, now_ns = terms
+    instrument = books.instruments[number]
+    books.apply(of_fill(instrument, number, units, price, fee, purpose, reference, now_ns, owner))
 
 
 def book_bust(books: SubBooks, owner: str, reference: str, now_ns: int) -> None:

@@ -246,7 +246,8 @@ def test_what_moved_the_holdings_and_the_dividends_are_kept_as_they_pass(
     again = msgspec.structs.replace(expiry, ts_recv_ns=expiry.ts_recv_ns + 1)
     dividend = DividendEvent(InstrumentId(0), 1, 2, header.started_ns + 50, Decimal("1.10"))
     found = project_journal(write(tmp_path, header, [*story, ([again, dividend], ())]), store)
-    assert [(each.reference, each.ts_ns) for each in found.holding_changes] == [("exp-1", expiry.ts_recv_ns)]
+    began, ended = found.holding_changes
+    assert (began.reference, ended.reference, ended.ts_ns) == ("snapshot-0", "exp-1", expiry.ts_recv_ns)
     assert found.dividends == [dividend]
 
 

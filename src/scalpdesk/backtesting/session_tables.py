@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise, zip_longest
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from scalpdesk.backtesting.statistics import (
     trade_figures,
     varies,
 )
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 from scalpdesk.hedging.sizing import SHARES, unhedged_from
 from scalpdesk.instruments.contract import Instrument
@@ -101,48 +102,14 @@ def amounts_in_cents(
     }
 
 
-class HoldingChange(NamedTuple):
-    """Units that moved without an order: an exercise, an assignment, a settlement, a split."""
-
-    ts_ns: int
-    """UTC nanoseconds."""
-    symbol: str
-    units: Decimal
-    """Signed contracts or shares."""
-    source: str | None = None
-    """Symbol out of which the units come, where terms changed."""
-    source_units: Decimal = Decimal(0)
-    """Signed units that leave it."""
-    is_taken_over: bool = False
-    """Held by the account when the run began."""
-
-
-def holding_changes(
-    adopted: Iterable[Posting], changes: Iterable[Posting], listed: Sequence[Instrument]
-) -> list[HoldingChange]:
-    """Return what moved units of a run's instruments without an order, first what it began with."""
-    return [
-        HoldingChange(
-            posting.ts_ns,
-            listed[posting.instrument_id].symbol,
-            posting.units,
-            None if posting.source is None else listed[posting.source].symbol,
-            posting.source_units,
-            is_taken_over,
-        )
-        for postings, is_taken_over in ((adopted, True), (changes, False))
-        for posting in postings
-        if posting.units or posting.source_units
-    ]
-
-
 def straddle_rows(
     fills: Iterable[Mapping[str, Any]],
     marks: Sequence[MarkRow],
     decisions: Iterable[Mapping[str, Any]],
     options: Mapping[str, tuple[int, int]],
     clock: VarianceClock,
-    changes: Sequence[HoldingChange] = (),
+    changes: Sequence[Posting] = (),
+    symbols: Sequence[str] = (),
     dividends: Sequence[tuple[int, float]] = (),
 ) -> list[dict[str, Any]]:
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
@@ -164,7 +131,10 @@ def straddle_rows(
         Of the run.
     changes
         What moved the holdings without an order, in order. Adjusted contracts are the same straddle's;
-        options that the run took over are a straddle from its beginning, for which it paid nothing.
+        options that came by a transfer, or were held at the start, are a straddle for which the run paid
+        nothing.
+    symbols
+        Of the run's instruments, by their numbers.
     dividends
         Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
@@ -174,7 +144,7 @@ def straddle_rows(
     for fill in fills:
         now_ns, symbol = fill["ts_recv_ns"], fill["symbol"]
         while waiting and waiting[0].ts_ns <= now_ns:
-            _change_held(held, rows, options, waiting.popleft(), adjusted)
+            _change_held(held, rows, options, waiting.popleft(), symbols, adjusted)
         if fill["busted"]:
             continue
         _drop_expired(held, rows, options, now_ns)
@@ -194,7 +164,7 @@ def straddle_rows(
         if not held:
             row["closed_ns"] = now_ns
     for change in waiting:
-        _change_held(held, rows, options, change, adjusted)
+        _change_held(held, rows, options, change, symbols, adjusted)
     last_ns = marks[-1]["ts_ns"] if marks else 0
     _drop_expired(held, rows, options, last_ns)
     decisions = list(decisions)
@@ -413,27 +383,28 @@ def _change_held(
     held: dict[str, Decimal],
     rows: list[dict[str, Any]],
     options: Mapping[str, tuple[int, int]],
-    change: HoldingChange,
+    change: Posting,
+    symbols: Sequence[str],
     adjusted: set[str],
 ) -> None:
     """Book on the options held what no order moved; an adjusted contract takes the place of the old one."""
     _drop_expired(held, rows, options, change.ts_ns)
-    if change.is_taken_over:
-        if change.symbol in options:
-            if not held:
-                _open_row(rows, change.ts_ns)
-            held[change.symbol] = rows[-1]["legs"][change.symbol] = change.units
-        return
-    if change.source in held and change.symbol in options:
-        held[change.source] += change.source_units
-        held[change.symbol] = held.get(change.symbol, Decimal(0)) + change.units
-        adjusted.add(change.symbol)
-    elif change.symbol in held:
-        held[change.symbol] += change.units
+    symbol, units = symbols[change.instrument_id], change.units
+    source = None if change.source is None else symbols[change.source]
+    if source in held and symbol in options:
+        held[source] += change.source_units
+        held[symbol] = held.get(symbol, Decimal(0)) + units
+        adjusted.add(symbol)
+    elif symbol in held:
+        held[symbol] += units
+    elif units and symbol in options and change.cause is ChangeCause.TRANSFER:
+        if not held:
+            _open_row(rows, change.ts_ns)
+        held[symbol] = rows[-1]["legs"][symbol] = units
     else:
         return
-    for symbol in [name for name, units in held.items() if not units]:
-        del held[symbol]
+    for name in [name for name, left in held.items() if not left]:
+        del held[name]
     if not held:
         rows[-1]["closed_ns"] = change.ts_ns
 

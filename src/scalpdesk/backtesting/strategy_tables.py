@@ -13,10 +13,10 @@ import msgspec
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.backtesting.session_tables import HoldingChange, holding_changes
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import ZERO, to_cents
 from scalpdesk.engine.desk import REST
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.book import Book
 
@@ -30,7 +30,7 @@ class StrategyRecord(msgspec.Struct):
     """At each mark of the account ``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and
     ``net_delta_shares``.
     """
-    changes: list[HoldingChange] = msgspec.field(default_factory=list)
+    changes: list[Posting] = msgspec.field(default_factory=list)
     fills: Rows = msgspec.field(default_factory=list)
     """Its executions."""
     decisions: Rows = msgspec.field(default_factory=list)
@@ -108,11 +108,8 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
             if marks:
                 for name, book_marks in readers.items():
                     records[name or REST].marks.append(book_marks.row(marks[-1]))
-    divided = engine.desk.books
-    for name in books:
-        adopted = (posting for posting in divided.adopted if posting.owner == name)
-        changes = (posting for posting in divided.changes if posting.owner == name)
-        records[name or REST].changes = holding_changes(adopted, changes, engine.desk.instruments.by_id)
+    for posting in engine.desk.books.changes:
+        records[posting.owner or REST].changes.append(posting)
     return records
 
 

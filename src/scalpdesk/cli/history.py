@@ -297,7 +297,7 @@ class StoredRun:
 
 def read_stored(run_dir: Path) -> StoredRun:
     """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.session_tables import holding_changes, session_rows, straddle_rows
+    from scalpdesk.backtesting.session_tables import session_rows, straddle_rows
     from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.instruments.contract import Equity, underlying_of
@@ -317,7 +317,6 @@ def read_stored(run_dir: Path) -> StoredRun:
     projection, row, tables = read_runs(run_dir.parent, projected)
     header = projection.header
     clock, listed = clock_of(header.data), header.instruments
-    changes = holding_changes(projection.taken_over, projection.holding_changes, listed)
     dividends: dict[str, dict[int, float]] = {}
     for event in projection.dividends:
         dividends.setdefault(listed[event.instrument_id].symbol, {})[event.ts_ex_ns] = float(event.amount)
@@ -358,6 +357,7 @@ def read_stored(run_dir: Path) -> StoredRun:
             options,
             clock,
             record.changes,
+            [each.symbol for each in listed],
             list(dividends.get(own, {}).items()),
         )
 
@@ -373,7 +373,7 @@ def read_stored(run_dir: Path) -> StoredRun:
             each["number"] = number
     else:
         straddles = straddles_of(
-            StrategyRecord(tables["marks"], changes, tables["fills"], tables["decisions"])
+            StrategyRecord(tables["marks"], projection.holding_changes, tables["fills"], tables["decisions"])
         )
     return StoredRun(
         run=row,

@@ -100,8 +100,6 @@ class SubBooks:
         """Largest order of one strategy, before it is netted with the others'; None for any."""
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
         """Shares and strike of pending deliveries, and the holders of the exercised options."""
-        self.adopted: list[Posting] = []
-        """What the account held at the start, with its owners."""
         self.changes: list[Posting] = []
         """The books' parts of what no order caused, in order."""
         self._has_begun = False
@@ -119,7 +117,7 @@ class SubBooks:
         name = posting.owner or self._adopter_of.get(symbol, self._adopter)
         book = self.of(symbol if self._is_by_underlying else name)
         book.positions.apply(posting)
-        self.adopted.append(msgspec.structs.replace(posting, owner=book.name))
+        self.changes.append(msgspec.structs.replace(posting, owner=book.name))
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
         """Give each strategy its share of the equity; a later call books a difference as unassigned."""

@@ -77,9 +77,7 @@ class Projection:
     header
         Description of the run.
     holding_changes
-        What moved units or cash without an order, each once.
-    taken_over
-        What the account held when the run began.
+        What moved units or cash without an order, each once; first what the run began with.
     dividends
         As journaled.
     owners
@@ -91,7 +89,6 @@ class Projection:
         self._connection = connection
         self.header = reader.header
         self.holding_changes: list[Posting] = []
-        self.taken_over: list[Posting] = []
         self.dividends: list[DividendEvent] = []
         self.owners: dict[str, str] = {}
         self._run_id = reader.header.run_id
@@ -311,7 +308,7 @@ class Projection:
         for posting in of_snapshot(event):
             if not self._book.already_applied(posting.reference):
                 self._book.apply(posting)
-                self.taken_over.append(posting)
+                self.holding_changes.append(posting)
 
     def _note(self, order: Order, now_ns: int, reason: str) -> None:
         self._updated_ns[order.client_order_id] = now_ns
