@@ -109,13 +109,16 @@ class SubBooks:
         """Return the book of an owner; the unassigned one for any other name."""
         return self.books.get(owner) or self.books[UNASSIGNED]
 
+    def _book_of(self, number: InstrumentId, owner: str) -> Book:
+        return self.of(underlying_of(self.instruments[number]) if self._is_by_underlying else owner)
+
     # start ----------------------------------------------------------------------------------------
 
     def adopt(self, posting: Posting) -> None:
         """Book a position that the account holds at the start; without an owner for who adopts it."""
         symbol = underlying_of(self.instruments[posting.instrument_id])
-        name = posting.owner or self._adopter_of.get(symbol, self._adopter)
-        book = self.of(symbol if self._is_by_underlying else name)
+        adopter = self._adopter_of.get(symbol, self._adopter)
+        book = self._book_of(posting.instrument_id, posting.owner or adopter)
         book.positions.apply(posting)
         self.changes.append(msgspec.structs.replace(posting, owner=book.name))
 
@@ -159,10 +162,7 @@ class SubBooks:
             Whether another posting of the same corporate action comes next.
         """
         if isinstance(posting.cause, Purpose) or posting.cause is ChangeCause.BUST:
-            name = posting.owner
-            if self._is_by_underlying:
-                name = underlying_of(self.instruments[posting.instrument_id])
-            book = self.of(name)
+            book = self._book_of(posting.instrument_id, posting.owner)
             book.mark(posting.ts_ns)
             book.apply(posting)
             book.attribution.rebase(posting.ts_ns)
