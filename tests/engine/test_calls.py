@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (69, 57)
-STRADDLE = (253, 176)
-WHOLE_TRIP = (99, 71)
+SHARES = (68, 57)
+STRADDLE = (252, 176)
+WHOLE_TRIP = (98, 71)
 STRADDLE_DECISION = (415, 303)
 """Python calls and C calls."""
 

@@ -101,8 +101,10 @@ class Book:
         number, units = posting.instrument_id, posting.units
         position, account = self.positions.positions[number], self.account
         currency = position.instrument.currency
-        account.add(currency, posting.cash)
-        if currency == account.currency:
+        if currency != account.currency:
+            account.add(currency, posting.cash)
+        else:
+            account.cash += posting.cash
             self.attribution.note_trade(self._state.quotes[number], units, posting.price, -posting.income)
         if purpose is Purpose.OPEN or (purpose is Purpose.CLOSE and posting.cause is ChangeCause.BUST):
             self.opened[number] = self.opened.get(number, ZERO) + units
