@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (68, 57)
 STRADDLE = (252, 176)
 WHOLE_TRIP = (98, 71)
-STRADDLE_DECISION = (415, 303)
+STRADDLE_DECISION = (418, 303)
 """Python calls and C calls."""
 
 

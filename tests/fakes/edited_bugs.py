@@ -370,8 +370,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "what the account pays is booked as charged",
         book.Book,
         "_change",
-        "self.account.cash += posting.cash",
-        "self.account.cash -= posting.cash",
+        "self.account.add(currency, posting.cash)",
+        "self.account.add(currency, -posting.cash)",
     ),
     "session_begins_with_its_cash": Edit(
         "a session begins with its cash, without what is held",

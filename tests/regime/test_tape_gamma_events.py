@@ -12,8 +12,10 @@ from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 
 SETTINGS = ExposureSettings()
 TAPE = SimpleNamespace(
+    with_main=lambda symbol: TAPE,
     name="lean",
     underlying="SPY",
+    underlyings=("SPY",),
     sessions=(
         SimpleNamespace(day=date(2018, 3, 1), open_ns=10, close_ns=20),
         SimpleNamespace(day=date(2018, 3, 2), open_ns=30, close_ns=40),

@@ -21,11 +21,12 @@ from scalpdesk.alerts.service import AlertService, WatchOrders
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig, quiet_span
-from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import AccountLimits, QuoteEvent
 from scalpdesk.core.intents import Decision
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.postings import Posting
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.web.feed import STATE_FILE, Topic, acknowledge, alerts_of
@@ -224,9 +225,10 @@ def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_sha
     inner, settings = desk.desk, structs.replace(CALM, unhedged_seconds=60.0)
     parts = (inner.instruments, inner.market, inner.delta_engine, inner.view.underlying)
     inner.books = SubBooks(*parts, {"st0cka": Decimal("0.5"), "gamma-scalper": Decimal("0.5")})
-    for number, position in enumerate(inner.positions.held()):
-        inner.books.adopt(position.instrument_id, position.quantity, Decimal(1), f"r{number}", "st0cka")
-    inner.books.adopt(inner.view.underlying, Decimal(50), Decimal(1), "odd", "st0cka")
+    zero, held = Decimal(0), [(each.instrument_id, each.quantity) for each in inner.positions.held()]
+    for name, (number, units) in enumerate([*held, (inner.view.underlying, Decimal(50))]):
+        terms = number, units, Decimal(1), zero, zero, ChangeCause.TRANSFER, f"r{name}", 1
+        inner.books.adopt(Posting("st0cka", *terms))
     for name, is_alarm in (("gamma-scalper", False), ("st0cka", True)):
         facts = {"strategy": name, "half_width_shares": 0.001}
         desk._note(Decision(desk.now_ns, DecisionKind.HEDGE, True, ("hedge",), facts))

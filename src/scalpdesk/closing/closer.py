@@ -105,10 +105,9 @@ class Closer:
             number, own = line.instrument_id, working(line)
             seen, leg = look(number), self.leg(number, line.owner)
             left = line.quantity + sum((order.signed_leaves for order in own), ZERO)
-            is_opened = any(order.submitted.purpose not in EXITS for order in own)
-            if (
-                is_opened or left * line.quantity <= 0
-            ):  # an exit crosses no zero, whatever becomes of the rest
+            are_exits = all(order.submitted.purpose in EXITS for order in own)
+            waits = own and not (self.style.tops_up and are_exits)
+            if waits or left * line.quantity <= 0:  # an exit crosses no zero, whatever becomes of the rest
                 if own:  # its end is an event, and the timer looks after it
                     age_ns = seen.now_ns - own[0].created_ns
                     due_ns.append(seen.now_ns + self.retry_ns - age_ns % self.retry_ns)

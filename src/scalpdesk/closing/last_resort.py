@@ -34,7 +34,11 @@ LONGEST_STEP_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent anew."""
 AT_THE_MARKET = ClosingStyle(
-    retry_seconds=PATIENCE_SECONDS, pause_seconds=0.0, market_tries=math.inf, unwinds_shares=True
+    retry_seconds=PATIENCE_SECONDS,
+    pause_seconds=0.0,
+    market_tries=math.inf,
+    unwinds_shares=True,
+    tops_up=True,
 )
 
 

@@ -60,6 +60,8 @@ class ClosingStyle(msgspec.Struct, frozen=True, kw_only=True):
     """Tries at the market before the first limit; where there is no end to them any quote will do."""
     unwinds_shares: bool = False
     """Whether shares are a hedge that is unwound, not a position of their own."""
+    tops_up: bool = False
+    """Whether an exit that works for a part is not waited for: another goes for what is left."""
     walks: bool = False
     """Whether the time at the mid is a walk from there to the other side."""
 

@@ -364,6 +364,7 @@ class Desk:
         posting = of_change(instrument, event)
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
+            self.delta_engine.forget_answers()  # the other leg of a strike has another price at this instant
         elif event.cause is ChangeCause.TRANSFER and instrument.currency == self.account.currency:
             self.session_equity += posting.income
         self._post(posting, more_follow=event.more_follow)

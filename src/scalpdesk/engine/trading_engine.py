@@ -330,7 +330,7 @@ class TradingEngine:
                 view = self._view
                 if view.session is not None or wake is SESSION:
                     self._valuer.learns = True
-                    if now_ns >= self._carry.due_ns:  # wakes and marks are the same in every mode
+                    if wake is PRICE and now_ns >= self._carry.due_ns:  # as in every mode
                         self._carry.measure_due(now_ns)
                     view.now_ns = now_ns
                     self.evaluations += 1
@@ -484,6 +484,8 @@ class TradingEngine:
 
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         if event.name == MARK_TIMER:
+            if self.now_ns >= self._carry.due_ns:
+                self._carry.measure_due(self.now_ns)
             self._mark()
             if self.desk.correlation is not None:
                 note_returns(self.desk, self.desk.correlation)
@@ -514,8 +516,6 @@ class TradingEngine:
         A book that is half booked is not judged.
         """
         desk = self.desk
-        if self.now_ns >= self._carry.due_ns:
-            self._carry.measure_due(self.now_ns)
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
         for division in desk.divisions:

@@ -254,6 +254,11 @@ class DeltaEngine:
             found = self._expiries[key] = ExpiryFacts(ExpiryCarry(contract, underlying))
         return found
 
+    def forget_answers(self) -> None:
+        """Value anew what was valued at this instant: prices have changed without a quote."""
+        for answers in self._answers:
+            answers.clear()
+
     def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
         option = self._options.get(instrument_id) or self.facts(instrument_id)

@@ -97,15 +97,16 @@ class QuotedVols:
     def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
-        With ``keeps`` it stands, once the underlying is quoted later, even when the spot of that instant is
-        no longer kept. None where it has none,
+        With ``keeps`` it stands even when the spot of that instant is no longer kept. None where it has none,
         lacks a side, or where that spot is not kept.
         """
         number = quote.instrument_id
         known = self._known.get(number)
         if known is not None and known.quote is not quote:
             known = None
-        if known is not None and known.is_kept:
+        latest = self._state.quotes[option.underlying]
+        is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
+        if known is not None and known.is_kept and is_over:
             return known.found
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
         if not has_both_sides(quote):
@@ -117,10 +118,7 @@ class QuotedVols:
         terms = mark_price(then), *carry
         if known is None or known.terms != terms:
             known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms), False)
-        # until the underlying is quoted later, its last quote of that instant may be still to come
-        latest = self._state.quotes[option.underlying]
-        is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
-        self._known[number] = known._replace(is_kept=True) if keeps and is_over else known
+        self._known[number] = known._replace(is_kept=True) if keeps else known
         return known.found
 
     def _solved(
