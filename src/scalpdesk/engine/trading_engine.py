@@ -330,7 +330,7 @@ class TradingEngine:
                 view = self._view
                 if view.session is not None or wake is SESSION:
                     self._valuer.learns = True
-                    if wake is PRICE and now_ns >= self._carry.due_ns:  # as in every mode
+                    if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
                         self._carry.measure_due(now_ns)
                     view.now_ns = now_ns
                     self.evaluations += 1

@@ -74,7 +74,7 @@ class ExpiryCarry:
 class CarryMeter:
     """Measures the yields of the expiries that the desk decides on or marks.
 
-    First when the desk asks, then at the desk's first event from each quarter of an hour on.
+    First when the desk asks, then at its first wake by a price or timed mark from each quarter hour on.
 
     Parameters
     ----------

@@ -97,8 +97,9 @@ class QuotedVols:
     def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
-        With ``keeps`` it stands even when the spot of that instant is no longer kept. None where it has none,
-        lacks a side, or where that spot is not kept.
+        With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was
+        quoted later: before, a spot of that instant may still come. None where it has none, lacks a side, or
+        where that spot is not kept.
         """
         number = quote.instrument_id
         known = self._known.get(number)
