@@ -195,7 +195,7 @@ class FolderProcess:
             ready = self._receive(START_SECONDS)
         except _Gone as gone:
             self._end()
-            raise self._not_loaded(str(gone)) from gone
+            raise self._not_loaded(f"the strategy cannot be loaded: {gone}") from gone
         if ready.failure is not None:
             self._end()
             raise self._not_loaded(ready.failure)
@@ -203,7 +203,7 @@ class FolderProcess:
 
     def _not_loaded(self, why: str) -> ConfigError:
         return ConfigError(
-            why if why.startswith("the strategy") else f"the strategy cannot be loaded: {why}",
+            why,
             where=str(self._path),
             fix="run it by itself; one that needs more memory: --memory-limit-mb with harness,"
             " strategies.external.memory_limit_mb with backtest and run",
