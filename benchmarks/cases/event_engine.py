@@ -39,9 +39,9 @@ does. `event_engine_journal` adds the journal as a backtest keeps it: checksumme
 end inside the time, not synced to disk at each order. Its order path is compiled, as in a wheel
 (docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
 
-`event_engine_skip_ahead` is the same work where the strategy's trigger declares the two prices at which the
-band is left: the runner finds the next such quote in the columns, a compiled kernel, and hands over that one.
-The quotes between are applied in bulk; the session's loss is judged when it is due, marks come each minute,
+`event_engine_skip_ahead` is the same work where the strategy's trigger has the two prices at which the
+band is left: the runner asks it for the next such quote in the columns, a compiled kernel, and hands that one
+over. The quotes between are applied in bulk; the loss is judged each second, marks come each minute,
 and each order goes the whole path as above. Its peer looks at each quote, as its interface asks. The kernel
 is loaded before the clock starts, as imports are. Its ratio is the median of {SKIP_AHEAD_ROUNDS} rounds or
 more. `event_engine_skip_ahead_wide` is **other work**: a band of ±{work.WIDE_BAND_SHARES} shares, left by

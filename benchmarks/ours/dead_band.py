@@ -22,45 +22,22 @@ from rig import CASH, make_journal, make_runner, make_tape, rss_mb, sizes
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.latest_quotes import SessionRows
-from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, Quiet
 from scalpdesk.marketdata.tape import QuoteColumns
-from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.marketdata.triggers import EveryQuote, PriceBand
 from scalpdesk.strategies.contract import Proposal
 
 BLOCK = 1_000_000
-PRICE = Wake.PRICE
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 DECISION, WHY = DecisionKind.HEDGE, "net delta left the band"
-
-
-class PriceBand:
-    """Trigger when the mid has reached one of two prices, which the strategy sets; it declares them quiet."""
-
-    def __init__(self, instrument_id):
-        self.instrument_id = instrument_id
-        self.low = self.high = 0.0
-
-    def check(self, quote):
-        return None if self.low < 0.5 * (quote.bid + quote.ask) < self.high else PRICE
-
-    def done(self, quote, wake):
-        pass
-
-    def quiet(self):
-        return Quiet(self.low, self.high, NEVER_NS)
-
-    def passed(self, low, high, last):
-        pass
 
 
 class DeadBand:
     """Hedge to zero net delta when the band is left.
 
-    It looks at every quote, as the peers do; with `skips_ahead` it declares the two prices at which the band
-    is left, and the runner finds the next such quote in the columns.
+    It looks at every quote, as the peers do; with `skips_ahead` its trigger has the two prices at which the
+    band is left, and the runner asks it for the next such quote in the columns.
     """
 
     name = "dead-band"
@@ -134,7 +111,7 @@ def main():
     runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
     if arguments.skip_ahead:  # machine code is loaded as a module is imported: once, before the clock starts
         rows = SessionRows(columns.take(slice(0, 1)), 1).only(0)
-        rows.pass_over(0, 1, 0, ALWAYS_QUIET, 0, 0, (0.0, 0.0))
+        PriceBand(0).next_row(rows, 0, 1)
     gc.collect()
     gc.freeze()
     began = time.process_time()

@@ -1,7 +1,6 @@
 from collections import deque
 from dataclasses import replace
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -721,7 +720,8 @@ def test_the_days_loss_is_judged_at_the_marks_of_now_whether_or_not_the_strategy
     one.fill(order)
     for step in range(1, 60):
         mid = 500.0 - step
-        outputs = one.wait(1).quote(0, mid - 0.01, mid + 0.01)
+        assert one.wait(1).quote(0, mid - 0.01, mid + 0.01) == ()
+        outputs = one.judge_loss()
         loss = D("0.01") * 10 + 10 * step
         told = [item for item in decisions(outputs) if item.kind is DecisionKind.MODE]
         assert bool(told) is (loss >= 300)
@@ -1222,7 +1222,7 @@ def test_a_loss_ends_nothing_that_has_ended(desk, mode):
     one.adopt({0: (100, "500")})
     one.quote(0, 499.99, 500.01)
     one.operate(mode)
-    outputs = one.wait(2).quote(0, 399.99, 400.01) + one.timer("mark")
+    outputs = one.wait(2).quote(0, 399.99, 400.01) + one.judge_loss() + one.timer("loss") + one.timer("mark")
     assert [made.kind for made in decisions(outputs)] == []
 
 
@@ -1256,19 +1256,6 @@ def test_margin_changes_the_mode_at_a_mark_and_what_it_flattens_goes_on_in_the_n
     one.close()
     one.open(next_session(DAY))
     assert one.engine.desk.gate.mode == (before if after == "FLATTENING" else after)
-
-
-def test_the_loss_is_looked_at_once_a_second_and_not_outside_a_session(desk, monkeypatch):
-    one = desk(Scripted(triggers=[EveryQuote(0)]))
-    inner, asked = one.engine.desk, []
-    monkeypatch.setattr(inner, "is_near_loss_limit", lambda: asked.append(one.now_ns))
-    began = one.now_ns
-    for seconds in (0.0, 0.5, 0.4, 0.1, 0.999, 0.001, 1.5):
-        one.wait(seconds).quote(0, 499.99, 500.01)
-    assert [(at - began) / SECOND for at in asked] == [0.0, 1.0, 2.0, 3.5]
-    one.close()
-    one.wait(2).quote(0, 499.99, 500.01)
-    assert len(asked) == 4
 
 
 @pytest.mark.parametrize(
@@ -1438,12 +1425,13 @@ def test_an_event_of_a_foreign_order_is_kept_aside_and_an_answer_of_a_folder_wak
 # what watches ----------------------------------------
 
 
-def test_instruments_with_a_trigger_are_watched_and_which_of_them_declare_quiet_is_known(desk):
-    one = HandDesk(Scripted(triggers=[EveryQuote(1), PriceMove(0, 0.05, 60.0)]))
+def test_instruments_with_a_trigger_are_watched(desk):
+    triggers = [EveryQuote(1), PriceMove(0, 0.05, 60.0)]
+    one = HandDesk(Scripted(triggers=triggers))
     assert one.engine.watched == set()
     one.open()
     assert one.engine.watched == {0, 1}
-    assert [one.engine.declares_quiet(number) for number in (0, 1, 2)] == [True, False, False]
+    assert [one.engine.trigger(number) for number in (0, 1, 2)] == [*reversed(triggers), None]
     one.close()
     one.strategy.start = None  # it is started once
     one.open(next_session(DAY))
@@ -1571,14 +1559,6 @@ def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch,
     assert one.handle(told) == ()
     assert applied == [told]
     assert one.strategy.wakes == [Wake.SESSION]
-
-
-@pytest.mark.parametrize("trigger", [None, SimpleNamespace(quiet=lambda: None)])
-def test_where_no_quotes_are_declared_quiet_none_is_passed_over(desk, trigger):
-    one = desk(Scripted())
-    one.engine._quiet[0] = trigger
-    own = SimpleNamespace(number=0)  # has nothing that could be asked
-    assert one.engine.pass_over(None, own, 5, 9, one.now_ns) == 5
 
 
 @pytest.mark.parametrize("returned", ["buy 5", buy(), None.__class__])

@@ -29,6 +29,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.timers import LossTimer
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
@@ -142,6 +143,13 @@ class HandDesk:
         return self
 
     # events -----------------------------------------------------------------------------------------
+
+    def judge_loss(self) -> tuple[Output, ...]:
+        """Judge the session's loss, as whoever runs the engine does at each whole second."""
+        timer = LossTimer(self.engine.desk)
+        timer.plan(self.now_ns - 1)
+        event = timer.judge(self.now_ns)
+        return () if event is None else self.handle(event)
 
     def handle(self, event: Event) -> tuple[Output, ...]:
         """Give the engine one event; return (and keep) what follows."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from scalpdesk.closing import last_resort
 from scalpdesk.engine import admission, timers
 from scalpdesk.engine import desk as engine_desk
+from scalpdesk.engine.timers import LossTimer
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
@@ -218,10 +219,10 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
 DRAWN: dict[str, Edit | CheckEdit] = {
     "loss_looked_at_seldom": Edit(
         "the day's loss is judged every 100 s instead of every second",
-        TradingEngine,
-        "_watch_loss",
-        "self.now_ns + LOSS_CHECK_NS",
-        "self.now_ns + 100 * LOSS_CHECK_NS",
+        LossTimer,
+        "judge",
+        "_next_second(now_ns)",
+        "_next_second(now_ns + 99 * 10**9)",
     ),
     "strategy_not_told_the_mode": Edit(
         "a change of mode does not reach the strategy",

@@ -24,7 +24,8 @@ class Desk:
         order = SimpleNamespace(
             filled=D(4), submitted=SimpleNamespace(quantity=D(10)), has_seen=lambda name: name == "seen"
         )
-        self.desk = SimpleNamespace(orders=SimpleNamespace(orders={"a": order}))
+        self.desk = SimpleNamespace(orders=SimpleNamespace(orders={"a": order}), can_lose=lambda: self.holds)
+        self.holds = False
         self.core = LiveCore(self, self, watchers=(lambda *seen: self.steps.append(("watched", *seen)),))
 
     def handle(self, event):
@@ -145,3 +146,19 @@ def test_a_timer_comes_when_it_is_due_stamped_no_earlier_than_the_engine():
     assert desk.core.next_timer(1_999) is None
     assert desk.core.next_timer(2_000) == TimerEvent(2_000, 2_000, "later")
     assert desk.core.timers.due_ns == NEVER_NS
+
+
+def test_the_session_loss_is_judged_at_whole_seconds_and_is_an_event_only_at_its_limit():
+    desk = Desk()
+    desk.core.feed(timer())
+    assert desk.core.due_ns == NEVER_NS
+    desk.holds, lost = True, [False, True]
+    desk.desk.has_lost_too_much = lambda: lost.pop(0)
+    desk.core.feed(timer())
+    assert desk.core.due_ns == 10**9
+    desk.core.timers.set(SetTimer("first", 10**9))
+    assert desk.core.next_timer(10**9) == TimerEvent(10**9, 10**9, "first")
+    assert desk.core.next_timer(10**9) is None
+    assert desk.core.due_ns == 2 * 10**9
+    assert desk.core.next_timer(2 * 10**9 - 1) is None
+    assert desk.core.next_timer(2 * 10**9) == TimerEvent(2 * 10**9, 2 * 10**9, "loss")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.marketdata.latest_quotes import BLOCK_ROWS, LatestQuotes, QuoteTable, SessionRows
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import KEPT, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
@@ -129,14 +129,3 @@ def test_the_rows_of_one_instrument_alone_are_all_of_them_but_the_bad_ones():
     )
     assert [*seen.rows_of(0, valid=False)] == []
     assert [seen.only(1).row(at) for at in range(3)] == [0, 1, 2]
-
-
-def test_odd_rows_of_a_long_session_are_found_wherever_they_lie():
-    last = 2 * BLOCK_ROWS + 3
-    odd = {0: (1.2, 1.1), BLOCK_ROWS - 1: (0.0, 0.05), BLOCK_ROWS: (1.0, INF), last: (1.0, 1.0)}
-    rows = [(2, odd.get(row, (1.0, 1.1))) for row in range(last + 2)]
-    seen, counts = SessionRows(columns(rows), COUNT), Counter()
-    for upto, oddities in ((BLOCK_ROWS - 1, 1), (BLOCK_ROWS, 2), (BLOCK_ROWS + 1, 3), (len(rows), 4)):
-        seen.advance(upto, mask(()), counts)
-        assert counts.total() == oddities
-    assert set(range(len(rows))) - set(seen.rows_of(2, valid=True)) == {0, BLOCK_ROWS}

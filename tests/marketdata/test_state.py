@@ -1,8 +1,11 @@
 import math
+from collections import Counter
 from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fakes.instruments import straddle_book
@@ -18,9 +21,12 @@ from scalpdesk.core.events import (
     SessionBarsEvent,
     TradeEvent,
 )
-from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.marketdata.latest_quotes import SessionRows
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict
-from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
+from scalpdesk.marketdata.tape import QuoteColumns
 
 EX_NS = 10 * DAY_NS
 SPLIT = PriceAdjustmentEvent(0, EX_NS, EX_NS, 0.25, 4.0)
@@ -220,3 +226,46 @@ def test_a_special_dividend_lowers_the_last_price_at_the_open(state):
     state.apply_adjustment(PriceAdjustmentEvent(0, EX_NS, EX_NS, 1.0, 1.0, paid=50.0))
     state.open_session(EX_NS)
     assert state.mark(0) == 450.0
+
+
+# quotes that were passed over ----------------------------------------
+
+S, SPY = NANOS_PER_SECOND, InstrumentId(0)
+
+
+def columns_of(waits):
+    """Return quotes of one instrument that come so many nanoseconds after each other."""
+    count = len(waits)
+    bid = 500.0 + 0.01 * np.arange(count)
+    return QuoteColumns(
+        1 + np.cumsum(waits), np.zeros(count, np.int32), bid, bid + 0.02, np.ones(count), np.ones(count)
+    )
+
+
+@given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79))
+def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
+    rows, cut = SessionRows(columns_of(waits), 1), min(cut, len(waits) - 1)
+    plain, quick = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
+    for state in (plain, quick):
+        state.apply_quote(rows.quote(0))
+        state.keep_quotes(SPY)
+    for at in range(1, len(rows)):
+        plain.apply_quote(rows.quote(at))
+    quick.pass_over(SPY, rows, range(1, cut), 0)
+    for at in range(cut, len(rows)):
+        quick.apply_quote(rows.quote(at))
+    stamps = [*range(0, rows.ts_ns(len(rows) - 1) + 2, S // 2)]
+    expected = [plain.quote_in_force(SPY, at_ns) for at_ns in stamps]
+    assert [quick.quote_in_force(SPY, at_ns) for at_ns in stamps] == expected
+    assert quick.quotes_in_force(SPY, stamps) == plain.quotes_in_force(SPY, stamps) == expected
+    quick.leave_rows()
+    assert list(quick.recent[SPY]) == list(plain.recent[SPY])
+
+
+def test_no_more_quotes_are_kept_than_wanted_and_locked_ones_are_counted():
+    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), 1)
+    state = MarketState(Instruments([Equity("SPY")]))
+    state.keep_quotes(SPY)
+    state.pass_over(SPY, rows, range(len(rows)), len(rows))
+    assert [state.recent[SPY][end] for end in (0, -1)] == [9, QUOTES_KEPT + 8]
+    assert state.oddities == Counter(locked=QUOTES_KEPT + 9)

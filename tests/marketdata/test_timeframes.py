@@ -1,5 +1,6 @@
 from datetime import date, time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
 from scalpdesk.marketdata.bars import Absent, Timeframes
+from scalpdesk.marketdata.latest_quotes import InstrumentRows
 
 S = NANOS_PER_SECOND
 MINUTE = 60 * S
@@ -76,26 +78,24 @@ def test_seconds_to_minutes_to_tens_equals_seconds_to_tens(rows):
 
 
 @given(st.lists(st.tuples(st.integers(0, 1800), st.floats(50, 150)), min_size=1, max_size=80))
-def test_quotes_added_as_a_range_close_the_same_bars(rows):
+def test_quotes_added_in_columns_close_the_same_bars(rows):
     day = session()
+    rows = sorted(rows)
     single, in_bulk = Timeframes(0, (300,)), Timeframes(0, (300,))
-    closed = [[], []]
     for frames in (single, in_bulk):
         frames.open_session(day)
-    waiting = []
-    for seconds, mid in sorted(rows):
-        ts_ns = day.open_ns + seconds * S
-        closed[0] += single.add_quote(quote(ts_ns, mid))
-        if ts_ns < in_bulk.quiet_until_ns():
-            waiting.append(mid)
-            continue
-        if waiting:
-            in_bulk.add_range(min(waiting), max(waiting), waiting[-1])
-            waiting = []
-        closed[1] += in_bulk.add_quote(quote(ts_ns, mid))
-    if waiting:
-        in_bulk.add_range(min(waiting), max(waiting), waiting[-1])
-    assert closed[0] == closed[1]
+    stamps = np.array([day.open_ns + seconds * S for seconds, _ in rows])
+    bid, ask = (np.array([mid + side for _, mid in rows]) for side in (-0.5, 0.5))
+    columns = InstrumentRows(0, range(len(rows)), stamps, bid, ask, [], [])
+    closed, closing, first = [], [], in_bulk.next_close(columns, 0, len(rows))
+    for row, (seconds, mid) in enumerate(rows):
+        will_close = single.next_close(columns, row, len(rows)) == row
+        fresh = single.add_quote(quote(day.open_ns + seconds * S, mid))
+        assert will_close is bool(fresh)
+        closed += fresh
+        closing += [row] * bool(fresh)
+    assert first == [*closing, len(rows)][0]
+    assert [*in_bulk.add_quotes(columns, 0, len(rows))] == closed
     assert single.close_session() == in_bulk.close_session()
 
 

@@ -18,11 +18,12 @@ from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
-from scalpdesk.engine.timers import Timers
+from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows
+from scalpdesk.marketdata.quotes import GOOD, judge_quote
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.tape_reader import opening_events, quote_events, session_quotes
@@ -143,7 +144,9 @@ class BacktestRunner:
         self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
         self._timers = Timers()
-        self._due_ns = NEVER_NS
+        self._loss = LossTimer(engine.desk)
+        self._due_ns = self._planned_ns = NEVER_NS
+        """When the next of all is due, and without the loss timer, UTC nanoseconds."""
         self._advancing = False
 
     def run(self) -> None:
@@ -238,9 +241,10 @@ class BacktestRunner:
                 now_ns = event.ts_recv_ns
                 acted = now_ns >= attention_ns  # only then may other orders work than before
                 if acted and self._due_ns <= now_ns:
-                    self._catch_up(now_ns, upto - 1 if type(event) is QuoteEvent else upto)
-                    if working.keys() != self._working:
+                    if self._catch_up(now_ns, upto - 1 if type(event) is QuoteEvent else upto):
                         break
+                    attention_ns = min(self._due_ns, self._next_yield_ns)
+                    acted = now_ns >= attention_ns
                 if type(event) is QuoteEvent:
                     number = event.instrument_id
                     if working and number in working:
@@ -284,11 +288,9 @@ class BacktestRunner:
 
         Return the row from which on an order waits for them now; ``last`` where none does.
         """
-        if last:
-            self._catch_up(int(self._rows.columns.ts_ns[-1]), last)
-            if self._broker.working.keys() != self._working:
-                self._choose()
-                return self._rows.upto
+        if last and self._catch_up(int(self._rows.columns.ts_ns[-1]), last):
+            self._choose()
+            return self._rows.upto
         return last
 
     def _window(
@@ -322,16 +324,23 @@ class BacktestRunner:
 
         Where the next one lies follows from what the one before has led to, so each is looked for only then.
         """
-        rows = self._rows
-        own = self._own.get(number)
+        rows, trigger, own = self._rows, self._engine.trigger(number), self._own.get(number)
+        assert trigger is not None
         if own is None:
             own = self._own[number] = rows.only(number)
-        engine, places = self._engine, own.rows
+        places = own.rows
         at, count = bisect_left(places, rows.upto), len(own)
         stops = [*(bisect_left(places, known) for known in before), count]
         while True:
-            stop, until_ns = stops[done], min(self._due_ns, self._next_yield_ns)
-            at = engine.pass_over(rows, own, at, stop, until_ns)
+            stop, until_ns = stops[done], min(self._planned_ns, self._next_yield_ns)
+            end = far = min(at + WINDOW_ROWS, stop)
+            if at < far and own.known_ns(far - 1) >= until_ns:
+                end = own.first_at(until_ns, at, far)
+            end = own.tradable_until(at, end)
+            if at < end:
+                at = self._pass_over(own, at, trigger.next_row(own, at, end))
+            if at == far < stop:
+                continue
             if at < stop:
                 row = own.row(at)
                 at += 1
@@ -343,17 +352,36 @@ class BacktestRunner:
             else:
                 return
 
+    def _pass_over(self, own: InstrumentRows, first: int, last: int) -> int:
+        """Take in an instrument's quotes from ``first`` to before ``last`` and judge the loss among them.
+
+        Return ``last``, or the quote before which the loss is at its limit.
+        """
+        rows, loss, engine, due_ns = self._rows, self._loss, self._engine, self._loss.due_ns
+        until_ns = min(self._planned_ns - 1, own.known_ns(last - 1)) if first < last else 0
+        while due_ns <= until_ns:
+            rows.upto, upto = rows.first_at(due_ns), own.first_at(due_ns, first, last)
+            engine.pass_over(rows, own, first, upto)
+            first = upto
+            if not loss.passes(due_ns):
+                self._due_ns = due_ns
+                return first
+            due_ns = loss.due_ns
+        engine.pass_over(rows, own, first, last)
+        self._due_ns = min(self._planned_ns, due_ns)
+        return last
+
     def _show(self, quote: QuoteEvent) -> None:
         """Let whoever reads a quote that is handed over, while others of its instrument are not, get it."""
         self._at_broker.show(quote, self._shown_upto)
-        if 0.0 < quote.bid < quote.ask < 1e300:
+        if judge_quote(quote.bid, quote.ask) is GOOD:
             self._in_market.show(quote, self._shown_upto)
 
     def _choose(self) -> None:
         """Choose the instruments whose quotes are handed over: those that something waits for.
 
-        Where that is one alone, often quoted, for which nothing works at the broker, and its trigger declares
-        what it lets pass, only those of its quotes are that it does not.
+        If exactly one instrument is watched, it is often quoted and no order works, only the quotes that its
+        trigger finds.
         """
         self._working = frozenset(self._broker.working)
         self._know(self._rows.upto)
@@ -365,7 +393,8 @@ class BacktestRunner:
             stamps = self._rows.columns.ts_ns
             seconds = (int(stamps[-1]) - int(stamps[0])) / NANOS_PER_SECOND if len(stamps) else 0.0
             is_dense = len(self._rows.rows_of(number, valid=False)) >= SKIP_FROM_A_SECOND * seconds
-            self._skipped_in = number if is_dense and self._engine.declares_quiet(number) else None
+            trigger = self._engine.trigger(number)
+            self._skipped_in = number if is_dense and trigger is not None and trigger.skips else None
         self._is_chosen[:] = False
         self._is_chosen[list(self._chosen)] = True
         whole = self._chosen if self._skipped_in is None else frozenset()
@@ -385,14 +414,24 @@ class BacktestRunner:
             self.journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
             self._journaled = upto
 
-    def _catch_up(self, now_ns: int, limit: int) -> None:
-        """Let what is due by now happen at the first row, handed over or not, that is not before it."""
-        rows = self._rows
-        while self._due_ns <= now_ns and self._broker.working.keys() == self._working:
-            row = max(rows.first_at(self._due_ns), rows.upto)
+    def _catch_up(self, now_ns: int, limit: int) -> bool:
+        """Let what is due by now happen at the first row, handed over or not, that is not before it.
+
+        Return whether other orders work than before: what is left waits then.
+        """
+        rows, loss, planned_ns = self._rows, self._loss, self._planned_ns
+        while self._due_ns <= now_ns:
+            row = rows.first_at(self._due_ns)
             is_skipped = row < limit
-            self._rows.upto = row if is_skipped else limit
-            self._advance(int(rows.columns.ts_ns[row]) if is_skipped else now_ns)
+            rows.upto = row if is_skipped else limit
+            if self._due_ns < planned_ns and loss.passes(self._due_ns):
+                self._due_ns = loss.due_ns if loss.due_ns < planned_ns else planned_ns
+                continue
+            self._advance(rows.ts_ns(row) if is_skipped else now_ns)
+            if self._broker.working.keys() != self._working:
+                return True
+            planned_ns = self._planned_ns
+        return False
 
     def _open(self, session: Session) -> None:
         """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""
@@ -412,6 +451,7 @@ class BacktestRunner:
         self._advance(close_ns)
         self._feed(_session_event(session, SessionPhase.CLOSE))
         self._timers.clear()
+        self._loss.clear()
         # the strategy sleeps now: what the broker still reports is booked and provokes no order
         self._broker.close_session(close_ns)
         self._advance(close_ns)
@@ -446,16 +486,22 @@ class BacktestRunner:
             self._advance(now_ns)
 
     def _advance(self, now_ns: int) -> None:
-        """Let all that is due by ``now_ns`` happen, each at its own time: broker first, then timers."""
+        """Let all that is due by ``now_ns`` happen, each at its own time: broker, timers, then the loss."""
         self._advancing = True  # what an answer causes waits its turn behind the answers before it
         while True:
             if self._answers:
                 self._feed(self._answers.popleft())
                 continue
-            timer_ns, broker_ns = self._timers.due_ns, self._broker.due_ns
+            timer_ns, broker_ns, loss_ns = self._timers.due_ns, self._broker.due_ns, self._loss.due_ns
             due_ns = broker_ns if broker_ns <= timer_ns else timer_ns  # noqa: FURB136 - a call less
+            if loss_ns < due_ns and loss_ns <= now_ns:
+                lost = self._loss.judge(loss_ns)
+                if lost is not None:
+                    self._feed(lost)
+                continue
             if due_ns > now_ns:
-                self._due_ns = due_ns
+                self._loss.plan(now_ns)
+                self._planned_ns, self._due_ns = due_ns, min(due_ns, self._loss.due_ns)
                 self._advancing = False
                 return
             if broker_ns <= timer_ns:

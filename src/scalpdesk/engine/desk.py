@@ -34,11 +34,12 @@ from scalpdesk.strategies.contract import WritableDeskView
 from scalpdesk.volatility.correlation import ReturnCorrelation
 
 BUY = Side.BUY
+LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
+"""Modes that the session's loss ends."""
 LOSS_SLACK = 1e-9
 """Of the equity: by far more than the sum of a book in floats is off."""
 
 
-ANY_PRICE, NO_PRICE = (-math.inf, math.inf), (math.inf, -math.inf)
 """Bounds strictly between which lies each price, and none."""
 
 
@@ -91,12 +92,10 @@ class Desk:
         self._near_loss_nav = 0.0
         self._cash_of, self._cash = cash, float(cash)
         self._units_of: Sequence[Position] = ()
-        self._units: tuple[list[tuple[InstrumentId, float]], ...] = ()
+        self._units: tuple[list[tuple[InstrumentId, float]], ...] = ([], [])
         """Signed units of what is held, the options that were bought apart."""
-        self._safe_prices = ANY_PRICE
-        """The last answer of :meth:`prices_without_loss`."""
-        self._safe_of: tuple[Decimal, Sequence[Position], int, float] = (ZERO, (), -1, 0.0)
-        """Cash, holdings, instrument and least net asset value that it is for."""
+        self._judged_cash: Decimal | None = None
+        """Cash as the session's loss was last found below its limit."""
         self.started = False
         self.takes_combos = False
         """Whether the venue takes several legs as one order; a backtest's is asked by setting only."""
@@ -110,12 +109,27 @@ class Desk:
         """Both of these, where they are."""
         self._has_begun = False
 
+    def can_lose(self) -> bool:
+        """Return whether the session's loss ends its trading and may differ from the one judged last."""
+        if self.gate.mode not in LOSS_MODES or self.view.session is None:
+            return False
+        return bool(self.positions.held()) or self.account.cash is not self._judged_cash
+
+    def has_lost_too_much(self) -> bool:
+        """Judge the session's loss at current marks: whether it is at the limit that ends its trading."""
+        if self.is_near_loss_limit() and self.loss_at_limit(self.view.nav):
+            self._judged_cash = None
+            return True
+        self._judged_cash = self.account.cash
+        return False
+
     def is_near_loss_limit(self) -> bool:
         """Return whether the session's loss may be at its limit: summed in floats.
 
         What options bought are worth is left out first, for it is never below 0.
         """
-        least = self._least_nav()
+        is_known = self.session_equity is self._loss_limit_of and self.positions.held() is self._units_of
+        least = self._near_loss_nav if is_known else self._least_nav()
         if self.account.cash is not self._cash_of:
             self._cash_of, self._cash = self.account.cash, float(self.account.cash)
         value, mark = self._cash, self.market.mark
@@ -128,27 +142,6 @@ class Desk:
             if value > least:
                 return False
         return True
-
-    def prices_without_loss(self, number: InstrumentId) -> tuple[float, float]:
-        """Return prices of an instrument strictly between which no loss is near its limit.
-
-        As far as :meth:`is_near_loss_limit` can tell without the price of another one; none otherwise.
-        """
-        least, cash = self._least_nav(), self.account.cash
-        known = self._safe_of
-        if known[0] is cash and known[1] is self._units_of and known[2] == number and known[3] == least:
-            return self._safe_prices
-        if cash is not self._cash_of:
-            self._cash_of, self._cash = cash, float(cash)
-        spare, units, prices = self._cash - least, self._units[0], NO_PRICE
-        if not units and spare > 0.0:
-            prices = ANY_PRICE
-        elif len(units) == 1 and units[0][0] == number and math.isfinite(units[0][1]):
-            held = units[0][1]
-            edge, slack = -spare / held, 1e-9 * (abs(spare) + abs(least)) / abs(held)
-            prices = (edge + slack, math.inf) if held > 0.0 else (-math.inf, edge - slack)
-        self._safe_prices, self._safe_of = prices, (cash, self._units_of, number, least)
-        return prices
 
     def _least_nav(self) -> float:
         """Return the net asset value at which the session's loss is near its limit, with the units of now."""

@@ -1,11 +1,15 @@
-"""The engine's timers: set by its outputs, brought back as events by whoever runs it."""
+"""The engine's timers: set by its outputs, brought back as events by whoever runs it; and the loss timer."""
 
 import heapq
 
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, SessionEvent, TimerEvent
 from scalpdesk.core.intents import Output, SetTimer
-from scalpdesk.core.units import NEVER_NS
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.engine.desk import Desk
+
+LOSS_TIMER = "loss"
+"""The session's loss was found at its limit between two marks."""
 
 
 class Timers:
@@ -58,3 +62,55 @@ class Timers:
 
     def _look_ahead(self) -> None:
         self.due_ns = self._heap[0][0] if self._heap else NEVER_NS
+
+
+class LossTimer:
+    """Judges the session's loss at each whole second while it can change; part of whoever runs the engine.
+
+    A judgement that finds the loss below its limit changes nothing and is no event: the journal holds only
+    the timer that ends the session's trading.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.due_ns = NEVER_NS
+        """Whole second of the next judgement, UTC nanoseconds."""
+        self._desk = desk
+
+    def plan(self, now_ns: int) -> None:
+        """Set the timer after an event of this instant, unless it is set; clear it where no loss can change."""
+        if not self._desk.can_lose():
+            self.due_ns = NEVER_NS
+        elif self.due_ns == NEVER_NS:
+            self.due_ns = _next_second(now_ns)
+
+    def clear(self) -> None:
+        """Remove the timer: it ends with its session."""
+        self.due_ns = NEVER_NS
+
+    def judge(self, now_ns: int) -> TimerEvent | None:
+        """Judge the loss at the marks of now; return the event of a loss that is at its limit.
+
+        Now (UTC nanoseconds) is not before the timer's second.
+        """
+        due_ns = self.due_ns
+        if not self._desk.can_lose():
+            self.due_ns = NEVER_NS
+            return None
+        if self.passes(now_ns):
+            return None
+        self.due_ns = _next_second(now_ns)
+        return TimerEvent(due_ns, now_ns, LOSS_TIMER)
+
+    def passes(self, now_ns: int) -> bool:
+        """Judge the loss at the marks of now; below its limit go on to the next second, else stay due.
+
+        Nothing but quotes has changed since the timer was planned.
+        """
+        if self._desk.has_lost_too_much():
+            return False
+        self.due_ns = now_ns - now_ns % NANOS_PER_SECOND + NANOS_PER_SECOND
+        return True
+
+
+def _next_second(now_ns: int) -> int:
+    return now_ns - now_ns % NANOS_PER_SECOND + NANOS_PER_SECOND

@@ -70,12 +70,12 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
-from scalpdesk.engine.desk import ANY_PRICE, Desk
+from scalpdesk.engine.desk import LOSS_MODES, Desk
 from scalpdesk.engine.exposure import note_returns, weighted_mark
+from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
-from scalpdesk.marketdata.quiet_rows import DeclaresQuiet
 from scalpdesk.marketdata.state import QuoteBook
-from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import (
@@ -90,8 +90,6 @@ from scalpdesk.strategies.contract import (
 )
 
 MARK_TIMER = "mark"
-LOSS_CHECK_NS = NANOS_PER_SECOND
-"""The day's loss is judged at current marks as often as this, while the underlying is quoted."""
 FLATTEN_TIMER = "flatten"
 HALT_TIMER = "halt: cancel again"
 CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
@@ -103,11 +101,8 @@ CANCEL_LATE_NS = 2 * NANOS_PER_SECOND
 """A cancel without an answer for so long is no ordinary one: from then on a timer waits for the alert."""
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
-LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
-"""Modes that the day's loss ends."""
 LEGS = LegOrders.LEGS
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
-Check = Callable[[QuoteEvent], Wake | None]
 After = Callable[[Any, Wake], None]
 """What follows once the strategy was woken; takes the event and the reason."""
 
@@ -139,11 +134,7 @@ class TradingEngine:
         """How often the strategy was woken."""
         self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
-        self._loss_due_ns = 0
-        self._triggers: list[tuple[Check | None, After | None] | None] = [None] * len(desk.instruments)
-        """Methods of each instrument's trigger, its check None where every quote wakes the strategy."""
-        self._quiet: list[DeclaresQuiet | None] = [None] * len(desk.instruments)
-        """Each instrument's trigger, where it says which quotes it need not see."""
+        self._triggers: list[Trigger | None] = [None] * len(desk.instruments)
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
@@ -176,37 +167,24 @@ class TradingEngine:
         self.desk.market.quotes = latest
         self._quotes = handled
 
-    def declares_quiet(self, number: InstrumentId) -> bool:
-        """Return whether an instrument's trigger declares quotes that :meth:`pass_over` may take."""
-        return self._quiet[number] is not None
+    def trigger(self, number: InstrumentId) -> Trigger | None:
+        """Return the trigger of an instrument; known once a session is open."""
+        return self._triggers[number]
 
-    def pass_over(self, rows: SessionRows, own: InstrumentRows, first: int, last: int, until_ns: int) -> int:
-        """Take an instrument's quotes from ``first`` on in bulk; return the first one to be handled.
+    def pass_over(self, rows: SessionRows, own: InstrumentRows, first: int, last: int) -> None:
+        """Take in an instrument's quotes from ``first`` to before ``last``, at which no strategy is called.
 
-        The state is the one that :meth:`handle` would leave after each of them: quotes before ``last``, and
-        before an instant, that wake nobody.
+        The state is the one that :meth:`handle` would leave after each of them: tradable quotes before the
+        row that the instrument's trigger has found.
         """
-        number, desk = own.number, self.desk
-        trigger = self._quiet[number]
-        quiet = None if trigger is None else trigger.quiet()
-        if trigger is None or quiet is None:
-            return first
-        watches_loss = desk.gate.mode in LOSS_MODES and desk.view.session is not None
-        upto, loss_due_ns, low, high, locked = own.pass_over(
-            first,
-            last,
-            until_ns,
-            quiet,
-            self._loss_due_ns,
-            LOSS_CHECK_NS,
-            desk.prices_without_loss(number) if watches_loss else ANY_PRICE,
-        )
-        if upto > first:
-            self.now_ns, self._loss_due_ns = own.ts_ns(upto - 1), loss_due_ns
-            trigger.passed(low, high, own.mid(upto - 1))
-            if locked or self._recent:
-                desk.market.pass_over(number, rows, own.rows[first:upto], locked)
-        return upto
+        number, market, trigger = own.number, self.desk.market, self._triggers[own.number]
+        if first == last or trigger is None:
+            return
+        self.now_ns = own.known_ns(last - 1)
+        trigger.learn(own, first, last)
+        locked = own.count_locked(first, last)
+        if locked or self._recent:
+            market.pass_over(number, rows, own.rows[first:last], locked)
 
     def handle(self, event: Event) -> tuple[Output, ...]:  # noqa: PLR0912, PLR0915 - one branch an event
         """Take one event in and return what follows from it, in order.
@@ -242,16 +220,17 @@ class TradingEngine:
                 trigger = self._triggers[number]
                 if trigger is None:
                     return NOTHING
-                check, after = trigger
                 if self._recent and number in self._recent:
                     recent = self._recent[number]
                     if not recent or recent[-1] is not event:
                         recent.append(event)
-                if now_ns >= self._loss_due_ns:
-                    self._watch_loss()
-                wake = PRICE if check is None else check(event)
-                if wake is None and not self._out:
-                    return NOTHING
+                if type(trigger) is EveryQuote:
+                    wake = PRICE
+                else:
+                    wake = trigger.take(event)
+                    if wake is None:
+                        return NOTHING
+                    after = trigger.done
             elif type(event) is OrderFilled:
                 wake = self._on_fill(event)
                 after = self._flatten_late if self.desk.gate.mode is FLATTENING else None
@@ -474,12 +453,7 @@ class TradingEngine:
         if not desk.started:
             desk.started = True
             for trigger in triggers_of(self.strategy, desk.view):
-                every = type(trigger) is EveryQuote
-                if isinstance(trigger, DeclaresQuiet):
-                    self._quiet[trigger.instrument_id] = trigger
-                self._triggers[trigger.instrument_id] = (
-                    (None, None) if every else (trigger.check, trigger.done)
-                )
+                self._triggers[trigger.instrument_id] = trigger
         self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
 
     def _on_timer(self, event: TimerEvent) -> Wake | None:
@@ -493,6 +467,8 @@ class TradingEngine:
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+        elif event.name == LOSS_TIMER:
+            self._mark()
         elif event.name == CANCEL_TIMER:
             self._watch_cancels()
         elif event.name == HALT_TIMER:
@@ -532,15 +508,6 @@ class TradingEngine:
             if stage[0] is FLATTENING:
                 self._mode_after_flattening = desk.gate.mode
             self._set_mode(*stage, "risk gate")
-
-    def _watch_loss(self) -> None:
-        """Judge the session's loss between two marks, at the marks of now."""
-        desk = self.desk
-        self._loss_due_ns = self.now_ns + LOSS_CHECK_NS
-        self._valuer.learns = True
-        trades = desk.gate.mode in LOSS_MODES and desk.view.session is not None
-        if trades and desk.is_near_loss_limit() and desk.loss_at_limit(desk.view.nav):
-            self._mark()
 
     def _on_status(self, event: TradingHalt) -> None:
         """Follow a trading status, unless a later one came before it: a halt that is over stays over."""

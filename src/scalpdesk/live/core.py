@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
     is_order_event,
 )
 from scalpdesk.core.intents import Decision, Output, VenueCommand, is_command
-from scalpdesk.engine.timers import Timers
+from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 
 DECISIONS_KEPT = 2_000
@@ -81,12 +81,18 @@ class LiveCore:
         self.engine = engine
         self.journal = journal
         self.timers = timers or Timers()
+        self._loss = LossTimer(engine.desk)
         self.events = 0
         self._decided = decided or DecisionLog()
         self.decisions = self._decided.latest
         self.counters: Counter[str] = Counter()
         self._watchers = watchers
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
+
+    @property
+    def due_ns(self) -> int:
+        """When the next timer is due, UTC nanoseconds."""
+        return min(self.timers.due_ns, self._loss.due_ns)
 
     def feed(self, event: Event) -> tuple[VenueCommand, ...]:
         """Handle one event; return the commands that follow, each of them on disk.
@@ -119,6 +125,7 @@ class LiveCore:
         elif type(event) is QuoteEvent:
             return ()
         self.timers.note(event, outputs)
+        self._loss.plan(event.ts_recv_ns)
         if not outputs:
             return ()
         commands = self.note_outputs(outputs)
@@ -147,9 +154,11 @@ class LiveCore:
         return tuple(commands)
 
     def next_timer(self, now_ns: int) -> TimerEvent | None:
-        """Remove the next timer that is due by ``now_ns`` and return it as an event."""
-        if self.timers.due_ns > now_ns:
+        """Remove the next timer that is due by ``now_ns``; return it as an event unless it finds nothing."""
+        if self.due_ns > now_ns:
             return None
+        if self._loss.due_ns < self.timers.due_ns:
+            return self._loss.judge(max(now_ns, self.engine.now_ns))
         due_ns, name = self.timers.pop()
         return TimerEvent(due_ns, max(due_ns, self.engine.now_ns), name)
 

@@ -418,7 +418,7 @@ class LiveRunner:
             if now_ns > self._standstill.limit_ns and self._standstill.is_late(now_ns):
                 self.state.counters["quotes_passed_over"] += 1
                 return self._fire(now_ns)
-            if now_ns >= self.core.timers.due_ns or now_ns >= self.calendar.due_ns:
+            if now_ns >= self.core.due_ns or now_ns >= self.calendar.due_ns:
                 fired = self._fire(now_ns)
                 return fired if self._is_over() else [*fired, *self.core.feed(item)]
             return list(self.core.feed(item))
@@ -463,8 +463,8 @@ class LiveRunner:
         """
         commands: list[VenueCommand] = []
         core, calendar = self.core, self.calendar
-        while not self._is_over() and min(core.timers.due_ns, calendar.due_ns) <= now_ns:
-            if calendar.due_ns <= core.timers.due_ns:
+        while not self._is_over() and min(core.due_ns, calendar.due_ns) <= now_ns:
+            if calendar.due_ns <= core.due_ns:
                 commands += calendar.fire(now_ns)
             else:
                 timer = core.next_timer(now_ns)

@@ -14,8 +14,9 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, InstrumentId, count_text
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.instruments.sessions import Session, whole_session
+from scalpdesk.marketdata.triggers import OneQuote, QuoteRows
 
 MINUTE_SECONDS = 60
 """Length of the bar of a whole session, half days included."""
@@ -281,37 +282,52 @@ class Timeframes:
 
     def add_quote(self, quote: QuoteEvent) -> tuple[BarEvent, ...]:
         """Add a good quote's mid; return the bars that it closes, shortest first."""
+        mid = 0.5 * (quote.bid + quote.ask)
+        return self._add_mids(quote.ts_recv_ns, mid, mid, mid, mid)
+
+    def add_quotes(self, quotes: QuoteRows, first: int, last: int) -> tuple[BarEvent, ...]:
+        """Add the mids of good rows from ``first`` to before ``last``; return the bars that they close."""
+        if type(quotes) is OneQuote:  # without a column
+            return self.add_quote(quotes.quote)
+        closed = NOTHING
+        while first < last:
+            ts_ns, end_ns = int(quotes.ts_ns[first]), self._quoted.end_ns
+            upto = first + 1 if ts_ns > end_ns else quotes.first_at(end_ns + 1, first, last)
+            mids = 0.5 * (quotes.bid[first:upto] + quotes.ask[first:upto])
+            closed += self._add_mids(ts_ns, *map(float, (mids[0], mids.min(), mids.max(), mids[-1])))
+            first = upto
+        return closed
+
+    def next_close(self, quotes: QuoteRows, first: int, last: int) -> int:
+        """Return the first good row from ``first`` to before ``last`` that closes a bar; else ``last``."""
+        day, end_ns = self._day, self._quoted.end_ns
+        if day is None or self._source_seconds != inf:
+            return last
+        if not end_ns:
+            first = quotes.first_at(day.session.open_ns, first, last)
+            if first == last:
+                return last
+            end_ns = self._quoted.end_of(int(quotes.ts_ns[first]), day.session)
+        row = quotes.first_at(end_ns + 1, first, last)
+        return row if row < quotes.first_at(day.session.close_ns + 1, row, last) else last
+
+    def _add_mids(
+        self, ts_ns: int, first: float, low: float, high: float, last: float
+    ) -> tuple[BarEvent, ...]:
+        """Add mids of one bar, the first of an instant (UTC nanoseconds); return the bars that they close."""
+        day, quoted, closed = self._day, self._quoted, NOTHING
         if self._source_seconds != inf:
             return NOTHING  # the session is built from bars
-        day = self._day
-        ts_ns = quote.ts_recv_ns
         if day is None or not day.session.open_ns <= ts_ns <= day.session.close_ns:
             return NOTHING
-        quoted = self._quoted
-        mid = 0.5 * (quote.bid + quote.ask)
-        closed = NOTHING
         if ts_ns > quoted.end_ns:
             closed = tuple(self._close_quoted(day))
             quoted.end_ns = quoted.end_of(ts_ns, day.session)
-            quoted.open = quoted.high = quoted.low = mid
-        elif mid > quoted.high:
-            quoted.high = mid
-        elif mid < quoted.low:
-            quoted.low = mid
-        quoted.close = mid
+            quoted.open = quoted.low = quoted.high = first
+        quoted.low = min(quoted.low, low)
+        quoted.high = max(quoted.high, high)
+        quoted.close = last
         return closed
-
-    def quiet_until_ns(self) -> int:
-        """Return the instant from which on a good quote may open or close a bar, UTC nanoseconds."""
-        if self._source_seconds != inf:
-            return NEVER_NS
-        return self._quoted.end_ns + 1 if self._day is not None and self._quoted.end_ns else 0
-
-    def add_range(self, low: float, high: float, last: float) -> None:
-        """Add good quotes before :meth:`quiet_until_ns`: their lowest, highest and last mid."""
-        if self._source_seconds == inf:
-            quoted = self._quoted
-            quoted.low, quoted.high, quoted.close = min(quoted.low, low), max(quoted.high, high), last
 
     def add_bar(self, bar: BarEvent) -> tuple[BarEvent, ...]:
         """Add a closed bar; return the bars that it closes, shortest first.

@@ -4,7 +4,6 @@ A backtest hands the engine only the quotes that can cause something. All the ot
 reads an instrument's latest quote gets the last row up to the present one, as if each had been handed over.
 """
 
-import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,15 +14,13 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quiet_rows import Quiet
-from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, has_both_sides, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, has_both_sides, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
-from scalpdesk.pricing.kernels.quiet_rows import first_to_see
+from scalpdesk.pricing.kernels.triggers import are_tradable
 
 Floats = NDArray[np.float64]
-NO_AVERAGES: Floats = np.zeros((0, 3))
-BLOCK_ROWS = 16_384
-"""Rows of a session that are looked through for odd ones at a time."""
+NEAR_ROWS = 64
+"""An instant is looked for among so many rows first: a search among a million costs five times as much."""
 
 
 class QuoteTable(NamedTuple):
@@ -53,6 +50,8 @@ class InstrumentRows:
         Their rows among the session's quotes, ascending.
     ts_ns, bid, ask
         Their columns, contiguous.
+    locked, untradable
+        Those with a bid equal to the ask, and those that no trigger is asked about, ascending.
     """
 
     def __init__(
@@ -62,17 +61,16 @@ class InstrumentRows:
         ts_ns: NDArray[np.int64],
         bid: Floats,
         ask: Floats,
+        locked: Sequence[int],
+        untradable: Sequence[int],
     ) -> None:
         self.number = number
         self.rows = rows
+        self.ts_ns, self.bid, self.ask = ts_ns, bid, ask
         self._are_all = type(rows) is range  # the session quotes nothing else
-        self._ts_ns, self._bid, self._ask = ts_ns, bid, ask
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data
-        self._bids: Any = bid.data
-        self._asks: Any = ask.data
-        self._averages = [NO_AVERAGES]
-        """Of so many filters: average (NaN before the first quote), bound of what is learnt, and tick."""
+        self._locked, self._untradable = locked, untradable
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,73 +79,23 @@ class InstrumentRows:
         """Return the row of a quote among the session's."""
         return at if self._are_all else self.rows[at]
 
-    def ts_ns(self, at: int) -> int:
+    def known_ns(self, at: int) -> int:
         """Return when a quote is known, UTC nanoseconds."""
         stamp: int = self._stamps[at]
         return stamp
 
-    def mid(self, at: int) -> float:
-        """Return the mid of a quote, currency per unit."""
-        bid: float = self._bids[at]
-        ask: float = self._asks[at]
-        return 0.5 * (bid + ask)
+    def first_at(self, now_ns: int, first: int, last: int) -> int:
+        """Return the first quote of an instant or after it among those before ``last``; else ``last``."""
+        return bisect_left(self._stamps, now_ns, first, last)
 
-    def pass_over(
-        self,
-        first: int,
-        last: int,
-        until_ns: int,
-        quiet: Quiet,
-        loss_due_ns: int,
-        loss_every_ns: int,
-        safe: tuple[float, float],
-    ) -> tuple[int, int, float, float, int]:
-        """Pass over the quiet quotes from ``first`` up to before ``last`` and before an instant.
+    def tradable_until(self, first: int, last: int) -> int:
+        """Return the first quote from ``first`` to before ``last`` that is not tradable; else ``last``."""
+        at = bisect_left(self._untradable, first) if self._untradable else 0
+        return min(last, self._untradable[at]) if at < len(self._untradable) else last
 
-        ``loss_due_ns`` is when the session's loss is judged next: at the first quote not before it, and again
-        ``loss_every_ns`` later. Such a quote is passed over only with a mid strictly between the two prices
-        ``safe``, where no loss is near its limit.
-
-        Returns
-        -------
-        upto
-            The first quote that was not passed over.
-        loss_due_ns
-            When the session's loss is judged next.
-        low, high
-            Lowest and highest mid of those that were, currency per unit.
-        locked
-            How many of them had a bid equal to the ask.
-        """
-        filters, averages = quiet.filters, NO_AVERAGES
-        if filters:
-            while len(self._averages) <= len(filters):
-                self._averages.append(np.zeros((len(self._averages), 3)))
-            averages = self._averages[len(filters)]
-            for place, item in enumerate(filters):
-                average = math.nan if item.average is None else item.average
-                averages[place] = average, item.learn_below, item.tick
-        until_ns = until_ns if until_ns <= quiet.until_ns else quiet.until_ns  # noqa: FURB136 - a call less
-        found: tuple[int, int, float, float, int] = first_to_see(
-            self._ts_ns,
-            self._bid,
-            self._ask,
-            first,
-            last,
-            until_ns,
-            quiet.low,
-            quiet.high,
-            averages,
-            loss_due_ns,
-            loss_every_ns,
-            safe[0],
-            safe[1],
-        )
-        if filters:
-            for place, item in enumerate(filters):
-                average = float(averages[place, 0])
-                item.average = None if math.isnan(average) else average
-        return found
+    def count_locked(self, first: int, last: int) -> int:
+        """Return how many quotes from ``first`` to before ``last`` have a bid equal to the ask."""
+        return bisect_left(self._locked, last) - bisect_left(self._locked, first) if self._locked else 0
 
 
 class RowIndex:
@@ -177,11 +125,10 @@ class RowIndex:
     def __init__(self, columns: QuoteColumns, instruments: int) -> None:
         self.columns, self.instruments = columns, instruments
         bid, ask = columns.bid, columns.ask
-        self.odd_rows = _odd_rows(bid, ask)
+        self.odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
         self.odd_numbers = columns.instrument_id[self.odd_rows]
         self.odd_verdicts, self.odd_kinds = _verdicts(bid[self.odd_rows], ask[self.odd_rows])
-        is_dropped = np.array([verdict not in KEPT for verdict in self.odd_verdicts], dtype=np.bool_)
-        self.invalid = self.odd_rows[is_dropped[self.odd_kinds]]
+        self.invalid = self.odd_rows[~self.are(KEPT)]
         numbers = columns.instrument_id
         self.by_instrument: NDArray[np.intp] | None = None
         ends = [len(numbers)]
@@ -200,6 +147,10 @@ class RowIndex:
             np.ascontiguousarray(column).data
             for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
         )
+
+    def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
+        """Return which of the odd rows have one of some verdicts."""
+        return np.array([each in verdicts for each in self.odd_verdicts], np.bool_)[self.odd_kinds]
 
 
 class SessionRows:
@@ -276,17 +227,25 @@ class SessionRows:
 
     def only(self, number: InstrumentId) -> InstrumentRows:
         """Return the rows of one instrument as columns of their own."""
-        columns, rows = self.columns, self.rows_of(number, valid=False)
+        columns, index, rows = self.columns, self._index, self.rows_of(number, valid=False)
         if len(rows) < len(columns):
             columns = columns.take(np.asarray(rows))
         # the kernel is compiled for columns that can be written
         ts_ns = np.require(columns.ts_ns, requirements=("C", "W"))
         bid, ask = (np.require(each, requirements=("C", "W")) for each in (columns.bid, columns.ask))
-        return InstrumentRows(number, rows, ts_ns, bid, ask)
+        odd = np.flatnonzero(index.odd_numbers == number)
+        at, is_tradable = index.odd_rows[odd], index.are(TRADABLE)[odd]
+        if type(rows) is not range:
+            at = np.searchsorted(rows, at)
+        locked, untradable = at[is_tradable].tolist(), at[~is_tradable].tolist()
+        return InstrumentRows(number, rows, ts_ns, bid, ask, locked, untradable)
 
     def first_at(self, now_ns: int) -> int:
-        """Return the first row of an instant or after it (UTC nanoseconds)."""
-        return bisect_left(self._fields[1], now_ns)
+        """Return the first row of an instant (UTC nanoseconds) or after it that is not known yet."""
+        stamps, low, high = self._fields[1], self.upto, self.upto + NEAR_ROWS
+        while high < len(stamps) and stamps[high] < now_ns:
+            low, high = high, high + 8 * (high - low)
+        return bisect_left(stamps, now_ns, low, min(high, len(stamps)))
 
     def advance(self, upto: int, is_handed_over: NDArray[np.bool_], oddities: Counter[str]) -> None:
         """Let the rows before ``upto`` be known; count the imperfect ones of what is not handed over."""
@@ -302,20 +261,6 @@ class SessionRows:
         for verdict, count in zip(index.odd_verdicts, np.bincount(kinds).tolist(), strict=False):
             if count:
                 oddities[verdict] += count
-
-
-def _odd_rows(bid: Floats, ask: Floats) -> NDArray[np.intp]:
-    """Return the rows without a bid above zero and below a finite ask.
-
-    A block at a time: new memory for columns of a million rows costs more than the comparisons.
-    """
-    odd = []
-    for first in range(0, len(bid), BLOCK_ROWS):
-        low, high = bid[first : first + BLOCK_ROWS], ask[first : first + BLOCK_ROWS]
-        is_good = (low > 0.0) & (low < high) & (high < np.inf)
-        if not is_good.all():
-            odd.append(first + np.flatnonzero(~is_good))
-    return np.concatenate(odd) if odd else np.zeros(0, np.intp)
 
 
 def _verdicts(bid: Floats, ask: Floats) -> tuple[list[QuoteVerdict], NDArray[np.intp]]:
@@ -379,7 +324,8 @@ class LatestQuotes:
         known = self._rows_of[number]
         if known is None:
             known = self._rows_of[number] = rows.rows_of(number, valid=self._valid)
-        at = bisect_left(known, rows.upto) - 1
+        # the rows of a session of one instrument are all of its own, and of another's none
+        at = (min(rows.upto, len(known)) if type(known) is range else bisect_left(known, rows.upto)) - 1
         if at < 0 or known[at] <= self._kept_from[number]:
             return self._kept.get(number)
         # the same object until the next row: valuations are kept by it

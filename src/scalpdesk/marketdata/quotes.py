@@ -4,6 +4,7 @@ import math
 from enum import StrEnum
 
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.pricing.kernels.triggers import is_tradable
 
 
 class QuoteVerdict(StrEnum):
@@ -21,11 +22,11 @@ class QuoteVerdict(StrEnum):
     OUT_OF_ORDER = "out_of_order"
 
 
-GOOD = QuoteVerdict.GOOD  # looking up an enum's member costs as much as a call
+GOOD, LOCKED = QuoteVerdict.GOOD, QuoteVerdict.LOCKED  # looking up an enum's member costs as much as a call
 
-KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
+KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
-TRADABLE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
+TRADABLE = frozenset({GOOD, LOCKED})
 """Verdicts of quotes on which every order may go."""
 
 
@@ -37,19 +38,15 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     >>> judge_quote(1.2, 1.1).value, judge_quote(0.0, 0.05).value
     ('crossed', 'zero_bid')
     """
+    if is_tradable(bid, ask):
+        return LOCKED if bid == ask else GOOD
     if math.isinf(bid) or math.isinf(ask):
         return QuoteVerdict.NON_FINITE
     if bid < 0 or ask < 0:
         return QuoteVerdict.NEGATIVE
     if math.isnan(bid) or math.isnan(ask) or ask == 0:
         return QuoteVerdict.ONE_SIDED
-    if bid == 0:
-        return QuoteVerdict.ZERO_BID
-    if bid > ask:
-        return QuoteVerdict.CROSSED
-    if bid == ask:
-        return QuoteVerdict.LOCKED
-    return QuoteVerdict.GOOD
+    return QuoteVerdict.ZERO_BID if bid == 0 else QuoteVerdict.CROSSED
 
 
 def has_both_sides(quote: QuoteEvent) -> bool:
@@ -69,12 +66,12 @@ def mark_price(quote: QuoteEvent) -> float:
 
 
 class SpreadFilter:
-    """Accepts an underlying's quote only when its spread is near the average spread.
+    """Average spread of an underlying's quotes, beside which those with an abnormal spread are left out.
 
-    The exponential average starts with the first quote, which is not accepted itself. A quote passes when
-    its spread is at most 1.5 times the average; every spread below ``learn_below``, accepted or not, updates
-    the average with a weight of a tenth. The average is at least one tick: a run of zero spreads would
-    otherwise reject every later quote.
+    The exponential average starts with the first quote, which is left out itself. A quote is used when its
+    spread is at most 1.5 times the average; every spread below ``learn_below``, used or not, updates the
+    average with a weight of a tenth. The average is at least one tick: a run of zero spreads would otherwise
+    leave out every later quote. The rules are in :mod:`scalpdesk.pricing.kernels.triggers`.
 
     Parameters
     ----------
@@ -82,21 +79,15 @@ class SpreadFilter:
         Spreads of this size (currency) and above do not update the average.
     tick
         Smallest average, in currency.
+    average
+        In currency; NaN before the first quote.
     """
 
-    def __init__(self, learn_below: float = 0.5, tick: float = 0.01) -> None:
+    def __init__(self, learn_below: float = 0.5, tick: float = 0.01, average: float = math.nan) -> None:
         self.learn_below = learn_below
         self.tick = tick
-        self.average: float | None = None
+        self.average = average
 
-    def accepts(self, spread: float) -> bool:
-        """Return whether a spread (currency) is accepted, and update the average."""
-        average = self.average
-        if average is None:
-            if spread < self.learn_below:
-                self.average = max(spread, self.tick)
-            return False
-        accepted = spread <= 1.5 * average + 1e-12
-        if spread < self.learn_below:
-            self.average = max(0.9 * average + 0.1 * spread, self.tick)
-        return accepted
+
+ANY_SPREAD = SpreadFilter(-math.inf, average=math.inf)
+"""Leaves out none and learns nothing."""

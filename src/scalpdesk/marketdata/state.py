@@ -30,8 +30,18 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import GOOD, KEPT, QuoteVerdict, has_both_sides, judge_quote, mark_price
+from scalpdesk.marketdata.quotes import (
+    GOOD,
+    KEPT,
+    LOCKED,
+    TRADABLE,
+    QuoteVerdict,
+    has_both_sides,
+    judge_quote,
+    mark_price,
+)
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
+from scalpdesk.pricing.kernels.triggers import are_tradable
 
 LOST_AFTER = 2
 """Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
@@ -264,7 +274,7 @@ class MarketState:
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
-        return verdict is GOOD or verdict is QuoteVerdict.LOCKED
+        return verdict in TRADABLE
 
     def two_sided(self, instrument_id: InstrumentId) -> QuoteEvent | None:
         """Return the latest quote with both sides known; None where there was none."""
@@ -319,7 +329,7 @@ class MarketState:
     ) -> None:
         """Take in good quotes of a session by their rows; so many of them are locked."""
         if locked:
-            self.oddities[QuoteVerdict.LOCKED] += locked
+            self.oddities[LOCKED] += locked
         if instrument_id in self.recent:
             self._rows = rows
             self.recent[instrument_id].extend(passed[-QUOTES_KEPT:])
@@ -466,11 +476,8 @@ class MarketState:
         """Return the verdict on a quote of the instrument as of ``now_ns``."""
         if quote is None:
             return QuoteVerdict.ABSENT
-        # the common case first, without the call of judge_quote
-        is_good = 0.0 < quote.bid < quote.ask < 1e300
-        verdict = GOOD if is_good else judge_quote(quote.bid, quote.ask)
-        can_age = is_good or verdict is QuoteVerdict.LOCKED
-        if can_age and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
+        verdict = judge_quote(quote.bid, quote.ask)
+        if verdict in TRADABLE and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
             return QuoteVerdict.STALE
         return verdict
 
@@ -490,7 +497,7 @@ class MarketState:
         """Return where :meth:`verdict` is good or locked: two-sided, not crossed, not stale."""
         bid, ask, _, ts_recv_ns = table
         is_fresh = now_ns - ts_recv_ns <= self._stale_column[numbers]
-        return (bid > 0.0) & (bid <= ask) & (ask < np.inf) & is_fresh
+        return are_tradable(bid, ask) & is_fresh
 
     def is_lost(self, instrument_id: InstrumentId) -> bool:
         """Return whether an option's underlying was quoted long after the option, twice the stale age.

@@ -1,12 +1,17 @@
-"""Triggers: decide at each quote of an instrument whether to call the strategy."""
+"""Triggers: find the quotes of an instrument at which the strategy is called."""
 
+import math
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.marketdata.quiet_rows import Quiet
-from scalpdesk.marketdata.quotes import SpreadFilter
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
+from scalpdesk.marketdata.latest_quotes import InstrumentRows
+from scalpdesk.marketdata.quotes import ANY_SPREAD, SpreadFilter
+from scalpdesk.pricing.kernels.triggers import average_after, average_with, is_move, next_move
 
 
 class Wake(StrEnum):
@@ -26,13 +31,100 @@ class Wake(StrEnum):
 _PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees every quote
 
 
-class Trigger(Protocol):
-    """Decides on each good quote of ``instrument_id`` whether to call the strategy."""
+class OneQuote:
+    """A live quote as the only row of its columns: see :class:`InstrumentRows`."""
+
+    def __init__(self) -> None:
+        self.quote = QuoteEvent(InstrumentId(0), 0, 0, 0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def ts_ns(self) -> NDArray[np.int64]:
+        """When it is known, UTC nanoseconds."""
+        return np.array([self.quote.ts_recv_ns])
+
+    @property
+    def bid(self) -> NDArray[np.float64]:
+        """Currency per unit."""
+        return np.array([self.quote.bid])
+
+    @property
+    def ask(self) -> NDArray[np.float64]:
+        """Currency per unit."""
+        return np.array([self.quote.ask])
+
+    def first_at(self, now_ns: int, first: int, last: int) -> int:
+        """Return the first row of an instant or after it among those before ``last``; else ``last``."""
+        return first if self.quote.ts_recv_ns >= now_ns else last
+
+
+_ROW = OneQuote()
+QuoteRows = InstrumentRows | OneQuote
+"""Quotes of one instrument as columns ``ts_ns`` (UTC), ``bid`` and ``ask`` (currency per unit), in order."""
+
+
+class Trigger:
+    """Finds the quotes of an instrument at which the strategy is called: a base class for triggers.
+
+    A live desk asks about one quote at a time, a backtest about all that lie ahead: :meth:`next_row` is the
+    rule of both. This one finds every quote.
+
+    Parameters
+    ----------
+    instrument_id
+        Only its quotes are asked about, and only tradable ones: two sides, not crossed, in order.
+    """
+
+    def __init__(self, instrument_id: InstrumentId) -> None:
+        self.instrument_id = instrument_id
+
+    @property
+    def skips(self) -> bool:
+        """Whether a backtest asks about the quotes that lie ahead, as most of them are passed over."""
+        return True
+
+    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:  # noqa: ARG002 - the contract's
+        """Return the first row from ``first`` to before ``last`` that calls the strategy; else ``last``.
+
+        It changes nothing: a row may be asked about again, and later ones may never come.
+        """
+        return first
+
+    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+        """Take in rows, each once and in order: asked about before, and before the strategy is called."""
+
+    def reason(self, quote: QuoteEvent) -> Wake:  # noqa: ARG002 - the contract's argument
+        """Return why the strategy is called at a quote that :meth:`next_row` has found."""
+        return _PRICE
+
+    def take(self, quote: QuoteEvent) -> Wake | None:
+        """Ask about a single quote and take it in; return why the strategy is called, or None."""
+        row = _ROW
+        row.quote = quote
+        is_found = self.next_row(row, 0, 1) == 0
+        self.learn(row, 0, 1)
+        return self.reason(quote) if is_found else None
+
+    def done(self, quote: QuoteEvent, wake: Wake) -> None:
+        """Move references after the strategy was called; not before."""
+
+
+class EveryQuote(Trigger):
+    """Trigger on every quote of the instrument."""
+
+    @property
+    def skips(self) -> bool:
+        """None is passed over."""
+        return False
+
+
+@runtime_checkable
+class ChecksQuotes(Protocol):
+    """A trigger that is shown every quote, in a backtest too, instead of finding rows in columns."""
 
     instrument_id: InstrumentId
 
     def check(self, quote: QuoteEvent) -> Wake | None:
-        """Return the reason to call the strategy now, or None. Must be cheap: it sees every quote."""
+        """Return the reason to call the strategy now, or None. It sees each good quote once."""
         ...
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
@@ -40,21 +132,97 @@ class Trigger(Protocol):
         ...
 
 
-class EveryQuote:
-    """Trigger on every quote of the instrument."""
+class Checked(EveryQuote):
+    """A trigger with ``check(quote)`` as one of rows: of a single row at a time."""
 
-    def __init__(self, instrument_id: InstrumentId) -> None:
-        self.instrument_id = instrument_id
+    def __init__(self, trigger: ChecksQuotes) -> None:
+        super().__init__(trigger.instrument_id)
+        self._trigger = trigger
+        self._wake: Wake | None = None
 
-    def check(self, quote: QuoteEvent) -> Wake | None:  # noqa: ARG002 - the contract's argument
-        """Return ``price``."""
-        return _PRICE
+    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+        """Return the row if the trigger wants the strategy called."""
+        self._wake = self._trigger.check(quotes.quote) if isinstance(quotes, OneQuote) else _PRICE
+        return last if self._wake is None else first
+
+    def reason(self, quote: QuoteEvent) -> Wake:  # noqa: ARG002 - the contract's argument
+        """Return the trigger's own reason."""
+        return self._wake or _PRICE
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """Do nothing: there is no reference."""
+        """Let the trigger move its references."""
+        self._trigger.done(quote, wake)
 
 
-class PriceMove:
+class PriceBand(Trigger):
+    """Trigger when the mid has reached one of two prices, or from an instant on.
+
+    Parameters
+    ----------
+    instrument_id
+        The underlying.
+    spread_filter
+        Filter of the quotes; None uses every good one.
+
+    Attributes
+    ----------
+    low, high
+        The prices, currency per unit: the strategy sets them. At first every mid has reached them.
+    due_ns
+        The instant, UTC nanoseconds.
+    spreads
+        The filter.
+    """
+
+    def __init__(self, instrument_id: InstrumentId, spread_filter: SpreadFilter | None = None) -> None:
+        super().__init__(instrument_id)
+        self.low, self.high, self.due_ns = math.inf, -math.inf, NEVER_NS
+        self.spreads = ANY_SPREAD if spread_filter is None else spread_filter
+
+    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+        """Return the first row of a usual spread whose mid is at one of the prices, or that is due."""
+        low, high, due_ns, spreads = self.low, self.high, self.due_ns, self.spreads
+        if type(quotes) is OneQuote:
+            live = quotes.quote
+            is_found = is_move(live.ts_recv_ns, live.bid, live.ask, low, high, due_ns, spreads.average)
+            return first if is_found else last
+        return next_move(
+            quotes.ts_ns,
+            quotes.bid,
+            quotes.ask,
+            first,
+            last,
+            low,
+            high,
+            due_ns,
+            spreads.average,
+            spreads.learn_below,
+            spreads.tick,
+        )
+
+    def take(self, quote: QuoteEvent) -> Wake | None:
+        """Ask :func:`is_move` about a single quote without columns: most quotes of a desk pass here."""
+        bid, ask, spreads = quote.bid, quote.ask, self.spreads
+        average = spreads.average
+        is_found = is_move(quote.ts_recv_ns, bid, ask, self.low, self.high, self.due_ns, average)
+        if spreads is not ANY_SPREAD:
+            spreads.average = average_with(average, ask - bid, spreads.learn_below, spreads.tick)
+        return self.reason(quote) if is_found else None
+
+    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+        """Let the spreads enter their average."""
+        spreads = self.spreads
+        if spreads is ANY_SPREAD:
+            return
+        average, learn_below, tick = spreads.average, spreads.learn_below, spreads.tick
+        if type(quotes) is OneQuote:
+            spread = quotes.quote.ask - quotes.quote.bid
+            spreads.average = average_with(average, spread, learn_below, tick)
+        else:
+            spreads.average = average_after(quotes.bid, quotes.ask, first, last, average, learn_below, tick)
+
+
+class PriceMove(PriceBand):
     """Trigger when the mid has moved by ``price_change`` or ``heartbeat_seconds`` have passed.
 
     A price move resets the reference price; a heartbeat does not, so that a slow drift still adds up to a
@@ -80,38 +248,19 @@ class PriceMove:
         heartbeat_seconds: float,
         spread_filter: SpreadFilter | None = None,
     ) -> None:
-        self.instrument_id = instrument_id
+        super().__init__(instrument_id, spread_filter)
         self._price_change = price_change - 1e-9
         self._heartbeat_ns = int(heartbeat_seconds * NANOS_PER_SECOND)
-        self._filter = spread_filter
-        self._low = float("inf")
-        self._high = float("-inf")
-        self._last_ns = 0
 
-    def check(self, quote: QuoteEvent) -> Wake | None:
-        """Return ``price``, ``heartbeat`` or None for one good quote."""
-        if self._filter is not None and not self._filter.accepts(quote.ask - quote.bid):
-            return None
-        mid = 0.5 * (quote.bid + quote.ask)
-        if mid <= self._low or mid >= self._high:
-            return _PRICE
-        if quote.ts_recv_ns - self._last_ns > self._heartbeat_ns:
-            return Wake.HEARTBEAT
-        # the very first quote: no reference yet
-        return _PRICE if self._low > self._high else None
+    def reason(self, quote: QuoteEvent) -> Wake:
+        """Return ``price`` where the mid has moved, else ``heartbeat``."""
+        has_moved = is_move(0, quote.bid, quote.ask, self.low, self.high, NEVER_NS, math.inf)
+        return _PRICE if has_moved else Wake.HEARTBEAT
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
         """Set the reference time, and for a price move also the reference price."""
-        self._last_ns = quote.ts_recv_ns
+        self.due_ns = quote.ts_recv_ns + self._heartbeat_ns + 1
         if wake is _PRICE:
             mid = 0.5 * (quote.bid + quote.ask)
-            self._low = mid - self._price_change
-            self._high = mid + self._price_change
-
-    def quiet(self) -> Quiet | None:
-        """Return the quotes within the move and the heartbeat."""
-        filters = () if self._filter is None else (self._filter,)
-        return Quiet(self._low, self._high, self._last_ns + self._heartbeat_ns + 1, filters)
-
-    def passed(self, low: float, high: float, last: float) -> None:
-        """Do nothing: no reference moves without a call."""
+            self.low = mid - self._price_change
+            self.high = mid + self._price_change

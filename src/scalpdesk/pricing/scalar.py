@@ -40,7 +40,7 @@ from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
 from scalpdesk.pricing.kernels.normal import Nine, robust_level
-from scalpdesk.pricing.kernels.quiet_rows import first_to_see
+from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
@@ -360,5 +360,7 @@ def warm_up_steps() -> Iterator[int]:
     smile, _ = fit.without_arbitrage(fit.free(), None)
     swap_vol(SviVols(smile, 0.1), 0.1)
     nothing = np.zeros(0)
-    first_to_see(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0, 0.0, 0.0, np.zeros((0, 3)), 0, 0, 0.0, 0.0)
+    next_move(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
+    average_after(nothing, nothing, 0, 0, 0.0, 0.0, 0.0)
+    are_tradable(nothing, nothing)
     yield WARM_UP_STEPS

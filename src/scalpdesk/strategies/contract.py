@@ -31,7 +31,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import Checked, ChecksQuotes, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
@@ -354,8 +354,8 @@ class Strategy(Protocol):
         ...
 
 
-def triggers_of(strategy: Strategy, view: DeskView) -> Iterable[Trigger]:
-    """Start a strategy and return its triggers.
+def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
+    """Start a strategy and return its triggers; one with ``check(quote)`` is asked about each quote.
 
     Raises
     ------
@@ -370,7 +370,7 @@ def triggers_of(strategy: Strategy, view: DeskView) -> Iterable[Trigger]:
             value=repr(triggers),
             fix="return a tuple, as (PriceMove(view.underlying, 0.01, 5.0),), or ()",
         )
-    return triggers
+    return [Checked(item) if isinstance(item, ChecksQuotes) else item for item in triggers]
 
 
 @runtime_checkable

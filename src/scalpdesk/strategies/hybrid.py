@@ -25,9 +25,8 @@ from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, Se
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.marketdata.quiet_rows import Quiet
 from scalpdesk.marketdata.state import paid_between
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import QuoteRows, Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing
@@ -96,33 +95,33 @@ def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis:
     return HIGH if exceeds(vol, threshold - hysteresis if now == HIGH else threshold) else LOW
 
 
-class _VolWatch:
-    """Shows every quote of the underlying to the bars, then to the members' own triggers."""
+class _VolWatch(Trigger):
+    """The members' own triggers, and each quote that closes a bar; shows every quote to the bars."""
 
     def __init__(self, shared: SharedTrigger, frames: Timeframes) -> None:
-        self.instrument_id = shared.instrument_id
+        super().__init__(shared.instrument_id)
         self._shared = shared
         self._frames = frames
         self.has_closed = True
         """Whether a bar has closed that was not reckoned with yet."""
 
-    def check(self, quote: QuoteEvent) -> Wake | None:
-        self.has_closed = bool(self._frames.add_quote(quote)) or self.has_closed
-        wake = self._shared.check(quote)
-        return Wake.BAR if wake is None and self.has_closed else wake
+    @property
+    def skips(self) -> bool:
+        return self._shared.skips
+
+    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+        closes = first if self.has_closed else self._frames.next_close(quotes, first, last)
+        return min(closes, self._shared.next_row(quotes, first, min(closes + 1, last)))
+
+    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+        self.has_closed = bool(self._frames.add_quotes(quotes, first, last)) or self.has_closed
+        self._shared.learn(quotes, first, last)
+
+    def reason(self, quote: QuoteEvent) -> Wake:
+        return self._shared.reason(quote) if self._shared.due else Wake.BAR
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
         self._shared.done(quote, wake)
-
-    def quiet(self) -> Quiet | None:
-        both = None if self.has_closed else self._shared.quiet()
-        if both is None:
-            return None
-        return msgspec.structs.replace(both, until_ns=min(both.until_ns, self._frames.quiet_until_ns()))
-
-    def passed(self, low: float, high: float, last: float) -> None:
-        self._frames.add_range(low, high, last)
-        self._shared.passed(low, high, last)
 
 
 class Hybrid(Several):

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import leland_number, leland_vol
@@ -41,6 +43,7 @@ from scalpdesk.instruments.events import fomc_blocked
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
+from scalpdesk.marketdata.triggers import OneQuote, PriceBand
 from scalpdesk.portfolio.leg_parts import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
@@ -181,11 +184,13 @@ def _split(owned: int, q: int) -> Answer:
 
 
 def _spread_filter(spreads: Sequence[float]) -> Answer:
-    judge = SpreadFilter()
-    accepted, averages = [], []
+    trigger = PriceBand(InstrumentId(0), SpreadFilter())  # every mid has reached its prices
+    row, accepted, averages = OneQuote(), [], list[float | None]()
     for spread in spreads:
-        accepted.append(judge.accepts(spread))
-        averages.append(judge.average)
+        row.quote = QuoteEvent(trigger.instrument_id, 0, 0, 0.0, spread, 0.0, 0.0)
+        accepted.append(trigger.next_row(row, 0, 1) == 0)
+        trigger.learn(row, 0, 1)
+        averages.append(None if math.isnan(trigger.spreads.average) else trigger.spreads.average)
     return {"accepted": accepted, "ema": averages}
 
 

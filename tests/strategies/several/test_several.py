@@ -214,7 +214,7 @@ def test_a_strategy_that_raises_is_named(two, where):
         two = DeskOfTwo()
         two.b.start = fall
     elif where == "trigger":
-        two.several._shared[0]._triggers[1][1].check = fall
+        two.several._shared[0]._triggers[1][1].next_row = fall
     else:
         two.b.on_wake = fall
     with pytest.raises(ZeroDivisionError) as raised:

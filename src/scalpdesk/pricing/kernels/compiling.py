@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 from numba.core import caching, config
+from numba.extending import register_jitable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +71,12 @@ LOCATORS = ",".join(f"{each.__module__}.{each.__name__}" for each in (ChosenFold
 def inner(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for use in other kernels; its machine code is not cached by itself."""
     decorated: Callable[P, R] = njit(error_model="numpy")(function)
+    return decorated
+
+
+def rule(function: Callable[P, R]) -> Callable[P, R]:
+    """Let kernels compile a function that stays Python where Python calls it: a rule on one row."""
+    decorated: Callable[P, R] = register_jitable(error_model="numpy")(function)
     return decorated
 
 

@@ -8,8 +8,7 @@ from scalpdesk.core.enums import STRICTNESS, Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.marketdata.quiet_rows import ALWAYS_QUIET, DeclaresQuiet, Quiet
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import QuoteRows, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.book import Book
@@ -139,67 +138,56 @@ def raised_by(member: Member) -> str:
     return f"raised by the strategy {member.name}"
 
 
-class SharedTrigger:
+class SharedTrigger(Trigger):
     """The triggers of several strategies on one instrument, as the one that the engine asks."""
 
     def __init__(self, instrument_id: InstrumentId) -> None:
-        self.instrument_id = instrument_id
+        super().__init__(instrument_id)
         self._triggers: list[tuple[Member, Trigger]] = []
-        self._quiet: list[DeclaresQuiet] | None = []
-        """The triggers, None where one of them does not declare what it lets pass."""
-        self.due: list[tuple[Member, Trigger, Wake]] = []
-        """Who has a reason to think about the quote looked at last."""
+        self.due: list[tuple[Member, Trigger]] = []
+        """Triggers that fire at the row found last."""
+
+    @property
+    def skips(self) -> bool:
+        """Whether each of them passes over most quotes."""
+        return all(trigger.skips for _, trigger in self._triggers)
 
     def add(self, member: Member, trigger: Trigger) -> None:
         """Take in a strategy's trigger."""
         self._triggers.append((member, trigger))
-        self._note_quiet()
 
     def remove(self, member: Member) -> None:
         """Forget a strategy's triggers."""
-        self._triggers = [(item, trigger) for item, trigger in self._triggers if item is not member]
-        self._note_quiet()
+        self._triggers = [entry for entry in self._triggers if entry[0] is not member]
         self.due = [entry for entry in self.due if entry[0] is not member]
 
-    def check(self, quote: QuoteEvent) -> Wake | None:
-        """Return the first reason that any of them has."""
-        self.due = due = []
-        for member, trigger in self._triggers:
+    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+        """Return the first row at which any of them fires."""
+        self.due = []
+        found = last
+        for entry in self._triggers:
             try:
-                wake = trigger.check(quote)
+                row = entry[1].next_row(quotes, first, min(found + 1, last))
             except Exception as error:
-                error.add_note(raised_by(member))
+                error.add_note(raised_by(entry[0]))
                 raise
-            if wake is not None:
-                due.append((member, trigger, wake))
-        return self.due[0][2] if self.due else None
+            if row < found:
+                self.due, found = [entry], row
+            elif row == found < last:
+                self.due.append(entry)
+        return found
 
-    def quiet(self) -> Quiet | None:
-        """Return the quotes that are quiet for all of them."""
-        if self._quiet is None:
-            return None
-        both = ALWAYS_QUIET
-        for trigger in self._quiet:
-            own = trigger.quiet()
-            if own is None:
-                return None
-            both = both.also(own)
-        return both
-
-    def _note_quiet(self) -> None:
-        declaring: list[DeclaresQuiet] = []
+    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+        """Let each take in rows."""
         for _, trigger in self._triggers:
-            if isinstance(trigger, DeclaresQuiet):
-                declaring.append(trigger)
-        self._quiet = declaring if len(declaring) == len(self._triggers) else None
+            trigger.learn(quotes, first, last)
 
-    def passed(self, low: float, high: float, last: float) -> None:
-        """Let each take in quotes that were passed over."""
-        for trigger in self._quiet or ():
-            trigger.passed(low, high, last)
+    def reason(self, quote: QuoteEvent) -> Wake:
+        """Return the first reason that any of them has."""
+        return self.due[0][1].reason(quote)
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:  # noqa: ARG002 - each has a reason of its own
         """Confirm each trigger that was due."""
-        for _, trigger, own in self.due:
-            trigger.done(quote, own)
+        for _, trigger in self.due:
+            trigger.done(quote, trigger.reason(quote))
         self.due = []

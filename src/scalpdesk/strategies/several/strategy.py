@@ -322,10 +322,9 @@ class Several:
         everybody = tuple(self.members.values())
         if isinstance(event, QuoteEvent):
             due: dict[str, tuple[Member, Wake, Event]] = {}
-            for member, _, reason in self._shared[
-                event.instrument_id
-            ].due:  # each once, with the first reason
-                due.setdefault(member.name, (member, reason, event))
+            for member, trigger in self._shared[event.instrument_id].due:
+                if member.name not in due:  # each once, with the first reason
+                    due[member.name] = member, trigger.reason(event), event
             return list(due.values())
         if isinstance(event, BarEvent):
             return [(item, wake, event) for item in everybody if event.instrument_id in item.bars_of]

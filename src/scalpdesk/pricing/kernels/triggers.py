@@ -1,0 +1,77 @@
+"""Rules on one row of quotes: Python where Python calls them, machine code in the columns of a backtest."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.pricing.kernels.compiling import kernel, rule
+from scalpdesk.pricing.kernels.normal import Floats
+
+
+@rule
+def is_tradable(bid: float, ask: float) -> bool:
+    """Return whether a quote has two sides and is not crossed; NaN and infinite sides are none."""
+    return 0.0 < bid <= ask < math.inf
+
+
+@kernel
+def are_tradable(bid: Floats, ask: Floats) -> NDArray[np.bool_]:
+    """Return where quotes are tradable."""
+    found = np.empty(len(bid), np.bool_)
+    for row in range(len(bid)):
+        found[row] = is_tradable(bid[row], ask[row])
+    return found
+
+
+@rule
+def average_with(average: float, spread: float, learn_below: float, tick: float) -> float:
+    """Return the average spread (currency) after one more spread; NaN before the first."""
+    if not spread < learn_below:
+        return average
+    learnt = spread if average != average else 0.9 * average + 0.1 * spread  # noqa: PLR0124 - a call less
+    return learnt if learnt > tick else tick  # noqa: FURB136 - a call less
+
+
+@kernel
+def average_after(
+    bid: Floats, ask: Floats, first: int, last: int, average: float, learn_below: float, tick: float
+) -> float:
+    """Return the average spread after rows from ``first`` to before ``last``."""
+    for row in range(first, last):
+        average = average_with(average, ask[row] - bid[row], learn_below, tick)
+    return average
+
+
+@rule
+def is_move(ts_ns: int, bid: float, ask: float, low: float, high: float, due_ns: int, average: float) -> bool:
+    """Return whether a quote's mid has reached one of two prices, or the quote is due from an instant on.
+
+    Its spread is at most 1.5 times the average: none is before the first (NaN), each is of an infinite one.
+    """
+    return ask - bid <= 1.5 * average + 1e-12 and (not low < 0.5 * (bid + ask) < high or ts_ns >= due_ns)
+
+
+@kernel
+def next_move(
+    ts_ns: NDArray[np.int64],
+    bid: Floats,
+    ask: Floats,
+    first: int,
+    last: int,
+    low: float,
+    high: float,
+    due_ns: int,
+    average: float,
+    learn_below: float,
+    tick: float,
+) -> int:
+    """Return the first row from ``first`` to before ``last`` that is a move; ``last`` if none is.
+
+    Spreads below ``learn_below`` enter the average on the way; ``tick`` is its least value.
+    """
+    for row in range(first, last):
+        if is_move(ts_ns[row], bid[row], ask[row], low, high, due_ns, average):
+            return row
+        average = average_with(average, ask[row] - bid[row], learn_below, tick)
+    return last
