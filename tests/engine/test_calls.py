@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (68, 55)
-STRADDLE = (249, 170)
-WHOLE_TRIP = (97, 70)
-STRADDLE_DECISION = (404, 301)
+SHARES = (70, 57)
+STRADDLE = (254, 176)
+WHOLE_TRIP = (100, 71)
+STRADDLE_DECISION = (403, 296)
 """Python calls and C calls."""
 
 

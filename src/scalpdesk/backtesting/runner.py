@@ -357,17 +357,15 @@ class BacktestRunner:
 
         Return ``last``, or the quote before which the loss is at its limit.
         """
-        rows, loss, engine, due_ns = self._rows, self._loss, self._engine, self._loss.due_ns
+        rows, loss, due_ns = self._rows, self._loss, self._loss.due_ns
         until_ns = min(self._planned_ns - 1, own.known_ns(last - 1)) if first < last else 0
         while due_ns <= until_ns:
-            rows.upto, upto = rows.first_at(due_ns), own.first_at(due_ns, first, last)
-            engine.pass_over(rows, own, first, upto)
-            first = upto
+            rows.upto = rows.first_at(due_ns)
             if not loss.passes(due_ns):
-                self._due_ns = due_ns
-                return first
+                last = own.first_at(due_ns, first, last)
+                break
             due_ns = loss.due_ns
-        engine.pass_over(rows, own, first, last)
+        self._engine.pass_over(rows, own, first, last)
         self._due_ns = min(self._planned_ns, due_ns)
         return last
 
@@ -425,7 +423,7 @@ class BacktestRunner:
             is_skipped = row < limit
             rows.upto = row if is_skipped else limit
             if self._due_ns < planned_ns and loss.passes(self._due_ns):
-                self._due_ns = loss.due_ns if loss.due_ns < planned_ns else planned_ns
+                self._due_ns = min(planned_ns, loss.due_ns)
                 continue
             self._advance(rows.ts_ns(row) if is_skipped else now_ns)
             if self._broker.working.keys() != self._working:

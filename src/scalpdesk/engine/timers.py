@@ -77,7 +77,7 @@ class LossTimer:
         self._desk = desk
 
     def plan(self, now_ns: int) -> None:
-        """Set the timer after an event of this instant, unless it is set; clear it where no loss can change."""
+        """Set the timer after an event, unless it is set; clear it if no loss can change."""
         if not self._desk.can_lose():
             self.due_ns = NEVER_NS
         elif self.due_ns == NEVER_NS:
