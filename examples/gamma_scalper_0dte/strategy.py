@@ -8,7 +8,6 @@ folder and ``scalpdesk run zero-dte`` decide alike. Settings come from the envir
 
 import logging
 import os
-import socket
 import threading
 from collections.abc import Mapping
 from datetime import date, time
@@ -155,13 +154,7 @@ class DealerGamma:
         self._symbols = (DEFAULT_SYMBOL, settings.underlying)
         self._watch: ExposureWatch | None = None
         is_wanted = settings.is_live and (settings.project or settings.firestore_host)
-        if is_wanted and not _may_connect():
-            log.warning(
-                "Firestore cannot be asked in a process without network: dealer gamma is not known, the "
-                "standard threshold is used; set GEX_VALUE, or run the folder with --no-isolate "
-                "(strategies.external.isolate=false)"
-            )
-        elif is_wanted:
+        if is_wanted:
             keys = CredentialsSection(
                 firebase_project_id=settings.project,
                 google_application_credentials=settings.credentials_file,
@@ -196,15 +189,6 @@ class DealerGamma:
     def _take(self, event: GammaExposureEvent) -> None:
         self._latest[event.symbol] = event
         self.arrived.set()
-
-
-def _may_connect() -> bool:
-    """Return whether this process may open sockets: one that the desk isolates may not."""
-    try:
-        socket.socket().close()
-    except PermissionError:
-        return False
-    return True
 
 
 def _say(level: str, text: str) -> None:

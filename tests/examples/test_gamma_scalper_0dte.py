@@ -246,14 +246,6 @@ def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, sy
     )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the folder's process is confined on Linux")
-def test_a_folder_without_network_says_that_it_cannot_ask_firestore(monkeypatch, capfd):
-    monkeypatch.setenv("SESSION_MODE", "live")
-    monkeypatch.setenv("FIREBASE_PROJECT_ID", "demo")
-    assert main(["harness", "--strategy", str(FOLDER), "--events", str(FOLDER / "events.ndjson")]) == 0
-    assert capfd.readouterr().err.count("run the folder with --no-isolate") == 1
-
-
 @pytest.mark.parametrize(
     "payload",
     [

@@ -527,21 +527,13 @@ def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, mo
 
 
 @pytest.mark.parametrize(("venue", "in_step"), [("simulated", True), ("alpaca", False)])
-def test_a_strategy_folder_answers_in_step_with_a_tape_and_says_from_what_it_is_not_kept(
-    tmp_path, monkeypatch, venue, in_step
-):
-    plan, said = plan_in(tmp_path, venue=venue), []
-    answerer = SimpleNamespace(missing=["the network", "files"])
-    monkeypatch.setattr(assembly, "start_folder", lambda *how: answerer)
+def test_a_strategy_folder_answers_in_step_with_a_tape(tmp_path, monkeypatch, venue, in_step):
+    plan = plan_in(tmp_path, venue=venue)
+    monkeypatch.setattr(assembly, "start_folder", lambda *how: "answerer")
     monkeypatch.setattr(assembly, "FolderChannel", lambda *how, in_step: (*how, in_step))
-    found = assembly._folder_channel(plan, "clock", lambda *words: said.append(words))
-    assert found == (answerer, "clock", in_step)
-    assert said == [
-        ("warning", "the strategy folder is not kept from the network"),
-        ("warning", "the strategy folder is not kept from files"),
-    ]
+    assert assembly._folder_channel(plan, "clock") == ("answerer", "clock", in_step)
     monkeypatch.setattr(assembly, "start_folder", lambda *how: None)
-    assert assembly._folder_channel(plan, "clock", said.append) is None
+    assert assembly._folder_channel(plan, "clock") is None
 
 
 @pytest.mark.parametrize("same", [True, False])

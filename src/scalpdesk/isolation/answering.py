@@ -25,7 +25,6 @@ class FolderAnswerer:
 
     def __init__(self, backend: FolderBackend) -> None:
         self._backend = backend
-        self.missing = backend.missing
         self._given_up = ""
 
     @classmethod
@@ -185,5 +184,5 @@ def start_folder(strategy: str, sections: Mapping[str, Any]) -> FolderAnswerer |
         if EXTERNAL in strategy.split("+"):
             raise no_folder_given()
         return None
-    limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb)
+    limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb, wrapper=chosen.wrapper)
     return FolderAnswerer.start(Path(chosen.folder), isolate=chosen.isolate, limits=limits)

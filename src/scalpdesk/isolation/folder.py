@@ -177,9 +177,6 @@ class FolderInProcess:
         with redirect_stdout(sys.stderr):  # stdout is for the answers
             self._folder = Folder(path)
         self.restarts = 0
-        self.missing: tuple[str, ...] = (
-            "everything: it runs in the desk's own process (strategies.external.isolate)",
-        )
 
     def ask(self, event: dict[str, Any]) -> FolderReply:
         """Return the folder's reply to one event."""

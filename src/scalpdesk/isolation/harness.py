@@ -12,11 +12,9 @@ from scalpdesk.protocol.messages import log_message
 
 
 class FolderBackend(Protocol):
-    """Runs a strategy folder: in this process, or in a confined one of its own."""
+    """Runs a strategy folder: in this process, or in one of its own."""
 
     restarts: int
-    missing: tuple[str, ...]
-    """Confinements that this system does not offer, in words: what the folder may still do."""
 
     def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = ...) -> Iterator[FolderReply]:
         """Yield the reply to each event, in order."""

@@ -65,6 +65,8 @@ class FolderLimits(msgspec.Struct, frozen=True):
     """Beyond the time limit, before the process is ended."""
     max_restarts: int = 20
     """New processes after which the folder is given up."""
+    wrapper: tuple[str, ...] = ()
+    """Command and its options that start the process, a sandbox for instance."""
 
 
 class _Gone(Exception):  # noqa: N818 - a signal between two methods, not an error that anybody sees
@@ -97,8 +99,6 @@ class FolderProcess:
         } | dict.fromkeys(("HOME", "TMPDIR", "NUMBA_CACHE_DIR"), str(self._scratch))
         self.restarts = 0
         """Processes ended and begun again."""
-        self.missing: tuple[str, ...] = ()
-        """What the system could not take from the process, in words."""
         self._is_aborted = False
         self._in = bytearray()
         self._out = bytearray()
@@ -180,10 +180,9 @@ class FolderProcess:
     def _start(self) -> None:
         limits = self._limits
         words = [str(self._path), str(limits.time_limit_seconds), str(limits.memory_limit_mb << 20)]
-        words.append(str(self._scratch))
         self._in.clear()
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the folder is the user's
-            [sys.executable, "-P", "-m", "scalpdesk.isolation.child", *words],
+            [*limits.wrapper, sys.executable, "-P", "-m", "scalpdesk.isolation.child", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environ,
@@ -199,7 +198,6 @@ class FolderProcess:
         if ready.failure is not None:
             self._end()
             raise self._not_loaded(ready.failure)
-        self.missing = tuple(map(str, ready.messages))
 
     def _not_loaded(self, why: str) -> ConfigError:
         return ConfigError(
@@ -296,41 +294,10 @@ class FolderProcess:
         return f"its process ended {how}; its state is lost"
 
 
-KILL_ROUNDS = 200
-"""How often what a process started is looked for and killed."""
-
-
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started, in other sessions too: what it started stays its descendant."""
-    with suppress(OSError):
-        os.kill(process.pid, signal.SIGSTOP)  # it starts nothing more meanwhile
-    for _ in range(KILL_ROUNDS):  # some may wait in the kernel, where no signal ends them
-        started = _descendants(process.pid)
-        if not started:
-            break
-        for number in started:
-            with suppress(OSError):
-                os.kill(number, signal.SIGKILL)
-    try:
+    """End a process with all that it started and that opened no session of its own."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        process.kill()
-
-
-def _descendants(root: int) -> list[int]:
-    """Return the processes that descend from one and have not ended; none where there is no ``/proc``."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, parent = path.read_text(errors="replace").rpartition(") ")[2].split()[:2]
-            if state not in "ZX":
-                children.setdefault(int(parent), []).append(int(path.parent.name))
-    found, waiting = [], [root]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
 
 
 def _scratch_folder() -> Path:

@@ -302,7 +302,7 @@ async def open_desk(
             gateway = build_gateway(plan, instruments, clock, None if resumed is None else resumed.engine)
         undo.push_async_callback(gateway.close, graceful=False)
         # one that cannot be loaded is refused before the venue is asked
-        folder = _folder_channel(plan, clock, notify)
+        folder = _folder_channel(plan, clock)
         if folder is not None:
             undo.callback(folder.close)
         facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
@@ -461,14 +461,12 @@ async def _new_run(
     return _Run(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
 
 
-def _folder_channel(plan: LivePlan, clock: Clock, notify: Notify) -> FolderChannel | None:
+def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
     answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
     if answerer is None:
         return None
-    for what in answerer.missing:
-        notify("warning", f"the strategy folder is not kept from {what}")
     return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
 
 

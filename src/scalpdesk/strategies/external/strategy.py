@@ -82,6 +82,8 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """For one event."""
     memory_limit_mb: Count = 2_048
     """Address space of its process in MiB; 0 sets no limit."""
+    wrapper: tuple[str, ...] = ()
+    """Command that starts the process, a sandbox for instance: ``["bwrap", "--ro-bind", "/", "/", …]``."""
 
 
 def no_folder_given() -> ConfigError:
