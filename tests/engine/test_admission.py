@@ -13,6 +13,7 @@ from fakes.instruments import DAY, share, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side, Stop
+from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -21,6 +22,11 @@ from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 CASH = D(100_000)
+
+
+def admission(one):
+    """Return what judges the orders of a desk."""
+    return OrderAdmission(one.engine.desk)
 
 
 def intent(number=0, quantity=10, purpose=Purpose.HEDGE, side=Side.BUY, limit=None):
@@ -211,7 +217,7 @@ def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch)
 def test_an_option_is_not_opened_on_an_old_quote_of_its_underlying_and_is_closed_on_one(desk):
     one = desk(held={1: (1, "12")})
     one.wait(300).quote(2, 14.0, 14.1)  # the share was quoted five minutes ago, the option just now
-    judge = one.engine._admission.judge
+    judge = admission(one).judge
     (refusal,) = judge((intent(2, 1, Purpose.OPEN),), one.now_ns, all_or_none=True).refusals
     assert refusal == "buy 1 SPY240419P00500000: the quote of SPY is stale"
     assert judge((intent(1, 1, Purpose.CLOSE, Side.SELL),), one.now_ns, all_or_none=True).intents
@@ -322,7 +328,7 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
         way = Side.BUY if working > 0 else Side.SELL
         inner.orders.submit(intent(0, abs(working), works_for, way), one.now_ns)
     wanted = intent(quantity=quantity, side=side, purpose=purpose)
-    admitted = one.engine._admission._cut((wanted,), (), one.now_ns, [], [])
+    admitted = admission(one)._cut((wanted,), (), one.now_ns, [], [])
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
         delta += 100 * contracts * inner.delta_engine.held(number, one.now_ns).greeks.delta
@@ -366,7 +372,7 @@ def test_a_hedge_that_lowers_what_is_held_is_never_cut_whatever_exits_work(
     wanted = min(quantity, int(2 * abs(delta)))
     if wanted:
         hedge = intent(quantity=wanted, side=side)
-        assert one.engine._admission._cut((hedge,), (), one.now_ns, [], []) == (hedge,)
+        assert admission(one)._cut((hedge,), (), one.now_ns, [], []) == (hedge,)
 
 
 def test_an_exit_that_nobody_takes_does_not_stop_the_hedge(desk):
@@ -405,7 +411,7 @@ def test_a_share_that_was_never_quoted_is_not_traded_at_all():
     one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500))
     one.open()
     one.go_to("11:00")
-    verdict = one.engine._admission.judge((intent(),), one.now_ns, all_or_none=True)
+    verdict = admission(one).judge((intent(),), one.now_ns, all_or_none=True)
     assert verdict.intents == ()
     assert verdict.refusals[0] == "buy 10 SPY: the quote of SPY is absent"
 
@@ -491,7 +497,7 @@ def test_equal_sizes_of_different_options_may_go_as_one(
     one = desk()
     told(one, options_level=level)
     one.engine.desk.takes_combos = takes_combos
-    assert one.engine._admission.may_combine(legs, leg_orders) is goes_as_one
+    assert admission(one).may_combine(legs, leg_orders) is goes_as_one
 
 
 # what the checks are told ----------------------------------------
@@ -499,11 +505,11 @@ def test_equal_sizes_of_different_options_may_go_as_one(
 
 def test_an_order_is_judged_by_the_account_as_it_is_and_by_the_orders_before_it(desk):
     one = desk(held={1: (-2, "12"), 0: (7, "500")})
-    inner, admission = one.engine.desk, one.engine._admission
+    inner, judge = one.engine.desk, admission(one)
     sent = inner.orders.submit(intent(quantity=4, limit="499"), one.now_ns - 5)
     one.fill(sent, 1)
     before = (intent(2, 3, Purpose.OPEN), intent(quantity=5, side=Side.SELL), intent(2, 1, Purpose.CLOSE))
-    found = admission.context(intent(1, 1, Purpose.OPEN), before, one.now_ns)
+    found = judge.context(intent(1, 1, Purpose.OPEN), before, one.now_ns)
     assert (found.held, found.live_orders, found.orders_before, found.now_ns) == (-2, 4, 3, one.now_ns)
     assert (found.is_option, found.in_session, found.is_halted) == (True, True, False)
     assert found.quote is inner.market.quotes[1]
@@ -529,7 +535,7 @@ def test_an_order_is_judged_by_the_account_as_it_is_and_by_the_orders_before_it(
     }
     assert found.facts.held_by("a", 0) is None
     assert (found.facts.mark(0), found.facts.verdict_on("SPY")) == (500.0, QuoteVerdict.GOOD)
-    share_ = admission.context(intent(), (), one.now_ns)
+    share_ = judge.context(intent(), (), one.now_ns)
     assert (share_.is_option, share_.held, share_.live_orders, share_.orders_before) == (False, 8, 1, 0)
     assert (share_.facts.figures().risk_before, share_.facts.is_last_call()) == (0, False)
 
@@ -539,7 +545,7 @@ def test_what_was_admitted_before_and_has_no_ask_puts_nothing_known_at_risk(desk
     one.quote(2, 10.0, float("nan"))
     one.engine.desk.market.quotes[2] = None
     before = (intent(2, 3, Purpose.OPEN), intent(1, 1, Purpose.OPEN, limit="7"))
-    assert one.engine._admission.context(intent(), before, one.now_ns).facts.figures().risk_before == 700
+    assert admission(one).context(intent(), before, one.now_ns).facts.figures().risk_before == 700
 
 
 @pytest.mark.parametrize(
@@ -548,15 +554,15 @@ def test_what_was_admitted_before_and_has_no_ask_puts_nothing_known_at_risk(desk
 def test_an_order_is_within_the_session_from_its_open_to_its_close(desk, clock, is_in):
     one = desk()
     one.go_to(clock)
-    assert one.engine._admission.context(intent(), (), one.now_ns).in_session is is_in
+    assert admission(one).context(intent(), (), one.now_ns).in_session is is_in
     one.engine.desk.view.session = None
-    assert not one.engine._admission.context(intent(), (), one.now_ns).in_session
+    assert not admission(one).context(intent(), (), one.now_ns).in_session
 
 
 def test_an_order_in_what_is_halted_is_refused_and_another_is_not(desk):
     one = desk()
     one.engine.desk.gate.halted[1] = one.now_ns
-    halted = [one.engine._admission.context(intent(number), (), one.now_ns).is_halted for number in (0, 1, 2)]
+    halted = [admission(one).context(intent(number), (), one.now_ns).is_halted for number in (0, 1, 2)]
     assert halted == [False, True, False]
 
 
@@ -564,7 +570,7 @@ def test_a_strategys_own_holding_is_told_where_several_share_the_account():
     both = DeskOfTwo(adopts="b")
     both.desk.adopt({0: (7, "490")})
     both.open()
-    facts = both.desk.engine._admission.context(intent(), (), both.desk.now_ns).facts
+    facts = admission(both.desk).context(intent(), (), both.desk.now_ns).facts
     assert [facts.held_by(owner, 0) for owner in ("a", "b", "nobody")] == [0, 7, 0]
 
 
@@ -574,9 +580,9 @@ def test_a_strategys_own_holding_is_told_where_several_share_the_account():
 def test_of_a_trade_that_goes_whole_or_not_at_all_no_cut_is_noted_when_a_leg_is_refused(desk):
     one = desk({1: (25, "2")}, max_order_contracts=10)
     legs = (intent(1, 25, Purpose.CLOSE, Side.SELL), intent(2, 25, Purpose.HEDGE))
-    whole = one.engine._admission.judge(legs, one.now_ns, all_or_none=True)
+    whole = admission(one).judge(legs, one.now_ns, all_or_none=True)
     assert (whole.intents, whole.notes, len(whole.refusals)) == ((), (), 1)
-    parts = one.engine._admission.judge(legs, one.now_ns, all_or_none=False)
+    parts = admission(one).judge(legs, one.now_ns, all_or_none=False)
     assert ([order.quantity for order in parts.intents], len(parts.notes), parts.refusals) == (
         [10],
         1,
@@ -590,7 +596,7 @@ def test_of_a_trade_that_goes_whole_or_not_at_all_no_cut_is_noted_when_a_leg_is_
 def test_an_exit_is_cut_only_beyond_the_largest_order(desk, number, quantity, goes):
     one = desk({0: (50, "500"), 1: (50, "2")}, max_order_contracts=10, max_order_shares=40)
     purpose = Purpose.CLOSE if number else Purpose.UNWIND_HEDGE
-    found = one.engine._admission.judge(
+    found = admission(one).judge(
         (intent(number, quantity, purpose, Side.SELL),), one.now_ns, all_or_none=True
     )
     assert [order.quantity for order in found.intents] == [goes]
@@ -602,7 +608,7 @@ def test_an_exit_is_cut_only_beyond_the_largest_order(desk, number, quantity, go
 
 def test_an_exit_of_no_number_is_refused_as_it_is(desk):
     one = desk({0: (50, "500")})
-    found = one.engine._admission.judge(
+    found = admission(one).judge(
         (msgspec.structs.replace(intent(0, 1, Purpose.UNWIND_HEDGE, Side.SELL), quantity=D("NaN")),),
         one.now_ns,
         all_or_none=True,
@@ -618,7 +624,7 @@ def test_one_leg_and_two_are_cut_to_the_target_volatility_alike(desk, legs):
     )
     one.handle(ForecastEvent(0, one.now_ns, one.now_ns, "har", 5, 0.30, 0.30, 0.30, 0.01, ""))
     trade = tuple(intent(leg, 4, Purpose.OPEN) for leg in (1, 2)[:legs])
-    found = one.engine._admission.judge(trade, one.now_ns, all_or_none=True)
+    found = admission(one).judge(trade, one.now_ns, all_or_none=True)
     assert [order.quantity for order in found.intents] == [2] * legs
     (note,) = found.notes
     names = ["SPY240419C00500000", "SPY240419P00500000"][:legs]
@@ -637,7 +643,7 @@ def test_one_leg_and_two_are_cut_to_the_target_volatility_alike(desk, legs):
 def test_shares_are_sold_short_only_where_account_and_share_allow_it(desk, may_short, shortable, why):
     one = desk(held={0: (6, "500")})
     told(one, may_short=may_short, shortable=shortable)
-    found = one.engine._admission.judge((intent(side=Side.SELL),), one.now_ns, all_or_none=True)
+    found = admission(one).judge((intent(side=Side.SELL),), one.now_ns, all_or_none=True)
     assert [order.quantity for order in found.intents] == [6 if why else 10]
     cut = f"sell 10 SPY cut to sell 6 SPY: {why}: 4 shares stay unhedged"
     assert found.notes == ((cut,) if why else ())
@@ -650,7 +656,7 @@ def test_shares_that_are_on_their_way_out_are_not_sold_a_second_time_and_what_is
     orders_.submit(intent(quantity=4, side=Side.SELL, limit="510"), one.now_ns)
     orders_.submit(intent(quantity=5, limit="400"), one.now_ns)
     orders_.submit(intent(1, 2, Purpose.CLOSE, Side.SELL, "20"), one.now_ns)
-    found = one.engine._admission.judge((intent(side=Side.SELL, limit="505"),), one.now_ns, all_or_none=True)
+    found = admission(one).judge((intent(side=Side.SELL, limit="505"),), one.now_ns, all_or_none=True)
     assert [order.quantity for order in found.intents] == [6]
 
 
@@ -659,10 +665,10 @@ def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(des
     one = desk(held={0: (7, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
     told(one, shortable=())
     trade = (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 10, Purpose.HEDGE, limit="12"))
-    found = one.engine._admission._cut(trade, (), one.now_ns, [], notes := [])
+    found = admission(one)._cut(trade, (), one.now_ns, [], notes := [])
     assert [order.quantity for order in found] == [6, 3]
     assert notes[0].endswith("SPY cannot be borrowed: 13 shares stay unhedged")
-    none = one.engine._admission._cut(
+    none = admission(one)._cut(
         (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 1, Purpose.HEDGE, limit="12")),
         (),
         one.now_ns,
@@ -676,7 +682,7 @@ def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(des
 def test_no_more_than_four_legs_go_as_one(desk, count, goes_as_one):
     one = HandDesk(Scripted(), straddle_book(490, 500, 510))
     legs = tuple(intent(number, 1, Purpose.OPEN) for number in range(1, count + 1))
-    assert one.engine._admission.may_combine(legs, LegOrders.COMBO) is goes_as_one
+    assert admission(one).may_combine(legs, LegOrders.COMBO) is goes_as_one
 
 
 def test_in_a_trade_that_buys_first_what_it_sells_is_cut_all_the_same(desk):
@@ -684,7 +690,7 @@ def test_in_a_trade_that_buys_first_what_it_sells_is_cut_all_the_same(desk):
     one = desk(held={0: (6, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
     told(one, shortable=())
     trade = (intent(1, 10, Purpose.HEDGE, limit="12"), intent(0, 10, side=Side.SELL, limit="499"))
-    found = one.engine._admission._cut(trade, (), one.now_ns, [], [])
+    found = admission(one)._cut(trade, (), one.now_ns, [], [])
     assert [order.quantity for order in found] == [6, 6]
 
 
@@ -698,6 +704,6 @@ def test_of_two_shares_the_one_that_cannot_be_borrowed_is_cut_after_one_that_can
         one.quote(number, 499.99, 500.01)
     told(one, shortable=(0,))
     trade = tuple(intent(number, side=Side.SELL) for number in (0, 1))
-    found = one.engine._admission._cut(trade, (), one.now_ns, [], notes := [])
+    found = admission(one)._cut(trade, (), one.now_ns, [], notes := [])
     assert [order.quantity for order in found] == [2, 2]
     assert notes[0].endswith(": QQQ cannot be borrowed: 8 shares stay unhedged")

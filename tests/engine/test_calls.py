@@ -25,10 +25,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (70, 57)
-STRADDLE = (254, 176)
-WHOLE_TRIP = (100, 71)
-STRADDLE_DECISION = (403, 296)
+SHARES = (77, 59)
+STRADDLE = (261, 178)
+WHOLE_TRIP = (107, 73)
+STRADDLE_DECISION = (404, 297)
 """Python calls and C calls."""
 
 

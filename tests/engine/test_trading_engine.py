@@ -1,6 +1,7 @@
 from collections import deque
 from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
     DividendEvent,
+    Event,
     FillBusted,
     FolderAnswered,
     ForecastEvent,
@@ -26,6 +28,7 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     PositionChanged,
     PriceAdjustmentEvent,
+    QuoteEvent,
     RateEvent,
     SessionBarsEvent,
     TimerEvent,
@@ -47,6 +50,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
+from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -1456,7 +1460,7 @@ def test_the_size_of_exits_counts_towards_no_limit_of_size(desk, monkeypatch):
         buy(2, 1, Purpose.OPEN),
     )
     one.quote(2, 4.99, 5.01)
-    one.engine._decide(Proposal(DecisionKind.EXIT, ("x",), {}, legs, all_or_none=False))
+    one.engine._decisions.decide(Proposal(DecisionKind.EXIT, ("x",), {}, legs, all_or_none=False))
     assert noted == [
         (one.now_ns, 3, False),
         (one.now_ns, 0, False),
@@ -1553,12 +1557,18 @@ def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
     ],
 )
 def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch, method, event):
+    applied = []
+    monkeypatch.setattr(MarketState, method, lambda self, event: applied.append(event))
     one = desk(Scripted())
-    applied, told = [], event(one.now_ns)
-    monkeypatch.setattr(one.engine.desk.market, method, applied.append)
+    applied.clear()
+    told = event(one.now_ns)
     assert one.handle(told) == ()
     assert applied == [told]
     assert one.strategy.wakes == [Wake.SESSION]
+
+
+def test_every_kind_of_event_has_its_case(desk):
+    assert {*desk(Scripted()).engine.cases, QuoteEvent} == set(get_args(Event))
 
 
 @pytest.mark.parametrize("returned", ["buy 5", buy(), None.__class__])

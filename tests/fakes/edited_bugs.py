@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 from scalpdesk.closing import last_resort
 from scalpdesk.engine import admission, timers
 from scalpdesk.engine import desk as engine_desk
+from scalpdesk.engine.cancels import Cancels
+from scalpdesk.engine.decisions import Decisions
+from scalpdesk.engine.halts import TradingHalts
+from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LossTimer
-from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
 from scalpdesk.portfolio import book, delta_engine, explain, positions
@@ -220,14 +223,14 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "loss_looked_at_seldom": Edit(
         "the day's loss is judged every 100 s instead of every second",
         LossTimer,
-        "judge",
-        "_next_second(now_ns)",
-        "_next_second(now_ns + 99 * 10**9)",
+        "passes",
+        "% NANOS_PER_SECOND + NANOS_PER_SECOND",
+        "% NANOS_PER_SECOND + 100 * NANOS_PER_SECOND",
     ),
     "strategy_not_told_the_mode": Edit(
         "a change of mode does not reach the strategy",
-        TradingEngine,
-        "_set_mode",
+        Modes,
+        "change",
         "desk.gate.mode = desk.view.mode = mode",
         "desk.gate.mode = mode",
     ),
@@ -355,16 +358,16 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "halt_leaves_orders": Edit(
         "orders in a symbol that is halted are left at work",
-        TradingEngine,
-        "_on_halt",
+        TradingHalts,
+        "_change",
         "if desk.view.is_halted(order.submitted.instrument_id):",
         "if False:",
     ),
     "cancels_of_a_strategy_lost": Edit(
         "a strategy's cancels are never sent",
-        TradingEngine,
-        "_decide",
-        "self._cancel(client_order_id)",
+        Decisions,
+        "decide",
+        "self._cancels.send(client_order_id)",
         "pass",
     ),
     "payments_charged": Edit(
@@ -475,8 +478,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "late_cancel_not_told": Edit(
         "no alert names an order that is not over a minute after its cancel",
-        TradingEngine,
-        "_watch_cancels",
+        Cancels,
+        "watch",
         "elif now_ns >= asked.first_ns + CANCEL_ALERT_NS:",
         "elif False:",
     ),

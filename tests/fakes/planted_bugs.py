@@ -28,7 +28,7 @@ from scalpdesk.core.intents import CancelOrder, Mark, OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.admission import ProposalFacts
 from scalpdesk.engine.desk import Desk
-from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.engine.modes import GATE, Modes
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler
@@ -490,14 +490,14 @@ def _reducing_opens() -> list[Change]:
 
 def _halt_keeps_orders() -> list[Change]:
     """HALT sends no cancels."""
-    plain = TradingEngine._set_mode
+    plain = Modes.change
 
-    def set_mode(self: TradingEngine, mode: Mode, reason: str, who: str) -> None:
+    def change(self: Modes, mode: Mode, reason: str, who: str = GATE) -> None:
         plain(self, mode, reason, who)
         if mode is Mode.HALTED:
-            self._out[:] = [one for one in self._out if not isinstance(one, CancelOrder)]
+            self._turn.out[:] = [one for one in self._turn.out if not isinstance(one, CancelOrder)]
 
-    return [(TradingEngine, "_set_mode", set_mode)]
+    return [(Modes, "change", change)]
 
 
 def _fills_priced_by_inference() -> list[Change]:

@@ -391,14 +391,10 @@ def due(runner, monkeypatch):
     """Let a timer and an appointment of the calendar be due as the test says; return what is carried out."""
     steps = []
     timers, agenda = [], []
-    core = SimpleNamespace(
-        timers=SimpleNamespace(),
-        feed=lambda event: steps.append(("fed", event)) or [f"after {event}"],
-        engine=runner.core.engine,
-        next_timer=lambda now_ns: f"timer {timers.pop(0)}",
-    )
     next_of = property(lambda self: self.times[0] if self.times else NEVER_NS)
-    core.timers = type("Timers", (), {"due_ns": next_of, "times": timers})()
+    core = type("Core", (), {"due_ns": next_of, "times": timers, "engine": runner.core.engine})()
+    core.feed = lambda event: steps.append(("fed", event)) or [f"after {event}"]
+    core.next_timer = lambda now_ns: f"timer {timers.pop(0)}"
     calendar = type("Calendar", (), {"due_ns": next_of, "times": agenda})()
     calendar.fire = lambda now_ns: steps.append(("calendar", agenda.pop(0))) or ["opened"]
     runner.core, runner.calendar = core, calendar
@@ -423,12 +419,12 @@ def test_what_is_due_is_carried_out_in_its_order(runner, due, by_timer, by_calen
     commands = runner._fire(now_ns)
     assert due == steps
     assert commands == ["opened" if kind == "calendar" else f"after {what}" for kind, what in steps]
-    assert (len(runner.core.timers.times), len(runner.calendar.times)) == left
+    assert (len(runner.core.times), len(runner.calendar.times)) == left
 
 
 def test_a_timer_that_is_gone_leads_to_nothing(runner, due):
     runner.due(by_timer=[3])
-    runner.core.next_timer = lambda now_ns: runner.core.timers.times.clear()
+    runner.core.next_timer = lambda now_ns: runner.core.times.clear()
     assert (runner._fire(5), due) == ([], [])
 
 
@@ -460,7 +456,7 @@ def test_a_run_that_ends_in_the_morning_opens_no_session_that_is_due_as_well(run
         runner.due(by_timer=[6], by_calendar=[4, 5])
         assert runner._take(item) == ["opened"]
         assert due == [("calendar", 4)]
-        assert (runner.core.timers.times.pop(), runner.calendar.times.pop()) == (6, 5)
+        assert (runner.core.times.pop(), runner.calendar.times.pop()) == (6, 5)
         due.clear()
 
 

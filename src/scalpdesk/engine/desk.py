@@ -8,6 +8,8 @@ from typing import Any
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode
 from scalpdesk.core.events import (
+    AccountComparison,
+    AccountLimits,
     AccountSnapshot,
     FillBusted,
     OrderFilled,
@@ -38,9 +40,6 @@ LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the session's loss ends."""
 LOSS_SLACK = 1e-9
 """Of the equity: by far more than the sum of a book in floats is off."""
-
-
-"""Bounds strictly between which lies each price, and none."""
 
 
 class Desk:
@@ -402,6 +401,16 @@ class Desk:
                 for division in self.divisions:
                     division.adopt(posting)
         self._begin(snapshot.ts_recv_ns)
+
+    def take_limits(self, event: AccountLimits) -> None:
+        """Take over the account's limits as the venue reports them."""
+        self.gate.venue_limits = event
+        self.is_margined |= event.margin_fraction is not None
+        self.gate.cash_at_report = self.account.cash
+
+    def take_comparison(self, event: AccountComparison) -> None:
+        """Note whether the book is being compared with the venue's account."""
+        self.gate.is_compared = self.view.is_compared = event.is_compared
 
     def _begin(self, now_ns: int) -> None:
         self.book.begin(now_ns)

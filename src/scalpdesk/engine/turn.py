@@ -1,0 +1,19 @@
+"""One event's turn: its time, and the outputs that it has led to so far."""
+
+from scalpdesk.core.intents import Output
+
+
+class Turn:
+    """Shared by the parts of the engine while they handle one event.
+
+    Attributes
+    ----------
+    now_ns
+        When the desk knew the event, UTC nanoseconds.
+    out
+        Outputs, in the order in which they leave.
+    """
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.out: list[Output] = []
