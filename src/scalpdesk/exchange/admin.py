@@ -1,11 +1,13 @@
 """Admin endpoints of the simulated exchange: exact state of every account; control of time and faults."""
 
+import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 import msgspec
 
+from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS, NEVER_NS, InstrumentId, number_text
 from scalpdesk.exchange.alpaca.serializers import (
@@ -24,12 +26,98 @@ from scalpdesk.simulation.faults import PLACES, Fault, check_in_coin
 from scalpdesk.simulation.orders import Execution
 
 Reply = tuple[int, Any]
-MOST_MONEY = 1e12
 MOST_SECONDS = 366.0 * DAY_SECONDS
 MOST_EVENTS = 10_000_000
 MOST_CONTRACTS = 10**9
 """Largest figures that a request may name."""
-ACCOUNT_FIELDS = ("account", "cash", "options_level", "shorting_enabled", "trading_blocked")
+Length = Annotated[float, at_least(0, MOST_SECONDS, "seconds")]
+Amount = Annotated[Decimal, at_least(-1e12, 1e12, "an amount of currency")]
+_FIELD = re.compile(r"field `(\w+)`|`\$\.(\w+)")
+"""The field that a refusal of msgspec names."""
+
+
+class Nothing(BoundedSettings, frozen=True):
+    """A command without fields."""
+
+
+class Advance(BoundedSettings, frozen=True):
+    """Move time by seconds, or to an instant (UTC nanoseconds)."""
+
+    seconds: Length | None = None
+    to_ns: Annotated[int, at_least(0, NEVER_NS, "UTC nanoseconds")] | None = None
+
+
+class Step(BoundedSettings, frozen=True):
+    """Advance by so many instants with events."""
+
+    events: Annotated[int, at_least(0, MOST_EVENTS, "events")] = 1
+
+
+class Speed(BoundedSettings, frozen=True):
+    """Market seconds a second, ``max``, or 0 to pause."""
+
+    speed: float | str
+
+
+class Symbol(BoundedSettings, frozen=True):
+    """An instrument."""
+
+    symbol: str
+
+
+class Halt(Symbol, frozen=True):
+    """Stop trading for so many seconds, or until it is resumed."""
+
+    seconds: Length | None = None
+
+
+class Trade(BoundedSettings, frozen=True):
+    """An execution; the newest without its id."""
+
+    execution_id: str = ""
+
+
+class Correct(Trade, frozen=True, kw_only=True):
+    """Another price for an execution."""
+
+    price: Annotated[Decimal, at_least(0, 1e12, "a price")]
+
+
+class Assign(Symbol, frozen=True):
+    """Assign a short position early; the first account's, and all of it, unless named."""
+
+    account: str = ""
+    contracts: Annotated[int, at_least(1, MOST_CONTRACTS, "contracts")] = MOST_CONTRACTS
+
+
+class Dividend(Symbol, frozen=True):
+    """Currency a share, paid to every holder and charged to who is short."""
+
+    amount: Amount
+
+
+class Pay(BoundedSettings, frozen=True):
+    """A credit (or charge) as an activity of a kind: ``FEE``, ``INT``, ``CSD``."""
+
+    kind: str
+    amount: Amount
+    account: str = ""
+
+
+class Change(BoundedSettings, frozen=True, omit_defaults=True):
+    """New values of an account's fields; those left out stay."""
+
+    account: str
+    cash: Amount | msgspec.UnsetType = msgspec.UNSET
+    options_level: Annotated[int, at_least(0, 3, "a level")] | msgspec.UnsetType = msgspec.UNSET
+    shorting_enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    trading_blocked: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Lock(BoundedSettings, frozen=True):
+    """Whether a market in coin is closed for maintenance."""
+
+    locked: bool
 
 
 class Admin:
@@ -53,39 +141,36 @@ class Admin:
             },
             "faults": lambda: {"hits": dict(world.faults.hits), "known": PLACES},
         }
-        self._writes: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "advance": self.advance,
-            "step": self.step,
-            "speed": self.speed,
-            "faults": self.inject,
-            "heal": self.heal,
-            "halt": self.halt,
-            "resume": self.resume,
-            "bust": self.bust,
-            "correct": self.correct,
-            "account": self.change_account,
-            "assign": self.assign,
-            "dividend": self.dividend,
-            "pay": self.pay,
-            "disconnect": self.disconnect,
+        self._writes: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Any]]] = {
+            "advance": (Advance, self.advance),
+            "step": (Step, self.step),
+            "speed": (Speed, self.speed),
+            "faults": (Fault, self.inject),
+            "heal": (Nothing, self.heal),
+            "halt": (Halt, self.halt),
+            "resume": (Symbol, self.resume),
+            "bust": (Trade, self.bust),
+            "correct": (Correct, self.correct),
+            "account": (Change, self.change_account),
+            "assign": (Assign, self.assign),
+            "dividend": (Dividend, self.dividend),
+            "pay": (Pay, self.pay),
+            "disconnect": (Nothing, self.disconnect),
         }
+        """Fields and effect of each command."""
         if rpc is not None:
-            self._writes["maintenance"] = lambda body: rpc.lock(_yes_or_no(body, "locked"))
+            self._writes["maintenance"] = (Lock, lambda command: rpc.lock(command.locked))
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
         """Answer a request to ``/admin/{name}``."""
         if method == "GET" and name in self._reads:
             return 200, self._reads[name]()
         if method == "POST" and name in self._writes:
+            fields, carry_out = self._writes[name]
             try:
-                document = msgspec.json.decode(body) if body else {}
-                if not isinstance(document, dict):
-                    return 400, {"message": "the body must be an object"}
-                return 200, self._writes[name](document)
+                return 200, carry_out(_read(body or b"{}", fields))
             except ScalpdeskError as error:
                 return 400, {"message": f"{type(error).__name__}: {error}", **error.as_dict()}
-            except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-                return 400, {"message": f"{type(error).__name__}: {error}"}
         return 404, {"message": "not found", "get": sorted(self._reads), "post": sorted(self._writes)}
 
     # reading ----------------------------------------------------------------------------------------
@@ -188,33 +273,32 @@ class Admin:
 
     # moving -----------------------------------------------------------------------------------------
 
-    def advance(self, body: dict[str, Any]) -> dict[str, Any]:
+    def advance(self, command: Advance) -> dict[str, Any]:
         """Advance by ``seconds``, or to ``to_ns``."""
-        world = self._world
-        if "to_ns" in body:
-            target = int(_number(body, "to_ns", 0, NEVER_NS))
-        else:
-            target = world.now_ns + int(_number(body, "seconds", 0, MOST_SECONDS) * 10**9)
+        world, target = self._world, command.to_ns
+        if target is None:
+            if command.seconds is None:
+                raise ArgumentError("a field is missing", where="seconds", fix='add "seconds" or "to_ns"')
+            target = world.now_ns + int(command.seconds * 10**9)
         world.advance_to(max(target, world.now_ns))
         self._pace.change(self._pace.speed, world.now_ns)
         return self.clock()
 
-    def step(self, body: dict[str, Any]) -> dict[str, Any]:
+    def step(self, command: Step) -> dict[str, Any]:
         """Advance by ``events`` (1) instants with events."""
-        for _ in range(_whole_number({"events": 1, **body}, "events", 0, MOST_EVENTS)):
+        for _ in range(command.events):
             if not self._world.step():
                 break
         self._pace.change(self._pace.speed, self._world.now_ns)
         return self.clock()
 
-    def speed(self, body: dict[str, Any]) -> dict[str, Any]:
+    def speed(self, command: Speed) -> dict[str, Any]:
         """Set the ``speed``: market seconds a second, ``max``, or 0 to pause."""
-        self._pace.change(read_speed(_field(body, "speed"), "speed"), self._world.now_ns)
+        self._pace.change(read_speed(command.speed, "speed"), self._world.now_ns)
         return self.clock()
 
-    def inject(self, body: dict[str, Any]) -> dict[str, Any]:
+    def inject(self, fault: Fault) -> dict[str, Any]:
         """Inject a fault at the next matching request; faults of the market apply at once."""
-        fault = msgspec.convert(body, Fault)
         if self._world.options.venue == "deribit":
             check_in_coin(fault)
         if PLACES[fault.name] == "market":
@@ -223,36 +307,34 @@ class Admin:
             self._world.faults.inject(fault)
         return {"injected": fault.name}
 
-    def heal(self, _body: dict[str, Any]) -> dict[str, Any]:
+    def heal(self, _command: Nothing) -> dict[str, Any]:
         """Remove all faults."""
         self._world.faults.heal()
         return {"hits": dict(self._world.faults.hits)}
 
-    def disconnect(self, _body: dict[str, Any]) -> dict[str, Any]:
+    def disconnect(self, _command: Nothing) -> dict[str, Any]:
         """End every stream, as a venue that restarts does."""
         count = self._hub.open_count
         self._hub.close_all()
         return {"closed": count}
 
-    def _instrument_id(self, body: dict[str, Any]) -> InstrumentId:
-        return self._world.ledger.instruments.id_of(str(_field(body, "symbol")))
+    def _instrument_id(self, command: Symbol) -> InstrumentId:
+        return self._world.ledger.instruments.id_of(command.symbol)
 
-    def halt(self, body: dict[str, Any]) -> dict[str, Any]:
+    def halt(self, command: Halt) -> dict[str, Any]:
         """Stop trading in ``symbol``, for ``seconds`` or until it is resumed."""
-        has_end = body.get("seconds") is not None
-        seconds = float(_number(body, "seconds", 0, MOST_SECONDS)) if has_end else None
-        self._world.halt(self._instrument_id(body), seconds=seconds)
-        return {"halted": body["symbol"]}
+        self._world.halt(self._instrument_id(command), seconds=command.seconds)
+        return {"halted": command.symbol}
 
-    def resume(self, body: dict[str, Any]) -> dict[str, Any]:
+    def resume(self, command: Symbol) -> dict[str, Any]:
         """Resume trading in ``symbol``."""
-        self._world.resume(self._instrument_id(body))
+        self._world.resume(self._instrument_id(command))
         self._world.flush()
-        return {"resumed": body["symbol"]}
+        return {"resumed": command.symbol}
 
-    def _execution(self, body: dict[str, Any]) -> Execution:
+    def _execution(self, command: Trade) -> Execution:
         """Return the execution ``execution_id`` (default: the newest)."""
-        wanted = str(body.get("execution_id") or "")
+        wanted = command.execution_id
         found = [
             execution
             for account in self._world.ledger.accounts.values()
@@ -263,24 +345,24 @@ class Admin:
             raise ArgumentError("no such execution", where="execution_id", value=wanted)
         return max(found, key=lambda execution: execution.ts_ns)
 
-    def bust(self, body: dict[str, Any]) -> dict[str, Any]:
+    def bust(self, command: Trade) -> dict[str, Any]:
         """Bust the execution ``execution_id`` (default: the newest)."""
-        execution = self._execution(body)
+        execution = self._execution(command)
         self._world.broker.staged.bust(execution)
         self._world.flush()
         return {"busted": execution.execution_id}
 
-    def correct(self, body: dict[str, Any]) -> dict[str, Any]:
+    def correct(self, command: Correct) -> dict[str, Any]:
         """Correct the price of the execution ``execution_id`` (default: the newest) to ``price``."""
-        execution, price = self._execution(body), _number(body, "price", 0, MOST_MONEY)
-        self._world.broker.staged.correct(execution, price)
+        execution = self._execution(command)
+        self._world.broker.staged.correct(execution, command.price)
         self._world.flush()
         return {"corrected": execution.execution_id}
 
-    def _account(self, body: dict[str, Any]) -> BrokerAccount:
-        """Return the account ``account`` (default: the first)."""
+    def _account(self, name: str) -> BrokerAccount:
+        """Return an account; the first without a name."""
         accounts = self._world.ledger.accounts
-        name = str(body.get("account") or next(iter(accounts)))
+        name = name or next(iter(accounts))
         if name not in accounts:
             raise ArgumentError(
                 "no such account",
@@ -291,110 +373,49 @@ class Admin:
             )
         return accounts[name]
 
-    def assign(self, body: dict[str, Any]) -> dict[str, Any]:
+    def assign(self, command: Assign) -> dict[str, Any]:
         """Assign ``contracts`` (default: all) of a short position in ``symbol`` early."""
-        account = self._account(body)
-        contracts = _whole_number({"contracts": MOST_CONTRACTS, **body}, "contracts", 1, MOST_CONTRACTS)
-        done = self._world.broker.expiry.assign(account.name, self._instrument_id(body), Decimal(contracts))
-        if not done:
+        account, number = self._account(command.account), self._instrument_id(command)
+        if not self._world.broker.expiry.assign(account.name, number, Decimal(command.contracts)):
             raise ArgumentError(
                 "nothing sold of this contract, or it is exercised at its end alone",
                 where="symbol",
-                value=str(body["symbol"]),
+                value=command.symbol,
             )
         return self.account(account)
 
-    def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
+    def dividend(self, command: Dividend) -> dict[str, Any]:
         """Pay ``amount`` a share of ``symbol`` to every holder; charge short positions."""
-        amount = _number(body, "amount", -MOST_MONEY, MOST_MONEY)
-        self._world.broker.actions.pay_dividend(self._instrument_id(body), amount)
-        return {"paid": body["symbol"]}
+        self._world.broker.actions.pay_dividend(self._instrument_id(command), command.amount)
+        return {"paid": command.symbol}
 
-    def pay(self, body: dict[str, Any]) -> dict[str, Any]:
+    def pay(self, command: Pay) -> dict[str, Any]:
         """Credit ``amount`` (or charge it) as an activity of ``kind``: ``FEE``, ``INT``, ``CSD``."""
-        account, kind = self._account(body), str(_field(body, "kind"))
-        amount = _number(body, "amount", -MOST_MONEY, MOST_MONEY)
-        account.cash += amount
-        self._world.ledger.note(account, kind, "", Decimal(0), Decimal(0), amount)
+        account = self._account(command.account)
+        account.cash += command.amount
+        self._world.ledger.note(account, command.kind, "", Decimal(0), Decimal(0), command.amount)
         return self.account(account)
 
-    def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``.
-
-        A request with a wrong field changes nothing.
-        """
-        _field(body, "account")
-        account = self._account(body)
-        unknown = next((name for name in body if name not in ACCOUNT_FIELDS), None)
-        if unknown is not None:
-            raise ArgumentError(
-                "an account has no such field to change",
-                where=unknown,
-                nearest=nearest_name(unknown, ACCOUNT_FIELDS),
-                fix=f"use {', '.join(ACCOUNT_FIELDS[1:])}",
-            )
-        changes: dict[str, Any] = {}
-        if "cash" in body:
-            changes["cash"] = _number(body, "cash", -MOST_MONEY, MOST_MONEY)
-        if "options_level" in body:
-            changes["options_level"] = _whole_number(body, "options_level", 0, 3)
-        for name in ("shorting_enabled", "trading_blocked"):
-            if name in body:
-                changes[name] = _yes_or_no(body, name)
-        for name, value in changes.items():
-            setattr(account, name, value)
+    def change_account(self, command: Change) -> dict[str, Any]:
+        """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""
+        account = self._account(command.account)
+        for name, value in msgspec.structs.asdict(command).items():
+            if name != "account" and value is not msgspec.UNSET:
+                setattr(account, name, value)
         return self.account(account)
 
 
-def _field(body: dict[str, Any], name: str) -> Any:
-    """Return a field that a request needs.
+def _read(body: bytes, fields: type[msgspec.Struct]) -> msgspec.Struct:
+    """Return a command; numbers may be text.
 
     Raises
     ------
     ArgumentError
-        When it is missing.
+        Names the field that is missing, unknown or of another type.
     """
-    if name not in body:
-        raise ArgumentError("a field is missing", where=name, fix=f'add "{name}" to the body')
-    return body[name]
-
-
-def _number(body: dict[str, Any], name: str, low: float, high: float) -> Decimal:
-    """Return a number of a request, exact.
-
-    Raises
-    ------
-    ArgumentError
-        When it is missing, no number, or outside of ``low`` to ``high``.
-    """
-    value = _field(body, name)
     try:
-        number = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or not low <= number <= high:
-        raise ArgumentError(
-            f"not a number from {low:g} to {high:g}", where=name, value=value, fix='write it as 5 or "5.25"'
-        )
-    return number
-
-
-def _whole_number(body: dict[str, Any], name: str, low: int, high: int) -> int:
-    """Return a whole number of a request.
-
-    Raises
-    ------
-    ArgumentError
-        When it is missing, no whole number, or outside of ``low`` to ``high``.
-    """
-    number = _number(body, name, low, high)
-    if number != int(number):
-        raise ArgumentError("not a whole number", where=name, value=body[name], fix=f"write {int(number)}")
-    return int(number)
-
-
-def _yes_or_no(body: dict[str, Any], name: str) -> bool:
-    value = _field(body, name)
-    if not isinstance(value, bool):
-        raise ArgumentError("neither true nor false", where=name, value=value, fix="write true or false")
-    return value
+        return msgspec.json.decode(body, type=fields, strict=False)
+    except msgspec.DecodeError as error:
+        found = _FIELD.search(str(error))
+        where = (found[1] or found[2]) if found else "body"
+        raise ArgumentError(str(error), where=where, fix="docs/exchange.md lists the fields") from None
