@@ -434,7 +434,7 @@ def step(lines=(), working=(), flattener=None, quotes=None, now_ns=NOW, **limits
 
 def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
     assert step() == ((), (), (), None)
-    assert step(working=[at_work("a", state=OrderState.UNKNOWN)]) == ((), (), (), 2.0)
+    assert step(working=[at_work("a", state=OrderState.UNKNOWN, age=16.0)]) == ((), (), (), 2.0)
     assert step(working=[at_work("a", age=14.9)]).again_in_seconds == 2.0
     (cancel,) = step(working=[at_work("a", age=15.0)]).cancels
     assert (cancel.client_order_id, cancel.reason) == ("a", "flattening")

@@ -109,6 +109,7 @@ def test_a_cut_says_every_cap_that_binds_with_its_figures():
         (Side.SELL, 5, 0, 5),
         (Side.SELL, 5, 3, 2),
         (Side.SELL, 5, 7, 0),
+        (Side.SELL, 0, 1, 0),
         (Side.SELL, -5, 0, 0),
         (Side.BUY, -5, 0, 8),
     ],
