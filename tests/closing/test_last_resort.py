@@ -69,13 +69,6 @@ def wants(outputs):
     ]
 
 
-def test_the_strategy_has_its_own_moment_first(desk):
-    one = desk()
-    outputs = one.operate("flatten")
-    assert flatten_timers(outputs, one.now_ns) == [10.0]
-    assert orders(outputs) == []
-
-
 def test_what_a_silent_strategy_leaves_is_closed_options_first_then_the_hedge(desk):
     one = desk()
     one.operate("flatten")
@@ -177,13 +170,13 @@ def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(d
     assert cancels(outputs) == [opening.client_order_id]
 
 
-def test_flattening_ends_with_the_mode(desk):
+def test_flattening_leaves_the_strategy_its_own_moment_first_and_ends_with_the_mode(desk):
     one = desk()
     one.operate("flatten")
     one.operate("resume")
     assert look(one, 10) == ()
     outputs = one.operate("flatten")
-    assert flatten_timers(outputs, one.now_ns) == [10.0]
+    assert (flatten_timers(outputs, one.now_ns), orders(outputs)) == ([10.0], [])
 
 
 def test_flattening_goes_on_in_the_next_session(desk):
