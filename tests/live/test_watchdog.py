@@ -17,7 +17,7 @@ import pytest
 from fakes.killing import BUSY, Exchange, plan_for
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.live import watchdog_program
@@ -578,7 +578,7 @@ def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_take
     names = []
     for one in started:
         acted(msgspec.convert(one, WatchdogSettings), Watched("r", header=header))
-        orders = [order("x")] * 120
+        orders = [OrderIntent(0, Side.SELL, 1, Purpose.CLOSE, "flattening")] * 120
         names.append([made.client_order_id for made in Cancels.made["flattener"].name_orders(orders)])
     assert not set(names[0]) & set(names[1])
     assert max(map(len, names[0])) <= LONGEST_LABEL

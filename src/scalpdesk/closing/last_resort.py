@@ -156,19 +156,7 @@ class Flattener:
         for order in orders:
             attempt = self._attempts[order.instrument_id] = self._attempts.get(order.instrument_id, 0) + 1
             symbol = self._instruments[order.instrument_id].symbol
-            commands.append(
-                SubmitOrder(
-                    client_order_id=f"{self._prefix}-flat-{symbol}-{attempt}",
-                    instrument_id=order.instrument_id,
-                    side=order.side,
-                    quantity=order.quantity,
-                    order_type=order.order_type,
-                    limit_price=order.limit_price,
-                    time_in_force=order.time_in_force,
-                    purpose=order.purpose,
-                    owner=order.owner,
-                )
-            )
+            commands.append(order.order(f"{self._prefix}-flat-{symbol}-{attempt}", order.owner))
         return tuple(commands)
 
     def _cancels(

@@ -159,6 +159,20 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
         """Name of its type, as ``stop_limit``."""
         return self.order_type.name_with(self.limit_price)
 
+    def order(self, client_order_id: str, owner: str) -> "SubmitOrder":
+        """Return the order for it; ``owner`` is the strategy that its fills belong to."""
+        return SubmitOrder(
+            client_order_id,
+            self.instrument_id,
+            self.side,
+            self.quantity,
+            self.order_type,
+            self.limit_price,
+            self.time_in_force,
+            self.purpose,
+            owner,
+        )
+
 
 @final
 class CancelIntent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):

@@ -6,7 +6,7 @@ import msgspec
 
 from scalpdesk.core.enums import STRICTNESS, Mode
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import OrderIntent, SubmitOrder
+from scalpdesk.core.intents import OrderIntent
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.marketdata.triggers import QuoteRows, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
@@ -44,20 +44,7 @@ class OwnOrders:
         """Return an order of this intent that only the strategy sees, as one that is not at the venue yet."""
         self._count += 1
         client_order_id = f"{self.owner}-waiting-{self._count:06d}"
-        order = Order(
-            SubmitOrder(
-                client_order_id=client_order_id,
-                instrument_id=intent.instrument_id,
-                side=intent.side,
-                quantity=intent.quantity,
-                order_type=intent.order_type,
-                limit_price=intent.limit_price,
-                time_in_force=intent.time_in_force,
-                purpose=intent.purpose,
-                owner=self.owner,
-            ),
-            now_ns,
-        )
+        order = Order(intent.order(client_order_id, self.owner), now_ns)
         self.orders[client_order_id] = self.waiting[client_order_id] = self.live[client_order_id] = order
         return order
 

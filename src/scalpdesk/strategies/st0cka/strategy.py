@@ -295,13 +295,9 @@ class St0cka:
         self._refused.succeed()
         self._trade = view.begin_trade((view.underlying,))
         self._is_proposed = False
-        sells_from, sells_until = self._selling(session)
         timers = tuple(
-            SetTimer(f"st0cka: {what}", at_ns)
-            for what, at_ns in (
-                ("selling begins", sells_from),
-                ("selling ends", sells_until),
-            )
+            SetTimer(f"st0cka: selling {what}", at_ns)
+            for what, at_ns in zip(("begins", "ends"), self._selling(session), strict=True)
             if session.open_ns < at_ns <= session.close_ns
         )
         found = resume(view, {view.underlying})
@@ -392,10 +388,8 @@ class St0cka:
         quote = view.market.quotes[view.underlying]
         if view.now_ns < self._refused.until_ns or quote is None:
             return ()
-        verdict, is_halted = (
-            view.market.verdict(view.underlying, view.now_ns),
-            view.is_halted(view.underlying),
-        )
+        verdict = view.market.verdict(view.underlying, view.now_ns)
+        is_halted = view.is_halted(view.underlying)
         if is_halted or verdict is not QuoteVerdict.GOOD:
             symbol = view.instruments[view.underlying].symbol
             words = f"trading is halted in {symbol}" if is_halted else f"the quote is {verdict}"
@@ -428,7 +422,15 @@ class St0cka:
         ask = round_to_tick(exact(quote.ask), tick, "up")
         limit = sell_limit(ask, target, tick)
         worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees)
-        facts |= self._entry_facts(quote, size, target, limit, worth)
+        facts |= {
+            "bid": quote.bid,
+            "ask": quote.ask,
+            "size_shares": size,
+            "target_usd_per_share": float(target),
+            "sell_limit": float(limit),
+            "expected_net_usd": float(worth.net),
+            "viable": "yes" if worth.net > 0 else "no",
+        }
         if vol is not None:
             facts["volatility"] = vol
         if config.require_viable and worth.net <= 0:
@@ -478,20 +480,6 @@ class St0cka:
     def _stop(self, target: Decimal) -> Decimal:
         """Return the loss a share at which a lot is sold, currency."""
         return max(self.config.stop_usd, target * Decimal(str(self.config.stop_targets)))
-
-    @staticmethod
-    def _entry_facts(
-        quote: QuoteEvent, size: int, target: Decimal, limit: Decimal, worth: Viability
-    ) -> dict[str, str | float | int]:
-        return {
-            "bid": quote.bid,
-            "ask": quote.ask,
-            "size_shares": size,
-            "target_usd_per_share": float(target),
-            "sell_limit": float(limit),
-            "expected_net_usd": float(worth.net),
-            "viable": "yes" if worth.net > 0 else "no",
-        }
 
     def _skip(self, view: DeskView, reason: str, facts: Facts) -> Sequence[Action]:
         """Record why nothing is bought: when the kind of reason changes, and not the same again at once.
