@@ -15,13 +15,12 @@ from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState, Ema, Place, is_exhausted
 from scalpdesk.signals.macro_bias import last_closed_start_ns
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
-from scalpdesk.strategies.ema_scalper.entry import time_limit_ns
 from scalpdesk.strategies.ema_scalper.exits import ScalpTrade, exit_rules, next_exit
 from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain, StrikeSelection, TradeSignal
 from scalpdesk.strategies.ema_scalper.sizing import ScalpSizer, buy_limit, halves
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector, strike_score
-from scalpdesk.strategies.ema_scalper.timing import session_end_ns
+from scalpdesk.strategies.ema_scalper.timing import session_end_ns, time_limit_ns
 
 Answer = dict[str, Any]
 CONFIG = ScalpConfig()

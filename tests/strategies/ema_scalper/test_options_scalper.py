@@ -32,7 +32,7 @@ from scalpdesk.strategies.ema_scalper import (
     TradeSignal,
 )
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
-from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment, time_limit_ns
+from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment
 from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk.strategies.ema_scalper.model import days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit, halves
@@ -42,6 +42,7 @@ from scalpdesk.strategies.ema_scalper.timing import (
     is_near_fomc,
     session_end_ns,
     start_ns,
+    time_limit_ns,
     venue_deadline_ns,
     why_fomc_unknown,
 )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
@@ -24,11 +25,16 @@ from scalpdesk.strategies.ema_scalper.model import (
     OptionsChain,
     StrikeSelection,
     TradeSignal,
-    days_to_expiry,
 )
 from scalpdesk.strategies.ema_scalper.sizing import Halves, ScalpSizer, buy_limit, halves
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS, StrikeSelector
-from scalpdesk.strategies.ema_scalper.timing import cutoff_ns, is_near_fomc, session_end_ns, start_ns
+from scalpdesk.strategies.ema_scalper.timing import (
+    cutoff_ns,
+    is_near_fomc,
+    session_end_ns,
+    start_ns,
+    venue_deadline_ns,
+)
 
 
 class ScalpMoment(NamedTuple):
@@ -43,6 +49,7 @@ class ScalpMoment(NamedTuple):
     """Of them, those in the signal's ticker that lose."""
     macro: MacroState | None = None
     """The 10-minute bias; None where the signal comes from elsewhere."""
+    mode: Mode = Mode.ACTIVE
 
     @property
     def is_macro_missing(self) -> bool:
@@ -91,6 +98,7 @@ class EntryPlanner:
             *self._refused_ticker(signal, moment),
             *self._refused_signal(signal, moment),
             *self._refused_time(moment),
+            *_refused_mode(moment.mode),
         )
 
     def plan(self, signal: TradeSignal, chain: OptionsChain, equity: float) -> EntryPlan | tuple[str, ...]:
@@ -114,6 +122,14 @@ class EntryPlanner:
         both = halves(count) if self.config.second_half != "never" else Halves(count, 0)
         return EntryPlan(selection, limit, both, both.first * self.sizer.risk_per_contract(limit))
 
+    @staticmethod
+    def against_contract(contract: OptionContract, moment: ScalpMoment, *, is_taken: bool) -> tuple[str, ...]:
+        """Return why no scalp may begin in a contract now; ``is_taken``: it is held or ordered."""
+        if is_taken:
+            return (f"{contract.symbol} is held or ordered already",)
+        is_late = moment.now_ns >= venue_deadline_ns(contract, moment.venue)
+        return ("past the venue's last orders in the contract",) if is_late else ()
+
     def against_adding(
         self,
         *,
@@ -121,6 +137,7 @@ class EntryPlanner:
         entry_price: Decimal,
         is_buying: bool,
         is_past_cutoff: bool,
+        mode: Mode,
     ) -> tuple[str, ...]:
         """Return every reason not to buy the second half now.
 
@@ -134,6 +151,8 @@ class EntryPlanner:
             Whether an order of the scalp is still live.
         is_past_cutoff
             Whether its time to open is over.
+        mode
+            Of the desk.
         """
         found = []
         if is_buying:
@@ -144,7 +163,7 @@ class EntryPlanner:
             found.append(f"mid {price:.3f} is below the entry price {entry_price:.3f}")
         if is_past_cutoff:
             found.append("past the cut-off")
-        return tuple(found)
+        return (*found, *_refused_mode(mode))
 
     def is_add_due(self, candles: Sequence[CloudCandle], sign: int) -> bool | None:
         """Return whether the candles since the fill call for the second half; None while one may still.
@@ -206,23 +225,13 @@ class EntryPlanner:
         return found
 
 
+def _refused_mode(mode: Mode) -> tuple[str, ...]:
+    return () if mode is Mode.ACTIVE else (f"the desk is {mode.lower()}",)
+
+
 def latest_expiry(day: date) -> date:
     """Return the last expiry that a scalp of this day can have."""
     return day + timedelta(days=LONGEST_DAYS)
-
-
-def zero_dte_is_over(now_ns: int, session: Session, config: ScalpConfig) -> bool:
-    """Return whether options that expire today may no longer be bought."""
-    return now_ns >= cutoff_ns(session, 0, config)
-
-
-def time_limit_ns(session: Session, expiry: date, config: ScalpConfig) -> int | None:
-    """Return the cut-off of a scalp on a day, UTC nanoseconds; None from two days to expiry on."""
-    days = days_to_expiry(session.day, expiry)
-    return cutoff_ns(session, days, config) if days < EARLIEST_WITHOUT_CUTOFF else None
-
-
-EARLIEST_WITHOUT_CUTOFF = 2
 
 
 def losing(marks: Sequence[tuple[Decimal, Decimal | None]]) -> int:

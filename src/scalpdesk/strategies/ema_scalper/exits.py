@@ -4,9 +4,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import exact, exceeds
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import Session
 from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
+from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
+from scalpdesk.strategies.ema_scalper.timing import session_end_ns, time_limit_ns, venue_deadline_ns
 from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, RiskHalt, TradeView, first_reason
 
 ONE = Decimal(1)
@@ -156,3 +162,56 @@ def next_exit(rules: Sequence[ExitRule[ScalpTrade]], trade: ScalpTrade) -> str |
     """Return why the scalp is to be closed: a :class:`ScalpExit`, or the text of an installed rule."""
     reason = first_reason(rules, trade)
     return ScalpExit.RISK_HALT if reason == RISK_HALT else reason
+
+
+class ScalpExits:
+    """Exit rules of one scalp and its closed bars, for the desk's strategy and for scripts."""
+
+    def __init__(self, config: ScalpConfig, contract: OptionContract, signal: TradeSignal) -> None:
+        self.signal = signal
+        self.bar_seconds = int(signal.timeframe.removesuffix("m")) * 60
+        self.candles: Sequence[CloudCandle] = ()
+        """Last closed bars since the first fill."""
+        self._config = config
+        self.contract = contract
+        self._rules = exit_rules(config)
+        self._is_flipped = False
+
+    def read_bar(self, watch: CloudWatch, filled_ns: int) -> None:
+        """Note what a closed bar says against the scalp; ``filled_ns`` is its first fill, UTC."""
+        self.candles = watch.candles_after(self.bar_seconds, filled_ns)
+        if self.candles and watch.flip(self.bar_seconds) == -self.signal.sign:
+            self._is_flipped = True
+
+    def reason(
+        self,
+        session: Session,
+        venue: str,
+        *,
+        now_ns: int,
+        mode: Mode,
+        pnl: Decimal,
+        premium_paid: Decimal,
+        entry_price: Decimal,
+        price: Decimal | None,
+        quote_ns: int,
+    ) -> str | None:
+        """Return why the scalp is to be closed now, or None: parameters as in :class:`ScalpTrade`."""
+        config, contract = self._config, self.contract
+        stays = config.hold_overnight and days_to_expiry(session.day, contract.expiry) > 0
+        trade = ScalpTrade(
+            now_ns=now_ns,
+            mode=mode,
+            pnl=pnl,
+            premium_paid=premium_paid,
+            entry_price=entry_price,
+            price=price,
+            quote_ns=quote_ns,
+            deadline_ns=venue_deadline_ns(contract, venue),
+            cutoff_ns=time_limit_ns(session, contract.expiry, config),
+            session_end_ns=None if stays else session_end_ns(session),
+            is_flipped=self._is_flipped,
+            sign=self.signal.sign,
+            candles=self.candles,
+        )
+        return next_exit(self._rules, trade)

@@ -7,7 +7,7 @@ reads no clock and waits for nothing but its router.
 import math
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId, exact
-from scalpdesk.instruments.contract import OptionContract, us_option
+from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import NEW_YORK, Session, session_on, to_ns
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
@@ -25,13 +25,10 @@ from scalpdesk.strategies.ema_scalper.entry import (
     EntryPlanner,
     ScalpMoment,
     losing,
-    time_limit_ns,
-    zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of
 from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
 from scalpdesk.strategies.ema_scalper.model import (
-    CONTRACT_SHARES,
     OptionsChain,
     ScalpPosition,
     ScalpResult,
@@ -41,7 +38,7 @@ from scalpdesk.strategies.ema_scalper.model import (
 from scalpdesk.strategies.ema_scalper.sizing import ScalpSizer, buy_limit
 from scalpdesk.strategies.ema_scalper.strategy import RETRY_SECONDS, TARGET_REST_SECONDS
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
-from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns
+from scalpdesk.strategies.ema_scalper.timing import is_past_limit
 
 
 class RoutedOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,26 +94,13 @@ class OrderRouter(Protocol):
         ...
 
 
-class _Held:
-    """A position with what its exits remember."""
+class _Held(msgspec.Struct):
+    """A position with its exit rules."""
 
-    def __init__(
-        self,
-        position: ScalpPosition,
-        signal: TradeSignal,
-        plan: EntryPlan,
-        config: ScalpConfig,
-        since_ns: int,
-    ) -> None:
-        self.position = position
-        self.signal = signal
-        self.contract: OptionContract = us_option(position.option_symbol)
-        self.rules = exit_rules(config)
-        self.since_ns = since_ns
-        self.bar_seconds = int(signal.timeframe.removesuffix("m")) * 60
-        self.left_to_add = plan.halves.add
-        self.is_flipped = False
-        self.exit_reason = ""
+    position: ScalpPosition
+    exits: ScalpExits
+    left_to_add: int
+    exit_reason: str = ""
 
 
 class OptionsScalper:
@@ -157,26 +141,21 @@ class OptionsScalper:
         """
         moment = self._moment(signal)
         self.refusals = self._planner.refusals(signal, moment)
-        if self.mode is not Mode.ACTIVE:
-            self.refusals += (f"the desk is {self.mode.lower()}",)
         if self.refusals:
             return None
         chain = self.router.chain(signal.ticker)
         if chain is None:
             self.refusals = (f"no options of {signal.ticker} are known",)
             return None
-        chain.cutoff_passed |= zero_dte_is_over(moment.now_ns, moment.session, self.config)
+        chain.cutoff_passed |= is_past_limit(moment.now_ns, moment.session, moment.session.day, self.config)
         plan = self._planner.plan(signal, chain, self.router.equity())
         if isinstance(plan, tuple):
             self.refusals = plan
             return None
         symbol = plan.selection.option_symbol
-        if symbol in self._held or symbol in self._buying:
-            self.refusals = (f"{symbol} is held or ordered already",)
-            return None
-        contract = us_option(symbol)
-        if moment.now_ns >= venue_deadline_ns(contract, self._venue):
-            self.refusals = ("past the venue's last orders in the contract",)
+        is_taken = symbol in self._held or symbol in self._buying
+        self.refusals = self._planner.against_contract(us_option(symbol), moment, is_taken=is_taken)
+        if self.refusals:
             return None
         fill = await self._buy(symbol, plan.halves.first, plan.limit)
         position = self._opened(signal, plan, fill) if fill.contracts else None
@@ -200,10 +179,10 @@ class OptionsScalper:
         """Look at every position once and sell what an exit rule names; return what is closed now."""
         closed = []
         for symbol, held in tuple(self._held.items()):
-            trade = self._trade(held)
-            held.exit_reason = held.exit_reason or next_exit(held.rules, trade) or ""
+            price = self._price(held)
+            held.exit_reason = self._reason(held, price) or ""
             # while a second half is being bought the scalp is kept: what is filled of it is sold as well
-            if held.exit_reason and await self._sell(held, trade.price) and symbol not in self._buying:
+            if held.exit_reason and await self._sell(held, price) and symbol not in self._buying:
                 closed.append(held.position)
                 del self._held[symbol]
                 self.positions.remove(held.position)
@@ -221,11 +200,9 @@ class OptionsScalper:
         watch.open_session(session)
         closed = watch.add(bar)
         for held in tuple(self._held.values()):
-            if held.position.ticker == ticker and held.bar_seconds in closed:
-                candles = watch.candles_after(held.bar_seconds, held.since_ns)
-                if candles and watch.flip(held.bar_seconds) == -held.signal.sign:
-                    held.is_flipped = True
-                await self._second_half(held, watch)
+            if held.position.ticker == ticker and held.exits.bar_seconds in closed:
+                held.exits.read_bar(watch, to_ns(held.position.entry_time))
+                await self._second_half(held)
         result = None
         for seconds in closed:
             signal = watch.signal(seconds) if seconds // 60 in self.config.signal_minutes else None
@@ -255,6 +232,7 @@ class OptionsScalper:
             len(self._held.keys() | self._buying),
             losing(marks),
             None if watch is None else watch.macro,
+            self.mode,
         )
 
     async def _buy(self, symbol: str, contracts: int, limit: Decimal) -> RoutedFill:
@@ -275,9 +253,6 @@ class OptionsScalper:
 
     def _opened(self, signal: TradeSignal, plan: EntryPlan, fill: RoutedFill) -> ScalpPosition:
         chosen, now = plan.selection, self.router.now()
-        direction: Literal["long_call", "long_put"] = (
-            "long_call" if chosen.option_type == "call" else "long_put"
-        )
         position = ScalpPosition(
             ticker=signal.ticker,
             option_symbol=chosen.option_symbol,
@@ -285,7 +260,7 @@ class OptionsScalper:
             strike=chosen.strike,
             expiry=chosen.expiry,
             dte=days_to_expiry(signal.day, chosen.expiry),
-            direction=direction,
+            direction="long_call" if chosen.option_type == "call" else "long_put",
             contracts=fill.contracts,
             entry_price=float(fill.price),
             current_price=float(fill.price),
@@ -298,34 +273,31 @@ class OptionsScalper:
             signal_id=signal.signal_id,
         )
         self.positions.append(position)
-        self._held[chosen.option_symbol] = _Held(
-            position, signal=signal, plan=plan, config=self.config, since_ns=to_ns(now)
-        )
+        exits = ScalpExits(self.config, us_option(chosen.option_symbol), signal)
+        self._held[chosen.option_symbol] = _Held(position, exits, plan.halves.add)
         return position
 
-    async def _second_half(self, held: _Held, watch: CloudWatch) -> None:
+    async def _second_half(self, held: _Held) -> None:
         if not held.left_to_add or held.exit_reason:
             return
-        is_due = self._planner.is_add_due(
-            watch.candles_after(held.bar_seconds, held.since_ns), held.signal.sign
-        )
+        is_due = self._planner.is_add_due(held.exits.candles, held.exits.signal.sign)
         if is_due is None:
             return
-        count, held.left_to_add = min(held.left_to_add, held.position.contracts), 0
-        session, position = self._session(), held.position
+        most, held.left_to_add = min(held.left_to_add, held.position.contracts), 0
+        position, now_ns = held.position, to_ns(self.router.now())
         entry_price, contracts = exact(position.entry_price), Decimal(position.contracts)
-        last_ns = time_limit_ns(session, position.expiry, self.config)
         against = self._planner.against_adding(
             price=self._price(held),
             entry_price=entry_price,
             is_buying=position.option_symbol in self._buying,
-            is_past_cutoff=last_ns is not None and to_ns(self.router.now()) >= last_ns,
+            is_past_cutoff=is_past_limit(now_ns, self._session(), position.expiry, self.config),
+            mode=self.mode,
         )
         quote = self.router.quote(position.option_symbol)
-        if not is_due or against or quote is None or self.mode is not Mode.ACTIVE:
+        if not is_due or against or quote is None:
             return
-        limit = buy_limit(*quote, held.contract.tick_rule, self.config.limit_offset)
-        count = min(count, self.sizer.room(limit, contracts, entry_price, self.router.equity()))
+        limit = buy_limit(*quote, held.exits.contract.tick_rule, self.config.limit_offset)
+        count = min(most, self.sizer.room(limit, contracts, entry_price, self.router.equity()))
         if not count:
             return
         fill = await self._buy(position.option_symbol, count, limit)
@@ -341,29 +313,21 @@ class OptionsScalper:
             return None
         return mark_of(*quote, self.config.max_mark_spread_pct)
 
-    def _trade(self, held: _Held) -> ScalpTrade:
-        session, position, price = self._session(), held.position, self._price(held)
-        now_ns = to_ns(self.router.now())
+    def _reason(self, held: _Held, price: Decimal | None) -> str | None:
+        position, now_ns = held.position, to_ns(self.router.now())
+        entry_price = exact(position.entry_price)
         if price is not None:
             position.mark(float(price))
-        watch = self._watches.get(position.ticker)
-        candles = () if watch is None else watch.candles_after(held.bar_seconds, held.since_ns)
-        stays = self.config.hold_overnight and days_to_expiry(session.day, position.expiry) > 0
-        paid = exact(position.entry_price) * position.contracts * CONTRACT_SHARES
-        return ScalpTrade(
+        return held.exit_reason or held.exits.reason(
+            self._session(),
+            self._venue,
             now_ns=now_ns,
             mode=self.mode,
             pnl=exact(position.unrealized_pnl),
-            premium_paid=paid,
-            entry_price=exact(position.entry_price),
+            premium_paid=entry_price * position.contracts * held.exits.contract.multiplier,
+            entry_price=entry_price,
             price=price,
             quote_ns=now_ns,
-            deadline_ns=venue_deadline_ns(held.contract, self._venue),
-            cutoff_ns=time_limit_ns(session, position.expiry, self.config),
-            session_end_ns=None if stays else session_end_ns(session),
-            is_flipped=held.is_flipped,
-            sign=held.signal.sign,
-            candles=candles,
         )
 
     async def _sell(self, held: _Held, price: Decimal | None) -> bool:
@@ -372,7 +336,7 @@ class OptionsScalper:
         if not position.contracts:
             return True
         quote = self.router.quote(position.option_symbol)
-        ladder = PriceLadder(held.contract, Side.SELL, *(quote or (math.nan, math.nan)))
+        ladder = PriceLadder(held.exits.contract, Side.SELL, *(quote or (math.nan, math.nan)))
         rests = held.exit_reason == ScalpExit.PROFIT_TARGET and price is not None
         limit = ladder.between(0.0) if rests else ladder.meeting(1)
         if limit is None or not ladder.bid > 0.0:

@@ -19,7 +19,6 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
-from scalpdesk.signals.ema_cloud import CloudCandle
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
@@ -38,14 +37,16 @@ from scalpdesk.strategies.ema_scalper.entry import (
     ScalpMoment,
     latest_expiry,
     losing,
-    time_limit_ns,
-    zero_dte_is_over,
 )
-from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of
 from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit
 from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
-from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns, why_fomc_unknown
+from scalpdesk.strategies.ema_scalper.timing import (
+    is_past_limit,
+    venue_deadline_ns,
+    why_fomc_unknown,
+)
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
 from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps, drop_entry
@@ -98,11 +99,10 @@ class EmaScalp(Scalp):
         config: ScalpConfig,
     ) -> None:
         super().__init__(
+            view,
             number,
             contract,
-            view.now_ns,
             ttl_seconds=config.fill_timeout_seconds,
-            trade=view.begin_trade((number,)),
             leaving=Liquidation(
                 None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True
             ),
@@ -111,33 +111,36 @@ class EmaScalp(Scalp):
         self.ticker = ticker
         self.signal = signal
         self.plan = plan
-        self.bar_seconds = int(signal.timeframe.removesuffix("m")) * MINUTE
+        self.exits = ScalpExits(config, contract, signal)
         self.filled_ns: int | None = None
         """First fill; None before it."""
         self.add_open = plan.halves.add > 0
         """Whether the second half may still be bought."""
-        self.is_flipped = False
-        self.candles: Sequence[CloudCandle] = ()
-        """Last closed bars since the first fill."""
         self._config = config
-        self._rules = exit_rules(config)
         self._no_mark_since_ns: int | None = None
         self._is_alerted = False
 
     def read_bar(self) -> None:
         """Note what a closed bar says against the scalp."""
-        watch = self.ticker.watch
-        if self.filled_ns is None:
-            return
-        self.candles = watch.candles_after(self.bar_seconds, self.filled_ns)
-        if self.candles and watch.flip(self.bar_seconds) == -self.signal.sign:
-            self.is_flipped = True
+        if self.filled_ns is not None:
+            self.exits.read_bar(self.ticker.watch, self.filled_ns)
 
     def ask_exits(self, view: DeskView) -> list[Action]:
         """Sell for the first reason to; report a scalp without a usable quote."""
-        trade = self._seen(view)
-        alerts = self._alert_without_mark(view, trade.price)
-        why = next_exit(self._rules, trade)
+        quote, session, price = view.market.quotes[self.number], view.session, self.price(view)
+        assert session is not None
+        alerts = self._alert_without_mark(view, price)
+        why = self.exits.reason(
+            session,
+            self._config.venue or view.venue,
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(self.trade),
+            premium_paid=self.premium_paid,
+            entry_price=self.entry_price,
+            price=price,
+            quote_ns=0 if quote is None else quote.ts_event_ns,
+        )
         if why is None:
             return alerts
         return alerts + self.leave(
@@ -148,10 +151,9 @@ class EmaScalp(Scalp):
         """Cancel an entry that is still waiting when its cut-off comes or the desk stops opening."""
         config, session = self._config, view.session
         assert session is not None
-        last_ns = time_limit_ns(session, self.contract.expiry, config)
-        is_late = view.now_ns >= venue_deadline_ns(self.contract, config.venue or view.venue) or (
-            last_ns is not None and view.now_ns >= last_ns
-        )
+        is_late = view.now_ns >= venue_deadline_ns(
+            self.contract, config.venue or view.venue
+        ) or is_past_limit(view.now_ns, session, self.contract.expiry, config)
         return drop_entry(buys, "past the cut-off") if is_late else []
 
     def price(self, view: DeskView) -> Decimal | None:
@@ -164,27 +166,6 @@ class EmaScalp(Scalp):
     def facts(self, view: DeskView) -> Facts:
         """Return its figures, for the record of a decision."""
         return super().facts(view) | ({"exit_reason": self.exit.why} if self.exit.why else {})
-
-    def _seen(self, view: DeskView) -> ScalpTrade:
-        quote, session, config = view.market.quotes[self.number], view.session, self._config
-        assert session is not None
-        expiry = self.contract.expiry
-        stays = config.hold_overnight and days_to_expiry(session.day, expiry) > 0
-        return ScalpTrade(
-            now_ns=view.now_ns,
-            mode=view.mode,
-            pnl=view.trade_pnl(self.trade),
-            premium_paid=self.premium_paid,
-            entry_price=self.entry_price,
-            price=self.price(view),
-            quote_ns=0 if quote is None else quote.ts_event_ns,
-            deadline_ns=venue_deadline_ns(self.contract, config.venue or view.venue),
-            cutoff_ns=time_limit_ns(session, expiry, config),
-            session_end_ns=None if stays else session_end_ns(session),
-            is_flipped=self.is_flipped,
-            sign=self.signal.sign,
-            candles=self.candles,
-        )
 
     def _alert_without_mark(self, view: DeskView, price: Decimal | None) -> list[Action]:
         if price is not None:
@@ -245,11 +226,11 @@ class EmaScalper:
         for scalp in tuple(self._scalps):
             if ticker is not None and scalp.ticker is not ticker:
                 continue  # another underlying's market says nothing of it
-            if scalp.bar_seconds in closed:
+            if scalp.exits.bar_seconds in closed:
                 scalp.read_bar()  # in a halt as well: a flip in it ends the scalp afterwards
             if not is_halted:
                 actions += self._scalps.tend(view, scalp, event)
-            if scalp.bar_seconds in closed:
+            if scalp.exits.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
         if is_halted:
             return actions
@@ -322,6 +303,7 @@ class EmaScalper:
             len(self._scalps),
             losing(marks),
             watch.macro,
+            view.mode,
         )
         shown = _shown(signal)
         if watch.macro.is_thin:
@@ -329,8 +311,6 @@ class EmaScalper:
         why = _why(signal)
         spot = view.market.mark(ticker.number)
         refusals = self._planner.refusals(signal, moment)
-        if view.mode is not Mode.ACTIVE:
-            refusals += (f"the desk is {view.mode.lower()}",)
         if spot is None:
             refusals += (f"{ticker.symbol} is not quoted",)
         if refusals or spot is None:
@@ -340,18 +320,18 @@ class EmaScalper:
             ticker.options,
             spot,
             until=latest_expiry(session.day),
-            cutoff_passed=zero_dte_is_over(view.now_ns, session, self.config),
+            cutoff_passed=is_past_limit(view.now_ns, session, session.day, self.config),
         )
         plan = self._planner.plan(signal, chain, float(view.nav))
         if isinstance(plan, tuple):
             return [_skipped(why, plan, shown)]
         number = chain.ids[plan.selection.option_symbol]
-        return self._enter(view, session, number, ticker=ticker, signal=signal, plan=plan)
+        return self._enter(view, moment, number, ticker=ticker, signal=signal, plan=plan)
 
     def _enter(
         self,
         view: DeskView,
-        session: Session,
+        moment: ScalpMoment,
         number: InstrumentId,
         *,
         ticker: Ticker,
@@ -360,14 +340,14 @@ class EmaScalper:
     ) -> list[Action]:
         contract = view.instruments[number]
         assert contract.is_option
-        shown = _shown(signal) | _facts_of(plan, days_to_expiry(session.day, contract.expiry))
+        shown = _shown(signal) | _facts_of(plan, days_to_expiry(moment.session.day, contract.expiry))
         why = _why(signal)
         # a scalp of this very instant, from the other bar length, has no order yet
         is_scalped = any(scalp.number == number for scalp in self._scalps)
-        if is_scalped or view.exposure(number) or view.orders.live_for(number):
-            return [_skipped(why, (f"{contract.symbol} is held or ordered already",), shown)]
-        if view.now_ns >= venue_deadline_ns(contract, self.config.venue or view.venue):
-            return [_skipped(why, ("past the venue's last orders in the contract",), shown)]
+        is_taken = bool(is_scalped or view.exposure(number) or view.orders.live_for(number))
+        against = self._planner.against_contract(contract, moment, is_taken=is_taken)
+        if against:
+            return [_skipped(why, against, shown)]
         scalp = EmaScalp(view, number, contract, ticker=ticker, signal=signal, plan=plan, config=self.config)
         self._scalps.append(scalp)
         return self._buy(view, scalp, plan.halves.first, plan.limit, why, shown)
@@ -382,24 +362,22 @@ class EmaScalper:
         """Buy the second half when the candle after the fill tests the cloud and holds."""
         if not scalp.add_open or scalp.filled_ns is None:
             return []
-        is_due = self._planner.is_add_due(scalp.candles, scalp.signal.sign)
+        is_due = self._planner.is_add_due(scalp.exits.candles, scalp.signal.sign)
         if is_due is None and not scalp.exit.why:
             return []
         scalp.add_open = False
         if not is_due or scalp.exit.why or scalp not in self._scalps:
             return []
-        why = (f"second half: the cloud was tested and held at {scalp.candles[-1].bar.close:.2f}",)
+        why = (f"second half: the cloud was tested and held at {scalp.exits.candles[-1].bar.close:.2f}",)
         shown = scalp.facts(view)
-        last_ns = time_limit_ns(session, scalp.contract.expiry, self.config)
         against = self._planner.against_adding(
             price=scalp.price(view),
             entry_price=scalp.entry_price,
             is_buying=bool(scalp.live(Side.BUY)),
-            is_past_cutoff=last_ns is not None and view.now_ns >= last_ns,
+            is_past_cutoff=is_past_limit(view.now_ns, session, scalp.contract.expiry, self.config),
+            mode=view.mode,
         )
         quote = view.market.quotes[scalp.number]
-        if view.mode is not Mode.ACTIVE:
-            against += (f"the desk is {view.mode.lower()}",)
         if against or quote is None:
             return [_skipped(why, against, shown)]
         limit = buy_limit(quote.bid, quote.ask, scalp.contract.tick_rule, self.config.limit_offset)

@@ -1,6 +1,6 @@
 """Times of entries and exits: start, cut-offs, half days, FOMC statements, the venue's last orders."""
 
-from datetime import time
+from datetime import date, time
 
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import OptionContract
@@ -8,9 +8,12 @@ from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.events import EventKind, fomc_blocked, why_unknown
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.ema_scalper.model import days_to_expiry
 
 FLAT_MINUTES = 5.0
 """Scalps that are not held overnight are closed so many minutes before the close."""
+EARLIEST_WITHOUT_CUTOFF = 2
+"""Days to expiry."""
 
 
 def start_ns(session: Session, config: ScalpConfig) -> int:
@@ -36,6 +39,18 @@ def cutoff_ns(session: Session, days_to_expiry: int, config: ScalpConfig) -> int
     text = config.zero_dte_cutoff if days_to_expiry == 0 else config.one_dte_cutoff
     before_close = _minutes(REGULAR_CLOSE) - _minutes(time.fromisoformat(text))
     return min(session.clock_ns(text), session.close_ns - before_close * MINUTE_NS)
+
+
+def time_limit_ns(session: Session, expiry: date, config: ScalpConfig) -> int | None:
+    """Return the cut-off of a scalp on a day, UTC nanoseconds; None from two days to expiry on."""
+    days = days_to_expiry(session.day, expiry)
+    return cutoff_ns(session, days, config) if days < EARLIEST_WITHOUT_CUTOFF else None
+
+
+def is_past_limit(now_ns: int, session: Session, expiry: date, config: ScalpConfig) -> bool:
+    """Return whether the cut-off of a scalp on a day has passed."""
+    last_ns = time_limit_ns(session, expiry, config)
+    return last_ns is not None and now_ns >= last_ns
 
 
 def session_end_ns(session: Session) -> int:

@@ -75,11 +75,10 @@ class SignalScalp(Scalp):
         levels: tuple[Decimal | None, Decimal | None],
     ) -> None:
         super().__init__(
+            view,
             best.number,
             best.contract,
-            view.now_ns,
             ttl_seconds=config.order_ttl_seconds,
-            trade=view.begin_trade((best.number,)),
             leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step=""),
             tag={"signal": chosen.name},
         )

@@ -10,7 +10,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Si
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import TRADE_GAIN, Action, DeskView, Facts, Proposal, TradeStart
+from scalpdesk.strategies.contract import TRADE_GAIN, Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import take_back
 
@@ -22,14 +22,10 @@ class Scalp:
 
     Parameters
     ----------
-    number, contract
-        What is bought.
-    ordered_ns
-        When the entry was proposed, UTC nanoseconds.
+    view, number, contract
+        The desk as the entry is proposed, and what is bought.
     ttl_seconds
         Age at which an entry order that is not filled is taken off.
-    trade
-        The contract's P&L before it.
     leaving
         Sells it once there is a reason to.
     tag
@@ -43,21 +39,21 @@ class Scalp:
 
     def __init__(
         self,
+        view: DeskView,
         number: InstrumentId,
         contract: OptionContract,
-        ordered_ns: int,
         *,
         ttl_seconds: float,
-        trade: TradeStart,
         leaving: Liquidation,
         tag: Facts,
     ) -> None:
         self.number = number
         self.contract = contract
-        self.ordered_ns = ordered_ns
+        self.ordered_ns = view.now_ns
+        """When the entry was proposed, UTC nanoseconds."""
         self.ttl_seconds = ttl_seconds
-        self.buy_due_ns = ordered_ns + int(ttl_seconds * NANOS_PER_SECOND)
-        self.trade = trade
+        self.buy_due_ns = view.now_ns + int(ttl_seconds * NANOS_PER_SECOND)
+        self.trade = view.begin_trade((number,))
         self.exit = leaving
         self.tag = tag
         self.ended_ns: int | None = None
