@@ -94,8 +94,8 @@ def ask_of_an_option(engine, number):
     valuer.quoted_vol(number)
     valuer.quoted_price(number, now_ns)
     valuer.smile(number, now_ns)
-    valuer.is_carry_assumed(number)
-    valuer.known_strike_vol(number, now_ns)
+    valuer.vols.is_carry_assumed(number)
+    valuer.vols.known_strike_vol(number, now_ns)
 
 
 def ask_of_the_desk(engine):

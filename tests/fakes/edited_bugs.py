@@ -20,7 +20,7 @@ from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LossTimer
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
-from scalpdesk.portfolio import book, delta_engine, explain, positions
+from scalpdesk.portfolio import book, explain, leg_snapshots, model_marks, option_vols, positions
 from scalpdesk.risk.checks import (
     account_is_compared,
     losses_allow,
@@ -541,23 +541,23 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "valued_at_the_bid": Edit(
         "an option without a quote is valued at the bid of its share",
-        delta_engine.DeltaEngine,
-        "_at",
-        "spot, years = mark_price(spot_quote), ",
-        "spot, years = spot_quote.bid, ",
+        model_marks.ModelMarks,
+        "unseen",
+        "spot_quote.ts_recv_ns, mark_price(spot_quote)",
+        "spot_quote.ts_recv_ns, spot_quote.bid",
     ),
     "smile_by_the_calendar": Edit(
         "a smile is fitted on the time of the calendar",
-        delta_engine.DeltaEngine,
+        option_vols.OptionVols,
         "smile",
-        "self.variance_years(now_ns, expires_ns)",
-        "years",
+        "self._terms.variance_years(now_ns, expires_ns)",
+        "self._terms.years(expires_ns, now_ns)",
     ),
     "unseen_move_of_the_volatility": Edit(
         "what a volatility did unseen counts as a move of this interval",
-        explain.PnlExplain,
-        "_since_anchor",
-        "end = end._replace(vol=start.vol)",
+        leg_snapshots.LegSnapshots,
+        "later",
+        "state = state._replace(vol=start.state.vol)",
         "pass",
     ),
     "risk_of_this_order_alone": CheckEdit(

@@ -23,7 +23,8 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents, unexplained
-from scalpdesk.portfolio.leg_parts import MoveMeter, leg_parts
+from scalpdesk.portfolio.interval import leg_parts
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices
@@ -533,12 +534,12 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     for minute in range(1, 16):
         is_blind = is_late and minute < 8
         book.market(NOON + minute * MINUTE, 500.0 + 0.3 * minute, numbers=held if is_blind else every)
-        book.engine.carry.measure_due(NOON + minute * MINUTE)  # as the desk has it before each mark
+        book.engine.vols.carry.measure_due(NOON + minute * MINUTE)  # as the desk has it before each mark
         parts.append({k: float(v) for k, v in book.attribution.mark(NOON + minute * MINUTE).parts.items()})
     assert all(abs(each["carry"]) < 0.01 for each in parts)
     assert all(abs(each["residual"]) < 0.01 for each in parts)
     assert max(abs(each["vega"]) for each in parts[7:]) < 8.0
-    call, put = (book.attribution._legs[leg].state for leg in held)
+    call, put = (book.attribution._legs[leg].start.state for leg in held)
     assert call.dividend_yield == pytest.approx(0.0, abs=0.005)
     assert call.vol == pytest.approx(put.vol, abs=2e-3)
 

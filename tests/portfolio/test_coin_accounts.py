@@ -146,7 +146,7 @@ class Desk:
         self.state.apply_quote(quote(0, now_ns, spot - 0.25, spot + 0.25))
         for number in (1, 2):
             option = self.instruments[number]
-            years = self.engine.years(option, now_ns)
+            years = self.engine.terms.years(expiry_instant_ns(option), now_ns)
             price = coin_greeks(spot, float(option.strike), years, vol, option.is_call).price
             self.state.apply_quote(quote(number, now_ns, price - 0.0001, price + 0.0001))
 
@@ -241,7 +241,7 @@ def test_an_hour_of_a_hedged_straddle_is_what_numpy_makes_of_it():
     desk.explain.begin(OPEN_NS)
     desk.market(OPEN_NS + HOUR, end, later)
     parts = desk.explain.mark(desk.now_ns).parts
-    years = desk.engine.years(CALL, OPEN_NS)
+    years = desk.engine.terms.years(expiry_instant_ns(CALL), OPEN_NS)
     left = years - 1.0 / 24.0 / 365.0
 
     def options(s, t, v):
@@ -287,7 +287,7 @@ def test_the_meter_of_a_coin_straddle_reads_its_dollar_gamma_over_the_price():
     desk.explain.begin(OPEN_NS)
     desk.market(OPEN_NS + HOUR, spot + 450.0, vol)
     desk.explain.mark(desk.now_ns)
-    deviation = vol * np.sqrt(desk.engine.years(CALL, OPEN_NS))
+    deviation = vol * np.sqrt(desk.engine.terms.years(expiry_instant_ns(CALL), OPEN_NS))
     dollar_gamma = 3 * norm.pdf(0.5 * deviation) / (spot * deviation)  # at the money, of either right
     meter = desk.explain.meter
     assert meter.gamma == pytest.approx(0.5 * dollar_gamma * 450.0**2 / spot, rel=1e-3)
@@ -444,13 +444,13 @@ def test_a_coin_option_that_no_volatility_prices_costs_half_its_spread_from_its_
 
 def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_its_edge():
     desk = Desk()
-    within = desk.engine.quoted.within_tick
+    within = desk.engine.vols.quoted.within_tick
     assert within(CALL, 0.5) == 0.5  # without a quote
     desk.state.apply_quote(quote(1, OPEN_NS - 1, 0.0499, 0.0501))
     desk.state.apply_quote(quote(0, OPEN_NS, 89_999.75, 90_000.25))
     assert within(CALL, 0.5) == 0.5  # quoted before any spot
     desk.market(OPEN_NS, 90_000.0, vol=0.55)
-    years = desk.engine.years(CALL, OPEN_NS)
+    years = desk.engine.terms.years(expiry_instant_ns(CALL), OPEN_NS)
 
     def price(vol):
         return coin_greeks(90_000.0, 90_000.0, years, vol, True).price

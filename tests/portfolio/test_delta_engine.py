@@ -270,11 +270,11 @@ def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_e
     engine.quote(500.0)
     engine = engine.engine
     contract = market.book[CALL]
-    years = engine.years(contract, NOON)
+    years = engine.terms.years(expiry_instant_ns(contract), NOON)
     forward = 500.0 * math.exp((rate - configured) * years)
     found = SimpleNamespace(forward=forward + off_errors * error, uncertainty=error)
-    monkeypatch.setattr(engine._strike_vols, "forward", lambda *_: found)
-    monkeypatch.setattr(engine._strike_vols, "has_pairs", lambda _contract: True)
+    monkeypatch.setattr(engine.vols.strikes, "forward", lambda *_: found)
+    monkeypatch.setattr(engine.vols.strikes, "has_pairs", lambda _contract: True)
     wanted = rate - math.log((forward + moves_errors * error) / 500.0) / years
     assert engine.value(CALL, NOON).dividend_yield == pytest.approx(wanted, abs=1e-12)
 
@@ -290,16 +290,16 @@ def test_the_carry_is_measured_each_quarter_of_an_hour_and_after_a_minute_where_
         level = forwards.pop(0)
         return None if level is None else SimpleNamespace(forward=level, uncertainty=0.0)
 
-    monkeypatch.setattr(engine._strike_vols, "forward", forward)
-    monkeypatch.setattr(engine._strike_vols, "has_pairs", lambda _contract: True)
+    monkeypatch.setattr(engine.vols.strikes, "forward", forward)
+    monkeypatch.setattr(engine.vols.strikes, "has_pairs", lambda _contract: True)
     found = []
     for after_ns in (0, 15 * minute - 1, 15 * minute, 16 * minute - 1, 16 * minute):
         market.quote(500.0, now_ns=NOON + after_ns, only={0})
-        if NOON + after_ns >= engine.carry.due_ns:
-            engine.carry.measure_due(NOON + after_ns)
+        if NOON + after_ns >= engine.vols.carry.due_ns:
+            engine.vols.carry.measure_due(NOON + after_ns)
         found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
-    first = -math.log(501.0 / 500.0) / engine.years(contract, NOON)
-    last = -math.log(502.0 / 500.0) / engine.years(contract, NOON + 16 * minute)
+    first = -math.log(501.0 / 500.0) / engine.terms.years(expiry_instant_ns(contract), NOON)
+    last = -math.log(502.0 / 500.0) / engine.terms.years(expiry_instant_ns(contract), NOON + 16 * minute)
     assert found == pytest.approx([first] * 4 + [last], rel=1e-12)
 
 
@@ -308,10 +308,10 @@ def test_time_is_floored_before_the_expiry_instant_and_nothing_from_it_on():
     contract = market.book[CALL]
     end = expiry_instant_ns(contract)
     year = 365 * 86_400
-    assert market.engine.years(contract, end - 3_600 * 10**9) == pytest.approx(3_600 / year, rel=1e-12)
-    assert market.engine.years(contract, end - 1) == pytest.approx(60 / year, rel=1e-12)
-    assert market.engine.years(contract, end) == 0.0
-    assert market.engine.years(contract, end + 10**9) == 0.0
+    assert market.engine.terms.years(end, end - 3_600 * 10**9) == pytest.approx(3_600 / year, rel=1e-12)
+    assert market.engine.terms.years(end, end - 1) == pytest.approx(60 / year, rel=1e-12)
+    assert market.engine.terms.years(end, end) == 0.0
+    assert market.engine.terms.years(end, end + 10**9) == 0.0
 
 
 def test_at_expiry_delta_is_all_or_nothing():
@@ -346,7 +346,9 @@ def test_a_rate_is_asked_of_the_curve_in_force_for_each_maturity():
 
 def test_greeks_can_be_asked_at_another_volatility(market):
     low = market.engine.greeks_at(CALL, NOON, 0.10)
-    expected = greeks(500.0, 500.0, market.engine.years(market.book[CALL], NOON), 0.10, True)
+    expected = greeks(
+        500.0, 500.0, market.engine.terms.years(expiry_instant_ns(market.book[CALL]), NOON), 0.10, True
+    )
     assert low.gamma == pytest.approx(float(expected.gamma), rel=1e-9)
 
 
@@ -365,9 +367,9 @@ def test_over_an_ex_date_the_forward_stands_before_the_first_option_is_quoted(co
     before = engine.value(call, close_ns)
     assert before.dividend_yield == pytest.approx(paid / 500.0 / before.years, rel=0.05)
     assert before.vol == pytest.approx(0.20, abs=2e-3)
-    engine.carry.measure_due(open_ns - 1)  # without a quote of the session nothing is measured
+    engine.vols.carry.measure_due(open_ns - 1)  # without a quote of the session nothing is measured
     state.apply_quote(quote(0, open_ns, 500.0 - paid - 0.01, 500.0 - paid + 0.01))
-    engine.carry.measure_due(open_ns)
+    engine.vols.carry.measure_due(open_ns)
     found = engine.value(call, open_ns)
     assert found.dividend_yield == pytest.approx(after, abs=2e-3)
     assert found.vol == pytest.approx(0.20, abs=0.01)  # that of the quote at its own instant
@@ -488,7 +490,7 @@ ASKERS = {
     "page": lambda engine, leg, now_ns: engine.held(leg, now_ns),
     "quoted": lambda engine, leg, now_ns: engine.quoted_price(leg, now_ns),
     "model": lambda engine, leg, now_ns: engine.model_price(leg),
-    "known": lambda engine, leg, now_ns: engine.known_strike_vol(leg, now_ns),
+    "known": lambda engine, leg, now_ns: engine.vols.known_strike_vol(leg, now_ns),
     "book": lambda engine, leg, now_ns: engine.position_greeks([Position(leg, HUNDRED, D(1))], now_ns),
 }
 
@@ -543,9 +545,9 @@ def test_a_question_of_marks_caps_or_pages_changes_no_later_answer(first):
 @pytest.mark.parametrize("first", [*QUESTIONS])
 def test_no_question_between_two_events_of_the_desk_leaves_a_trace(first):
     def ask(engine, leg, now_ns):
-        engine.learns = False
+        engine.vols.learns = False
         QUESTIONS[first](engine, leg, now_ns)
-        engine.learns = True
+        engine.vols.learns = True
 
     assert answers_after(ask) == answers_after(lambda *_: None)
 
@@ -560,10 +562,10 @@ def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers()
         engine = market.engine = DeltaEngine(book, market.state, ContractPricer(), dividend_yield=0.08)
         market.quote(500.0)
         if is_asked:
-            engine.learns = False
+            engine.vols.learns = False
             assert engine.greeks_at(CALL, NOON, 0.2).price > 0.0
             assert engine.held(CALL, NOON).dividend_yield == pytest.approx(0.0, abs=1e-3)
-            engine.learns = True
+            engine.vols.learns = True
         later = NOON + 10**9
         market.quote(503.0, now_ns=later)
         market.quote(501.0, now_ns=later + 1, only={0})

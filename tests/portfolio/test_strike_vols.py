@@ -159,7 +159,7 @@ class Smile:
 
 def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_once_a_minute(market):
     asked = []
-    market.engine.smile = lambda _, now_ns: asked.append(now_ns) or Smile()
+    market.engine.vols.smile = lambda _, now_ns: asked.append(now_ns) or Smile()
     market.share(market.strike * 1.02)
     level = 0.2 + 0.1 * np.log(1.0 / 1.02)
     assert market.engine.strike_vol(CALL, NOON).vol == pytest.approx(level, abs=1e-12)
@@ -172,7 +172,7 @@ def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_o
 @pytest.mark.parametrize("spot_ratio", [1.0, 1.03, 0.96])
 def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(market, spot_ratio):
     svi = SviSmile(0.0004, 0.02, -0.45, 0.01, 0.02)  # bends within two percent of the money
-    market.engine.smile = lambda *_: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))
+    market.engine.vols.smile = lambda *_: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))
     market.share(market.strike * spot_ratio)
     y = -np.log(spot_ratio) - svi.m  # no rates: the forward is the spot
     variance = svi.a + svi.b * (svi.rho * y + np.sqrt(y * y + svi.s * svi.s))

@@ -11,7 +11,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
-from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts
+from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts
 from scalpdesk.risk.caps import CapRoom, GreekExposure
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms

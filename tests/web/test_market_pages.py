@@ -37,7 +37,7 @@ def test_a_smiles_points_are_the_volatilities_of_its_quotes_at_their_own_instant
         shown = smile["quoted"][smile["strikes"].index(strike)]
         quote = desk.market.quotes[number]
         then = desk.market.quote_in_force(desk.view.underlying, quote.ts_event_ns)
-        years = desk.delta_engine.years(contract, quote.ts_event_ns)
+        years = desk.delta_engine.terms.years(expiry_instant_ns(contract), quote.ts_event_ns)
         found = implied_vol(quote.mid, then.mid, strike, years, contract.is_call, style="american")
         assert shown == pytest.approx(100 * float(found.vol), abs=1e-6), contract.symbol
         checked += 1
@@ -80,7 +80,9 @@ def test_implied_volatility_of_the_book_is_that_of_its_strike_on_the_sessions_cl
     )
     contract, engine = held.desk.instruments[leg], held.desk.delta_engine
     expires_ns = expiry_instant_ns(contract)
-    scale = engine.years(contract, held.now_ns) / engine.variance_years(held.now_ns, expires_ns)
+    scale = engine.terms.years(expiry_instant_ns(contract), held.now_ns) / engine.variance_years(
+        held.now_ns, expires_ns
+    )
     assert contract.strike == strike
     smile = held.smile(leg).vol(held.smile(leg).log_moneyness(contract))
     assert held.implied_of_book() == pytest.approx(smile, abs=0.004)

@@ -109,7 +109,7 @@ class TradingEngine:
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
-        self._valuer, self._carry = desk.delta_engine, desk.delta_engine.carry
+        self._valuer, self._carry = desk.delta_engine.vols, desk.delta_engine.vols.carry
         self._valuer.learns = False  # from its first event on, and in events only
         market, orders = desk.market, desk.orders
         self.cases: dict[type[Any], Callable[[Any], Wake | None]] = {

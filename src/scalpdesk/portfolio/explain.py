@@ -21,8 +21,6 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.structs import Leaf
@@ -32,18 +30,20 @@ from scalpdesk.core.units import (
     NANOS_PER_SECOND,
     SATOSHI,
     SECONDS_PER_YEAR,
+    ZERO,
     InstrumentId,
     exact,
     to_cents,
 )
-from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.state import MarketState, paid_between
-from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
-from scalpdesk.portfolio.greeks import GreekSum, gamma_in_coin
-from scalpdesk.portfolio.leg_parts import NO_LEG_PARTS, LegParts, MoveMeter, in_coin, leg_parts
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.greeks import GreekSum
+from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, LegSnapshot, explain
+from scalpdesk.portfolio.leg_snapshots import COIN_DECIMALS, LegSnapshots, Marked
+from scalpdesk.portfolio.move_meter import HeldGamma, MoveMeter, held_gamma
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
-from scalpdesk.portfolio.quoted_vols import OptionFacts
-from scalpdesk.pricing.scalar import PricedState, corner_prices
+from scalpdesk.portfolio.trade_cost import trade_cost
 
 PARTS = (
     "delta",
@@ -57,14 +57,9 @@ PARTS = (
     "slippage",
     "residual",
 )
-ZERO = Decimal(0)
-COIN_DECIMALS = 12
-"""Of a part in coin, where one in dollars has six."""
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
-Marked = tuple[float | None, Valuation | None]
-"""Mark of one unit, None where it was never quoted, and an option's valuation, None while it has none."""
 NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
 MODEL_PARTS = PARTS[1:5]
 """Parts that revaluation alone gives, beside delta."""
@@ -92,16 +87,11 @@ LAST_HOURS_SECONDS = 2 * 3_600
 
 
 class _Leg(Leaf, gc=False):
-    """Position at its anchor, and what of the interval since was shown."""
+    """Position since its anchor, and what of the interval was shown."""
 
     instrument_id: InstrumentId
-    units: float
-    mark: float
-    """The average price where there was no quote."""
+    start: LegSnapshot
     ts_ns: int
-    valuation: Valuation | None
-    state: PricedState | None
-    """None for what is no option, or has no volatility."""
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
@@ -131,10 +121,11 @@ class PnlExplain:
         positions: PositionManager,
         underlying: InstrumentId,
     ) -> None:
-        self._underlying = underlying
+        self._underlying, self._symbol = underlying, instruments[underlying].symbol
         self._instruments = instruments
         self._state = state
         self._delta_engine = delta_engine
+        self._snapshots = LegSnapshots(instruments, state, delta_engine)
         self._account = account
         self._positions = positions
         is_coin = instruments[underlying].is_inverse
@@ -163,17 +154,14 @@ class PnlExplain:
         self.better_fills, self.better_by = 0, ZERO
         """Fills that beat the mark by more than the quote's near side and a tick, and their sum, currency."""
         self.meter = MoveMeter()
-        self._interval: tuple[int, float, float, float, int, float] | None = None
-        """Of the meter: start, gamma (shares a unit of currency), spot, volatility, expiry, time to it."""
+        self._interval: tuple[int, float, HeldGamma] | None = None
+        """Of the meter: its start, the spot, and the gamma held."""
         self._anchor_ns = 0
         self._is_overnight = self._opens = self._is_found = False
         self._opened_ns = self._opened_before_ns = 0
         """First mark of this session, and of the one before it."""
         self._ended: list[_Leg] = []
         """Legs that were delivered since the last mark."""
-        self._terms: dict[InstrumentId, OptionFacts] = {}
-        self._spans: dict[int, tuple[int, float]] = {}
-        """Variance time to an expiry instant, with when it was asked for."""
         self.marks = NO_MARKS
         """Of what was held at the last mark."""
         self.realised_vs_implied = 0.0
@@ -199,60 +187,28 @@ class PnlExplain:
     ) -> None:
         """Book the cost of an execution against the mark.
 
-        The distance from the mark to the far side of the latest ``quote`` is the spread cost, half the spread
-        near the money; the rest of the distance between the price and the mark is slippage. Costs are
-        negative. Where the quote was lost the distance to the model's mark is mark noise, in the residual.
+        See :func:`trade_cost`; costs are negative. Where the quote was lost the distance to the model's mark
+        is mark noise, in the residual.
         """
         self._fees -= fee
         if quote is None:
             return
         number = quote.instrument_id
-        contract, mark = self._instruments.by_id[number], self._state.mark(number)
-        worth, at = contract.value, price if mark is None else exact_price(mark)
-        worth_at_mark, paid = worth(signed_quantity, at), worth(signed_quantity, price)
-        if number in self._terms and self._state.is_lost(number):
-            self.details["mark_noise"] -= float(paid - worth_at_mark)
-            return
-        is_purchase, spread = signed_quantity > 0, ZERO
-        far, near = (quote.ask, quote.bid) if is_purchase else (quote.bid, quote.ask)
-        if far > 0.0:  # a side that is missing is no number
-            spread = max(worth(signed_quantity, exact_price(far)) - worth_at_mark, ZERO)
-        if not contract.is_option:
-            self._hedge_costs -= paid - worth_at_mark + fee
-        elif contract.is_inverse:
-            fair = self._fair(number, contract)
-            if fair is not None:
-                at = fair
-                self.details["mark_noise"] += float(worth_at_mark - worth(signed_quantity, at))
-                worth_at_mark = worth(signed_quantity, at)
-        paid_over_mark = paid - worth_at_mark
-        if paid_over_mark < spread:
-            # a fill inside the quote (at mid, or resting) costs only the distance to the mid
-            spread = max(paid_over_mark, ZERO)
-        self._spread -= spread
-        self._slippage -= paid_over_mark - spread
-        if paid_over_mark < ZERO:
-            allowed = contract.tick_rule.tick_at(at)
-            if near > 0.0:
-                allowed += abs(exact_price(near) - at)
-            if paid_over_mark < -abs(worth(signed_quantity, at + allowed) - worth_at_mark):
-                self.better_fills += 1
-                self.better_by -= paid_over_mark
-
-    def _fair(self, instrument_id: InstrumentId, contract: OptionContract) -> Decimal | None:
-        """Return an inverse option's mark carried to the spot of now; None while it has no volatility.
-
-        A trade's cost is measured from it: the quote is often older than the spot.
-        """
-        valuation = self._delta_engine.marked(instrument_id, self._last_ns)
-        if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
-            return None
-        vol, leg = valuation.vol, self._legs.get(instrument_id)
-        if leg is not None and leg.state is not None and leg.state.years > 0.0:
-            vol = leg.state.vol * math.sqrt(leg.state.variance_years / leg.state.years)
-        vol = self._delta_engine.quoted.within_tick(contract, vol)
-        greeks = self._delta_engine.greeks_at(instrument_id, self._last_ns, vol)
-        return None if greeks is None else Decimal(f"{greeks.price:.{COIN_DECIMALS}f}")
+        instrument, mark, fair = self._instruments.by_id[number], self._state.mark(number), None
+        is_lost = instrument.is_option and self._state.is_lost(number)
+        if instrument.is_option and instrument.is_inverse and not is_lost:
+            leg = self._legs.get(number)
+            fair = self._snapshots.fair(number, self._last_ns, None if leg is None else leg.start)
+        at = price if mark is None else exact_price(mark)
+        cost = trade_cost(instrument, quote, signed_quantity, price, at, fair=fair, is_lost=is_lost)
+        self._spread -= cost.spread
+        self._slippage -= cost.slippage
+        self.details["mark_noise"] += cost.mark_noise
+        if not instrument.is_option:
+            self._hedge_costs -= cost.spread + cost.slippage + fee
+        if cost.better_by:
+            self.better_fills += 1
+            self.better_by += cost.better_by
 
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
@@ -260,20 +216,22 @@ class PnlExplain:
         The noise of its last mark ends with it. The price that an inverse one is settled at is the mean of
         the index over half an hour: for that leg a last step of the spot.
         """
-        leg, terms = self._legs.get(instrument_id), self._terms.get(instrument_id)
-        if leg is None or leg.state is None or terms is None:
+        leg = self._legs.get(instrument_id)
+        if leg is None or leg.start.state is None:
             return
-        if not terms.is_inverse:
+        start, contract, state, price = leg.start, leg.start.instrument, leg.start.state, float(payoff)
+        assert contract.is_option
+        if not contract.is_inverse:
             mark = self.marks[instrument_id][0] if instrument_id in self.marks else None
-            self.details["mark_noise"] += 0.0 if mark is None else leg.units * (float(payoff) - mark)
+            self.details["mark_noise"] += 0.0 if mark is None else start.units * (price - mark)
             return
-        side = -1.0 if terms.is_call else 1.0
-        level = terms.strike / (1.0 + side * float(payoff))
+        side = -1.0 if contract.is_call else 1.0
+        level = float(contract.strike) / (1.0 + side * price)
         if not payoff:
-            last = self._state.mark(terms.underlying) or level
-            level = min(last, level) if terms.is_call else max(last, level)
-        end = leg.state._replace(spot=level, variance_years=0.0, years=0.0)
-        leg.final = self._stepped(leg, terms, end, level, float(payoff))
+            last = self._state.mark(self._instruments.id_of(contract.underlying)) or level
+            level = min(last, level) if contract.is_call else max(last, level)
+        end = state._replace(spot=level, variance_years=0.0, years=0.0)
+        leg.final = explain(start, LegSnapshot(contract, start.units, price, end))
         self._ended.append(self._legs.pop(instrument_id))
 
     @property
@@ -301,13 +259,14 @@ class PnlExplain:
         ``marks`` are those that are known already, as :attr:`marks` is just after a mark.
         """
         self._anchor_ns = now_ns
-        before, legs = self._legs, {}
-        for instrument_id, position in self._positions.positions.items():
+        before, legs, has_options = self._legs, {}, False
+        for number, position in self._positions.positions.items():
             if position.quantity and position.instrument.currency == self._account.currency:
-                mark = marks[instrument_id] if instrument_id in marks else self._marked(instrument_id, now_ns)
-                legs[instrument_id] = self._leg(position, now_ns, before.get(instrument_id), mark)
+                marked = marks.get(number) or self._snapshots.marked(number, now_ns)
+                leg = legs[number] = self._leg(position, now_ns, before.get(number), marked)
+                has_options = has_options or leg.start.state is not None
         self._legs = legs
-        if self._terms:  # options, ever
+        if has_options or self._interval is not None:
             self._renew_interval(now_ns)
 
     def _renew_interval(self, now_ns: int) -> None:
@@ -317,70 +276,25 @@ class PnlExplain:
             return
         paid = 0.0
         if self._interval is not None:
-            start_ns, gamma, start_spot, vol, expires_ns, left = self._interval
-            years = left - self._variance_years(expires_ns, now_ns)
+            start_ns, start_spot, held = self._interval
+            years = held.variance_years - self._delta_engine.terms.variance_left(held.expires_ns, now_ns)
             if years > 0.0:
                 if self._state.dividends or self._state.adjustments:
-                    paid = self._dividends(self._underlying, start_ns, now_ns)
-                self.meter.add(gamma, start_spot, spot + paid - start_spot, vol, years)
-        gamma = variance = size = left = 0.0
-        expires_ns = 0
-        for instrument_id, leg in self._legs.items():
-            if leg.state is None or self._terms[instrument_id].underlying != self._underlying:
-                continue
-            assert leg.valuation is not None
-            terms = self._terms[instrument_id]
-            expires_ns, left = terms.expires_ns, leg.state.variance_years
-            mine = leg.units * leg.valuation.greeks.gamma
-            if terms.is_inverse:
-                mine = gamma_in_coin(mine, leg.units * leg.valuation.greeks.delta, leg.state.spot)
-            gamma += mine
-            size += abs(mine)
-            variance += abs(mine) * leg.state.vol * leg.state.vol
-        self._interval = None
-        if size:
-            self._interval = (now_ns, gamma, spot, math.sqrt(variance / size), expires_ns, left)
-
-    def _marked(self, instrument_id: InstrumentId, now_ns: int) -> Marked:
-        """Return the mark of one unit and, of an option, its valuation."""
-        mark = self._state.mark(instrument_id)
-        if not self._instruments.by_id[instrument_id].is_option:
-            return mark, None
-        return mark, self._delta_engine.marked(instrument_id, now_ns)
+                    paid = self._snapshots.dividends(self._underlying, start_ns, now_ns)
+                self.meter.add(held.gamma, start_spot, spot + paid - start_spot, held.vol, years)
+        found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
+        self._interval = None if found is None else (now_ns, spot, found)
 
     def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
-        instrument_id = position.instrument_id
-        units = position.float_quantity * position.multiplier
-        contract = self._instruments.by_id[instrument_id]
-        mark, valuation = marked
-        if mark is not None and not contract.is_option:
-            return _Leg(instrument_id, units, mark, now_ns, None, None)
-        state = None
-        if valuation is not None:
-            assert contract.is_option
-            terms = self._terms.get(instrument_id) or self._delta_engine.facts(instrument_id)
-            assert terms is not None
-            if instrument_id not in self._terms:
-                self._terms[instrument_id] = terms
-                self._state.keep_quotes(terms.underlying)  # a quote that is lost later has its spot there
-            vol = None if before is None or before.state is None else before.state.vol
-            # an interval begins with the volatility in which the last one ended, so that noise ends too
-            state = self._priced_state(contract, terms, valuation, now_ns, vol)
-            if state is not None and terms.is_inverse and state.years > 0.0:
-                by_clock = math.sqrt(state.variance_years / state.years)
-                greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
-                valuation = (
-                    valuation if greeks is None else msgspec.structs.replace(valuation, own_greeks=greeks)
-                )
-        if mark is None:
-            price = float(position.average_price)
-            return _Leg(instrument_id, units, price, now_ns, valuation, state)
-        is_lost = (
-            valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
-        )
-        assumed = contract.is_option and self._delta_engine.is_carry_assumed(instrument_id)
-        return _Leg(instrument_id, units, mark, now_ns, valuation, state, is_lost, assumed)
+        number, (mark, valuation) = position.instrument_id, marked
+        vol = None if before is None or before.start.state is None else before.start.state.vol
+        start = self._snapshots.first(position, now_ns, marked, vol)
+        if mark is None or not position.instrument.is_option:
+            return _Leg(number, start, now_ns)
+        is_modelled = valuation is not None and valuation.is_modelled
+        is_lost = is_modelled and self._is_long_lost(number, now_ns)
+        return _Leg(number, start, now_ns, is_lost, self._delta_engine.vols.is_carry_assumed(number))
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -390,47 +304,6 @@ class PnlExplain:
         if quote.ts_recv_ns < self._opened_ns:
             return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
-
-    def _variance_years(self, expires_ns: int, now_ns: int) -> float:
-        """Return the variance time to an expiry; legs of one expiry share it."""
-        known = self._spans.get(expires_ns)
-        if known is not None and known[0] == now_ns:
-            return known[1]
-        years = self._delta_engine.variance_years(now_ns, expires_ns) if expires_ns > now_ns else 0.0
-        self._spans[expires_ns] = (now_ns, years)
-        return years
-
-    def _priced_state(
-        self,
-        contract: OptionContract,
-        terms: OptionFacts,
-        valuation: Valuation,
-        now_ns: int,
-        vol: float | None,
-    ) -> PricedState | None:
-        """Return the state of an option's value; without a volatility or time left that of ``vol``."""
-        variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
-        if variance_years > 0.0 and valuation.vol > 0.0:
-            by_clock = math.sqrt(years / variance_years)
-            if terms.is_inverse and not valuation.is_modelled:
-                vol = valuation.vol if vol is None else vol / by_clock
-                vol = self._delta_engine.quoted.within_tick(contract, vol) * by_clock
-            elif vol is None or valuation.vol_is_fresh or valuation.is_modelled:
-                vol = valuation.vol * by_clock
-        if vol is None:
-            return None
-        carry = (0.0, 0.0) if terms.is_inverse else (valuation.rate, valuation.dividend_yield)
-        return PricedState(valuation.spot, vol, variance_years, years, *carry)
-
-    def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:
-        """Return what a share paid in between, special dividends too, currency a share."""
-        state = self._state
-        special = (
-            item.paid
-            for item in state.adjustments
-            if item.instrument_id == share and from_ns < item.ts_event_ns <= to_ns
-        )
-        return paid_between(state.dividends, share, from_ns, to_ns) + sum(special)
 
     def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.
@@ -482,7 +355,7 @@ class PnlExplain:
             self._is_found = False
             self.rebase(now_ns, marks)
         self._is_overnight = False
-        spot = (marks.get(self._underlying) or self._marked(self._underlying, now_ns))[0] or 0.0
+        spot = (marks.get(self._underlying) or self._snapshots.marked(self._underlying, now_ns))[0] or 0.0
         return Mark(  # by position: names take twice as long
             now_ns,
             nav,
@@ -515,7 +388,7 @@ class PnlExplain:
             running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
             delta += running.delta - before.delta
             gamma += running.gamma - before.gamma
-            if leg.state is None:
+            if leg.start.state is None:
                 carry += running.dividend - before.dividend
                 continue
             theta += running.theta - before.theta
@@ -588,87 +461,21 @@ class PnlExplain:
         return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours
 
     def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
-        """Return what has moved a leg since its anchor."""
-        instrument_id, units, market = leg.instrument_id, leg.units, self._state
-        # a leg that is gone is explained to its last mark
-        mark, now = marks[instrument_id] if instrument_id in marks else self._marked(instrument_id, now_ns)
-        if mark is None:
+        """Return what has moved a leg since its anchor; a leg that is gone is explained to its last mark."""
+        number = leg.instrument_id
+        marked = marks.get(number) or self._snapshots.marked(number, now_ns)
+        valuation = marked[1]
+        if valuation is not None and leg.is_carry_assumed:
+            leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
+            if not leg.is_carry_assumed:
+                leg.start = self._snapshots.restated(leg.start, valuation)
+        # what was not seen is no move of this interval
+        is_found = leg.is_lost and valuation is not None and not valuation.is_modelled
+        end = self._snapshots.later(number, leg.start, leg.ts_ns, now_ns, marked, keeps_vol=is_found)
+        if end is None:
             return leg.shown
-        start, valuation = leg.state, leg.valuation
-        if start is None or valuation is None or now is None:
-            instrument = self._instruments.by_id[instrument_id]
-            if instrument.is_option:
-                return leg.shown  # what no model values is residual
-            goes_ex = not instrument.is_inverse and (market.dividends or market.adjustments)
-            paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if goes_ex else 0.0
-            # the curvature of an inverse contract meets the option's: both are gamma
-            delta, gamma = instrument.earned(units, leg.mark, mark + paid)
-            return LegParts(delta=delta, gamma=gamma, dividend=-units * paid if paid else 0.0)
-        terms, contract = self._terms[instrument_id], self._instruments.by_id[instrument_id]
-        assert contract.is_option
-        if leg.is_carry_assumed and not self._delta_engine.is_carry_assumed(instrument_id):
-            start = self._restate(leg, start, contract, valuation, now)
-        end = self._priced_state(contract, terms, now, now_ns, start.vol)
-        assert end is not None  # where no volatility is found that of the anchor stands
-        if leg.is_lost and not now.is_modelled:  # what was not seen is no move of this interval
-            end = end._replace(vol=start.vol)
-            self._is_found = True
-        goes_ex = market.dividends or market.adjustments
-        paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if goes_ex else 0.0
-        return self._stepped(leg, terms, end, end.spot + paid, mark)
-
-    def _restate(
-        self, leg: _Leg, start: PricedState, contract: OptionContract, then: Valuation, now: Valuation
-    ) -> PricedState:
-        """Let a leg's interval begin at the carry that quotes have shown since; return its state.
-
-        The first correction of a configured carry is no move of the market: neither rates nor volatility
-        have earned it.
-        """
-        leg.is_carry_assumed = False
-        if start.years > 0.0 and start.variance_years > 0.0:
-            to_calendar = math.sqrt(start.variance_years / start.years)
-            found = self._delta_engine.at_carry(contract, then, start.vol * to_calendar, now)
-            leg.valuation = found
-            leg.state = start._replace(
-                vol=found.vol / to_calendar, rate=found.rate, dividend_yield=found.dividend_yield
-            )
-        return leg.state or start
-
-    @staticmethod
-    def _stepped(leg: _Leg, terms: OptionFacts, end: PricedState, stepped: float, mark: float) -> LegParts:
-        """Return the parts of a leg between its anchor and ``end``, where its mark is ``mark``.
-
-        ``stepped`` is the spot with the dividends since the anchor added back.
-        """
-        start, valuation = leg.state, leg.valuation
-        assert start is not None
-        assert valuation is not None
-        greeks = valuation.greeks
-        by_clock = math.sqrt(start.variance_years / start.years) if start.years > 0.0 else 0.0
-        delta, gamma = greeks.delta, greeks.gamma
-        corners = corner_prices(
-            terms.strike,
-            terms.is_call,
-            start,
-            end,
-            stepped,
-            end.spot,
-            american=terms.is_american,
-        )
-        if terms.is_inverse:
-            corners = in_coin(corners, start.spot, end.spot)
-            delta, gamma = delta / start.spot, (gamma - delta / start.spot) / start.spot
-        return leg_parts(
-            corners,
-            units=leg.units,
-            delta=delta,
-            gamma=gamma,
-            vega=greeks.vega * by_clock,
-            d_spot=stepped - start.spot,
-            d_vol=end.vol - start.vol,
-            d_mark=mark - leg.mark,
-        )
+        self._is_found = self._is_found or is_found
+        return explain(leg.start, end)
 
 
 def parts_in_cents(
@@ -686,14 +493,14 @@ def parts_in_cents(
     return {"total": total, **rounded}
 
 
-def unexplained(explain: PnlExplain, decimals: int = 2) -> dict[str, str | float | bool]:
+def unexplained(explained: PnlExplain, decimals: int = 2) -> dict[str, str | float | bool]:
     """Return what the model leaves open, as JSON types: residual and three-way term against the gross.
 
     ``amount`` is their sum, ``gross`` the sum of the parts' sizes, both in the desk's currency; ``of_gross``
     their ratio (0 without any), ``flagged`` whether it exceeds :data:`LARGEST_UNEXPLAINED`.
     """
-    gross = float(sum((abs(amount) for amount in explain.totals.values()), ZERO))
-    left = float(explain.totals["residual"]) + explain.details["three_way"]
+    gross = float(sum((abs(amount) for amount in explained.totals.values()), ZERO))
+    left = float(explained.totals["residual"]) + explained.details["three_way"]
     share = abs(left) / gross if gross > 0.0 else 0.0
     return {
         "amount": f"{left:.{decimals}f}",
@@ -703,34 +510,39 @@ def unexplained(explain: PnlExplain, decimals: int = 2) -> dict[str, str | float
     }
 
 
-def _details_in_cents(explain: PnlExplain) -> dict[str, Decimal]:
+def _details_in_cents(explained: PnlExplain) -> dict[str, Decimal]:
     """Round the lines so that those of the higher order sum to it; the three-way term takes the rest."""
-    rounded = {name: to_cents(exact(each, 12), explain.unit) + ZERO for name, each in explain.details.items()}
+    rounded = {
+        name: to_cents(exact(each, 12), explained.unit) + ZERO for name, each in explained.details.items()
+    }
     others = sum((rounded[name] for name in HIGHER if name != "three_way"), ZERO)
-    rounded["three_way"] = to_cents(explain.totals["higher_order"], explain.unit) - others
+    rounded["three_way"] = to_cents(explained.totals["higher_order"], explained.unit) - others
     return rounded
 
 
-def explain_lines(explain: PnlExplain) -> dict[str, Any]:
+def explain_lines(explained: PnlExplain) -> dict[str, Any]:
     """Return the lines under the parts as JSON types: amounts in cents, volatilities as fractions a year.
 
     ``intraday`` and ``overnight`` hold the parts of each; volatilities and moves are null where nothing
     was held.
     """
-    unit = explain.unit
+    unit = explained.unit
     decimals = -int(unit.as_tuple().exponent)
-    night = {name: to_cents(amount, unit) for name, amount in explain.overnight.items()}
-    figures = explain.meter.figures()
+    night = {name: to_cents(amount, unit) for name, amount in explained.overnight.items()}
+    figures = explained.meter.figures()
     return {
-        "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explain).items()},
-        "unexplained": unexplained(explain, decimals),
-        "better_than_quoted": {"fills": explain.better_fills, "amount": f"{explain.better_by:.{decimals}f}"},
+        "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explained).items()},
+        "unexplained": unexplained(explained, decimals),
+        "better_than_quoted": {
+            "fills": explained.better_fills,
+            "amount": f"{explained.better_by:.{decimals}f}",
+        },
         "overnight": {name: str(amount) for name, amount in night.items()},
         "intraday": {
-            name: str(to_cents(amount, unit) - night[name]) for name, amount in explain.totals.items()
+            name: str(to_cents(amount, unit) - night[name]) for name, amount in explained.totals.items()
         },
         "realised_against_implied": {
-            "total": f"{explain.realised_vs_implied:.{decimals}f}",
+            "total": f"{explained.realised_vs_implied:.{decimals}f}",
             **{
                 name: round(value, 6) if math.isfinite(value) else None
                 for name, value in figures.items()

@@ -39,14 +39,13 @@ class ExpiryFacts:
 class OptionFacts(NamedTuple):
     """What does not change of an option, and its expiry."""
 
+    instrument_id: InstrumentId
     contract: OptionContract
     underlying: InstrumentId
     expires_ns: int
     expiry: ExpiryFacts
     carry: ExpiryCarry
     strike: float
-    is_call: bool
-    is_american: bool
     is_inverse: bool
     side: float
     """Where it is in the money: 1 above the strike, -1 below; 0 of an inverse contract."""

@@ -35,6 +35,8 @@ class TimeAndRate:
         self._flat_rate, self._clock = flat_rate, clock
         self._last_rate = state.rate_curve, math.nan, 0.0
         """Curve, years and rate of the last request."""
+        self._left: dict[int, tuple[int, float]] = {}
+        """Variance time to an expiry instant, with when it was asked for."""
 
     def years(self, expires_ns: int, now_ns: int) -> float:
         """Return ACT/365 years to an expiry instant: at least the floor before it, 0 from then on."""
@@ -48,6 +50,14 @@ class TimeAndRate:
         if start_ns >= _FIRST_NS and end_ns < _END_NS:
             return self._clock.years(start_ns, end_ns)
         return CALENDAR.years(start_ns, end_ns)
+
+    def variance_left(self, expires_ns: int, now_ns: int) -> float:
+        """Return years of the variance clock to an expiry instant, 0 from then on; its options share them."""
+        known_ns, years = self._left.get(expires_ns, (-1, 0.0))
+        if known_ns != now_ns:
+            years = self.variance_years(now_ns, expires_ns) if expires_ns > now_ns else 0.0
+            self._left[expires_ns] = now_ns, years
+        return years
 
     def rate(self, years: float) -> float:
         """Return the continuous rate for a maturity, a fraction a year."""

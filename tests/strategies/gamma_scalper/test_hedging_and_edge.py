@@ -160,7 +160,7 @@ def added_delta(skew, **hedge):
     desk.quote(0, 499.99, 500.01)
     view = desk.engine.desk.view
     view.now_ns = desk.now_ns
-    view.delta_engine.learns = True  # as while the desk handles an event
+    view.delta_engine.vols.learns = True  # as while the desk handles an event
     number = next(i for i, one in enumerate(desk.book) if i and one.strike == 500 and one.is_call)
     greeks = view.delta_engine.greeks_at(number, view.now_ns, 0.20)
     valuation = view.delta_engine.value(number, view.now_ns)

@@ -1,0 +1,276 @@
+"""Volatility of an option: that of its quote, of its strike, of its strike's other leg, or of the smile."""
+
+import math
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.carry import CarryMeter, ExpiryCarry
+from scalpdesk.portfolio.quoted_vols import ExpiryFacts, OptionFacts, QuotedVol, QuotedVols
+from scalpdesk.portfolio.strike_vols import (
+    OLDEST_NS,
+    SURFACE_DEVIATION,
+    ExpirySmile,
+    LegQuotes,
+    StrikeVol,
+    StrikeVols,
+)
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
+from scalpdesk.pricing.base import Floats
+
+if TYPE_CHECKING:
+    from scalpdesk.portfolio.option_pricer import ContractPricer
+
+_SKEW_STEP = 1e-3
+
+
+class OptionVols:
+    """Volatilities of options, and what they rest on: the facts, the carry and the smile of each expiry.
+
+    What it learns it learns while the desk handles an event. In between questions only read.
+
+    Parameters
+    ----------
+    instruments, state, pricer, terms
+        Instruments of the run, the latest market, the pricing model, time to expiry and rates.
+    configured_yield
+        Returns the configured continuous yield of an underlying, a fraction a year.
+    by_parity
+        Whether quotes of calls and puts correct the yield to that of their forward.
+    half_life_seconds
+        Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        state: MarketState,
+        pricer: "ContractPricer",
+        terms: TimeAndRate,
+        configured_yield: Callable[[str], float],
+        *,
+        by_parity: bool,
+        half_life_seconds: float | None,
+    ) -> None:
+        self._instruments, self._state, self._terms = instruments, state, terms
+        self.learns = True
+        """Whether an answer may leave a trace: with a desk, only while it handles an event."""
+        self.options: Final[dict[InstrumentId, OptionFacts]] = {}
+        """By id, of all that the desk has asked for."""
+        self._seen: dict[InstrumentId, OptionFacts] = {}
+        """By id, of all that anybody has asked for."""
+        self._expiries: dict[tuple[str, str, date], ExpiryFacts] = {}
+        self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
+        legs = self._vol_of_leg, self._vols_of_legs
+        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds)
+        self.carry: Final = CarryMeter(
+            instruments, state, self.strikes, terms, configured_yield, by_parity=by_parity
+        )
+
+    def facts(self, instrument_id: InstrumentId) -> OptionFacts | None:
+        """Return what is known of an option; None for what is none."""
+        known = self.options.get(instrument_id)
+        if known is not None:
+            return known
+        contract = self._instruments.by_id[instrument_id]
+        if not contract.is_option:
+            return None
+        found = self._seen.get(instrument_id)
+        if found is None:
+            underlying = self._instruments.id_of(contract.underlying)
+            is_inverse = contract.is_inverse
+            side = 0.0 if is_inverse else 1.0 if contract.is_call else -1.0
+            expiry = self._expiry(contract, underlying)
+            dated = contract, underlying, expiry_instant_ns(contract), expiry, expiry.carry
+            found = OptionFacts(instrument_id, *dated, float(contract.strike), is_inverse, side)
+            self._seen[instrument_id] = found
+        if self.learns:
+            self.options[instrument_id] = found
+            self._state.keep_quotes(found.underlying)  # a quote of the option has its spot there
+        return found
+
+    def _expiry(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryFacts:
+        key = (contract.root, contract.underlying, contract.expiry)
+        found = self._expiries.get(key)
+        if found is None:
+            found = self._expiries[key] = ExpiryFacts(ExpiryCarry(contract, underlying))
+        return found
+
+    def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
+        """Return whether the yield is the configured one because quotes could not show another yet."""
+        option = self.options.get(instrument_id) or self.facts(instrument_id)
+        return option is not None and option.carry.is_assumed
+
+    def yield_of(self, option: OptionFacts, at_ns: int) -> float:
+        """Return the yield of an option's expiry at an instant, a fraction a year.
+
+        The desk's first question has it measured, and the underlying's quotes kept, from then on.
+        """
+        carry = option.carry
+        if self.learns and not carry.is_followed:
+            self.carry.follow(carry, at_ns)
+        return self.carry.as_of(carry, at_ns)
+
+    def forward(self, option: OptionFacts, spot: float, now_ns: int) -> float:
+        """Return the forward of an option's expiry, currency per unit."""
+        if option.is_inverse:  # on the forward itself
+            return spot
+        years = self._terms.years(option.expires_ns, now_ns)
+        return spot * math.exp((self._terms.rate(years) - self.yield_of(option, now_ns)) * years)
+
+    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
+        """Return the volatility of an option's mid at the spot and the instant of its quote, by the calendar.
+
+        None for what is no option, was never quoted, or has no volatility.
+        """
+        option, quote = self.facts(instrument_id), self._state.quotes[instrument_id]
+        if option is None or quote is None:
+            return None
+        found = self.of_quote(option, quote)
+        return None if found is None else found.vol
+
+    def of_quote(self, option: OptionFacts, quote: QuoteEvent) -> QuotedVol | None:
+        """Return the volatility and the vega of a quote; see :meth:`QuotedVols.of`."""
+        return self.quoted.of(option, quote, keeps=self.learns)
+
+    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
+        """Return the volatility of an option's strike, common to its call and put.
+
+        Filtered from its own quotes; where they are missing, too wide or older than two minutes from the
+        smile that the other strikes of its expiry show, renewed once a minute. None for what is no option,
+        and where there is neither.
+        """
+        option = self.facts(instrument_id)
+        if option is None:
+            return None
+        if self.learns:
+            self.strikes.measure(option.contract)
+        found = self.strikes.measured(option.contract, now_ns)
+        if found is not None:
+            return found
+        vols = self._minute_vols(option, now_ns, 0.0)
+        return None if vols is None else StrikeVol(vols[0], SURFACE_DEVIATION)
+
+    def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
+        option = self.options.get(instrument_id)
+        if option is None:
+            return None
+        found = self.strikes.measured(option.contract, now_ns)
+        if found is not None:
+            return found.vol
+        is_old = now_ns - option.expiry.smile_ns > OLDEST_NS
+        vols = None if is_old else self._smile_vols(option, option.expiry.smile, now_ns, 0.0)
+        return None if vols is None else vols[0]
+
+    def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
+        option = self.facts(instrument_id)
+        vols = None if option is None else self._minute_vols(option, now_ns, -_SKEW_STEP, _SKEW_STEP)
+        return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
+
+    def smile(self, instrument_id: InstrumentId, now_ns: int, *, keeps: bool = True) -> ExpirySmile | None:
+        """Return the smile of an option's expiry from the latest quotes of its strikes.
+
+        A decision's fit starts from that of the last one, and is kept for the next, if it ``keeps``. None for
+        what is no option, at its expiry, and where the spot or no strike can be measured.
+        """
+        option, keeps = self.facts(instrument_id), keeps and self.learns
+        if option is None:
+            return None
+        spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
+        if spot is None or not spot > 0.0 or now_ns >= expires_ns:
+            return None
+        self.yield_of(option, now_ns)
+        if self.strikes.is_silent(option.contract):  # of a listing of years, not out yet
+            if keeps:
+                self.strikes.forget_smile(option.contract)
+            return None
+        years, by_clock = (
+            self._terms.years(expires_ns, now_ns),
+            self._terms.variance_years(now_ns, expires_ns),
+        )
+        forward = self.forward(option, spot, now_ns)
+        return self.strikes.smile(option.contract, now_ns, forward, years, by_clock, keeps=keeps)
+
+    def unseen(self, option: OptionFacts, now_ns: int) -> float | None:
+        """Return the volatility of an option whose quote tells none now; None without one.
+
+        Its own last one; of a lost one that with which hedges were sized last, where that is known.
+        """
+        is_lost = self._state.is_lost(option.instrument_id)
+        known = self.known_strike_vol(option.instrument_id, now_ns) if is_lost else None
+        return known or self._last(option, now_ns)
+
+    def of_other_leg(self, option: OptionFacts, now_ns: int) -> float | None:
+        """Return the volatility of a strike's other leg; None where it has none."""
+        number = self.strikes.other_leg(option.contract)
+        other = None if number is None else self.facts(number)
+        if other is None:
+            return None
+        if not self._state.is_valid(other.instrument_id):
+            return self.unseen(other, now_ns)
+        known = self._when_quoted(other)  # of a minute ago: no clock between
+        return None if known is None or not known.vol > 0.0 else known.vol
+
+    def without_quotes(self, option: OptionFacts, now_ns: int) -> float:
+        """Return the volatility of an option never quoted: the smile's, else its strike's last one; or 0."""
+        smile = self.smile(option.instrument_id, now_ns, keeps=False)
+        on_smile = self._smile_vols(option, smile, now_ns, 0.0)
+        return self.strikes.last(option.contract) if on_smile is None else on_smile[0]
+
+    def _last(self, option: OptionFacts, now_ns: int) -> float | None:
+        """Return the volatility of an option's last quote with both sides, at the spot of its own instant.
+
+        Kept on the variance clock: by the calendar it falls through a session. None without one.
+        """
+        quote, known = self._state.two_sided(option.instrument_id), self._when_quoted(option)
+        if quote is None or known is None:
+            return None
+        left, left_then = (
+            self._terms.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, quote.ts_event_ns)
+        )
+        if not left > 0.0 or not left_then > 0.0:
+            return known.vol
+        years_then = self._terms.years(option.expires_ns, quote.ts_event_ns)
+        return known.vol * math.sqrt(
+            years_then / left_then * left / self._terms.years(option.expires_ns, now_ns)
+        )
+
+    def _when_quoted(self, option: OptionFacts) -> QuotedVol | None:
+        """Return the volatility of an option's last quote with both sides; None without one."""
+        quote = self._state.two_sided(option.instrument_id)
+        return None if quote is None else self.of_quote(option, quote)
+
+    def _minute_vols(self, option: OptionFacts, now_ns: int, *steps: float) -> list[float] | None:
+        """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
+        expiry = option.expiry
+        if self.learns and now_ns - expiry.smile_ns >= MINUTE_NS:
+            expiry.smile, expiry.smile_ns = self.smile(option.instrument_id, now_ns), now_ns
+        return self._smile_vols(option, expiry.smile, now_ns, *steps)
+
+    def _smile_vols(
+        self, option: OptionFacts, smile: ExpirySmile | None, now_ns: int, *steps: float
+    ) -> list[float] | None:
+        spot = self._state.mark(option.underlying)
+        if smile is None or spot is None:
+            return None
+        k = math.log(option.strike / self.forward(option, spot, now_ns))
+        if not smile.reaches(k):  # the fit of a session's first quotes says nothing about strikes beyond them
+            return None
+        by_calendar = math.sqrt(smile.variance_years / smile.years)
+        return [smile.vol(k + step) * by_calendar for step in steps]
+
+    def _vol_of_leg(self, instrument_id: InstrumentId, quote: QuoteEvent) -> QuotedVol | None:
+        option = self.facts(instrument_id)
+        return None if option is None else self.of_quote(option, quote)
+
+    def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
+        carry = self._expiry(contract, self._instruments.id_of(contract.underlying)).carry
+        dividend_yield = self.carry.as_of(carry, max(quotes.ts_event_ns))
+        return self.quoted.of_legs(contract, quotes, dividend_yield)
