@@ -114,7 +114,9 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
         for number, leg in before.items():
             after = explain._legs.get(number)
             if leg.start.state is not None and after is not None:
-                steps.append((number, leg.start.units, leg.ts_ns, leg.start.state, now_ns, after.start.state))
+                steps.append(
+                    (number, leg.start.units, leg.start.ts_ns, leg.start.state, now_ns, after.start.state)
+                )
 
     monkeypatch.setattr(PnlExplain, "rebase", noting)
     held = "selection.strike=281 entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"

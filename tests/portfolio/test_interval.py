@@ -25,7 +25,7 @@ def taken(contract, state, units=100.0, noise=0.0, paid=0.0):
     vol = state.vol * math.sqrt(state.variance_years / state.years)
     terms = state.spot, state.years, vol, state.rate, state.dividend_yield
     greeks = PRICER.greeks(contract, *terms)
-    return LegSnapshot(contract, units, greeks.price + noise, state, greeks, paid=paid)
+    return LegSnapshot(1, contract, 0, units, greeks.price + noise, state, greeks, paid=paid)
 
 
 def moved(contract, end, start=START, **options):
@@ -46,15 +46,15 @@ def test_nothing_that_moves_is_nothing_that_is_earned(contract):
 
 
 def test_a_share_earns_its_move_by_delta_and_gets_its_dividend_as_carry():
-    start = LegSnapshot(share(), -20.0, 500.0)
-    assert explain(start, LegSnapshot(share(), -20.0, 503.0)) == LegParts(delta=-60.0)
-    ex_day = explain(start, LegSnapshot(share(), -20.0, 498.0, paid=2.0))
+    start = LegSnapshot(0, share(), 0, -20.0, 500.0)
+    assert explain(start, LegSnapshot(0, share(), 0, -20.0, 503.0)) == LegParts(delta=-60.0)
+    ex_day = explain(start, LegSnapshot(0, share(), 0, -20.0, 498.0, paid=2.0))
     assert ex_day == LegParts(delta=0.0, dividend=40.0)
 
 
 def test_the_curvature_of_a_perpetual_in_coin_is_gamma():
     units, swap = 10.0, perpetual("BTC")
-    parts = explain(LegSnapshot(swap, units, 50_000.0), LegSnapshot(swap, units, 51_000.0))
+    parts = explain(LegSnapshot(0, swap, 0, units, 50_000.0), LegSnapshot(0, swap, 0, units, 51_000.0))
     dollars = units * swap.contract_usd
     assert nonzero(parts, 1e-15) == {"delta", "gamma"}
     assert total(parts) == pytest.approx(dollars * (1.0 / 50_000.0 - 1.0 / 51_000.0), rel=1e-12)
@@ -128,6 +128,6 @@ def test_the_parts_are_the_change_of_the_worth_at_the_mark(contract, start, spot
 
 
 def test_what_no_model_values_is_not_explained():
-    known, unknown = taken(CALL, START), LegSnapshot(CALL, 100.0, 9.0)
+    known, unknown = taken(CALL, START), LegSnapshot(1, CALL, 0, 100.0, 9.0)
     for before, after in ((known, unknown), (unknown, known)):
         assert explain(before, after) is NO_LEG_PARTS

@@ -6,7 +6,7 @@ Values are computed on request and cached: equal requests at one instant are com
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -16,19 +16,18 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.model_marks import ModelMarks
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.option_vols import OptionVols
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.quoted_vols import ExpiryFacts, OptionFacts
+from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.portfolio.valuation import Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.volatility.variance_time import US_SESSIONS, VarianceClock
-
-if TYPE_CHECKING:
-    from scalpdesk.portfolio.option_pricer import ContractPricer
 
 Answers = dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, Valuation]]
 """Last valuations by one rule, each with its instant and the quotes that it was made from."""
@@ -65,7 +64,7 @@ class DeltaEngine:
         self,
         instruments: Instruments,
         state: MarketState,
-        pricer: "ContractPricer",
+        pricer: ContractPricer,
         *,
         dividend_yield: float = 0.0,
         dividend_yields: Mapping[str, float] = MappingProxyType({}),
@@ -233,7 +232,7 @@ class DeltaEngine:
         if not self.vols.learns:
             return
         quotes, lost_ns, kind = self._state.quotes, self._state.lost_ns, None
-        terms: dict[ExpiryFacts, tuple[float, float, float]] = {}
+        terms: dict[ExpiryCarry, tuple[float, float, float]] = {}
         places: list[tuple[OptionFacts, QuoteEvent, QuoteEvent]] = []
         rows: list[tuple[float, ...]] = []
         for number in numbers:
@@ -246,11 +245,11 @@ class DeltaEngine:
             known = self._values.get(number)
             if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
                 continue
-            carry = terms.get(option.expiry)
+            carry = terms.get(option.carry)
             if carry is None:
                 years = self.terms.years(option.expires_ns, now_ns)
                 carry = years, self.terms.rate(years), self.vols.yield_of(option, now_ns)
-                terms[option.expiry] = carry
+                terms[option.carry] = carry
             own_kind = option.contract.style, option.contract.is_inverse
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]

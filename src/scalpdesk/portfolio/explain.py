@@ -21,6 +21,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import structs
+
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.structs import Leaf
@@ -61,19 +63,9 @@ NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
-MODEL_PARTS = PARTS[1:5]
-"""Parts that revaluation alone gives, beside delta."""
-DETAILS = (
-    "spot_higher",
-    "volga",
-    "vanna",
-    "charm",
-    "veta",
-    "three_way",
-    "dividend",
-    "rate",
-    "mark_noise",
-)
+MODEL_PARTS = PARTS[:5]
+"""Parts that revaluation alone gives."""
+DETAILS = LegParts.__struct_fields__[4:]
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
@@ -89,9 +81,7 @@ LAST_HOURS_SECONDS = 2 * 3_600
 class _Leg(Leaf, gc=False):
     """Position since its anchor, and what of the interval was shown."""
 
-    instrument_id: InstrumentId
     start: LegSnapshot
-    ts_ns: int
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
@@ -141,7 +131,7 @@ class PnlExplain:
         """Net asset value at the last mark."""
         self._start_nav = account.cash
         self._legs: dict[InstrumentId, _Leg] = {}
-        self._spread = self._fees = self._slippage = self._carry = ZERO
+        self._spread = self._fees = self._slippage = self.noted_carry = ZERO
         """Costs of the trades (negative) and carry since the last mark, exact."""
         self._hedge_costs = ZERO
         self.hedge_costs = ZERO
@@ -231,17 +221,12 @@ class PnlExplain:
             last = self._state.mark(self._instruments.id_of(contract.underlying)) or level
             level = min(last, level) if contract.is_call else max(last, level)
         end = state._replace(spot=level, variance_years=0.0, years=0.0)
-        leg.final = explain(start, LegSnapshot(contract, start.units, price, end))
+        leg.final = explain(start, structs.replace(start, mark=price, state=end))
         self._ended.append(self._legs.pop(instrument_id))
-
-    @property
-    def noted_carry(self) -> Decimal:
-        """Carry that was booked since the last mark, in currency."""
-        return self._carry
 
     def note_carry(self, amount: Decimal) -> None:
         """Book a dividend or interest received (negative when paid)."""
-        self._carry += amount
+        self.noted_carry += amount
 
     def note_transfer(self, worth: Decimal) -> None:
         """Shift the reference levels of gains by a deposit (negative: withdrawal) of the owner."""
@@ -291,10 +276,10 @@ class PnlExplain:
         vol = None if before is None or before.start.state is None else before.start.state.vol
         start = self._snapshots.first(position, now_ns, marked, vol)
         if mark is None or not position.instrument.is_option:
-            return _Leg(number, start, now_ns)
+            return _Leg(start)
         is_modelled = valuation is not None and valuation.is_modelled
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
-        return _Leg(number, start, now_ns, is_lost, self._delta_engine.vols.is_carry_assumed(number))
+        return _Leg(start, is_lost, self._delta_engine.vols.is_carry_assumed(number))
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -323,22 +308,13 @@ class PnlExplain:
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
         delta, gamma, theta, vega, higher_order, carry = self._legs_moved(now_ns, marks)
-        parts, booked = NO_PARTS.copy(), self._carry
+        parts, booked = NO_PARTS.copy(), self.noted_carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
-        explained = NO_AMOUNT + spread + slippage
-        if fees:
-            explained += fees
-        if booked is not ZERO:
-            explained += booked
-        if delta:
-            parts["delta"] = amount = self._amount(delta)
-            explained += amount
-        if gamma or theta or vega or higher_order:
-            values = (gamma, theta, vega, higher_order)
-            for name, value in zip(MODEL_PARTS, values, strict=True):
-                if value:
-                    parts[name] = amount = self._amount(value)
-                    explained += amount
+        explained = NO_AMOUNT + spread + slippage + fees + booked
+        for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order), strict=True):
+            if value:
+                parts[name] = amount = self._amount(value)
+                explained += amount
         if booked is not ZERO or carry:
             amount = self._amount(carry) if carry else NO_AMOUNT
             parts["carry"] = amount + booked  # a sum has no negative zero
@@ -349,7 +325,7 @@ class PnlExplain:
         self.theta_paid += theta
         self._last_ns, self.nav = now_ns, nav
         self.hedge_costs += self._hedge_costs
-        self._spread = self._fees = self._slippage = self._carry = self._hedge_costs = ZERO
+        self._spread = self._fees = self._slippage = self.noted_carry = self._hedge_costs = ZERO
         grid = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
         if is_anchor or now_ns // grid != self._anchor_ns // grid or self._is_overnight or self._is_found:
             self._is_found = False
@@ -384,31 +360,23 @@ class PnlExplain:
         if self._ended:
             legs, self._ended = (*legs, *self._ended), []
         for leg in legs:
-            before = leg.shown
-            running = leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
-            delta += running.delta - before.delta
-            gamma += running.gamma - before.gamma
+            before = structs.astuple(leg.shown)
+            leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
+            steps = [now - then for now, then in zip(structs.astuple(leg.shown), before, strict=True)]
+            by_delta, by_gamma, by_time, by_vol, *lines = steps
+            delta += by_delta
+            gamma += by_gamma
+            *higher, dividend, rate, _ = lines
             if leg.start.state is None:
-                carry += running.dividend - before.dividend
+                carry += dividend
                 continue
-            theta += running.theta - before.theta
-            vega += running.vega - before.vega
-            higher = (
-                running.spot_higher - before.spot_higher,
-                running.volga - before.volga,
-                running.vanna - before.vanna,
-                running.charm - before.charm,
-                running.veta - before.veta,
-                running.three_way - before.three_way,
-            )
-            for name, step in zip(HIGHER, higher, strict=True):
-                details[name] += step
+            theta += by_time
+            vega += by_vol
+            for step in higher:
                 higher_order += step
-            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
             carry += dividend + rate
-            details["dividend"] += dividend
-            details["rate"] += rate
-            details["mark_noise"] += running.mark_noise - before.mark_noise
+            for name, step in zip(DETAILS, lines, strict=True):
+                details[name] += step
         return delta, gamma, theta, vega, higher_order, carry
 
     def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
@@ -462,7 +430,7 @@ class PnlExplain:
 
     def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
         """Return what has moved a leg since its anchor; a leg that is gone is explained to its last mark."""
-        number = leg.instrument_id
+        number = leg.start.instrument_id
         marked = marks.get(number) or self._snapshots.marked(number, now_ns)
         valuation = marked[1]
         if valuation is not None and leg.is_carry_assumed:
@@ -471,7 +439,7 @@ class PnlExplain:
                 leg.start = self._snapshots.restated(leg.start, valuation)
         # what was not seen is no move of this interval
         is_found = leg.is_lost and valuation is not None and not valuation.is_modelled
-        end = self._snapshots.later(number, leg.start, leg.ts_ns, now_ns, marked, keeps_vol=is_found)
+        end = self._snapshots.later(leg.start, now_ns, marked, keeps_vol=is_found)
         if end is None:
             return leg.shown
         self._is_found = self._is_found or is_found

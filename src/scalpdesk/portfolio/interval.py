@@ -3,6 +3,7 @@
 import math
 
 from scalpdesk.core.structs import FrozenLeaf
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument, Style
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import Corners, PricedState, corner_prices
@@ -13,7 +14,10 @@ AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 class LegSnapshot(FrozenLeaf, frozen=True, gc=False):
     """Position in one instrument at one instant."""
 
+    instrument_id: InstrumentId
     instrument: Instrument
+    ts_ns: int
+    """The instant, UTC nanoseconds."""
     units: float
     """Contracts times multiplier, signed."""
     mark: float
@@ -31,11 +35,11 @@ class LegSnapshot(FrozenLeaf, frozen=True, gc=False):
 class LegParts(FrozenLeaf, frozen=True, gc=False):
     """What moved a leg between two states, in currency; the sum is the change of its value at the mark."""
 
-    theta: float = 0.0
     delta: float = 0.0
     gamma: float = 0.0
-    spot_higher: float = 0.0
+    theta: float = 0.0
     vega: float = 0.0
+    spot_higher: float = 0.0
     volga: float = 0.0
     vanna: float = 0.0
     charm: float = 0.0
@@ -83,11 +87,11 @@ def leg_parts(
     veta = vol_time - vol - time + start
     three_way = all_three - start - spot_step - vol_step - time_step - vanna - charm - veta
     return LegParts(
-        units * time_step,
         units * first,
         units * second,
-        units * (spot_step - first - second),
+        units * time_step,
         units * by_vol,
+        units * (spot_step - first - second),
         units * (vol_step - by_vol),
         units * vanna,
         units * charm,

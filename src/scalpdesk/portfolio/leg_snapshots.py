@@ -59,45 +59,31 @@ class LegSnapshots:
                 greeks = valuation.greeks
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
-        return LegSnapshot(position.instrument, units, price, state, greeks, expires_ns)
+        return LegSnapshot(number, position.instrument, now_ns, units, price, state, greeks, expires_ns)
 
     def later(
-        self,
-        instrument_id: InstrumentId,
-        start: LegSnapshot,
-        start_ns: int,
-        now_ns: int,
-        marked: Marked,
-        *,
-        keeps_vol: bool = False,
+        self, start: LegSnapshot, now_ns: int, marked: Marked, *, keeps_vol: bool
     ) -> LegSnapshot | None:
         """Return a position that has not changed since an interval began; None of what no model values.
 
-        Parameters
-        ----------
-        instrument_id, start, start_ns, now_ns
-            The position's instrument, its snapshot at the start, and both instants in UTC nanoseconds.
-        marked
-            Its mark and its valuation now.
-        keeps_vol
-            Whether its volatility is that of the start.
+        With ``keeps_vol`` its volatility is that of the start.
         """
-        (mark, valuation), instrument, state = marked, start.instrument, None
+        (mark, valuation), instrument, share, state = marked, start.instrument, start.instrument_id, None
         if mark is None:
             return None
         if instrument.is_option:
             vols = self._delta_engine.vols
-            option = vols.options.get(instrument_id) or vols.facts(instrument_id)
+            option = vols.options.get(share) or vols.facts(share)
             if start.state is None or valuation is None or option is None:
                 return None
             state = self._delta_engine.models.state(option, valuation, now_ns, start.state.vol)
             assert state is not None  # where no volatility is found that of the start stands
             if keeps_vol:
                 state = state._replace(vol=start.state.vol)
-            instrument_id = option.underlying
+            share = option.underlying
         goes_ex = (self._state.dividends or self._state.adjustments) and not instrument.is_inverse
-        paid = self.dividends(instrument_id, start_ns, now_ns) if goes_ex else 0.0
-        return LegSnapshot(instrument, start.units, mark, state, paid=paid)
+        paid = self.dividends(share, start.ts_ns, now_ns) if goes_ex else 0.0
+        return LegSnapshot(start.instrument_id, instrument, now_ns, start.units, mark, state, paid=paid)
 
     def restated(self, start: LegSnapshot, now: Valuation) -> LegSnapshot:
         """Return the start of an option's interval at the carry of now, worth the same.

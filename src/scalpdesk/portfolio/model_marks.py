@@ -1,7 +1,6 @@
 """Marks that a quote does not tell, and the state in which an option's mark is valued over an interval."""
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,15 +8,13 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.option_vols import OptionVols
 from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.portfolio.valuation import MODEL_DECIMALS, Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import PricedState
-
-if TYPE_CHECKING:
-    from scalpdesk.portfolio.option_pricer import ContractPricer
 
 DEEP_FROM, DEEP_WHOLLY = 0.25, 0.5
 """Standard deviations in the money from which a mark leaves its mid, and from which parity gives it:
@@ -35,7 +32,7 @@ class ModelMarks:
         The pricing model; time to expiry and rates; the volatilities of options.
     """
 
-    def __init__(self, pricer: "ContractPricer", terms: TimeAndRate, vols: OptionVols) -> None:
+    def __init__(self, pricer: ContractPricer, terms: TimeAndRate, vols: OptionVols) -> None:
         self._pricer, self._terms, self._vols = pricer, terms, vols
 
     def unseen(

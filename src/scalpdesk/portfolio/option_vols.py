@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import MINUTE_NS, InstrumentId
@@ -11,7 +11,8 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import CarryMeter, ExpiryCarry
-from scalpdesk.portfolio.quoted_vols import ExpiryFacts, OptionFacts, QuotedVol, QuotedVols
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.quoted_vols import OptionFacts, QuotedVol, QuotedVols
 from scalpdesk.portfolio.strike_vols import (
     OLDEST_NS,
     SURFACE_DEVIATION,
@@ -22,9 +23,6 @@ from scalpdesk.portfolio.strike_vols import (
 )
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Floats
-
-if TYPE_CHECKING:
-    from scalpdesk.portfolio.option_pricer import ContractPricer
 
 _SKEW_STEP = 1e-3
 
@@ -50,7 +48,7 @@ class OptionVols:
         self,
         instruments: Instruments,
         state: MarketState,
-        pricer: "ContractPricer",
+        pricer: ContractPricer,
         terms: TimeAndRate,
         configured_yield: Callable[[str], float],
         *,
@@ -64,7 +62,9 @@ class OptionVols:
         """By id, of all that the desk has asked for."""
         self._seen: dict[InstrumentId, OptionFacts] = {}
         """By id, of all that anybody has asked for."""
-        self._expiries: dict[tuple[str, str, date], ExpiryFacts] = {}
+        self._carries: dict[tuple[str, str, date], ExpiryCarry] = {}
+        self._smiles: dict[ExpiryCarry, tuple[int, ExpirySmile | None]] = {}
+        """Smiles that hedge strikes without quotes, with when they were fitted; by their expiry's carry."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
         legs = self._vol_of_leg, self._vols_of_legs
         self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds)
@@ -85,20 +85,21 @@ class OptionVols:
             underlying = self._instruments.id_of(contract.underlying)
             is_inverse = contract.is_inverse
             side = 0.0 if is_inverse else 1.0 if contract.is_call else -1.0
-            expiry = self._expiry(contract, underlying)
-            dated = contract, underlying, expiry_instant_ns(contract), expiry, expiry.carry
-            found = OptionFacts(instrument_id, *dated, float(contract.strike), is_inverse, side)
+            dated = expiry_instant_ns(contract), self._carry_of(contract, underlying)
+            found = OptionFacts(
+                instrument_id, contract, underlying, *dated, float(contract.strike), is_inverse, side
+            )
             self._seen[instrument_id] = found
         if self.learns:
             self.options[instrument_id] = found
             self._state.keep_quotes(found.underlying)  # a quote of the option has its spot there
         return found
 
-    def _expiry(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryFacts:
+    def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
         key = (contract.root, contract.underlying, contract.expiry)
-        found = self._expiries.get(key)
+        found = self._carries.get(key)
         if found is None:
-            found = self._expiries[key] = ExpiryFacts(ExpiryCarry(contract, underlying))
+            found = self._carries[key] = ExpiryCarry(contract, underlying)
         return found
 
     def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
@@ -164,8 +165,9 @@ class OptionVols:
         found = self.strikes.measured(option.contract, now_ns)
         if found is not None:
             return found.vol
-        is_old = now_ns - option.expiry.smile_ns > OLDEST_NS
-        vols = None if is_old else self._smile_vols(option, option.expiry.smile, now_ns, 0.0)
+        fitted_ns, smile = self._smiles.get(option.carry, (-MINUTE_NS, None))
+        is_old = now_ns - fitted_ns > OLDEST_NS
+        vols = None if is_old else self._smile_vols(option, smile, now_ns, 0.0)
         return None if vols is None else vols[0]
 
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
@@ -249,10 +251,11 @@ class OptionVols:
 
     def _minute_vols(self, option: OptionFacts, now_ns: int, *steps: float) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
-        expiry = option.expiry
-        if self.learns and now_ns - expiry.smile_ns >= MINUTE_NS:
-            expiry.smile, expiry.smile_ns = self.smile(option.instrument_id, now_ns), now_ns
-        return self._smile_vols(option, expiry.smile, now_ns, *steps)
+        fitted_ns, smile = self._smiles.get(option.carry, (-MINUTE_NS, None))
+        if self.learns and now_ns - fitted_ns >= MINUTE_NS:
+            smile = self.smile(option.instrument_id, now_ns)
+            self._smiles[option.carry] = now_ns, smile
+        return self._smile_vols(option, smile, now_ns, *steps)
 
     def _smile_vols(
         self, option: OptionFacts, smile: ExpirySmile | None, now_ns: int, *steps: float
@@ -271,6 +274,6 @@ class OptionVols:
         return None if option is None else self.of_quote(option, quote)
 
     def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
-        carry = self._expiry(contract, self._instruments.id_of(contract.underlying)).carry
+        carry = self._carry_of(contract, self._instruments.id_of(contract.underlying))
         dividend_yield = self.carry.as_of(carry, max(quotes.ts_event_ns))
         return self.quoted.of_legs(contract, quotes, dividend_yield)

@@ -3,47 +3,32 @@
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import ExpiryCarry
-from scalpdesk.portfolio.strike_vols import ExpirySmile, LegQuotes
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.strike_vols import LegQuotes
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Floats, OptionGreeks
-
-if TYPE_CHECKING:
-    from scalpdesk.portfolio.option_pricer import ContractPricer
 
 VEGA = OptionGreeks._fields.index("vega")
 
 
-class ExpiryFacts:
-    """What the options of one expiry share: carry, and the smile that hedges strikes without quotes."""
-
-    __slots__ = ("carry", "smile", "smile_ns")
-
-    def __init__(self, carry: ExpiryCarry) -> None:
-        self.carry = carry
-        self.smile: ExpirySmile | None = None
-        self.smile_ns = -MINUTE_NS
-        """When it was fitted."""
-
-
 class OptionFacts(NamedTuple):
-    """What does not change of an option, and its expiry."""
+    """What does not change of an option, and the carry of its expiry."""
 
     instrument_id: InstrumentId
     contract: OptionContract
     underlying: InstrumentId
     expires_ns: int
-    expiry: ExpiryFacts
     carry: ExpiryCarry
     strike: float
     is_inverse: bool
@@ -84,7 +69,7 @@ class QuotedVols:
         self,
         instruments: Instruments,
         state: MarketState,
-        pricer: "ContractPricer",
+        pricer: ContractPricer,
         terms: TimeAndRate,
         yield_of: Callable[[OptionFacts, int], float],
     ) -> None:

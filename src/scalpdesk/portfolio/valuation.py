@@ -1,18 +1,16 @@
 """Value of one option, and the interface through which strategies ask for it."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.portfolio.greeks import PositionGreeks
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol
 from scalpdesk.pricing.base import OptionGreeks
-
-if TYPE_CHECKING:
-    from scalpdesk.portfolio.option_pricer import ContractPricer
 
 MODEL_DECIMALS = 8
 """Of a mark that the model gives: fine enough for a premium in coin."""
@@ -30,7 +28,7 @@ class Valuation(Leaf, gc=False):
     """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
     vol_is_fresh: bool
     contract: OptionContract
-    pricer: "ContractPricer"
+    pricer: ContractPricer
     dividend_yield: float = 0.0
     """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
     own_greeks: OptionGreeks | None = None
