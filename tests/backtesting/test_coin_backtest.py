@@ -208,7 +208,10 @@ class Looks:
     def cost(self, pair, view):
         """What the gate expects hedging to cost, with what its own calculation needs."""
         tools = self.engine.strategy.tools
-        smile, forecast = view.delta_engine.smile(pair.call_id, view.now_ns), tools.edge.forecast(view)
+        smile, forecast = (
+            view.delta_engine.smile(pair.call_id, view.now_ns),
+            tools.edge.horizon.forecast(view),
+        )
         call, fees = view.instruments[pair.call_id], {"half_spreads": 0.0, "fees": 0.0}
         inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, **fees)
         width = tools.hedger.band.config.threshold

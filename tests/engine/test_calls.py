@@ -16,6 +16,7 @@ from scalpdesk.core.events import OrderAccepted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.delta_models import DeltaModel
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -52,6 +53,12 @@ class CallCounter:
     def __exit__(self, *_):
         sys.setprofile(None)
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _no_contracts_of_other_tests():
+    """Look contracts up by themselves: each equal contract of another test would cost a comparison."""
+    expiry_instant_ns.cache_clear()
 
 
 def minute_later(desk):

@@ -11,7 +11,7 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
-from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast
 from scalpdesk.volatility.variance_time import CALENDAR
 
 VOL = 0.5
@@ -35,7 +35,7 @@ def forecast(day, horizon_days, call=None):
     sizes = {EventKind.FOMC: 0.8}
     config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
     pair = call and StraddlePair(call_id=1, put_id=2, strike=Decimal(87_000), expiry=day)
-    return StraddleEdge(config, 1).forecast(view, pair).vol
+    return HorizonForecast(config).forecast(view, pair).vol
 
 
 @pytest.mark.parametrize(

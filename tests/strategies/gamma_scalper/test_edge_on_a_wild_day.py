@@ -60,7 +60,7 @@ def edges(engine):
         pair = next(pair for pair in tools.pairs if pair.strike == strike and (pair.expiry - DAY).days > 30)
         quotes = [view.market.quotes[leg] for leg in (pair.call_id, pair.put_id)]
         spread = sum(quote.ask - quote.bid for quote in quotes)
-        forecast = tools.edge.forecast(view)
+        forecast = tools.edge.horizon.forecast(view)
         inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, half_spreads=spread, fees=0.0)
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         step = 1e-3
@@ -94,8 +94,8 @@ def test_the_forecast_follows_what_the_session_realises():
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
     assert view.market.forecasts[view.underlying].vol == pytest.approx(0.157, abs=1e-3)
-    assert 0.20 < strategy.tools.edge.forecast(view).vol < 0.25
-    realised = strategy.tools.edge._realised
+    assert 0.20 < strategy.tools.edge.horizon.forecast(view).vol < 0.25
+    realised = strategy.tools.edge.horizon.realised
     assert 0.40 < (252 * realised.variance / realised.share) ** 0.5 < 0.50
 
 
@@ -103,13 +103,14 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     """What is left of a wild day is all that a straddle of that day has: not a day in five."""
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
-    edge, morning_vol = strategy.tools.edge, view.market.forecasts[view.underlying].vol
+    horizon, morning_vol = strategy.tools.edge.horizon, view.market.forecasts[view.underlying].vol
     by_days = {(pair.expiry - DAY).days: pair for pair in strategy.tools.pairs}
-    so_far = nowcast(morning_vol, edge._realised.variance, min(edge._realised.share, 1.0))
+    so_far = nowcast(morning_vol, horizon.realised.variance, min(horizon.realised.share, 1.0))
     assert so_far.rest_vol > 1.5 * morning_vol
-    assert edge.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)
-    assert edge.forecast(view, by_days[0]).vol > edge.forecast(view, by_days[2]).vol > edge.forecast(view).vol
-    assert edge.forecast(view, by_days[39]) == edge.forecast(view)
+    assert horizon.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)
+    vols = [horizon.forecast(view, by_days[days]).vol for days in (0, 2)]
+    assert vols[0] > vols[1] > horizon.forecast(view).vol
+    assert horizon.forecast(view, by_days[39]) == horizon.forecast(view)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """The edge of a straddle: forecast against implied volatility, less the costs; at entry and while held.
 
-The forecast made before the session is kept up to date by what the session has realised (the nowcast); the
-market's volatility to the same horizon comes from the smiles of the expiries around it. Both, and the smile
-that the straddle is repriced on, are on the run's variance clock.
+The market's volatility to the forecast's horizon comes from the smiles of the expiries around it. Both, and
+the smile that the straddle is repriced on, are on the run's variance clock.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -16,7 +14,6 @@ import numpy as np
 from scalpdesk.core.intents import Side
 from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import (
-    DAYS_PER_YEAR,
     NANOS_PER_SECOND,
     SESSIONS_PER_YEAR,
     InstrumentId,
@@ -38,19 +35,17 @@ from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.events import EventKind, events_between, why_unknown
-from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns, next_session
+from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import SviVols, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
-from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
-from scalpdesk.volatility.variance_time import FIRST_FOMC_YEAR, event_forecast
 
 RATIO_NS = 300 * NANOS_PER_SECOND
 """The market's term structure is measured anew after so long."""
@@ -63,7 +58,6 @@ SELECTED_NS = 1_800 * NANOS_PER_SECOND
 LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
-EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
 class EntryVerdict(FrozenStruct, frozen=True):
@@ -89,6 +83,7 @@ class StraddleEdge:
     def __init__(self, config: EntryConfig, straddles: int) -> None:
         self._config = config
         self._straddles = straddles
+        self.horizon = HorizonForecast(config)
         self._gate = EdgeGate(
             EdgeGateConfig(
                 min_edge_usd=config.min_edge_usd,
@@ -97,11 +92,8 @@ class StraddleEdge:
                 window_seconds=config.window_seconds,
             )
         )
-        self._horizon_of: tuple[Session | None, int] = None, 0
-        """Close of the horizon's last session, with the session that it was counted from."""
         self.rehedges = 0.0
         """Hedges expected to the horizon, of the straddle judged last."""
-        self._realised: RealisedSoFar | None = None
         self._expiries: list[tuple[str, int, InstrumentId]] = []
         """Root, expiry instant and one option of each expiry, by instant."""
         self._judged: tuple[int, StraddlePair | None] = 0, None
@@ -115,7 +107,7 @@ class StraddleEdge:
 
     def learn(self, pairs: Sequence[StraddlePair], view: DeskView) -> None:
         """Note the expiries of the chain, and begin to keep what their smiles are measured with."""
-        self._realised = RealisedSoFar(view.delta_engine.variance_years, _days_a_year(view))
+        self.horizon.begin(view)
         seen: dict[tuple[str, int], InstrumentId] = {}
         for pair in pairs:
             contract = view.instruments[pair.call_id]
@@ -124,77 +116,6 @@ class StraddleEdge:
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
             view.delta_engine.smile(leg, view.now_ns)
-
-    def open_session(self, view: DeskView) -> None:
-        """Start the sum of the day's realised variance."""
-        quote, spot = view.market.quotes[view.underlying], view.market.mark(view.underlying)
-        last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
-        if self._realised is not None:
-            self._realised.open_session(last)
-
-    def note_price(self, view: DeskView) -> None:
-        """Add the underlying's price of now to the day's realised variance."""
-        spot = view.market.mark(view.underlying)
-        if self._realised is not None and spot is not None and spot > 0.0:
-            self._realised.add(view.now_ns, spot)
-
-    def forecast(self, view: DeskView, pair: StraddlePair | None = None) -> VolForecast:
-        """Return the run's forecast to the horizon as of now, or the configured one.
-
-        Of a straddle that expires before the horizon: to its expiry.
-        """
-        given = self._config.forecast_vol
-        if given is not None:
-            return _as_forecast(given, 0.0, "given in entry.forecast_vol", None)
-        event = view.market.forecasts.get(view.underlying)
-        if event is None:
-            reason = "this market comes with no daily history; set entry.forecast_vol, or entry.gate=off"
-            return _as_forecast(math.nan, math.nan, "none", reason)
-        vol = event.vol
-        realised, session = self._realised, view.session
-        if self._config.nowcast and realised is not None and session is not None and vol > 0.0:
-            share = min(realised.share, 1.0)
-            now = nowcast(vol, realised.variance, share, days_per_year=_days_a_year(view))
-            rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
-            vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view, pair))
-        if self._config.event_sessions and session is not None and vol > 0.0:
-            surplus = self._surplus(view, session, vol, pair)
-            vol = event_forecast(vol, self._horizon_years(view, pair), surplus)
-        stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
-        return _as_forecast(vol, stderr, event.model, event.reason or None)
-
-    def _surplus(
-        self, view: DeskView, session: Session, vol: float, pair: StraddlePair | None
-    ) -> list[float]:
-        """Return the variance by kind of event that lies ahead beyond its average, squared log return.
-
-        The forecast was fitted to days with their events in them: only the surplus is added.
-        """
-        days, days_a_year = self._config.horizon_days, _days_a_year(view)
-        is_coin = view.instruments[view.underlying].is_inverse
-        if session != self._horizon_of[0]:
-            ends = session
-            for _ in range(math.ceil(days) - 1):
-                ends = coin_session(ends.day + timedelta(days=1)) if is_coin else next_session(ends.day)
-            self._horizon_of = session, ends.close_ns
-        day_variance = vol * vol / days_a_year
-        ends_ns, years = self._horizon_of[1], self._horizon_years(view, pair)
-        if pair is not None:
-            ends_ns = min(ends_ns, expiry_instant_ns(_call_of(pair, view)))
-        found = []
-        for kind, size in self._config.event_sessions.items():
-            ahead = events_between(view.now_ns, ends_ns, (kind,))
-            if kind is EventKind.FOMC and session.day.year >= FIRST_FOMC_YEAR and not is_coin:
-                continue  # on the clock of sessions
-            if why_unknown((kind,), session.day):
-                continue
-            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * years))
-        return found
-
-    def forecast_vol(self, view: DeskView) -> float | None:
-        """Return the forecast volatility (fraction a year), or None when there is none."""
-        forecast = self.forecast(view)
-        return forecast.vol if forecast.known else None
 
     def is_far(self, view: DeskView) -> bool:
         """Return whether the forecast is below the market by so much that no strike can pass.
@@ -206,7 +127,7 @@ class StraddleEdge:
         judged_ns, pair = self._judged
         if self._config.gate != "enforce" or pair is None or view.now_ns - judged_ns >= SELECTED_NS:
             return False
-        vol = self.forecast(view, pair).vol
+        vol = self.horizon.forecast(view, pair).vol
         if not 0.0 < vol < self._least_vol:
             return False
         falls = math.log(vol / self._least_vol) / FALL
@@ -226,7 +147,7 @@ class StraddleEdge:
         if smile is None or smile.variance_years <= 0.0:
             return None
         assert call.is_option
-        horizon = self._horizon_years(view)
+        horizon = self.horizon.years(view)
         if horizon < smile.variance_years:
             implied = self._implied_to_horizon(call, smile, horizon, view)
             if implied is not None:
@@ -240,7 +161,7 @@ class StraddleEdge:
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
-        forecast = self.forecast(view, best.pair)
+        forecast = self.horizon.forecast(view, best.pair)
         # sitting out the whole spread once in and once out is two half-spreads
         fees = 2.0 * _option_fees(view, best.pair.legs)
         inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread, fees=fees)
@@ -276,7 +197,7 @@ class StraddleEdge:
 
     def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return the edge left, with the spread and the fees of getting out only; None when unknown."""
-        forecast = self.forecast(view, pair)
+        forecast = self.horizon.forecast(view, pair)
         spread = 0.0
         for leg in pair.legs:
             quote = view.market.quotes[leg]
@@ -293,7 +214,7 @@ class StraddleEdge:
         self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView
     ) -> tuple[StraddlePair, Recentring] | None:
         """Compare a straddle with the one at the money of its expiry; None if held or a figure is missing."""
-        forecast, spot = self.forecast(view, pair), view.market.mark(view.underlying)
+        forecast, spot = self.horizon.forecast(view, pair), view.market.mark(view.underlying)
         held = view.instruments[pair.call_id]
         if spot is None or not forecast.known or not held.is_option:
             return None
@@ -329,7 +250,7 @@ class StraddleEdge:
             (gammas[0] + gammas[1], gammas[2] + gammas[3]),
             (0.5 * (vols[0] + vols[1]), 0.5 * (vols[2] + vols[3])),
             forecast.vol,
-            min(self._horizon_years(view), left),
+            min(self.horizon.years(view), left),
             held.multiplier * (half + _option_fees(view, legs)),
         )
         return new, found
@@ -368,7 +289,7 @@ class StraddleEdge:
         mid = sum(mid for mid in mids if mid is not None)
         half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
         mid = min(max(sum(each.price for each in on_smile), mid - half), mid + half)
-        horizon = min(self._horizon_years(view), smile.variance_years)
+        horizon = min(self.horizon.years(view), smile.variance_years)
         return EdgeInputs(
             smile=SviVols(smile.svi, smile.variance_years),
             years=smile.variance_years,
@@ -488,35 +409,13 @@ class StraddleEdge:
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
         by_clock = best.call.years / left if left > 0.0 else 1.0
         variance = (0.5 * (best.call.vol + best.put.vol)) ** 2 * by_clock
-        theta = -0.5 * gamma * spot * spot * variance / _days_a_year(view)
+        theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
         stderr = float(facts.get("edge_stderr_usd", 0.0))
         deviation = pnl_deviation(
-            gamma, spot, math.sqrt(variance), self._horizon_years(view, best.pair), self.rehedges, stderr
+            gamma, spot, math.sqrt(variance), self.horizon.years(view, best.pair), self.rehedges, stderr
         )
         edge = float(facts.get("edge_usd", 0.0))
         return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
-
-    def _horizon_years(self, view: DeskView, pair: StraddlePair | None = None) -> float:
-        """Return the horizon in years of the variance clock: of sessions, or of days that never stop.
-
-        Of a straddle no longer than to its expiry.
-        """
-        years = self._config.horizon_days / _days_a_year(view)
-        if pair is None:
-            return years
-        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(_call_of(pair, view)))
-        return min(years, left) if left > 0.0 else years
-
-
-def _call_of(pair: StraddlePair, view: DeskView) -> OptionContract:
-    call = view.instruments[pair.call_id]
-    assert call.is_option
-    return call
-
-
-def _days_a_year(view: DeskView) -> float:
-    """Return the days of a year of the variance clock: sessions, or days that never stop."""
-    return DAYS_PER_YEAR if view.instruments[view.underlying].is_inverse else SESSIONS_PER_YEAR
 
 
 def _hedged_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
@@ -591,20 +490,3 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     else:
         return None
     return gain if gain > 0.0 else None
-
-
-def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> VolForecast:
-    return VolForecast(
-        vol=vol,
-        low=math.nan,
-        high=math.nan,
-        stderr=stderr,
-        confidence=math.nan,
-        horizon_days=0,
-        model=model,
-        requested=model,
-        reason=reason,
-        fit={},
-        observations=0,
-        dropped=(),
-    )

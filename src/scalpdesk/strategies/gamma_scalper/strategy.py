@@ -73,7 +73,7 @@ class GammaScalper:
         if wake is Wake.SESSION:
             return self._on_session(view)
         tools, state = self.tools, self.state
-        tools.edge.note_price(view)
+        tools.edge.horizon.note_price(view)
         is_leaving = isinstance(state, LeavingState)
         kind = type(event)
         if (kind is OrderRejected or kind is OrderNotFound) and not is_leaving:  # not at once again
@@ -104,7 +104,7 @@ class GammaScalper:
             return rests_in.report(view) if isinstance(rests_in, WaitingState) else ()
         if isinstance(rests_in, WaitingState):
             rests_in.passes.forget()
-        self.tools.edge.open_session(view)
+        self.tools.edge.horizon.open_session(view)
         unknown = why_unknown(self.config.exits.before_event, session.day)
         warning = self._warnings.once("events", (f"exits.before_event: {unknown}",)) if unknown else []
         if isinstance(state, TradingState):

@@ -44,7 +44,7 @@ class ScalperTools:
             least_fraction=hedge.least_fraction,
             order_ttl_seconds=hedge.order_ttl_seconds,
             passive_seconds=hedge.passive_seconds,
-            forecast_vol=self.edge.forecast_vol,
+            forecast_vol=self.edge.horizon.vol,
         )
         self.pairs: list[StraddlePair] = []
         self.options: frozenset[InstrumentId] = frozenset()
