@@ -26,10 +26,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (77, 59)
-STRADDLE = (261, 178)
-WHOLE_TRIP = (107, 73)
-STRADDLE_DECISION = (404, 297)
+SHARES = (82, 63)
+STRADDLE = (281, 196)
+WHOLE_TRIP = (112, 77)
+STRADDLE_DECISION = (408, 301)
 """Python calls and C calls."""
 
 

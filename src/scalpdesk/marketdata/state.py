@@ -192,8 +192,8 @@ class MarketView(Protocol):
 class MarketState:
     """Latest quote, bar and open interest of each instrument, and counts of imperfect quotes.
 
-    Thirty methods, as each kind of market event has its own ``apply_…``, by which a type checker sees an
-    event that is left out; the others read the latest quotes, which marks, verdicts and tables share.
+    It has many methods because each kind of market event has its own ``apply_…``, an entry of the engine's
+    table of events; the others read the latest quotes, which marks, verdicts and tables share.
     """
 
     def __init__(

@@ -282,7 +282,9 @@ class StrikeVols:
         """Return the smile of a contract's expiry from its latest quotes, each at the spot of its instant.
 
         Of every strike the out-of-the-money leg, where it is quoted two-sided, fresh and not too wide; None
-        without any.
+        without any. The fit is that of whole chains, :class:`SmileFit`. Its quotes are not those of
+        :func:`fit_chain`, which takes every strike, stale or wide, inverts bid and ask, and measures the
+        forward for it: the desk asks at each look, and by the carry that its marks go by.
 
         Parameters
         ----------
