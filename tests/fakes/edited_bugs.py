@@ -20,7 +20,7 @@ from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LossTimer
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
-from scalpdesk.portfolio import book, explain, leg_snapshots, model_marks, option_vols, positions
+from scalpdesk.portfolio import book, delta_engine, explain, leg_snapshots, option_vols, positions
 from scalpdesk.risk.checks import (
     account_is_compared,
     losses_allow,
@@ -541,7 +541,7 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "valued_at_the_bid": Edit(
         "an option without a quote is valued at the bid of its share",
-        model_marks.ModelMarks,
+        delta_engine.ModelMarks,
         "unseen",
         "spot_quote.ts_recv_ns, mark_price(spot_quote)",
         "spot_quote.ts_recv_ns, spot_quote.bid",

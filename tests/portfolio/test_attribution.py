@@ -23,8 +23,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents, unexplained
-from scalpdesk.portfolio.interval import leg_parts
-from scalpdesk.portfolio.move_meter import MoveMeter
+from scalpdesk.portfolio.interval import MoveMeter, leg_parts
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices

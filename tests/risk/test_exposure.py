@@ -11,7 +11,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import CENT_TICK, Future
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.portfolio.valuation import Valuation
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.risk.caps import (
     GreekExposure,

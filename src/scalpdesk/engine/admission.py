@@ -12,7 +12,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.portfolio.valuation import Valuation
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.risk.caps import (
     BookLine,
     HeldAndWorking,

@@ -18,7 +18,7 @@ from scalpdesk.core.units import InstrumentId, exceeds
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketView
-from scalpdesk.portfolio.valuation import OptionValuer
+from scalpdesk.portfolio.delta_engine import OptionValuer
 
 Fraction = Annotated[float, above(0, 1, "a fraction")]
 Count = Annotated[int, at_least(0, 10**9, "a number of contracts")]

@@ -27,8 +27,8 @@ from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds, number_te
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
+from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
 from scalpdesk.portfolio.greeks import gamma_in_coin
-from scalpdesk.portfolio.valuation import OptionValuer, Valuation
 
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]

@@ -41,9 +41,16 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.greeks import GreekSum
-from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, LegSnapshot, explain
+from scalpdesk.portfolio.interval import (
+    NO_LEG_PARTS,
+    HeldGamma,
+    LegParts,
+    LegSnapshot,
+    MoveMeter,
+    explain,
+    held_gamma,
+)
 from scalpdesk.portfolio.leg_snapshots import COIN_DECIMALS, LegSnapshots, Marked
-from scalpdesk.portfolio.move_meter import HeldGamma, MoveMeter, held_gamma
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
 from scalpdesk.portfolio.trade_cost import trade_cost
 

@@ -8,10 +8,9 @@ import msgspec
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState, paid_between
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.interval import LegSnapshot
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.valuation import Valuation
 
 COIN_DECIMALS = 12
 """Of an amount in coin, where an amount in dollars has six."""

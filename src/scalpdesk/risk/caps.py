@@ -16,8 +16,8 @@ from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
 from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import Instrument, underlying_of
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum
-from scalpdesk.portfolio.valuation import Valuation
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01

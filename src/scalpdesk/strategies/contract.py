@@ -34,7 +34,7 @@ from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Checked, ChecksQuotes, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrdersView
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
 from scalpdesk.portfolio.positions import (
     Account,
     PositionManager,
@@ -44,7 +44,6 @@ from scalpdesk.portfolio.positions import (
     net_asset_value,
 )
 from scalpdesk.portfolio.sub_books import SubBooks
-from scalpdesk.portfolio.valuation import OptionValuer
 
 Facts = dict[str, str | float | int]
 """Figures behind a decision, by name with the unit in the name."""

@@ -36,11 +36,11 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
-from scalpdesk.portfolio.move_meter import MoveMeter
+from scalpdesk.portfolio.interval import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
-from scalpdesk.portfolio.valuation import Valuation
 from scalpdesk.strategies.contract import TRADE_GAIN
 from scalpdesk.web.texts import plain
 

@@ -11,7 +11,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.marketdata.quotes import TRADABLE
-from scalpdesk.portfolio.valuation import Valuation
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector

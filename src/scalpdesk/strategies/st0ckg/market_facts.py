@@ -17,7 +17,7 @@ from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, known_exposure_usd, listed_rows
-from scalpdesk.portfolio.valuation import OptionValuer
+from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
 from scalpdesk.signals.ema_cloud import Ema
 from scalpdesk.strategies.contract import DeskView

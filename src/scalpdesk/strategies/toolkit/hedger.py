@@ -25,8 +25,8 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks, gamma_beside_perpetual
-from scalpdesk.portfolio.valuation import Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
