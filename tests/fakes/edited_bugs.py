@@ -473,8 +473,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "the explanation counts carry with the wrong sign",
         explain.PnlExplain,
         "note_carry",
-        "self._carry += amount",
-        "self._carry -= amount",
+        "self.noted_carry += amount",
+        "self.noted_carry -= amount",
     ),
     "late_cancel_not_told": Edit(
         "no alert names an order that is not over a minute after its cancel",
