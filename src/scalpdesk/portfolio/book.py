@@ -16,6 +16,9 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import Account, ClosedTrades, PositionManager
 
+OPENED = Purpose.OPEN, Purpose.CLOSE
+"""Purposes of what uses the budget: hedges do not."""
+
 
 class Book:
     """Positions, cash and P&L of one owner.
@@ -83,35 +86,45 @@ class Book:
 
     def apply(self, posting: Posting) -> None:
         """Book a posting: units, cash, its part of the explain, and the count of round trips."""
-        cause = posting.cause
+        cause, number, units = posting.cause, posting.instrument_id, posting.units
         if isinstance(cause, Purpose):
             self.positions.apply(posting)
-            self._trade(posting, cause)
+            self._trade(posting)
+            if cause in OPENED:
+                self._count_opened(number, units, adds=cause is Purpose.OPEN)
         elif cause is ChangeCause.BUST:
             was_flat = not self.positions.held()
             booked = self.positions.take_back(posting.reference)
             if was_flat and self.counts_trips:
                 self.closed_trades.reopen()
-            self._trade(posting, booked.cause)
+            self._trade(posting)
+            if booked.cause in OPENED:
+                self._count_opened(number, units, adds=True)
         else:
             self._change(posting, cause)
 
-    def _trade(self, posting: Posting, purpose: Purpose | ChangeCause) -> None:
+    def _trade(self, posting: Posting) -> None:
         """Book the cash of an execution or a bust, its cost beyond the mark, and the count of round trips."""
-        number, units = posting.instrument_id, posting.units
-        position, account = self.positions.positions[number], self.account
+        number, account = posting.instrument_id, self.account
+        position = self.positions.positions[number]
         currency = position.instrument.currency
         if currency != account.currency:
             account.add(currency, posting.cash)
         else:
             account.cash += posting.cash
-            self.attribution.note_trade(self._state.quotes[number], units, posting.price, -posting.income)
-        if purpose is Purpose.OPEN or (purpose is Purpose.CLOSE and posting.cause is ChangeCause.BUST):
-            self.opened[number] = self.opened.get(number, ZERO) + units
-        elif purpose is Purpose.CLOSE and number in self.opened:
-            self.opened[number] = _towards_zero(self.opened[number], units)
+            quote = self._state.quotes[number]
+            self.attribution.note_trade(quote, posting.units, posting.price, -posting.income)
         if not position.quantity:
             self._note_round_trip()
+
+    def _count_opened(self, number: InstrumentId, units: Decimal, *, adds: bool) -> None:
+        """Count units as opened, or as closing what is opened."""
+        opened = self.opened.get(number, ZERO)
+        if adds:
+            self.opened[number] = opened + units
+        elif opened and (opened > 0) != (units > 0):  # closes it to zero at most
+            left = opened + units
+            self.opened[number] = left if (left > 0) == (opened > 0) else ZERO
 
     def _change(self, posting: Posting, cause: ChangeCause) -> None:
         """Book and explain a change that no order caused, and count the round trip that it ends."""
@@ -124,7 +137,7 @@ class Book:
         self.account.add(currency, posting.cash)
         if units and opened:
             if cause is not ChangeCause.CORPORATE_ACTION:
-                self.opened[number] = _towards_zero(opened, units)
+                self._count_opened(number, units, adds=False)
             elif held:
                 self.opened[number] = opened * (held + units) / held
         if currency != self.account.currency:
@@ -151,11 +164,3 @@ class Book:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""
         if self.counts_trips and not self.positions.held():
             self.closed_trades.close(self.account.cash)
-
-
-def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:
-    """Return ``held`` after ``signed``, which may reduce it to zero but not reverse it."""
-    if not held or (held > 0) == (signed > 0):
-        return held
-    left = held + signed
-    return left if (left > 0) == (held > 0) else ZERO
