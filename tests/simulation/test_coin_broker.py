@@ -9,10 +9,11 @@ from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import Instruments, Right
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Right, TickRule
 from scalpdesk.instruments.deribit import (
     DERIBIT_FEES,
     deribit_option,
+    funding,
     perpetual,
     perpetual_margin,
     short_option_margin,
@@ -35,6 +36,7 @@ DAY = date(2026, 3, 5)
 SESSION = coin_session(DAY)
 CALL, PUT = deribit_option("BTC-6MAR26-90000-C"), deribit_option("BTC-6MAR26-90000-P")
 SWAP = 0
+LINEAR = LinearPerpetual("BTC_USDC-PERPETUAL", TickRule(D("0.5"), D("0.5")))
 
 
 class Venue:
@@ -74,6 +76,18 @@ class Venue:
 
     def bookings(self):
         return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
+
+
+@pytest.mark.parametrize(("coins", "initial", "kept"), [("25", 53_125, 28_125), ("350", 1_312_500, 962_500)])
+def test_a_linear_perpetual_asks_for_its_coins_margin_in_dollars(coins, initial, kept):
+    """The venue's own examples ("Linear Perpetual"); it asked for nothing."""
+    held = Holding(LINEAR, D(coins), D(100_000))
+    assert coin_requirement([held], lambda _name: D(100_000)) == (initial, kept)
+
+
+def test_a_linear_perpetual_pays_its_funding_in_dollars():
+    (paid,) = funding(LINEAR, SWAP, D("0.5"), D(90_000), D("0.0008"), D(1), "hour", 1)
+    assert paid.cash_change == D("-4.5")  # 0.5 coins at 90,000, an eighth of 0.08 %
 
 
 def test_less_than_one_coin_of_a_bought_option_asks_for_no_margin():

@@ -383,7 +383,7 @@ def read_stored(run_dir: Path) -> StoredRun:
         straddles=straddles,
         spans_ns=[(session.open_ns, session.close_ns) for session in spans],
         clock=clock,
-        hedge=next((each for each in listed if each.is_inverse_future), Equity("")),
+        hedge=next((each for each in listed if each.is_perpetual), Equity("")),
         strategies=records or {},
     )
 

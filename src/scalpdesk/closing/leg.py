@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.closing.ladder import PriceLadder
+from scalpdesk.core.backoff import doubled
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OrderType, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId, exact
@@ -154,11 +155,11 @@ class ClosingLeg:
         else:
             times = self._unsent = 0 if is_sent else self._unsent + 1
         self.sent_ns = seen.now_ns
-        self.not_before_ns = seen.now_ns + int(min(pause_ns * 2.0**times, longest))
+        self.not_before_ns = seen.now_ns + int(doubled(pause_ns, times, longest))
 
     def refuse(self, now_ns: int, first_seconds: float, longest_seconds: float) -> int:
         """Wait after a refusal, twice as long as after the last; return until when, UTC nanoseconds."""
-        pause_s = min(first_seconds * 2.0**self.refusals, longest_seconds)
+        pause_s = doubled(first_seconds, self.refusals, longest_seconds)
         self.refusals += 1
         self.not_before_ns = now_ns + int(pause_s * NANOS_PER_SECOND)
         return self.not_before_ns

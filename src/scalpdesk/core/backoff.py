@@ -2,6 +2,14 @@
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 
+MOST_DOUBLINGS = 60
+"""A pause doubled so often outlasts any run; a double cannot hold it doubled 1,024 times."""
+
+
+def doubled(first: float, times: int, longest: float) -> float:
+    """Return a pause doubled so many times, at most the longest."""
+    return min(first * 2.0 ** min(times, MOST_DOUBLINGS), longest)
+
 
 class BackOff:
     """Waits ``first_seconds`` after a failure, twice as long after each further one, up to a maximum.
@@ -23,7 +31,7 @@ class BackOff:
     def fail(self, now_ns: int, *, longest_seconds: float | None = None) -> int:
         """Count a failure and return the end of its pause, UTC nanoseconds."""
         longest = self.longest_seconds if longest_seconds is None else longest_seconds
-        seconds = min(self.first_seconds * 2.0**self.failures, longest)
+        seconds = doubled(self.first_seconds, self.failures, longest)
         self.failures += 1
         self.until_ns = now_ns + int(seconds * NANOS_PER_SECOND)
         return self.until_ns

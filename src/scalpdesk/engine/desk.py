@@ -187,7 +187,7 @@ class Desk:
         held = []
         for position in self.positions.held():
             instrument = position.instrument
-            if instrument.is_inverse:
+            if instrument.is_coin:
                 held.append(Holding(instrument, position.quantity, mark_decimal(self.market, position)))
         if not held:
             return known
@@ -206,7 +206,7 @@ class Desk:
             return None
         held = []
         for position in self.positions.held():
-            if not position.instrument.is_inverse:
+            if not position.instrument.is_coin:
                 continue
             known = None
             if position.instrument.is_option:
@@ -293,7 +293,7 @@ class Desk:
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         listed = self.instruments.by_id
-        self.is_margined |= any(instrument.is_inverse for instrument in listed[self._instruments_seen :])
+        self.is_margined |= any(instrument.is_coin for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
         unbooked = [(held, mark_decimal(self.market, held)) for held in self._unbooked(event.open_ns)]

@@ -99,7 +99,8 @@ def unhedged_from(
         return None
     unit = hedge.delta(1.0, facts.get("spot", 0.0))
     end = abs(facts.get("net_delta_shares", 0.0) + facts.get("quantity_shares", 0) * unit)
-    # else to zero: whole shares end within half a one of their target
+    unit *= float(hedge.step)
+    # else to zero: a hedge ends within half a step of its target
     to_edge = end > 0.5 * width or abs(end - width) <= 0.5 * unit + 1e-9
     return float(width + max(width * least_fraction, 0.5 * unit) if to_edge else width)
 

@@ -80,8 +80,8 @@ PENNY_ALL_ROOTS = frozenset({"SPY", "QQQ", "IWM"})
 ONE = Decimal(1)
 COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""
-LINEAR_COIN_STEP = Decimal("0.1")
-"""That of an option or perpetual that settles in a dollar coin."""
+LINEAR_OPTION_STEP, LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
+"""Those of what settles in a dollar coin."""
 
 
 class Linear:
@@ -143,6 +143,8 @@ class Plain(Linear):
     """Smallest quantity of an order, and its step; brokers may take shares in fractions of it."""
     is_option: ClassVar[Literal[False]] = False
     is_inverse: ClassVar[bool] = False
+    is_coin: ClassVar[bool] = False
+    """Whether it trades around the clock at a coin's venue, with that venue's fees and margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class Perpetual(Linear):
     multiplier: int = 1
     is_option: ClassVar[Literal[False]] = False
     is_inverse: ClassVar[bool] = True
+    is_coin: ClassVar[bool] = True
     is_perpetual: ClassVar[bool] = True
     is_inverse_future: ClassVar[bool] = True
     step: ClassVar[Decimal] = ONE
@@ -244,7 +247,8 @@ class LinearPerpetual(Plain):
     currency: str = "USDC"
     multiplier: int = 1
     is_perpetual: ClassVar[bool] = True
-    step: ClassVar[Decimal] = LINEAR_COIN_STEP
+    is_coin: ClassVar[bool] = True
+    step: ClassVar[Decimal] = LINEAR_PERPETUAL_STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +277,14 @@ class OptionContract(Linear):
     @property
     def step(self) -> Decimal:
         """Smallest quantity of an order, and its step, in contracts or coins."""
-        if self.settlement is not Settlement.CASH_MEAN:
+        if not self.is_coin:
             return ONE
-        return COIN_OPTION_STEPS.get(self.currency, LINEAR_COIN_STEP)
+        return COIN_OPTION_STEPS.get(self.currency, LINEAR_OPTION_STEP)
+
+    @property
+    def is_coin(self) -> bool:
+        """True for an option on a coin, inverse or linear."""
+        return self.settlement is Settlement.CASH_MEAN
 
     @property
     def is_inverse(self) -> bool:

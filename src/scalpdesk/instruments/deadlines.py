@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import Session, account_day, last_trading_ns, to_new_york
 
 EXIT_MINUTES = 15.0
@@ -40,8 +40,7 @@ def must_go_now(option: OptionContract, session: Session | None, now_ns: int) ->
 def _last_day(option: OptionContract) -> date:
     """Return the session in which trading ends: of an AM-settled option the one before its expiry."""
     last_ns = last_trading_ns(option)
-    is_coin = option.settlement is Settlement.CASH_MEAN
-    return account_day(last_ns) if is_coin else to_new_york(last_ns).date()
+    return account_day(last_ns) if option.is_coin else to_new_york(last_ns).date()
 
 
 @dataclass(frozen=True, slots=True)

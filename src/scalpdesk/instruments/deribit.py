@@ -206,9 +206,9 @@ def funding_rate(mark: Decimal, index: Decimal) -> Decimal:
 
 
 def funding_payment(amount_usd: Decimal, index: Decimal, rate: Decimal, hours: Decimal) -> Decimal:
-    """Return the funding that a perpetual of ``amount_usd`` (signed) receives, in coin; it pays a negative.
+    """Return the funding that an inverse perpetual of ``amount_usd`` (signed) receives, in coin.
 
-    Funding flows continuously; ``rate`` is that of eight hours.
+    It pays a negative amount. Funding flows continuously; ``rate`` is that of eight hours.
     """
     return -rate * amount_usd / index * hours / 8
 
@@ -223,10 +223,13 @@ def funding(
     reference: str,
     now_ns: int,
 ) -> list[PositionChanged]:
-    """Return the funding that a holding of a perpetual receives or pays, to the satoshi; no other has any."""
-    if not (held and instrument.is_inverse_future):
+    """Return the funding that a holding of a perpetual receives or pays, to 8 decimals of its currency."""
+    if not (held and instrument.is_perpetual):
         return []
-    cash = round(funding_payment(held * instrument.contract_size, index, rate, hours), PLACES)
+    if instrument.is_inverse:
+        cash = round(funding_payment(held * instrument.contract_size, index, rate, hours), PLACES)
+    else:
+        cash = round(-rate * instrument.value(held, index) * hours / 8, PLACES)
     terms = ChangeCause.FUNDING, ZERO, ZERO, cash, reference
     return [PositionChanged(number, now_ns, now_ns, *terms)] if cash else []
 
@@ -260,5 +263,5 @@ def perpetual_margin(coin: str, coins: Decimal) -> MarginRates:
     >>> perpetual_margin("ETH", Decimal(1_000))
     MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
     """
-    growth = PERPETUAL_GROWTH[coin] * coins
+    growth = PERPETUAL_GROWTH.get(coin, ZERO) * coins
     return MarginRates((PERPETUAL_INITIAL + growth) * coins, (PERPETUAL_MAINTENANCE + growth) * coins)

@@ -7,7 +7,7 @@ with the name of its class under ``class``.
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -15,23 +15,13 @@ from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, nearest_name
 from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import Output
-from scalpdesk.instruments.contract import (
-    Equity,
-    Future,
-    Index,
-    Instrument,
-    LinearPerpetual,
-    OptionContract,
-    Perpetual,
-)
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import Session
 
 SCHEMA = 2
 """Version of all payloads; a reader refuses a newer one."""
 
-INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {
-    kind.__name__: kind for kind in (Equity, Index, Future, Perpetual, LinearPerpetual, OptionContract)
-}
+INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {kind.__name__: kind for kind in get_args(Instrument)}
 
 
 class JournalHeader(msgspec.Struct, frozen=True):

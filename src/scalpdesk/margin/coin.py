@@ -5,12 +5,12 @@ from decimal import Decimal
 
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO
-from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
+from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, coin_of, perpetual_margin, short_option_margin
 from scalpdesk.margin.holdings import AccountFigures, Holding, MarginAccount, Requirement, merged
 
 
 def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decimal]) -> Requirement:
-    """Return the margin of all holdings, in coin, or of linear options in dollars.
+    """Return the margin of all holdings, in coin, or of linear contracts in their dollar coin.
 
     ``spot_of`` is the mark of an underlying, 0 without one.
     """
@@ -27,10 +27,12 @@ def coin_requirement(holdings: Iterable[Holding], spot_of: Callable[[str], Decim
             quantity *= instrument.multiplier * in_coin
             initial += quantity * asked.initial
             maintenance += quantity * asked.maintenance
-        elif instrument.is_inverse_future and holding.price:
-            asked = perpetual_margin(instrument.currency, -instrument.value(quantity, holding.price))
-            initial += asked.initial
-            maintenance += asked.maintenance
+        elif instrument.is_perpetual and holding.price:
+            worth = abs(instrument.value(quantity, holding.price))
+            in_coin = Decimal(1) if instrument.is_inverse else holding.price
+            asked = perpetual_margin(coin_of(instrument.symbol), worth / in_coin)
+            initial += asked.initial * in_coin
+            maintenance += asked.maintenance * in_coin
     return Requirement(initial, maintenance)
 
 

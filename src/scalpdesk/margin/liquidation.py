@@ -81,7 +81,7 @@ def liquidation_distance(
             if known is not None and contract.is_option:
                 forward, strike = known.forward * (1.0 + move), float(contract.strike)
                 coin = coin_greeks(forward, strike, known.years, known.vol, contract.is_call)
-                price = exact(max(coin.price, 0.0), 12)
+                price = exact(max(coin.price, 0.0) * (1.0 if contract.is_inverse else forward), 12)
             holding = replace(now, price=price)
             futures += ZERO if holding.is_option else holding.value
             options += holding.value if holding.is_option else ZERO

@@ -16,7 +16,7 @@ from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.hours import Hours
-from scalpdesk.simulation.ledger import ONE, Ledger
+from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import (
     BrokerKind,
     BrokerOrder,
@@ -100,8 +100,8 @@ class OrderEntry:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
         if instrument.is_option:
             self._check_option(request, number, instrument)
-        elif quantity % ONE:
-            _check_fraction(request, quantity)
+        elif quantity % instrument.step:
+            _check_fraction(request, quantity, instrument)
         if self._rules.turns:
             held = account.quantity(number)
             closes = held * side.sign < 0 and quantity <= abs(held)
@@ -144,7 +144,7 @@ class OrderEntry:
             assert request.notional is not None
             quantity = request.notional / price if price else ZERO
         is_option = instrument.is_option
-        if not is_option and side is SELL and quantity % 1:
+        if not is_option and side is SELL and quantity % instrument.step:
             raise Refused(Cause.SHORTING, symbol=request.symbol)
         wanted = Holding(instrument, quantity if side is BUY else -quantity, price)
         margin = self._ledger.margin
@@ -480,8 +480,10 @@ def _check_sizes(request: OrderRequest) -> None:
         raise Refused(Cause.MALFORMED, "notional orders must be DAY market orders")
 
 
-def _check_fraction(request: OrderRequest, quantity: Decimal) -> None:
-    """Refuse what the rules for parts of a share forbid."""
+def _check_fraction(request: OrderRequest, quantity: Decimal, instrument: Instrument) -> None:
+    """Refuse what the rules for parts of a share forbid, and parts of the step of anything else."""
+    if not instrument.is_share:
+        raise Refused(Cause.MALFORMED, f"qty must be a multiple of {instrument.step}")
     if request.structure is not Structure.SIMPLE:
         raise Refused(Cause.UNPROCESSABLE, "fractional orders must be simple orders")
     if request.lifetime is not TimeInForce.DAY:

@@ -196,7 +196,7 @@ def day_sentence(
     if not math.isfinite(implied):
         return None
     traded = follower.desk.instruments[follower.desk.view.underlying]
-    a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.is_inverse else SESSIONS_PER_YEAR)
+    a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.is_coin else SESSIONS_PER_YEAR)
     text = (
         f"Long gamma earns its theta on a day that moves {traded.symbol} by {per_cent(implied * a_day, 2)}"
         f" ({plain(implied * a_day * spot)} USD)"

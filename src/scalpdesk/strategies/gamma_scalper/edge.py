@@ -374,7 +374,7 @@ class StraddleEdge:
         if quote is None or not gamma > 0.0:
             return 0.0
         hedge = view.instruments[view.underlying]
-        cost_per_unit = hedger.cost_per_unit(quote, is_coin=hedge.is_inverse)
+        cost_per_unit = hedger.cost_per_unit(quote, is_coin=hedge.is_coin)
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -386,8 +386,8 @@ class StraddleEdge:
             multiplier=multiplier,
             seconds_since_hedge=0.0,
             own_cost_fraction=cost_per_unit / quote.mid,
-            trading_year_seconds=TRADING_YEARS[hedge.is_inverse],
-            smallest_hedge=hedge.delta(1.0, quote.mid),
+            trading_year_seconds=TRADING_YEARS[hedge.is_coin],
+            smallest_hedge=hedge.delta(float(hedge.step), quote.mid),
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         one_way = inputs.own_cost_fraction if hedge.is_inverse else cost_per_unit  # of a coin in coins
@@ -435,9 +435,9 @@ def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
 def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
     """Return what one execution of each leg costs, currency per unit.
 
-    In coin alone: a straddle in US dollars pays cents, which its smallest edge stands far above.
+    On a coin alone: a straddle on a share pays cents, which its smallest edge stands far above.
     """
-    if not view.instruments[view.underlying].is_inverse:
+    if not view.instruments[view.underlying].is_coin:
         return 0.0
     quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
     fees = (

@@ -86,7 +86,7 @@ class HorizonForecast:
         The forecast was fitted to days with their events in them: only the surplus is added.
         """
         days, a_year = self._config.horizon_days, days_a_year(view)
-        is_coin = view.instruments[view.underlying].is_inverse
+        is_coin = view.instruments[view.underlying].is_coin
         if session != self._horizon_of[0]:
             ends = session
             for _ in range(math.ceil(days) - 1):
@@ -131,7 +131,7 @@ def _call_of(pair: StraddlePair, view: DeskView) -> OptionContract:
 
 def days_a_year(view: DeskView) -> float:
     """Return the days of a year of the variance clock: sessions, or days that never stop."""
-    return DAYS_PER_YEAR if view.instruments[view.underlying].is_inverse else SESSIONS_PER_YEAR
+    return DAYS_PER_YEAR if view.instruments[view.underlying].is_coin else SESSIONS_PER_YEAR
 
 
 def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> VolForecast:

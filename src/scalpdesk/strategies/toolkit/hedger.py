@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from functools import partial
 
 import msgspec
@@ -21,6 +20,7 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
+from scalpdesk.instruments.contract import ONE
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -173,7 +173,7 @@ class DeltaHedger:
             return
         if self._passive_seconds is not None and isinstance(event, OrderFilled) and not order.is_live:
             self._crosses = False
-        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].is_inverse:
+        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].is_coin:
             self._fees_usd += float(event.fee)
             self._shares_filled += float(event.quantity)
             self._fee_per_share = self._fees_usd / self._shares_filled
@@ -228,8 +228,9 @@ class DeltaHedger:
             return []
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
-        quantity = quantity_to_target(inputs.net_delta_shares, target)
         hedge = view.instruments.by_id[number]
+        step = 1 if hedge.step is ONE else float(hedge.step)  # whole units stay integers
+        quantity = quantity_to_target(inputs.net_delta_shares / step, target / step)  # in steps
         if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
             size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
@@ -237,27 +238,27 @@ class DeltaHedger:
         least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
         if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
             return []
-        owned = int(view.positions.quantity(number))
+        owned = int(view.positions.quantity(number) / hedge.step)
         # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
         parts = split_at_zero(owned, quantity)
         self._sent_ns = view.now_ns
         if len(parts) > 1:
             self._unfinished = target
         side = BUY if parts[0] > 0 else SELL
-        intent = OrderIntent(number, side, Decimal(abs(parts[0])), HEDGE, judged.reason)
+        intent = OrderIntent(number, side, abs(parts[0]) * hedge.step, HEDGE, judged.reason)
         if not self._crosses:
             near = exact(quote.bid if side is BUY else quote.ask)
             intent = msgspec.structs.replace(intent, order_type=OrderType.LIMIT, limit_price=near)
         facts: Facts = {
             "spot": quote.mid,
             "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
-            "owned_shares": owned,
+            "owned_shares": owned * step,
             "net_delta_shares": inputs.net_delta_shares,
             "half_width_shares": judged.half_width_shares,
             "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
             "hedge_vol": inputs.vol,
             "hedge_vol_source": self._delta_model.source,
-            "quantity_shares": parts[0],
+            "quantity_shares": parts[0] * step,
         }
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
@@ -265,7 +266,8 @@ class DeltaHedger:
         by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
             return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
-        why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
+        sent = f"{parts[0] * step:+} shares to {target:+.2f}"
+        why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
 
     def _tend_orders(
@@ -332,7 +334,7 @@ class DeltaHedger:
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
-        is_coin = underlying.is_inverse
+        is_coin, step = underlying.is_coin, float(underlying.step)
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -348,7 +350,7 @@ class DeltaHedger:
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
             trading_year_seconds=TRADING_YEARS[is_coin],
-            smallest_hedge=underlying.delta(1.0, quote.mid),
+            smallest_hedge=underlying.delta(step, quote.mid),
         )
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
@@ -410,7 +412,7 @@ class DeltaHedger:
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
             return None
-        least = least_hedge(noise) if noise else 1
+        least = least_hedge(noise / float(hedge.step)) if noise else 1
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )

@@ -1,0 +1,120 @@
+"""The gamma scalper on options that settle in a dollar coin, hedged with the linear perpetual."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual, TickRule
+from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option
+from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, QuoteColumns
+
+D = Decimal
+DAY = date(2025, 3, 5)
+SWAP = "BTC_USDC-PERPETUAL"
+DESK = (
+    "desk.currency=USDC",
+    "simulation.starting_cash=100000",
+    "simulation.fees=deribit",
+    f"strategies.gamma-scalper.underlying={SWAP}",
+    "strategies.gamma-scalper.entry.gate=advise",
+    "strategies.gamma-scalper.entry.not_before=03:30",
+    "strategies.gamma-scalper.entry.not_after=23:30",
+    "strategies.gamma-scalper.entry.max_straddle_delta=null",
+    "strategies.gamma-scalper.selection.strike_choice=score",
+    "strategies.gamma-scalper.selection.min_expiration_days=1",
+    "strategies.gamma-scalper.selection.max_expiration_days=1",
+    "strategies.gamma-scalper.hedge.threshold_shares=0.05",
+    "strategies.gamma-scalper.exits.edge_gone=false",
+    "strategies.gamma-scalper.exits.min_dte=null",
+    "strategies.gamma-scalper.exits.stop_fraction=null",
+    "strategies.gamma-scalper.exits.arm_fraction=null",
+)
+
+
+def linear(coin):
+    """Return a coin's market with its options quoted in dollars, at the perpetual's price of the instant."""
+    listed = Instruments([LinearPerpetual(SWAP, TickRule(D("0.5"), D("0.5")))])
+    for item in list(coin.instruments)[1:]:
+        listed.add(deribit_option(item.symbol.replace("BTC-", "BTC_USDC-"), TickRule(D(5), D(5))))
+
+    def quotes(session):
+        rows = coin.quotes.between(session.open_ns, session.close_ns)
+        is_swap = rows.instrument_id == 0
+        latest = np.searchsorted(rows.ts_ns[is_swap], rows.ts_ns, side="right") - 1
+        spot = (0.5 * (rows.bid + rows.ask))[is_swap][np.maximum(latest, 0)]
+        bid, ask = np.floor(rows.bid * spot / 5) * 5, np.ceil(rows.ask * spot / 5) * 5
+        bid = np.where(is_swap, rows.bid, np.where(bid > 0, bid, np.nan))
+        sizes = (np.where(np.isnan(bid), 0.0, 5.0), np.full(len(bid), 5.0))
+        return QuoteColumns(rows.ts_ns, rows.instrument_id, bid, np.where(is_swap, rows.ask, ask), *sizes)
+
+    return replace(
+        coin,
+        name="linear-btc",
+        underlying=SWAP,
+        instruments=listed,
+        quotes=LazyQuotes(coin.sessions, quotes),
+        open_interest={item.symbol: 500 for item in listed if item.is_option},
+        funding=[FundingRate(SWAP, rate.ts_ns, rate.rate, rate.index) for rate in coin.funding],
+        settlement_prices={(SWAP, day): level for (_, day), level in coin.settlement_prices.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return linear(reconstruct_coin(DAY, DAY))
+
+
+@pytest.fixture(scope="module")
+def run(tape):
+    """Return a day's run that holds its straddle to the expiry."""
+    chosen = load_settings("gamma-scalper", overrides=DESK, environ={})
+    header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    made = assemble_backtest(chosen, tape, header, engine, None)
+    made.runner._broker.broker.ledger.keeps_filled = True  # the tests read its executions
+    made.runner.run()
+    return made
+
+
+def test_a_straddle_in_dollars_is_hedged_in_thousandths_of_a_coin(run):
+    """The hedge was whole coins, as of shares: eight a day, and 554 USDC of the day were its delta."""
+    (account,) = run.runner._broker.broker.ledger.accounts.values()
+    hedges = [each.quantity for each in account.executions if each.instrument_id == 0]
+    assert len(hedges) > 100
+    assert all(quantity % D("0.001") == 0 for quantity in hedges)
+    assert 0 < min(hedges) < max(hedges) < 1
+    totals = run.engine.desk.attribution.totals
+    assert abs(totals["delta"]) < 20
+    assert totals["gamma"] > 0 > totals["theta"]
+
+
+def test_fees_funding_and_settlement_are_in_dollars_and_the_parts_sum_to_the_cent(run, tape):
+    desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()
+    executions, listed = account.executions, desk.instruments
+    level = D(str(next(iter(tape.settlement_prices.values()))))
+    paid, options = -account.cash + 100_000, {}
+    for each in executions:
+        signed = each.quantity * each.side.sign
+        paid -= signed * each.price + each.fee
+        terms = listed[each.instrument_id], each.side, each.quantity, each.price
+        assert each.fee == DERIBIT_FEES.fee(*terms)
+        options[each.instrument_id] = options.get(each.instrument_id, D(0)) + signed
+    swap = options.pop(0)
+    for number, held in options.items():
+        contract = listed[number]
+        intrinsic = level - contract.strike if contract.is_call else contract.strike - level
+        paid += held * max(intrinsic, D(0))
+    funding = desk.positions.positions[0].income
+    assert swap == 0
+    assert funding != 0
+    assert paid == -funding
+    assert desk.account.cash == account.cash
+    assert not desk.positions.held()
+    explain = desk.attribution
+    assert explain.unit == D("0.01")
+    assert sum(explain.totals.values()) == explain.nav_change == account.cash - 100_000
