@@ -5,12 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from fakes.tape import quote
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
-from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.instruments.postings import Posting
+from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
@@ -19,6 +21,20 @@ from scalpdesk.simulation.hours import AlwaysOpen, Hours
 from scalpdesk.simulation.orders import Booking, BrokerOrder, LegRequest, OrderRequest, OrderUpdate, Structure
 
 FOREVER_NS = NEVER_NS - 1
+
+
+def give(
+    account: BrokerAccount,
+    number: InstrumentId,
+    units: Decimal | int,
+    price: Decimal | int,
+    cash: Decimal | int = 0,
+    cause: ChangeCause = ChangeCause.TRANSFER,
+) -> Decimal:
+    """Book units and cash on a broker's account; return the holding after it."""
+    terms = Decimal(cash), Decimal(0), cause, "", account.created_ns
+    account.apply(Posting("", number, Decimal(units), Decimal(price), *terms))
+    return account.quantity(number)
 
 
 def connect(
@@ -167,7 +183,7 @@ class Market:
         ]
 
     def bookings(self) -> list[PositionChanged]:
-        """Return what was booked without an order since the last time."""
+        """Return what was give without an order since the last time."""
         return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
 
     def units(self) -> dict[int, Decimal]:

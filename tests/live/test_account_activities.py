@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.alpaca_bench import AlpacaBench
+from fakes.broker import give
 from fakes.live import until
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
@@ -27,7 +28,7 @@ class Account:
         return self.world.ledger.instruments.id_of(self.bench.book[instrument_id].symbol)
 
     def give(self, instrument_id, quantity, price="1.00"):
-        self.own.book(self.number(instrument_id), D(quantity), D(price), D(0))
+        give(self.own, self.number(instrument_id), quantity, price)
 
     def admin(self, name, **body):
         status, answer = self.bench.server.admin.handle("POST", name, json.dumps(body).encode())

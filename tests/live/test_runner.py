@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from fakes.broker import give
 from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
 from scalpdesk.core.enums import DecisionKind
@@ -241,7 +242,7 @@ def test_the_watchdog_hears_of_each_leg_with_its_combo(tmp_path):
 
 def test_what_a_fresh_run_finds_in_the_account_is_said(tmp_path):
     bench = bench_on(tmp_path)
-    bench.account.book(1, D(2), D(5), D(0))
+    give(bench.account, 1, 2, 5)
     resting = OrderRequest("SPY", Side.BUY, OrderType.LIMIT, TimeInForce.GTC, D(1), limit_price=D(400))
     bench.venue.record.connection.broker.submit(bench.account.name, resting)
     assert bench.live() is not None
@@ -336,7 +337,7 @@ def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path, sh
     async def from_nowhere(bench):
         await until(lambda: bench.engine.desk.positions.quantity(SHARE))
         if shares:
-            bench.account.book(SHARE, D(shares), D(0), D(0))
+            give(bench.account, SHARE, shares, 0)
         else:
             bench.account.cash += D("3.20")
 

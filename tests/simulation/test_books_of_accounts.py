@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
+from fakes.broker import connect, give
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
@@ -27,6 +27,7 @@ D = Decimal
 T = session_on(DAY).open_ns
 SHARE, CALL, PUT = 0, 1, 2
 SYMBOLS = [one.symbol for one in straddle_book(500)]
+BUST = ChangeCause.BUST
 FEES = FeeSchedule(per_share=D("0.01"), per_contract=D("0.50"))
 
 
@@ -76,29 +77,29 @@ def test_an_account_begins_with_its_terms():
 
 def test_what_a_cash_account_sells_is_unsettled_and_what_it_buys_is_not():
     account = Desk(multiplier=1).account
-    assert account.book(SHARE, D(4), D(500), D(-2_000)) == 4
+    assert give(account, SHARE, 4, 500, -2_000) == 4
     assert account.unsettled == 0
-    assert account.book(SHARE, D(-1), D(500), D(500)) == 3
+    assert give(account, SHARE, -1, 500, 500) == 3
     assert account.unsettled == 500
-    assert account.book(SHARE, D(0), D(0), D(7)) == 3
+    assert give(account, SHARE, 0, 0, 7) == 3
     assert (account.unsettled, account.cash) == (500, 98_507)
-    assert account.book(SHARE, D(-3), D(500), D(1_500)) == 0
+    assert give(account, SHARE, -3, 500, 1_500) == 0
     assert (account.holdings, account.unsettled) == ({}, 2_000)
     margin = Desk(multiplier=2).account
-    margin.book(SHARE, D(-1), D(500), D(500))
+    give(margin, SHARE, -1, 500, 500)
     assert margin.unsettled == 0
 
 
 def test_a_trade_that_is_taken_back_leaves_the_holding_as_it_was():
     account = Desk().account
-    account.book(SHARE, D(4), D(500), D(-2_000))
-    account.book(SHARE, D(2), D(510), D(-1_020))
-    account.take_back(SHARE, D(4), D(500), D(2_000))
+    give(account, SHARE, 4, 500, -2_000)
+    give(account, SHARE, 2, 510, -1_020)
+    give(account, SHARE, -4, 500, 2_000, BUST)
     assert (account.quantity(SHARE), account.cash) == (2, 98_980)
     assert account.holdings[SHARE].average_price == 510
-    account.take_back(SHARE, D(2), D(510), D(1_020))
+    give(account, SHARE, -2, 510, 1_020, BUST)
     assert (account.holdings, account.cash) == ({}, 100_000)
-    account.take_back(SHARE, D(3), D(500), D(1_500))  # closed since: the opposite is held now
+    give(account, SHARE, -3, 500, 1_500, BUST)  # closed since: the opposite is held now
     assert (account.quantity(SHARE), account.cash) == (-3, 101_500)
 
 
@@ -127,21 +128,21 @@ def posted(*terms, **more):
 
 def test_a_change_without_an_order_is_booked_at_its_price():
     account = Desk({SHARE: (10, 100)}).account
-    account.change(posted(SHARE, ChangeCause.DELIVERY, 5, 400, -2_000))
+    account.apply(posted(SHARE, ChangeCause.DELIVERY, 5, 400, -2_000))
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (15, 200)
     assert account.cash == 98_000
-    account.change(posted(SHARE, ChangeCause.CORPORATE_ACTION, 15))
+    account.apply(posted(SHARE, ChangeCause.CORPORATE_ACTION, 15))
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (30, 100)
-    account.change(posted(SHARE, ChangeCause.CORPORATE_ACTION, -20))  # its cost stays
+    account.apply(posted(SHARE, ChangeCause.CORPORATE_ACTION, -20))  # its cost stays
     assert (account.quantity(SHARE), account.holdings[SHARE].average_price) == (10, 300)
-    account.change(posted(SHARE, ChangeCause.DELIVERY, -10, 100, 3_000))
+    account.apply(posted(SHARE, ChangeCause.DELIVERY, -10, 100, 3_000))
     assert (account.holdings, account.cash) == ({}, 101_000)
 
 
 def test_a_conversion_moves_units_and_cost_and_pays_the_rest_in_cash():
     book = Instruments([Equity("OLD"), Equity("NEW")])
     account = Desk({0: (10, 100)}, book=book).account
-    account.change(
+    account.apply(
         posted(1, ChangeCause.CORPORATE_ACTION, 5, 0, 7, source=0, source_change=D(-10), cost_fraction=D(1))
     )
     assert list(account.holdings) == [1]
@@ -263,7 +264,7 @@ def test_an_order_through_flat_reserves_what_lies_beyond():
     desk = Desk({SHARE: (-25, 490)})
     desk.order(SHARE, 25, 400)
     assert desk.account.reserved() == (0, 0)
-    desk.account.book(SHARE, D(15), D(500), D(-7_500))
+    give(desk.account, SHARE, 15, 500, -7_500)
     assert desk.account.reserved() == (15 * 400, 0)
 
 
@@ -420,7 +421,7 @@ def test_the_volatility_of_each_held_option_with_a_quote_is_kept():
     """Held before it: a share, and an option that nobody has quoted."""
     desk = Desk({SHARE: (1, 490), CALL: (1, 9)}, book=straddle_book(500, 510))
     for number in (3, 4):
-        desk.account.book(number, D(1), D(1), D(-100))
+        give(desk.account, number, 1, 1, -100)
     desk.broker.on_quote(quote(4, T, 14.0, 14.5))
     desk.ledger.keep_vols()
     assert sorted(desk.ledger.last_vols) == [CALL, 4]

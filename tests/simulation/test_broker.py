@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import FOREVER_NS, Market
+from fakes.broker import FOREVER_NS, Market, give
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import OrderFilled, PositionChanged
@@ -656,7 +656,7 @@ def test_a_broker_takes_levels_dividends_and_funding_from_its_tape():
     rate = FundingRate("BTC-PERPETUAL", T, D("0.0008"), D(50_000), hours=D(8))
     tape = replace(builder.build(), funding=(rate,))
     venue = Market(book, {SHARE: 100, CALL: 1}, opens_ns=None)
-    venue.account.book(3, D(5_000), D(50_000), D(0))
+    give(venue.account, 3, 5_000, 50_000)
     venue.broker.play(tape)
     assert venue.broker.due_ns == T
     venue.broker.open_session(OPEN_NS, CLOSE_NS)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.bookings import apply_change, booked
-from fakes.broker import Market, connect
+from fakes.broker import Market, connect, give
 from fakes.desk import Scripted, decisions, run_tape
 from fakes.instruments import DAY, option, share, straddle_book
 from fakes.tape import TapeBuilder, at
@@ -58,7 +58,7 @@ def books_after(trades, happens, spot="500"):
     venue = connect(instruments, cash=10_000_000, is_open=False)
     account = venue.account
     for quantity, price in trades:
-        account.book(0, quantity, price, D(0))
+        give(account, 0, quantity, price)
     venue.on_quote(TapeBuilder().quote(0, "16:00", float(spot), float(spot)).rows[0])
     venue.broker.actions.schedule = (happens,)
     venue.open_session(OPEN, CLOSE)

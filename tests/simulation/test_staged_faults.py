@@ -205,6 +205,15 @@ def test_a_busted_trade_leaves_the_account_and_the_order_as_before_it():
     assert venue.broker.staged.bust(other) is False
 
 
+def test_the_bust_of_a_part_of_a_share_returns_the_cash_that_it_took():
+    """The trade moved dollars to a millionth, the bust to every decimal: half a millionth went missing."""
+    venue = market()
+    venue.order(SHARE, D("0.333333333"))
+    assert venue.account.cash == 100_000 - D("166.833333")
+    venue.broker.staged.bust(*venue.account.executions)
+    assert venue.account.cash == 100_000
+
+
 def test_the_history_of_an_account_gives_its_cash_after_a_bust_and_a_correction_with_fees():
     """A line of price and fee took the place of the fill's: a desk could book no fee beside it."""
     venue = market(fees=ALPACA_FEES)

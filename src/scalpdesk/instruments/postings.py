@@ -111,17 +111,13 @@ def of_change(instrument: Instrument, change: PositionChanged, owner: str = UNAS
 def of_snapshot(snapshot: AccountSnapshot) -> Iterator[Posting]:
     """Yield the postings of what an account holds when a run begins, at its average prices."""
     for line in snapshot.positions:
-        yield Posting(
-            UNASSIGNED,
-            line.instrument_id,
-            line.quantity,
-            line.average_price,
-            ZERO,
-            ZERO,
-            ChangeCause.TRANSFER,
-            f"snapshot-{line.instrument_id}",
-            snapshot.ts_recv_ns,
-        )
+        yield of_holding(line.instrument_id, line.quantity, line.average_price, snapshot.ts_recv_ns)
+
+
+def of_holding(number: InstrumentId, units: Decimal, price: Decimal, ts_ns: int) -> Posting:
+    """Return the posting of units that an account begins with, at their average price."""
+    terms = ZERO, ZERO, ChangeCause.TRANSFER, f"snapshot-{number}", ts_ns
+    return Posting(UNASSIGNED, number, units, price, *terms)
 
 
 def part_of(posting: Posting, instrument: Instrument, owner: str, units: Decimal, cash: Decimal) -> Posting:

@@ -325,11 +325,14 @@ class PositionsView(Protocol):
 
 
 def move_units(posting: Posting, target: Position, source: Position | None) -> None:
-    """Book a posting's units on their position; a conversion conserves cost and realises nothing.
+    """Book a posting's units on their position: an account's one rule for units and their cost.
 
-    ``target`` and ``source`` are the positions in its instrument and in its source; None without a source.
+    A bust undoes its execution; a conversion conserves cost and realises nothing. ``target`` and ``source``
+    are the positions in its instrument and in its source; None without a source.
     """
-    if source is None:
+    if posting.cause is ChangeCause.BUST:
+        target.take_back(-posting.units, posting.price)
+    elif source is None:
         target.apply(posting.units, posting.price)
     elif source is target:
         target.adjust(posting.units)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Protocol
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.postings import Posting
+from scalpdesk.instruments.postings import Posting, of_holding
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, short_share_bound
 from scalpdesk.portfolio.positions import Account, Position, move_units
@@ -72,59 +73,37 @@ class BrokerAccount(Account):
         self.activities: list[Activity] = []
         self._valuation = valuation
         for number, (quantity, price) in terms.positions.items():
-            self.book(number, quantity, price, ZERO)
+            self.apply(of_holding(number, quantity, price, now_ns))
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed units held."""
         held = self.holdings.get(instrument_id)
         return ZERO if held is None else held.quantity
 
-    def book(
-        self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
-    ) -> Decimal:
-        """Move units at a price (currency per unit) and cash; return the holding after it."""
-        instrument = self._valuation.instruments.by_id[instrument_id]
-        self.add(instrument.currency, cash_change)
-        if self.multiplier == 1 and signed < 0 < cash_change:
-            self.unsettled += cash_change
-        if not signed:
-            return self.quantity(instrument_id)
-        held = self.holdings.get(instrument_id)
-        if held is None:
-            held = self.holdings[instrument_id] = Position(instrument_id, instrument)
-        held.apply(signed, price)
-        if not held.quantity:
-            del self.holdings[instrument_id]
-        return held.quantity
-
-    def change(self, posting: Posting) -> None:
-        """Book what happens without an order, at its cost."""
+    def apply(self, posting: Posting) -> None:
+        """Book a posting: cash in its instrument's currency, units at their cost."""
+        units, cash, is_bust = posting.units, posting.cash, posting.cause is ChangeCause.BUST
+        self.add(self._valuation.instruments.by_id[posting.instrument_id].currency, cash)
         if posting.source is None:
-            self.book(posting.instrument_id, posting.units, posting.price, posting.cash)
-            return
-        instruments = self._valuation.instruments
-        ids = posting.instrument_id, posting.source
-        held = [self.holdings.setdefault(number, Position(number, instruments[number])) for number in ids]
-        self.book(posting.instrument_id, ZERO, ZERO, posting.cash)
-        move_units(posting, *held)
-        for position in held:
-            if not position.quantity:
+            if not units:
+                return
+            if self.multiplier == 1:
+                if is_bust and units > 0:  # proceeds that no longer come have not to settle
+                    self.unsettled = max(self.unsettled + cash, ZERO)
+                elif units < 0 < cash and not is_bust:
+                    self.unsettled += cash
+        target = self._holding(posting.instrument_id)
+        source = None if posting.source is None else self._holding(posting.source)
+        move_units(posting, target, source)
+        for position in (target, source):
+            if position is not None and not position.quantity:
                 self.holdings.pop(position.instrument_id, None)
 
-    def take_back(
-        self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
-    ) -> None:
-        """Undo a trade of ``signed`` units at a price (currency per unit) and return its cash."""
-        if self.multiplier == 1 and signed < 0:  # proceeds that no longer come have not to settle
-            self.unsettled = max(self.unsettled + cash_change, ZERO)
-        held = self.holdings.get(instrument_id)
+    def _holding(self, number: InstrumentId) -> Position:
+        held = self.holdings.get(number)
         if held is None:
-            self.book(instrument_id, -signed, price, cash_change)
-            return
-        self.book(instrument_id, ZERO, price, cash_change)
-        held.take_back(signed, price)
-        if not held.quantity:
-            del self.holdings[instrument_id]
+            held = self.holdings[number] = Position(number, self._valuation.instruments.by_id[number])
+        return held
 
     def open_orders(self) -> list[BrokerOrder]:
         """Orders that are not at their end, legs included."""

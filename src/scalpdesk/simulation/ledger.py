@@ -10,13 +10,15 @@ from itertools import count
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.instruments.postings import of_change
+from scalpdesk.instruments.postings import Posting, of_change, of_fill
 from scalpdesk.margin.holdings import AccountFigures, MarginModel
 from scalpdesk.margin.regulation_t import RegulationT
 from scalpdesk.marketdata.quotes import mark_price
@@ -32,6 +34,7 @@ from scalpdesk.simulation.orders import (
     BrokerOrder,
     Execution,
     OrderUpdate,
+    PositionIntent,
     Status,
 )
 
@@ -39,6 +42,7 @@ NO_FEE = Decimal("0.00")
 ONE = Decimal(1)  # beside a Decimal it costs half of what an int does
 MICRO = Decimal("0.000001")
 BUY = Side.BUY
+OPENING = PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN
 
 
 class Ids(NamedTuple):
@@ -83,6 +87,21 @@ class _Counted:
         """Return the next one."""
         self._count += 1
         return self._kind + str(self._count)
+
+
+def posting_of(execution: Execution, order: BrokerOrder) -> Posting:
+    """Return what an execution of an order moves; dollars of a part of a share to a millionth."""
+    number, instrument, quantity = execution.instrument_id, order.instrument, execution.quantity
+    assert number is not None
+    assert instrument is not None
+    units, fee = quantity if execution.side is BUY else -quantity, execution.fee
+    cause = Purpose.OPEN if order.intent in OPENING else Purpose.CLOSE
+    terms = units, execution.price, fee, cause, execution.execution_id, execution.ts_ns
+    posting = of_fill(instrument, number, *terms)
+    if quantity % ONE and instrument.currency == "USD":
+        cash = (posting.cash + fee).quantize(MICRO, rounding=ROUND_HALF_UP) - fee
+        posting = replace(posting, cash=cash)
+    return posting
 
 
 def counted_ids() -> Ids:
@@ -351,11 +370,7 @@ class Ledger:
         assert instrument is not None
         account = self.accounts[order.account]
         fee = NO_FEE if self._is_free else self.fees.fee(instrument, side, quantity, price)
-        signed = quantity if side is BUY else -quantity
-        value, cash = quantity * price, instrument.cash_flow(signed, price)
-        if quantity % ONE and instrument.currency == "USD":
-            cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
-        account.book(number, signed, price, cash - fee)
+        value = quantity * price
         if order.filled is ZERO:  # most orders are filled whole, and at once
             filled = order.filled = quantity
             order.value = value
@@ -381,12 +396,15 @@ class Ledger:
             filled,
             left,
         )
+        posting = posting_of(execution, order)
+        account.apply(posting)
         if self.keeps_filled:
             account.executions.append(execution)
         if order.resting is not None:
             order.resting.leaves = left
         if self.keeps_history:
-            self.note(account, "FILL", instrument.symbol, signed, price, cash, execution=execution)
+            cash = posting.cash + fee
+            self.note(account, "FILL", instrument.symbol, posting.units, price, cash, execution=execution)
             if fee:
                 self.note(account, "FEE", instrument.symbol, ZERO, ZERO, -fee)
         return execution
@@ -395,7 +413,7 @@ class Ledger:
         """Book and report what happens to an account without an order."""
         for change in changes:
             held = account.quantity(change.instrument_id)
-            account.change(of_change(self.instruments[change.instrument_id], change))
+            account.apply(of_change(self.instruments[change.instrument_id], change))
             self.updates.append(Booking(account.name, change))
             if self.keeps_history:
                 quantity, price = (

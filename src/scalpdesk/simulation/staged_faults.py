@@ -7,8 +7,9 @@ from msgspec import structs
 
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, floor_to
+from scalpdesk.instruments.postings import of_bust
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.ledger import Ledger, posting_of
 from scalpdesk.simulation.matching import Matcher
 from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, OrderUpdate, Status
 
@@ -141,12 +142,9 @@ class StagedFaults:
         number = execution.instrument_id
         if execution not in account.executions or number is None:
             return False
-        instrument = ledger.instruments[number]
         account.executions.remove(execution)
-        signed = -execution.quantity * execution.side.sign
-        cash = instrument.cash_flow(signed, execution.price) + execution.fee
-        account.take_back(number, -signed, execution.price, cash)
         order = ledger.orders[execution.order_id]
+        account.apply(of_bust(posting_of(execution, order), ledger.now_ns))
         order.filled -= execution.quantity
         order.busted += execution.quantity
         order.value -= execution.quantity * execution.price
@@ -154,7 +152,8 @@ class StagedFaults:
         # fee stays, since it may be booked already, and the refund is one more: they give the account's cash
         account.activities[:] = [held for held in account.activities if held.execution != execution]
         if execution.fee and ledger.keeps_history:
-            ledger.note(account, "FEE", instrument.symbol, ZERO, ZERO, execution.fee, text=BUST_NOTE)
+            symbol = ledger.instruments[number].symbol
+            ledger.note(account, "FEE", symbol, ZERO, ZERO, execution.fee, text=BUST_NOTE)
         if tells:
             ledger.emit(order, "trade_bust", execution, account.quantity(number))
         return True
