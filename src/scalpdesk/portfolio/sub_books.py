@@ -6,8 +6,9 @@ holdings and transfers of the account's owner). They sum to the account after ev
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -33,7 +34,8 @@ from scalpdesk.portfolio.positions import (
 
 _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
-Part = tuple[Book, Decimal]
+Part = tuple[str, Decimal]
+"""An owner, and its units."""
 
 
 class SubBooks:
@@ -167,62 +169,74 @@ class SubBooks:
             book.apply(posting)
             book.attribution.rebase(posting.ts_ns)
             return
-        parts, left = self._parts(posting), posting.cash
-        if posting.cause in EXERCISED:
-            self._note_exercised(posting, parts)
-        whole = posting.units or sum((units for _, units in parts), ZERO)
-        for count, (book, units) in enumerate(parts, start=1):
-            cash = self._rounded(posting.cash * units / whole) if count < len(parts) else left
-            left -= cash
-            self._book_part(posting, book, units if posting.units else ZERO, cash, more_follow=more_follow)
+        self._fold(self._divided(posting), more_follow=more_follow)
         if posting.cause is ChangeCause.CORPORATE_ACTION:
-            self._round_units(posting, more_follow=more_follow)
+            number, rounded = posting.instrument_id, self._whole_units(posting)
+            self._fold(rounded, more_follow=more_follow)
+            for part in rounded:
+                opened = self.books[part.owner].opened
+                opened[number] = opened.get(number, ZERO).to_integral_value(ROUND_HALF_EVEN)
 
-    def _rounded(self, cash: Decimal) -> Decimal:
-        return cash.quantize(min(_FINEST, self._unit), rounding=ROUND_HALF_EVEN)
-
-    def _book_part(
-        self, posting: Posting, book: Book, units: Decimal, cash: Decimal, *, more_follow: bool = False
-    ) -> None:
-        """Book one book's part of a change: so many units, so much cash."""
-        part = part_of(posting, self.instruments[posting.instrument_id], book.name, units, cash)
-        if part.source is not None and part.source_units:  # all that it holds goes
-            part = msgspec.structs.replace(part, source_units=-book.quantity(part.source))
-        now_ns, is_action = part.ts_ns, part.cause is ChangeCause.CORPORATE_ACTION
-        is_dividend = part.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
-        if not (is_action or is_dividend):  # an action's prices are carried through already
-            book.mark(now_ns)
-        book.apply(part)
-        self.changes.append(part)
-        if not is_dividend:
-            book.attribution.rebase(now_ns)
-            if not (is_action and more_follow):  # options still count shares of before
+    def _fold(self, parts: Sequence[Posting], *, more_follow: bool = False) -> None:
+        """Book each part of a change in its owner's book."""
+        for part in parts:
+            book, now_ns = self.books[part.owner], part.ts_ns
+            is_action = part.cause is ChangeCause.CORPORATE_ACTION
+            is_dividend = part.cause is ChangeCause.DIVIDEND  # within one step with the night: no anchor
+            if not (is_action or is_dividend):  # an action's prices are carried through already
                 book.mark(now_ns)
+            book.apply(part)
+            self.changes.append(part)
+            if not is_dividend:
+                book.attribution.rebase(now_ns)
+                if not (is_action and more_follow):  # options still count shares of before
+                    book.mark(now_ns)
 
-    def _round_units(self, posting: Posting, *, more_follow: bool) -> None:
-        """Give each book whole units where the account's are whole: no venue takes an order in 33.333 shares.
+    def _holders(self, number: InstrumentId) -> list[Part]:
+        return [(name, held) for name, book in self.books.items() if (held := book.quantity(number))]
 
-        What that moves between the books is paid for at the mark.
+    def _rounded(self, amounts: Iterable[Decimal], total: Decimal) -> list[Decimal]:
+        """Return amounts of cash rounded, and what they leave of the total."""
+        unit = min(_FINEST, self._unit)
+        rounded = [cash.quantize(unit, rounding=ROUND_HALF_EVEN) for cash in amounts]
+        return [*rounded, total - sum(rounded, ZERO)]
+
+    def _divided(self, posting: Posting) -> list[Posting]:
+        """Return the owners' parts of a change."""
+        shares = self._shares(posting)
+        if posting.cause in EXERCISED:
+            self._note_exercised(posting, shares)
+        whole = posting.units or sum((units for _, units in shares), ZERO)
+        cash = self._rounded((posting.cash * units / whole for _, units in shares[:-1]), posting.cash)
+        instrument, parts = self.instruments[posting.instrument_id], []
+        for (owner, units), paid in zip(shares, cash, strict=True):
+            part = part_of(posting, instrument, owner, units if posting.units else ZERO, paid)
+            if part.source is not None and part.source_units:  # all that it holds goes
+                left = -self.books[owner].quantity(part.source)
+                part = msgspec.structs.replace(part, source_units=left)
+            parts.append(part)
+        return parts
+
+    def _whole_units(self, posting: Posting) -> list[Posting]:
+        """Return what gives each book whole units where the account's are whole, paid for at the mark.
+
+        No venue takes an order in 33.333 shares.
         """
         number = posting.instrument_id
-        holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
-        if sum((held for _, held in holders), ZERO) % 1 or not any(held % 1 for _, held in holders):
-            return
+        holders = self._holders(number)
+        held = [units for _, units in holders]
+        if sum(held, ZERO) % 1 or not any(units % 1 for units in held):
+            return []
+        ends = [ZERO, *(summed.to_integral_value(ROUND_HALF_EVEN) for summed in accumulate(held))]
+        moved = [after - before - units for (before, after), units in zip(pairwise(ends), held, strict=True)]
         instrument = self.instruments[number]
-        price = mark_decimal(self._state, holders[0][0].positions.positions[number])
+        price = mark_decimal(self._state, self.books[holders[0][0]].positions.positions[number])
+        cash = self._rounded((-instrument.value(units, price) for units in moved[:-1]), ZERO)
         reference = f"{posting.reference}/whole"
-        moved = msgspec.structs.replace(posting, price=price, reference=reference, source=None)
-        summed, given, left = ZERO, ZERO, ZERO
-        for count, (book, held) in enumerate(holders, start=1):
-            summed += held
-            units = summed.to_integral_value(ROUND_HALF_EVEN) - given
-            given += units
-            paid = self._rounded(instrument.value(units - held, price)) if count < len(holders) else -left
-            left += paid
-            if units != held or paid:
-                self._book_part(moved, book, units - held, -paid, more_follow=more_follow)
-                opened = book.opened.get(number, ZERO)
-                book.opened[number] = opened.to_integral_value(ROUND_HALF_EVEN)
+        change = msgspec.structs.replace(posting, price=price, reference=reference, source=None)
+        terms = zip(holders, moved, cash, strict=True)
+        parts = [part_of(change, instrument, owner, units, paid) for (owner, _), units, paid in terms]
+        return [part for part in parts if part.units or part.cash]
 
     def _held_offset(self) -> Iterator[tuple[InstrumentId, list[Part]]]:
         """Yield each instrument that books hold and the account does not, with its holders.
@@ -231,7 +245,7 @@ class SubBooks:
         """
         held = {item.instrument_id for book in self.books.values() for item in book.positions.held()}
         for number in sorted(held):
-            holders = [(book, units) for book in self.books.values() if (units := book.quantity(number))]
+            holders = self._holders(number)
             if not sum((units for _, units in holders), ZERO):
                 yield number, holders
 
@@ -252,20 +266,18 @@ class SubBooks:
                 continue
             terms = contract, number, share
             paid: dict[ChangeCause, Decimal] = {}
-            for count, (book, units) in enumerate(holders, start=1):
+            for count, (owner, units) in enumerate(holders, start=1):
                 for change in settle_option(*terms, units, exact(level), expiry_instant_ns(contract), now_ns):
                     so_far = paid.get(change.cause, ZERO)
                     cash = change.cash_change if count < len(holders) else -so_far
                     paid[change.cause] = so_far + cash
-                    self._book_offset(change, book, cash)
+                    self._fold([self._offset(change, owner, cash)])
         return self.changes[before:]
 
-    def _book_offset(
-        self, change: PositionChanged, book: Book, cash: Decimal, *, more_follow: bool = False
-    ) -> None:
-        change = msgspec.structs.replace(change, reference=f"offset-{change.reference}")
-        posting = of_change(self.instruments[change.instrument_id], change)
-        self._book_part(posting, book, change.quantity_change, cash, more_follow=more_follow)
+    def _offset(self, change: PositionChanged, owner: str, cash: Decimal) -> Posting:
+        """Return an owner's change that no venue reports, with so much cash."""
+        change = msgspec.structs.replace(change, reference=f"offset-{change.reference}", cash_change=cash)
+        return of_change(self.instruments[change.instrument_id], change, owner)
 
     def carry_offset_shares(
         self, open_ns: int, now_ns: int, going_ex: Sequence[PriceAdjustmentEvent]
@@ -287,23 +299,22 @@ class SubBooks:
                 if item.instrument_id == number and before_ns < item.ts_ex_ns <= open_ns:
                     paid += item.amount
             ratio = math.prod((Decimal(f"{item.volume_factor:.12g}") for item in actions), start=Decimal(1))
-            for book, units in holders:
+            for owner, units in holders:
                 changes = dividend(number, units, paid, f"dividend-{number}-{open_ns}", now_ns)
                 if ratio != 1:
                     changes.append(split(number, units * (ratio - 1), f"split-{number}-{open_ns}", now_ns))
-                for change in changes:  # one step with the night
-                    self._book_offset(change, book, change.cash_change, more_follow=True)
+                parts = [self._offset(change, owner, change.cash_change) for change in changes]
+                self._fold(parts, more_follow=True)  # one step with the night
 
-    def _parts(self, event: Posting) -> list[Part]:
-        """Return the books that a change concerns, each with its units (of a dividend, its holding)."""
-        change, unassigned = event.units, self.books[UNASSIGNED]
-        instrument_id = event.instrument_id if event.source is None else event.source
-        holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
+    def _shares(self, event: Posting) -> list[Part]:
+        """Return the owners that a change concerns, each with its units (of a dividend, its holding)."""
+        change, unassigned = event.units, [(UNASSIGNED, event.units)]
+        holders = self._holders(event.instrument_id if event.source is None else event.source)
         total = sum((held for _, held in holders), ZERO)
         if event.cause is ChangeCause.TRANSFER:
-            return [(unassigned, change)]
+            return unassigned
         if not change:
-            return holders if event.cause in OF_HOLDERS and total else [(unassigned, Decimal(1))]
+            return holders if event.cause in OF_HOLDERS and total else [(UNASSIGNED, Decimal(1))]
         if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
@@ -311,10 +322,10 @@ class SubBooks:
         if event.cause is ChangeCause.CORPORATE_ACTION and total:  # all holdings alike
             return _in_proportion(change, holders)
         if change == -total:
-            return [(book, -held) for book, held in holders]
+            return [(owner, -held) for owner, held in holders]
         if not total or (change > 0) == (total > 0):
-            return [(unassigned, change)]
-        return _taken_from(holders, change) or [(unassigned, change)]
+            return unassigned
+        return _taken_from(holders, change) or unassigned
 
     def _note_exercised(self, event: Posting, parts: list[Part]) -> None:
         """Remember the options' holders: a venue may report several exercises before the first delivery."""
@@ -375,7 +386,7 @@ class SubBooks:
 def _in_proportion(change: Decimal, holders: Sequence[Part]) -> list[Part]:
     """Divide ``change`` in proportion to the holdings; the last gets the rest."""
     total = sum((held for _, held in holders), ZERO)
-    parts = [(book, change * held / total) for book, held in holders[:-1]]
+    parts = [(owner, change * held / total) for owner, held in holders[:-1]]
     return [*parts, (holders[-1][0], change - sum((part for _, part in parts), ZERO))]
 
 
@@ -383,13 +394,13 @@ def _taken_from(holders: Sequence[Part], change: Decimal) -> list[Part]:
     """Divide ``change`` among the holders of the opposite sign, in their order."""
     parts: list[Part] = []
     left = change
-    for book, held in holders:
+    for owner, held in holders:
         if not left or (held > 0) == (change > 0):
             continue
         taken = left if abs(left) <= abs(held) else -held
-        parts.append((book, taken))
+        parts.append((owner, taken))
         left -= taken
     if left and parts:
-        book, taken = parts[-1]
-        parts[-1] = (book, taken + left)
+        owner, taken = parts[-1]
+        parts[-1] = (owner, taken + left)
     return parts
