@@ -229,7 +229,7 @@ class DeltaHedger:
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         hedge = view.instruments.by_id[number]
-        step = 1 if hedge.step is ONE else float(hedge.step)  # whole units stay integers
+        step = float(hedge.step)
         quantity = quantity_to_target(inputs.net_delta_shares / step, target / step)  # in steps
         if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
             size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
@@ -252,21 +252,23 @@ class DeltaHedger:
         facts: Facts = {
             "spot": quote.mid,
             "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
-            "owned_shares": owned * step,
+            "owned_shares": owned,
             "net_delta_shares": inputs.net_delta_shares,
             "half_width_shares": judged.half_width_shares,
             "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
             "hedge_vol": inputs.vol,
             "hedge_vol_source": self._delta_model.source,
-            "quantity_shares": parts[0] * step,
+            "quantity_shares": parts[0],
         }
+        if hedge.step is not ONE:
+            facts |= {"owned_shares": owned * step, "quantity_shares": parts[0] * step}
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
         facts |= judged.facts
         by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
             return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
-        sent = f"{parts[0] * step:+} shares to {target:+.2f}"
+        sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
         why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
 
