@@ -70,6 +70,9 @@ class Journal(Protocol):
 class BacktestRunner:
     """Runs one tape through one engine and one simulated broker.
 
+    It stays one class: which quotes are handed over follows from what is due, and what is due from the
+    quotes that were.
+
     Parameters
     ----------
     tape, engine, broker
