@@ -15,7 +15,7 @@ import pytest
 from fakes.order_faults import FaultsLater, rules_of
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.events import CancelRejected
-from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
@@ -396,7 +396,7 @@ def test_without_flatten_orders_are_cancelled_and_positions_stay():
 
 def test_a_second_life_names_its_orders_apart_and_a_repetition_alike():
     instruments = SmallMarket(5, DAYS[0]).instruments
-    orders = [desk_order("x", SHARE, Side.SELL, 1)]
+    orders = [OrderIntent(SHARE, Side.SELL, Decimal(1), Purpose.UNWIND_HEDGE, "flattening")]
 
     def names(flattener):
         return [order.client_order_id for order in flattener.name_orders(orders)]

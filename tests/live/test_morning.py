@@ -17,6 +17,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import ForecastEvent, RateEvent
+from scalpdesk.exchange.admin import Advance
 from scalpdesk.exchange.launch import LaunchPlan, build_server, tape_source
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.reader import JournalReader
@@ -122,7 +123,7 @@ def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabl
 
     async def passes(desk, to_ns):
         """Let the exchange come to an instant, and the desk see it."""
-        server.admin.advance({"to_ns": to_ns})
+        server.admin.advance(Advance(to_ns=to_ns))
         await until(lambda: desk.engine.now_ns >= to_ns - 60_000_000_000 or desk.runner.state.reason, 0.01)
 
     async def play():

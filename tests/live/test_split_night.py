@@ -28,6 +28,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.embedded import market
+from scalpdesk.exchange.admin import Advance
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Equity, Instruments
@@ -119,7 +120,7 @@ class Night:
         stamps = self.tape.quotes.ts_ns
         now_ns = self.server.world.now_ns
         for at_ns in [*stamps[(stamps > now_ns) & (stamps < to_ns)].tolist(), to_ns]:
-            self.server.admin.advance({"to_ns": at_ns})
+            self.server.admin.advance(Advance(to_ns=at_ns))
             if at_ns in stamps:
                 await until(lambda at_ns=at_ns: desk.engine.now_ns >= at_ns, 0.001)
             await until(lambda: not desk.gateway.health().in_flight, 0.001)
