@@ -15,7 +15,15 @@ import pytest
 from fakes.order_faults import FaultsLater, rules_of
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.events import CancelRejected
-from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import (
+    CancelOrder,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
