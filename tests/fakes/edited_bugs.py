@@ -224,8 +224,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "the day's loss is judged every 100 s instead of every second",
         LossTimer,
         "passes",
-        "% NANOS_PER_SECOND + NANOS_PER_SECOND",
-        "% NANOS_PER_SECOND + 100 * NANOS_PER_SECOND",
+        "_next_second(now_ns)",
+        "_next_second(now_ns + 99 * 10**9)",
     ),
     "strategy_not_told_the_mode": Edit(
         "a change of mode does not reach the strategy",

@@ -108,7 +108,7 @@ class LossTimer:
         """
         if self._desk.has_lost_too_much():
             return False
-        self.due_ns = now_ns - now_ns % NANOS_PER_SECOND + NANOS_PER_SECOND
+        self.due_ns = _next_second(now_ns)
         return True
 
 

@@ -85,7 +85,7 @@ class Trigger:
     def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:  # noqa: ARG002 - the contract's
         """Return the first row from ``first`` to before ``last`` that calls the strategy; else ``last``.
 
-        It changes nothing: a row may be asked about again, and later ones may never come.
+        It learns nothing from the rows: they may be asked about again, and later ones may never come.
         """
         return first
 
