@@ -10,7 +10,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.backtesting.summary import Tally
-from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
+from scalpdesk.core.enums import ChangeCause, DecisionKind, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
@@ -22,11 +22,23 @@ from scalpdesk.core.events import (
     OrderEvent,
     OrderFilled,
     OrderRejected,
+    PositionChanged,
     QuoteEvent,
     SessionEvent,
     TimerEvent,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder, orders_of
+from scalpdesk.core.intents import (
+    CancelOrder,
+    Decision,
+    Mark,
+    MultiLegOrder,
+    OrderIntent,
+    Output,
+    Purpose,
+    Side,
+    SubmitOrder,
+    orders_of,
+)
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.timers import LossTimer
@@ -37,7 +49,7 @@ from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.margin.regulation_t import UNCOVERED
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -47,7 +59,7 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.strategies.contract import Action, DeskView, Strategy
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
 
 CASH = Decimal(100_000)
 
@@ -353,3 +365,53 @@ def run_tape(
     )
     run.runner.run()
     return run
+
+
+def buy(
+    number: int = 0, quantity: int = 10, purpose: Purpose = Purpose.HEDGE, side: Side = Side.BUY
+) -> OrderIntent:
+    """Return an intent at the market."""
+    return OrderIntent(InstrumentId(number), side, Decimal(quantity), purpose, "test")
+
+
+def wanting(*intents: Any, on: Wake = Wake.PRICE, times: int = 1, all_or_none: bool = True) -> Scripted:
+    """Build a strategy that proposes these intents on its first wakes of a kind."""
+    left = times
+
+    def think(_view: DeskView, wake: Wake, _event: Any) -> Sequence[Action]:
+        nonlocal left
+        if wake is not on or not left:
+            return ()
+        left -= 1
+        return (Proposal(DecisionKind.ENTRY, ("because",), {"n": 1}, tuple(intents), all_or_none),)
+
+    return Scripted(think, [EveryQuote(InstrumentId(0))])
+
+
+def working(one: HandDesk, number: int = 0, side: Side = Side.BUY, quantity: int = 10) -> str:
+    """Send an order past the strategy and let the venue take it."""
+    sent = one.engine.desk.orders.submit(buy(number, quantity, Purpose.HEDGE, side), one.now_ns)
+    one.accept(sent)
+    return sent.client_order_id
+
+
+def change(
+    one: HandDesk,
+    cause: str,
+    quantity: Any = 0,
+    price: Any = 0,
+    cash: Any = 0,
+    number: int = 0,
+    reference: str = "r",
+) -> PositionChanged:
+    """Return a change of a position as of now."""
+    return PositionChanged(
+        InstrumentId(number),
+        one.now_ns,
+        one.now_ns,
+        ChangeCause(cause),
+        Decimal(quantity),
+        Decimal(price),
+        Decimal(cash),
+        reference,
+    )
