@@ -21,8 +21,8 @@ from scalpdesk.core.intents import Mark, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.web import documents, market, order_documents, position_documents
-from scalpdesk.web.follower import RunFollower
+from scalpdesk.monitor import documents, market, order_documents, position_documents
+from scalpdesk.monitor.follower import RunFollower
 
 DAY = date(2018, 2, 5)
 MINUTES = 17

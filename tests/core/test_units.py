@@ -17,7 +17,7 @@ from scalpdesk.core.units import (
     to_cents,
     years_between,
 )
-from scalpdesk.web.texts import plain, signed
+from scalpdesk.monitor.texts import plain, signed
 
 
 def test_a_float_becomes_the_exact_price_it_stands_for():

@@ -13,9 +13,9 @@ from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.follower import RunFollower
 
 MINUTE_NS = 60 * 10**9
 HALF_DAY = date(2017, 7, 3)

@@ -28,9 +28,9 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.web.feed import STATE_FILE, Topic, acknowledge, alerts_of
-from scalpdesk.web.follower import RunFollower
 
 SECOND_NS = 10**9
 NOON_NS = int(datetime(2026, 3, 4, 17, tzinfo=UTC).timestamp()) * SECOND_NS

@@ -22,10 +22,10 @@ from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.web import documents, order_documents, position_documents
+from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.web.app import DeskCollector
 from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
 from scalpdesk_testing.field_formulas import expiry_payoff_coin

@@ -20,15 +20,11 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.cut import CutShort
-from scalpdesk.portfolio.gamma_verdict import GammaVerdict
-from scalpdesk.pricing import greeks
-from scalpdesk.web import documents, order_documents, position_documents
-from scalpdesk.web.documents import account_kind
-from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.follower import COLUMNS, Series
-from scalpdesk.web.position_documents import break_even, crossings
-from scalpdesk.web.tear_sheet import sheet_document
-from scalpdesk.web.texts import (
+from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor.documents import account_kind
+from scalpdesk.monitor.follower import COLUMNS, Series
+from scalpdesk.monitor.position_documents import break_even, crossings
+from scalpdesk.monitor.texts import (
     countdown,
     json_safe,
     leg_label,
@@ -39,6 +35,10 @@ from scalpdesk.web.texts import (
     tone,
     verdict_pieces,
 )
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.pricing import greeks
+from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.tear_sheet import sheet_document
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from scalpdesk.core.events import FillBusted, OrderFilled
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import to_cents
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.monitor import documents, market, order_documents, position_documents
+from scalpdesk.monitor.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
+from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.web import documents, market, order_documents, position_documents
-from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
-from scalpdesk.web.texts import json_safe
 
 
 def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed, ended_runs):

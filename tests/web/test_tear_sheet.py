@@ -13,7 +13,8 @@ from scalpdesk.assembly import journaled_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.history import read_stored
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.web.documents import cut_of
+from scalpdesk.monitor.documents import cut_of
+from scalpdesk.monitor.texts import json_safe
 from scalpdesk.web.tear_sheet import (
     OtherRun,
     command_again,
@@ -24,7 +25,6 @@ from scalpdesk.web.tear_sheet import (
     sheet_document,
     tear_sheet,
 )
-from scalpdesk.web.texts import json_safe
 
 
 def other(name, pnl, costs="-1.00", hedges=3):

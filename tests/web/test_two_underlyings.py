@@ -11,8 +11,8 @@ from scalpdesk import assembly
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
-from scalpdesk.web import documents, position_documents
-from scalpdesk.web.follower import RunFollower
+from scalpdesk.monitor import documents, position_documents
+from scalpdesk.monitor.follower import RunFollower
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")

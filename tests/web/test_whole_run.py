@@ -16,10 +16,10 @@ from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, load_settings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.monitor.texts import json_safe
 from scalpdesk.web.app import PAGES
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
-from scalpdesk.web.texts import json_safe
 
 NAME = re.compile(r"scalpdesk_\w+")
 

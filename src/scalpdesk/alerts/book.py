@@ -15,8 +15,8 @@ from scalpdesk.alerts.rules import RANK, Alert, Level
 from scalpdesk.config.settings import AlertSettings, quiet_span
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.web.feed import ACKNOWLEDGED_FILE, Topic
-from scalpdesk.web.texts import span
+from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, Topic
+from scalpdesk.monitor.texts import span
 
 KEPT = 200
 MOST_ESCALATIONS = 8

@@ -19,12 +19,12 @@ from scalpdesk.core.intents import EXITS, Decision, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor.alert_files import Topic
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.texts import clock, leg_label, part_label, plain, signed, span
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import PARTS, unexplained
-from scalpdesk.web import documents, order_documents, position_documents
-from scalpdesk.web.feed import Topic
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import clock, leg_label, part_label, plain, signed, span
 
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""

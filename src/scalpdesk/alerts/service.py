@@ -25,9 +25,9 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.web import documents, position_documents
-from scalpdesk.web.feed import STATE_FILE, Topic
-from scalpdesk.web.follower import RunFollower
+from scalpdesk.monitor import documents, position_documents
+from scalpdesk.monitor.alert_files import STATE_FILE, Topic
+from scalpdesk.monitor.follower import RunFollower
 
 STATUS_SECONDS = 2.0
 BOT_SECONDS = 2.0

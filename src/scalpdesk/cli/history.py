@@ -556,7 +556,7 @@ def _write_sheet(
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.output import progress_bar
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.web.documents import cut_of
+    from scalpdesk.monitor.documents import cut_of
     from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, tear_sheet
 
     follower = read_run(run_dir)

@@ -125,7 +125,7 @@ WATCH_SECONDS = 0.2
 def watch_desk(run_dir: Path, out: "Console") -> None:
     """Show a desk live until its run ends; it is followed from its journal, so that nothing delays it."""
     from scalpdesk.cli.summary_view import LiveView
-    from scalpdesk.web.follower import RunFollower
+    from scalpdesk.monitor.follower import RunFollower
 
     follower = RunFollower(run_dir)
     while follower.advance(1_000) or (follower.header is None and not follower.problem):

@@ -206,7 +206,7 @@ def unexplained_line(explain: dict[str, Any] | None) -> str:
 
 def verdict_text(paying: Mapping[str, Any]) -> str:
     """Return the answer to "is gamma paying?" of a run summary in words, as the dashboard has it."""
-    from scalpdesk.web.texts import verdict_pieces
+    from scalpdesk.monitor.texts import verdict_pieces
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
     return "".join(piece["text"] for piece in pieces).replace("−", "-")

@@ -29,7 +29,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
-from scalpdesk.web import documents
+from scalpdesk.monitor import documents
+from scalpdesk.monitor.market import picker_page, volatility_page
+from scalpdesk.monitor.order_documents import fills_document, order_latency, orders_page, why_page
+from scalpdesk.monitor.position_documents import (
+    contracts_document,
+    currency_of,
+    flatten_plan,
+    greeks_document,
+    position_page,
+    positions,
+)
+from scalpdesk.monitor.texts import json_safe, span
 from scalpdesk.web.access import PAGES, Access, Guard, Refusal, Role
 from scalpdesk.web.feed import (
     CLIENT_SECONDS,
@@ -39,19 +50,8 @@ from scalpdesk.web.feed import (
     empty_head,
     resident_bytes,
 )
-from scalpdesk.web.market import picker_page, volatility_page
-from scalpdesk.web.order_documents import fills_document, order_latency, orders_page, why_page
-from scalpdesk.web.position_documents import (
-    contracts_document,
-    currency_of,
-    flatten_plan,
-    greeks_document,
-    position_page,
-    positions,
-)
 from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
-from scalpdesk.web.texts import json_safe, span
 
 STATIC_TYPES = {
     "css": "text/css; charset=utf-8",

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,9 +23,10 @@ from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.web.documents import cut_of, desk_page, run_head, run_state
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import clock, day_of, json_safe
+from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, STATE_FILE, Topic
+from scalpdesk.monitor.documents import cut_of, desk_page, run_head, run_state
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.texts import clock, day_of, json_safe
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 0.1
@@ -42,22 +42,8 @@ MOST_OTHERS = 2
 """Such runs that are kept."""
 KEPT_ANSWERS = 200
 WATCH_SECONDS = 2.0
-STATE_FILE = "alerts.json"
-"""In the folder of a run that a watcher sends alerts of: those open, and the latest that were sent."""
 WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
-ACKNOWLEDGED_FILE = "alerts.ack"
-"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
-
-
-class Topic(StrEnum):
-    """What an alert is about, where that decides how it is shown or sent."""
-
-    MODE = "mode"
-    """The desk's mode, which the page shows in any case."""
-    SUMMARY = "summary"
-    """The account of a session."""
-    OTHER = "other"
 
 
 class Watch(Protocol):

@@ -11,11 +11,11 @@ from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs, written_ns
+from scalpdesk.monitor.texts import signed, tone
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
-from scalpdesk.web.texts import signed, tone
 
 MOST_POINTS = 1_000
 """Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""

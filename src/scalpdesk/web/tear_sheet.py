@@ -31,14 +31,14 @@ from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
+from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.web import documents, order_documents, position_documents
-from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
-from scalpdesk.web.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
 
 FILL_MODELS = ("cross", "mid", "queue", "adverse")
 MOST_POINTS = 2_000

@@ -8,9 +8,9 @@ import numpy as np
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
+from scalpdesk.monitor.follower import Execution, RunFollower
+from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.web.follower import Execution, RunFollower
-from scalpdesk.web.texts import clock, day_of, leg_label, plain
 
 LAST_DECISIONS = 7
 GROUPS = {

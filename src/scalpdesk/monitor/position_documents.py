@@ -24,11 +24,11 @@ from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.margin.capital import capital_of
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 
 SHOCK_SPOT = 0.10
 SHOCK_VOL = 0.10

@@ -3,7 +3,7 @@
 A text is printed as it stands: the page never rounds. Texts use the true minus sign, thousands with commas,
 money with two decimals; amounts that programs read are plain strings as in the run summary. What is not
 known is None, never 0. Here: the header of every page, the desk's page and the results; what is held is in
-:mod:`scalpdesk.web.position_documents`, orders and decisions in :mod:`scalpdesk.web.order_documents`.
+:mod:`scalpdesk.monitor.position_documents`, orders and decisions in :mod:`scalpdesk.monitor.order_documents`.
 """
 
 import math
@@ -17,14 +17,14 @@ from scalpdesk.engine.exposure import exposure, exposure_text
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import CutShort, cut_short
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.market import regime_now
+from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
+from scalpdesk.monitor.position_documents import currency_of, holdings, position_block, risk_level, worst_case
+from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.contract import phase_of
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.market import regime_now
-from scalpdesk.web.order_documents import decision_row, decisions_note, last_taken
-from scalpdesk.web.position_documents import currency_of, holdings, position_block, risk_level, worst_case
-from scalpdesk.web.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
 
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
 """Of the kinds that are not their own label."""

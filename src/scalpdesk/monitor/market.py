@@ -11,13 +11,13 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.marketdata.quotes import TRADABLE
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
 from scalpdesk.volatility.regime import regime_of
-from scalpdesk.web.follower import RunFollower
-from scalpdesk.web.texts import leg_label, per_cent, plain, signed
 
 SMILE_WIDTH = 0.08
 """Strikes shown of a smile: this fraction of spot each way."""

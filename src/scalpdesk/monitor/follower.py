@@ -36,13 +36,13 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
+from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.interval import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.strategies.contract import TRADE_GAIN
-from scalpdesk.web.texts import plain
 
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""

@@ -1,0 +1,18 @@
+"""Files of a run through which its watcher and the pages speak of its alerts, and what an alert is about."""
+
+from enum import StrEnum
+
+STATE_FILE = "alerts.json"
+"""In the folder of a run that a watcher sends alerts of: those open, and the latest that were sent."""
+ACKNOWLEDGED_FILE = "alerts.ack"
+"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
+
+
+class Topic(StrEnum):
+    """What an alert is about, where that decides how it is shown or sent."""
+
+    MODE = "mode"
+    """The desk's mode, which the page shows in any case."""
+    SUMMARY = "summary"
+    """The account of a session."""
+    OTHER = "other"
