@@ -104,7 +104,7 @@ class Pay(BoundedSettings, frozen=True):
     account: str = ""
 
 
-class Change(BoundedSettings, frozen=True, omit_defaults=True):
+class Change(BoundedSettings, frozen=True):
     """New values of an account's fields; those left out stay."""
 
     account: str
