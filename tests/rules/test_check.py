@@ -43,6 +43,32 @@ def test_other_words_are_free(check, tmp_path, code):
     assert check.findings_in(path) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('"""Return it.\n\nOf a desk in coin it is coin."""', "a sentence that begins with Of"),
+        ("x = 1\n# the price\n# Of the peak.", "a sentence that begins with Of"),
+        ('x = 0\n\n"""What it reads."""', "a text that begins with What, Who or How"),
+        ('x = 0\n\n"""Limit; 0 for none."""', "none as a noun"),
+        ('x = 0\n\n"""Nobody holds it."""', "a word that a colleague would not say aloud"),
+    ],
+)
+def test_foreign_syntax_is_found_where_it_stands(check, tmp_path, text, what):
+    path = tmp_path / "src" / "a.py"
+    path.write_text(text)
+    assert check.foreign_sentences([path]) == [f"src/a.py:3: {what}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"""Return the price of it, none of the rest."""', "# What is it?", 'x = "none"', '"""Use `none`."""'],
+)
+def test_plain_syntax_is_free(check, tmp_path, text):
+    path = tmp_path / "src" / "a.py"
+    path.write_text(text)
+    assert check.foreign_sentences([path]) == []
+
+
 def test_every_file_is_checked(check, tmp_path, capsys):
     for name, code in (("a", "one = 1"), ("b", "two = 2")):
         (tmp_path / "src" / f"{name}.py").write_text(code)

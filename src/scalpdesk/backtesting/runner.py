@@ -37,13 +37,13 @@ Answerer = Callable[[AskFolder, int], Event]
 WINDOW_ROWS, CHOSEN_ROWS, FIRST_ROWS = 4_096, 32_768, 512
 """Rows turned into events at a time where every quote is handed over, where some are, and fewest.
 
-A window keeps conversion out of the inner loop and its events in the processor's cache. One that ends
-early, since other orders work than before, is followed by one of the fewest rows.
+A window keeps conversion out of the inner loop and its events in the processor's cache. After a
+window that ends early because the working orders changed, the next has the fewest rows.
 """
 SKIP_FROM_A_SECOND = 4.0
-"""Quotes a second from which on finding the next one that wakes costs less than looking at each.
+"""Quote rate from which a search for the next waking quote costs less than a test of each.
 
-A search costs as much as ten quotes; at a quote a second (the embedded market) every third one wakes.
+A search costs as much as ten quotes; at a quote a second (the embedded market) every third quote wakes.
 """
 
 
@@ -55,7 +55,7 @@ class Journal(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write everything pending, for whoever follows the journal."""
+        """Write everything pending, for a reader that follows the journal."""
         ...
 
     def add_event(self, event: Event) -> None:
@@ -142,7 +142,7 @@ class BacktestRunner:
         self._rows = SessionRows(NO_QUOTES, count)
         self._own: dict[InstrumentId, InstrumentRows] = {}
         self._skipped_in: InstrumentId | None = None
-        """The instrument whose quotes are passed over while they wake nobody."""
+        """The instrument whose quotes are passed over while none of them wakes the strategy."""
         self._shown_upto = self._next_yield_ns = 0
         self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
@@ -154,7 +154,7 @@ class BacktestRunner:
 
     def run(self) -> None:
         """Run all sessions to their end."""
-        self._step_ns = NEVER_NS  # nobody looks on
+        self._step_ns = NEVER_NS  # no observer
         for _ in self.steps():
             pass
 
@@ -287,9 +287,9 @@ class BacktestRunner:
             low, size = rows.upto, FIRST_ROWS
 
     def _waited_for_again(self, last: int) -> int:
-        """Let what is due among the last rows happen before they are known, for nobody waited for these.
+        """Execute events due among the last rows before the desk learns of these rows; no order awaited them.
 
-        Return the row from which on an order waits for them now; ``last`` where none does.
+        Return the row from which an order awaits them now; ``last`` without such an order.
         """
         if last and self._catch_up(int(self._rows.columns.ts_ns[-1]), last):
             self._choose()
@@ -301,7 +301,7 @@ class BacktestRunner:
     ) -> Iterable[tuple[Event, int]]:
         """Return events from row ``low`` to before ``high``, each with the number of rows known with it.
 
-        Of the ``others``, which have so many rows ``before`` them, so many are ``done``; they come first.
+        ``before`` counts the rows ahead of each of ``others``; ``done`` of these are handed over already.
         """
         if self._skipped_in is not None:
             return self._first_wakes(self._skipped_in, others, before, done)
@@ -323,9 +323,9 @@ class BacktestRunner:
     def _first_wakes(
         self, number: InstrumentId, others: list[Event], before: list[int], done: int
     ) -> Iterator[tuple[Event, int]]:
-        """Yield what :meth:`_window` would of an instrument's quotes, but for those that may be passed over.
+        """Yield the events of :meth:`_window` for an instrument without the quotes that may be skipped.
 
-        Where the next one lies follows from what the one before has led to, so each is looked for only then.
+        Each event decides where the next lies, so the search for the next begins when it was handled.
         """
         rows, trigger, own = self._rows, self._engine.trigger(number), self._own.get(number)
         assert trigger is not None
@@ -373,7 +373,7 @@ class BacktestRunner:
         return last
 
     def _show(self, quote: QuoteEvent) -> None:
-        """Let whoever reads a quote that is handed over, while others of its instrument are not, get it."""
+        """Show the broker and the market a quote that the desk receives while it skips others like it."""
         self._at_broker.show(quote, self._shown_upto)
         if judge_quote(quote.bid, quote.ask) is GOOD:
             self._in_market.show(quote, self._shown_upto)

@@ -62,8 +62,8 @@ class RunResult:
     def plot(self) -> Any:
         """Draw the run; return a figure (extra ``plots``).
 
-        P&L with its largest parts, net delta, gamma, theta and vega, implied volatility beside what the half
-        hour before realised, and the spot.
+        P&L with its largest parts, net delta, gamma, theta and vega, implied volatility, the realised
+        volatility of the half hour before, and the spot.
 
         Raises
         ------
@@ -187,7 +187,7 @@ def run_backtest(
     except BaseException:
         if journal is not None:
             journal.abandon()
-            if run is None:  # refused before its first event: it is no run, and never the last one
+            if run is None:  # refused before its first event: not a run
                 shutil.rmtree(journal.run_dir, ignore_errors=True)
         raise
     finally:
@@ -197,7 +197,7 @@ def run_backtest(
 
 
 LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
-"""Of processor time: below the first no run is called slow; growth from its first quarter to its last."""
+"""A run is called slow from this processor time on, if its last quarter took this many times its first."""
 
 
 class ProcessorTime:

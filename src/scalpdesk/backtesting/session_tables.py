@@ -52,7 +52,7 @@ def session_rows(
 ) -> list[dict[str, Any]]:
     """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
 
-    Of a desk in coin amounts and net delta are in coin.
+    A desk in coin reports amounts and net delta in coin.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def straddle_rows(
     """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
 
     A row's P&L reaches from its opening to the next one's, so that all rows together are the run.
-    ``implied_vol`` is what was paid, as the entry's decision has it; ``realised_vol`` what the underlying
-    moved while it was held, by its marks and per year of the run's variance clock, as the P&L explain has it.
+    ``implied_vol`` is the volatility paid, from the entry's decision; ``realised_vol`` that of the underlying
+    over the holding time, from its marks and per year of the run's variance clock, as in the P&L explain.
     ``costs`` are spread, fees and slippage, as their parts below zero when paid. ``edge_usd`` is what the
     entry's gate promised for all of it, with ``edge_stderr_usd``, ``forecast_vol`` and ``implied_level`` as
     it saw them.
@@ -387,7 +387,7 @@ def _change_held(
     symbols: Sequence[str],
     adjusted: set[str],
 ) -> None:
-    """Book on the options held what no order moved; an adjusted contract takes the place of the old one."""
+    """Book position changes without an order; an adjusted contract replaces the old one."""
     _drop_expired(held, rows, options, change.ts_ns)
     symbol, units = symbols[change.instrument_id], change.units
     source = None if change.source is None else symbols[change.source]

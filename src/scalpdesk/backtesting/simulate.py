@@ -50,7 +50,7 @@ from scalpdesk.volatility.variance_time import clock_of
 
 @dataclass(frozen=True, slots=True)
 class BacktestConfig(RunSettings):
-    """What a backtest does, as plain values: without keys, and for any process in any folder."""
+    """Settings of a backtest as plain values: no keys, no paths relative to a folder."""
 
     seed: int | None = None
     """Written into the result; of the coin markets also the path that their history is drawn from."""
@@ -97,9 +97,10 @@ class PreparedMarket:
     Parameters
     ----------
     tape
-        The market; its columns may be read-only. A pickled one is loaded at first need.
+        The market; its columns may be read-only. A pickled tape is loaded at first need.
     kept_sessions
-        Sessions of a tape read in parts whose sorted rows stay in memory, 25 MB each; of one in memory all.
+        Number of sessions whose sorted rows stay in memory, 25 MB each, of a tape read in parts; a tape in
+        memory keeps all.
     """
 
     def __init__(self, tape: MarketTape | bytes, *, kept_sessions: int = 1) -> None:
@@ -142,7 +143,7 @@ class PreparedMarket:
         return deepcopy(made)
 
     def rows(self, session: Session, *, has_sizes: bool) -> SessionRows:
-        """Return the session's quotes in the order of events, with none of them known yet.
+        """Return the session's quotes in the order of events, all still ahead.
 
         ``has_sizes`` keeps the sizes that they display.
         """
@@ -150,7 +151,7 @@ class PreparedMarket:
         return SessionRows(index.columns, index.instruments, index)
 
     def known(self, config: RunSettings, seed: int | None) -> tuple[Event, ...]:
-        """Return the events of a run that come beside the tape, in order.
+        """Return the events of a run that are not on the tape, in order.
 
         Forecasts of volatility, dealer gamma, implied volatilities, and the minutes of earlier sessions.
         """
@@ -193,11 +194,11 @@ def _sorted_rows(tape: MarketTape, session: Session, has_sizes: bool) -> RowInde
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest gave; amounts are exact, in the currency of the desk."""
+    """Result of a backtest; amounts are exact, in the currency of the desk."""
 
     strategy: str
     decision_hash: str
-    """Of every decision, order and mark: two runs with the same one did the same."""
+    """Digest of every decision, order and mark: runs with equal digests did the same."""
     events: int
     decisions: int
     orders: int

@@ -40,7 +40,7 @@ class SharpeRatio:
     annual_independent: float
     annual: float | None
     scale: float | None
-    """What the ratio per period is multiplied by for a year: √periods where nothing is correlated."""
+    """Factor from the ratio per period to a year: √periods for uncorrelated returns."""
     lags: int
     error: float
     """Standard error of `annual_independent` for independent normal amounts."""
@@ -52,7 +52,7 @@ class Drawdown:
 
     amount: float
     fraction: float
-    """Of the peak."""
+    """The fall over the peak."""
     peak: int
     trough: int
     recovered: int | None
@@ -63,7 +63,7 @@ class Drawdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeFigures:
-    """What trades earned: zeros count in `number` and `expectancy`, not in `hit_rate`."""
+    """P&L of closed trades: zeros count in `number` and `expectancy`, not in `hit_rate`."""
 
     number: int
     hit_rate: float | None
@@ -90,7 +90,7 @@ def _amounts(values: Amounts, at_least: int, what: str) -> Floats:
 
 
 def varies(amounts: Floats) -> bool:
-    """Return whether the amounts differ; the deviation of equal ones is not always 0 in floats."""
+    """Return whether the amounts differ; the float deviation of equal amounts is not always 0."""
     return bool(amounts.max() > amounts.min())
 
 
@@ -107,7 +107,7 @@ def _autocovariance(deviations: Floats, lag: int) -> float:
 def sharpe_ratio(
     pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
 ) -> SharpeRatio:
-    """Return the Sharpe ratio of amounts per period, annual for correlated ones too (Lo 2002).
+    """Return the Sharpe ratio of amounts per period, annualised with their autocorrelation (Lo 2002).
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def sharpe_ratio(
     Raises
     ------
     ValueError
-        Fewer than two amounts, one that is not finite, or amounts that do not vary.
+        Fewer than two amounts, a non-finite amount, or amounts that do not vary.
     """
     amounts = _amounts(pnl, 2, "Sharpe ratio")
     number = len(amounts)
@@ -221,7 +221,7 @@ def stationary_positions(
 def mean_block_length(pnl: Amounts) -> float:
     """Return the mean block for the stationary bootstrap of these amounts.
 
-    Patton, Politis and White's rule; for fewer than 20 amounts, or ones that do not vary, ``max(5, n^⅓)``.
+    Patton, Politis and White's rule; for fewer than 20 or constant amounts, ``max(5, n^⅓)``.
     """
     amounts = _amounts(pnl, 1, "block length")
     number = len(amounts)

@@ -1,7 +1,7 @@
 """The tables of a run that several strategies share, divided: fills, decisions, marks and changes of each.
 
-Orders and decisions name their strategy. What its book was worth, and how exercises and settlements were
-divided, no journal holds: the run is replayed for it.
+Orders and decisions name their strategy. The journal does not hold each
+book's value or the division of exercises and settlements, so the run is replayed to find them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 
 
 class StrategyRecord(msgspec.Struct):
-    """What a shared run's tables have of one strategy, in order."""
+    """Rows of one strategy in the tables of a shared run, in order."""
 
     marks: Rows = msgspec.field(default_factory=list)
     """At each mark of the account ``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and
@@ -65,7 +65,7 @@ def strategy_records(
     decisions: Sequence[dict[str, Any]],
     owners: Mapping[str, str],
 ) -> dict[str, StrategyRecord]:
-    """Return what each strategy of a shared run did and earned; what belongs to nobody under its name.
+    """Return trades and P&L of each strategy of a shared run; positions without a strategy have a key.
 
     The marks of all of them sum to the account's. The run is replayed.
 
@@ -116,7 +116,7 @@ def _replayed(run_dir: Path) -> dict[str, StrategyRecord]:
 def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, str]:
     """Return amounts in cents that sum to ``total``, which is in cents; the largest takes the half cents.
 
-    What belongs to nobody is left out while it is nothing.
+    The row without a strategy is left out while it is zero.
 
     Examples
     --------

@@ -117,7 +117,7 @@ class Tally:
         self.orders = 0
         self.last_decision: Decision | None = None
         self.refusals: list[Decision] = []
-        """Last five decisions against an entry since the last one for it, newest last."""
+        """Last five refusals of an entry since the last accepted entry, newest last."""
         self.straddle: Decision | None = None
         """The latest to buy a straddle."""
         self.marks = MarkLog() if marks is None else marks
@@ -167,8 +167,8 @@ def run_summary(
 ) -> dict[str, Any]:
     """Return the run summary as JSON types; amounts are strings with two decimals.
 
-    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly. Of a desk in coin they have eight
-    decimals, and ``usd`` stands beside them. Where several strategies shared the desk, ``strategies`` has a
+    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly. A desk in coin reports eight
+    decimals, and ``usd`` too. Where several strategies shared the desk, ``strategies`` has a
     row for each, and their totals sum to it.
     """
     desk = engine.desk

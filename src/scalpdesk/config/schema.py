@@ -36,7 +36,7 @@ class ManyConfigError(ConfigError):
 
 
 def raise_all(errors: Sequence[ConfigError]) -> None:
-    """Raise the refusals, several as one; nothing for none."""
+    """Raise the errors, several as a single error; return if the list is empty."""
     if errors:
         raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
 
@@ -53,7 +53,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the key, for the one call that sends it to its venue."""
+        """Return the key in clear, for the call that sends it to its venue."""
         return self._text
 
     def __repr__(self) -> str:

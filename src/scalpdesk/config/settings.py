@@ -71,7 +71,7 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     roll: bool = True
     """Begin the next day as a run of its own, with the contracts listed then, when the book is flat."""
     forecast: bool = True
-    """Forecast volatility from the venue's own daily bars where ``data.daily_history`` names none."""
+    """Forecast volatility from the venue's own daily bars where ``data.daily_history`` is not set."""
     watchdog: bool = True
     """Guard the desk by a second process (``--watchdog``)."""
     watchdog_flatten: bool = False
@@ -83,24 +83,24 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     resolve_seconds: Positive = 1.0
     """Between the first two questions about an order in doubt."""
     absent_after_seconds: Positive | None = None
-    """How long the venue may come to accept an order after its request ended; None is 10, at ``url`` 2."""
+    """Time in which the venue may accept an order after its request ended; None: 10, or 2 with ``url``."""
     silent_seconds: NonNegative = 60.0
-    """A data stream without any message for so long in a session is connected anew; 0 never."""
+    """A data stream silent for this long in a session is reconnected; 0: never."""
     heartbeat_seconds: Positive = 10.0
     """Between pings of a stream; half of it without the pong ends the connection."""
     timeout_seconds: Positive = 5.0
-    """Of one request of the order path; questions may take four times as long."""
+    """Time-out of a request on the order path; queries may take four times as long."""
     requests_per_minute: Requests | None = None
-    """Of the trading interface; the venue's own headers correct it. None is the venue's: 200, Deribit 300."""
+    """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
     data_requests_per_minute: Requests = 200
-    """Of the data host (a paid plan allows 10,000); its headers correct it."""
+    """Limit of the data host (a paid plan allows 10,000); its headers correct it."""
     deadline_margin_seconds: NonNegative = 300.0
-    """How long before the venue's cut-off expiring options begin to go."""
+    """Time before the venue's cut-off at which the desk begins to close expiring options."""
     poll_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.002
     """How long after each message the desk stays awake for the next: it answers sooner, and the processor
     does not rest meanwhile. 0 sleeps at once; 1 hardly ever sleeps while the market is open."""
     flatten_seconds: Positive = 120.0
-    """How long a stop with ``flatten`` waits for the venue to show a flat account."""
+    """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
 
 
 QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
@@ -121,7 +121,7 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     paper: bool = True
     """Trade a venue's paper account; false is only looked at once the desk is armed."""
     strategy_mode: str | None = None
-    """Strategy to run where a command names none (STRATEGY_MODE)."""
+    """Strategy to run when the command names no strategy (STRATEGY_MODE)."""
 
 
 class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,8 +136,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
     keep_implied_vols: Literal["live", "always", "never"] = "live"
-    """Which runs of strategies that read the IV rank keep the day's value at the close; ``always`` has
-    backtests keep theirs too, and a later one then knows more."""
+    """Which runs of strategies that read the IV rank store the day's value at the close. With ``always``
+    backtests store theirs too, so a later backtest knows more history."""
 
 
 class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True):
@@ -172,7 +172,7 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     floor_seconds: QuoteSeconds = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
     mark_seconds: Annotated[float, Meta(ge=0.001, le=3_600)] = 60.0
-    """How often the book is marked and its change explained; every fill is marked besides."""
+    """Interval between marks of the book, each with its P&L explained; every fill is marked too."""
     vol_half_life_seconds: Annotated[float, Meta(gt=0, le=3_600)] | None = None
     """Average each strike's volatility with this half life instead of filtering it by its quotes' widths."""
     gex_value: float | str | None = None
@@ -187,7 +187,7 @@ class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
     default: Rate = 0.05
     """Rate where the data set has no curve."""
     dividend_yields: dict[str, Rate] = {}
-    """Continuous dividend yield by underlying; one that is not named has the data set's."""
+    """Continuous dividend yield by underlying; others use the data set's."""
     forward: Literal["parity", "configured"] = "parity"
     """Whether quotes of calls and puts correct the forward that rate and dividend yield give."""
 
@@ -216,9 +216,9 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     alert_urls: Secret | None = None
     """Where alerts go: apprise addresses, with spaces between them; they hold tokens."""
     alert_escalation_urls: Secret | None = None
-    """Where an alarm goes besides that nobody has acknowledged."""
+    """Further address for alarms that were not acknowledged in time."""
     alert_heartbeat_url: Secret | None = None
-    """Called while the desk is well: whoever is called notices when it is not (a dead-man switch)."""
+    """Pinged while the desk is well; the service there alarms when the pings stop (dead-man switch)."""
     telegram_bot_key: Secret | None = None
     """Token of the Telegram bot that takes commands."""
 
@@ -243,22 +243,22 @@ def quiet_span(text: str) -> tuple[time, time] | None:
 
 
 class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is worth an alert, and when it is sent; the addresses are ``credentials.alert_urls``."""
+    """Which events raise an alert, and when it is sent; ``credentials.alert_urls`` holds the addresses."""
 
     level: Literal["info", "warning", "alarm"] = "warning"
     """Least level that is sent; the daily summary always is."""
     quiet_hours: str = ""
     """``22:00-07:00``: only alarms are sent in them, the rest when they end."""
     timezone: str = "America/New_York"
-    """Of the quiet hours."""
+    """Time zone of the quiet hours."""
     group_seconds: NonNegative = 10.0
-    """How long anything but an alarm waits for more to be sent with it."""
+    """Time for which notices, but not alarms, are collected into one message."""
     repeat_seconds: NonNegative = 300.0
     """The same alert is not sent sooner again; how often it came is counted."""
     settle_seconds: NonNegative = 15.0
     """A condition is over once it has been gone for so long."""
     escalate_seconds: Positive = 300.0
-    """An alarm that nobody acknowledged is sent again after this, then after twice as long, and so on."""
+    """An unacknowledged alarm is sent again after this time, then after twice as long, and so on."""
     heartbeat_seconds: Positive = 60.0
     """Between two calls of ``credentials.alert_heartbeat_url``, while the desk is well."""
     summary: bool = True
@@ -282,12 +282,12 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Less buying power than this share of the equity is an alarm."""
     telegram_operators: tuple[int, ...] = ()
-    """Telegram users who may send /status, /halt and /flatten; none switches commands off."""
+    """Telegram users who may send /status, /halt and /flatten; an empty list switches commands off."""
     telegram_api: str = "https://api.telegram.org"
     """Server of the Telegram bot interface."""
 
     def __post_init__(self) -> None:
-        """Refuse quiet hours that are no times, and a time zone that is none."""
+        """Refuse quiet hours that are not times, and an unknown time zone."""
         errors: list[ConfigError] = []
         try:
             quiet_span(self.quiet_hours)
@@ -309,13 +309,13 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the equity is divided where several strategies share the desk."""
+    """Division of the equity among strategies that share the desk."""
 
     fractions: dict[str, Decimal] = {}
     """Share of the equity (0 to 1) that a strategy may open risk with, by its name; those not named
     share the rest equally."""
     adopts: str | None = None
-    """Strategy that takes over what the account holds at the start; none leaves it to nobody."""
+    """Strategy that takes over the account's positions at the start; unset: no strategy owns them."""
 
 
 class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -373,7 +373,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings(RunSettings):
-    """What the sources add up to."""
+    """Settings merged from all sources."""
 
     sources: dict[str, str] = field(repr=False)
     """Source of every key by its dotted path: ``default``, ``scalpdesk.toml:12``, ``--set`` …"""
@@ -462,7 +462,7 @@ def load_settings(
     strategy
         Strategy whose ``Config`` is wanted and to which ``--set`` keys belong first.
     config_file
-        File to read instead of the one found in ``cwd``.
+        File to read instead of that found in ``cwd``.
     overrides
         ``KEY=VALUE`` texts of the command line.
     environ
@@ -621,7 +621,7 @@ def _hand_down_exposure_age(values: dict[KeyPath, Entry], schema: Schema, names:
 def spread(entries: Sequence[Entry], schema: Schema, strategy: str | None) -> list[Entry]:
     """Return the entries, a ``--set`` key of several strategies once for each that knows it.
 
-    ``st0cka.profit_target=0.02`` goes to the one it names, ``underlying=QQQ`` to all that have it.
+    ``st0cka.profit_target=0.02`` goes to the named strategy, ``underlying=QQQ`` to all that have the key.
     """
     members = () if strategy is None else member_names(strategy)
     if len(members) < 2:

@@ -98,7 +98,7 @@ class Entry:
     is_text: bool = False
     """The value came as text and is read as its key's type."""
     places: Mapping[KeyPath, str] = field(default_factory=dict, repr=False, compare=False)
-    """Sources of the file's other keys and sections, to name the one that is wrong."""
+    """Sources of the file's other keys and sections, for errors that name them."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -127,7 +127,7 @@ def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
             )
         return path
     for name in ("scalpdesk.toml", "params.yaml"):
-        if _is_file(cwd / name, "write the file anew, or remove what stands in its place"):
+        if _is_file(cwd / name, "write the file again, or remove what stands in its place"):
             return cwd / name
     return None
 
@@ -323,7 +323,7 @@ _TOML_PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
 
 
 def _toml_lines(text: str) -> dict[KeyPath, int]:
-    """Return the line of every key; tomllib keeps none, so the text is scanned as tables and keys."""
+    """Return the line of every key; tomllib does not keep it, so the text is scanned for tables and keys."""
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
     for number, line in enumerate(text.splitlines(), start=1):
@@ -435,16 +435,16 @@ def read_override(text: str) -> Entry:
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """Return the names of a ``.env`` file; without the file, none.
+    """Return the names and values of a ``.env`` file; an empty dict without the file.
 
     Raises
     ------
     ConfigError
-        When it cannot be read; when it holds keys and others may read it; when a line is none, or a name
-        stands twice; when a name is nearly one of those known: a slip of the pen would otherwise pass in
+        When it cannot be read; when it holds keys and others may read it; when a line is not NAME=VALUE, or a
+        name stands twice; when a name nearly equals a known one: a typing error would otherwise pass in
         silence.
     """
-    if not _is_file(path, "write the file anew, or remove what stands in its place"):
+    if not _is_file(path, "write the file again, or remove what stands in its place"):
         return {}
     text = _read_text(path, "the file of the environment")
     _check_lines(path, text)
@@ -513,8 +513,8 @@ def is_secret(path: KeyPath) -> bool:
 def take_keys(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Remove the keys from the process's environment once they are read; return them by name.
 
-    On Linux the block that ``/proc/PID/environ`` shows is overwritten too. What the program itself holds of
-    them, swapped pages, core files and the environment of the shell that started it cannot be erased here.
+    On Linux the block that ``/proc/PID/environ`` shows is overwritten too. Copies in the
+    program's memory, swapped pages, core files and the starting shell's environment cannot be erased here.
     """
     taken = {name: environ.pop(name) for name in tuple(environ) if is_key(name)}
     if taken and sys.platform == "linux":

@@ -18,7 +18,7 @@ class Bound(NamedTuple):
 
     low: float
     high: float
-    """``low``, ``high``: The ends, infinite where there is none; ``high`` itself is allowed."""
+    """``low``, ``high``: The ends, infinite for an open range; ``high`` itself is allowed."""
     unit: str
     """Kind of number, in words, for the refusal."""
     may_equal_low: bool
@@ -106,7 +106,7 @@ def time_of_day(where: str, text: str) -> time:
     Raises
     ------
     ConfigError
-        When it is none, naming the key (``where``).
+        When it is out of range or not a number; names the key (``where``).
     """
     try:
         return time.fromisoformat(text)

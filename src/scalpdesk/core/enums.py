@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """What the desk may do now."""
+    """Trading mode of the desk: which orders it may send."""
 
     ACTIVE = "ACTIVE"
     """Everything that passes the risk checks."""
@@ -95,7 +95,7 @@ EXERCISED = frozenset({ChangeCause.EXERCISE, ChangeCause.ASSIGNMENT})
 
 
 class DecisionKind(StrEnum):
-    """What a decision is about."""
+    """Subject of a decision."""
 
     ENTRY = "entry"
     EDGE = "edge"

@@ -128,9 +128,9 @@ class InvariantError(StopError):
 
 @contextmanager
 def naming_file(path: Path) -> Iterator[None]:
-    """Give an error of the operating system the file's name, which one of a full disk lacks.
+    """Add the file's name to an operating-system error; a full disk reports none.
 
-    What is written beside a file to take its place passes under the file's own name.
+    A temporary file that is to replace ``path`` is reported under the name of ``path``.
     """
     try:
         yield

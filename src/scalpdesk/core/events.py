@@ -8,7 +8,7 @@
 The position of an event in the journal is its sequence number; an event does not carry it itself,
 so that a million quotes need not be copied to be numbered.
 
-The structs are ``msgspec`` ones, encoded as tagged arrays: creating one costs a tenth of a frozen
+The ``msgspec`` structs are encoded as tagged arrays: creating one costs a tenth of a frozen
 dataclass, and the journal stores them as they are.
 """
 
@@ -138,7 +138,7 @@ class PriceAdjustmentEvent(msgspec.Struct, frozen=True, array_like=True, tag=14,
 class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """A volatility forecast for ``instrument_id`` over ``horizon_days`` trading days.
 
-    ``vol``, ``low`` and ``high`` are fractions a year; NaN with a reason when there is none.
+    ``vol``, ``low`` and ``high`` are fractions a year; NaN, with a reason, without a forecast.
     """
 
     instrument_id: InstrumentId
@@ -172,7 +172,7 @@ class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc
     reason: str = ""
     """Why it is not known; empty when it is."""
     near_usd: float = float("nan")
-    """The same of the strikes within half a per cent of the underlying; NaN when the source has none."""
+    """The same for strikes within half a per cent of the underlying; NaN if the source gives no strikes."""
     usual_usd: float = float("nan")
     """90 % quantile of the exposure's size over the last 60 sessions; NaN without a history."""
     near_usual_usd: float = float("nan")
@@ -183,7 +183,7 @@ class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc
 class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
     """Closed bars of a whole earlier session of one instrument, handed over before the first one opens.
 
-    What is usual (a minute's volume, yesterday's range) is known from here. Columns are of one length.
+    Strategies learn usual values (a minute's volume, yesterday's range) from it. Columns are of one length.
     """
 
     instrument_id: InstrumentId
@@ -216,7 +216,7 @@ class ImpliedVolEvent(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=F
     history: tuple[float, ...]
     """Closes of earlier days, oldest first; the latest is not among them."""
     source: str
-    """What was measured: the symbol's own chain, or ``VIX`` in its place."""
+    """Measured series: the symbol's own chain, or ``VIX`` in its place."""
 
 
 @final
@@ -338,7 +338,7 @@ StatusEvent = (
     | OrderNotFound
     | FillBusted
 )
-"""Events of an order beside its executions."""
+"""Order events other than executions."""
 OrderEvent = StatusEvent | OrderFilled
 ORDER_EVENTS = frozenset(get_args(OrderEvent))
 """Its types; they are final."""
@@ -372,14 +372,14 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     cause: ChangeCause
     quantity_change: Decimal
     price: Decimal
-    """What a unit is booked at: the strike for a delivery, the settlement value for an option."""
+    """Price at which a unit is booked: the strike for a delivery, the settlement value for an option."""
     cash_change: Decimal
     reference: str
     """Unique; the same reference is applied once."""
     more_follow: bool = False
     """Another change of the same story comes next: a book half changed is nothing to trade on."""
     source: InstrumentId | None = None
-    """Of a conversion: the instrument out of which the units come, with part of its cost; else None."""
+    """In a conversion, the instrument that gives the units and part of its cost; else None."""
     source_change: Decimal = NO_UNITS
     """Signed units that leave the source; a split changes only ``quantity_change``."""
     cost_fraction: Decimal = WHOLE
@@ -396,7 +396,7 @@ class HeldPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @final
 class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
-    """What the venue says the account holds."""
+    """Account's positions and cash as the venue reports them."""
 
     ts_event_ns: int
     ts_recv_ns: int
@@ -406,14 +406,14 @@ class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=F
 
 @final
 class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
-    """What the venue says the account may do now; amounts in its currency."""
+    """Account's permissions and buying power as the venue reports them, in the account's currency."""
 
     ts_event_ns: int
     ts_recv_ns: int
     may_trade: bool
     may_short: bool
     options_level: int
-    """0 none, 1 covered, 2 long options, 3 spreads."""
+    """0: no options, 1: covered, 2: long options, 3: spreads."""
     buying_power: Decimal
     """Notional of shares that may still be bought or sold short."""
     options_buying_power: Decimal
@@ -467,7 +467,7 @@ class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=Fa
     request: int
     """Number of the request."""
     messages: tuple[str, ...]
-    """What it returned for the request's events, each message as JSON, not judged yet."""
+    """Answer to the request's events, each message as JSON, not validated yet."""
     failures: tuple[str, ...] = ()
     """Events that it failed on, in words."""
     took_us: int = 0
@@ -477,7 +477,7 @@ class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=Fa
     owner: str = ""
     """Strategy that asked, where several share a desk."""
     is_given_up: bool = False
-    """The folder itself failed: nobody decides any more."""
+    """The folder itself failed and decides no more."""
 
 
 MarketEvent = (

@@ -27,7 +27,7 @@ BUY = Side.BUY  # looking up an enum's member costs as much as a call
 
 
 class OrderType(StrEnum):
-    """Type of an order that works from its arrival on; one that waits for a price is a :class:`Stop`."""
+    """Type of an order that works from its arrival on; :class:`Stop` describes a resting trigger."""
 
     MARKET = "market"
     LIMIT = "limit"
@@ -96,7 +96,7 @@ order.
 
 
 class TimeInForce(StrEnum):
-    """How long an order lives; ``OPG`` and ``CLS`` trade in the opening and the closing only."""
+    """Lifetime of an order; ``OPG`` and ``CLS`` trade in the opening and the closing only."""
 
     DAY = "day"
     GTC = "gtc"
@@ -116,7 +116,7 @@ class Purpose(StrEnum):
 
 
 class LegOrders(StrEnum):
-    """How the legs of one position go to the venue."""
+    """Order in which the legs of a position are sent to the venue."""
 
     AUTO = "auto"
     """As one order where a live venue takes one; in a backtest leg by leg."""
@@ -145,9 +145,9 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
     owner: str = ""
-    """Strategy that wants it, where several share a desk."""
+    """Strategy that sent it, where several share a desk."""
     loss_at_stop: Decimal | None = None
-    """Of an opening order: what its stop lets it lose, in currency; None stands for all that it pays."""
+    """Largest loss of an opening order at its stop, in currency; None: all that it pays."""
 
     @property
     def signed_quantity(self) -> Decimal:
@@ -231,7 +231,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
     @property
     def is_counted(self) -> bool:
-        """Whether it was taken; a hedge that only takes an order back is none."""
+        """Whether it counts as a trade: a hedge that only cancels an order does not."""
         return self.taken and (self.kind is not DecisionKind.HEDGE or bool(self.client_order_ids))
 
 
@@ -265,7 +265,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     implied_vol: float
     gamma_rent: float
     theta_paid: float
-    """Gamma rent meter over the interval, in USD: ½Γ(dS² − S²σ²dt), and the theta beside it."""
+    """Gamma rent meter over the interval, in USD: ½Γ(dS² − S²σ²dt), and the theta paid."""
 
 
 @final
@@ -306,7 +306,7 @@ class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
 
     @property
     def sets(self) -> Decimal:
-        """How many sets it is: the largest quantity of which each leg is a whole multiple."""
+        """Number of sets: the largest quantity of which each leg is a whole multiple."""
         exponents = [leg.quantity.normalize().as_tuple().exponent for leg in self.legs]
         places = max(0, *(-int(exponent) for exponent in exponents))
         return Decimal(gcd(*(int(leg.quantity.scaleb(places)) for leg in self.legs))).scaleb(-places)
@@ -325,7 +325,7 @@ class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
 
 
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
-"""What a gateway to a venue carries."""
+"""Commands that a gateway carries to its venue."""
 COMMANDS = frozenset(get_args(VenueCommand))
 """Its types; they are final, and looking one up costs a fifth of `isinstance`."""
 

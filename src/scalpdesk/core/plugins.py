@@ -11,19 +11,19 @@ import msgspec
 from scalpdesk.core.errors import ConfigError, nearest_name
 
 IMPORT_FAULTS = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
-"""What a package with a slip of the pen raises as it is imported."""
+"""Errors that a faulty package may raise on import."""
 
 
 @dataclass(frozen=True)
 class Plugs:
-    """What is plugged in by name: the product's own, and what installed packages bring."""
+    """Registry of plug-ins by name: the product's own and those of installed packages."""
 
     kind: str
-    """What it is, for refusals: ``hedge band``."""
+    """Kind of plug-in, for error messages: ``hedge band``."""
     where: str
     """Key or option that names it, for refusals."""
     group: str = ""
-    """Entry point group of installed packages; empty where there is none."""
+    """Entry point group of installed packages; empty: not extensible."""
     own: Mapping[str, str] = field(default_factory=dict)
     """Where the product's own are, as ``module:attribute``, by name."""
 
@@ -37,7 +37,7 @@ class Plugs:
         Raises
         ------
         ConfigError
-            When there is none (names the nearest), or an installed one cannot be loaded.
+            When the name is unknown (names the nearest), or an installed plug-in cannot be loaded.
         """
         if name in self.own:
             module, _, attribute = self.own[name].partition(":")
@@ -80,7 +80,7 @@ def require(plug: Any, members: Iterable[str], *, kind: str, name: str, where: s
     Raises
     ------
     ConfigError
-        Names the missing ones.
+        Names the missing members.
     """
     missing = [member for member in members if not hasattr(plug, member)]
     if missing:

@@ -1,6 +1,6 @@
 """Units in types, and the one place where exact and floating numbers meet.
 
-What is paid is exact (``Decimal`` or ``int``); what is estimated is ``float``. A float becomes an
+Paid amounts are exact (``Decimal`` or ``int``); estimates are ``float``. A float becomes an
 exact price only through :func:`exact`, and only with the decimals its instrument quotes in.
 """
 
@@ -107,7 +107,7 @@ def money_decimals(currency: str) -> int:
 
 
 def run_currency(config: Mapping[str, Any]) -> str:
-    """Return what a run counts in, from its stored configuration; one without ``desk.currency`` in USD.
+    """Return the currency of a run from its stored configuration; USD without ``desk.currency``.
 
     >>> run_currency({"desk": {"currency": "BTC"}}), run_currency({})
     ('BTC', 'USD')

@@ -138,7 +138,7 @@ class OrderAdmission:
     def judge(self, intents: Sequence[OrderIntent], now_ns: int, *, all_or_none: bool) -> Admitted:
         """Return which of these orders may go.
 
-        Each order passes all checks or comes back with all reasons. What passes is cut to the caps:
+        Each order passes all checks or comes back with all reasons. Orders that pass are cut to the caps:
         the orders of an all-or-none proposal together, others one by one.
         """
         admitted: list[OrderIntent] = []

@@ -88,7 +88,7 @@ class Cancels:
             self.repeat_soon()
 
     def rejected(self, event: CancelRejected) -> Wake:
-        """Apply a refusal; one that came at once ends the wait for the cancel, unless nothing may work on."""
+        """Apply a refused cancel; an immediate refusal ends the wait, unless no order may keep working."""
         desk, now_ns = self._desk, self._turn.now_ns
         order = desk.orders.apply(event)
         for leg in desk.orders.legs_with(order):
@@ -130,7 +130,7 @@ class Cancels:
                 del self._asked[name]
 
     def open_session(self) -> None:
-        """Begin a session: the timers of the one before ended with it."""
+        """Begin a session: the last session's timers ended with it."""
         self._is_repeating = False
         for asked in self._asked.values():
             asked.has_timer = False

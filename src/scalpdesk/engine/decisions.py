@@ -77,7 +77,7 @@ class Decisions:
 
 
 def _kind_of(text: str) -> DecisionKind:
-    """Return a decision's kind by its name; another one could not be read back from a journal."""
+    """Return a decision's kind by its name; a journal could not be read back with any other name."""
     try:
         return DecisionKind(text)
     except ValueError:

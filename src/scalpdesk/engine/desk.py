@@ -39,7 +39,7 @@ BUY = Side.BUY
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the session's loss ends."""
 LOSS_SLACK = 1e-9
-"""Of the equity: by far more than the sum of a book in floats is off."""
+"""Fraction of the equity: far above the float error of a book's sum."""
 
 
 class Desk:
@@ -103,13 +103,13 @@ class Desk:
         self.by_underlying: SubBooks | None = None
         """The book divided among several underlyings; None with one."""
         self.correlation: ReturnCorrelation | None = None
-        """Of their returns from mark to mark."""
+        """Correlation of the underlyings' returns from mark to mark."""
         self.divisions: list[SubBooks] = []
         """Both of these, where they are."""
         self._has_begun = False
 
     def can_lose(self) -> bool:
-        """Return whether the session's loss ends its trading and may differ from the one judged last."""
+        """Return whether the session's loss ends its trading and may differ from the last checked loss."""
         if self.gate.mode not in LOSS_MODES or self.view.session is None:
             return False
         return bool(self.positions.held()) or self.account.cash is not self._judged_cash
@@ -125,7 +125,7 @@ class Desk:
     def is_near_loss_limit(self) -> bool:
         """Return whether the session's loss may be at its limit: summed in floats.
 
-        What options bought are worth is left out first, for it is never below 0.
+        Long options are left out first: their value is never below 0.
         """
         is_known = self.session_equity is self._loss_limit_of and self.positions.held() is self._units_of
         least = self._near_loss_nav if is_known else self._least_nav()
@@ -313,8 +313,8 @@ class Desk:
     def forget(self, before_ns: int) -> None:
         """Forget orders sent before an instant (UTC nanoseconds) that are over.
 
-        What they have come to stays, their counts too; no trade can be taken back any more. For a run over
-        years, whose broker is to forget the same: on its own the desk keeps all, as a venue may speak of it.
+        Positions, P&L and counts stay; a forgotten order's trade can no longer be busted. Only long backtests
+        call it, and their broker forgets the same orders: live, a venue may still report on any order.
         """
         gone = [
             f"{order.client_order_id}/{execution_id}"
@@ -428,18 +428,18 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
     """Return a row for each strategy, or None where one strategy has the desk to itself.
 
     ``nav`` and the parts of ``pnl`` are in the quote currency; the totals sum to the account's change
-    of net asset value to its smallest unit, a cent of dollars. What belongs to nobody has a row only when
-    there is any of it.
+    of net asset value to its smallest unit, a cent of dollars. Positions without a strategy have a
+    row only if there are any.
     """
     return None if desk.books is None else _rows(desk, desk.books, lambda owner, _: owner)
 
 
 def by_underlying(desk: Desk) -> dict[str, dict[str, Any]] | None:
-    """Return a row for each underlying as :func:`by_strategy` does, or None where there is one alone."""
+    """Return a row for each underlying as :func:`by_strategy` does, or None with a single underlying."""
     if desk.by_underlying is None:
         return None
     rows = _rows(desk, desk.by_underlying, lambda _, number: underlying_of(desk.instruments[number]))
-    for row in rows.values():  # the cash is nobody's share
+    for row in rows.values():  # cash belongs to no underlying
         del row["budget"], row["nav"]
     return rows
 

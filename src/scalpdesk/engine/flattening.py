@@ -29,7 +29,7 @@ class Flattening:
         self._plan(GRACE_SECONDS)
 
     def open_session(self) -> None:
-        """Begin a session: the step that was planned ended with the one before."""
+        """Begin a session: the last session's planned step ended with it."""
         self._is_planned = False
         if self._desk.gate.mode is Mode.FLATTENING:
             self.begin()

@@ -20,7 +20,7 @@ class TradingHalts:
         self._flattening = flattening
 
     def note_status(self, event: TradingHalt) -> None:
-        """Follow a trading status, unless a later one came before it: a halt that is over stays over."""
+        """Apply a trading status unless a later status came first: an ended halt stays ended."""
         gate = self._desk.gate
         if event.ts_event_ns < gate.status_ns.get(event.instrument_id, 0):
             return
@@ -53,7 +53,7 @@ class TradingHalts:
         reasons = (f"{what} ({reason})" if reason else what,)
         now_ns = self._turn.now_ns
         self._turn.out.append(Decision(now_ns, DecisionKind.ALERT, True, reasons, {"symbol": symbol}))
-        if since_ns is not None:  # what rests would trade at a price that nobody has seen
+        if since_ns is not None:  # resting orders would trade at an unseen price
             for name, order in tuple(desk.orders.live.items()):
                 if desk.view.is_halted(order.submitted.instrument_id):
                     self._cancels.send(name)

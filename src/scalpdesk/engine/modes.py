@@ -16,7 +16,7 @@ GATE = "risk gate"
 
 
 class Modes:
-    """Changes the mode and does what the new one asks for."""
+    """Changes the mode, and cancels, halts or flattens as the new mode requires."""
 
     def __init__(self, desk: Desk, turn: Turn, cancels: Cancels, flattening: Flattening) -> None:
         self._desk = desk
@@ -26,7 +26,7 @@ class Modes:
         self._after_flattening: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._adjusted: dict[InstrumentId, str] = {}
-        """Options that held ones were adjusted to, with the words for it: no strategy knows them."""
+        """Adjusted options in the book, with the reason to show: no strategy knows them."""
 
     def change(self, mode: Mode, reason: str, who: str = GATE) -> None:
         """Change the desk's mode, report it, and cancel what works at the venue where the mode says so."""
@@ -97,7 +97,7 @@ class Modes:
         return Wake.OPERATOR
 
     def note_adjusted(self, old: InstrumentId, new: InstrumentId) -> None:
-        """Note that a held option was adjusted to another one, and close everything while that is held."""
+        """Note that a held option was adjusted to another; close everything while it is held."""
         instruments = self._desk.instruments
         self._adjusted[new] = f"{instruments[old].symbol} was adjusted to {instruments[new].symbol}"
         if self._desk.gate.mode in LOSS_MODES or self._after_flattening is not None:

@@ -1,4 +1,4 @@
-"""The engine's timers: set by its outputs, brought back as events by whoever runs it; and the loss timer."""
+"""The engine's timers: set by its outputs, brought back as events by its runner; and the loss timer."""
 
 import heapq
 
@@ -15,7 +15,7 @@ LOSS_TIMER = "loss"
 class Timers:
     """Timers by name and instant, in the order of their instants, then as they were set.
 
-    A timer is its name and its instant: set again while it waits it is the same one, and fires once.
+    A timer is its name and its instant: set again while it waits, it stays one timer and fires once.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Timers:
 
 
 class LossTimer:
-    """Judges the session's loss at each whole second while it can change; part of whoever runs the engine.
+    """Judges the session's loss at each whole second while it can change; owned by the engine's runner.
 
     A judgement that finds the loss below its limit changes nothing and is no event: the journal holds only
     the timer that ends the session's trading.

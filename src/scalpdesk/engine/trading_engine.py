@@ -92,7 +92,7 @@ class TradingEngine:
         self.strategy = strategy
         self.now_ns = 0
         self.evaluations = 0
-        """How often the strategy was woken."""
+        """Number of times that the strategy was woken."""
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: list[Trigger | None] = [None] * len(desk.instruments)
         if isinstance(strategy, UsesSubBooks):
@@ -143,7 +143,7 @@ class TradingEngine:
             TradingHalt: halts.note_status,
             UnmatchedOrderEvent: orders.unmatched.append,
         }
-        """What takes in an event of each kind but a quote, and says whether it wakes the strategy."""
+        """Handler of each kind of event but quotes; it returns whether the event wakes the strategy."""
 
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
@@ -162,7 +162,7 @@ class TradingEngine:
     def pass_over(self, rows: SessionRows, own: InstrumentRows, first: int, last: int) -> None:
         """Take in an instrument's quotes from ``first`` to before ``last``, at which no strategy is called.
 
-        The state is the one that :meth:`handle` would leave after each of them: tradable quotes before the
+        The state is as :meth:`handle` would leave it after each of them: tradable quotes before the
         row that the instrument's trigger has found.
         """
         number, market, trigger = own.number, self.desk.market, self._triggers[own.number]
@@ -180,14 +180,12 @@ class TradingEngine:
         Raises
         ------
         InvariantError
-            When time runs backwards, or an order event contradicts the ledger. What the event had
-            led to until then is dropped.
+            When time runs backwards, or an order event contradicts the ledger. The event's
+            effects up to then are dropped.
         """
         now_ns = event.ts_recv_ns
         if now_ns < self.now_ns:
-            raise InvariantError(
-                "an event lies before the one that was handled last", where=repr(event)[:120]
-            )
+            raise InvariantError("an event is older than the last handled event", where=repr(event)[:120])
         self.now_ns = self._turn.now_ns = now_ns
         out = self._turn.out
         try:

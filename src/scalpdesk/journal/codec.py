@@ -69,7 +69,7 @@ class TapeRows(msgspec.Struct, frozen=True, array_like=True):
     last: int
     """``first``, ``last``: The rows from ``first`` to before ``last``, in the order of events."""
     digest: str
-    """Of all the session's rows, in hexadecimal digits."""
+    """Digest of all the session's rows, in hexadecimal digits."""
     quote: QuoteEvent
     """The last of them; outputs that follow are its own."""
 
@@ -93,7 +93,7 @@ class JournalSeal(msgspec.Struct, frozen=True):
 
     totals: JournalTotals
     summary: dict[str, Any] = {}
-    """The run summary in JSON types; empty when the runner gave none."""
+    """The run summary in JSON types; empty if the runner gave no summary."""
 
 
 class DecisionHash:
@@ -144,7 +144,7 @@ class _EarlierOperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51
     who: str
 
     def typed(self) -> OperatorEvent:
-        """Return the event with its cause; what names no other one counts as a person's."""
+        """Return the event with its cause; an unknown name counts as a person's."""
         named = self.who in (OperatorCause.DEADLINE, OperatorCause.VENUE, OperatorCause.RECONCILIATION)
         cause = OperatorCause(self.who) if named else OperatorCause.PERSON
         if self.reason in ("stop: hold", "stop: flatten"):
@@ -154,7 +154,7 @@ class _EarlierOperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51
 
 _EVENTS = msgspec.msgpack.Decoder(list[Event | _EarlierOperatorEvent])
 _EARLIER_OPERATOR = b"\x96\x33"
-"""How an earlier operator event begins in MessagePack: six items, of which the first is the tag."""
+"""First bytes of an operator event of earlier versions in MessagePack: an array of six, then the tag."""
 
 
 def decode_events(payload: bytes) -> list[Event]:

@@ -12,10 +12,10 @@ from scalpdesk.journal.log import LOCK_NAME
 
 
 class CutShort(msgspec.Struct, frozen=True):
-    """How far a backtest came that did not reach its end."""
+    """Progress of a backtest that stopped before its end."""
 
     at: str
-    """New York time of its last event, ``YYYY-MM-DD HH:MM``; empty when it had none."""
+    """New York time of its last event, ``YYYY-MM-DD HH:MM``; empty without events."""
     sessions_played: int
     """Sessions that were played to their close."""
     sessions: int
@@ -65,6 +65,6 @@ def _is_written(run_dir: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # without the file nobody can have locked it
+    except OSError:  # no file, so no lock
         return False
     return False

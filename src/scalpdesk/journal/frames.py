@@ -58,7 +58,7 @@ class RecordKind(IntEnum):
 
 
 CAUSES = frozenset({RecordKind.EVENTS, RecordKind.ROWS})
-"""Records of events; outputs follow their last one."""
+"""Records of events; outputs follow the last event."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -258,7 +258,7 @@ def _torn_write(
 
     A cut write leaves a prefix of its data, or zeros in preallocated space; a disk may also have stored a
     later sector of that write and not an earlier one. Everything else is damage: an invalid record that a
-    later one proves to have been synced, one with nothing missing, one before another segment.
+    later record proves synced, that lacks nothing, or that precedes another segment.
     """
     if not is_last_segment:
         raise damage(path, position, "a record is broken and another segment follows")

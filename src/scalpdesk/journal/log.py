@@ -90,7 +90,7 @@ class SegmentFile:
     path, descriptor, position
         The open file and the position of the next byte.
     reserve_bytes
-        Bytes to preallocate at a time; 0 for none.
+        Bytes to preallocate at a time; 0: no preallocation.
     """
 
     def __init__(self, path: Path, descriptor: int, position: int, reserve_bytes: int) -> None:
@@ -222,7 +222,7 @@ class RunLock:
 
 
 def holder_of(run_dir: Path) -> str:
-    """Return the process that writes a run's journal, in words; "" when none is named."""
+    """Return the process that writes a run's journal, in words; "" if the lock names no process."""
     try:
         holder = msgspec.json.decode((run_dir / LOCK_NAME).read_bytes())
         return f"process {holder['pid']}"
@@ -376,7 +376,7 @@ class JournalWriter:
         InvariantError
             When no event was added since the outputs before.
         StopError
-            When the disk refuses: none of ``outputs`` may be sent.
+            When the disk refuses: ``outputs`` must not be sent.
         """
         if not outputs:
             return

@@ -141,7 +141,7 @@ class JournalReader:
     def steps(self, read_rows: RowsReader = last_of_rows) -> Iterator[Step]:
         """Yield the engine's inputs and outputs in order.
 
-        The outputs of a step belong to the last event in it; the other events caused none. In a journal
+        The outputs of a step belong to the last event in it; the other events caused no output. In a journal
         that is not sealed, outputs of the very last event may be missing (they were not acted on either).
 
         ``read_rows`` reads the quotes that a backtest's journal names by their place on its tape; usually the
@@ -317,7 +317,7 @@ class JournalTail:
             return None
         record = self._read_record()
         if record is None and segment_path(self.run_dir, self._segment + 1).exists():
-            # the segment was complete before the next one was made: whatever it holds is read first
+            # the segment was complete before the next began, so it is read to its end first
             record = self._read_record() or (self._read_record() if self._open_next() else None)
         return record
 
@@ -426,7 +426,7 @@ def sorted_dirs(runs_dir: Path) -> tuple[list[Path], dict[Path, str]]:
 def run_dirs(runs_dir: Path) -> list[Path]:
     """Return the folders under ``runs_dir`` that hold a journal, by name.
 
-    One that cannot be read is left out with a warning: it hides no other run.
+    An unreadable journal is left out with a warning; the other runs are listed.
     """
     found, unreadable = sorted_dirs(runs_dir)
     for folder, why in unreadable.items():

@@ -83,7 +83,7 @@ def _tables_of(keys: Floats, futures: bool, slots: NDArray[np.int64]) -> tuple[F
 def _stacked(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[int, ...]]:
     """Return tables by their keys' rows, their bounds, and the places of those that did not converge.
 
-    The prices of a forward's few strikes ask for the same ones again and again.
+    The few strikes of a forward use the same boundaries over and over.
     """
     tables, bounds, missing = [], [], []
     for index, (phi, rate, dividend_yield, power, band) in enumerate(

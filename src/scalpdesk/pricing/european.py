@@ -53,7 +53,7 @@ class InverseModel:
 
         In coin: ``price`` is V/F; ``delta`` is Δ - V/F in coins; ``gamma`` and ``vanna`` and ``charm`` are
         its derivatives by F (in USD), volatility and year; ``theta``, ``vega``, ``volga`` and ``rho`` are
-        the USD ones over F.
+        the USD values over F.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""Implied volatility, with a status where there is none.
+"""Implied volatility, with a status for prices that have no volatility.
 
 European prices are inverted to machine precision on the normalised Black function (Jäckel, "Let's Be
-Rational", Wilmott 2015); American ones by a bracketed secant search seeded with the European answer.
+Rational", Wilmott 2015); American prices by a bracketed secant search seeded with the European answer.
 """
 
 from dataclasses import dataclass

@@ -34,7 +34,7 @@ VolOf = Callable[[float, float, float], float]
 class OptionLine:
     """Position in one option; ``contracts`` is signed.
 
-    Of an inverse option premium and Greeks are in coin, on its forward, which keeps its yearly premium over
+    An inverse option has its premium and Greeks in coin, on its forward, which keeps its yearly premium over
     the spot (``forward_premium``: the logarithm of forward by spot, over the years).
     """
 

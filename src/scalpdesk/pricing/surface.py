@@ -54,7 +54,7 @@ class FitVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmileQuotes:
-    """Implied volatilities of one expiry's quotes; arrays of one length, NaN where a side has none."""
+    """Implied volatilities of one expiry's quotes; arrays of one length, NaN for a missing side."""
 
     label: Hashable
     """Key of the expiry, by which a refit finds its last smile."""

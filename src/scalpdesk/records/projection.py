@@ -396,7 +396,7 @@ def _json(value: Any) -> Any:
 
 
 def project_journal(run_dir: Path, store: Store) -> Projection:
-    """Make a run's rows from its journal and put them in the place of the old ones.
+    """Make a run's rows from its journal and replace the old ones with them.
 
     All of it happens in one transaction: another reader sees the old rows or the new ones.
 

@@ -157,7 +157,7 @@ def read_runs(runs_dir: Path, read: Callable[[Store], _Found]) -> _Found:
 @cache
 def _warn_once(runs_dir: Path, why: str) -> None:
     logging.getLogger(__name__).warning(
-        "%s: %s; the runs are read from their journals, each time anew;"
+        "%s: %s; the runs are read from their journals every time;"
         " fix: free disk space, or let the folder be written",
         runs_dir / STORE_FILE,
         why,
@@ -241,7 +241,7 @@ def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
     """Delete a run's rows from every table, in the caller's transaction; return its scalps' ids by signal.
 
     In PostgreSQL a second transaction that deletes the run, to make its rows again, waits for the end of this
-    one: it would delete the rows that it sees, and leave or meet those that this one makes. SQLite has one
+    transaction: it would delete the rows that it sees and miss or meet the rows made here. SQLite has one
     writer at a time.
     """
     if connection.dialect.name == "postgresql":

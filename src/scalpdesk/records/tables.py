@@ -94,7 +94,7 @@ class RunRow(Base):
     decisions: Mapped[int]
     orders: Mapped[int]
     fills: Mapped[int]
-    """Executions of the desk's own orders that stand: not busted, none counted twice."""
+    """Executions of the desk's own orders that stand: not busted, each counted once."""
     hedges: Mapped[int]
     """Hedge decisions that were taken."""
     nav_change: Mapped[Decimal]
@@ -114,7 +114,7 @@ class RunRow(Base):
     sealed: Mapped[bool]
     """Whether the run was closed cleanly."""
     recovered: Mapped[str | None]
-    """What was cut off the journal's end, if anything."""
+    """Part cut off the journal's end on recovery, if any."""
     journal_digest: Mapped[str]
     """Digest of the journal's last record: the rows stand for exactly this journal."""
     config: Mapped[dict[str, Any]]
@@ -225,7 +225,7 @@ class MarkRow(Base):
 
 
 class PositionRow(Base):
-    """What was held of one instrument at the end, flat ones that were traded included."""
+    """Position in one instrument at the end of the run; traded instruments that are flat have a row too."""
 
     __tablename__ = "positions"
 

@@ -38,7 +38,7 @@ class GreekExposure(NamedTuple):
     """Change of ``delta_usd`` for a move of 1 %."""
     vega_usd_per_point: float = 0.0
     theta_usd_per_day: float = 0.0
-    """Of a calendar day; what decays is at most the time value that is left."""
+    """Decay over a calendar day, at most the remaining time value."""
 
 
 class CapRoom(FrozenLeaf, frozen=True, gc=False):
@@ -55,7 +55,7 @@ BookLine = tuple[InstrumentId, Instrument, float]
 
 
 class HeldAndWorking(NamedTuple):
-    """What is held and on its way beside a trade that is judged."""
+    """Positions and working orders, apart from the trade under check."""
 
     held: Sequence[BookLine] = ()
     """Positions, and the hedges on their way."""
@@ -208,14 +208,14 @@ def exposure_of(
     betas
         Beta of an underlying by symbol; :data:`BETAS` where it is not named.
     delta_only
-        Leave the other Greeks at zero: a trade in shares moves none of them, and a hedge does not wait.
+        Leave the other Greeks at zero: a trade in shares does not move them, and a hedge must not wait.
     """
     delta = gamma = vega = theta = 0.0
     betas = {**BETAS, **betas} if betas else BETAS
     sums: dict[str, GreekSum] = {}
     spots: dict[str, float] = {}
     worth: dict[str, float] = {}
-    """Of a delta of one, in the account's currency."""
+    """Value of one unit of delta by underlying, in the account's currency."""
     for instrument_id, instrument, quantity in lines:
         if not instrument.is_option:
             price = marks.mark(instrument_id)
@@ -370,7 +370,7 @@ def sets_of(quantities: Sequence[Decimal]) -> int:
 
 
 def cut_to(intents: Sequence[OrderIntent], sets: int, of: int) -> tuple[OrderIntent, ...]:
-    """Return the intents cut to ``sets`` of their ``of`` sets; none when nothing is left."""
+    """Return the intents cut to ``sets`` of their ``of`` sets; empty when nothing is left."""
     if sets == of:
         return tuple(intents)
     if not sets:

@@ -68,7 +68,7 @@ def account_is_compared(context: OrderContext) -> str | None:
 
 @concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
 def instrument_is_allowed(context: OrderContext) -> str | None:
-    """Only underlyings on the list, and their options; what the account holds beside them may be closed."""
+    """Only listed underlyings and their options may be opened; positions in others may be closed."""
     instrument = context.instrument
     names: tuple[str, ...] = (instrument.symbol,)
     if instrument.is_option:
@@ -212,7 +212,7 @@ def throttle_has_room(context: OrderContext) -> str | None:
 
 @concerns(Scope(needs_live_orders=True))
 def is_no_duplicate(context: OrderContext) -> str | None:
-    """An order equal to one that still works, so soon after it, is the same one sent twice."""
+    """An order equal to a working order, sent within the window, counts as a duplicate."""
     intent, window_seconds = context.intent, context.limits.duplicate_window_seconds
     since_ns = context.now_ns - int(window_seconds * NANOS_PER_SECOND)
     for order in context.facts.working():
@@ -297,9 +297,9 @@ def _stated_price(order: OrderIntent | Working) -> Decimal | None:
 
 
 def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
-    """Return what an opening order puts at risk: all that it pays, in currency; None when not known.
+    """Return the amount that an opening order puts at risk: all that it pays, in currency; None if unknown.
 
-    Of an inverse perpetual, which is paid in dollars, it is that amount in coin.
+    An inverse perpetual is paid in dollars; its amount is converted to coin.
     """
     stated = _stated_price(intent)
     price = float(stated) if stated is not None else (quote.ask if quote else math.nan)
@@ -312,10 +312,10 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
 
 
 def day_loss_of(intent: OrderIntent, instrument: Instrument, risk: Decimal, now_ns: int) -> Decimal:
-    """Return what an opening order may lose within a day, of the ``risk`` that it pays, in currency.
+    """Return the largest loss within a day of an opening order that pays ``risk``, in currency.
 
-    Its loss at the stop where it has a credible one. Without a stop all of it, except for a bought premium:
-    that is lost over the option's life, and within a day only by one that expires within a day.
+    The loss at the stop if the order has a credible stop; without a stop the whole amount, but 0 for a bought
+    option that lives longer than a day: its premium is lost over its life.
     """
     stopped = intent.loss_at_stop
     if stopped is not None and stopped.is_finite() and stopped >= 0:
@@ -419,8 +419,8 @@ def options_level_allows(context: OrderContext) -> str | None:
 def closes_what_is_held(context: OrderContext) -> str | None:
     """An exit may not go through flat, whatever else is still at the venue.
 
-    Where strategies share an account a share may belong to another one, and the sum over the account
-    proves nothing: what the order's owner holds and has at the venue counts.
+    Where strategies share an account, the account's position may belong to another strategy: the check
+    counts the positions and working orders of the order's own strategy.
     """
     intent = context.intent
     owned = context.facts.held_by(intent.owner, intent.instrument_id)

@@ -56,7 +56,7 @@ class RiskFigures(NamedTuple):
     risk_before: Decimal
     """Put at risk by the orders admitted before in the same proposal."""
     loss_before: Decimal
-    """What those orders may lose within a day."""
+    """Largest loss of those orders within a day."""
     consecutive_losses: int
     cash: Decimal
     cash_at_report: Decimal
@@ -119,7 +119,7 @@ class OrderContext(msgspec.Struct, gc=False):
     counters: OrderCounters
     """As of ``now_ns`` or of an earlier instant: a check advances them when it would refuse otherwise."""
     venue_limits: AccountLimits | None
-    """What the venue reported last that the account may do; None where it reported nothing."""
+    """The venue's last report of the account's permissions; None before the first."""
     facts: DeskFacts
     is_halted: bool = False
     """The exchanges have halted trading in the instrument or in its underlying."""

@@ -21,14 +21,14 @@ class RiskGate:
         self._all_checks = tuple(checks)
         self._checks: dict[tuple[object, ...], tuple[Check, ...]] = {}
         self.mode: Mode = Mode.ACTIVE
-        """What the desk may do now."""
+        """Trading mode of the desk."""
         self.stopped_from: Mode | None = None
         """While the run stops in order: the desk's mode, which the next start of the run gives back."""
         self.expires_from_active = False
         """FLATTENING because options expire, and ACTIVE before: the next day's run begins afresh."""
         self.closed_trades = ClosedTrades()
         self.venue_limits: AccountLimits | None = None
-        """What the venue reported last that the account may do."""
+        """The venue's last report of the account's permissions."""
         self.cash_at_report = Decimal(0)
         """Cash of the desk at that moment."""
         self.is_compared = True

@@ -57,7 +57,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     one contract, in all contracts of one expiry, and of one underlying, long or short, counted as if every
     working order were filled. None takes 5, 10 and 20 times ``max_order_contracts``.
     """
-    max_short_contracts: Annotated[int, at_least(0, 100_000, "contracts; 0 allows none")] = 0
+    max_short_contracts: Annotated[int, at_least(0, 100_000, "contracts; 0: no short positions")] = 0
     """Largest short position in one contract; 0 sells only what is held."""
     max_position_shares: Annotated[int, above(0, 100_000_000, "shares")] | None = None
     """Largest position in shares, long or short. None takes 5 times ``max_order_shares``."""
@@ -114,7 +114,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
     """Order types that may be sent; ``stop`` and ``stop_limit`` wait at the venue for their trigger."""
     duplicate_window_seconds: Seconds = 0.5
-    """An order equal to one that is still at the venue is refused when it follows so closely."""
+    """An order equal to a working order is refused within this time."""
     size_window_seconds: Seconds = 60.0
     max_window_contracts: Annotated[int, above(0, 1_000_000, "contracts")] | None = None
     max_window_shares: Annotated[int, above(0, 1_000_000_000, "shares")] | None = None
@@ -148,7 +148,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
                 "an empty list allows nothing",
                 where="risk.allowed_underlyings",
                 value=(),
-                fix="name the symbols, or none for all of the run",
+                fix="name the symbols, or leave the key out for all symbols of the run",
             )
         for smaller, larger in _ORDERED:
             low, high = getattr(self, smaller), getattr(self, larger)
@@ -264,7 +264,7 @@ def check_account(limits: RiskLimits, equity: Decimal, what: str) -> None:
 
 
 def check_sizes(limits: RiskLimits, strategy: str, config: Any, source: str) -> None:
-    """Refuse a strategy's size that every one of its orders would be refused for.
+    """Refuse a strategy's size for which the limits would refuse every order.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:
     Returns
     -------
     ndarray
-        One ratio for every start whose horizon has passed; empty when there is none.
+        One ratio for every start whose horizon has passed; empty without such a start.
     """
     starts = len(returns) - horizon + 1
     if starts < 1:

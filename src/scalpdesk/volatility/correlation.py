@@ -27,7 +27,7 @@ class ReturnCorrelation:
         self.observations = 0
 
     def forget_prices(self) -> None:
-        """Begin anew with the next prices: what lies between is no interval like the others."""
+        """Drop the last prices: the gap to the next is not an interval like the others."""
         self._logs = None
 
     def add(self, prices: Sequence[float | None]) -> None:

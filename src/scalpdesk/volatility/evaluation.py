@@ -32,7 +32,7 @@ class DieboldMariano(msgspec.Struct, frozen=True):
     p_value: float
     """Two-sided, normal."""
     lags: int
-    """Of the Newey-West estimate."""
+    """Lags of the Newey-West estimate."""
 
 
 class ModelScore(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class ModelScore(msgspec.Struct, frozen=True):
 def qlike(realised: Array, forecast: Array) -> Array:
     """Loss of each variance forecast: ``r²/f + ln f``, in percent squared.
 
-    Of the mean squared return over the horizon and its forecast, both decimal.
+    Arguments are the mean squared return over the horizon and its forecast, both decimal.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from scalpdesk.volatility.trees import fit_trees
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
 DESK_DEFAULT = "har"
-"""The desk's own model: none has a lower loss over five days, on either series (docs/forecasts.md)."""
+"""The desk's own model: it has the lowest loss over five days, on both series (docs/forecasts.md)."""
 
 _PARTS_OF_COMBINED = ("gjr", "har")
 _NEEDS_RANGES = {"har", "combined", "trees"}
@@ -47,7 +47,7 @@ class VolForecast(msgspec.Struct, frozen=True):
     than the interval, which also covers the noise of single days.
     """
     confidence: float
-    """Of the interval."""
+    """Confidence of the interval, 0 to 1."""
     horizon_days: int
     """Trading days ahead."""
     model: str

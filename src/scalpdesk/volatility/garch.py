@@ -217,7 +217,7 @@ def _process(returns: Array, model: str) -> Any:
 def _estimate(
     returns: Array, model: str, start: Array | None = None, presample_variance: float | None = None
 ) -> Any:
-    """Return the result of ``arch``, or the reason why there is none."""
+    """Return the result of ``arch``, or the reason why it failed."""
     if len(returns) < LEAST_RETURNS:
         return f"{model} needs {LEAST_RETURNS} returns, has {len(returns)}"
     if float(returns.std()) <= 0.0:
@@ -251,7 +251,7 @@ def estimate_garch(
     Returns
     -------
     GarchProcess or str
-        Or the reason why there is none: too few returns, no convergence.
+        Or the reason for the failure: too few returns, no convergence.
     """
     fitted = _estimate(returns, model, start, presample_variance)
     return fitted if isinstance(fitted, str) else _as_process(fitted, model)
@@ -269,7 +269,7 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
     Returns
     -------
     VarianceFit or str
-        Or the reason why there is none: too few returns, no convergence, no long-run variance.
+        Or the reason for the failure: too few returns, no convergence, no long-run variance.
     """
     fitted = _estimate(returns, model)
     if isinstance(fitted, str):

@@ -27,9 +27,9 @@ class HarRegression(msgspec.Struct, frozen=True):
     horizon: int
     """Periods ahead that it was fitted for."""
     coefficients: Array
-    """Of the constant, the log variances of a day, a week and a month, and the falls."""
+    """Coefficients of the constant, the log variances of a day, a week and a month, and the falls."""
     residual_variance: float
-    """Of the log variance ahead."""
+    """Variance of the residuals of the log variance ahead."""
     range_to_return_scale: float
     """Mean squared return over mean range variance, in the fitted sample."""
     floor: float
@@ -61,7 +61,7 @@ def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
     Returns
     -------
     _Sample or str
-        Or the reason why there is none: too few bars, or none that moved.
+        Or the reason for the failure: too few bars, or no bar that moved.
     """
     variances = garman_klass_terms(bars)
     moved = variances > 0.0
@@ -93,7 +93,7 @@ def estimate_har(bars: Ohlc, horizon: int) -> HarRegression | str:
     Returns
     -------
     HarRegression or str
-        Or the reason why there is none.
+        Or the reason for the failure.
     """
     sample = har_sample(bars, horizon)
     return sample if isinstance(sample, str) else _regress(sample, horizon)
@@ -115,7 +115,7 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
     Returns
     -------
     VarianceFit or str
-        Or the reason why there is none.
+        Or the reason for the failure.
     """
     sample = har_sample(bars, horizon)
     if isinstance(sample, str):

@@ -23,11 +23,11 @@ class Nowcast(NamedTuple):
     """Volatilities of one day, fractions a year."""
 
     day_vol: float
-    """Of the whole day: realised so far, and the rest as forecast."""
+    """Volatility of the whole day: realised so far, forecast for the rest."""
     weight: float
-    """Share of the surprise so far that is expected to go on, 0 to 1."""
+    """Share of the surprise so far that is expected to persist, 0 to 1."""
     rest_vol: float
-    """Of what is left of the day."""
+    """Volatility of the rest of the day."""
 
 
 def nowcast(
@@ -120,11 +120,11 @@ class RealisedSoFar:
         self._last_ns = 0
         self._last_price = math.nan
         self.variance = 0.0
-        """Of the day so far."""
+        """Variance of the day so far."""
 
     @property
     def share(self) -> float:
-        """Of a day's variance, as the clock has it, what the sum covers; 1 is close to close."""
+        """Share of a day's variance, on the variance clock, that the sum covers; 1: close to close."""
         if self._start_ns is None:
             return 0.0
         return self._days_per_year * self._years(self._start_ns, self._last_ns)

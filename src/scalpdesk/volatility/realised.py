@@ -25,9 +25,9 @@ class RealizedVol(msgspec.Struct, frozen=True):
     """Realised volatility, annualised."""
 
     vol: float
-    """Of the last window; NaN with a ``reason`` when there is no complete window."""
+    """Volatility of the last window; NaN with a ``reason`` when there is no complete window."""
     series: Array
-    """One value per input bar: of the window that ends with it, NaN where there is none."""
+    """One value per input bar: volatility of the window ending there, NaN before the first full window."""
     estimator: str
     window: int
     periods_per_year: float

@@ -18,7 +18,7 @@ class KeptForecast(msgspec.Struct, frozen=True):
     """A forecast as it was made."""
 
     symbol: str
-    """Of the underlying."""
+    """Symbol of the underlying."""
     made_for: date
     """First day of the horizon; only data known before that day's open was used."""
     model: str
@@ -30,7 +30,7 @@ class KeptForecast(msgspec.Struct, frozen=True):
     high: float
     """``vol``, ``low``, ``high``: Per year; the interval is for the root mean square of the daily returns."""
     confidence: float
-    """Of the interval."""
+    """Confidence of the interval, 0 to 1."""
     periods_per_year: float = 252.0
     """Trading days a year that the volatility was annualised with."""
 

@@ -48,7 +48,7 @@ def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
     Returns
     -------
     TreeEnsemble or str
-        Or the reason why there is none.
+        Or the reason for the failure.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def fit_trees(bars: Ohlc, horizon: int) -> VarianceFit | str:
     Returns
     -------
     VarianceFit or str
-        Or the reason why there is none.
+        Or the reason for the failure.
 
     Raises
     ------

@@ -111,7 +111,7 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
     name: str
     """Name of the clock."""
     weights: SessionWeights | None = None
-    """Of the US session; None for the calendar clock."""
+    """Weights of the US session; None for the calendar clock."""
     announcements_ns: tuple[int, ...] = ()
     """Scheduled announcements, UTC nanoseconds; each adds ``weights.announcement``."""
 
@@ -289,7 +289,7 @@ def clock_named(name: str) -> VarianceClock:
     Raises
     ------
     ArgumentError
-        When there is none of this name.
+        When no clock has this name.
     """
     if name not in CLOCKS:
         raise ArgumentError(
@@ -299,7 +299,7 @@ def clock_named(name: str) -> VarianceClock:
 
 
 def clock_of(data: Mapping[str, Any]) -> VarianceClock:
-    """Return the clock of a run by the ``data`` of its header or summary; US sessions where it names none."""
+    """Return the clock of a run by the ``data`` of its header or summary; US sessions by default."""
     return clock_named(data.get("variance_clock", US_SESSIONS.name))
 
 

@@ -18,7 +18,7 @@ LEGS = 32  # points of a panel
 LINE = 2 * LEGS  # space for two panels
 ROOM = 13 * LINE
 NOISE = 1e-7  # of H at the horizon: error of its series
-LEAST_HEIGHT = 1e-8  # of H, in squared deviations: where rounding left the series none
+LEAST_HEIGHT = 1e-8  # of H, in squared deviations: used where rounding leaves the series no height
 NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
 BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
 

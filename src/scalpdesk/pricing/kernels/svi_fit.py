@@ -31,7 +31,7 @@ SLOPE_STEP = 3e-5
 
 
 class FitTerms(NamedTuple):
-    """What a slice is fitted to, in units of the variance near the money; see :mod:`scalpdesk.pricing.svi`.
+    """Data and penalties of a fit, per variance near the money; see :mod:`scalpdesk.pricing.svi`.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class FitTerms(NamedTuple):
     grid
         Log-moneyness at which arbitrage is looked for; the ceiling counts at the first ``near``.
     earlier, later
-        Total variance there of the expiry before and of the one after; empty without one.
+        Total variance there of the previous and of the next expiry; empty without such an expiry.
     wing_limit
         Largest slope of a wing.
     """
@@ -68,7 +68,7 @@ class FitTerms(NamedTuple):
 def raw_of(vector: Floats, is_full: bool) -> tuple[float, float, float, float, float]:
     """a, b, ρ, m, s of an unbounded vector: (ln of the lowest variance, ln b, atanh ρ, m, ln s).
 
-    Of two parameters (ln θ, atanh ρ) it is the SSVI slice (Gatheral and Jacquier 2014) of curvature 1.
+    Two parameters (ln θ, atanh ρ) give the SSVI slice (Gatheral and Jacquier 2014) of curvature 1.
     """
     if is_full:
         b, s, rho = math.exp(vector[1]), math.exp(vector[4]), math.tanh(vector[2])

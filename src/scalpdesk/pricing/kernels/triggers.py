@@ -11,7 +11,7 @@ from scalpdesk.pricing.kernels.normal import Floats
 
 @rule
 def is_tradable(bid: float, ask: float) -> bool:
-    """Return whether a quote has two sides and is not crossed; NaN and infinite sides are none."""
+    """Return whether a quote has two sides and is not crossed; NaN and infinite prices are no sides."""
     return 0.0 < bid <= ask < math.inf
 
 
@@ -47,7 +47,7 @@ def average_after(
 def is_move(ts_ns: int, bid: float, ask: float, low: float, high: float, due_ns: int, average: float) -> bool:
     """Return whether a quote's mid has reached one of two prices, or the quote is due from an instant on.
 
-    Its spread is at most 1.5 times the average: none is before the first (NaN), each is of an infinite one.
+    Its spread is at most 1.5 times the average: never before the first (NaN), always for an infinite average.
     """
     return ask - bid <= 1.5 * average + 1e-12 and (not low < 0.5 * (bid + ask) < high or ts_ns >= due_ns)
 
