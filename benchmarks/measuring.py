@@ -1,4 +1,4 @@
-"""What every benchmark case is given and what it gives back.
+"""Inputs and results of a benchmark case.
 
 A case is a module in ``benchmarks/cases`` with a ``TITLE``, an ``ABOUT`` (Markdown: what is measured, how
 fairness is kept, what the figures do not say) and ``measure(context) -> list[Result]``. Nothing else has to

@@ -65,7 +65,7 @@ class Quotes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a correct engine ends with.
+    """Final state of a correct engine.
 
     `pnl_cents` is that of the hedge shares: cash from all fills plus the final holding at the side of the
     last quote at which it would be closed (bid when long, ask when short).

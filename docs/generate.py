@@ -167,7 +167,6 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
     Decimal: "exact amount",
-    type(None): "none",
     Secret: "secret",
 }
 
@@ -190,7 +189,9 @@ def type_words(kind: Any) -> str:
                 bounds += [f"{sign} {end:.15g}" for sign, end in ends if math.isfinite(end)]
         return " ".join([type_words(base), *bounds])
     if origin in {Union, types.UnionType}:
-        return " or ".join(type_words(option) for option in get_args(kind) if option is not msgspec.UnsetType)
+        unset = {msgspec.UnsetType, type(None)}
+        words = " or ".join(type_words(option) for option in get_args(kind) if option not in unset)
+        return f"{words}, optional" if type(None) in get_args(kind) else words
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):

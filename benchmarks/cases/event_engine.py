@@ -11,7 +11,7 @@ BACKTRADER_EVENTS = 100_000
 NAUTILUS, SKIP_AHEAD = "nautilus_trader", "scalpdesk, skip-ahead"
 LEAN_BACKTRADER = "backtrader, observers off"
 SKIP_AHEAD_ROUNDS = 15
-"""Of skip-ahead beside its peer: single pairs of so short a run and so long a one scatter by a fourth."""
+"""Rounds of skip-ahead and its peer: single pairs of a short run and a long one scatter by a fourth."""
 
 TITLE = "Event engine: a million quotes, one dead band"
 

@@ -1,4 +1,4 @@
-"""How fast a live desk answers on loopback, and what the disk takes of it."""
+"""Answer time of a live desk on loopback, and the disk's share of it."""
 
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ TITLE = "Live on loopback: quote in, order out"
 NEEDS = ("aiohttp",)
 MINUTES, SMOKE_MINUTES = 60.0, 5.0
 COIN_MINUTES_EACH = 10
-"""Of the coin market for each minute of the shares': its perpetual is quoted each half minute."""
+"""Minutes of the coin market per minute of the shares': its perpetual is quoted every half minute."""
 QUIET_MS = 3
 AWAKE = ("--poll-seconds", 1)
 WATCHED = ("--clients", 100, "--silent", 20)

@@ -1,4 +1,4 @@
-"""What one order costs inside the engine, from the quote that causes it to the books after its fill."""
+"""Cost of an order inside the engine, from the quote that causes it to the books after its fill."""
 
 from pathlib import Path
 from typing import Any

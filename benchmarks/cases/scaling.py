@@ -1,4 +1,4 @@
-"""What a quote costs when many contracts are subscribed, and what a long replay keeps in memory."""
+"""Cost of a quote with many subscribed contracts, and the memory of a long replay."""
 
 from functools import partial
 from typing import Any

@@ -18,7 +18,7 @@ Not timed: starting Python and the folder.
 
 `in_process` calls the folder; `isolated` runs it in a process of its own with limits of time and memory, up
 to 256 events under way; `isolated_one_by_one` asks for the next event only after the reply, as a desk does.
-The targets are 20,000, 5,000 and none, given as microseconds an event.
+The targets are 20,000, 5,000 and no figure, given as microseconds an event.
 """
 
 WAYS = {

@@ -1,4 +1,4 @@
-"""How long a surface takes: forwards and implied volatilities, a cold fit, a refit from the minute before."""
+"""Time to build a surface: forwards and implied volatilities, a cold fit, a refit from the minute before."""
 
 import gc
 import time

@@ -1,4 +1,4 @@
-"""How fast a live desk answers: quote in, order out, on loopback, with what it costs to be on disk first.
+"""Answer time of a live desk: quote in, order out, on loopback, with the cost of the journal on disk first.
 
 A desk as ``scalpdesk run`` makes it trades the embedded market at ``scalpdesk exchange``, a process of its
 own that goes as fast as the desk reads: shares and their options over Alpaca's protocol, or the coin market
@@ -56,7 +56,7 @@ COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yam
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """What is traded where."""
+    """A venue and its instruments."""
 
     name: str
     data: str
@@ -106,11 +106,11 @@ class Probes:
 
     def __init__(self) -> None:
         self.received: dict[int, int] = {}
-        """Of each connection: when bytes last came in."""
+        """Time of the last bytes by connection."""
         self.frame_at = 0
         self.quote_at: dict[tuple[int, int], int] = {}
         self.caused: dict[str, tuple[int, ...]] = {}
-        """Of each order: when its quote came in, what the disk took, when handling began and ended."""
+        """By order: arrival of its quote, time of the disk, begin and end of handling."""
         self.stages_ns: dict[str, list[int]] = {name: [] for name in ("queue", "decide", "journal", "write")}
         self.decided_ns = self.journaled_ns = 0
         self.answers_ns: list[int] = []
@@ -343,7 +343,7 @@ class Pages:
         self.port = port
 
     def served(self) -> dict[str, Any]:
-        """What the server says of itself: open streams, states that slow ones never got."""
+        """Return the server's metrics: open streams, and states skipped for slow clients."""
         with urllib.request.urlopen(f"http://localhost:{self.port}/api/metrics", timeout=30) as reply:
             return json.load(reply)["server"]
 
@@ -382,7 +382,7 @@ async def trade(
         ):
             await asyncio.sleep(0.05)
         await asyncio.to_thread(exchange.admin, "speed", speed="max")
-        while not probes.has_begun():  # noqa: ASYNC110 - nobody calls when a position opens
+        while not probes.has_begun():  # noqa: ASYNC110 - no event reports a new position
             await asyncio.sleep(0.05)
         probes.watch_loop()
         while desk.engine.now_ns < venue.opens_ns + int(minutes * 60e9):  # noqa: ASYNC110 - the same

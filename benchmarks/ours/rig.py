@@ -1,4 +1,4 @@
-"""What our programs share: a desk put together as the product does it, and how its memory is read."""
+"""Parts that our programs share: a desk assembled as in the product, and a reader of its memory."""
 
 import datetime as dt
 from decimal import Decimal

@@ -27,7 +27,7 @@ TICKERS = ("SPY", "QQQ", "NVDA")
 
 
 def rows(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return scalps and their outcomes, the same ones every time."""
+    """Return scalps and their outcomes, equal at every call."""
     dice = random.Random(136)
     scalps, outcomes = [], []
     for number in range(1, count + 1):

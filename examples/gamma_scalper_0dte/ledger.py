@@ -55,7 +55,7 @@ class HedgeRules(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True,
 
 
 def number_in(value: object) -> Decimal | None:
-    """Return a JSON number (or the text of one) exactly as it is written; None when it is none.
+    """Return a JSON number (or the text of one) exactly as it is written; None for other values.
 
     A float is read by its shortest text: 0.65 is 0.65, not its binary neighbour. Booleans, NaN,
     infinities and numbers beyond :data:`LARGEST` or below :data:`SMALLEST` are no numbers here.
@@ -95,7 +95,7 @@ class Hours(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """What one event says. None: it says nothing about that."""
+    """Contents of one event; None: not in the event."""
 
     symbol: str
     ts_ns: int
@@ -103,8 +103,8 @@ class Update(msgspec.Struct, frozen=True):
     delta: Decimal | None = None
     """Per unit of the option."""
     quantity: Decimal | None = None
-    """Signed; in contracts or share-equivalents, as the ledger's unit says. Of an underlying: the
-    shares that the account holds, which is the last word on its hedge."""
+    """Signed; in contracts or share-equivalents, as the ledger's unit says. For an underlying: the
+    shares in the account, which decide its hedge."""
     underlying_price: Decimal | None = None
 
 

@@ -56,7 +56,7 @@ _LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR
 
 
 class Settings:
-    """What ``config.example.env`` lists, read once from the environment.
+    """Settings of ``config.example.env``, read once from the environment.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class Scalper:
         self._seen: dict[str, None] = {}
 
     def on_market_event(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the intents that answer one event; a wrong or repeated one gives none."""
+        """Return the intents that answer one event; a wrong or repeated event gives no intents."""
         verdict = event_verdict(event)
         if verdict != OK:
             log.warning("event refused: %s", verdict)
@@ -231,7 +231,7 @@ class Scalper:
         return [self._intent(event, order, gex) for order in orders]
 
     def _update(self, event: Mapping[str, Any]) -> Update | None:
-        """Read the payload; a number that is none (NaN, text, true) refuses the whole event."""
+        """Read the payload; a value that is not a number (NaN, text, true) refuses the whole event."""
         payload, symbol = event["payload"], event["symbol"]
         if not symbol.isascii() or len(symbol) > LONGEST_SYMBOL:  # no intent could carry it
             log.warning("event %s refused: value:symbol", event["event_id"])
@@ -321,7 +321,7 @@ def _underlying_of(symbol: str) -> str | None:
 
 
 def wide_number(text: str) -> Decimal | None:
-    """Read an exposure in USD, which may be larger than any price or quantity; None when it is none."""
+    """Read an exposure in USD, which may be larger than any price or quantity; None for other texts."""
     try:
         return to_decimal(text)
     except ArgumentError:

@@ -111,7 +111,7 @@ def test_a_strategys_timer_is_passed_on():
 def test_time_never_runs_backwards(desk):
     one = desk()
     one.quote(0, 499.99, 500.01)
-    with pytest.raises(InvariantError, match="before"):
+    with pytest.raises(InvariantError):
         one.handle(quote(0, one.now_ns - 1, 499.99, 500.01))
     assert one.engine.now_ns == one.now_ns
 

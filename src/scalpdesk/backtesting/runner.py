@@ -78,7 +78,7 @@ class BacktestRunner:
     tape, engine, broker
         The market, the engine, and the connection to the simulated broker. All use the same instrument ids.
     journal
-        Log of inputs and outputs; None keeps none.
+        Log of inputs and outputs; None: no log.
     watchers
         Called with each event that led to outputs (tallies, views).
     known_at_open

@@ -56,7 +56,7 @@ class Drawdown:
     peak: int
     trough: int
     recovered: int | None
-    """First position after the trough at or above the peak; None where there is none yet."""
+    """First position after the trough at or above the peak; None while under water."""
     longest_under_water: int
     """Most periods in a row below the last peak."""
 

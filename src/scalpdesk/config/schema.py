@@ -248,7 +248,7 @@ def located(
 
 
 def struct_types(kind: Any) -> tuple[type[Struct], ...]:
-    """Return the struct types among which a value of ``kind`` may be (none for a plain value)."""
+    """Return the struct types among which a value of ``kind`` may be; empty for a plain value."""
     return tuple(k for k in _alternatives(kind) if isinstance(k, type) and issubclass(k, Struct))
 
 

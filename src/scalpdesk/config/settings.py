@@ -97,8 +97,8 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     deadline_margin_seconds: NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     poll_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.002
-    """How long after each message the desk stays awake for the next: it answers sooner, and the processor
-    does not rest meanwhile. 0 sleeps at once; 1 hardly ever sleeps while the market is open."""
+    """Time after each message in which the desk polls for the next: it answers sooner and keeps the processor
+    busy. 0 sleeps at once; 1 hardly ever sleeps while the market is open."""
     flatten_seconds: Positive = 120.0
     """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
 
@@ -399,7 +399,7 @@ class LoadedSettings(RunSettings):
     def venue_keys(self) -> tuple[Secret, Secret] | None:
         """Return key and secret of the account to trade: the strategy's own, else the trading ones.
 
-        None when there are none.
+        None without keys.
 
         Raises
         ------
@@ -466,7 +466,7 @@ def load_settings(
     overrides
         ``KEY=VALUE`` texts of the command line.
     environ
-        The process's environment; none when None. Its names win over ``.env``.
+        The process's environment; None: an empty one. Its names win over ``.env``.
     cwd
         Folder of ``scalpdesk.toml`` and ``.env``.
     simulated_account

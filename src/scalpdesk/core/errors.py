@@ -128,7 +128,7 @@ class InvariantError(StopError):
 
 @contextmanager
 def naming_file(path: Path) -> Iterator[None]:
-    """Add the file's name to an operating-system error; a full disk reports none.
+    """Add the file's name to an operating-system error; a full disk reports no name.
 
     A temporary file that is to replace ``path`` is reported under the name of ``path``.
     """
@@ -139,7 +139,7 @@ def naming_file(path: Path) -> Iterator[None]:
 
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known name most like ``name``, or None when none is as like as ``cutoff`` (0 to 1).
+    """Return the known name most like ``name``, or None if all are less like than ``cutoff`` (0 to 1).
 
     >>> nearest_name("treshold", ["threshold", "strategy"])
     'threshold'

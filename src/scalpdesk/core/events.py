@@ -1,4 +1,4 @@
-"""What can happen to the desk. Every event is frozen and carries two stamps in UTC nanoseconds.
+"""Events of the desk. Every event is frozen and carries two stamps in UTC nanoseconds.
 
 ``ts_event_ns``
     when it happened at its source (for a recorded bar: the end of the bar).

@@ -1,4 +1,4 @@
-"""What the desk wants and what it decided. Intents come from strategies, commands go to venues."""
+"""Intents, decisions and commands. Intents come from strategies, commands go to venues."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -339,7 +339,7 @@ Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder |
 
 
 def orders_of(output: Output) -> tuple[SubmitOrder, ...]:
-    """Return the orders that an output sends: itself, the legs of a combo, or none."""
+    """Return the orders that an output sends: itself, the legs of a combo, or an empty tuple."""
     if isinstance(output, SubmitOrder):
         return (output,)
     return output.legs if isinstance(output, MultiLegOrder) else ()

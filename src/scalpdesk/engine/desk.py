@@ -177,8 +177,8 @@ class Desk:
     def margin_fraction(self) -> Decimal | None:
         """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.
 
-        Collateral is the smaller of equity and margin balance: bought options are none at the venue.
-        None where the venue says nothing and nothing is held in coin.
+        Collateral is the smaller of equity and margin balance: the venue does not count bought options.
+        None without a report of the venue and without positions in coin.
         """
         if not self.is_margined:
             return None

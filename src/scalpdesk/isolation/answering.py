@@ -149,7 +149,7 @@ EXTERNAL = "external"
 
 
 def external_config(strategy: str, sections: Mapping[str, Any]) -> ExternalConfig | None:
-    """Return the settings of the strategy folder that a run asks, or None when it asks none.
+    """Return the settings of a run's strategy folder, or None without a folder.
 
     Settings are plain data by strategy; the names of several strategies are joined by ``+``.
     """
@@ -177,7 +177,7 @@ def start_folder(strategy: str, sections: Mapping[str, Any]) -> FolderAnswerer |
     Raises
     ------
     ConfigError
-        When the strategy asks a folder and none is given, or it cannot be loaded.
+        When the strategy needs a folder and no folder is named, or it cannot be loaded.
     """
     chosen = external_config(strategy, sections)
     if chosen is None:

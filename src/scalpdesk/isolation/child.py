@@ -23,7 +23,7 @@ from scalpdesk.isolation.folder import Folder, failure_text
 
 HEADER_BYTES = 4
 _PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl(2)."""
+"""Option of Linux's prctl(2)."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 

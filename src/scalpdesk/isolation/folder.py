@@ -28,7 +28,7 @@ class FolderReply(msgspec.Struct, frozen=True):
     """A folder's reply to one event."""
 
     messages: list[Any] = []
-    """What the folder returned, as JSON carries it; not judged yet."""
+    """Answer of the folder as parsed JSON, not validated yet."""
     failure: str | None = None
     """Why there is no answer, in words; the messages are empty then."""
     took_us: int = 0

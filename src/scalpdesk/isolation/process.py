@@ -55,7 +55,7 @@ _decode = msgspec.json.Decoder(
 
 
 class FolderLimits(msgspec.Struct, frozen=True):
-    """What a folder may use."""
+    """Resource limits of a folder's process."""
 
     time_limit_seconds: float = 1.0
     """For one event."""
@@ -164,7 +164,7 @@ class FolderProcess:
             yield reply
 
     def abort(self) -> None:
-        """Cut short an answer under way in another thread: its process ends and none takes its place."""
+        """Cut short an answer under way in another thread: its process ends and is not replaced."""
         self._is_aborted = True
         process = self._process
         if process is not None:
@@ -304,7 +304,7 @@ def _scratch_folder() -> Path:
     """Return a new folder that a strategy may write to, with a copy of the compiled pricing kernels."""
     scratch = Path(mkdtemp(prefix="scalpdesk-folder-"))
     kernels = Path(__file__).parents[1] / "pricing" / "kernels"
-    # where numba looks below NUMBA_CACHE_DIR; compiling anew would take longer than an event may
+    # where numba looks below NUMBA_CACHE_DIR; recompiling would exceed an event's time limit
     cached = scratch / f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
     cached.mkdir()
     for path in (kernels.parent / "__pycache__").glob("*.nb[ci]"):
@@ -313,7 +313,7 @@ def _scratch_folder() -> Path:
 
 
 def _listed_names(path: Path) -> frozenset[str]:
-    """Return the names of a file of ``NAME=value`` lines, commented-out ones too; none without the file."""
+    """Return the names of a file of ``NAME=value`` lines, commented-out lines too; empty without the file."""
     if not path.is_file():
         return frozenset()
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -54,11 +54,11 @@ class Ended:
 
 
 Item = Event | Notice | Operation | Viewed | Ended
-"""What goes through the queue."""
+"""Items of the queue."""
 
 
 class ItemQueue:
-    """What waits to be handled; whoever reads the gateway waits while too much does.
+    """Items that wait to be handled; the gateway's reader waits while the queue is full.
 
     Parameters
     ----------

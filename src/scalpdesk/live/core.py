@@ -97,7 +97,7 @@ class LiveCore:
     def feed(self, event: Event) -> tuple[VenueCommand, ...]:
         """Handle one event; return the commands that follow, each of them on disk.
 
-        An event stamped before the one handled last is stamped anew, at the engine's time. An order
+        An event stamped before the last handled event gets the engine's time. An order
         event that matches no order of the desk, or would fill one beyond its quantity, becomes an
         :class:`UnmatchedOrderEvent`, which is on disk at once.
 

@@ -48,11 +48,11 @@ class EmergencyTrader:
     Parameters
     ----------
     gateway
-        Connected; nobody else reads its events.
+        Connected; this object is the only reader of its events.
     instruments
         Of the run, which the gateway shares; what the account holds beside them is added.
     only_ids
-        Beginning of the ids of the run's orders: open orders with other ids are left. None leaves none.
+        Beginning of the ids of the run's orders: open orders with other ids are left. None: all orders.
     """
 
     def __init__(

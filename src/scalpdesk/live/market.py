@@ -310,7 +310,7 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
 
 
 def _owner(settings: LoadedSettings) -> StrategySpec | None:
-    """Return the strategy that takes over what is held at the start; None where it is left to nobody."""
+    """Return the strategy that takes over the account's positions at the start, or None."""
     assert settings.strategy is not None
     spec = find_strategy(settings.strategy)
     if not spec.members:

@@ -77,8 +77,8 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
 def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: int) -> list[BookedFill]:
     """Return the desk's latest executions that the venue's history should list and does not, oldest first.
 
-    An execution that was worked out from its order's sum has no id of the venue's, and counts for none.
-    The one that a history lists in another's place has its order and its quantity.
+    An execution inferred from its order's filled sum has no id of the venue and matches no listed execution.
+    The execution that a history lists in its place has its order and its quantity.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Verdict(NamedTuple):
     """Result of judging one view of the account."""
 
     commands: list[VenueCommand]
-    """What the engine answered to the events that were booked."""
+    """Commands of the engine in answer to the booked events."""
     query: tuple[str, ...]
     """Orders to ask the venue about."""
     look_again: bool

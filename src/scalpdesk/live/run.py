@@ -270,7 +270,7 @@ def _listen_to_signals(desk: LiveDesk) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         desk.runner.stop(desk.runner.options.stop)
 
-    with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
+    with suppress(RuntimeError, ValueError):  # not the main thread: the loop's owner stops it
         for number in SIGNALS:
             loop.add_signal_handler(number, stop)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -329,7 +329,7 @@ def operator_name() -> str:
 
 
 FLUSH_SECONDS = 0.05
-"""How often a demo's journal is written for the page."""
+"""Interval at which a demo's journal is written for the page."""
 
 
 class DemoControl:

@@ -64,13 +64,13 @@ LOOK_SECONDS = 0.2
 """Between two looks at the orders that are cancelled at the end."""
 KEPT = "the desk is starting: the command is carried out once the venue has shown the account"
 KEPT_SECONDS = 1.0
-"""How long an operator waits for a starting desk."""
+"""Time that an operator waits for a starting desk."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """Between two tries of a step of the start that the venue did not answer."""
 CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
 FINAL_LOOK_SECONDS = 30.0
-"""How long the end of the last session waits for the venue to show a settled account."""
+"""Longest wait at the end of the last session until the venue shows a settled account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ class RunnerOptions:
     resolve_seconds: float = 1.0
     """Between two queries of one unknown order (grows to ten times as much)."""
     absent_after_seconds: float = 10.0
-    """How long after a start the venue may still accept an order of the run before: earlier, its absence
-    proves nothing.
+    """Time after a start in which the venue may still accept an order of the run before; within it a missing
+    order proves nothing.
     """
     silent_seconds: float = 60.0
     """Without a message from a data stream in an open session, it is reconnected; 0 never."""
@@ -94,9 +94,9 @@ class RunnerOptions:
     tick_seconds: float = 0.05
     """Longest time in which a due timer is not looked at."""
     deadline_margin_seconds: float = 300.0
-    """How long before the venue's cut-off the closing of expiring options begins."""
+    """Time before the venue's cut-off at which the desk begins to close expiring options."""
     flatten_seconds: float = 120.0
-    """How long a stop waits for the venue to show a flat account."""
+    """Longest wait of a stop until the venue shows a flat account."""
     most_waiting: int = 2_000
     """Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step."""
     rolls: bool = False
@@ -104,7 +104,7 @@ class RunnerOptions:
     sessions: int | None = None
     """Stop after so many closes; None goes on until asked."""
     stop: StopMode = StopMode.HOLD
-    """What happens to positions and orders at the end."""
+    """Treatment of positions and orders at the end."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class RunnerState:
     reason: str = ""
     """Why the run ended; empty while it runs."""
     end: RunEnd = RunEnd.FAILED
-    """How it ended; one that ended without a reason failed."""
+    """End of the run; a run without a recorded end failed."""
     open_orders: tuple[str, ...] = ()
     """Client order ids of what may still work at the venue after the end."""
     stop_asked: StopMode | None = None
@@ -184,7 +184,7 @@ class LiveRunner:
         self._reported_orders: set[str] = set()
         """Orders that the watchdog counts as live."""
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
-        """Of operator commands that are still to be carried out."""
+        """Answers to operator commands that are still to be carried out."""
         self._last_flush_at = 0.0
         self._looks_before_stop: int | None = None
         """Looks at the account still to come after the last session; None before it and once stopped."""
@@ -224,7 +224,7 @@ class LiveRunner:
         if self.phase is RunPhase.STARTING:
             await asyncio.wait({answer}, timeout=KEPT_SECONDS)
             if not answer.done():
-                answer.add_done_callback(asyncio.Future.exception)  # retrieved: nobody waits for it any more
+                answer.add_done_callback(asyncio.Future.exception)  # retrieved: its caller no longer waits
                 mode = self.core.engine.desk.gate.kept_mode.value
                 return OperationResult(was=mode, mode=mode, cancels=0, note=KEPT)
         return await answer
@@ -512,7 +512,7 @@ class LiveRunner:
             self._end_sessions()
 
     def _on_morning(self) -> None:
-        if self._looks_before_stop is not None:  # the run is at its end: none follows
+        if self._looks_before_stop is not None:  # the run is at its end: no session follows
             return
         self._rollover.before_open()
 

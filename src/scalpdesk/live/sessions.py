@@ -195,8 +195,8 @@ class SessionCalendar:
     def _splits(self, opens_ns: int) -> Iterator[PositionChanged]:
         """Yield the splits of held shares that go ex with this open and were not booked from the account.
 
-        Between the first price after a split and the account's next view a loss or gain would stand that
-        nobody made. What leaves a fraction of a share is left to the account: it pays for the fraction.
+        Between the first price after a split and the account's next view the book would show a false loss or
+        gain. Splits that leave a fraction of a share are left to the account: it pays for the fraction.
         """
         desk = self._engine.desk
         for item in desk.market.going_ex(opens_ns):
@@ -308,7 +308,7 @@ class SessionCalendar:
         return desk.positions.quantity(number) + sum(exits, ZERO) == 0
 
     def _is_worthless(self, number: InstrumentId) -> bool:
-        """Return whether nobody bids for a bought option that pays nothing: flattening sells it no sooner."""
+        """Return whether a bought option pays nothing and has no bid: flattening sells it no sooner."""
         desk = self._engine.desk
         quantity = desk.positions.quantity(number)
         return holds_up_no_hedge(desk.instruments, desk.market.quotes, number, quantity)
@@ -317,7 +317,7 @@ class SessionCalendar:
 LOOK_AGAIN_SECONDS = 0.5
 """Between two views of an account that the desk believes to be flat and the venue does not."""
 HOLD_SECONDS = 5.0
-"""How long a stop waits for the venue to confirm the cancels."""
+"""Longest wait of a stop until the venue confirms the cancels."""
 
 
 class StopMode(StrEnum):
@@ -332,7 +332,7 @@ class StopMode(StrEnum):
 
     @property
     def action(self) -> str:
-        """The operator command that the engine gets; empty for none."""
+        """The operator command for the engine; empty: no command."""
         return {"leave": "", "hold": "halt", "flatten": "flatten"}[self]
 
 
@@ -346,7 +346,7 @@ class RunPhase(StrEnum):
 
 
 class RunEnd(StrEnum):
-    """How a run ended."""
+    """End of a run."""
 
     STOPPED = "stopped"
     UNCONFIRMED = "unconfirmed"
@@ -471,7 +471,7 @@ class DailyRollover:
             self._put(event)
 
     def _note_late(self, event: PriceAdjustmentEvent) -> None:
-        """Report an adjustment that comes after its open: the engine takes none then."""
+        """Report an adjustment that comes after its open: the engine takes no adjustment then."""
         desk = self._engine.desk
         session = desk.view.session
         known = {(item.instrument_id, item.ts_event_ns) for item in desk.market.adjustments}

@@ -93,7 +93,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
 def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
     """Return the decision with this number or of this order, the latest for None.
 
-    The answer has ``error`` when there is none.
+    The answer has ``error`` when no desk answers.
     """
     core = runner.core
     orders, instruments = core.engine.desk.orders.orders, core.engine.desk.instruments
@@ -234,7 +234,7 @@ class ControlServer:
         Raises
         ------
         StopError
-            When the socket cannot be made, or has disappeared; called again, it is made anew.
+            When the socket cannot be made, or has disappeared; a second call makes it again.
         """
         if self._server is None:
             await self.start()

@@ -36,7 +36,7 @@ class Policy(NamedTuple):
     """Reaction to an unexpected exception of supervised work."""
 
     restarts: int | None = 0
-    """How often in a row the work is started again; None without limit."""
+    """Consecutive restarts of the work; None: unlimited."""
     halts: bool = False
     """Whether the desk halts once no restart is left; otherwise it goes on without this work."""
 
@@ -206,7 +206,7 @@ class StaleStreamMonitor:
 STANDSTILL_NS = 5 * NANOS_PER_SECOND
 """Without a sign of life for so long, the process stood still."""
 PASS_OVER_NS = 30 * NANOS_PER_SECOND
-"""How long quotes are passed over at most, where the end of a connection is not reported."""
+"""Longest time that quotes are skipped when the end of a connection is not reported."""
 
 
 class StandstillMonitor:

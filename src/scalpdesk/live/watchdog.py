@@ -27,7 +27,7 @@ MOST_UNANSWERED = 20
 itself stood still.
 """
 ANSWER = b"beat\n"
-"""What the watchdog writes to its standard output for each heartbeat."""
+"""Line that the watchdog writes to its standard output for each heartbeat."""
 READY_SECONDS = 60.0
 """Longest start of a watchdog, imports and connection included."""
 STARTING_SECONDS = 300.0
@@ -65,11 +65,11 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     run_dir: str = ""
     order: SubmitOrder | None = None
     parent: str = ""
-    """Of a leg: its combo's client order id."""
+    """Client order id of a leg's combo."""
     name: str = ""
     clean: bool = False
     keeps_positions: bool = False
-    """Of an end: the run was to leave its positions; only orders are cancelled."""
+    """At the end of a run that leaves its positions: only orders are cancelled."""
     flatten: bool = False
 
 
@@ -177,7 +177,7 @@ class HeartbeatChannel:
     def _has_answered(self) -> bool:
         """Read the answers that have come; return whether there were any."""
         assert self._process.stdout is not None
-        with suppress(OSError):  # BlockingIOError: none has come
+        with suppress(OSError):  # BlockingIOError: no answer yet
             return bool(os.read(self._process.stdout.fileno(), 4096))
         return False
 
@@ -211,7 +211,7 @@ class HeartbeatChannel:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 LAST_WAIT_SECONDS = 1.0
-"""How long the clean end of a run waits for a watchdog that is just starting."""
+"""Time that the clean end of a run waits for a starting watchdog."""
 
 
 class WatchdogSupervisor:
@@ -243,7 +243,7 @@ class WatchdogSupervisor:
         self._first_pause = self._pause = pause_seconds
         self._next_try = self._next_beat = 0.0
         self._run: list[DeskMessage] = []
-        """What a new watchdog has to know of the run."""
+        """Messages that a new watchdog needs of the run."""
         self._live: dict[str, DeskMessage] = {}
         self._starting: threading.Thread | None = None
         self._new: HeartbeatChannel | None = None
@@ -348,7 +348,7 @@ class WatchdogSupervisor:
         self._starting = None
         line, self._new = self._new, None
         if line is None:
-            self._notify("alarm", f"the watchdog cannot be started, none runs: {self._failure}")
+            self._notify("alarm", f"the watchdog cannot be started, so none runs: {self._failure}")
             return
         self.line = line
         self.restarts += 1

@@ -56,9 +56,9 @@ machine be busy."""
 PART_SECONDS = 0.5
 """Longest stretch that counts towards a stall at once: two heartbeats."""
 ENDING_SECONDS = 10.0
-"""How long a desk that has reported an unclean end may take to disconnect, before it is killed."""
+"""Time for a desk that reported an unclean end to disconnect before it is killed."""
 DRAIN_SECONDS = 1.0
-"""How long the rest of the pipe is read after the desk was killed."""
+"""Time for which the rest of the pipe is read after the desk was killed."""
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
@@ -155,7 +155,7 @@ class Watched:
     flatten: bool = False
     """An operator wants the positions closed."""
     header: JournalHeader | None = None
-    """Of the run, read as it begins: when the watchdog acts, the disk may be gone."""
+    """Header of the run, read as it begins: when the watchdog acts, the disk may be gone."""
     live: dict[str, SubmitOrder] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
     """Id of the combo by the id of its leg."""

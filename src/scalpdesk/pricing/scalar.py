@@ -292,7 +292,7 @@ def vols_and_greeks(
     Returns
     -------
     tuple
-        The volatilities, NaN where there is none, and the Greeks as rows in the order of
+        The volatilities, NaN without a solution, and the Greeks as rows in the order of
         :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
     """
     phi, count = np.where(is_call, 1.0, -1.0), price.size

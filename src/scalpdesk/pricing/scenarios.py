@@ -139,7 +139,7 @@ def _totals(
         if vol_of is not None:
             for i, j in np.ndindex(
                 len(spots), len(days)
-            ):  # an expired option has no volatility, and needs none
+            ):  # an expired option has no volatility and needs no value of it
                 vol[i, 0, j] = (
                     vol_of(line.strike, float(years[j]), float(spots[i])) if years[j] > 0.0 else 0.0
                 )

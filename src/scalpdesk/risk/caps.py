@@ -402,7 +402,7 @@ def cut_by_volatility(intents: Sequence[OrderIntent], target_vol: float, vol: fl
     intents
         The trade's orders.
     target_vol, vol
-        Fractions a year; ``vol`` is the forecast, None when there is none.
+        Fractions a year; ``vol`` is the forecast, None without a forecast.
     """
     if not any(intent.purpose in OPENING for intent in intents):
         return None

@@ -136,7 +136,7 @@ class RealisedSoFar:
         ----------
         last
             Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight have
-            left it; None where there is none: then the day counts from its first price.
+            left it; None without a price: then the day counts from its first price.
         """
         self.variance, self._start_ns = 0.0, None
         if last is not None and last[1] > 0.0:

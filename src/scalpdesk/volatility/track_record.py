@@ -52,7 +52,7 @@ class TrackRecord(msgspec.Struct, frozen=True):
     pending: int
     """Number whose horizon has not."""
     qlike: float | None
-    """Mean loss, percent squared; None while none has passed."""
+    """Mean loss, percent squared; None before the first has passed."""
     bias: float | None
     """Mean forecast variance over mean realised variance; above 1 they were too high."""
     inside: float | None
