@@ -39,6 +39,7 @@ from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
 from scalpdesk.strategies import contract
 from scalpdesk.strategies.registry import STRATEGIES
+from scalpdesk.venues.registry import VENUES, find_venue
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
@@ -97,9 +98,12 @@ def configuration_page() -> str:
     """Return the page of all keys: type, default, meaning."""
     parts = [NOTE, CONFIGURATION_HEAD]
     for field in msgspec.structs.fields(DeskConfig):
-        if field.name == "strategies":
+        if field.name in {"strategies", "venues"}:
             continue
         parts += _section(field.name, field.type, (), "##")
+    for name in sorted(VENUES.own):
+        if msgspec.structs.fields(find_venue(name).settings):
+            parts += _section(f"venues.{name}", find_venue(name).settings, (), "##")
     for name in sorted(STRATEGIES.own):
         plug = STRATEGIES.find(name)
         parts += _section(f"strategies.{plug.name}", plug.config, (), "##")

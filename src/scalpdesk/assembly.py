@@ -20,6 +20,7 @@ from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
@@ -220,6 +221,8 @@ def build_engine(
         config.simulation.starting_cash,
     )
     desk.view.venue = str(data.get("venue", "simulated"))
+    recorded = data.get("cutoff")  # headers of earlier versions name the venue alone
+    desk.view.cutoff = VenueCutoff(*recorded) if recorded else known_cutoff(desk.view.venue)
     desk.takes_combos = bool(data.get("takes_combos", False))
     if "others" in data:
         desk.divide_by_underlying((str(data["underlying"]), *data["others"]))

@@ -24,6 +24,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
@@ -242,10 +243,10 @@ def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_th
     assert [
         second
         for second in range(0, 64, 2)
-        if flattener.step(now_ns + second * S, line, [], market, RiskLimits(), venue).orders
+        if flattener.step(now_ns + second * S, line, [], market, RiskLimits(), known_cutoff(venue)).orders
     ] == offered
     smaller = [ClosingLine("", 1, D(1))]  # a part went: it is taken after all
-    assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), venue).orders
+    assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
 
 
 def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):

@@ -42,7 +42,7 @@ FILES = sorted(
 def keys_of(section):
     """Every key below a section, written with dots."""
     strategy = section.removeprefix("strategies.") if section.startswith("strategies.") else None
-    schema = Schema(settings.DeskConfig, lambda name: find_strategy(name).config, strategy)
+    schema = Schema(settings.DeskConfig, lambda name: find_strategy(name).config, None, strategy)
     return {dotted(path) for path in schema.all_paths()}
 
 

@@ -178,7 +178,7 @@ def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
     settings = load_settings(
         "morning-share",
         overrides=("shares=3", f"desk.runs_dir={tmp_path / 'runs'}", "venue.watchdog=false"),
-        environ={"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": "s"},
+        environ={},
         simulated_account=False,
     )
     plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=1)

@@ -7,6 +7,7 @@ from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import (
     exit_deadline_ns,
+    known_cutoff,
     must_go_now,
     order_cutoff_ns,
     venue_cutoff,
@@ -55,8 +56,9 @@ def test_an_own_exit_that_is_earlier_wins():
 
 def test_deribit_takes_orders_until_an_options_settlement():
     option = deribit_option("BTC-6MAR26-87000-P")
-    assert order_cutoff_ns(option, "deribit") == coin_session(date(2026, 3, 5)).close_ns
-    assert order_cutoff_ns(option, "unheard-of") == coin_session(date(2026, 3, 5)).close_ns - 45 * MINUTE_NS
+    end_ns = coin_session(date(2026, 3, 5)).close_ns
+    assert order_cutoff_ns(option, known_cutoff("deribit")) == end_ns
+    assert order_cutoff_ns(option, known_cutoff("unheard-of")) == end_ns - 45 * MINUTE_NS
 
 
 def test_am_settled_options_are_out_the_session_before():
@@ -116,4 +118,6 @@ def test_unknown_venue_names_the_nearest():
     ],
 )
 def test_the_last_orders_are_those_of_the_last_trading_day(symbol, venue, day, clock):
-    assert order_cutoff_ns(us_option(symbol), venue) == new_york_ns(day, time.fromisoformat(clock))
+    assert order_cutoff_ns(us_option(symbol), known_cutoff(venue)) == new_york_ns(
+        day, time.fromisoformat(clock)
+    )

@@ -237,14 +237,16 @@ def test_the_live_account_is_asked_for_with_the_configured_keys(
     asked = []
 
     async def ask(*given):
-        asked.append(given)
+        asked.append(given[0].keys)
         return "facts"
 
-    spec = SimpleNamespace(live_account=ask if has_real_money else None)
+    spec = SimpleNamespace(live_account=ask if has_real_money else None, needs_keys=True)
     monkeypatch.setattr(arming, "find_venue", lambda name: spec)
     desk = SimpleNamespace(paper=paper)
     config = SimpleNamespace(desk=desk)
-    settings = SimpleNamespace(venue_keys=lambda: keys, config=config, strategy="gamma-scalper")
+    settings = SimpleNamespace(
+        venue_keys=lambda: keys, venue_settings=str, config=config, strategy="gamma-scalper"
+    )
     if what is None:
         assert asyncio.run(live_account(settings, "alpaca")) == "facts"
         assert asked == [("k", "s")]

@@ -10,6 +10,7 @@ from fakes.desk_of_two import BUY, CLOSE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.live.sessions import SessionCalendar
 
@@ -26,7 +27,7 @@ class SharedDesk(DeskOfTwo):
         book = straddle_book(expiry=DAY)
         book.add(option("C", 500))
         self.desk = HandDesk(self.several, book, limits=self.desk.engine.desk.gate.limits)
-        self.desk.engine.desk.view.venue = "alpaca"
+        self.desk.engine.desk.view.cutoff = known_cutoff("alpaca")
         self.said: list[tuple[str, str]] = []
         if adopted:
             self.desk.adopt({CALL: (2, "4.00")})

@@ -31,7 +31,7 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Rebuilt, Start
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.venues.contract import VenueSpec
+from scalpdesk.venues.contract import NoSettings, VenueSpec
 from scalpdesk.venues.registry import find_venue
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
@@ -282,7 +282,9 @@ def test_a_venue_is_built_with_the_plans_settings(tmp_path, monkeypatch):
     monkeypatch.setattr(
         assembly,
         "find_venue",
-        lambda name: VenueSpec(name=name, build=lambda setup: built.append((name, setup))),
+        lambda name: VenueSpec(
+            name=name, build=lambda setup, _: built.append((name, setup)), settings=NoSettings
+        ),
     )
     plan = LivePlan(settings, venue="alpaca", url="http://127.0.0.1:1")
     instruments, clock = Instruments([]), ManualClock(5)
@@ -293,7 +295,7 @@ def test_a_venue_is_built_with_the_plans_settings(tmp_path, monkeypatch):
     assert (name, other) == ("alpaca", "deribit")
     assert (setup.data_only, data.data_only) == (False, True)
     assert (setup.instruments, setup.clock, setup.url) == (instruments, clock, plan.url)
-    assert (setup.key.reveal(), setup.secret.reveal()) == ("key-of-a-test", "secret-of-a-test")
+    assert tuple(key.reveal() for key in setup.keys) == ("key-of-a-test", "secret-of-a-test")
     assert (setup.live_token, setup.options_level, setup.fees) == (None, 2, NO_FEES)
     assert setup.acceptance_seconds == plan.runner.absent_after_seconds
     assert setup.heartbeat_seconds == section.heartbeat_seconds
@@ -420,7 +422,7 @@ def test_a_run_made_in_the_same_instant_as_another_is_the_later_by_its_name(tmp_
 )
 def test_orders_cost_their_venues_fees_for_real_money_and_on_paper(tmp_path, monkeypatch, live, venue, fees):
     built = []
-    spec = replace(find_venue(venue), build=built.append)
+    spec = replace(find_venue(venue), build=lambda setup, _: built.append(setup))
     monkeypatch.setattr(assembly, "find_venue", lambda name: spec)
     monkeypatch.setattr(assembly, "_live_token", lambda plan: "token" if plan.live else None)
     environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}

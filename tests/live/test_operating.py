@@ -19,6 +19,7 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OperatorEvent
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import arming, run
@@ -39,13 +40,13 @@ HALF_DAY = date(2024, 7, 3)
 def test_deadline_follows_the_sessions_own_close_and_the_venues_rule():
     fund, stock = us_option("SPY240703C00500000"), us_option("NVDA240703C00500000")
     for venue in ("alpaca", "paper"):
-        assert deadline_ns(fund, venue, 0) == new_york_ns(HALF_DAY, time(12, 30))
-        assert deadline_ns(stock, venue, 0) == new_york_ns(HALF_DAY, time(12, 15))
-        assert deadline_ns(stock, venue, 300) == new_york_ns(HALF_DAY, time(12, 10))
+        assert deadline_ns(fund, known_cutoff(venue), 0) == new_york_ns(HALF_DAY, time(12, 30))
+        assert deadline_ns(stock, known_cutoff(venue), 0) == new_york_ns(HALF_DAY, time(12, 15))
+        assert deadline_ns(stock, known_cutoff(venue), 300) == new_york_ns(HALF_DAY, time(12, 10))
     full = us_option("NVDA240705C00500000")
-    assert deadline_ns(full, "alpaca", 0) == new_york_ns(date(2024, 7, 5), time(15, 15))
-    assert deadline_ns(full, "simulated", 300) == new_york_ns(date(2024, 7, 5), time(15, 55))
-    assert deadline_ns(full, "unheard-of", 300) == new_york_ns(date(2024, 7, 5), time(15, 10))
+    assert deadline_ns(full, known_cutoff("alpaca"), 0) == new_york_ns(date(2024, 7, 5), time(15, 15))
+    assert deadline_ns(full, known_cutoff("simulated"), 300) == new_york_ns(date(2024, 7, 5), time(15, 55))
+    assert deadline_ns(full, known_cutoff("unheard-of"), 300) == new_york_ns(date(2024, 7, 5), time(15, 10))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def expiring_day():
     """Build the calendar of a desk that holds an option on its last day; what it feeds and says is kept."""
 
     def build(venue="alpaca", mode=Mode.ACTIVE, expiry="240703"):
-        view = SimpleNamespace(venue=venue, session=session_on(HALF_DAY))
+        view = SimpleNamespace(cutoff=known_cutoff(venue), session=session_on(HALF_DAY))
         positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
         instruments = {1: us_option(f"SPY{expiry}C00500000")}
         gate = SimpleNamespace(mode=mode)

@@ -119,16 +119,17 @@ def test_only_a_venue_that_says_how_can_be_armed_or_traded_with_real_money(tmp_p
     spec = find_venue("alpaca")
     asked = []
 
-    async def facts(key, secret):
-        asked.append((key.reveal(), secret.reveal()))
+    async def facts(setup, _):
+        asked.append(tuple(key.reveal() for key in setup.keys))
         return "the account"
 
-    kinds = {"none": replace(spec, live_account=None), "some": replace(spec, live_account=facts)}
+    kinds = {"deribit": replace(spec, live_account=None), "alpaca": replace(spec, live_account=facts)}
     monkeypatch.setattr(arming, "find_venue", kinds.__getitem__)
     settings = settings_with(tmp_path, "AKx", paper=False)
-    with pytest.raises(ConfigError, match="no real money to arm"):
-        asyncio.run(live_account(settings, "none"))
-    assert asyncio.run(live_account(settings, "some")) == "the account"
+    with pytest.raises(ConfigError) as refused:
+        asyncio.run(live_account(settings, "deribit"))
+    assert (refused.value.where, refused.value.value) == ("--venue", "deribit")
+    assert asyncio.run(live_account(settings, "alpaca")) == "the account"
     assert [key for key, _ in asked] == ["AKx"]
 
 

@@ -13,7 +13,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
-from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, order_cutoff_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
 from scalpdesk.instruments.settlement import delivery
 from scalpdesk.simulation.accounts import AccountTerms
@@ -161,8 +161,8 @@ def test_a_position_that_cannot_be_paid_for_is_closed_before_the_end():
     assert liquidation_ns(EXPIRING[CALL]) == ENDS_NS - 15 * MINUTE_NS
     single = option("C", 500, DAY, "AAPL")
     assert liquidation_ns(single) == expiry_instant_ns(single) - 30 * MINUTE_NS
-    assert order_cutoff_ns(single, "alpaca") == expiry_instant_ns(single) - 45 * MINUTE_NS
-    assert order_cutoff_ns(EXPIRING[CALL], "alpaca") == ENDS_NS - 30 * MINUTE_NS
+    assert order_cutoff_ns(single, ALPACA_CUTOFF) == expiry_instant_ns(single) - 45 * MINUTE_NS
+    assert order_cutoff_ns(EXPIRING[CALL], ALPACA_CUTOFF) == ENDS_NS - 30 * MINUTE_NS
 
     def closed(cash, *, liquidation=True):
         venue = Venue({CALL: 1}, cash=cash, rules=VenueRules(liquidation=liquidation))

@@ -10,6 +10,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, next_session, session_on
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
@@ -190,7 +191,7 @@ def test_what_is_meant_to_close_needs_something_to_close(asked, quantity, allowe
 def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_the_venue_does():
     book = straddle_book(500, expiry=DAY)
     cutoff_ns = expiry_instant_ns(book[CALL]) - 30 * MINUTE_NS
-    venue = market(book=book, rules=VenueRules(cutoff=True))
+    venue = market(book=book, rules=VenueRules(cutoff=ALPACA_CUTOFF))
     venue.broker.advance(cutoff_ns - 1)
     assert venue.order(CALL, 1, 5).status is Status.NEW
     venue.broker.advance(cutoff_ns)
@@ -324,7 +325,7 @@ def test_where_a_venue_turns_holdings_round_an_order_may_be_larger_than_one():
 def test_the_rules_of_the_venues():
     assert (
         VenueRules(
-            cutoff=True,
+            cutoff=ALPACA_CUTOFF,
             liquidation=True,
             wash_trades=True,
             penny_prices=True,

@@ -145,7 +145,14 @@ def test_a_refusal_is_a_sentence_with_its_facts():
 def test_each_venue_has_its_rules():
     none = (False,) * 6
     shown = [
-        (one.cutoff, one.liquidation, one.wash_trades, one.penny_prices, one.option_lifetimes, one.turns)
+        (
+            one.cutoff is not None,
+            one.liquidation,
+            one.wash_trades,
+            one.penny_prices,
+            one.option_lifetimes,
+            one.turns,
+        )
         for one in (VenueRules(), ALPACA_RULES, DERIBIT_RULES)
     ]
     assert shown == [none, (True, True, True, True, True, False), (False,) * 5 + (True,)]

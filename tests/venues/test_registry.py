@@ -14,14 +14,14 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.live.assembly import build_gateway
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.venues.alpaca.gateway import VENUE
+from scalpdesk.venues.alpaca.venue import VENUE
 from scalpdesk.venues.registry import find_venue, venue_names
 
 SKELETON = '''
 """A venue that fills every order at 100."""
 from decimal import Decimal
 
-from scalpdesk.venues.contract import VenueSetup, VenueSpec
+from scalpdesk.venues.contract import NoSettings, VenueSetup, VenueSpec
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
 
@@ -29,7 +29,7 @@ class Gateway:
     name = "scratch"
     takes_combos = False
 
-    def __init__(self, setup: VenueSetup) -> None:
+    def __init__(self, setup: VenueSetup, settings: NoSettings) -> None:
         self.url, self.fees = setup.url, setup.fees
         self.tracker = OrderTracker(setup.instruments, setup.fees)
         self.publisher = EventPublisher(setup.clock)
@@ -51,7 +51,7 @@ class Gateway:
     async def close(self, *, graceful=True):
         self.publisher.queue.close()
 
-VENUE = VenueSpec(name="scratch", build=Gateway)
+VENUE = VenueSpec(name="scratch", build=Gateway, settings=NoSettings, needs_keys=False)
 '''
 
 
@@ -81,7 +81,7 @@ def test_a_venue_in_one_file_trades_by_its_name(scratch, tmp_path):
     assert venue_names() == ("alpaca", "deribit", "scratch")
     settings = load_settings(
         "gamma-scalper",
-        environ={"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": "s"},
+        environ={},
         cwd=tmp_path,
     )
     plan = LivePlan(settings, "scratch", url="http://127.0.0.1:1")
@@ -120,6 +120,6 @@ def test_what_a_package_names_as_a_venue_and_is_none_is_refused(scratch, tmp_pat
     (tmp_path / "scratch_venue-1.0.dist-info" / "entry_points.txt").write_text(
         "[scalpdesk.venues]\nscratch = scratch_venue:Gateway\n"
     )
-    with pytest.raises(ConfigError, match="no VenueSpec") as caught:
+    with pytest.raises(ConfigError, match="VenueSpec") as caught:
         find_venue("scratch")
     assert caught.value.where == "entry point scratch of scalpdesk.venues"

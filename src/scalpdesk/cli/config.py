@@ -21,7 +21,7 @@ from scalpdesk.core.units import count_text
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts
-from scalpdesk.venues.registry import venue_names
+from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
 DEFAULT_STRATEGY = "gamma-scalper"
 
@@ -295,7 +295,7 @@ def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None
         finally:
             await gateway.close(graceful=False)
 
-    place = "alpaca" if venue == "sandbox" else venue  # whose live quotes the sandbox fills at
+    place = DEFAULT_VENUE if venue == "sandbox" else venue  # whose live quotes the sandbox fills at
     try:
         settings = load_settings(found.strategy, environ=keys, cwd=Path(os.devnull), simulated_account=False)
         plan = plan_of(settings, place, url=url, exchange_time=True if url else None)

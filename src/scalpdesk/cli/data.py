@@ -13,6 +13,7 @@ from scalpdesk.cli.output import new_table, print_json, print_table, progress_ba
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
+from scalpdesk.instruments.deribit import perpetual_symbol
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.importers.base import ImportReport
@@ -297,7 +298,9 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
 )
 @click.argument("name")
 @span_options()
-@click.option("--underlying", default="BTC-PERPETUAL", show_default=True, metavar="SYMBOL", help="Whose.")
+@click.option(
+    "--underlying", default=perpetual_symbol("BTC"), show_default=True, metavar="SYMBOL", help="Whose."
+)
 @click.option(
     "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
 )

@@ -13,6 +13,7 @@ from scalpdesk.cli.data import catalog_option, raw_option, show_imports
 from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import progress_bar
 from scalpdesk.core.units import NANOS_PER_MS
+from scalpdesk.instruments.deribit import perpetual_symbol
 
 MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
 FLUSH_SECONDS = 300.0
@@ -139,7 +140,7 @@ def deribit(
     import asyncio
 
     first, last = read_span(start, end)
-    symbols = [f"{coin.upper()}-PERPETUAL", *(option.upper() for option in options)]
+    symbols = [perpetual_symbol(coin.upper()), *(option.upper() for option in options)]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     with progress_bar(as_json=as_json) as report_progress:
         work = _download_coin(coin.upper(), symbols, days, progress=report_progress, **choices)

@@ -14,6 +14,7 @@ from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import count_text, money_decimals, rounded_text, run_currency
+from scalpdesk.instruments.deribit import is_perpetual
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.strategy_tables import StrategyRecord
@@ -188,7 +189,7 @@ def report(
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     underlying = stored.run["underlying"] or ""
-    in_contracts = underlying.endswith("-PERPETUAL")
+    in_contracts = is_perpetual(underlying)
     show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
     show_straddles(out, stored.straddles or (), stored.currency)
     if len(rows) > 1:

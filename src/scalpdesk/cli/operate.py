@@ -19,7 +19,7 @@ from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND, count_text, money_decimals, rounded_text
-from scalpdesk.venues.registry import venue_names
+from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -244,7 +244,9 @@ resume = _operation("resume", "Let a halted or reducing desk trade again; says w
     "arm", example=("scalpdesk arm gamma-scalper", "scalpdesk arm gamma-scalper --config live.toml")
 )
 @click.argument("strategy", required=False)
-@click.option("--venue", type=click.Choice(venue_names()), default="alpaca", show_default=True, help="Where.")
+@click.option(
+    "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
+)
 @click.option("--account", default=None, metavar="ID", help="The account's id, typed back.")
 @click.option("--hash", "typed_hash", default=None, metavar="HASH", help="Its first 8 digits, typed back.")
 @settings_options
@@ -301,7 +303,9 @@ def arm(
 
 
 @desk_command("disarm", example="scalpdesk disarm")
-@click.option("--venue", type=click.Choice(venue_names()), default="alpaca", show_default=True, help="Where.")
+@click.option(
+    "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
+)
 @click.option("--account", default=None, metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""

@@ -18,7 +18,7 @@ from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.core.units import count_text
-from scalpdesk.venues.registry import find_venue, venue_names
+from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 
 if TYPE_CHECKING:
     from scalpdesk.alerts.service import WatcherProcess
@@ -52,7 +52,7 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--venue",
     type=click.Choice(VENUES),
     default=None,
-    help="Where [default: simulated; with --live alpaca].",
+    help=f"Where [default: simulated; with --live {DEFAULT_VENUE}].",
 )
 @click.option("--live", is_flag=True, help="Real money; only once armed (scalpdesk arm).")
 @click.option("--resume", is_flag=True, help="Go on with the run that did not end.")
@@ -142,14 +142,14 @@ def run(
     from scalpdesk.live.plan import plan_of
     from scalpdesk.live.sessions import RunEnd
 
-    venue = venue or ("alpaca" if live else "simulated")
+    venue = venue or (DEFAULT_VENUE if live else "simulated")
     is_real = venue in venue_names()
     if live and not (is_real and find_venue(venue).live_account):
         raise ConfigError(
             "real money is traded at a venue that can be armed",
             where="--live, --venue",
             value=venue,
-            fix="--venue alpaca --live",
+            fix=f"--venue {DEFAULT_VENUE} --live",
         )
     if venue == "paper":
         _say("info", "--venue paper is now --venue sandbox: live quotes, simulated fills, no order leaves")
@@ -222,7 +222,7 @@ def _refuse_elsewhere(url: str | None, exchange_time: bool | None) -> None:
                 "the simulated venue is a market in this process and has no address",
                 where=name,
                 value=given,
-                fix=f"--venue alpaca {name}, or leave it out",
+                fix=f"--venue {DEFAULT_VENUE} {name}, or leave it out",
             )
 
 

@@ -22,7 +22,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deadlines import is_past_cutoff
+from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
 from scalpdesk.orders.order import UNCERTAIN, Order
 from scalpdesk.risk.limits import RiskLimits
@@ -82,7 +82,7 @@ class Flattener:
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
-        venue: str = "none",
+        cutoff: VenueCutoff = NO_CUTOFF,
         is_halted: Callable[[InstrumentId], bool] = lambda _: False,
     ) -> FlattenStep:
         """Return what to do now.
@@ -103,8 +103,8 @@ class Flattener:
             Latest quote by instrument; without one nothing is sent.
         limits
             Largest orders and allowed order types.
-        venue
-            Whose cut-off for expiring options counts.
+        cutoff
+            The venue's last orders in expiring options.
         is_halted
             Whether trading in an instrument is halted: nothing in it is sent until it resumes.
         """
@@ -131,7 +131,7 @@ class Flattener:
         )
         cancels = self._cancels(lines, working, look, now_ns, has_options=is_hedged)
         due = options if is_hedged else lines
-        orders = () if cancels else self._orders(due, working, look, limits, venue)
+        orders = () if cancels else self._orders(due, working, look, limits, cutoff)
         if not (cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
@@ -188,7 +188,7 @@ class Flattener:
         working: Sequence[Order],
         look: Look,
         limits: RiskLimits,
-        venue: str,
+        cutoff: VenueCutoff,
     ) -> tuple[OrderIntent, ...]:
         unsold = set[tuple[str, InstrumentId]]()
         for line in lines:
@@ -196,7 +196,7 @@ class Flattener:
             seen = look(number)
             is_unbid = seen.has_no_bid and quantity > 0
             # past the cut-off each offer is refused: what the last one left whole waits longer for the next
-            if is_unbid or (line in self._tried and is_past_cutoff(seen.instrument, venue, seen.now_ns)):
+            if is_unbid or (line in self._tried and is_past_cutoff(seen.instrument, cutoff, seen.now_ns)):
                 unsold.add((owner, number))
             else:
                 leg = self._closer.leg(number, owner)

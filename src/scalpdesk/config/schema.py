@@ -14,7 +14,8 @@ from scalpdesk.config.sources import OVERRIDE, Entry, KeyPath, dotted
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 MASK = "***"
-STRATEGIES = "strategies"
+STRATEGIES, VENUES = "strategies", "venues"
+"""Sections whose tables are named after a plug-in and checked against its settings."""
 _NONE_WORDS = {"", "none", "null"}
 _T = TypeVar("_T", bound=Struct)
 
@@ -92,18 +93,23 @@ class Schema:
     Parameters
     ----------
     root
-        Struct of the whole configuration; its field ``strategies`` is filled by name.
-    strategy_config
-        Returns the ``Config`` type of a strategy by name; raises ConfigError with the nearest.
+        Struct of the whole configuration; its fields ``strategies`` and ``venues`` are filled by name.
+    strategy_config, venue_settings
+        Return the settings' type of a strategy and of a venue by name; ConfigError with the nearest.
     strategy
         Strategy to which the keys of ``--set`` belong first.
     """
 
     def __init__(
-        self, root: type[Struct], strategy_config: Callable[[str], type[Struct]], strategy: str | None
+        self,
+        root: type[Struct],
+        strategy_config: Callable[[str], type[Struct]],
+        venue_settings: Callable[[str], type[Struct]],
+        strategy: str | None,
     ) -> None:
         self._root = root
         self._strategy_config = strategy_config
+        self._plugs = {STRATEGIES: strategy_config, VENUES: venue_settings}
         self._strategy = strategy
         if strategy is not None:
             strategy_config(strategy)
@@ -146,9 +152,9 @@ class Schema:
         found: KeyPath = ()
         kind: Any = self._root
         for at, word in enumerate(entry.path):
-            if found == (STRATEGIES,):
-                strategy = self._strategy_name(word, entry)
-                found, kind = (STRATEGIES, strategy), self._strategy_config(strategy)
+            if len(found) == 1 and found[0] in self._plugs:
+                plug = self._plug_name(found[0], word, entry)
+                found, kind = (*found, plug), self._plugs[found[0]](plug)
                 continue
             value_kind = mapping_value(kind)
             if value_kind is not None:
@@ -163,14 +169,14 @@ class Schema:
             found, kind = (*found, name), children[name]
         return found, kind
 
-    def _strategy_name(self, word: str, entry: Entry) -> str:
+    def _plug_name(self, section: str, word: str, entry: Entry) -> str:
         name = (word.lower() if _loose(entry) else word).replace("_", "-")
         try:
-            self._strategy_config(name)
+            self._plugs[section](name)
         except ConfigError as error:
             raise ConfigError(
                 error.what,
-                where=_where((STRATEGIES, word), entry.places.get((STRATEGIES, word), entry.source)),
+                where=_where((section, word), entry.places.get((section, word), entry.source)),
                 value=word,
                 nearest=error.nearest,
                 fix=error.fix,

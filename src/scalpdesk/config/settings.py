@@ -41,6 +41,7 @@ from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
+from scalpdesk.venues.registry import find_venue
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -49,21 +50,22 @@ Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
+MOVED = {
+    ("venue", key): ("venues", "alpaca", key)
+    for key in ("stock_feed", "option_feed", "data_requests_per_minute")
+}
+"""Keys that were in the section of all venues before each venue had its own; both places are read."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
 
 class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The venue of ``scalpdesk run``: address, feeds, limits and times."""
+    """The venue of ``scalpdesk run``: address, limits and times."""
 
     url: str | None = None
     """Address of a simulated exchange that speaks the venue's protocol, instead of the venue (``--url``)."""
     exchange_time: bool = False
     """The desk's time is that of the exchange at ``url`` (``--exchange-time``)."""
-    stock_feed: Literal["iex", "sip"] = "iex"
-    """Stock quotes: ``iex`` is free, ``sip`` is every exchange's."""
-    option_feed: Literal["indicative", "opra"] = "indicative"
-    """Option quotes: ``indicative`` is free and not the exchanges' best, ``opra`` is."""
     contracts: Annotated[int, Meta(ge=2)] = 200
     """Most options that a run knows (``--contracts``); a basic data plan streams 200."""
     on_stop: Literal["leave", "hold", "flatten"] = "hold"
@@ -92,8 +94,6 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Time-out of a request on the order path; queries may take four times as long."""
     requests_per_minute: Requests | None = None
     """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
-    data_requests_per_minute: Requests = 200
-    """Limit of the data host (a paid plan allows 10,000); its headers correct it."""
     deadline_margin_seconds: NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     poll_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.002
@@ -332,6 +332,8 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     credentials: CredentialsSection = CredentialsSection()
     alerts: AlertSettings = AlertSettings()
     budgets: BudgetsSection = BudgetsSection()
+    venues: dict[str, Any] = {}
+    """Settings by venue, each checked against the venue's own struct."""
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
 
@@ -364,6 +366,8 @@ class RunSettings:
         members = member_names(self.strategy) if self.strategy is not None else ()
         if len(members) < 2:  # one strategy alone: nothing is divided
             tree.pop("budgets")
+        if not tree["venues"]:
+            tree.pop("venues")
         tree["strategies"] = {
             name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
         }
@@ -395,6 +399,11 @@ class LoadedSettings(RunSettings):
                         error.what, where=where, value=error.value, nearest=error.nearest, fix=error.fix
                     )
         return error
+
+    def venue_settings(self, venue: str) -> Struct:
+        """Return the section of a venue as its own struct."""
+        section: Struct = msgspec.convert(self.config.venues.get(venue, {}), find_venue(venue).settings)
+        return section
 
     def venue_keys(self) -> tuple[Secret, Secret] | None:
         """Return key and secret of the account to trade: the strategy's own, else the trading ones.
@@ -504,7 +513,8 @@ def load_settings(
             entries.append(read_override(text))
         except ConfigError as error:
             errors.append(error)
-    schema = Schema(DeskConfig, _strategy_config_type, strategy)
+    schema = Schema(DeskConfig, _strategy_config_type, lambda name: find_venue(name).settings, strategy)
+    entries = [replace(entry, path=_moved(entry.path)) for entry in entries]
     if path is not None:
         keys = [each for each in in_file if each.value and is_secret(each.path) and schema.knows(each)]
         try:
@@ -549,6 +559,10 @@ def _defaults(strategy: str) -> dict[KeyPath, Any]:
         return {}
 
 
+def _moved(path: KeyPath) -> KeyPath:
+    return MOVED.get((path[0].lower(), path[-1].lower()), path) if len(path) == 2 else path
+
+
 def _strategy_config_type(name: str) -> type[Struct]:
     return find_strategy(name).config
 
@@ -564,7 +578,7 @@ def _lay_over(
     named = dict.fromkeys(path[1] for path in values if path[0] == "strategies" and len(path) > 1)
     _hand_down_exposure_age(values, schema, [*named, *(member_names(strategy) if strategy else ())])
     tree = _tree(values)
-    sections = tree.pop("strategies", {})
+    sections, venues = tree.pop("strategies", {}), tree.pop("venues", {})
     mode = tree.get("desk", {}).get("strategy_mode")
     if mode is not None:
         try:
@@ -572,6 +586,8 @@ def _lay_over(
         except ConfigError as error:
             raise located(error, ("desk", "strategy_mode"), values) from error
     config = schema.convert(DeskConfig, {**tree, "strategies": sections}, (), values)
+    for name, own in venues.items():
+        schema.convert(find_venue(name).settings, own, ("venues", name), values)
     configs = {
         name: schema.convert(
             _strategy_config_type(name), sections.get(name, {}), ("strategies", name), values
@@ -587,7 +603,9 @@ def _lay_over(
             check_account(config.risk, config.simulation.starting_cash, "simulation.starting_cash")
         except ConfigError as error:
             raise located(error, tuple(str(error.where).split(".")), values) from error
-    config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
+    config = structs.replace(
+        config, strategies={name: plain(own) for name, own in configs.items()}, venues=venues
+    )
     sources = {dotted(key): "default" for key, _ in leaves(plain(config))}
     sources |= {dotted(key): entry.source for key, entry in values.items()}
     shares = config.budgets

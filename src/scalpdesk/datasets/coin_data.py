@@ -35,7 +35,7 @@ from scalpdesk.datasets.store import (
     write_table,
 )
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual
+from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual, perpetual_symbol
 from scalpdesk.instruments.sessions import Session, account_day, coin_session, from_ns, to_ns
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import FundingRate, MarketTape, QuoteColumns
@@ -118,7 +118,7 @@ def finish(catalog: Path, name: str, coins: Iterable[str], *, source: str, bar_s
     DataError
         When the data set holds bars of another length.
     """
-    names = [(coin, f"{coin}-PERPETUAL") for coin in coins]
+    names = [(coin, perpetual_symbol(coin)) for coin in coins]
     with connect() as connection:
         update_manifest(
             connection,

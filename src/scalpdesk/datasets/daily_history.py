@@ -12,6 +12,7 @@ from scalpdesk.core.units import DAY_SECONDS, count_text
 from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
+from scalpdesk.instruments.deribit import is_perpetual
 from scalpdesk.volatility.ohlc import COLUMNS
 
 PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
@@ -99,7 +100,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
 
 def _key(symbol: str) -> str:
     """Return the folder of a symbol; of a perpetual its coin's, where the instruments of a coin are."""
-    return symbol.partition("-")[0] if symbol.endswith("-PERPETUAL") else symbol
+    return symbol.partition("-")[0] if is_perpetual(symbol) else symbol
 
 
 def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
@@ -118,8 +119,8 @@ def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
             files,
             # a bar is stamped with its start; its end can fall on the next UTC day
             "SELECT strftime(bar_start, '%Y-%m-%d') AS day, open, high, low, close FROM rows "
-            "WHERE symbol = ? OR NOT ends_with(?, '-PERPETUAL') ORDER BY ts",
-            [symbol, symbol],
+            "WHERE symbol = ? OR NOT ? ORDER BY ts",
+            [symbol, is_perpetual(symbol)],
         )
         splits = _splits(connection, catalog, name, symbol)
     return _adjusted(f"{name} ({symbol})", got, splits)

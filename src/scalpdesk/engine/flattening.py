@@ -60,7 +60,7 @@ class Flattening:
             tuple(desk.orders.live.values()),
             desk.market.quotes,
             desk.gate.limits,
-            desk.view.venue,
+            desk.view.cutoff,
             desk.view.is_halted,
         )
         if step.reasons:

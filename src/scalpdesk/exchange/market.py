@@ -86,7 +86,11 @@ class SimulatedMarket:
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
         in_coin = chosen.venue == "deribit"
         fees: FeeModel = DERIBIT_FEES if in_coin else ALPACA_FEES if chosen.fees else NO_FEES
-        rules = replace(ALPACA_RULES, cutoff=chosen.cutoff, liquidation=chosen.liquidation)
+        rules = replace(
+            ALPACA_RULES,
+            cutoff=ALPACA_RULES.cutoff if chosen.cutoff else None,
+            liquidation=chosen.liquidation,
+        )
         self.broker = Broker(
             source.instruments,
             source.hours,

@@ -60,18 +60,19 @@ class VenueCutoff:
 NO_CUTOFF = VenueCutoff(0.0, 0.0)
 CAUTIOUS = VenueCutoff(45.0, 45.0)
 """For a venue without a known rule."""
+ALPACA_CUTOFF = VenueCutoff(45.0, 30.0)
+"""Strategies reference E6; not confirmed by the venue, assumed to shift with the close on half days."""
 VENUE_CUTOFFS = {
-    "alpaca": VenueCutoff(45.0, 30.0),
-    "sandbox": VenueCutoff(45.0, 30.0),
-    "paper": VenueCutoff(45.0, 30.0),
+    "alpaca": ALPACA_CUTOFF,
+    "sandbox": ALPACA_CUTOFF,
+    "paper": ALPACA_CUTOFF,
     "deribit": NO_CUTOFF,
     "ibkr": CAUTIOUS,
     "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
 }
-"""Order cut-offs by venue. Alpaca: strategies reference E6, not confirmed by the venue, assumed to shift
-with the close on half days; ``sandbox`` (once ``paper``) has the same. ``ibkr`` is cautious until its venue
-is built. The others accept orders until the contract's end."""
+"""Order cut-offs by the names that a strategy's ``venue`` may have. ``paper`` is the former name of
+``sandbox``; at venues without a cut-off orders are accepted until the contract's end."""
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:
@@ -94,18 +95,19 @@ def venue_cutoff(venue: str) -> VenueCutoff:
     return found
 
 
-def order_cutoff_ns(contract: OptionContract, venue: str) -> int:
-    """Return from when on a venue refuses orders in a contract on its last trading day, UTC nanoseconds.
-
-    A venue whose rule is not known counts as one that stops 45 minutes before the close.
-    """
-    minutes = VENUE_CUTOFFS.get(venue, CAUTIOUS).of(contract.underlying)
-    return last_trading_ns(contract) - int(minutes * MINUTE_NS)
+def known_cutoff(venue: str) -> VenueCutoff:
+    """Return the order cut-off of a venue by its name, :data:`CAUTIOUS` for an unknown name."""
+    return VENUE_CUTOFFS.get(venue, CAUTIOUS)
 
 
-def is_past_cutoff(instrument: Instrument, venue: str, now_ns: int) -> bool:
-    """Return whether a venue takes no orders any more in an option, by :func:`order_cutoff_ns`."""
-    return isinstance(instrument, OptionContract) and now_ns >= order_cutoff_ns(instrument, venue)
+def order_cutoff_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
+    """Return the instant from which a venue refuses orders in a contract on its last day, UTC nanoseconds."""
+    return last_trading_ns(contract) - int(cutoff.of(contract.underlying) * MINUTE_NS)
+
+
+def is_past_cutoff(instrument: Instrument, cutoff: VenueCutoff, now_ns: int) -> bool:
+    """Return whether a venue no longer accepts orders in an option, by :func:`order_cutoff_ns`."""
+    return isinstance(instrument, OptionContract) and now_ns >= order_cutoff_ns(instrument, cutoff)
 
 
 def exit_deadline_ns(
@@ -140,16 +142,12 @@ def exit_deadline_ns(
 
 def contract_deadline_ns(
     contract: OptionContract,
-    venue: str,
+    cutoff: VenueCutoff,
     *,
     exit_minutes: float = EXIT_MINUTES,
     buffer_minutes: float = BUFFER_MINUTES,
 ) -> int:
-    """Return by when a position in a contract is left at a venue, UTC nanoseconds.
-
-    Venues as for :func:`order_cutoff_ns`, minutes as for :func:`exit_deadline_ns`.
-    """
-    cutoff = VENUE_CUTOFFS.get(venue, CAUTIOUS)
+    """Return the latest exit from a contract at a venue, UTC nanoseconds; see :func:`exit_deadline_ns`."""
     return exit_deadline_ns(
         last_trading_ns(contract),
         exit_minutes=exit_minutes,

@@ -46,6 +46,20 @@ FRIDAY = 4
 """Weekday on which weekly, monthly and quarterly options expire; those of any other day are daily ones."""
 
 
+def perpetual_symbol(root: str) -> str:
+    """Return the symbol of a root's perpetual.
+
+    >>> perpetual_symbol("BTC")
+    'BTC-PERPETUAL'
+    """
+    return f"{root}-PERPETUAL"
+
+
+def is_perpetual(symbol: str) -> bool:
+    """Return whether a symbol is a perpetual's."""
+    return symbol == perpetual_symbol(symbol.partition("-")[0])
+
+
 def perpetual(coin: str) -> Perpetual:
     """Return the inverse perpetual of a coin.
 
@@ -59,7 +73,7 @@ def perpetual(coin: str) -> Perpetual:
             "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"
         )
     tick = PERPETUAL_TICKS[coin]
-    return Perpetual(f"{coin}-PERPETUAL", CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
+    return Perpetual(perpetual_symbol(coin), CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
 
 
 def coin_of(symbol: str) -> str:
@@ -77,7 +91,7 @@ def delta_unit(underlying: str) -> tuple[str, int]:
     >>> delta_unit("SPY"), delta_unit("BTC-PERPETUAL")
     (('shares', 1), ('BTC', 4))
     """
-    return (coin_of(underlying), 4) if underlying.endswith("-PERPETUAL") else ("shares", 1)
+    return (coin_of(underlying), 4) if is_perpetual(underlying) else ("shares", 1)
 
 
 def expiry_name(day: date) -> str:
@@ -132,7 +146,7 @@ def deribit_option(name: str, tick_rule: TickRule = COIN_OPTION_TICK) -> OptionC
     return OptionContract(
         symbol=name,
         root=root,
-        underlying=f"{root}-PERPETUAL",
+        underlying=perpetual_symbol(root),
         expiry=expiry,
         strike=Decimal(strike.replace("d", ".")),
         right=Right(right),

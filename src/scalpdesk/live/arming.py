@@ -16,8 +16,9 @@ import msgspec
 from scalpdesk.config.settings import LoadedSettings, keys_missing
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.venues.contract import AccountFacts, LiveToken
+from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup
 from scalpdesk.venues.registry import find_venue
 
 
@@ -258,13 +259,13 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     RetryError
         The venue does not answer.
     """
-    ask = find_venue(venue).live_account
-    if ask is None:
+    spec = find_venue(venue)
+    if spec.live_account is None:
         raise ConfigError(
             "this venue has no real money to arm", where="--venue", value=venue, fix="run it without --live"
         )
-    keys = settings.venue_keys()
-    if keys is None:
+    keys = settings.venue_keys() if spec.needs_keys else None
+    if keys is None and spec.needs_keys:
         raise keys_missing("arming needs the live account's key and secret", settings.strategy)
     if settings.config.desk.paper:
         raise ConfigError(
@@ -272,4 +273,5 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
             where="desk.paper",
             fix="set desk.paper = false (IS_PAPER_TRADING=false) and put in the live account's key",
         )
-    return await ask(*keys)
+    setup = VenueSetup(instruments=Instruments(), clock=SystemClock(), keys=keys)
+    return await spec.live_account(setup, settings.venue_settings(venue))

@@ -37,7 +37,7 @@ from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorte
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_splits
-from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
+from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME, running_desks
@@ -51,7 +51,7 @@ from scalpdesk.venues.contract import (
     LiveToken,
     VenueSetup,
 )
-from scalpdesk.venues.registry import find_venue
+from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
 
@@ -94,32 +94,26 @@ def venue_gateway(
         When there is no such venue, keys are missing, or live trading is not armed.
     """
     spec = find_venue(venue or plan.venue)
-    keys = plan.settings.venue_keys()
-    if keys is None:
+    keys = plan.settings.venue_keys() if spec.needs_keys else None
+    if keys is None and spec.needs_keys:
         raise keys_missing("the venue needs a key and a secret; nothing was sent", plan.settings.strategy)
-    key, secret = keys
     section = plan.settings.config.venue
-    return spec.build(
-        VenueSetup(
-            instruments=instruments,
-            clock=clock,
-            key=key,
-            secret=secret,
-            currency=plan.settings.config.desk.currency,
-            url=plan.url,
-            live_token=_live_token(plan),
-            stock_feed=section.stock_feed,
-            option_feed=section.option_feed,
-            options_level=2 if trades_options(plan.settings) else 0,
-            timeout_seconds=section.timeout_seconds,
-            acceptance_seconds=plan.runner.absent_after_seconds,
-            requests_per_minute=section.requests_per_minute,
-            data_requests_per_minute=section.data_requests_per_minute,
-            heartbeat_seconds=section.heartbeat_seconds,
-            data_only=data_only,
-            fees=spec.fees,
-        )
+    setup = VenueSetup(
+        instruments=instruments,
+        clock=clock,
+        keys=keys,
+        currency=plan.settings.config.desk.currency,
+        url=plan.url,
+        live_token=_live_token(plan),
+        options_level=2 if trades_options(plan.settings) else 0,
+        timeout_seconds=section.timeout_seconds,
+        acceptance_seconds=plan.runner.absent_after_seconds,
+        requests_per_minute=section.requests_per_minute,
+        heartbeat_seconds=section.heartbeat_seconds,
+        data_only=data_only,
+        fees=spec.fees,
     )
+    return spec.build(setup, plan.settings.venue_settings(spec.name))
 
 
 def _live_token(plan: LivePlan) -> LiveToken | None:
@@ -149,7 +143,7 @@ def sandbox_gateway(
 ) -> SandboxGateway:
     """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
     config, hours = plan.settings.config, ExchangeHours()
-    data = venue_gateway(plan, instruments, clock, venue="alpaca", data_only=True)
+    data = venue_gateway(plan, instruments, clock, venue=DEFAULT_VENUE, data_only=True)
     account = (config.simulation.starting_cash, {}) if engine is None else _account_of(engine)
     return SandboxGateway(data, connect_broker(config, instruments, hours, *account), clock, hours)
 
@@ -180,8 +174,6 @@ def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 
-IN_PROCESS = ("simulated", SANDBOX)
-"""Venues whose account lives and ends with the desk: no other desk can hold it."""
 CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -452,6 +444,9 @@ async def _new_run(
     data, opening = await first_market(plan, gateway, instruments, clock)
     data["account_id"], data["url"] = facts.account_id, plan.url
     data["takes_combos"] = gateway.takes_combos
+    if plan.venue not in IN_PROCESS:  # a replay needs no package of the venue
+        cutoff = find_venue(plan.venue).cutoff
+        data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]
     assert plan.settings.strategy is not None
     data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
     header = live_header(plan, instruments, data, clock.now_ns())

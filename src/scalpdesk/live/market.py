@@ -35,13 +35,11 @@ from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.contract import (
     INDEX_CLASSES,
-    Equity,
     Instrument,
     Instruments,
     underlying_of,
 )
 from scalpdesk.instruments.corporate_actions import price_scale
-from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import ex_instant_ns, new_york_ns, next_session, to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.sessions import session_of
@@ -70,14 +68,12 @@ async def first_market(
     if isinstance(gateway, SimulatedGateway):
         return _played(plan, gateway, instruments)
     symbol, *others = plan.underlyings
-    coin, _, rest = symbol.partition("-")
-    in_coin = rest == "PERPETUAL"
-    numbers = {symbol: instruments.add(perpetual(coin) if in_coin else Equity(symbol))}
-    numbers |= {other: instruments.add(Equity(other)) for other in others}
+    numbers = {name: instruments.add(await gateway.resolve(name)) for name in plan.underlyings}
+    in_coin = instruments.by_id[numbers[symbol]].is_coin
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     held = held_instruments(plan, await gateway.snapshot(), instruments)
-    events, notes = await _daily(plan, gateway, numbers, clock)
+    events, notes = await _daily(plan, gateway, instruments, numbers, clock)
     for number in numbers.values():
         minutes, more = await _earlier(plan, gateway, number, clock)
         events += minutes
@@ -95,7 +91,7 @@ async def first_market(
         notes.insert(0, "no options: this strategy trades shares alone")
     for instrument in held:
         if instrument.is_option and instrument.underlying not in instruments:
-            instruments.add(Equity(instrument.underlying))
+            instruments.add(await gateway.resolve(instrument.underlying))
         if instrument.symbol not in instruments:  # the venue's list knows its multiplier
             instruments.add(instrument)
     data = {
@@ -125,7 +121,7 @@ async def daily_update(
         When the venue does not answer.
     """
     numbers = {symbol: instruments.id_of(symbol) for symbol in plan.underlyings}
-    events, _ = await _daily(plan, gateway, numbers, clock)
+    events, _ = await _daily(plan, gateway, instruments, numbers, clock)
     return tuple(events)
 
 
@@ -178,7 +174,11 @@ def _played(
 
 
 async def _daily(
-    plan: LivePlan, gateway: Gateway, numbers: Mapping[str, InstrumentId], clock: Clock
+    plan: LivePlan,
+    gateway: Gateway,
+    instruments: Instruments,
+    numbers: Mapping[str, InstrumentId],
+    clock: Clock,
 ) -> tuple[list[Event], list[str]]:
     """Return rates and forecasts as events, and notes on their sources."""
     rates = plan.settings.config.rates
@@ -192,7 +192,7 @@ async def _daily(
         bars, note = await _bars(plan, gateway, number, symbol, today)
         if bars is not None:
             # fitting takes a while: the heartbeat goes on meanwhile
-            a_year = 365 if symbol.endswith("-PERPETUAL") else 252
+            a_year = 365 if instruments.by_id[number].is_coin else 252
             made = asyncio.to_thread(forecast_event, number, bars, now_ns, periods_per_year=a_year)
             events.append(await made)
         if find_strategy(plan.settings.strategy).reads_iv_rank:

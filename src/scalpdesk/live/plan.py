@@ -12,9 +12,12 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.venues.registry import find_venue
 
 SANDBOX = "sandbox"
 """The venue of live quotes and simulated fills."""
+IN_PROCESS = ("simulated", SANDBOX)
+"""Venues whose account lives and ends with the desk: no other desk can hold it."""
 FORMER_NAMES = {"paper": SANDBOX}
 """Names under which a venue was known: on the command line, and in the journals of that time."""
 MOST_CONTRACTS = 200
@@ -28,7 +31,7 @@ class LivePlan:
     settings: LoadedSettings
     """The configuration, with the strategy."""
     venue: str = "simulated"
-    """``simulated``, ``sandbox`` or ``alpaca``."""
+    """``simulated``, ``sandbox`` or the name of a venue."""
     live: bool = False
     """Real money; only when armed."""
     resume: bool = False
@@ -151,13 +154,19 @@ def plan_of(
         resume=resume,
         set_aside=new_run,
         url=address,
-        contracts=section.contracts if contracts is None else contracts,
+        contracts=_streamed(venue, section.contracts if contracts is None else contracts),
         runner=runner,
         session=session,
         data=data,
         pace=pace,
         follows_venue=follows,
     )
+
+
+def _streamed(venue: str, contracts: int) -> int:
+    """Return the options that a run may know, at most as many as the venue streams."""
+    most = None if venue in IN_PROCESS else find_venue(venue).most_quotes
+    return contracts if most is None else min(contracts, most)
 
 
 def trades_options(settings: LoadedSettings) -> bool:

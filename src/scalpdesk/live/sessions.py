@@ -15,7 +15,7 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, ZERO, In
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.corporate_actions import split, whole_units
-from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.deadlines import VenueCutoff, order_cutoff_ns
 from scalpdesk.instruments.postings import UNASSIGNED
 from scalpdesk.instruments.sessions import (
     COIN_EXPIRY,
@@ -39,14 +39,13 @@ MORNING_NS = 10 * MINUTE_NS
 Feed = Callable[[Event], list[VenueCommand]]
 
 
-def deadline_ns(contract: OptionContract, venue: str, margin_seconds: float) -> int:
+def deadline_ns(contract: OptionContract, cutoff: VenueCutoff, margin_seconds: float) -> int:
     """Return when closing a holding in an expiring option must begin, UTC nanoseconds.
 
-    The instant from which ``venue`` refuses orders in the contract on its last trading day (half days
-    included, an AM-settled option's the day before its expiry), less ``margin_seconds``. A venue whose rule
-    is not known counts as a strict one.
+    The instant from which the venue refuses orders in the contract on its last trading day (half days
+    included, an AM-settled option's the day before its expiry), less ``margin_seconds``.
     """
-    return order_cutoff_ns(contract, venue) - int(margin_seconds * NANOS_PER_SECOND)
+    return order_cutoff_ns(contract, cutoff) - int(margin_seconds * NANOS_PER_SECOND)
 
 
 def session_of(clock: VenueClock) -> Session:
@@ -246,7 +245,7 @@ class SessionCalendar:
         }
 
     def _deadline_ns(self, contract: OptionContract) -> int:
-        return deadline_ns(contract, self._engine.desk.view.venue, self._margin_seconds)
+        return deadline_ns(contract, self._engine.desk.view.cutoff, self._margin_seconds)
 
     def plan_deadline(self) -> None:
         """Set the deadline of what is held and expires in this session."""

@@ -329,7 +329,7 @@ def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
         contract = desk.instruments[position.instrument_id]
         if contract.is_option:
             label = leg_label(contract)
-            found.append((order_cutoff_ns(contract, header.venue), f"{label}: last order"))
+            found.append((order_cutoff_ns(contract, desk.view.cutoff), f"{label}: last order"))
             found.append((expiry_instant_ns(contract), f"{label}: expires"))
     rows = []
     for at_ns, what in sorted(found):

@@ -10,7 +10,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, VenueCutoff, order_cutoff_ns
 from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
@@ -42,8 +42,8 @@ AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
 class VenueRules:
     """Rules of one venue beside those of the market and the account."""
 
-    cutoff: bool = False
-    """Orders in expiring contracts are refused in their last minutes, as Alpaca does."""
+    cutoff: VenueCutoff | None = None
+    """Orders in expiring contracts are refused from here to their end; None: never."""
     liquidation: bool = False
     """Expiring positions that an account cannot take delivery of are closed before the end."""
     wash_trades: bool = False
@@ -57,7 +57,7 @@ class VenueRules:
 
 
 ALPACA_RULES = VenueRules(
-    cutoff=True, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
+    cutoff=ALPACA_CUTOFF, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
 )
 """What Alpaca refuses, and closes by itself."""
 
@@ -414,7 +414,8 @@ class OrderEntry:
             ends_ns = self._ends[number] = last_trading_ns(instrument)
         if now_ns >= ends_ns:
             raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
-        if self._rules.cutoff and now_ns >= order_cutoff_ns(instrument, "alpaca"):
+        cutoff = self._rules.cutoff
+        if cutoff is not None and now_ns >= order_cutoff_ns(instrument, cutoff):
             raise Refused(Cause.EXPIRING_CONTRACT, symbol=instrument.symbol)
         if request.kind is OrderType.MARKET and not self.is_open:
             raise Refused(Cause.OUTSIDE_HOURS)

@@ -29,6 +29,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
+from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Checked, ChecksQuotes, Trigger, Wake
@@ -220,6 +221,11 @@ class DeskView(Protocol):
         ...
 
     @property
+    def cutoff(self) -> VenueCutoff:
+        """Its last orders in expiring options."""
+        ...
+
+    @property
     def is_compared(self) -> bool:
         """Whether the account of a resumed run has been compared with the journal; nothing goes before."""
         ...
@@ -253,6 +259,7 @@ class WritableDeskView:
 
     __slots__ = (
         "account",
+        "cutoff",
         "delta_engine",
         "halted",
         "instruments",
@@ -288,6 +295,7 @@ class WritableDeskView:
         self.underlying = underlying
         self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
+        self.cutoff = NO_CUTOFF
         self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""

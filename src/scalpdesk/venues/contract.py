@@ -32,13 +32,14 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
     AccountLimits,
     AccountSnapshot,
@@ -51,6 +52,7 @@ from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.instruments.deadlines import CAUTIOUS, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
@@ -490,6 +492,16 @@ class Gateway(Protocol):
         """
         ...
 
+    async def resolve(self, symbol: str) -> Instrument:
+        """Return the underlying that ``symbol`` names at the venue: a share, an index, a perpetual.
+
+        Raises
+        ------
+        ConfigError
+            When the venue does not trade it.
+        """
+        ...
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included."""
         ...
@@ -529,19 +541,15 @@ class VenueSetup:
     instruments: Instruments
     """Of the run; more may be added."""
     clock: Clock
-    """Timestamps what is received."""
-    key: Revealable
-    secret: Revealable
-    """``key``, ``secret``: Of the account."""
+    """Timestamps received messages."""
+    keys: tuple[Revealable, Revealable] | None = None
+    """Key and secret of the account; None for a venue that needs none (:attr:`VenueSpec.needs_keys`)."""
     currency: str = "USD"
-    """What the desk counts in: the account of it, where a venue keeps several."""
+    """The desk's currency: selects the account where a venue keeps several."""
     url: str | None = None
     """Address of a simulated exchange that speaks the venue's protocol; None for the venue itself."""
     live_token: LiveToken | None = None
     """Proof of arming; None for the venue's paper environment."""
-    stock_feed: str = ""
-    option_feed: str = ""
-    """``stock_feed``, ``option_feed``: Names of the data feeds."""
     options_level: int = 0
     """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
     timeout_seconds: float = 5.0
@@ -550,8 +558,7 @@ class VenueSetup:
     order is absent.
     """
     requests_per_minute: int | None = None
-    data_requests_per_minute: int = 200
-    """``requests_per_minute``, ``data_requests_per_minute``: Of the trading and of the data interface."""
+    """Limit of the trading interface; None: the venue's own."""
     heartbeat_seconds: float = 10.0
     """Between pings of a stream."""
     data_only: bool = False
@@ -559,19 +566,45 @@ class VenueSetup:
     fees: FeeModel = NO_FEES
     """The venue's schedule, booked on each fill whose message states no fee."""
 
+    def account_keys(self) -> tuple[Revealable, Revealable]:
+        """Return key and secret of the account, for a venue that needs them.
+
+        Raises
+        ------
+        ConfigError
+            When there are no keys.
+        """
+        if self.keys is None:
+            raise ConfigError("the venue needs keys", where="credentials", fix="set key and secret in .env")
+        return self.keys
+
+
+class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of a venue without a section of its own."""
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VenueSpec:
-    """A venue that orders can be sent to."""
+class VenueSpec(Generic[S]):
+    """A venue that orders can be sent to, and its terms."""
 
     name: str
-    """As ``--venue`` names it."""
-    build: Callable[[VenueSetup], EmergencyGateway]
+    """Name for ``--venue``."""
+    build: Callable[[VenueSetup, S], EmergencyGateway]
     """Returns a gateway; nothing is connected yet."""
+    settings: type[S]
+    """Struct of the section ``[venues.NAME]`` of the configuration; :class:`NoSettings` without a section."""
+    needs_keys: bool = True
+    """Whether its account is opened with a key and a secret."""
     fees: FeeModel = NO_FEES
     """Its schedule, for real money and paper alike."""
-    live_account: Callable[[Revealable, Revealable], Awaitable[AccountFacts]] | None = None
-    """Asks for the real-money account of a key and a secret, which ``scalpdesk arm`` shows: reads, and needs
-    no arming; ConfigError for keys that are not accepted there, RetryError without an answer. None where
-    there is none: the venue is never traded with ``--live``.
+    cutoff: VenueCutoff = CAUTIOUS
+    """Its last orders in expiring options."""
+    most_quotes: int | None = None
+    """Most instruments whose quotes an account streams at once; None: no limit."""
+    live_account: Callable[[VenueSetup, S], Awaitable[AccountFacts]] | None = None
+    """Asks for the real-money account, which ``scalpdesk arm`` shows: it only reads and needs no arming;
+    ConfigError for refused keys, RetryError without an answer. None: ``--live`` is refused.
     """

@@ -1,18 +1,21 @@
 """Venues by name: the product's own packages, and installed ones under the entry point group."""
 
 from pkgutil import iter_modules
+from typing import Any
 
 import scalpdesk.venues
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import Plugs
 from scalpdesk.venues.contract import VenueSpec
 
+DEFAULT_VENUE = "alpaca"
+"""Venue of ``arm``, ``disarm`` and ``run --live``, and of the quotes at which the sandbox fills."""
 VENUES = Plugs(
     "venue",
     "--venue",
     "scalpdesk.venues",
     {
-        module.name: f"scalpdesk.venues.{module.name}.gateway:VENUE"
+        module.name: f"scalpdesk.venues.{module.name}.venue:VENUE"
         for module in iter_modules(scalpdesk.venues.__path__)
         if module.ispkg
     },
@@ -24,20 +27,20 @@ def venue_names() -> tuple[str, ...]:
     return VENUES.names()
 
 
-def find_venue(name: str) -> VenueSpec:
-    """Return a venue by its name: ``VENUE`` of its package's ``gateway``, or what its entry point names.
+def find_venue(name: str) -> VenueSpec[Any]:
+    """Return a venue by its name: ``VENUE`` of its package's module ``venue``, or of its entry point.
 
     Raises
     ------
     ConfigError
-        When there is none (names the nearest), or what a package brings is none.
+        When the name is unknown (names the nearest), or a package's entry point is not a VenueSpec.
     """
     venue = VENUES.find(name)
     if not isinstance(venue, VenueSpec):
         raise ConfigError(
-            "what the package brings is no VenueSpec",
+            "the entry point is not a VenueSpec",
             where=f"entry point {name} of {VENUES.group}",
             value=type(venue).__qualname__,
-            fix=f'name VENUE = VenueSpec(name="{name}", build=…), as docs/howto/add_a_venue.md has it',
+            fix=f'VENUE = VenueSpec(name="{name}", build=…, settings=…), as in docs/howto/add_a_venue.md',
         )
     return venue

@@ -32,6 +32,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import MarketTape
@@ -448,6 +449,10 @@ class SimulatedGateway:
         del instrument_id, first, last
         return ()
 
+    async def resolve(self, symbol: str) -> Instrument:
+        """Return the tape's instrument of a symbol."""
+        return self.venue.tape.instruments[self.venue.tape.instruments.id_of(symbol)]
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the tape's options."""
         return tuple(
@@ -593,6 +598,10 @@ class SandboxGateway:
         """Return none: the account in this process does not split."""
         del instrument_id, first, last
         return ()
+
+    async def resolve(self, symbol: str) -> Instrument:
+        """Return the underlying as the real venue has it."""
+        return await self._data.resolve(symbol)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that the real venue lists."""

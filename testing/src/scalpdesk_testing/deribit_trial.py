@@ -329,8 +329,7 @@ class DeribitTrial(Trial):
         setup = VenueSetup(
             instruments=self.market.instruments,
             clock=self.clock,
-            key=key,
-            secret=secret,
+            keys=(key, secret),
             timeout_seconds=2.0,
             acceptance_seconds=10.0,
             heartbeat_seconds=10.0,

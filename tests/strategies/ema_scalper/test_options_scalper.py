@@ -17,6 +17,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import FillBusted, ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.signals.macro_bias import MacroState
@@ -494,7 +495,7 @@ class TestTimingRules:
     )
     def test_nothing_is_bought_that_the_end_of_the_session_would_sell_at_once(self, clock, overnight, passes):
         config = ScalpConfig(one_dte_cutoff="16:00", hold_overnight=overnight)
-        found = ScalpMoment(new_york_ns(TUESDAY, clock), session_on(TUESDAY), "alpaca", 0, 0)
+        found = ScalpMoment(new_york_ns(TUESDAY, clock), session_on(TUESDAY), "alpaca", ALPACA_CUTOFF, 0, 0)
         refusals = EntryPlanner(config).refusals(signal(), found)
         assert refusals == (() if passes else ("past the last entry at 15:55 New York",))
 
@@ -508,7 +509,7 @@ class TestTimingRules:
 
     def test_the_venues_last_orders_come_before_a_later_cutoff(self):
         contract = EmaBench().desk.book[1]
-        assert venue_deadline_ns(contract, "alpaca") == new_york_ns(DAY, time(15, 25))
+        assert venue_deadline_ns(contract, ALPACA_CUTOFF) == new_york_ns(DAY, time(15, 25))
         late = {"zero_dte_cutoff": "15:45", "one_dte_cutoff": "15:45", "venue": "alpaca"}
         bench = EmaBench(**late)
         order = bench.bought("15:20")
@@ -986,12 +987,17 @@ def test_a_ten_minute_bar_that_is_missing_holds_the_entry_back():
     known = {"cloud": None, "minutes": 10}
     for end, missing in ((time(10), False), (time(9, 50), True)):
         state = MacroState(1, bar_end_ns=new_york_ns(TUESDAY, end), **known)
-        found = ScalpMoment(now_ns, session, "alpaca", 0, 0, state)
+        found = ScalpMoment(now_ns, session, "alpaca", ALPACA_CUTOFF, 0, 0, state)
         refusals = EntryPlanner(CONFIG).refusals(signal(), found)
         assert refusals == (("the last 10-minute bar is missing",) if missing else ())
     early = MacroState(1, bar_end_ns=new_york_ns(date(2025, 2, 3), time(16)), **known)
     at_ns = new_york_ns(TUESDAY, time(9, 36))
-    assert EntryPlanner(CONFIG).refusals(signal(), ScalpMoment(at_ns, session, "alpaca", 0, 0, early)) == ()
+    assert (
+        EntryPlanner(CONFIG).refusals(
+            signal(), ScalpMoment(at_ns, session, "alpaca", ALPACA_CUTOFF, 0, 0, early)
+        )
+        == ()
+    )
 
 
 def test_a_high_rank_halves_the_size_and_never_to_nothing():

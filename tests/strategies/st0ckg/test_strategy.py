@@ -13,6 +13,7 @@ from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
@@ -283,7 +284,7 @@ def test_the_venues_last_order_comes_first():
 )
 def test_the_runs_own_venue_counts_where_none_is_set(venue, clock):
     bench = Bench(exits=NO_STOP)
-    bench.desk.engine.desk.view.venue = venue
+    bench.desk.engine.desk.view.cutoff = known_cutoff(venue)
     bench.bought()
     hours, minutes = map(int, clock.split(":"))
     assert not orders(bench.at(500.0, f"{hours}:{minutes - 1:02d}"))

@@ -14,6 +14,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.contract import Index, Instruments
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy
@@ -48,7 +49,7 @@ def desk_of(
     )
     if session is not None:
         desk.session, desk.now_ns = session, session.open_ns
-    desk.engine.desk.view.venue = venue
+    desk.engine.desk.view.cutoff = known_cutoff(venue)
     if held:
         desk.adopt(held)
     desk.open(session)
@@ -307,7 +308,7 @@ def test_the_deadline_is_the_sessions_and_the_venues(venue, session, symbol, clo
         ZeroDteScalper(config), straddle_book(500, expiry=session.day, symbol=symbol), mark_seconds=1e6
     )
     desk.session, desk.now_ns = session, session.open_ns
-    desk.engine.desk.view.venue = venue
+    desk.engine.desk.view.cutoff = known_cutoff(venue)
     desk.open(session)
     due = [one.due_ns for one in desk.outputs if isinstance(one, SetTimer) and "deadline" in one.name]
     assert [f"{to_new_york(one):%H:%M:%S}" for one in due] == [clock]

@@ -16,6 +16,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.venues.alpaca import gateway as module
 from scalpdesk.venues.alpaca.gateway import build_gateway
 from scalpdesk.venues.alpaca.queries import StartChecks
+from scalpdesk.venues.alpaca.settings import AlpacaSettings
 from scalpdesk.venues.alpaca.stream import StreamRefused
 from scalpdesk.venues.alpaca.transport import GatewayOptions
 from scalpdesk.venues.contract import (
@@ -280,8 +281,7 @@ def setup(**changes):
     given = {
         "instruments": Instruments([Equity("SPY")]),
         "clock": ManualClock(0),
-        "key": Key("k"),
-        "secret": Key("s"),
+        "keys": (Key("k"), Key("s")),
     }
     return VenueSetup(**(given | changes))
 
@@ -289,7 +289,7 @@ def setup(**changes):
 def test_a_gateway_goes_to_the_paper_host_unless_it_is_armed_or_has_an_address():
     token = LiveToken("acc", "ab" * 32, 1, "me")
     paper, live, at = (
-        build_gateway(setup(**changes))._endpoints
+        build_gateway(setup(**changes), AlpacaSettings())._endpoints
         for changes in ({}, {"live_token": token}, {"url": "http://127.0.0.1:9/"})
     )
     assert (paper.trading_url, paper.is_paper, paper.is_live) == (
@@ -300,9 +300,11 @@ def test_a_gateway_goes_to_the_paper_host_unless_it_is_armed_or_has_an_address()
     assert (live.trading_url, live.is_live, live.live_token) == ("https://api.alpaca.markets", True, token)
     assert (at.trading_url, at.orders_url) == ("http://127.0.0.1:9", "ws://127.0.0.1:9/stream")
     assert (paper.stock_feed, paper.option_feed) == ("iex", "indicative")
-    fed = build_gateway(setup(stock_feed="sip", option_feed="opra"))._endpoints
+    fed = build_gateway(setup(), AlpacaSettings(stock_feed="sip", option_feed="opra"))._endpoints
     assert (fed.stock_feed, fed.option_feed) == ("sip", "opra")
-    assert repr(build_gateway(setup())) == "AlpacaGateway('https://paper-api.alpaca.markets')"
+    assert (
+        repr(build_gateway(setup(), AlpacaSettings())) == "AlpacaGateway('https://paper-api.alpaca.markets')"
+    )
 
 
 def test_what_is_set_up_reaches_the_gateway():
@@ -312,24 +314,24 @@ def test_what_is_set_up_reaches_the_gateway():
             timeout_seconds=7.0,
             acceptance_seconds=11.0,
             requests_per_minute=13,
-            data_requests_per_minute=17,
             heartbeat_seconds=19.0,
             data_only=True,
-        )
+        ),
+        AlpacaSettings(data_requests_per_minute=17),
     )
     options = made._options
     assert (options.options_level, options.timeout_seconds, options.absent_after_seconds) == (1, 7.0, 11.0)
     assert (options.requests_per_minute, options.data_requests_per_minute) == (13, 17)
     assert (options.heartbeat_seconds, options.data_only) == (19.0, True)
     assert made._budget.per_minute == 13
-    assert build_gateway(setup())._options.requests_per_minute == module.REQUESTS_PER_MINUTE
+    assert build_gateway(setup(), AlpacaSettings())._options.requests_per_minute == module.REQUESTS_PER_MINUTE
     assert (module.KEEP_WARM_SECONDS, module.QUERY_CONNECTIONS, module.QUERY_TIMEOUTS) == (25.0, 4, 4)
 
 
 def test_a_gateway_without_options_has_those_of_a_plain_configuration():
     given, section = setup(), VenueSettings()
-    assert build_gateway(given)._options == GatewayOptions()
-    for name in ("timeout_seconds", "data_requests_per_minute", "heartbeat_seconds"):
+    assert build_gateway(given, AlpacaSettings())._options == GatewayOptions()
+    for name in ("timeout_seconds", "heartbeat_seconds"):
         assert getattr(given, name) == getattr(section, name)
 
 

@@ -74,8 +74,7 @@ class Bench:
             **{
                 "instruments": Instruments([perpetual("BTC")]),
                 "clock": VenueClock(self.world),
-                "key": Secret(key.key),
-                "secret": Secret(key.secret),
+                "keys": (Secret(key.key), Secret(key.secret)),
                 "currency": "BTC",
                 "url": self.server.url,
                 "timeout_seconds": PATIENCE_SECONDS,

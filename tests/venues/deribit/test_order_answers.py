@@ -114,8 +114,7 @@ class Venue:
         made = VenueSetup(
             instruments=Instruments([perpetual("BTC"), *map(deribit_option, options)]),
             clock=clock,
-            key=Key("k"),
-            secret=Key("s"),
+            keys=(Key("k"), Key("s")),
             currency="BTC",
             **setup,
         )
@@ -962,8 +961,7 @@ def gateway():
     setup = VenueSetup(
         instruments=Instruments([perpetual("BTC")]),
         clock=ManualClock(NOW_MS * 10**6),
-        key=Key("k"),
-        secret=Key("s"),
+        keys=(Key("k"), Key("s")),
         currency="BTC",
     )
     made, made_done = build_gateway(setup), []
@@ -1097,8 +1095,7 @@ def connecting(data_only=False, **how):
     setup = VenueSetup(
         instruments=Instruments([perpetual("BTC")]),
         clock=ManualClock(NOW_MS * 10**6),
-        key=Key("k"),
-        secret=Key("s"),
+        keys=(Key("k"), Key("s")),
         currency="BTC",
         data_only=data_only,
     )

@@ -41,8 +41,7 @@ class Account:
         setup = VenueSetup(
             instruments=Instruments([perpetual("BTC"), deribit_option(CALL)]),
             clock=clock,
-            key=Key("k"),
-            secret=Key("s"),
+            keys=(Key("k"), Key("s")),
             currency="BTC",
             timeout_seconds=2.0,
         )

@@ -1,10 +1,11 @@
 """Reconstructed markets: sessions of the S&P 500 from 2014 to 2018 with their option chains, and coins."""
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.instruments.deribit import perpetual_symbol
 
 EMBEDDED = "embedded"
 """The data set of shares and their options."""
-COIN_MARKETS = {"embedded-btc": "BTC-PERPETUAL", "embedded-eth": "ETH-PERPETUAL"}
+COIN_MARKETS = {"embedded-btc": perpetual_symbol("BTC"), "embedded-eth": perpetual_symbol("ETH")}
 """The data sets that settle in coin, with their underlyings."""
 RECONSTRUCTED = (EMBEDDED, *COIN_MARKETS)
 """Data sets that are in no catalogue."""

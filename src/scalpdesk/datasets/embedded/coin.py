@@ -48,6 +48,7 @@ from scalpdesk.instruments.deribit import (
     funding_rate,
     option_name,
     perpetual,
+    perpetual_symbol,
 )
 from scalpdesk.instruments.sessions import COIN_MEAN_NS, Session, coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
@@ -108,7 +109,7 @@ class CoinMarket:
 
 BITCOIN = CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
 ETHER = CoinMarket("ETH", 3_000.0, 0.66, (25, 50, 100), 400_000.0, 250.0, 3)
-MARKETS = {f"{market.coin}-PERPETUAL": market for market in (BITCOIN, ETHER)}
+MARKETS = {perpetual_symbol(market.coin): market for market in (BITCOIN, ETHER)}
 """By the symbol of the perpetual."""
 
 
@@ -127,7 +128,7 @@ def available_days() -> tuple[date, date]:
 
 
 def reconstruct_coin(
-    start: date, end: date, *, seed: int = 1, underlying: str = "BTC-PERPETUAL"
+    start: date, end: date, *, seed: int = 1, underlying: str = perpetual_symbol("BTC")
 ) -> MarketTape:
     """Build the reconstructed market of a coin over consecutive days of account (08:00 UTC to 08:00 UTC).
 

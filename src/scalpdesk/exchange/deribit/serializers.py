@@ -11,7 +11,7 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, Inst
 from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Levels
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
-from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.deribit import DERIBIT_FEES, perpetual_symbol
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
@@ -255,7 +255,7 @@ class Messages:
         years = left / DAY_NS / DAYS_PER_YEAR
         figures: dict[str, Any] = {
             "underlying_price": forward,
-            "underlying_index": f"SYN.{item.root}-PERPETUAL",
+            "underlying_index": f"SYN.{perpetual_symbol(item.root)}",
             "interest_rate": 0.0,
             "greeks": dict.fromkeys(("delta", "gamma", "vega", "theta", "rho"), 0.0),
         }

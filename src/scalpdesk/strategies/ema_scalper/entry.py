@@ -10,6 +10,7 @@ import msgspec
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, TickRule
+from scalpdesk.instruments.deadlines import VenueCutoff
 from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
@@ -43,6 +44,7 @@ class ScalpMoment(NamedTuple):
     now_ns: int
     session: Session
     venue: str
+    cutoff: VenueCutoff
     open_scalps: int
     """Scalps held or being bought."""
     losing_scalps: int
@@ -127,7 +129,7 @@ class EntryPlanner:
         """Return why no scalp may begin in a contract now; ``is_taken``: it is held or ordered."""
         if is_taken:
             return (f"{contract.symbol} is held or ordered already",)
-        is_late = moment.now_ns >= venue_deadline_ns(contract, moment.venue)
+        is_late = moment.now_ns >= venue_deadline_ns(contract, moment.cutoff)
         return ("past the venue's last orders in the contract",) if is_late else ()
 
     def against_adding(

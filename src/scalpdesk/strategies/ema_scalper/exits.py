@@ -7,6 +7,7 @@ from enum import StrEnum
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import exact, exceeds
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.deadlines import VenueCutoff
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
@@ -186,7 +187,7 @@ class ScalpExits:
     def reason(
         self,
         session: Session,
-        venue: str,
+        cutoff: VenueCutoff,
         *,
         now_ns: int,
         mode: Mode,
@@ -207,7 +208,7 @@ class ScalpExits:
             entry_price=entry_price,
             price=price,
             quote_ns=quote_ns,
-            deadline_ns=venue_deadline_ns(contract, venue),
+            deadline_ns=venue_deadline_ns(contract, cutoff),
             cutoff_ns=time_limit_ns(session, contract.expiry, config),
             session_end_ns=None if stays else session_end_ns(session),
             is_flipped=self._is_flipped,

@@ -17,6 +17,7 @@ from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import NEW_YORK, Session, session_on, to_ns
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
@@ -229,6 +230,7 @@ class OptionsScalper:
             to_ns(self.router.now()),
             self._session(),
             self._venue,
+            known_cutoff(self._venue),
             len(self._held.keys() | self._buying),
             losing(marks),
             None if watch is None else watch.macro,
@@ -320,7 +322,7 @@ class OptionsScalper:
             position.mark(float(price))
         return held.exit_reason or held.exits.reason(
             self._session(),
-            self._venue,
+            known_cutoff(self._venue),
             now_ns=now_ns,
             mode=self.mode,
             pnl=exact(position.unrealized_pnl),

@@ -15,6 +15,7 @@ from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
+from scalpdesk.instruments.deadlines import VenueCutoff, venue_cutoff
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
@@ -132,7 +133,7 @@ class EmaScalp(Scalp):
         alerts = self._alert_without_mark(view, price)
         why = self.exits.reason(
             session,
-            self._config.venue or view.venue,
+            _cutoff(view, self._config),
             now_ns=view.now_ns,
             mode=view.mode,
             pnl=view.trade_pnl(self.trade),
@@ -151,9 +152,9 @@ class EmaScalp(Scalp):
         """Cancel an entry that is still waiting when its cut-off comes or the desk stops opening."""
         config, session = self._config, view.session
         assert session is not None
-        is_late = view.now_ns >= venue_deadline_ns(
-            self.contract, config.venue or view.venue
-        ) or is_past_limit(view.now_ns, session, self.contract.expiry, config)
+        is_late = view.now_ns >= venue_deadline_ns(self.contract, _cutoff(view, config)) or is_past_limit(
+            view.now_ns, session, self.contract.expiry, config
+        )
         return drop_entry(buys, "past the cut-off") if is_late else []
 
     def price(self, view: DeskView) -> Decimal | None:
@@ -300,6 +301,7 @@ class EmaScalper:
             view.now_ns,
             session,
             self.config.venue or view.venue,
+            _cutoff(view, self.config),
             len(self._scalps),
             losing(marks),
             watch.macro,
@@ -396,6 +398,10 @@ class EmaScalper:
         """Return the rank of the underlying's implied volatility; None while it is not known."""
         known = view.market.implied_vols.get(ticker.number)
         return None if known is None else iv_rank(known.vol, known.history)
+
+
+def _cutoff(view: DeskView, config: ScalpConfig) -> VenueCutoff:
+    return venue_cutoff(config.venue) if config.venue else view.cutoff
 
 
 def _skipped(why: tuple[str, ...], against: Sequence[str], shown: Facts) -> Proposal:

@@ -4,7 +4,7 @@ from datetime import date, time
 
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.deadlines import VenueCutoff, contract_deadline_ns
 from scalpdesk.instruments.events import EventKind, fomc_blocked, why_unknown
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
@@ -58,9 +58,9 @@ def session_end_ns(session: Session) -> int:
     return session.close_ns - int(FLAT_MINUTES * MINUTE_NS)
 
 
-def venue_deadline_ns(contract: OptionContract, venue: str) -> int:
-    """Return by when a contract is sold at a venue before its last orders, UTC nanoseconds."""
-    return contract_deadline_ns(contract, venue, exit_minutes=FLAT_MINUTES)
+def venue_deadline_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
+    """Return by when a contract is sold before the venue's last orders, UTC nanoseconds."""
+    return contract_deadline_ns(contract, cutoff, exit_minutes=FLAT_MINUTES)
 
 
 def is_near_fomc(now_ns: int, config: ScalpConfig) -> bool:

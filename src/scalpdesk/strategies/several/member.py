@@ -114,7 +114,7 @@ class Member:
         own = self.view
         own.now_ns = view.now_ns
         own.session = view.session
-        own.venue = view.venue
+        own.venue, own.cutoff = view.venue, view.cutoff
         own.is_compared = view.is_compared
         own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
         self.orders.refresh(view.orders)

@@ -14,7 +14,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import exact
 from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.deadlines import contract_deadline_ns, venue_cutoff
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
@@ -149,7 +149,8 @@ class SignalScalp(Scalp):
 def deadline_ns(contract: OptionContract, view: DeskView, config: St0ckgConfig) -> int:
     """Return by when a contract is sold: minutes before the close, or before the venue's last order."""
     minutes = config.exits.flat_minutes_before_close
-    return contract_deadline_ns(contract, config.venue or view.venue, exit_minutes=minutes)
+    cutoff = venue_cutoff(config.venue) if config.venue else view.cutoff
+    return contract_deadline_ns(contract, cutoff, exit_minutes=minutes)
 
 
 class St0ckg:

@@ -153,7 +153,7 @@ class Liquidation:
         number = order.submitted.instrument_id
         seen = sight_of(view, number)
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
-        is_late = is_past_cutoff(seen.instrument, view.venue, view.now_ns)
+        is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
         is_hedge = self._unwinds and number == view.underlying
         leg = (self._shares if is_hedge else self._options).leg(number)

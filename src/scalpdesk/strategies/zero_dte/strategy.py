@@ -34,6 +34,7 @@ from scalpdesk.instruments.deadlines import (
     EXIT_MINUTES,
     VENUE_CUTOFFS,
     contract_deadline_ns,
+    venue_cutoff,
 )
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, last_trading_ns, to_new_york
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -376,11 +377,11 @@ class ZeroDteScalper:
         """Return by when to be out: one's own time, the close's, the venue's; the earliest counts."""
         config, session = self.config.exit, view.session
         assert session is not None
-        venue = view.venue if config.venue == AUTO else config.venue
+        cutoff = view.cutoff if config.venue == AUTO else venue_cutoff(config.venue)
         by_venue = min(
             contract_deadline_ns(
                 self._options[number],
-                venue,
+                cutoff,
                 exit_minutes=config.minutes_before_close,
                 buffer_minutes=config.buffer_minutes,
             )

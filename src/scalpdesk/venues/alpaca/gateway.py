@@ -9,15 +9,15 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
 from scalpdesk.venues.alpaca.order_sender import OrderSender
 from scalpdesk.venues.alpaca.orders import OrderReports, OrderStream
 from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
+from scalpdesk.venues.alpaca.settings import AlpacaSettings
 from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget
 from scalpdesk.venues.alpaca.transport import (
     LIVE_HOST,
@@ -40,7 +40,6 @@ from scalpdesk.venues.contract import (
     Revealable,
     VenueMinute,
     VenueSetup,
-    VenueSpec,
     VenueView,
     how_to_reach,
 )
@@ -270,6 +269,10 @@ class AlpacaGateway:
         """Return the splits of a share that go ex from ``first`` to ``last``."""
         return await self._queries.splits(instrument_id, first, last)
 
+    async def resolve(self, symbol: str) -> Equity:
+        """Return a share: the venue trades no other underlying."""
+        return Equity(symbol)
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that expire from ``first`` to ``last``."""
         return await self._queries.discover(underlying, first, last)
@@ -323,9 +326,9 @@ class AlpacaGateway:
                     self._publisher.refuse("requests", "keep_warm_failed", repr(error)[:200])
 
 
-def build_gateway(setup: VenueSetup) -> AlpacaGateway:
+def build_gateway(setup: VenueSetup, settings: AlpacaSettings) -> AlpacaGateway:
     """Return the gateway to Alpaca, or to a simulated exchange at ``setup.url`` in its place."""
-    stock, option = setup.stock_feed or "iex", setup.option_feed or "indicative"
+    stock, option = settings.stock_feed, settings.option_feed
     if setup.url is not None:
         endpoints = Endpoints.at(setup.url, stock_feed=stock, option_feed=option)
     elif setup.live_token is not None:
@@ -337,14 +340,14 @@ def build_gateway(setup: VenueSetup) -> AlpacaGateway:
         timeout_seconds=setup.timeout_seconds,
         absent_after_seconds=setup.acceptance_seconds,
         requests_per_minute=setup.requests_per_minute or REQUESTS_PER_MINUTE,
-        data_requests_per_minute=setup.data_requests_per_minute,
+        data_requests_per_minute=settings.data_requests_per_minute,
         heartbeat_seconds=setup.heartbeat_seconds,
         data_only=setup.data_only,
         fees=setup.fees,
     )
     return AlpacaGateway(
         endpoints=endpoints,
-        keys=ApiKeys(setup.key, setup.secret),
+        keys=ApiKeys(*setup.account_keys()),
         instruments=setup.instruments,
         clock=setup.clock,
         options=options,
@@ -390,6 +393,3 @@ async def live_account(key: Revealable, secret: Revealable) -> AccountFacts:
             fix="copy key and secret of the live account again",
         )
     return read_account(reply.body)
-
-
-VENUE = VenueSpec(name="alpaca", build=build_gateway, fees=ALPACA_FEES, live_account=live_account)

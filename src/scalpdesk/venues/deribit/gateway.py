@@ -11,9 +11,9 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, Perpetual
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.deribit import coin_of, is_perpetual, perpetual, perpetual_symbol
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -29,7 +29,6 @@ from scalpdesk.venues.contract import (
     VenueClock,
     VenueMinute,
     VenueSetup,
-    VenueSpec,
     VenueView,
     how_to_reach,
 )
@@ -292,6 +291,17 @@ class DeribitGateway:
         """Return the latest quote of each instrument, by query."""
         return await self._queries.quotes(instrument_ids)
 
+    async def resolve(self, symbol: str) -> Perpetual:
+        """Return the inverse perpetual of a symbol as ``BTC-PERPETUAL``."""
+        if not is_perpetual(symbol):
+            raise ConfigError(
+                "the underlying is not a perpetual of this venue",
+                where="underlying",
+                value=symbol,
+                fix=f"name one as {perpetual_symbol('BTC')}",
+            )
+        return perpetual(coin_of(symbol))
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on a perpetual that expire from ``first`` to ``last``."""
         return await self._queries.discover(underlying, first, last)
@@ -336,7 +346,5 @@ def socket_url(url: str | None, live_token: LiveToken | None) -> str:
 def build_gateway(setup: VenueSetup) -> DeribitGateway:
     """Return the gateway to Deribit, or to a simulated exchange at ``setup.url`` in its place."""
     url = socket_url(setup.url, setup.live_token)
-    return DeribitGateway(url=url, key=setup.key, secret=setup.secret, setup=setup)
-
-
-VENUE = VenueSpec(name="deribit", build=build_gateway, fees=DERIBIT_FEES)
+    key, secret = setup.account_keys()
+    return DeribitGateway(url=url, key=key, secret=secret, setup=setup)

@@ -22,6 +22,7 @@ import msgspec
 
 from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.instruments.deribit import is_perpetual
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
@@ -370,7 +371,7 @@ class DeribitHistory:
 
     async def _follow(self, coin: str) -> None:
         listed = await self.listings(coin, expired=False)
-        wanted = [row["symbol"] for row in listed if row["kind"] == "option" or "PERPETUAL" in row["symbol"]]
+        wanted = [row["symbol"] for row in listed if row["kind"] == "option" or is_perpetual(row["symbol"])]
         channels = [f"ticker.{symbol}.agg2" for symbol in wanted]
         try:
             await self._connection.subscribe(channels)
