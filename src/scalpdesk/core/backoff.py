@@ -30,11 +30,15 @@ class BackOff:
 
     def fail(self, now_ns: int, *, longest_seconds: float | None = None) -> int:
         """Count a failure and return the end of its pause, UTC nanoseconds."""
+        self.until_ns = now_ns + int(self.pause(longest_seconds) * NANOS_PER_SECOND)
+        return self.until_ns
+
+    def pause(self, longest_seconds: float | None = None) -> float:
+        """Count a failure and return its pause in seconds."""
         longest = self.longest_seconds if longest_seconds is None else longest_seconds
         seconds = doubled(self.first_seconds, self.failures, longest)
         self.failures += 1
-        self.until_ns = now_ns + int(seconds * NANOS_PER_SECOND)
-        return self.until_ns
+        return seconds
 
     def succeed(self) -> None:
         """End the pause and forget the failures."""

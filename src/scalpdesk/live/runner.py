@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
@@ -377,15 +378,14 @@ class LiveRunner:
         self, what: str, ask: Callable[[], Awaitable[T]], gives_up: Callable[[], bool]
     ) -> T | None:
         """Ask the venue for a part of the start until it answers; None once ``gives_up`` says so."""
-        pause = FIRST_PAUSE_SECONDS
+        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 return await ask()
             except RetryError as error:
                 now = asyncio.get_running_loop().time()
                 self._throttle.warn(f"still starting, {what}:", f"{error.what}; asking again", now)
-            await asyncio.sleep(pause)
-            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pauses.pause())
             if gives_up():
                 return None
 

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
@@ -114,20 +115,19 @@ class Supervisor:
         on_restart: Callable[[BaseException], None] | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        failures, pause = 0, FIRST_PAUSE_SECONDS
+        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             began = loop.time()
             error = await _failure_of(work)
             if error is None:
                 return
             if loop.time() - began > STEADY_SECONDS:
-                failures, pause = 0, FIRST_PAUSE_SECONDS
-            failures += 1
-            if policy.restarts is not None and failures > policy.restarts:
+                pauses.succeed()
+            if policy.restarts is not None and pauses.failures >= policy.restarts:
                 break
+            pause = pauses.pause()
             self.failed(name, error, f"it is started again in {pause:g} s")
             await asyncio.sleep(pause)
-            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
             if on_restart is not None:
                 on_restart(error)
         if policy.halts:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.live.supervision import describe
@@ -240,7 +241,7 @@ class WatchdogSupervisor:
         self.restarts = 0
         self._start = start
         self._notify = notify
-        self._first_pause = self._pause = pause_seconds
+        self._pauses = BackOff(pause_seconds, LONGEST_PAUSE_SECONDS)
         self._next_try = self._next_beat = 0.0
         self._run: list[DeskMessage] = []
         """Messages that a new watchdog needs of the run."""
@@ -329,8 +330,7 @@ class WatchdogSupervisor:
             now = time.monotonic()
             if now < self._next_try:
                 return
-            self._next_try = now + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            self._next_try = now + self._pauses.pause()
             self.line.kill()  # one that hangs would take the end of its pipe for the end of the desk
             self._starting = threading.Thread(target=self._bring_up, name="watchdog-start", daemon=True)
             self._starting.start()
@@ -352,7 +352,7 @@ class WatchdogSupervisor:
             return
         self.line = line
         self.restarts += 1
-        self._pause = self._first_pause
+        self._pauses.succeed()
         for message in (*self._run, *self._live.values()):
             line.send(message)
         self._notify("warning", "the watchdog had ended; another one runs now")

@@ -4,6 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from scalpdesk.core.backoff import BackOff
+
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 HELLO_SECONDS = 10.0
 """Until a connection must stand."""
@@ -94,7 +96,8 @@ class ReconnectingConnection(ABC):
             self._first.set_result(None)
 
     async def _run(self) -> None:
-        pause, loop = FIRST_PAUSE_SECONDS, asyncio.get_running_loop()
+        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             cause = await self._connection()
@@ -108,7 +111,6 @@ class ReconnectingConnection(ABC):
             if is_final:
                 return
             if loop.time() - began > self._steady_seconds:
-                pause = FIRST_PAUSE_SECONDS
-            await asyncio.sleep(pause)
-            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
+                pauses.succeed()
+            await asyncio.sleep(pauses.pause())
             self.reconnects += 1

@@ -19,6 +19,7 @@ import aiohttp
 import h11
 import msgspec
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import LOOPBACK_HOSTS, LiveToken, Revealable
@@ -226,7 +227,7 @@ class RestClient:
             self._fail_waiting("no connection could be made", type(error).__name__)
 
     async def _connect(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
@@ -235,8 +236,7 @@ class RestClient:
                 self._fail_waiting("the venue cannot be reached", type(error).__name__)
                 if not self._is_warm:
                     return
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pauses.pause())
                 continue
             self._open[connection] = None
             self.free(connection)
