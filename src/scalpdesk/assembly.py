@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings
+from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
@@ -501,7 +501,7 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
 
 
 def _config_of(header: JournalHeader) -> DeskConfig:
-    plain = {key: value for key, value in header.config.items() if key != "credentials"}
+    plain = in_own_sections({key: value for key, value in header.config.items() if key != "credentials"})
     try:
         return msgspec.convert(plain | {"strategies": {}}, DeskConfig, strict=False)
     except msgspec.ValidationError as error:

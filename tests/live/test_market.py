@@ -67,6 +67,9 @@ class Venue:
         clock.next_close_ns = close_ns
         return SimpleNamespace(positions=self.held, clock=clock)
 
+    async def resolve(self, symbol):
+        return Equity(symbol)
+
     async def discover(self, symbol, near, far):
         self.asked.append(("discover", symbol, (near - DAY).days, (far - DAY).days))
         return tuple(item for item in self.contracts if near <= item.contract.expiry <= far)

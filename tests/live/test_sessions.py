@@ -10,6 +10,7 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause, SessionPha
 from scalpdesk.core.events import OperatorEvent, SessionEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.deadlines import NO_CUTOFF
 from scalpdesk.instruments.sessions import Session, next_session, session_on
 from scalpdesk.live.sessions import Agenda, DailyRollover, OrderlyStop, SessionCalendar, StopMode, session_of
 from scalpdesk.venues.contract import VenueClock
@@ -89,7 +90,7 @@ class Desk:
     ):
         self.fed, self.said, self.called = [], [], []
         self.desk = SimpleNamespace(
-            view=SimpleNamespace(venue="simulated", session=None),
+            view=SimpleNamespace(cutoff=NO_CUTOFF, session=None),
             market=SimpleNamespace(going_ex=lambda _: []),
             positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] * bool(held)),
             instruments=[us_option(option)],

@@ -63,7 +63,7 @@ def frozen_ones(module):
 @pytest.mark.parametrize(
     ("module", "count", "used"),
     [
-        (contract, 16, lambda: str(contract.VenuePosition("SPY", 0, D(3), D(500)))),
+        (contract, 17, lambda: str(contract.VenuePosition("SPY", 0, D(3), D(500)))),
         (tracker, 1, lambda: tracker.Span(D(0), D(1))),
         (fields, 1, lambda: fields.side_of("buy")),
         (history, 2, lambda: history.HistoricalBar),

@@ -352,6 +352,11 @@ class RunSettings:
         tree: dict[str, Any] = plain(self.config)
         return tree
 
+    def venue_settings(self, venue: str) -> Struct:
+        """Return the section of a venue as its own struct."""
+        section: Struct = msgspec.convert(self.config.venues.get(venue, {}), find_venue(venue).settings)
+        return section
+
     @property
     def config_hash(self) -> str:
         """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
@@ -366,6 +371,10 @@ class RunSettings:
         members = member_names(self.strategy) if self.strategy is not None else ()
         if len(members) < 2:  # one strategy alone: nothing is divided
             tree.pop("budgets")
+        for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
+            tree[section][key] = getattr(self.venue_settings(venue), key)
+            tree["venues"].get(venue, {}).pop(key, None)
+        tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         if not tree["venues"]:
             tree.pop("venues")
         tree["strategies"] = {
@@ -399,11 +408,6 @@ class LoadedSettings(RunSettings):
                         error.what, where=where, value=error.value, nearest=error.nearest, fix=error.fix
                     )
         return error
-
-    def venue_settings(self, venue: str) -> Struct:
-        """Return the section of a venue as its own struct."""
-        section: Struct = msgspec.convert(self.config.venues.get(venue, {}), find_venue(venue).settings)
-        return section
 
     def venue_keys(self) -> tuple[Secret, Secret] | None:
         """Return key and secret of the account to trade: the strategy's own, else the trading ones.
@@ -557,6 +561,15 @@ def _defaults(strategy: str) -> dict[KeyPath, Any]:
         return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
+
+
+def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration with the keys of :data:`MOVED` in the section of their venue."""
+    tree = {name: dict(section) for name, section in config.items()}
+    for (section, key), (venues, venue, _) in MOVED.items():
+        if key in tree.get(section, {}):
+            tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
+    return tree
 
 
 def _moved(path: KeyPath) -> KeyPath:

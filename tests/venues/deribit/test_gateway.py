@@ -672,7 +672,7 @@ def test_a_venue_that_has_gone_silent_is_left_and_called_again(on_bench):
 
 def test_wrong_keys_are_refused_with_what_to_do(on_bench):
     async def scenario(bench):
-        gateway = bench.gateway(secret=Secret("wrong"))
+        gateway = bench.gateway(keys=(Secret(bench.server.keyring.credentials[0].key), Secret("wrong")))
         with pytest.raises(ConfigError, match="invalid_credentials") as refused:
             await gateway.connect()
         assert "wrong" not in refused.value.render()
