@@ -6,22 +6,32 @@ from decimal import Decimal
 import pytest
 
 from fakes.clock import ManualClock
+from scalpdesk.assembly import engine_from_header
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.live.assembly import build_gateway
-from scalpdesk.live.plan import LivePlan
+from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.live.assembly import build_gateway, live_header
+from scalpdesk.live.plan import LivePlan, plan_of
+from scalpdesk.venues.alpaca.settings import AlpacaSettings
 from scalpdesk.venues.alpaca.venue import VENUE
 from scalpdesk.venues.registry import find_venue, venue_names
 
+DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0}
 SKELETON = '''
 """A venue that fills every order at 100."""
 from decimal import Decimal
 
-from scalpdesk.venues.contract import NoSettings, VenueSetup, VenueSpec
+import msgspec
+
+from scalpdesk.instruments.deadlines import VenueCutoff
+from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.venues.contract import VenueSetup, VenueSpec
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
 
@@ -29,7 +39,8 @@ class Gateway:
     name = "scratch"
     takes_combos = False
 
-    def __init__(self, setup: VenueSetup, settings: NoSettings) -> None:
+    def __init__(self, setup: VenueSetup, settings) -> None:
+        self.port = settings.gateway_port
         self.url, self.fees = setup.url, setup.fees
         self.tracker = OrderTracker(setup.instruments, setup.fees)
         self.publisher = EventPublisher(setup.clock)
@@ -51,7 +62,18 @@ class Gateway:
     async def close(self, *, graceful=True):
         self.publisher.queue.close()
 
-VENUE = VenueSpec(name="scratch", build=Gateway, settings=NoSettings, needs_keys=False)
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    gateway_port: int = 4002
+
+VENUE = VenueSpec(
+    name="scratch",
+    build=Gateway,
+    settings=Settings,
+    needs_keys=False,
+    fees=FeeSchedule(per_contract=Decimal("0.65")),
+    cutoff=VenueCutoff(20.0, 10.0),
+    most_quotes=100,
+)
 '''
 
 
@@ -108,6 +130,46 @@ def test_a_venue_in_one_file_trades_by_its_name(scratch, tmp_path):
     fill = events[-1]
     assert isinstance(fill, OrderFilled)
     assert (fill.client_order_id, fill.quantity, fill.price) == ("s-1", Decimal(3), Decimal(100))
+
+
+def test_a_venue_brings_its_section_fees_cut_off_and_quotes(scratch, tmp_path):
+    (tmp_path / "scalpdesk.toml").write_text("[venues.scratch]\ngateway_port = 4001\n")
+    settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    plan = plan_of(settings, "scratch")
+    assert plan.contracts == 100
+    gateway = build_gateway(plan, Instruments([Equity("SPY")]), ManualClock(7))
+    assert (gateway.port, gateway.fees) == (4001, FeeSchedule(per_contract=Decimal("0.65")))
+    option = us_option("SPY240705C00500000")
+    header = live_header(plan, Instruments([Equity("SPY"), option]), dict(DATA), 0)
+    view = engine_from_header(header).desk.view
+    assert order_cutoff_ns(option, view.cutoff) == last_trading_ns(option) - 10 * MINUTE_NS
+
+
+def test_a_wrong_key_of_a_venues_section_is_named_with_its_line(scratch, tmp_path):
+    (tmp_path / "scalpdesk.toml").write_text("[venues.scratch]\ngateway_prot = 4001\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    assert caught.value.where == "venues.scratch.gateway_prot (scalpdesk.toml:2)"
+    assert caught.value.nearest == "venues.scratch.gateway_port"
+
+
+def test_a_section_of_an_unknown_venue_names_the_nearest(tmp_path):
+    (tmp_path / "scalpdesk.toml").write_text('[venues.alpacca]\nstock_feed = "sip"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    assert (caught.value.where, caught.value.nearest) == ("venues.alpacca (scalpdesk.toml:1)", "alpaca")
+
+
+@pytest.mark.parametrize("key", ["venue.stock_feed", "venues.alpaca.stock_feed"])
+def test_a_feed_is_read_in_the_former_section_too(tmp_path, key):
+    settings = load_settings("gamma-scalper", overrides=(f"{key}=sip",), environ={}, cwd=tmp_path)
+    assert settings.venue_settings("alpaca") == AlpacaSettings(stock_feed="sip")
+    both = load_settings(
+        "gamma-scalper", overrides=("venues.alpaca.stock_feed=sip",), environ={}, cwd=tmp_path
+    )
+    assert settings.config_hash == both.config_hash
+    plain = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    assert settings.config_hash != plain.config_hash
 
 
 def test_a_venue_needs_keys(tmp_path):

@@ -444,9 +444,6 @@ async def _new_run(
     data, opening = await first_market(plan, gateway, instruments, clock)
     data["account_id"], data["url"] = facts.account_id, plan.url
     data["takes_combos"] = gateway.takes_combos
-    if plan.venue not in IN_PROCESS:  # a replay needs no package of the venue
-        cutoff = find_venue(plan.venue).cutoff
-        data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]
     assert plan.settings.strategy is not None
     data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
     header = live_header(plan, instruments, data, clock.now_ns())
@@ -528,6 +525,9 @@ def live_header(
         count += 1
         run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
+    if plan.venue not in IN_PROCESS:  # a replay needs no package of the venue
+        cutoff = find_venue(plan.venue).cutoff
+        data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]
     # of the run, not of the clock at sending: a replay names every order the same
     data["order_prefix"] = f"sd{settings.config_hash[:4]}{base36(second)}{count if count > 1 else ''}"
     return JournalHeader(
