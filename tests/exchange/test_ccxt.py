@@ -46,7 +46,8 @@ def trade(tape: Any, ccxt: Any, socket_enabled: None) -> Callable[..., None]:
     async def whole(scenario: Callable[[Any], Awaitable[None]]) -> None:
         plan = LaunchPlan(
             TapeSource(tape),
-            MarketOptions(venue="deribit"),
+            MarketOptions(),
+            protocol="deribit",
             speed=0.0,
             cash=2.0,
             currency=tape.underlying[:3],
@@ -210,7 +211,10 @@ def test_quotes_orders_and_trades_come_over_the_websocket(trade):
             for watched in (stream.watch_orders(SWAP), stream.watch_my_trades(SWAP), stream.watch_balance())
         ]
         async with asyncio.timeout(60.0):
-            while sum(name.startswith("user.") for s in at.server.rpc._sessions for name in s.channels) < 3:
+            while (
+                sum(name.startswith("user.") for s in at.server.protocol.api._sessions for name in s.channels)
+                < 3
+            ):
                 await asyncio.wait(waiting, timeout=0.02)
             made = await stream.create_order(SWAP, "market", "buy", 300)
             orders, (mine,), balance = [await each for each in waiting]

@@ -24,9 +24,9 @@ from scalpdesk.datasets.embedded.coin import (
     reconstruct_coin,
     smile_vol,
 )
-from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi
 from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line, tape_source
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
@@ -41,7 +41,7 @@ class Desk:
     """A client of the exchange: requests in, results and notifications out; time by hand."""
 
     def __init__(self, tape):
-        plan = LaunchPlan(tape_source(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+        plan = LaunchPlan(tape_source(tape), MarketOptions(), protocol="deribit", cash=2.0, currency="BTC")
         self.world, (self.key,) = build_world(plan)
         self.clock = ManualClock(10**18)
         self.api = DeribitApi(self.world, Keyring([self.key]), self.clock)
@@ -651,7 +651,7 @@ def test_whoever_has_not_logged_in_has_credits_too(tape):
 
 def test_the_ready_line_names_the_protocol_that_is_served(tape):
     for venue, there, absent in (("deribit", "deribit", "alpaca"), ("alpaca", "alpaca", "deribit")):
-        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue=venue), cash=2.0, currency="BTC")
+        plan = LaunchPlan(TapeSource(tape), MarketOptions(), protocol=venue, cash=2.0, currency="BTC")
         line = ready_line(build_server(plan, ManualClock(0)))
         assert line["urls"][absent] is line["keys"][absent] is None
         assert line["urls"][there].startswith("http://127.0.0.1:")
@@ -661,7 +661,7 @@ def test_the_ready_line_names_the_protocol_that_is_served(tape):
 @pytest.mark.enable_socket
 def test_a_market_in_coin_has_no_address_of_another_venue(tape, socket_enabled):
     async def asked():
-        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+        plan = LaunchPlan(TapeSource(tape), MarketOptions(), protocol="deribit", cash=2.0, currency="BTC")
         server = build_server(plan, ManualClock(0))
         await server.start()
         key = server.keyring.credentials[0]
@@ -687,7 +687,7 @@ def test_a_fault_that_never_strikes_here_is_refused(tape, tmp_path, capsys):
     path.write_text('[{"name": "late_ack"}, {"name": "stream_drop"}]')
     assert main(["exchange", "--data", "embedded-btc", "--faults", str(path)]) != 0
     assert "the exchange in coin has no such fault" in capsys.readouterr().err
-    plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+    plan = LaunchPlan(TapeSource(tape), MarketOptions(), protocol="deribit", cash=2.0, currency="BTC")
     admin = build_server(plan, ManualClock(0)).admin
     status, answer = admin.handle("POST", "faults", b'{"name": "drop_request"}')
     assert (status, answer["value"]) == (400, "'drop_request'")

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.exchange import Bench, generated
-from scalpdesk.exchange.alpaca.streams import Frame
+from scalpdesk.exchange.outbox import Frame
 
 BENCH = Bench(generated("SPY"), trading_limit=0, data_limit=0, accounts=2)
 PATHS = sorted({resource.canonical for resource in BENCH.api._router.resources()})

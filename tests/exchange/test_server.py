@@ -17,10 +17,10 @@ from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated, start_ns
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.exchange.admin import Admin
+from scalpdesk.exchange.alpaca.protocol import PROTOCOL
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
-from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS
+from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS, ExchangeServer
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.sessions import to_ns
 
@@ -136,7 +136,7 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
 def test_the_admin_names_the_field_that_is_wrong_and_goes_on(bench, name, body, field):
     bench.order()
     pace = Pace(ManualClock(), bench.world.now_ns, 0, 2.0)
-    admin = Admin(bench.world, pace, bench.hub)
+    admin = ExchangeServer(bench.world, bench.keyring.credentials, pace, PROTOCOL).admin
     before = admin.handle("GET", "state", b"")
     status, answer = admin.handle("POST", name, json.dumps(body).encode())
     assert status == 400
@@ -282,11 +282,11 @@ def test_a_market_that_is_behind_its_pace_plays_a_bounded_part_before_each_answe
     server = build_server(LaunchPlan(TapeSource(builder.build()), speed=1_000.0), clock)
     start_ns = server.world.now_ns
     clock.advance(1_800_000_000)  # 1,800 seconds of market at a thousand times the wall's pace
-    server._keep_up()
+    server.keep_up()
     played = (server.world.now_ns - start_ns) / 1e9
     assert played == pytest.approx(INSTANTS_A_TURN, abs=2)
     for _ in range(3):
-        server._keep_up()
+        server.keep_up()
     assert server.world.now_ns == start_ns + 1_800 * 10**9
 
 
@@ -304,7 +304,7 @@ def test_a_busy_machine_plays_a_shorter_part_before_each_answer():
     server = build_server(LaunchPlan(TapeSource(builder.build()), speed=1_000.0), clock)
     start_ns = server.world.now_ns
     clock.advance(1_800_000_000)
-    server._keep_up()
+    server.keep_up()
     played = (server.world.now_ns - start_ns) / 1e9
     parts = -(-TURN_NS // 2_000_000)
     assert played == pytest.approx(parts * INSTANTS_A_LOOK, abs=2)

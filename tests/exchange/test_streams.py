@@ -9,7 +9,8 @@ import pytest
 from fakes.exchange import Bench, Line, generated
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.alpaca.streams import ERRORS, DataStream, Frame
+from scalpdesk.exchange.alpaca.streams import ERRORS, DataStream
+from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.marketdata.tape import BarColumns
 

@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 
 from fakes.clock import ManualClock
-from scalpdesk.exchange.alpaca.app import AlpacaApi, Keyring
+from scalpdesk.exchange.alpaca.app import AlpacaApi
 from scalpdesk.exchange.alpaca.requests import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
+from scalpdesk.exchange.alpaca.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk.exchange.generated import GeneratedSource
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
 from scalpdesk.exchange.market import MarketOptions
+from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.source import MarketSource
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns

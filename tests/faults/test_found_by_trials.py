@@ -37,8 +37,9 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.app import AlpacaApi
 from scalpdesk.exchange.alpaca.requests import Request
+from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue

@@ -10,7 +10,7 @@ import msgspec
 from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS, NEVER_NS, InstrumentId, number_text
-from scalpdesk.exchange.alpaca.serializers import (
+from scalpdesk.exchange.documents import (
     account_id,
     activity_json,
     instant,
@@ -18,11 +18,10 @@ from scalpdesk.exchange.alpaca.serializers import (
     order_json,
     price_text,
 )
-from scalpdesk.exchange.alpaca.streams import Hub
-from scalpdesk.exchange.deribit.app import DeribitApi
 from scalpdesk.exchange.market import Pace, SimulatedMarket, read_speed
+from scalpdesk.exchange.protocol import AdminCommand, ExchangeProtocol
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import PLACES, Fault, check_in_coin
+from scalpdesk.simulation.faults import PLACES, Fault
 from scalpdesk.simulation.orders import Execution
 
 Reply = tuple[int, Any]
@@ -114,18 +113,12 @@ class Change(BoundedSettings, frozen=True):
     trading_blocked: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class Lock(BoundedSettings, frozen=True):
-    """Whether a market in coin is closed for maintenance."""
-
-    locked: bool
-
-
 class Admin:
     """Endpoints below ``/admin``."""
 
-    def __init__(self, world: SimulatedMarket, pace: Pace, hub: Hub, rpc: DeribitApi | None = None) -> None:
+    def __init__(self, world: SimulatedMarket, pace: Pace, protocol: ExchangeProtocol) -> None:
         self._world = world
-        self._hub = hub
+        self._protocol = protocol
         self._pace = pace
         self._reads: dict[str, Callable[[], Any]] = {
             "state": self.state,
@@ -135,13 +128,10 @@ class Admin:
             "fills": self.fills,
             "positions": self.positions,
             "activities": self.activities,
-            "streams": lambda: {
-                "open": hub.open_count,
-                "ready": hub.ready_count + (0 if rpc is None else rpc.ready_count),
-            },
+            "streams": lambda: {"open": protocol.open_count, "ready": protocol.ready_count},
             "faults": lambda: {"hits": dict(world.faults.hits), "known": PLACES},
         }
-        self._writes: dict[str, tuple[type[msgspec.Struct], Callable[[Any], Any]]] = {
+        self._writes: dict[str, AdminCommand] = {
             "advance": (Advance, self.advance),
             "step": (Step, self.step),
             "speed": (Speed, self.speed),
@@ -156,10 +146,9 @@ class Admin:
             "dividend": (Dividend, self.dividend),
             "pay": (Pay, self.pay),
             "disconnect": (Nothing, self.disconnect),
+            **protocol.commands,
         }
         """Fields and effect of each command."""
-        if rpc is not None:
-            self._writes["maintenance"] = (Lock, lambda command: rpc.lock(command.locked))
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
         """Answer a request to ``/admin/{name}``."""
@@ -299,8 +288,7 @@ class Admin:
 
     def inject(self, fault: Fault) -> dict[str, Any]:
         """Inject a fault at the next matching request; faults of the market apply at once."""
-        if self._world.options.venue == "deribit":
-            check_in_coin(fault)
+        self._protocol.check_fault(fault)
         if PLACES[fault.name] == "market":
             self._world.strike_market_fault(fault)
         else:
@@ -314,8 +302,8 @@ class Admin:
 
     def disconnect(self, _command: Nothing) -> dict[str, Any]:
         """End every stream, as a venue that restarts does."""
-        count = self._hub.open_count
-        self._hub.close_all()
+        count = self._protocol.open_count
+        self._protocol.close_all()
         return {"closed": count}
 
     def _instrument_id(self, command: Symbol) -> InstrumentId:

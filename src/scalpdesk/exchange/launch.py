@@ -13,10 +13,10 @@ from typing import Any
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
-from scalpdesk.exchange.alpaca.app import Credential
-from scalpdesk.exchange.deribit.app import API_PATH
+from scalpdesk.exchange.keyring import Credential
 from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
-from scalpdesk.exchange.server import ExchangeServer, ServerOptions
+from scalpdesk.exchange.protocol import PROTOCOLS, ServerOptions, find_protocol
+from scalpdesk.exchange.server import ExchangeServer
 from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
 from scalpdesk.instruments.contract import (
     Instrument,
@@ -98,6 +98,8 @@ class LaunchPlan:
     """Source of the market."""
     options: MarketOptions = field(default_factory=MarketOptions)
     """Behaviour of the exchange."""
+    protocol: str = "alpaca"
+    """Protocol that the server speaks; its venue's terms apply to the market."""
     faults: tuple[Fault, ...] = ()
     """Faults to inject."""
     speed: float = 1.0
@@ -145,7 +147,8 @@ def credential_of(name: str, seed: int) -> Credential:
 
 def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
     """Return the market of a plan with its accounts, and their keys."""
-    world = SimulatedMarket(plan.source, plan.options, FaultPlan(plan.faults, plan.options.seed))
+    options = replace(plan.options, terms=find_protocol(plan.protocol).terms)
+    world = SimulatedMarket(plan.source, options, FaultPlan(plan.faults, plan.options.seed))
     credentials = []
     for number in range(1, plan.accounts + 1):
         name = f"account-{number}"
@@ -170,23 +173,19 @@ def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
     options = ServerOptions(
         plan.host, plan.port, plan.trading_limit, plan.data_limit, lockstep_ms=plan.lockstep_ms
     )
-    return ExchangeServer(world, credentials, pace, options, clock)
+    return ExchangeServer(world, credentials, pace, find_protocol(plan.protocol), options, clock)
 
 
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
     """Return addresses and keys for clients."""
-    first, in_coin = server.keyring.credentials[0], server.world.options.venue == "deribit"
+    first, spec = server.keyring.credentials[0], server.spec
     return {
         "urls": {
-            "alpaca": None if in_coin else server.url,
-            "deribit": f"{server.url}{API_PATH}" if in_coin else None,
-            "tws": None,
+            **dict.fromkeys((*PROTOCOLS.names(), "tws")),
+            spec.name: f"{server.url}{spec.path}",
             "admin": f"{server.url}/admin",
         },
-        "keys": {
-            "alpaca": None if in_coin else [first.key, first.secret],
-            "deribit": [first.key, first.secret] if in_coin else None,
-        },
+        "keys": {**dict.fromkeys(PROTOCOLS.names()), spec.name: [first.key, first.secret]},
         "accounts": [
             {"name": credential.account, "key": credential.key, "secret": credential.secret}
             for credential in server.keyring.credentials

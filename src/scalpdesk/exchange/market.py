@@ -8,23 +8,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from typing import Literal
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
-from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
-from scalpdesk.margin.coin import CoinMargin
+from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
-from scalpdesk.simulation.order_entry import ALPACA_RULES, DERIBIT_RULES
+from scalpdesk.simulation.order_entry import ALPACA_RULES, VenueRules
 from scalpdesk.simulation.orders import OrderUpdate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketTerms:
+    """Fees, margin and order rules of the venue that a simulated market stands for."""
+
+    fees: FeeModel
+    charges_always: bool = False
+    """Whether fees are charged without being asked for (:attr:`MarketOptions.fees`)."""
+    rules: VenueRules
+    margin: Callable[[], MarginModel] | None = None
+    """Makes the margin of an account; None: Regulation T."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,8 @@ class MarketOptions:
     cutoff: bool = True
     liquidation: bool = True
     """``cutoff``, ``liquidation``: Whether the rules for expiring contracts apply."""
-    venue: Literal["alpaca", "deribit"] = "alpaca"
-    """Whose rules, fees and margin apply: ``alpaca``, or ``deribit`` for accounts in coin."""
+    terms: MarketTerms = MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
+    """Fees, margin and order rules of the venue; the default is that of US shares."""
     salt: str = ""
     """Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
     that runs twice, wrong for a client that remembers ids over a restart of the exchange.
@@ -84,21 +94,20 @@ class SimulatedMarket:
         self.source = source
         self.options = chosen
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
-        in_coin = chosen.venue == "deribit"
-        fees: FeeModel = DERIBIT_FEES if in_coin else ALPACA_FEES if chosen.fees else NO_FEES
+        terms = chosen.terms
         rules = replace(
-            ALPACA_RULES,
-            cutoff=ALPACA_RULES.cutoff if chosen.cutoff else None,
-            liquidation=chosen.liquidation,
+            terms.rules,
+            cutoff=terms.rules.cutoff if chosen.cutoff else None,
+            liquidation=terms.rules.liquidation and chosen.liquidation,
         )
         self.broker = Broker(
             source.instruments,
             source.hours,
             fill_model(chosen.fill_model),
             fill_model(chosen.share_fill_model),
-            margin=CoinMargin() if in_coin else None,
-            fees=fees,
-            rules=DERIBIT_RULES if in_coin else rules,
+            margin=None if terms.margin is None else terms.margin(),
+            fees=terms.fees if chosen.fees or terms.charges_always else NO_FEES,
+            rules=rules,
             effect_latency_ns=int(chosen.latency_ms * 1e6),
             faults=self.faults,
             ids=uuid_ids(f"{chosen.seed}{chosen.salt}"),

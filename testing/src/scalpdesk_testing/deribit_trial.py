@@ -15,11 +15,11 @@ import msgspec
 import websockets
 
 from scalpdesk.core.intents import Side
-from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.deribit.app import DeribitApi
 from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway

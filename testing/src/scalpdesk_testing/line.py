@@ -16,10 +16,12 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
+from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi
 from scalpdesk.exchange.alpaca.requests import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
+from scalpdesk.exchange.alpaca.streams import DataStream, Hub, TradeStream, Wire
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange.outbox import Frame
 from scalpdesk.venues.alpaca.transport import P
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 

@@ -221,7 +221,7 @@ def test_a_data_stream_that_breaks_comes_back_with_its_subscriptions(socket_enab
         desk = await connected(bench)
         await desk.gateway.subscribe([bench.share, bench.call])
         await desk.until(lambda: len(desk.of(QuoteEvent)) > 3)
-        bench.server.hub.close_all()
+        bench.server.protocol.hub.close_all()
         await desk.until(
             lambda: (
                 sum(one.kind is NoticeKind.CONNECTED and one.stream != "orders" for one in desk.notices) >= 4
@@ -361,7 +361,7 @@ def test_absence_is_proof_only_after_the_horizon_counted_from_the_request(socket
 
 def test_the_data_host_has_a_budget_of_its_own_and_its_headers_correct_it(socket_enabled):
     async def scenario(bench):
-        bench.server.api._data.per_minute = 12
+        bench.server.protocol.api._data.per_minute = 12
         gateway = other_gateway(bench, data_requests_per_minute=500)
         await gateway.connect()
         trading = gateway.health().requests_left

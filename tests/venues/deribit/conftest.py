@@ -160,7 +160,7 @@ class Bench:
 
     def swallow(self, method: str, *, after: bool) -> None:
         """Let a request be lost, or its answer where it is taken in ``after`` all; the desk gives up soon."""
-        true = self.server.rpc.receive
+        true = self.server.protocol.api.receive
 
         def receive(session: Any, text: str) -> None:
             if f'"{method}"' not in text:
@@ -170,7 +170,7 @@ class Bench:
                 true(session, text)
                 session.send = kept
 
-        self.server.rpc.receive = receive
+        self.server.protocol.api.receive = receive
         for gateway in self.gateways:
             self._give_up_soon(gateway._orders, method)
 
@@ -221,7 +221,8 @@ def on_bench(coin_tape, socket_enabled):
         async def whole() -> None:
             plan = LaunchPlan(
                 TapeSource(coin_tape),
-                MarketOptions(venue="deribit", **options),
+                MarketOptions(**options),
+                protocol="deribit",
                 speed=0.0,
                 cash=2.0,
                 currency="BTC",

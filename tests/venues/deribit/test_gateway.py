@@ -205,7 +205,7 @@ def test_a_fill_during_the_break_comes_out_once(on_bench):
         gateway = await bench.connected()
         call, _ = bench.straddle(gateway)
         bought = bench.order(call, "0.3")
-        true = bench.server.rpc._on_update
+        true = bench.server.protocol.api._on_update
         bench.world._update_watchers.remove(true)  # nothing comes on the account's channel
         gateway.send(bought)
         (filled,) = await bench.until(OrderFilled)
@@ -221,7 +221,7 @@ def test_a_fill_during_the_break_comes_out_once(on_bench):
 def test_a_fill_that_an_order_counts_and_the_venue_does_not_list_is_inferred(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
-        bench.world._update_watchers.remove(bench.server.rpc._on_update)
+        bench.world._update_watchers.remove(bench.server.protocol.api._on_update)
         bench.swallow("private/buy", after=True)
         order = bench.order(0, 100)
         gateway.send(order)
@@ -246,14 +246,14 @@ def test_a_fill_that_an_order_counts_and_the_venue_does_not_list_is_inferred(on_
 
 def asked(bench, method):
     """Count what the exchange is asked with a method from here on."""
-    true, texts = bench.server.rpc.receive, []
+    true, texts = bench.server.protocol.api.receive, []
 
     def receive(session, text):
         if f'"{method}"' in text:
             texts.append(text)
         true(session, text)
 
-    bench.server.rpc.receive = receive
+    bench.server.protocol.api.receive = receive
     return texts
 
 
@@ -365,7 +365,7 @@ def test_the_lost_answer_to_a_combo_is_asked_for_by_its_label(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
         bench.swallow("private/buy", after=True)
-        bench.world._update_watchers.remove(bench.server.rpc._on_update)  # nor does the channel tell
+        bench.world._update_watchers.remove(bench.server.protocol.api._on_update)  # nor does the channel tell
         command = bench.combo(bench.straddle(gateway), "0.3")
         gateway.send(command)
         doubted = await bench.until(OrderStatusUnknown, 2)
@@ -427,7 +427,7 @@ def test_a_desk_that_starts_again_knows_its_combos(on_bench, is_acknowledged):
         first.send(resting)
         accepted = await bench.until(OrderAccepted, 2)
         bench.swallow("private/buy", after=True)
-        for session in bench.server.rpc._sessions:
+        for session in bench.server.protocol.api._sessions:
             session.cancels_on_disconnect = False
             session.channels.clear()
         first.send(lost)
@@ -484,7 +484,7 @@ def test_what_a_desk_leaves_at_its_end_the_venue_cancels(on_bench):
         await bench.until(OrderAccepted)
         left = bench.account.open_orders()
         await gateway.close()
-        await until(lambda: not bench.server.rpc._sessions)
+        await until(lambda: not bench.server.protocol.api._sessions)
         assert [order.status for order in left] == [Status.CANCELED]
 
     on_bench(scenario)
@@ -498,7 +498,7 @@ def test_an_expired_token_is_renewed_before_it_ends_and_a_lost_one_gets_a_new_lo
         await connection._authenticate(refresh=True)
         second = connection._refresh_token
         assert first != second
-        bench.server.rpc._refresh.clear()  # the venue knows no token any more
+        bench.server.protocol.api._refresh.clear()  # the venue knows no token any more
         await connection._authenticate(refresh=True)
         assert connection._refresh_token not in (first, second)
         gateway.send(bench.order(0, 100))
@@ -510,7 +510,7 @@ def test_an_expired_token_is_renewed_before_it_ends_and_a_lost_one_gets_a_new_lo
 def test_a_token_that_the_venue_no_longer_takes_is_replaced_and_the_order_goes_out_once(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
-        (session,) = [each for each in bench.server.rpc._sessions if each.cancels_on_disconnect]
+        (session,) = [each for each in bench.server.protocol.api._sessions if each.cancels_on_disconnect]
         first, session.token_expires_ns = gateway._orders._refresh_token, 0
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)
@@ -525,7 +525,7 @@ def test_without_credits_an_order_is_rejected_by_name_and_the_connection_comes_a
         gateway = await bench.connected()
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)
-        credits_left = bench.server.rpc._credits[bench.account.name, True]
+        credits_left = bench.server.protocol.api._credits[bench.account.name, True]
         credits_left.left, credits_left.a_second = 0.0, 0.0
         gateway.send(bench.order(0, 100))
         (rejected,) = await bench.until(OrderRejected)
@@ -555,7 +555,7 @@ def test_a_burst_stays_within_the_credits_of_the_venue(on_bench):
 def test_a_snapshot_that_cannot_be_read_is_asked_for_again(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
-        true = bench.server.rpc.receive
+        true = bench.server.protocol.api.receive
 
         def receive(session, text):
             if '"private/get_positions"' in text:
@@ -568,12 +568,12 @@ def test_a_snapshot_that_cannot_be_read_is_asked_for_again(on_bench):
             else:
                 true(session, text)
 
-        bench.server.rpc.receive = receive
+        bench.server.protocol.api.receive = receive
         with pytest.raises(RetryError, match="the venue's answer cannot be read") as refused:
             await gateway.snapshot()
         assert refused.value.where == "snapshot"
         assert refused.value.value == "size is no number: 'much'"
-        bench.server.rpc.receive = true
+        bench.server.protocol.api.receive = true
         assert (await gateway.snapshot()).account.cash == D(2)
 
     on_bench(scenario)
@@ -593,7 +593,7 @@ def test_maintenance_refuses_by_name_and_ends(on_bench):
             await gateway.snapshot()
         await gateway._orders.drop()  # a login during the maintenance is tried again until it stands
         await bench.until_notice("connection_lost")
-        bench.server.rpc.lock(False)
+        bench.server.protocol.api.lock(False)
         await bench.until_notice("connected", 2)
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)
@@ -609,7 +609,7 @@ def test_the_venue_cancels_orders_when_their_connection_is_lost_and_not_when_tha
         bid = round(bench.world.ledger.quotes[0].bid)
         gateway.send(bench.order(0, 100, limit=round(bid * 0.97)))
         await bench.until(OrderAccepted)
-        sessions = bench.server.rpc._sessions
+        sessions = bench.server.protocol.api._sessions
         assert sorted(each.cancels_on_disconnect for each in sessions) == [False, True]
         await gateway._quotes.drop()
         await bench.until_notice("connection_lost")
@@ -642,12 +642,12 @@ def test_the_day_of_account_lasts_from_eight_o_clock_utc_to_the_next(on_bench):
 def test_a_test_request_is_answered_and_a_missed_one_ends_the_connection(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
-        (session,) = [each for each in bench.server.rpc._sessions if each.channels]
-        bench.server.rpc.beat(session)
+        (session,) = [each for each in bench.server.protocol.api._sessions if each.channels]
+        bench.server.protocol.api.beat(session)
         await bench.round_trip(gateway)
         assert not session.is_tested
         session.is_tested = True  # as if no answer had come since the last beat
-        bench.server.rpc.beat(session)
+        bench.server.protocol.api.beat(session)
         (lost,) = await bench.until_notice("connection_lost")
         assert lost.kind is NoticeKind.DISCONNECTED
 

@@ -61,7 +61,7 @@ def tape():
 @pytest.fixture(scope="module")
 def venue(tape, socket_enabled):
     """The exchange an hour into its second day, after a dozen executions in the first."""
-    plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=20.0, currency="BTC")
+    plan = LaunchPlan(TapeSource(tape), MarketOptions(), protocol="deribit", cash=20.0, currency="BTC")
     made = Venue(plan)
     try:
         made.advance(3_600)
@@ -83,7 +83,7 @@ def socket_enabled():
 
 @pytest.fixture
 def own(tape, socket_enabled):
-    made = Venue(LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC"))
+    made = Venue(LaunchPlan(TapeSource(tape), MarketOptions(), protocol="deribit", cash=2.0, currency="BTC"))
     made.advance(3_600)
     yield made
     made.stop()
@@ -263,7 +263,7 @@ def columns_of(tape, until=2**62):
 
 def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys):
     def drive():
-        while not own.server.rpc.ready_count:  # the command has subscribed
+        while not own.server.protocol.api.ready_count:  # the command has subscribed
             own.admin("state")
         own.advance(600)
         os.kill(os.getpid(), signal.SIGINT)

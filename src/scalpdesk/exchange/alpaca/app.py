@@ -7,8 +7,7 @@ tests hand in. It is asked synchronously: its coroutine waits for nothing.
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,6 +30,7 @@ from scalpdesk.exchange.alpaca.requests import (
     Request,
     from_refusal,
 )
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
@@ -43,60 +43,30 @@ UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
 """Faults that lose the request before the venue receives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """API keys of an account."""
+def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
+    """Return the account of a request's headers, None for keys that are not known.
 
-    key: str
-    secret: str
-    account: str
-
-    def __repr__(self) -> str:
-        return f"Credential(account={self.account!r})"
-
-
-class Keyring:
-    """Finds the account of API keys."""
-
-    def __init__(self, credentials: list[Credential]) -> None:
-        self._by_key = {credential.key: credential for credential in credentials}
-
-    @property
-    def credentials(self) -> list[Credential]:
-        """All keys."""
-        return list(self._by_key.values())
-
-    def account_of(self, key: str, secret: str) -> str | None:
-        """Return the account of a key and secret, or None."""
-        found = self._by_key.get(key)
-        if found is None or not hmac.compare_digest(found.secret.encode(), secret.encode()):
+    Raises
+    ------
+    ApiError
+        403 without credentials.
+    """
+    key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
+    if key and secret:
+        return keyring.account_of(key, secret)
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic" and rest:
+        try:
+            name, _, secret_text = base64.b64decode(rest, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
             return None
-        return found.account
-
-    def from_headers(self, headers: dict[str, str]) -> str | None:
-        """Return the account of a request's headers.
-
-        Raises
-        ------
-        ApiError
-            403 without credentials.
-        """
-        key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
-        if key and secret:
-            return self.account_of(key, secret)
-        scheme, _, rest = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic" and rest:
-            try:
-                name, _, secret_text = base64.b64decode(rest, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                return None
-            return self.account_of(name, secret_text)
-        if scheme.lower() == "bearer" and rest:
-            for credential in self._by_key.values():
-                if hmac.compare_digest(credential.secret.encode(), rest.encode()):
-                    return credential.account
-            return None
-        raise ApiError(403, None, "forbidden.")
+        return keyring.account_of(name, secret_text)
+    if scheme.lower() == "bearer" and rest:
+        for credential in keyring.credentials:
+            if hmac.compare_digest(credential.secret.encode(), rest.encode()):
+                return credential.account
+        return None
+    raise ApiError(403, None, "forbidden.")
 
 
 class RateLimiter:
@@ -181,7 +151,7 @@ class AlpacaApi:
         """Authenticate a request and apply the rate limit."""
         if fault is not None:
             self._turn_away(request, fault)
-        name = self.keyring.from_headers(request.headers)
+        name = account_of(self.keyring, request.headers)
         if name is None or request.at_ns < self._closed_until.get(name, 0):
             raise ApiError(401, UNAUTHORIZED, "request is not authorized")
         limiter = self._data if request.is_data else self._trading
@@ -200,7 +170,7 @@ class AlpacaApi:
             case "unavailable" | "maintenance":
                 raise ApiError(503, INTERNAL, "service is under maintenance")
             case "auth_loss":
-                name = self.keyring.from_headers(request.headers)
+                name = account_of(self.keyring, request.headers)
                 if name is not None:
                     until = request.at_ns + int(fault.seconds * NANOS_PER_SECOND)
                     self._closed_until[name] = max(until, request.at_ns + 1)

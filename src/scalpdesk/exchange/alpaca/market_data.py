@@ -34,14 +34,8 @@ from scalpdesk.exchange.alpaca.requests import (
     query_ns,
     timeframe_seconds,
 )
-from scalpdesk.exchange.alpaca.serializers import (
-    asset_class,
-    asset_id,
-    asset_json,
-    contract_json,
-    instant,
-    new_york_instant,
-)
+from scalpdesk.exchange.alpaca.serializers import asset_json, contract_json, new_york_instant
+from scalpdesk.exchange.documents import asset_class, asset_id, instant
 from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, between, combine

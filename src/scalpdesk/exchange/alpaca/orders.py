@@ -20,15 +20,8 @@ from scalpdesk.exchange.alpaca.requests import (
     from_refusal,
     query_us,
 )
-from scalpdesk.exchange.alpaca.serializers import (
-    account_json,
-    activity_json,
-    asset_id,
-    leaders,
-    order_json,
-    own_id,
-    position_json,
-)
+from scalpdesk.exchange.alpaca.serializers import account_json, position_json
+from scalpdesk.exchange.documents import activity_json, asset_id, leaders, order_json, own_id
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (

@@ -13,7 +13,7 @@ import msgspec
 from scalpdesk.core.intents import Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import number_text
-from scalpdesk.exchange.alpaca.serializers import asset_id
+from scalpdesk.exchange.documents import asset_id
 from scalpdesk.instruments.sessions import new_york_ns, to_ns
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault

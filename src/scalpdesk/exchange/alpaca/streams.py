@@ -5,17 +5,20 @@
 
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.exchange.alpaca.app import Keyring
+from scalpdesk.exchange.alpaca.app import account_of
 from scalpdesk.exchange.alpaca.market_data import bar_json, quote_json, trade_json
 from scalpdesk.exchange.alpaca.requests import ApiError
-from scalpdesk.exchange.alpaca.serializers import instant, update_json
+from scalpdesk.exchange.alpaca.serializers import update_json
+from scalpdesk.exchange.documents import instant
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
+from scalpdesk.exchange.outbox import Frame
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderUpdate
 
@@ -46,13 +49,6 @@ ERRORS = {
     413: "star subscription is not allowed for option quotes",
     500: "internal error",
 }
-
-
-class Frame(NamedTuple):
-    """Websocket message."""
-
-    data: bytes
-    is_text: bool
 
 
 Send = Callable[[Frame], None]
@@ -270,7 +266,7 @@ class DataStream:
             return
         if "apca-api-key-id" in self._headers or "authorization" in self._headers:
             try:
-                self._admit(self._keyring.from_headers(self._headers))
+                self._admit(account_of(self._keyring, self._headers))
             except ApiError:
                 self._admit(None)
 

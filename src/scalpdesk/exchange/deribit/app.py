@@ -18,11 +18,11 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
-from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.market_data import PublicMethods
 from scalpdesk.exchange.deribit.orders import Orders
 from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Method, RpcFault, RpcSession
 from scalpdesk.exchange.deribit.serializers import Messages, OrderNames
+from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.orders import OrderUpdate
 
