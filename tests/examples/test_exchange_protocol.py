@@ -1,4 +1,4 @@
-"""The package of docs/howto/add_an_exchange_protocol.md, built from the page: a client trades over its wire."""
+"""The package of docs/howto/add_an_exchange_protocol.md, built from the page: a client trades on it."""
 
 import asyncio
 import sys

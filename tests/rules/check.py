@@ -42,7 +42,7 @@ KEPT = {"told"}
 """Names of the public interface: a key of ``selftest --seed N --json``."""
 
 
-MOST_LINES = {"source lines": ("src", 100_365), "lines of tests": ("tests", 108_913)}
+MOST_LINES = {"source lines": ("src", 100_660), "lines of tests": ("tests", 108_990)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
