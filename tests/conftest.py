@@ -95,9 +95,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 LONGEST = frozenset(
     {
-        *(f"live/test_{name}.py" for name in ("kill", "watchdog", "session_against_exchange", "morning")),
-        *(f"live/test_{name}.py" for name in ("several_at_exchange", "coin_desk_at_exchange", "shares_only")),
-        *("live/test_account_activities.py", "live/test_sandbox_run.py"),
+        *(
+            f"live/test_{name}.py"
+            for name in ("recovery_kill", "watchdog", "run_session", "sessions_morning")
+        ),
+        *(f"live/test_{name}.py" for name in ("run_several", "run_coin_desk", "run_shares_only")),
+        *("live/test_runner_account_activities.py", "live/test_run_sandbox.py"),
         *("examples/test_band_trader.py", "determinism/test_decisions.py", "isolation/test_process.py"),
     }
 )

@@ -123,3 +123,38 @@ def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, mo
     for count, code in ((most, 0), (most + 1, 1)):
         monkeypatch.setattr(check, figure, lambda *_, found=count: ["x"] * found)
         assert check.main([]) == code
+
+
+@pytest.mark.parametrize(
+    ("place", "misplaced"),
+    [
+        ("risk/test_gate.py", False),
+        ("risk/test_gate_bounds.py", False),
+        ("risk/test_bands_fixed.py", False),
+        ("property/test_anything.py", False),
+        ("docs/test_pages.py", False),
+        ("risk/test_gates.py", True),
+        ("risk/test_bounds_gate.py", True),
+        ("regime/test_gate.py", True),
+        ("test_gate.py", True),
+    ],
+)
+def test_a_test_file_is_named_after_a_module_of_its_package(check, tmp_path, place, misplaced):
+    for name in ("src/scalpdesk/risk/gate.py", "src/scalpdesk/risk/bands/__init__.py", f"tests/{place}"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert check.misplaced_tests() == [f"tests/{place}"] * misplaced
+
+
+def test_scaffolding_in_tests_is_counted_by_line(check, tmp_path):
+    path = tmp_path / "tests" / "test_a.py"
+    path.parent.mkdir()
+    path.write_text(
+        "from gate import _Gate, Open\n"
+        "gate._shut, self._own, gate.open, gate.__class__\n"
+        "monkeypatch.setattr(gate, 'open', 1)\n"
+        "types.SimpleNamespace(a=1), SimpleNamespace()\n"
+    )
+    assert check.private_names() == ["tests/test_a.py:1: _Gate", "tests/test_a.py:2: _shut"]
+    assert check.calls_in_tests("monkeypatch.setattr") == ["tests/test_a.py:3"]
+    assert check.calls_in_tests("SimpleNamespace") == ["tests/test_a.py:4"] * 2

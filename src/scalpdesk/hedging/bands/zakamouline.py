@@ -122,7 +122,7 @@ class ZakamoulineBand(AversionBand):
     optimum is wider than the seller's. So the band is no narrower than Whalley and Wilmott's, which is the
     optimum as costs vanish, times ``1 + 2x`` when long gamma and over it when short, where
     ``x = λ·√(a·S²·|Γ|)`` is the number of Barles and Soner (1998). Within 10 % of the solved optimum at the
-    paper's example (``tests/hedging/test_optimal_bands.py``). The delta is the caller's own: the paper's
+    paper's example (``tests/hedging/test_bands_optimal.py``). The delta is the caller's own: the paper's
     modified volatility is not applied.
     """
 

@@ -17,7 +17,7 @@ from scalpdesk_testing.market_statistics import (
     embedded_market_statistics,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / ".." / "shared" / "data"
 
 pytestmark = [

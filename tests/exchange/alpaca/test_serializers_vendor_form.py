@@ -20,7 +20,7 @@ from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import Pace
 from scalpdesk.simulation.faults import Fault
 
-FOLDER = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "alpaca_samples"
+FOLDER = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
 SAMPLES = [sample for path in sorted(FOLDER.glob("*.json")) for sample in json.loads(path.read_text())]
 ORDER = (
     "id client_order_id created_at updated_at submitted_at filled_at expired_at canceled_at failed_at "

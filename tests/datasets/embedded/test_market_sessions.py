@@ -33,7 +33,7 @@ from scalpdesk.notebook import backtest
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.tape_reader import opening_events
 
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 FIRST, LAST = date(2016, 3, 16), date(2016, 3, 18)
 EX_DATE, DIVIDEND = date(2016, 3, 18), 1.05
 
@@ -341,7 +341,7 @@ def test_the_variance_premium_of_the_page_is_that_of_the_days():
         realised = sum(np.log(after / before) ** 2 for before, after in pairwise(window)) * 365 / 30
         premiums.append(levels[day][1] ** 2 - 1e4 * realised)
         by_year.setdefault(day.year, []).append(premiums[-1])
-    page = (Path(__file__).resolve().parents[2] / "docs" / "embedded-market.md").read_text("utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "embedded-market.md").read_text("utf-8")
     text = " ".join(page.split())
     assert f"by {np.mean(premiums):.0f} points² a year (95 % from 34 to 90" in text
     assert f"over {len(premiums)} days" in text

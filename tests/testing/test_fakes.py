@@ -21,8 +21,8 @@ def test_the_examples_of_the_builders_hold(name):
 def test_the_suite_passes_among_the_settings_of_a_user(tmp_path):
     (tmp_path / ".env").write_text("SCALPDESK_RISK__MAX_DAILY_LOSS=1\nAPCA_API_KEY_ID=x\n")
     (tmp_path / "scalpdesk.toml").write_text("[risk]\nmax_daily_loss = 1\n")
-    root = Path(__file__).resolve().parents[1]
-    files = (root / "tests" / "test_settings.py", root / "tests" / "cli" / "test_output.py")
+    root = Path(__file__).resolve().parents[2]
+    files = (root / "tests" / "config" / "test_settings.py", root / "tests" / "cli" / "test_output.py")
     options = ("-q", "-n", "0", "-p", "no:cacheprovider", "--rootdir", root, "-c", root / "pyproject.toml")
     strange = {"SCALPDESK_ENTRY__GATE": "off", "SCALPDESK_NONSENSE": "1", "COLUMNS": "20"}
     done = subprocess.run(
