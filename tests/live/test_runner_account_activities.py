@@ -183,7 +183,7 @@ def test_history_from_before_the_run_explains_nothing_in_it(tmp_path):
 
 def test_an_assignment_and_its_delivery_under_one_id_are_both_booked(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "scalpdesk.exchange.alpaca.serializers.activity_id", lambda _activity: "20260422000000000::one-id"
+        "scalpdesk.exchange.documents.activity_id", lambda _activity: "20260422000000000::one-id"
     )
     desk, account = lived(tmp_path, lambda one: one.give(CALL, -1), lambda one: one.assign(CALL, 1))
     agrees(desk, account)
