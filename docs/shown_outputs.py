@@ -102,7 +102,7 @@ def shape(line: str) -> str:
 
 
 def missing(command: Shown, printed: Sequence[str]) -> list[str]:
-    """Return the shown lines that are not, in this order, among the printed ones."""
+    """Return the shown lines that are not, in this order, among the printed lines."""
     at = 0
     lost = []
     for line in command.lines:

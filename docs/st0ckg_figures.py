@@ -248,7 +248,7 @@ def moves_after(listener: Listener) -> dict[str, list[tuple[float | None, ...]]]
 
 
 def signals_table(catalog: Path) -> None:
-    """What the share did after each signal, on recorded and on embedded days."""
+    """Moves of the share after each signal, on recorded and on embedded days."""
     say("| market | scoring | signal | times | " + " | ".join(f"{m} min" for m in HORIZONS_MINUTES) + " |")
     say("|---|---|---|--:|" + "--:|" * len(HORIZONS_MINUTES))
     here = f"data.catalog={catalog}"

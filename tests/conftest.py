@@ -215,7 +215,7 @@ def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
 
 @pytest.fixture(scope="session")
 def recorded_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole recorded LEAN folder, imported once; nobody writes to it."""
+    """The whole recorded LEAN folder, imported once; tests do not write to it."""
     if not LEAN.is_dir():
         pytest.skip("the recorded data is not beside the project")
     return built_once(tmp_path_factory, "recorded", lambda folder: import_lean(folder, LEAN))

@@ -386,7 +386,7 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
 
 
 def daily_history(settings: RunSettings, data: str, symbol: str) -> "DailyHistory":
-    """Return the daily bars of a symbol that forecasts are fitted to; empty where there are none.
+    """Return the daily bars of a symbol that forecasts are fitted to; empty without a history.
 
     Raises
     ------

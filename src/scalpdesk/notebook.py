@@ -47,7 +47,7 @@ def load_data(
     Raises
     ------
     ArgumentError
-        When a day is none, the last one lies before the first, or a name or the seed is of another type.
+        When a day is missing, the last lies before the first, or a name or the seed is of another type.
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
@@ -90,7 +90,7 @@ def backtest(
         Keys as for ``--set``, e.g. ``{"hedge.threshold_shares": 5}``; also tables and lists, as
         ``{"simulation.positions": {"SPY": 100}, "risk.allowed_underlyings": ["SPY"]}``.
     runs_dir
-        Folder in which to keep the run's journal; None keeps none.
+        Folder in which to keep the run's journal; None keeps no journal.
     seed
         Written into the run's record.
     clock

@@ -174,7 +174,7 @@ def test_a_run_is_replayed_byte_for_byte(tmp_path):
 
 
 class Looks:
-    """What the strategy works out of a straddle at some quotes of a day, each with its market."""
+    """The strategy's figures of a straddle at some quotes of a day, each with its market."""
 
     def __init__(self, engine):
         self.engine, self.moves, self.risks, self.entries, self.quotes = engine, [], [], [], 0
@@ -206,7 +206,7 @@ class Looks:
             self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
 
     def cost(self, pair, view):
-        """What the gate expects hedging to cost, with what its own calculation needs."""
+        """The gate's expected cost of hedging, with the inputs of its calculation."""
         tools = self.engine.strategy.tools
         smile, forecast = (
             view.delta_engine.smile(pair.call_id, view.now_ns),
@@ -473,7 +473,7 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
 
 
 def test_bought_options_are_no_collateral_for_their_hedge(tape):
-    """Of 0.78 coin 0.68 are options: a short of 100,000 USD is closed 5 % up, not 70 %."""
+    """0.68 of 0.78 coin are options: a short of 100,000 USD is closed 5 % up, not 70 %."""
     _, engine = build_backtest(
         settings("risk.max_daily_loss=2"), tape, run_id="r", mode="backtest", started_ns=0, seed=1
     )

@@ -1,4 +1,4 @@
-"""Folders of runs: each run has its own from its first moment on, and one that is refused leaves none."""
+"""Folders of runs: each run has its own from its first moment on, and a refused run leaves no folder."""
 
 from datetime import date
 from types import SimpleNamespace

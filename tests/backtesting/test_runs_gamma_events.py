@@ -1,4 +1,4 @@
-"""What a run over a tape is told of dealer gamma, from its settings to the strategy's eyes."""
+"""Dealer gamma of a run over a tape, from its settings to the strategy."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""What a run earned by session and period, from marks whose sums are known."""
+"""Results of a run by session and period, from marks whose sums are known."""
 
 import math
 import statistics

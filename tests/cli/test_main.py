@@ -328,7 +328,7 @@ def test_debug_logs_to_stderr_wherever_it_stands(words, command, capsys):
 
 
 def completed(words, monkeypatch, capsys):
-    """What the shell offers for the last word."""
+    """The shell's offers for the last word."""
     monkeypatch.setenv("_SCALPDESK_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", " ".join(words))
     monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))

@@ -11,7 +11,7 @@ from scalpdesk.cli.main import main
 
 
 class Mistake(NamedTuple):
-    """What was typed, and what the message says; ``files`` are written first."""
+    """Typed words, and the text of the message; ``files`` are written first."""
 
     name: str
     command: str

@@ -1,4 +1,4 @@
-"""What ``scalpdesk run`` says at its end, and its exit code."""
+"""The last words of ``scalpdesk run``, and its exit code."""
 
 import asyncio
 import os

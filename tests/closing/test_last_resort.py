@@ -535,7 +535,7 @@ def test_what_nobody_bids_for_is_offered_ever_more_seldom_and_at_once_when_it_is
     assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).again_in_seconds == 2.0
     (sale,) = step([(1, 2)], flattener=flattener, now_ns=now_ns).orders
     assert sale.order_type is OrderType.MARKET
-    for seconds in (0, 1, 2):  # and the pauses begin anew
+    for seconds in (0, 1, 2):  # and the pauses begin again
         offered = step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + seconds * S).orders
         assert bool(offered) is (seconds != 1)
     flattener.begin()
@@ -573,7 +573,7 @@ def test_the_least_offer_of_what_nobody_bids_for_rests(side, number, limit, is_l
     ],
 )
 def test_a_hedge_outlives_no_option_that_expires_worthless(bids, lines, sent):
-    """22 shares stayed over the night beside a call that nobody bid for."""
+    """22 shares stayed over the night beside a call without a bid."""
     found = step(lines, quotes=quoted(**bids))
     assert {int(one.instrument_id) for one in found.orders} == sent
     hedge = at_work("h", 0, Side.BUY, 5, Purpose.HEDGE)
@@ -636,7 +636,7 @@ def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
 def test_what_cannot_be_sold_now_holds_up_nothing_else(working, bids, limits):
     quotes = quoted(**bids)
     if bids:
-        quotes[0] = quote(0, NOW, NAN, NAN)  # nor a spot: nobody knows what it would pay
+        quotes[0] = quote(0, NOW, NAN, NAN)  # nor a spot: its payoff is not known
     found = step([(1, 2), (2, 3)], working, quotes=quotes, **limits)
     assert [(one.instrument_id, one.quantity) for one in found.orders] == [(2, 3)]
 

@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Question:
-    """What is played."""
+    """The session that is played."""
 
     tape: MarketTape
     acts: Sequence[tuple[str, Act]]
@@ -85,7 +85,7 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """What a driver says at the end."""
+    """The result of a driver."""
 
     orders: dict[str, Outcome]
     holdings: dict[int, int]
@@ -142,7 +142,7 @@ def backtest(question: Question) -> tuple[Answer, list[str]]:
         watched = frozenset(range(len(question.tape.instruments)))
 
         def read_quotes(self, *_books):
-            """Nobody reads any."""
+            """The notices are not read."""
 
         def handle(self, event):
             client.events.append(event)

@@ -1,4 +1,4 @@
-"""What comes later changes no earlier decision: prices after an instant moved, for every strategy."""
+"""Later data changes no earlier decision: prices after an instant moved, for every strategy."""
 
 from dataclasses import replace
 from datetime import date, time

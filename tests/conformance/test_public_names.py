@@ -1,4 +1,4 @@
-"""What a notebook imports from the package root."""
+"""Names that a notebook imports from the package root."""
 
 import subprocess
 import sys

@@ -196,7 +196,7 @@ def test_shares_that_a_split_adds_are_hedged_away(desk):
 
 
 def test_a_leg_without_a_fresh_quote_never_gives_a_wild_hedge(desk):
-    """A hedge on stale quotes is that of fresh ones, or it waits for them."""
+    """A hedge on stale quotes is that of fresh quotes, or it waits for them."""
     desk.go_to("11:00")
     outputs = desk.quote(SHARE, 501.99, 502.01)
     stale = [order.quantity for order in orders(outputs)]

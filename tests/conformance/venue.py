@@ -1,4 +1,4 @@
-"""What every venue's gateway must do, asked against a simulated exchange over its own wire.
+"""Duties of every venue's gateway, checked against a simulated exchange over its own wire.
 
 A venue's test builds a :class:`Bench` around the exchange and runs each of :data:`CHECKS` with it.
 Nothing here is a stand-in: the gateway is the one that trades, the exchange keeps its own truth, and
@@ -42,12 +42,12 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import Gateway, KnownOrder, Notice, NoticeKind
 
 PATIENCE_SECONDS = 60.0
-"""Of whatever ends of itself: only a check that fails waits so long, on however slow a machine."""
+"""A check that fails waits so long; it leaves room for a slow machine."""
 D = Decimal
 
 
 class Truth(Protocol):
-    """What the exchange itself says of the account."""
+    """The exchange's own state of the account."""
 
     cash: Decimal
     positions: dict[str, Decimal]

@@ -1,4 +1,4 @@
-"""Plug-ins by name: the product's own names beside installed ones, and settings by their keys."""
+"""Plug-ins by name: the product's own names beside installed names, and settings by their keys."""
 
 from importlib.metadata import EntryPoint
 

@@ -158,7 +158,7 @@ def test_a_gap_between_covered_sessions_is_noted(tmp_path):
 
 
 def straddle_ask(tape: MarketTape, root: str, clock: time) -> float:
-    """What one straddle costs at the ask, by the quotes known at a New York time."""
+    """Return the price of a straddle at the ask, by the quotes known at a New York time."""
     at = new_york_ns(tape.sessions[0].day, clock)
     total = 0.0
     for right in "CP":

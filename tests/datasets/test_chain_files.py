@@ -37,7 +37,7 @@ def test_the_latest_chain_of_the_underlying_is_read(write):
     assert (found.underlying, found.session, found.spot) == ("SPY", date(2018, 2, 5), 264.8)
     assert found.ts_ns == int(datetime(2018, 2, 5, 17, tzinfo=UTC).timestamp()) * NANOS_PER_SECOND
     assert [one.symbol for one in found.contracts] == ["SPY180216C00265000", "SPY180216P00265000"]
-    np.testing.assert_array_equal(found.bid, [2.10, np.nan])  # a bid of 0 is none
+    np.testing.assert_array_equal(found.bid, [2.10, np.nan])  # a bid of 0 counts as missing
     np.testing.assert_array_equal(found.ask, [2.20, 2.30])
     np.testing.assert_array_equal(found.open_interest, [1200.0, np.nan])
 

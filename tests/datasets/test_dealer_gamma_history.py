@@ -1,4 +1,4 @@
-"""What is kept of earlier sessions, and what it says is usual."""
+"""Kept exposures of earlier sessions, and the usual range from them."""
 
 import math
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""What a live desk asks, by its settings."""
+"""Questions of a live desk, by its settings."""
 
 import sys
 from datetime import date, time

@@ -1,4 +1,4 @@
-"""What a run over a tape is told of dealer gamma."""
+"""Dealer gamma that a run over a tape gets."""
 
 import math
 from datetime import date

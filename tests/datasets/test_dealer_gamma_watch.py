@@ -14,7 +14,7 @@ from scalpdesk.live.market import ExposureWatch
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 MINUTE_NS = 60 * NANOS_PER_SECOND
 PATIENCE_SECONDS = 120.0
-"""How long a test waits for what must come; what must not come is never waited for."""
+"""A test waits so long for an answer that must come."""
 
 
 class Shelf:

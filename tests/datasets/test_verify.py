@@ -154,7 +154,7 @@ def test_a_damaged_file_fails_by_name(tmp_path):
 
 
 def spoilt(catalog: Path, table: str, key: str, select: str, day: str = "2015-12-23") -> Path:
-    """Write a day file anew by ``select`` over its rows: what an import of today would not write."""
+    """Write a day file again by ``select`` over its rows, as an import of today would not."""
     path = day_file(catalog, "mine", table, key, day)
     write_table(connect(), select, path, parameters=[str(path)])
     return path

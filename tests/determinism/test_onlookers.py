@@ -1,4 +1,4 @@
-"""A question changes no later answer: a run that pages, terminal and status ask is the run nobody asked."""
+"""Questions of pages, terminal and status change no later answer of a run."""
 
 import io
 from dataclasses import replace
@@ -28,7 +28,7 @@ DAY = date(2018, 2, 5)
 MINUTES = 17
 """The forward's carry is measured again after fifteen."""
 WRONG_YIELD = "rates.dividend_yields.SPY=0.06"
-"""Configured; quotes show none, so that each measurement of the forward moves the values."""
+"""Configured borrow; quotes show none of it, so that each measurement of the forward moves the values."""
 RUNS = {
     "gamma-scalper": ("entry.gate=off", "exits.edge_gone=false", WRONG_YIELD),
     "st0cka+gamma-scalper": ("gamma-scalper.entry.gate=off", WRONG_YIELD),

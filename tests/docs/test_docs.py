@@ -1,4 +1,4 @@
-"""What the pages say exists: links, command lines, functions; the generated pages are current."""
+"""Links and names of the pages exist: links, command lines, functions; the generated pages are current."""
 
 import importlib
 import importlib.util
@@ -101,7 +101,7 @@ def command_lines(text):
 
 
 def complaint(line):
-    """What the command line would not understand, without running it; None when all is known."""
+    """Return the part of a command line that is unknown, without running it; None when all is known."""
     words = shlex.split(line.replace("…", "X"), comments=True)[1:]
     command, ctx = (
         root,

@@ -1,4 +1,4 @@
-"""What the gate lets through, seen from the engine: account, book and flow put together."""
+"""Orders that the gate lets through, seen from the engine: account, book and flow put together."""
 
 from decimal import Decimal
 
@@ -279,7 +279,7 @@ def test_repeated_executions_leave_only_exits_until_a_person_resumes(desk):
     for _ in range(3):
         (order,) = orders(propose(one, intent(quantity=1)))
         one.fill(order)
-    assert one.engine.desk.gate.mode == "ACTIVE"  # the count began anew
+    assert one.engine.desk.gate.mode == "ACTIVE"  # the count began again
 
 
 def test_in_and_out_of_flat_again_and_again_disables(desk):

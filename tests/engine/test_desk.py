@@ -109,7 +109,7 @@ def margin_of_loss(held=None, *, cash="100000", **limits):
 
 
 LEAST = 99_000.0001
-"""Of a session that began with 100,000 and may lose 1,000: a billionth of the equity above it."""
+"""A session began with 100,000 and may lose 1,000: a billionth of the equity above it."""
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def told_margin(inner, fraction):
 
 
 KEPT = (D("0.01") + D("0.00005") * 2) * 2
-"""Of a perpetual of two coins: 1 %, and 0.005 % more for each coin."""
+"""A perpetual of two coins takes 1 %, and 0.005 % more for each coin."""
 
 
 @pytest.mark.parametrize("reported", [None, "0.01", "0.9"])

@@ -1,4 +1,4 @@
-"""What one order costs in calls: exact on every machine, where its time is not.
+"""Calls that an order takes: exact on every machine, where its time is not.
 
 A call here is one of Python's own, in the product or in a library that it calls, or one that such a frame
 makes to C. What the tests do themselves is not counted; the simulated broker is where the whole trip is.
@@ -46,7 +46,7 @@ class CallCounter:
             self.c += event == "c_call"
 
     def __enter__(self):
-        gc.disable()  # a collection calls whoever listens to it
+        gc.disable()  # a collection calls its listeners
         sys.setprofile(self)
         return self
 

@@ -102,7 +102,7 @@ def test_a_forecast_at_the_markets_level_leaves_the_costs():
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.floats(0.12, 0.35), st.sampled_from([485.0, 495.0, 510.0, 520.0]))
 def test_skew_is_no_edge(forecast, strike):
-    """Every strike has the edge of its vega; the far ones drift off by what volga brings."""
+    """Every strike has the edge of its vega; the far strikes differ by their volga."""
     inputs, middle = straddle(strike, skewed), straddle(500.0, skewed)
     edge, at_money = shifted_edge(inputs, forecast), shifted_edge(middle, forecast)
     mean = 0.5 * (edge.implied_vol + edge.shifted_vol)

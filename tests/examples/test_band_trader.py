@@ -19,7 +19,7 @@ HALF_DAY = "2018-07-03"
 
 @pytest.fixture
 def installed(tmp_path):
-    """What an installer leaves behind: the package's metadata in a folder on the path."""
+    """The files of an installer: the package's metadata in a folder on the path."""
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     site = tmp_path / "site"
     info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
@@ -57,7 +57,7 @@ def desk(tmp_path):
 
 @pytest.fixture
 def forked_desk(tmp_path):
-    """The same in a fork, where it is a question of settings alone."""
+    """The same in a process that starts at once, where it is a question of settings alone."""
 
     def run(path, *words):
         with TemporaryFile() as told, TemporaryFile() as log:

@@ -34,7 +34,7 @@ DOCUMENTED_EVENT = {
 
 @pytest.fixture
 def folder(monkeypatch):
-    """Load the folder anew, in an environment without settings."""
+    """Load the folder again, in an environment without settings."""
     for line in (FOLDER / "config.example.env").read_text(encoding="utf-8").splitlines():
         if "=" in line and not line.startswith("#"):
             monkeypatch.delenv(line.split("=")[0], raising=False)

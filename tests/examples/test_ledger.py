@@ -330,7 +330,7 @@ def test_laws_of_any_day(events, in_time):
         is_option = symbol != "SPY"
         orders = book.apply(Update(symbol, ts, is_option, delta, quantity if is_option else None, price))
         if ts < latest:
-            assert not orders  # none on an event out of order
+            assert not orders  # no order on an event out of order
         latest = max(latest, ts)
         for order in orders:
             assert order.quantity > 0

@@ -35,7 +35,7 @@ def test_every_command_prints_what_the_page_shows(files, monkeypatch):
         assert [line for line in command.lines if not line.endswith("…") and line not in printed] == []
         if command.words[0] == "backtest" and "delta_share=3" not in command.words:
             (counts,) = re.findall(r"(\d+) orders, (\d+) fills", " ".join(printed))
-            assert counts[0] == counts[1]  # none refused: a hedge through zero goes in two
+            assert counts[0] == counts[1]  # no order refused: a hedge through zero goes in two
         if command.words[0] == "report":
             assert "it is 15:45" in printed[-1]
 

@@ -1,4 +1,4 @@
-"""What the queries of market and reference data ask for: bounds, order, pages, and what is left out."""
+"""Queries of market and reference data: bounds, order, pages, omitted rows."""
 
 from dataclasses import replace
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Where the market comes from: tapes, generated ones, tapes moved to now."""
+"""Sources of the market: tapes, generated markets, tapes moved to now."""
 
 from datetime import date, time, timedelta
 

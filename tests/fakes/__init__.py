@@ -1,6 +1,6 @@
 """Small builders for tests of strategies, fill models and risk checks.
 
-Everything here is public to whoever writes a plug-in and wants to test it without a data set:
+Everything here is public for authors of plug-ins who test them without a data set:
 
 - :mod:`fakes.instruments`: a share, options by expiry, strike and right.
 - :mod:`fakes.tape`: a market tape written quote by quote, or from a path of the underlying.

@@ -1,4 +1,4 @@
-"""Messages as Alpaca writes them, built field by field; each call gives new ones to spoil."""
+"""Messages as Alpaca writes them, built field by field; each call gives new messages to spoil."""
 
 import json
 from typing import Any

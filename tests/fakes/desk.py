@@ -157,7 +157,7 @@ class HandDesk:
     # events -----------------------------------------------------------------------------------------
 
     def judge_loss(self) -> tuple[Output, ...]:
-        """Judge the session's loss, as whoever runs the engine does at each whole second."""
+        """Judge the session's loss, as the runner of the engine does at each whole second."""
         timer = LossTimer(self.engine.desk)
         timer.plan(self.now_ns - 1)
         event = timer.judge(self.now_ns)

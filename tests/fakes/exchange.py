@@ -45,7 +45,7 @@ def generated(*symbols: str, step_ms: int = 1_000) -> GeneratedSource:
 
 @cache
 def _listed(symbols: tuple[str, ...], step_ms: int) -> tuple[bytes, list[Instrument]]:
-    """A source as bytes; and its thousands of contracts, which nobody can change: made and named once."""
+    """A source as bytes; and its thousands of contracts, which cannot change: made and named once."""
     source = GeneratedSource(symbols, start_ns(), seed=3, step_ms=step_ms)
     instruments = list(source.instruments)
     places = {id(one): place for place, one in enumerate(instruments)}

@@ -1,6 +1,6 @@
 """A local Firestore that speaks the real protocol over gRPC, and fails in the ways that the real one does.
 
-Two calls are answered, the ones behind ``get()`` and ``set()`` of a document: ``BatchGetDocuments`` and
+Two calls are answered, those behind ``get()`` and ``set()`` of a document: ``BatchGetDocuments`` and
 ``Commit``. Messages are the client library's own types, so what is on the wire is the real thing.
 """
 

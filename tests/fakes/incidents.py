@@ -2,7 +2,7 @@
 
 What their reports tell is staged with the faults of a trial; the laws of
 :mod:`scalpdesk_testing.invariants` are the judge. This desk never modifies an order: it cancels and
-sizes it anew, so incidents of a modify are staged on its cancel.
+sizes it again, so incidents of a modify are staged on its cancel.
 """
 
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def _staged(
 
 
 def _slow_fill(times: int = OFTEN) -> Fault:
-    """Half of an order fills, the rest only after a minute: whoever waits must cancel."""
+    """Half of an order fills, the rest only after a minute: a desk that waits must cancel."""
     return Fault("partial_fill", times=times, fraction=0.5, seconds=60.0, match="SPY")
 
 

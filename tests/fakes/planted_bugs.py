@@ -96,7 +96,7 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 
 
 def seed_that_notices(bug: PlantedBug, seeds: Iterable[int] = range(MOST_SEEDS)) -> tuple[int, str] | None:
-    """Return a seed whose trial breaks a law under the bug, and the law; None when none does."""
+    """Return a seed whose trial breaks a law under the bug, and the law; None when no seed does."""
     make = trial_of(bug.protocol)
     with planted(bug):
         for seed in seeds:
@@ -246,7 +246,7 @@ def _stale_quote_used() -> list[Change]:
 
 
 def _limit_blind_to_unknown() -> list[Change]:
-    """What is in doubt is left out of the exposure."""
+    """Orders in doubt are left out of the exposure."""
 
     def pending(self: OrderManager, instrument_id: InstrumentId) -> Decimal:
         return sum(

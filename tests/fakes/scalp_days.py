@@ -13,7 +13,7 @@ from scalpdesk.marketdata.tape import MarketTape
 
 @dataclass
 class ScalpDay(Journal):
-    """What a run left behind; takes the place of its journal."""
+    """Result of a run; takes the place of its journal."""
 
     outputs: list[Output] = field(default_factory=list)
     fills: list[OrderFilled] = field(default_factory=list)

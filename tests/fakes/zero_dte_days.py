@@ -38,7 +38,7 @@ RECONSTRUCTED = (
 
 @dataclass
 class PlayedDay:
-    """What happened, and what of it should not have."""
+    """The course of a day, and its faults."""
 
     engine: TradingEngine
     tally: Any
@@ -58,12 +58,12 @@ class PlayedDay:
 
     @property
     def parts(self) -> dict[str, Decimal]:
-        """What moved the value, by part, exactly."""
+        """Change of the value, by part, exactly."""
         return dict(self.engine.desk.attribution.totals)
 
     @property
     def paid(self) -> Decimal:
-        """What the straddle cost, currency per unit of the underlying."""
+        """Price of the straddle, currency per unit of the underlying."""
         orders = self.engine.desk.orders.orders.values()
         return sum((o.average_price for o in orders if o.submitted.purpose is Purpose.OPEN), Decimal(0))
 

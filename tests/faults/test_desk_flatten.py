@@ -70,7 +70,7 @@ def test_a_flatten_under_faults_brings_every_position_to_zero_and_none_across_it
         for execution in bench.account.executions[before:]:
             instrument = bench.market.instruments[execution.instrument_id]
             symbol, signed = instrument.symbol, execution.side.sign * execution.quantity
-            order = bench.engine.desk.orders.orders.get(execution.client_order_id)  # of a combo's leg none
+            order = bench.engine.desk.orders.orders.get(execution.client_order_id)  # not of a leg
             purpose = Purpose.CLOSE if order is None else order.submitted.purpose
             options = [name for name, left in held.items() if left and name[:3] == symbol and name != symbol]
             what = f"{purpose} {signed:+} {symbol} of {held}"

@@ -1,4 +1,4 @@
-"""Twenty public incidents, staged; none breaks a law, and each really struck."""
+"""Twenty public incidents, staged; no law is broken, and each really struck."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the trials are worth: bugs planted on purpose, each met at a seed below 1,000."""
+"""Power of the trials: bugs planted on purpose, each met at a seed below 1,000."""
 
 import re
 from pathlib import Path

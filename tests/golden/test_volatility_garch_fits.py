@@ -1,4 +1,4 @@
-"""GARCH and EGARCH likelihoods by recursions of our own, and fits held against them and published ones.
+"""GARCH and EGARCH likelihoods by recursions of our own, and fits held against them and published values.
 
 The published fits (Fiorentini, Calzolari and Panattoni 1996, Journal of Applied Econometrics 11, and TSP
 International's EGARCH benchmark) are of 1,974 daily DEM/GBP returns in percent, Bollerslev and Ghysels

@@ -28,7 +28,7 @@ def stated(name: str) -> list[str]:
 
 
 def figures(played: PlayedDay) -> list[str]:
-    """What a row of the page says: straddle's price, hedges, P&L, its costs and what hedges realised."""
+    """A row of the page: straddle's price, hedges, P&L, its costs and the realised hedges."""
     desk, totals = played.engine.desk, played.strategy.meter.totals
     parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
     costs = parts["spread"] + parts["fees"] + parts["slippage"]

@@ -1,4 +1,4 @@
-"""What a strategy folder's process is allowed, asked from inside it."""
+"""Rights of a strategy folder's process, asked from inside it."""
 
 import os
 import select

@@ -263,7 +263,7 @@ def test_a_long_sequence_of_faults_loses_no_event_and_repeats_none(tmp_path, win
     asked = events(*kinds)
     with FolderProcess(folder(tmp_path, body, before="import os\n" + COUNTING), limits) as process:
         replies = list(process.ask_all(asked, window=window))
-        # the last one may have ended it: then nobody has begun it again
+        # the last one may have ended it: then it has not begun again
         assert process.restarts == sum(one.state_lost for one in replies[:-1])
     assert len(replies) == len(asked)
     first = asked[0]["event_id"]

@@ -1,4 +1,4 @@
-"""What is resumed, and what is begun afresh."""
+"""Runs that are resumed, and runs that begin."""
 
 import asyncio
 import os

@@ -113,7 +113,7 @@ def test_a_flood_of_quotes_lets_others_have_a_turn():
     async def body():
         desk = Handled()
         task = await desk.start()
-        for _ in range(2):  # a turn of the consumer begins the count anew
+        for _ in range(2):  # a turn of the consumer begins a new count
             taken = [desk.consumer.take_at_once(quote(ns)) for ns in range(ITEMS_A_TURN + 1)]
             assert taken == [True] * ITEMS_A_TURN + [False]
             await asyncio.sleep(0)

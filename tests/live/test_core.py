@@ -105,7 +105,7 @@ def test_commands_are_on_disk_before_they_leave_and_watchers_see_them_afterwards
     desk.core.inform_watchers()
     assert desk.steps[3:] == [("watched", quote(), desk.outputs)]
     desk.core.feed(quote())
-    desk.core.feed(quote())  # whoever was not told yet is told before the next event
+    desk.core.feed(quote())  # a watcher that was not informed yet is informed before the next event
     assert desk.names()[4:] == [
         "journaled",
         "handled",

@@ -49,7 +49,7 @@ class Venue:
         """Open orders by the venue's id."""
         self.looks, self.asked, self.cancels, self.sent, self.adopted, self.log = [], [], [], [], [], []
         self.failures = []
-        """What looks at the account raise, the first one first."""
+        """Errors that the looks at the account raise, in their order."""
         self.takes_cancels = True
         self.lag_seconds = 0.0
         self.on_send = self.fill
@@ -206,7 +206,7 @@ def halted(venue, seconds):
 
 @pytest.mark.parametrize("minutes", [5, 15, 60])
 def test_a_halt_is_waited_out_and_then_options_go_before_their_hedge(minutes):
-    """After ten minutes its sale of the options was left at the venue, and the hedge with nobody."""
+    """After ten minutes its sale of the options was left at the venue, and the hedge without an owner."""
     venue = Venue(SPY240419C00500000=2, SPY=-30)
     halted(venue, 60.0 * minutes)
     assert venue.clear(flatten=True) is True

@@ -164,7 +164,7 @@ def test_without_a_spot_the_venues_order_stands(spot):
     chain = tuple(listed(0, strike) for strike in (300, 240, 270))
     assert choose_contracts(chain, spot, 2) == [chain[0], chain[1]]
     assert choose_contracts(chain, 270.0, 3) == list(chain)
-    assert choose_contracts(chain, 270.0, 2) == [chain[2], chain[1]]  # of equally near ones by symbol
+    assert choose_contracts(chain, 270.0, 2) == [chain[2], chain[1]]  # equally near strikes go by symbol
     assert choose_contracts(chain, 270.0, 0) == []
 
 
@@ -244,7 +244,7 @@ def test_of_several_the_one_that_adopts_must_hedge_what_is_held(adopts):
     plan = LivePlan(load_settings("st0cka+gamma-scalper", overrides=overrides), venue="alpaca")
     held = position(us_option("SPY180216C00270000"))
     view = asyncio.run(Venue(held=(held,)).snapshot())
-    if adopts != "st0cka":  # nobody's, or of one that hedges it
+    if adopts != "st0cka":  # without a strategy, or of one that hedges it
         assert held_instruments(plan, view, Instruments()) == [held.instrument]
         return
     with pytest.raises(ConfigError, match="st0cka neither hedges nor closes SPY180216C00270000"):
@@ -413,7 +413,7 @@ def exposure(usd, at_ns, source="web", reason=""):
         # a figure of the environment has no instant of its own
         (exposure(1e9, 1, "environment"), exposure(1e9, 2, "environment"), False),
         (exposure(1e9, 1, "environment"), exposure(2e9, 2, "environment"), True),
-        # while none can be had it is one piece of news, whatever was known last
+        # while it cannot be had it is one piece of news, whatever was known last
         (exposure(1e9, 1, reason="late"), exposure(2e9, 2, reason="late"), False),
         (exposure(1e9, 1, reason="late"), exposure(1e9, 2), True),
         (exposure(1e9, 1, "environment", "late"), exposure(2e9, 2, "environment", "gone"), False),

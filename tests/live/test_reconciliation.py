@@ -50,7 +50,7 @@ from scalpdesk_testing.virtual_time import VirtualLoop
 D = Decimal
 CALL = "SPY240419C00500000"
 BUY = D("500.01")
-"""What a market order pays for a share."""
+"""Price that a market order pays for a share."""
 
 
 def buyer(quantity):

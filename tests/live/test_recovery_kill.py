@@ -25,7 +25,7 @@ COIN_SPEED = 900.0
 """Its options are quoted each minute."""
 BAND_SHARES = 0.6
 MOST_COINS = 0.003
-"""Of a straddle: its band of 0.002, and a step of the perpetual."""
+"""Delta left of a straddle: its band of 0.002, and a step of the perpetual."""
 SATOSHI = Decimal("1e-8")
 
 

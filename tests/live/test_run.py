@@ -283,7 +283,7 @@ def test_a_flat_account_seals_the_journal_and_the_lock_is_released_in_any_case(
 
 @pytest.fixture
 def handlers(monkeypatch):
-    """What a desk does on each signal, in a process with a terminal."""
+    """Answer of a desk to each signal, in a process with a terminal."""
     found = {}
     loop = SimpleNamespace(
         add_signal_handler=found.__setitem__, remove_signal_handler=lambda number: found.pop(number, None)
@@ -547,7 +547,7 @@ def test_a_gateway_learns_of_each_order_what_was_booked_and_of_an_unproven_one_n
     ],
 )
 def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
-    """Of the numbered events only those that can be divided by 3 lead to an output, a timer."""
+    """Only numbered events that can be divided by 3 lead to an output, a timer."""
     told = []
     number = {rate(n): n for n in range(9)}
 

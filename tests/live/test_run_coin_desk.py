@@ -38,7 +38,7 @@ WANTED = Wanted(
         "hedge.threshold_shares=0.02",  # hedges often
         "entry.not_before=03:01",
         "venue.forecast=false",
-        "venue.requests_per_minute=1000000",  # its seconds are real ones
+        "venue.requests_per_minute=1000000",  # its seconds are real
         "venue.reconcile_seconds=0.5",
         "venue.confirm_seconds=0.1",
     ),
@@ -74,7 +74,7 @@ def assert_ledger_is_the_exchanges(played: Played) -> None:
 
 
 def assert_summary_is_the_exchanges(played: Played) -> None:
-    """What the run reports is the exchange's equity: in coin to the satoshi, in dollars to the cent."""
+    """The run reports the exchange's equity: in coin to the satoshi, in dollars to the cent."""
     worth = Decimal(played.truth["accounts"][0]["equity"])
     assert abs(COIN_CASH + Decimal(played.summary["nav_change"]) - worth) <= SATOSHI
     usd = {name: Decimal(text) for name, text in played.summary["usd"].items()}

@@ -1,4 +1,4 @@
-"""What happens to an account without an order, over sockets: told by the venue's history, booked once."""
+"""Changes of an account without an order, over sockets: told by the venue's history, booked once."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the venue lets the account do reaches the engine through the journal, once for each change."""
+"""Limits of the account at the venue reach the engine through the journal, once for each change."""
 
 from decimal import Decimal
 from itertools import pairwise

@@ -199,7 +199,7 @@ def test_shares_held_over_a_split_are_rescaled_once_and_so_is_what_they_are_to_b
 
 
 def test_decisions_after_the_night_of_a_split_are_the_backtests(tmp_path):
-    """Those before it end with a cancel, which takes its time over the wire and none in a backtest."""
+    """Those before it end with a cancel, which takes its time over the wire and no time in a backtest."""
     night, played = lived(tmp_path, 1.0)
     assert_books_and_event(night, played)
     live, tested, alone = in_one_process(night, played)

@@ -1,4 +1,4 @@
-"""Ends and halts: orders are cancelled, what may still work is named, and nobody resumes without a stream."""
+"""Ends and halts: orders are cancelled, orders that may work are named, a resumption needs a stream."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the desk shows of itself, and the control socket at its edges: whose request, how long an answer."""
+"""The desk's own status, and the control socket at its edges: whose request, how long an answer."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ class Line:
     [
         ([b'{"a": 1}\n'], {"a": 1}, 1),
         ([b'{"a"', b": 1}", b"\n", b"never read"], {"a": 1}, 3),
-        ([b'{"a": 1}', b""], {"a": 1}, 2),  # whoever ends without a new line has answered, too
+        ([b'{"a": 1}', b""], {"a": 1}, 2),  # an answer without a new line counts, too
         ([b"", b""], None, 1),
         ([b"x" * 20, b"y", b"z"], None, 2),  # as long as an answer may be, and still more
         ([b"x" * 19, b"y", b"z", b"\n"], None, 3),

@@ -70,7 +70,7 @@ def test_gammas_are_the_models_own_where_everything_is_quoted():
 def test_call_and_put_of_a_strike_share_one_volatility():
     options = contracts()
     bid, ask, _ = quoted(options)
-    # the calls in the money are quoted far too high: nobody looks at them
+    # the calls in the money are quoted far too high, and are not used
     for i, one in enumerate(options):
         if one.is_call and one.strike < 98:
             bid[i] += 3.0

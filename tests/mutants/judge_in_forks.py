@@ -22,7 +22,7 @@ import pytest
 
 _CONNECTION = Connection(int(os.environ["PYTEST_MUTANTS_CONNECTION"]))
 _MOST_BYTES = 6 << 30
-"""Of address space, for a mutant that never stops growing."""
+"""Limit of address space, for a mutant that never stops growing."""
 
 
 def functions_in(code: CodeType) -> Iterator[CodeType]:

@@ -4,7 +4,7 @@
 
 A mutant changes one comparison, operator, constant, condition, return value or statement. The sample is
 drawn by the seed. Each package's tests first run unchanged, under coverage, the programs that they start with
-them: a mutant then meets the tests that execute its line, the quick ones first, and dies at the first failure
+them: a mutant then meets the tests that execute its line, the quick tests first, and dies at the first fault
 or at the time limit.
 
 Each worker first asks a fork of a process that has collected all tests (``judge_in_forks.py``). What survives
@@ -63,11 +63,11 @@ SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
 MOST_TEST_SECONDS = 20.0
-"""Of tests, run unchanged, that one mutant meets at most."""
+"""Longest time of the tests, run unchanged, that a mutant meets."""
 DEAD = ("killed", "time limit")
 MUST_DIE = 0.9
 OUTPUT = "output.txt"
-"""What the last run of pytest printed, in its tree."""
+"""Output of the last run of pytest, in its tree."""
 
 COMPARISONS = {
     ast.Lt: ast.LtE,
@@ -110,7 +110,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a mutant ended: ``killed``, ``time limit``, ``survived`` or ``no test runs it``."""
+    """End of a mutant: ``killed``, ``time limit``, ``survived`` or ``no test runs it``."""
 
     mutant: Mutant
     ending: str
@@ -338,7 +338,7 @@ class TestsOfPackage:
         self.seconds = {test: took for folder in folders for test, took in folder.seconds.items()}
 
     def on(self, mutant: Mutant, *, by_programs: bool = False) -> list[str]:
-        """Return the tests that execute the line: for half of the time its package's own, quick ones first.
+        """Return the tests that execute the line: for half of the time its package's own, quick tests first.
 
         What importing executes is met by the tests of its file.
         """

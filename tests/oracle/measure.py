@@ -1,4 +1,4 @@
-"""What scalpdesk does, measured from outside, to be equal before and after a change of its inside.
+"""Behaviour of scalpdesk, measured from outside, to be equal before and after a change of its inside.
 
     python tests/oracle/measure.py --out FILE               measure and write
     python tests/oracle/measure.py --compare FILE           measure and compare; exit 1 on a difference

@@ -482,7 +482,7 @@ def test_an_early_assignment_is_booked_from_the_history_or_once_shares_and_cash_
         ({LATER: -1}, {SHARE: -100}, "50999"),  # other cash than the strike's
         ({LATER: -1}, {SHARE: 100}, "-49000"),  # what a put would deliver
         ({LATER: -1}, {SHARE: -99}, "51000"),
-        ({LATER: 1}, {SHARE: 100}, "-49000"),  # nobody but its holder exercises a bought option
+        ({LATER: 1}, {SHARE: 100}, "-49000"),  # only its holder exercises a bought option
         ({LATER: -1}, {LATER: 1, SHARE: -200}, "101000"),
     ],
 )

@@ -581,7 +581,7 @@ def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers()
         (1.0, 0.0, None),
         (math.nan, 9.0, 9.0),
         (20.0, math.nan, 20.0),
-        (0.0, 9.0, 4.5),  # the market says that nobody bids
+        (0.0, 9.0, 4.5),  # the market shows no bid
     ],
 )
 def test_an_option_that_lacks_a_side_is_marked_by_the_model_within_the_other(market, bid, ask, mark):

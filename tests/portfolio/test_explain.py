@@ -234,7 +234,7 @@ def test_the_noise_of_a_deep_legs_quotes_is_in_what_its_sale_cost_and_in_no_othe
 
 @pytest.mark.parametrize(("depth", "part"), [(0.2, 1.0), (0.3, 0.8), (0.45, 0.2), (0.5, 0.0), (1.0, 0.0)])
 def test_a_leg_in_the_money_leaves_its_quotes_between_a_quarter_and_half_a_deviation(depth, part):
-    """Of a move of its own quote alone so much is in the mark, as vega; of its strike's other leg all."""
+    """A move of its own quote alone is in the mark by this part, as vega; of its strike's other leg all."""
     book, noise = Book(), 0.3
     spot = 500.0 * math.exp(
         depth * 0.20 * math.sqrt(years_between(NOON, expiry_instant_ns(book.instruments[1])))
@@ -520,7 +520,7 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
-    """Configured 8 % a year, the market's none: shown once three strikes are quoted, after eight minutes.
+    """Configured 8 % a year, the market's 0 %: shown once three strikes are quoted, after eight minutes.
 
     The correction was booked as carry -36.56 against vega +38.21 within one minute.
     """

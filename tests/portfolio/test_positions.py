@@ -159,7 +159,7 @@ def test_a_change_of_cash_alone_is_remembered(manager):
 
 
 def test_an_execution_from_before_a_split_is_taken_back_by_the_opposite_trade(manager):
-    """Of 20 at 5 after the split, 10 leave at the 10 that were paid: 50 is realised, to the lots too."""
+    """10 of 20 at 5 after the split leave at the 10 that were paid: 50 is realised, to the lots too."""
     booked(manager, 0, D(10), D(10), "a/x1")
     apply_change(
         manager, PositionChanged(0, 1, 1, ChangeCause.CORPORATE_ACTION, D(10), D(0), D(0), "split", 0)

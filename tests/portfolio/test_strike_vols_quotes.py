@@ -245,7 +245,7 @@ def test_the_smile_is_fitted_to_the_legs_out_of_the_money(chain):
 def test_the_smile_of_an_instant_is_fitted_once(chain):
     assert chain.smile() is None
     chain.all()
-    assert chain.smile() is None  # none, at that instant
+    assert chain.smile() is None  # no smile, at that instant
     first = chain.smile(1)
     assert first is chain.smile(1, forward=600.0)
     assert chain.smile(2) is not first

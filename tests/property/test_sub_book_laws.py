@@ -17,7 +17,7 @@ from scalpdesk.strategies.contract import Proposal
 
 NAMES = st.sampled_from(("a", "b"))
 AWAY = st.one_of(st.none(), st.integers(-3, 3))
-"""Cents from the mid of a limit, or none: at the market."""
+"""Cents of a limit from the mid; None at the market."""
 INSTRUMENTS = st.sampled_from((0, 0, 0, 1, 2))
 
 

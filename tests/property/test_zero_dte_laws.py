@@ -125,7 +125,7 @@ def start(mode, quantity):
 
 
 @settings(max_examples=150, deadline=None)
-@example("straddle", 1, [([], 60.0, 0.0)], [([], 21.0, 0.0)])  # an entry that nobody answered
+@example("straddle", 1, [([], 60.0, 0.0)], [([], 21.0, 0.0)])  # an entry without an answer
 @given(st.sampled_from(["adopt", "straddle"]), st.sampled_from([-3, -1, 1, 4]), steps, steps)
 def test_flat_by_the_close_whatever_the_venue_did_until_ten_to_four(mode, quantity, day, evening):
     desk, venue = start(mode, quantity)

@@ -197,7 +197,7 @@ def test_a_coin_option_is_covered_to_the_hundred_millionth_coin(context, ask, ca
 
 
 def test_a_loss_in_coin_is_shown_to_the_satoshi(context, ask):
-    """Of half a coin 5 % may go: 0.0295 at risk was refused at a limit of "0.03"."""
+    """5 % of half a coin may go: 0.0295 at risk was refused at a limit of "0.03"."""
     one = context(
         instrument=COIN_CALL,
         quote=quote(0, 0, 0.029, 0.0295),
@@ -336,7 +336,7 @@ def test_buying_back_a_short_position_is_bounded_by_no_short_limit(context, ask)
 
 
 def test_the_largest_position_counts_whichever_side_works(context, book, ask):
-    """Of the put 3 are held: with 4 more bought 7, with 9 more sold 6 short, at most 7 together."""
+    """3 puts are held: with 4 more bought 7, with 9 more sold 6 short, at most 7 together."""
     call, put = option("C"), option("P")
     orders = [working(put, Side.BUY, 4, number=1), working(put, Side.SELL, 9, number=1)]
 

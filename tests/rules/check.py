@@ -42,9 +42,9 @@ KEPT = {"told"}
 """Names of the public interface: a key of ``selftest --seed N --json``."""
 
 
-MOST_FOREIGN = 888
+MOST_FOREIGN = 222
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 100_660), "lines of tests": ("tests", 109_095)}
+MOST_LINES = {"source lines": ("src", 100_663), "lines of tests": ("tests", 109_095)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 

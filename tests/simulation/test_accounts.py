@@ -1,4 +1,4 @@
-"""What an account at the broker holds, reserves and has free, and what the ledger writes down."""
+"""Holdings, reserves and free cash of an account at the broker, and the ledger's lines."""
 
 from decimal import Decimal
 
@@ -418,7 +418,7 @@ def test_an_option_that_was_not_quoted_since_the_open_is_valued_at_its_last_vola
 
 
 def test_the_volatility_of_each_held_option_with_a_quote_is_kept():
-    """Held before it: a share, and an option that nobody has quoted."""
+    """Held before it: a share, and an option without a quote."""
     desk = Desk({SHARE: (1, 490), CALL: (1, 9)}, book=straddle_book(500, 510))
     for number in (3, 4):
         give(desk.account, number, 1, 1, -100)

@@ -99,7 +99,7 @@ def test_a_single_contract_is_closed_by_force_on_its_own_side(held, side, cash):
 
 
 def test_a_holding_that_is_closed_by_force_leaves_no_order_behind():
-    """Neither the exits of a filled entry nor a combo with the instrument: both would open it anew."""
+    """Neither the exits of a filled entry nor a combo with the instrument: both would open it again."""
     venue = market()
     entry = venue.order(SHARE, 10, 501, structure=Structure.BRACKET, **exits())
     assert [leg.status for leg in entry.legs] == [Status.NEW, Status.NEW]
@@ -259,7 +259,7 @@ def test_a_request_takes_effect_after_the_latency():
     assert (order.status, venue.reports()) == (Status.NEW, [(order.order_id, "new")])
     venue.broker.cancel("account", order.order_id)
     assert (order.status, venue.reports()) == (Status.PENDING_CANCEL, [(order.order_id, "pending_cancel")])
-    venue.quote(SHARE, T + 7 * MS, 498.5, 499.0)  # a cancel on its way protects nobody
+    venue.quote(SHARE, T + 7 * MS, 498.5, 499.0)  # a cancel on its way does not protect
     assert venue.reports() == [(order.order_id, "fill")]
     venue.broker.advance(T + 10 * MS)
     assert venue.reports() == [(order.order_id, "order_cancel_rejected")]

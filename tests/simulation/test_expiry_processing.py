@@ -1,4 +1,4 @@
-"""How a broker takes contracts to their end: levels, deliveries, exercises; and how orders match."""
+"""The end of contracts at a broker: levels, deliveries, exercises; and how orders match."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""How orders meet quotes: combos, prices of another spot, orders that came before any price, fill models."""
+"""Matching of orders and quotes: combos, prices of another spot, orders before any price, fill models."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the broker takes for an option's price and value when its quote is of another spot."""
+"""The broker's price and value of an option when its quote is of another spot."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -32,7 +32,7 @@ def share(when, spot, day=DAY):
     ("bid", "ask", "option_at", "price", "sign", "found"),
     [
         ("8.00", "8.10", "10:00", "8.00", -1, None),  # the whole quote is worth less than exercise
-        ("8.00", "8.10", "10:00", "8.10", 1, None),  # nobody sells for 8 what pays 20
+        ("8.00", "8.10", "10:00", "8.10", 1, None),  # a payoff of 20 is not sold for 8
         ("19.80", "20.20", "10:00", "19.80", -1, "19.80"),  # in the money bids lie below the payoff
         ("19.80", "20.20", "09:58", "19.80", -1, None),  # two minutes older than the share
         ("15.30", "30.00", "10:00", "15.30", -1, None),  # a spread of two thirds is no price

@@ -1,4 +1,4 @@
-"""What an order is made of, what it withholds, and which the market or the account's own orders forbid."""
+"""Content of orders, the buying power they withhold, and orders that market or account forbid."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What a venue said is a value: it cannot be changed after it was read."""
+"""An answer of a venue is a value: it cannot be changed after it was read."""
 
 import dataclasses
 from decimal import Decimal

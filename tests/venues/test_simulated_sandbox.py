@@ -58,7 +58,7 @@ CHECKS = (
     conformance.the_latest_quotes_come_by_query,
     conformance.contracts_are_discovered_within_their_window,
 )
-"""What asks for faults on the line has no place here: there is no line."""
+"""Faults of the line have no place here: there is no line."""
 
 
 class SandboxBench(AlpacaBench):
@@ -327,7 +327,7 @@ def test_orders_that_live_in_the_journal_ended_with_the_process_and_others_are_l
 
 
 HEALTH = Health({"stocks": True, "orders": False}, {"stocks": 1.5}, 3, ("x",), 17, {"stale": 2})
-"""Of a data gateway, whose own order path is not used."""
+"""A data gateway, whose own order path is not used."""
 
 
 def test_its_health_is_that_of_the_data_with_its_own_order_path():

@@ -263,7 +263,7 @@ def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
 
 
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
-    # a slow answer still counted what was taken back: the desk booked it anew and thought the order over
+    # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()
     tracker.execution(one, "e1", D(4), D(100), D(4), 5, 9)
     tracker.bust(one, "e1", "erroneous", 6, 10)
@@ -284,7 +284,7 @@ def test_an_execution_beyond_the_beginning_is_not_believed():
     [
         (D(1_000) / (D(400) / 90_000 + D(600) / 91_000), D(91_000)),
         (D(400) * 90_000 / 400, D(90_000)),  # of another count: more coin than was bought is missing
-        (D(1_000) * 90_000 / 400, D(225_000)),  # the coin of the rest would be none
+        (D(1_000) * 90_000 / 400, D(225_000)),  # the coin of the rest would be zero
     ],
 )
 def test_the_mean_of_inverse_contracts_is_harmonic(mean, price):

@@ -107,7 +107,7 @@ def test_the_confidence_set_drops_the_worse_and_keeps_the_equal():
 
 
 def test_no_forecast_depends_on_what_comes_after_it(days, rolled):
-    """Bars from day 700 on are torn: forecasts made with bars before it stay as they were, later ones not."""
+    """Bars from day 700 on are torn: forecasts from earlier bars stay as they were, later forecasts not."""
     torn = {name: column.copy() for name, column in days.items()}
     rng = np.random.default_rng(10)
     shocks = np.exp(np.cumsum(0.05 * rng.standard_normal(DAYS - 700)))

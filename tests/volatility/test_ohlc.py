@@ -14,7 +14,7 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
 
 
 class Table:
-    """What a table library hands out: columns by name, and their names."""
+    """Tables of a library: columns by name, and their names."""
 
     def __init__(self, columns):
         self._columns = columns

@@ -23,7 +23,7 @@ MOST_ESCALATIONS = 8
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What goes out at once: one alert or several of a moment."""
+    """One message: an alert or several of a moment."""
 
     title: str
     body: str
@@ -54,7 +54,7 @@ class AlertBook:
     """Open alerts, and what is to be sent of them."""
 
     settings: AlertSettings
-    """Of the section ``[alerts]``."""
+    """Settings of the section ``[alerts]``."""
     title: str = "scalpdesk"
     """Begins each message: which desk it is."""
     open: dict[str, OpenAlert] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class AlertBook:
         )
 
     def _escalations(self, now_ns: int) -> list[Message]:
-        """Return the alarms that nobody has acknowledged in time; each waits twice as long as before."""
+        """Return the alarms that were not acknowledged in time; each waits twice as long as before."""
         found = []
         for each in self.open.values():
             if each.alert.level is not Level.ALARM or each.acknowledged or not each.sent_ns:

@@ -1,4 +1,4 @@
-"""What is worth an alert: conditions of a followed desk, and events that happen once.
+"""Causes of alerts: conditions of a followed desk, and events that happen once.
 
 Read from the replica that follows the journal, and from the desk's own answer to ``status``. Nothing here
 reaches the process that trades.
@@ -36,7 +36,7 @@ LEAST_GROSS_USD = 50.0
 
 
 class Level(StrEnum):
-    """How urgent an alert is."""
+    """Urgency of an alert."""
 
     INFO = "info"
     WARNING = "warning"
@@ -52,7 +52,7 @@ class Alert(msgspec.Struct, frozen=True):
     key: str
     """Names the condition: while it holds, there is one alert of this key."""
     level: Level
-    """How urgent it is."""
+    """Its urgency."""
     what: str
     did: str = "The desk goes on."
     asked: str = "Nothing."
@@ -101,7 +101,7 @@ class DeskRules:
     def conditions(self, now_ns: int, status: Mapping[str, Any] | None, *, is_running: bool) -> list[Alert]:
         """Return every condition that holds now; ``now_ns`` is the wall's time.
 
-        ``status`` is the desk's own answer, None where it gives none; ``is_running``, whether a desk listens
+        ``status`` is the desk's own answer, None without an answer; ``is_running``, whether a desk listens
         on the run's control socket.
         """
         follower = self._follower
@@ -406,7 +406,7 @@ def _newest_exits(follower: RunFollower) -> Iterator[Any]:
 
 
 def rejected_exits(follower: RunFollower) -> int:
-    """Return how many exit orders in a row the venue has rejected, none filled after them."""
+    """Return how many exit orders in a row the venue has rejected, without a fill after them."""
     count = 0
     for order in _newest_exits(follower):
         if order.filled:

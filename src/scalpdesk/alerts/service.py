@@ -267,7 +267,7 @@ class AlertService:
 
 
 class PageWatch:
-    """Open alerts of the run that a page follows, for a desk whose alerts nobody sends."""
+    """Open alerts of the run that a page follows, for a desk without a watcher."""
 
     def __init__(self, settings: AlertSettings, clock: Clock) -> None:
         self._settings = settings
@@ -285,7 +285,7 @@ class PageWatch:
         self._book.take_acknowledgements(follower.run_dir)
         holding = self._rules.conditions(now_ns, status, is_running=is_running)
         self._book.update(holding, self._rules.news(), now_ns)
-        self._book.due(now_ns)  # nobody to send it to: among the latest on the page
+        self._book.due(now_ns)  # not sent: among the latest on the page
         return self._book.document()
 
 

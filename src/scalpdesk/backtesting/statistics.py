@@ -157,7 +157,7 @@ def sortino_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR) -> float | N
 
 
 def drawdown(equity: Amounts) -> Drawdown:
-    """Return the deepest fall of an equity curve (USD); the first of equal ones."""
+    """Return the deepest fall of an equity curve (USD); the first of equal falls."""
     curve = _amounts(equity, 1, "drawdown")
     peaks = np.maximum.accumulate(curve)
     trough = int(np.argmax(peaks - curve))

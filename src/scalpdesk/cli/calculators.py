@@ -1,6 +1,6 @@
 """``scalpdesk price`` and ``scalpdesk iv``: the calculators over :mod:`scalpdesk.pricing`.
 
-Tables are in traders' units (theta a day, vega a point); ``--json`` keeps the raw ones (theta a year,
+Tables are in traders' units (theta a day, vega a point); ``--json`` keeps the raw units (theta a year,
 vega per 1.00 of volatility) and says so.
 """
 

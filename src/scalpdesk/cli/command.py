@@ -1,4 +1,4 @@
-"""How a command is declared: every one has ``--json``, ``--debug`` and an example in its help."""
+"""Declaration of commands: each has ``--json``, ``--debug`` and an example in its help."""
 
 import math
 import os
@@ -102,7 +102,7 @@ class NameType(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names that begin so; none when the configuration or a folder cannot be read."""
+        """Return the names that begin so; an empty list when the configuration or a folder cannot be read."""
         del ctx, param
         with suppress(ScalpdeskError, OSError):
             return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
@@ -126,7 +126,7 @@ class NumberRange(click.FloatRange):
         Raises
         ------
         click.BadParameter
-            When it is none, or outside of the range.
+            When it is not a number, or outside of the range.
         """
         number = super().convert(value, param, ctx)
         if math.isnan(number):

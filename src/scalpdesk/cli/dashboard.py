@@ -59,7 +59,7 @@ class PageProcess:
         self._is_ready.set()
 
     def where(self) -> str:
-        """Return the page's address as a line for the operator, or why there is none."""
+        """Return the page's address as a line for the operator, or why it does not answer."""
         self._is_ready.wait(READY_SECONDS)
         if "url" in self._answer:
             # each on a line of its own: a terminal would break the second, and the token be lost with a click
@@ -125,7 +125,7 @@ def dashboard(
 ) -> None:
     """Serve the web page and its API until interrupted; reads only what desks write.
 
-    Whoever opens the page on this machine reads. Halt and flatten need the operator's token, which is made
+    Anybody on this machine may read the page. Halt and flatten need the operator's token, which is made
     at the first start and kept in the state folder, for its owner only.
     """
     from scalpdesk.alerts.service import PageWatch

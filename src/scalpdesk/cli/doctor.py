@@ -63,7 +63,7 @@ def doctor(*, as_json: bool, warm_up: bool) -> int:
     if as_json:
         print_json({"ok": not failed, "failed": failed, "findings": [asdict(f) for f in findings]})
     else:
-        if absent and not warm_up:  # at set-up nobody has asked for one yet
+        if absent and not warm_up:  # at set-up no extra is wanted yet
             _show(Diagnosis("extras", "note", f"not installed: {', '.join(absent)}", f"pip install {EXTRA}"))
         click.echo(f"\n{count_text(failed, 'check')} failed" if failed else "\nall checks passed")
     return EXIT_FAILED if failed else EXIT_OK

@@ -1,4 +1,4 @@
-"""What operates a running desk from another terminal: status, halt, flatten, resume.
+"""Commands that operate a running desk from another terminal: status, halt, flatten, resume.
 
 ``scalpdesk arm`` and ``disarm``: live trading is switched on in two steps, for one account.
 """
@@ -31,7 +31,7 @@ def runs_folder(runs_dir: str | None) -> Path:
 
 
 def running_desk(run_id: str | None, folder: Path) -> Path | None:
-    """Return the folder of the running desk that is meant, None where none runs.
+    """Return the folder of the running desk that is meant, None where no desk runs.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
     Raises
     ------
     ConfigError
-        When neither names one, or the name is none.
+        When neither names a strategy, or the name is unknown.
     """
     from scalpdesk.strategies.registry import canonical_name, find_strategy, strategy_names
 

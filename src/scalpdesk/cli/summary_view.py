@@ -213,7 +213,7 @@ def verdict_text(paying: Mapping[str, Any]) -> str:
 
 
 def better_line(explain: dict[str, Any] | None) -> str:
-    """Return the fills that beat their quotes by more than a tick; empty where there are none."""
+    """Return the fills that beat their quotes by more than a tick; empty without such fills."""
     found = (explain or {}).get("better_than_quoted")
     if not found or not found["fills"]:
         return ""

@@ -36,7 +36,7 @@ def why(
 ) -> None:
     """Explain an order (its id or the end of it) or a decision (its number); the latest without either.
 
-    Of the desk that runs here; without one, or with --run, of a run on record: the last one, or RUN.
+    It reads the desk that runs here; without one, or with --run, a run on record: the last run, or RUN.
     """
     from scalpdesk.journal.reader import LAST, find_run_dir, peek_header
 

@@ -20,7 +20,7 @@ class PriceLadder(NamedTuple):
     ask: float
     """``bid``, ``ask``: Currency per unit; a side that is not above zero is missing."""
     spot: float | None = None
-    """Of an option's underlying; None while it is not known."""
+    """Price of an option's underlying; None while it is not known."""
 
     def meeting(self, ticks: int) -> Decimal | None:
         """Return a limit so many ticks beyond the other side's quote; None while that side is missing.
@@ -58,7 +58,7 @@ class PriceLadder(NamedTuple):
         return max(self._round(exact(price, 8)), self.instrument.tick_rule.below)
 
     def least(self) -> Decimal:
-        """Return the least to ask for while nobody bids: 95 % of the payoff, or a tick."""
+        """Return the least to ask for without a bid: 95 % of the payoff, or a tick."""
         if self.spot is None or not self.instrument.is_option:
             return self.instrument.tick_rule.below
         return self.instrument.least_offer(self.spot)

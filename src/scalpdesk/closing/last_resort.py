@@ -3,10 +3,10 @@
 A strategy's own exit comes first, for it knows its legs; while its exit orders work, they are waited
 for. What then is still held is closed here, options before their hedge, again and again until nothing
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
-An option that nobody bids for is offered at 95 % of what its exercise would pay, or at the smallest price,
+An option without a bid is offered at 95 % of what its exercise would pay, or at the smallest price,
 and left to rest there; where the venue does not take that, it is offered again after ever longer pauses, and
 at once when it is bid for. So is what is still held past the venue's cut-off, bid for or not. An option out
-of the money that nobody bids for holds up no hedge: the shares would outlive it.
+of the money without a bid holds up no hedge: the shares would outlive it.
 """
 
 import math
@@ -32,7 +32,7 @@ GRACE_SECONDS = 10.0
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
-"""An exit order that has not been filled by then is cancelled and sent anew."""
+"""An exit order that has not been filled by then is cancelled and sent again."""
 AT_THE_MARKET = ClosingStyle(
     retry_seconds=PATIENCE_SECONDS,
     pause_seconds=0.0,
@@ -43,7 +43,7 @@ AT_THE_MARKET = ClosingStyle(
 
 
 class FlattenStep(NamedTuple):
-    """What to do now, and when to look again; None once nothing is left."""
+    """Orders to send now, and the time to look again; None once nothing is left."""
 
     cancels: tuple[CancelIntent, ...]
     orders: tuple[OrderIntent, ...]
@@ -71,7 +71,7 @@ class Flattener:
         self._closer = Closer(AT_THE_MARKET)
 
     def begin(self) -> None:
-        """Start anew, without a memory of earlier steps."""
+        """Restart without a memory of earlier steps."""
         self._tried, self._times = (), 0
         self._closer.begin()
 

@@ -2,7 +2,7 @@
 
 An option without a good quote is offered at the model's value, then in steps, each twice as long, down to its
 payoff at the present spot, and no less than 95 % of the model's value. There the offer rests until the option
-is quoted again or the spot has moved away; what must go today is sold at the market. What nobody bids for
+is quoted again or the spot has moved away; what must go today is sold at the market. An option without a bid
 rests at 95 % of its payoff, or at the smallest price.
 
 The rung is decided afresh at each try from what is seen, so that no answer of the venue leaves a leg on a
@@ -28,16 +28,18 @@ from scalpdesk.orders.order import UNCERTAIN, Order
 MODEL_STEPS = 4
 """From the model's value of an option without a quote to the least that is asked for it."""
 MOVED_AWAY = 0.05
-"""Of a resting limit: it is offered anew once the least price is so far better, or for long so far worse."""
+"""Fraction of a resting limit: the leg is offered again once the least price is so far better, or stays so
+far worse.
+"""
 PATIENCE_NS = 30 * MINUTE_NS
 LONGEST_UNSENT_SECONDS = 60.0
 """Between two tries of which the risk gate makes no order."""
 LONGEST_UNSOLD_SECONDS = 1_800.0
-"""Between two offers of what nobody on the other side takes, or the venue no longer."""
+"""Pause between two offers that no bidder takes, or the venue no longer."""
 
 
 class Rung(StrEnum):
-    """What a try at a leg is: an order at the market, or a limit and where its price comes from."""
+    """Kind of a try at a leg: an order at the market, or a limit and where its price comes from."""
 
     MARKET = "market"
     MID = "mid"
@@ -45,13 +47,13 @@ class Rung(StrEnum):
     LIMIT = "limit"
     """Met by the other side's quote."""
     MODEL = "model"
-    """Of an option without a quote: the model's value, then in steps down to the least."""
+    """For an option without a quote: the model's value, then in steps down to the least."""
     LEAST = "least"
-    """Of an option that nobody bids for; the order rests there."""
+    """For an option without a bid; the order rests there."""
 
 
 class ClosingStyle(msgspec.Struct, frozen=True, kw_only=True):
-    """How a closer tries."""
+    """Orders that a closer may use."""
 
     retry_seconds: float
     """Age at which an exit order that is not filled is taken back."""
@@ -74,11 +76,11 @@ class Sight(NamedTuple):
     instrument: Instrument
     quote: QuoteEvent | None
     spot: float | None
-    """Of an option's underlying; None while it is not known."""
+    """Price of an option's underlying; None while it is not known."""
     is_fine: bool
     """Whether the quote is good enough to trade at the market on."""
     has_no_bid: bool
-    """Whether it is an option that nobody bids for."""
+    """Whether it is an option without a bid."""
     is_halted: bool
     is_unquoted: bool = False
     """Whether it is an option that was quoted, and for too long no more."""
@@ -94,7 +96,7 @@ HasSent = Callable[[InstrumentId, int], bool]
 
 
 class ClosingLeg:
-    """What was tried so far at one instrument, and when the next try is due."""
+    """Tries so far at one instrument, and the time of the next."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -141,7 +143,7 @@ class ClosingLeg:
         return ladder.between(walked) if rung is Rung.MID else ladder.meeting(ticks)
 
     def note_seen(self, seen: Sight) -> None:
-        """Begin anew where an option is quoted or bid for again: what was offered blind counts nothing."""
+        """Start over where an option is quoted or bid for again: what was offered blind counts nothing."""
         is_quoted_again = self._offered and not seen.is_unquoted
         if is_quoted_again or (self.is_unsold and not seen.has_no_bid):
             self._offered = self.tries = self.refusals = self.not_before_ns = 0

@@ -267,7 +267,7 @@ IndexSource = Literal["recorded", "parity"]
 
 
 def list_data_sets(catalog: Path) -> tuple[list[Manifest], dict[str, DataError]]:
-    """Return the manifests of the catalogue, sorted by name, and what is wrong with the damaged ones."""
+    """Return the manifests of the catalogue, sorted by name, and the errors of the damaged manifests."""
     manifests: list[Manifest] = []
     damaged: dict[str, DataError] = {}
     for name in data_set_names(catalog):

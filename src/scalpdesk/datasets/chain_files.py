@@ -28,7 +28,7 @@ NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
 
 @dataclass(frozen=True, slots=True)
 class StoredChain:
-    """A chain as a file has it; arrays have one value a contract, NaN where the file has none."""
+    """A chain as a file has it; arrays have one value a contract, NaN for a missing value."""
 
     underlying: str
     """Symbol of the underlying."""
@@ -42,9 +42,9 @@ class StoredChain:
     """Options in the order of the file, each once."""
     bid: Floats
     ask: Floats
-    """``bid``, ``ask``: Currency per unit; NaN where there is no such side (the file has none, or 0)."""
+    """``bid``, ``ask``: Currency per unit; NaN for a missing side (empty or 0 in the file)."""
     open_interest: Floats
-    """Contracts; NaN where the file has none, or less than 0."""
+    """Contracts; NaN for a missing figure, or one below 0."""
     rows_refused: int = 0
     """Rows that could not be read as an option, or are one on something else."""
 
@@ -178,13 +178,13 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
 
 
 def _side(value: object) -> float:
-    """Return a quoted side; 0 and less are none."""
+    """Return a quoted side; 0 and less count as missing."""
     number = _figure(value)
     return number if number > 0.0 else float("nan")
 
 
 def _open_count(value: object) -> float:
-    """Return an open interest; less than 0 is none."""
+    """Return an open interest; less than 0 counts as missing."""
     number = _figure(value)
     return number if number >= 0.0 else float("nan")
 

@@ -168,7 +168,7 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
         When the file cannot be read or has none of the tables, or a cell is no instant or number.
     """
     source = TableSource(path, FORMATS["parquet" if path.suffix.lower() == ".parquet" else "csv"])
-    # a column is judged by all of its rows: of whole prices in the first ones a later 90000.5 became 90001
+    # a column is judged by all of its rows: after whole prices in the first rows a later 90000.5 became 90001
     relation = source.relation.replace("header = true", "header = true, sample_size = -1")
     with connect() as connection:
         try:
@@ -335,7 +335,7 @@ def _days_with(catalog: Path, name: str, coin: str, symbol: str, days: Iterable[
 def _stored(
     catalog: Path, name: str, table: str, coin: str, select: str, days: Iterable[str] | None = None
 ) -> list[tuple[Any, ...]]:
-    """Return what a query over ``rows`` finds in the files of a table; nothing where there are none."""
+    """Return the rows that a query over ``rows`` finds in the files of a table; empty without a file."""
     files = day_files(catalog, name, table, coin, days)
     if not files:
         return []
@@ -363,7 +363,7 @@ def _settlements(catalog: Path, name: str, coin: str) -> dict[tuple[str, date], 
 
 
 def index_closes(catalog: Path, name: str, coin: str) -> dict[date, float]:
-    """Return the venue's volatility index at the end of each day, fractions; empty where there is none."""
+    """Return the venue's volatility index at the end of each day, fractions; empty without such a table."""
     select = "SELECT epoch_ns(ts), close FROM rows ORDER BY ts"
     return {account_day(at): vol for at, vol in _stored(catalog, name, "volatility_index", coin, select)}
 
@@ -416,7 +416,7 @@ def research_tables(
     variances = {row["day"]: row["vol"] ** 2 for row in found["realised_vol"]}
     for row in found["realised_vol"]:
         for window in windows:
-            # a day without a volatility of its own leaves a window none
+            # a day without a volatility of its own leaves its windows without
             before, after = (
                 [variances.get(row["day"] + timedelta(days=n), math.nan) for n in days]
                 for days in (range(1 - window, 1), range(1, window + 1))

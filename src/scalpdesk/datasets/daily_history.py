@@ -61,7 +61,7 @@ def packaged_history(series: str) -> DailyHistory:
 def vix_closes_before(day: date) -> tuple[list[float], float] | None:
     """Return the VIX closes of the year before the last one known on ``day``, and that last one (fractions).
 
-    None where the packaged series (2014 to 2018) has none, or none of the week before.
+    None where the packaged series (2014 to 2018) has no value of the week before.
     """
     closes = [
         (us_date(row[0]), float(row[1]) / 100.0)

@@ -160,7 +160,7 @@ def _of(
 
 
 SKEW_SECONDS = 60.0
-"""How far ahead of the desk's clock a store's may run before its stamp is not believed."""
+"""Longest lead of a store's clock over the desk's; a stamp further ahead is not believed."""
 
 
 def by_hand(given: float | str, symbol: str, now_ns: int) -> GammaExposureEvent:

@@ -184,7 +184,7 @@ def _failures_named(document: str, timeout_seconds: float) -> Iterator[None]:
         raise ExposureUnknownError(ExposureGap.UNREACHABLE, _brief(error)) from error
     except auth.GoogleAuthError as error:
         raise ExposureUnknownError(ExposureGap.DENIED, _brief(error)) from error
-    except (OSError, ValueError) as error:  # a key file that cannot be read or is none, no project
+    except (OSError, ValueError) as error:  # an unreadable or wrong key file, no project
         raise ExposureUnknownError(ExposureGap.REFUSED, _brief(error)) from error
 
 

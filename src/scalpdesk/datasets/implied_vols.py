@@ -97,7 +97,7 @@ def implied_vol_event(
 ) -> ImpliedVolEvent | None:
     """Return the implied volatility of a symbol as known at the open of ``day``; None where none is known.
 
-    Nothing of the day itself is used; a last value older than a week is none. What a reconstructed ``market``
+    Nothing of the day itself is used; a last value counts for a week. What a reconstructed ``market``
     has left counts for no other. The embedded market's options are quoted at multiples of the VIX, whose rank
     is then their own.
     """

@@ -1,4 +1,4 @@
-"""What a data set is, in a few lines of JSON beside its files: where from, which days, how much."""
+"""Description of a data set, in a few lines of JSON beside its files: source, days, amount."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data set holds of one underlying."""
+    """Content of a data set for one underlying."""
 
     type: str
     """``equity``, ``index`` or ``future``."""
@@ -30,7 +30,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data set is, in a few lines of JSON beside it."""
+    """Description of a data set, in a few lines of JSON beside it."""
 
     format: int = FORMAT
     name: str

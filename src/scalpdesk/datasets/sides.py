@@ -42,7 +42,7 @@ class QuoteRows(Columns):
 
 @dataclass(frozen=True, slots=True)
 class SideCounts:
-    """What was done to the rows."""
+    """Numbers of rows that were changed."""
 
     rows: int
     crossed_as_stored: int
@@ -52,7 +52,7 @@ class SideCounts:
     sides_carried: int
     """Null sides filled with the last value of that side."""
     sides_missing: int
-    """Null sides whose last value is too old, or that have none."""
+    """Null sides whose last value is too old or missing."""
 
 
 def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[QuoteRows, SideCounts]:
@@ -69,7 +69,7 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
     Notes
     -----
     A crossed row keeps the side that changed against the instrument's row before it; when both
-    changed, or neither did, both go: nobody can say which is true. A withheld side is not carried.
+    changed, or neither did, both go: either may be the false side. A withheld side is not carried.
     """
     sorted_rows = _in_order(rows)
     new_group = _group_starts(sorted_rows)
@@ -80,7 +80,7 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
     (bid, bid_size, bid_ts), (ask, ask_size, ask_ts) = (
         _carry(sorted_rows, *side, new_group, max_age_seconds) for side in sides
     )
-    # What was withheld stays away in its own row.
+    # A withheld side stays away in its own row.
     bid[crossed & bid_null], ask[crossed & ask_null] = np.nan, np.nan
     clash = bid > ask
     older_bid, older_ask = clash & (bid_ts <= ask_ts), clash & (ask_ts < bid_ts)
@@ -161,7 +161,7 @@ class LevelRows:
 def recorded_levels(
     connection: Any, catalog: Path, name: str, index: str, session: Session, *, regular_hours: bool
 ) -> LevelRows | None:
-    """Read the recorded level of a session, or None when the data set has none."""
+    """Read the recorded level of a session, or None when the data set lacks it."""
     files = day_files(catalog, name, "index_levels", index, [session.day.isoformat()])
     if not files:
         return None

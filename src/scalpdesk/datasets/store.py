@@ -7,7 +7,7 @@
 
 Everything is read and written through DuckDB; timestamps are UTC. ``ts`` is the instant at which a
 row is known (the end of its bar) and the key of every replay; ``bar_start`` is kept beside it so
-that nobody has to guess the bar's length.
+that a reader need not guess the bar's length.
 """
 
 import csv
@@ -284,7 +284,7 @@ class HistoryFile:
     subject: str
     """``columns``, ``subject``: What its lines hold, and what it is a history of."""
     fix: str
-    """How a line that is none is put right."""
+    """Correction of a line that is not read."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -430,7 +430,7 @@ def _damage(connection: Any, files: Sequence[Path], error: Exception) -> DataErr
 
 
 def impossible_times(connection: Any, path: Path) -> str:
-    """Return how many rows of a file lie outside of the years 1900 to 2199; empty when none does.
+    """Return how many rows of a file lie outside of the years 1900 to 2199; empty without such rows.
 
     Nanoseconds of UTC do not reach further, and no quote was recorded there.
     """

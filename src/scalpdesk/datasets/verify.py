@@ -69,7 +69,7 @@ class OptionRows:
 
 @dataclass(frozen=True, slots=True)
 class BoundBreaks:
-    """How many rows were tested, how many broke the bound, and by how much at worst."""
+    """Numbers of rows tested and of rows that broke the bound, and the worst break."""
 
     checked: int
     found: int
@@ -360,11 +360,11 @@ RESEARCH = {
     "funding": "funding",
     "settlements": "deliveries",
 }
-"""What the rows of a table serve beside trading."""
+"""Uses of the rows of a table beside trading."""
 
 
 class CheckVerdict(StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -391,13 +391,13 @@ class VerifyReport:
     sessions: tuple[date, ...]
     checks: tuple[Check, ...]
     uses: tuple[str, ...] = (TRADING,)
-    """What sound rows of these kinds serve."""
+    """Uses of sound rows of these kinds."""
     missing: str = ""
-    """What the market lacks to be traded on."""
+    """Data that the market lacks to be traded on."""
 
     @property
     def fit_for(self) -> tuple[str, ...]:
-        """What the market may be used for: nothing where a check failed."""
+        """Uses of the market: empty where a check failed."""
         return self.uses if self.ok else ()
 
     @property

@@ -2,7 +2,7 @@
 
 A forecast of realised variance is a quantity of the variance swap. The market's smile is moved so that its
 level is the forecast, its skew kept, and the straddle repriced on it: every strike then has the same edge per
-vega, and skew is none. All volatilities are per root year of one variance clock.
+vega, and skew alone has no edge. All volatilities are per root year of one variance clock.
 """
 
 import math
@@ -35,17 +35,17 @@ class Edge(msgspec.Struct, frozen=True):
     hedge_cost_usd: float
     """``spread_usd``, ``fees_usd``, ``hedge_cost_usd``: What is taken off."""
     net_usd: float
-    """What is left."""
+    """Edge after all costs."""
     stderr_usd: float
     """Standard error of it, from that of the forecast."""
     implied_level: float
-    """Of the market to the horizon, a fraction a year: what the forecast is compared with."""
+    """Level of the market to the horizon, a fraction a year: the forecast is compared with it."""
     market_level: float
     target_level: float
-    """``market_level``, ``target_level``: Of the expiry, in the market and at the forecast."""
+    """``market_level``, ``target_level``: Level of the expiry, in the market and at the forecast."""
     implied_vol: float
     shifted_vol: float
-    """``implied_vol``, ``shifted_vol``: Of the strike, on the market's smile and on the moved one."""
+    """``implied_vol``, ``shifted_vol``: Volatility of the strike, on the market's smile and the moved one."""
 
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +71,16 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     fees: float = 0.0
     """Fees of the executions whose half spreads are paid, currency per unit."""
     currency: str = "USD"
-    """Of all amounts."""
+    """Currency of all amounts."""
     horizon_years: float | None = None
     """Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
     """
     implied_to_horizon: float | None = None
     """The market's level to the horizon; None is that of the expiry."""
     level: Level = "swap"
-    """What the forecast is the level of."""
+    """Measure of the smile that the forecast is compared with."""
     shift: Shift = "standardised"
-    """How the smile moves, see :func:`scalpdesk.pricing.smile_level.shifted_smile`."""
+    """Move of the smile, see :func:`scalpdesk.pricing.smile_level.shifted_smile`."""
 
 
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
@@ -157,7 +157,7 @@ def _refuse_bad(name: str, value: float, *, zero_allowed: bool) -> None:
 def bar_over_looks(k_stderr: float, window_seconds: float) -> float:
     """Return the standard errors that noise reaches in a window as often as ``k_stderr`` at one look.
 
-    Of an edge of zero that is looked at again and again, the highest look counts. With n independent looks
+    When an edge of zero is looked at again and again, the highest look counts. With n independent looks
     each may pass by chance with ``1 - (1 - α)^(1/n)``, α that of one look (Šidák 1967); n is one and one
     more for each :data:`LOOK_SECONDS` of the window.
 
@@ -183,7 +183,7 @@ class EdgeGateConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     min_vol_ratio: Annotated[float, at_least(0, math.inf, "forecast over implied volatility")] = 1.05
     """Forecast over the market's level to the horizon must reach this."""
     window_seconds: Annotated[float, at_least(0, math.inf, "seconds")] = 0.0
-    """How long the gate is asked until it passes; see :func:`bar_over_looks`."""
+    """Time for which the gate is asked until it passes; see :func:`bar_over_looks`."""
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):

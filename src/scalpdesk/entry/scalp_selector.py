@@ -64,7 +64,7 @@ class ScalpCandidate(msgspec.Struct, frozen=True):
 
 
 class ScalpChoice(msgspec.Struct, frozen=True):
-    """The best contract, or why there is none: contracts counted by what removed them."""
+    """The best contract, or why no contract passes: contracts counted by what removed them."""
 
     best: ScalpCandidate | None
     looked_at: int
@@ -139,7 +139,7 @@ class ScalpContractSelector:
     ) -> ScalpChoice:
         """Return the best contract of ``expiry``: a call for direction +1, a put for -1.
 
-        Of equal scores the lower spread wins, then the nearer delta, then the symbol.
+        At equal scores the lower spread wins, then the nearer delta, then the symbol.
         """
         removed: Counter[str] = Counter()
         passed: list[ScalpCandidate] = []

@@ -200,7 +200,7 @@ class Admin:
         ]
 
     def fills(self) -> list[dict[str, Any]]:
-        """Return every execution, without busted ones."""
+        """Return every execution that was not busted."""
         return [
             self._fill(execution)
             for account in self._world.ledger.accounts.values()

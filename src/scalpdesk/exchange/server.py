@@ -28,9 +28,9 @@ INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
 TURN_NS = 20_000_000
 """Wall time after which a turn ends: a busy market must not keep requests waiting."""
 EVENING_NS = HOUR_NS
-"""How long a market at full speed continues after its last quote."""
+"""Time that a market at full speed continues after its last quote."""
 READ_SECONDS = 5.0
-"""How long a market at full speed waits for a client that does not read."""
+"""Longest time that a market at full speed waits for a client that does not read."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 

@@ -55,7 +55,7 @@ class Bar:
 
 
 class BarBook:
-    """Minute bars by instrument: closed ones, and the one being made."""
+    """Minute bars by instrument: closed bars, and the bar being made."""
 
     def __init__(self) -> None:
         self._closed: dict[InstrumentId, list[Bar]] = {}
@@ -96,7 +96,7 @@ class BarBook:
 
 
 def combine(bars: Iterable[Bar], seconds: int, *, in_utc: bool = False) -> list[Bar]:
-    """Make bars of ``seconds`` from shorter ones, oldest first; a day begins at New York midnight."""
+    """Make bars of ``seconds`` from shorter bars, oldest first; a day begins at New York midnight."""
     made: list[Bar] = []
     for bar in bars:
         width = seconds * NANOS_PER_SECOND

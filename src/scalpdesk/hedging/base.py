@@ -25,7 +25,7 @@ from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.instruments.deribit import delta_unit
 
 TRADING_YEAR_SECONDS = SESSIONS_PER_YEAR * 6.5 * 3600.0
-"""Of the sessions of a stock exchange."""
+"""Seconds of a year's sessions of a stock exchange."""
 RehedgeTo = Literal["edge", "zero"]
 """Where a delta outside the band is brought: to the nearer edge of the band, or to zero."""
 
@@ -50,7 +50,7 @@ class HedgeInputs(msgspec.Struct, frozen=True):
     multiplier: int
     """Units of the underlying in one contract."""
     seconds_since_hedge: float
-    """Trading seconds since the last hedge (or since entry when there was none)."""
+    """Trading seconds since the last hedge (or since entry before the first)."""
     own_cost_fraction: float
     """One-way proportional cost of trading the underlying: (half spread + fees) / spot."""
     now_ns: int = 0
@@ -75,7 +75,7 @@ class BandVerdict(msgspec.Struct, frozen=True):
     inside: bool
     """Whether nothing is to be done."""
     reason: str
-    """Of a hedge, in plain words with its numbers; a band of a width has none while ``inside``."""
+    """Reason of a hedge, in plain words with its numbers; empty for a band of a width while ``inside``."""
     facts: dict[str, str | float | int] = {}
     """Figures of the band's own, for the hedge's record."""
 
@@ -303,7 +303,7 @@ class AversionBand(ABC):
     """No trade inside a formula's band of the whole position; back to its edge beyond it."""
 
     title: ClassVar[str]
-    """Of the formula, in reasons."""
+    """Name of the formula, in reasons."""
     Config = AversionConfig
 
     def __init__(self, config: AversionConfig | None = None) -> None:

@@ -85,7 +85,7 @@ LINEAR_OPTION_STEP, LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
 
 
 class Linear:
-    """What is worth quantity x price x multiplier, in its currency.
+    """An instrument worth quantity x price x multiplier, in its currency.
 
     Quantities are signed contracts, shares or coins; prices are currency per unit of the underlying.
     """
@@ -134,7 +134,7 @@ class Linear:
 
 
 class Plain(Linear):
-    """What is linear and no option."""
+    """A linear instrument that is no option."""
 
     __slots__ = ()
     contract_size: ClassVar[int] = 1
@@ -297,7 +297,7 @@ class OptionContract(Linear):
         return paid / spot if self.is_inverse else paid
 
     def least_offer(self, spot: float) -> Decimal:
-        """Return the least to ask for while nobody bids: 95 % of the payoff at ``spot``, or a tick."""
+        """Return the least to ask for without a bid: 95 % of the payoff at ``spot``, or a tick."""
         floor = self.tick_rule.round(exact(0.95 * self.payoff(spot), 8), "up")
         return max(floor, self.tick_rule.below)
 

@@ -49,7 +49,7 @@ class CorporateAction:
     ex_date: date
     """First session in which it trades without the right."""
     kind: ActionKind
-    """What happens."""
+    """Kind of the action."""
     ratio: Decimal = ONE
     """Units after a split for one held (0.1: one for ten)."""
     cash: Decimal = ZERO
@@ -126,7 +126,7 @@ def split_ratio(shares_before: Decimal) -> Decimal:
 
 
 def whole_units(units: Decimal) -> tuple[Decimal, Decimal]:
-    """Divide signed units into whole ones and the fraction that is paid in cash, both of one sign.
+    """Divide signed units into whole units and the fraction that is paid in cash, both of one sign.
 
     A ratio of one for three has no exact decimal: units are exact to the ninth.
 

@@ -1,8 +1,8 @@
 """Deribit's contracts: names and terms, the fees of its schedule, funding, and standard margin.
 
-Options and perpetuals on a coin come in two kinds. Inverse ones (``BTC-25DEC26-100000-C``) are quoted,
-margined and settled in the coin; linear ones (``BTC_USDC-25DEC26-100000-C``) in a dollar coin. An option is
-European, on one coin, and expires at 08:00 UTC. Source: Deribit, "Inverse Options", "Fees", "Contract
+Options and perpetuals on a coin come in two kinds. Inverse contracts (``BTC-25DEC26-100000-C``) are quoted,
+margined and settled in the coin; linear contracts (``BTC_USDC-25DEC26-100000-C``) in a dollar coin. An option
+is European, on one coin, and expires at 08:00 UTC. Source: Deribit, "Inverse Options", "Fees", "Contract
 Introduction Policy".
 """
 
@@ -30,7 +30,7 @@ from scalpdesk.instruments.contract import (
 
 _OPTION = re.compile(r"([A-Z0-9]+(?:_[A-Z]+)?)-(\d{1,2}[A-Z]{3}\d{2})-(\d+(?:d\d+)?)-([CP])\Z")
 COIN_OPTION_TICK = TickRule(Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005"))
-"""Of an inverse option, in coin."""
+"""Tick of an inverse option, in coin."""
 CONTRACT_USD = {"BTC": 10, "ETH": 1}
 """Size of an inverse perpetual in US dollars."""
 PERPETUAL_TICKS = {"BTC": Decimal("0.5"), "ETH": Decimal("0.05")}
@@ -43,7 +43,7 @@ SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), D
 PLACES = 8
 """Decimals of the venue's ledger in coin."""
 FRIDAY = 4
-"""Weekday on which weekly, monthly and quarterly options expire; those of any other day are daily ones."""
+"""Weekday on which weekly, monthly and quarterly options expire; options of any other day are daily."""
 
 
 def perpetual_symbol(root: str) -> str:
@@ -66,7 +66,7 @@ def perpetual(coin: str) -> Perpetual:
     Raises
     ------
     ArgumentError
-        When the venue lists none.
+        When the venue lists no such contract.
     """
     if coin not in CONTRACT_USD:
         raise ArgumentError(
@@ -167,13 +167,13 @@ class DeribitFees(msgspec.Struct, frozen=True):
 
     option_rate: Decimal = Decimal("0.0003")
     delivery_rate: Decimal = Decimal("0.00015")
-    """``option_rate``, ``delivery_rate``: Of an option's underlying, a fraction: of a trade, and of a
+    """``option_rate``, ``delivery_rate``: Fraction of an option's underlying: of a trade, and of a
     delivery.
     """
     most_of_premium: Decimal = Decimal("0.125")
     """Cap of both, as a fraction of the option's price."""
     perpetual_taker: Decimal = Decimal("0.0005")
-    """Of a perpetual's notional, a fraction."""
+    """Fraction of a perpetual's notional."""
 
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the fee of one execution in the instrument's currency.

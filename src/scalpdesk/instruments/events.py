@@ -97,7 +97,7 @@ def events_between(
 ) -> tuple[ScheduledEvent, ...]:
     """Return the events after one instant and up to another (UTC nanoseconds), in order.
 
-    ``ex_dividend`` is in no list and gives none.
+    ``ex_dividend`` is in no list and gives no event.
     """
     found = []
     for kind in kinds:

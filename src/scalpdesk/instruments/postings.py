@@ -32,7 +32,7 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     units: Decimal
     """Signed contracts, shares or coins; 0 for cash alone."""
     price: Decimal
-    """What a unit is booked at: the cost of the units is their value at it."""
+    """Price at which a unit is booked: the cost of the units is their value at it."""
     cash: Decimal
     """Signed, in the instrument's currency."""
     income: Decimal

@@ -20,7 +20,7 @@ REGULAR_CLOSE = time(16, 0)
 COIN_EXPIRY = time(8, 0, tzinfo=UTC)
 """Deribit's options expire, and its days of account begin, at this time."""
 COIN_MEAN_NS = 30 * MINUTE_NS
-"""Of the index before the expiry: the delivery price is the mean."""
+"""Span of the index before the expiry: the delivery price is the mean."""
 OLDEST_CLOSE_NS = 15 * MINUTE_NS
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
 SATURDAY = 5

@@ -86,7 +86,7 @@ def settle_option(
         return lapse(contract, option_id, held, at_ns, known_ns)
     if contract.settlement is not Settlement.PHYSICAL:
         cash = round(held * contract.multiplier * intrinsic, PLACES)
-        # in one change, as the venue's log has it: whoever counts what a trade came to does so when it ends
+        # in one change, as the venue's log has it: a reader counts what a trade came to when it ends
         cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
         label, cause = f"expiry-{contract.symbol}", ChangeCause.CASH_SETTLEMENT
         return [PositionChanged(option_id, at_ns, known_ns, cause, -held, intrinsic, cash, label)]

@@ -134,7 +134,7 @@ def marked_as_starting(folder: Path, runs_dir: Path) -> Iterator[None]:
 
 
 def starting_desks(folder: Path, runs_dir: Path) -> list[DeskHolder]:
-    """Return the desks that start now and will answer in ``runs_dir``; dead ones do not count."""
+    """Return the desks that start now and will answer in ``runs_dir``; dead processes do not count."""
     found = []
     for path in sorted(folder.glob("starting-*.lock")):
         with suppress(OSError, msgspec.MsgspecError), path.open("rb") as mark:

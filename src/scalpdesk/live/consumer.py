@@ -153,7 +153,7 @@ class Consumer:
             commands = self._take(quote)
             if commands:
                 self._hand_over(commands)
-        except BaseException as error:  # noqa: BLE001 - whoever read the quote reads on; the consumer raises it
+        except BaseException as error:  # noqa: BLE001 - the reader of the quote reads on; the consumer raises it
             self._queue.fail(error)
             return True
         self._at_once += 1

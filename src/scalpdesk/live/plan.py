@@ -47,7 +47,7 @@ class LivePlan:
     session: date | None = None
     data: str = "embedded"
     pace: float | None = None
-    """``session``, ``data``, ``pace``: Of the simulated venue: the day, the data set, market seconds a second
+    """``session``, ``data``, ``pace``: the simulated venue's day, data set, market seconds a second
     (None: in step).
     """
     state: Path | None = None

@@ -7,7 +7,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 
 SHARE_MARGIN = 0.5
-"""Of a share's value, a fraction: Regulation T's initial margin (12 CFR 220)."""
+"""Fraction of a share's value: Regulation T's initial margin (12 CFR 220)."""
 
 
 def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:

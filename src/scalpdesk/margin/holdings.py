@@ -1,4 +1,4 @@
-"""What a margin model reads, an account and its holdings, and what it answers."""
+"""Input of a margin model, an account and its holdings, and its answer."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -52,7 +52,7 @@ class AccountFigures(NamedTuple):
     overnight_buying_power: Decimal
     """Shares that may be bought for and kept."""
     options_buying_power: Decimal
-    """Options that may be bought for, and cash that may secure sold ones."""
+    """Amount for which options may be bought, and cash that may secure sold options."""
 
 
 class MarginAccount(Protocol):

@@ -1,4 +1,4 @@
-"""How far the price of a coin may move before the venue would close positions."""
+"""Distance of a coin's price to the prices at which the venue would close positions."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -17,7 +17,7 @@ FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.
 
 
 class OptionState(NamedTuple):
-    """What an option on a coin is priced from: forward, years to expiry, volatility (fraction a year)."""
+    """Inputs of the price of an option on a coin: forward, years to expiry, volatility (fraction a year)."""
 
     forward: float
     years: float
@@ -25,7 +25,7 @@ class OptionState(NamedTuple):
 
 
 class MarginDistance(NamedTuple):
-    """How far the price may move before the venue would close positions of an account in coin."""
+    """Distance of the price to those at which the venue would close positions of an account in coin."""
 
     used: Decimal
     """Maintenance margin over collateral."""
@@ -58,7 +58,7 @@ def liquidation_distance(
     """Return the smallest moves of the price at which the margin exceeds the margin balance.
 
     The venue compares its maintenance margin with the margin balance, cash and open profit of futures:
-    bought options do not count, and sold ones count in the margin, by their mark. What the venue asks beyond
+    bought options do not count, and sold options count in the margin, by their mark. What the venue asks
     the schedule is kept.
 
     Parameters

@@ -122,7 +122,7 @@ class Pairing:
         self._straddles()
 
     def _cover(self, is_call: bool) -> None:
-        """Set shares, then bought options, against the sold ones of one right; dearest strikes first."""
+        """Set shares, then bought options, against the sold options of one right; dearest strikes first."""
         sign = 1 if is_call else -1
         bought = sorted(
             (holding for holding in self._bought if holding[0].is_call is is_call),
@@ -177,8 +177,8 @@ class Pairing:
     def _straddles(self) -> None:
         """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side.
 
-        Of each such pair the greater side's margin and the other's premium, the dearest paired first. Where
-        both need as much the rule names no side: the one with the greater risk is asked, which is more.
+        Each such pair needs the greater side's margin and the other's premium, the dearest first. Where
+        both need as much the rule names no side: the side with the greater risk is asked, which is more.
         """
         need, calls, puts = ZERO, list[_Lot](), list[_Lot]()
         for sold in self.uncovered:
@@ -245,7 +245,7 @@ def buying_power(
     Parameters
     ----------
     equity, initial, maintenance
-        Of the account and its margin, currency; a cash account has none.
+        Equity and margins of the account, currency; a cash account has no margin.
     multiplier
         1 cash account, 2 margin overnight, 4 within the day (FINRA 4210(f)(8): four times the excess over
         the maintenance margin).
@@ -274,7 +274,7 @@ def least_options_level(
     shares
         Free shares of the underlying.
     as_one_order
-        Sent together: bought legs then cover sold ones of their right.
+        Sent together: bought legs then cover sold legs of their right.
     """
     level = 0
     for is_call in (True, False):

@@ -57,7 +57,7 @@ def rescaled_bar(bar: BarEvent, by: PriceAdjustmentEvent) -> BarEvent:
 
 
 class GrowingBar:
-    """The open bar of one length, and the closed ones before it."""
+    """The open bar of one length, and the closed bars before it."""
 
     __slots__ = ("bars", "close", "end_ns", "high", "length_ns", "low", "open", "seconds", "volume")
 
@@ -169,9 +169,9 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class Timeframes:
-    """Closed bars of several lengths of one instrument, over this session and earlier ones.
+    """Closed bars of several lengths of one instrument, over this session and earlier sessions.
 
-    The best source of a session wins: bars over quotes (they have volume), shorter bars over longer ones.
+    The best source of a session wins: bars over quotes (they have volume), shorter bars over longer bars.
     When a better source first arrives, the session is rebuilt from it alone, so that no bar mixes two.
 
     Parameters
@@ -458,7 +458,7 @@ class Timeframes:
         return found.close if found is not None else Absent("no earlier session was watched", 0, 1)
 
     def prior_close_ns(self) -> int | None:
-        """Return the instant of :meth:`prior_close`, UTC nanoseconds; None where there is none."""
+        """Return the instant of :meth:`prior_close`, UTC nanoseconds; None before the first session."""
         return self._days[-1].session.close_ns if self._days and self._days[-1].range is not None else None
 
     def session(self) -> Session | None:
@@ -478,7 +478,7 @@ class Timeframes:
     def volume_ratio(self, sessions: int = 20) -> float | Absent:
         """Return the last closed minute's volume over the mean of that minute in earlier sessions.
 
-        The mean is over the last ``sessions`` ones in which the minute was observed.
+        The mean is over the last ``sessions`` sessions in which the minute was observed.
         """
         day = self._day
         last = self.bars(MINUTE_SECONDS, 1, same_session=True)

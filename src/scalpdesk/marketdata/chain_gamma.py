@@ -73,7 +73,7 @@ def price_chain(
     chain
         Quotes at one instant.
     contracts
-        Every listed option that has not expired, quoted or not: missing ones lower the coverage.
+        Every listed option that has not expired, quoted or not: missing options lower the coverage.
     open_interest
         Contracts by option symbol; unknown where absent.
     previous
@@ -201,7 +201,7 @@ def exposure_events(
 ) -> Iterator[GammaExposureEvent]:
     """Yield the dealer gamma exposure of a tape's chain over its first session, from the open on.
 
-    The tape's open interest is that of the evening before the first session; it has none for later ones.
+    The tape's open interest is that of the evening before the first session; later sessions have no figure.
 
     Parameters
     ----------

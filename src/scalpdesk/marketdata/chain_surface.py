@@ -37,7 +37,7 @@ PAIRS_NEAR_MONEY = 9
 """Strikes used around the money: further out one leg is all intrinsic value, with wide quotes."""
 MAX_ROUNDS = 12
 BORROW_STEP = 0.0005
-"""Of the yields between which early-exercise premiums are interpolated: off by at most 5e-6 of the spot."""
+"""Step of the yields at which early-exercise premiums are solved; between them the error is 5e-6 of spot."""
 CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 PLAUSIBLE_BORROW = (-0.05, 1.0)
@@ -78,7 +78,7 @@ class ImpliedForward:
     """Spot that with ``pricing_borrow`` gives this forward, to price options with. It differs from the spot
     only where ``pricing_borrow`` is not the borrow."""
     pricing_borrow: float
-    """The borrow; that of later expiries (0 where none are known) where it is implausible or differs from
+    """The borrow; that of later expiries (0 where they are not known) where it is implausible or differs from
     theirs by no more than the errors of forward and spot: near expiry a cent between spot and forward is no
     borrow, but a spot of another moment."""
     pairs_used: int
@@ -383,7 +383,7 @@ def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Float
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
-    A quote older than ``max_age_seconds`` counts as none; None keeps all.
+    A quote older than ``max_age_seconds`` is left out; None keeps all.
 
     Raises
     ------
@@ -485,7 +485,7 @@ def fit_chain(
     -----
     A strike is represented by its out-of-the-money option, which has the least intrinsic value and early
     exercise; where it is not quoted on both sides, by the other. Bid and ask are inverted separately,
-    American ones as American options with the implied forward's yield.
+    American quotes as American options with the implied forward's yield.
     """
     forwards: dict[ExpiryLabel, ImpliedForward] = {}
     rates: dict[ExpiryLabel, float] = {}

@@ -58,7 +58,7 @@ class ExposureRows:
     expiry: tuple[date, ...] = ()
     """Dates, one a row."""
     vol: Floats | None = None
-    """Implied volatility per year, for repricing; NaN where there is none."""
+    """Implied volatility per year, for repricing; NaN where it is not known."""
     years: Floats | None = None
     """Time to expiry in years, for repricing."""
 
@@ -112,7 +112,7 @@ class GammaExposure:
     call_wall: float | None
     """Strike with the largest exposure of calls; None without one."""
     put_wall: float | None
-    """Strike with the most negative exposure of puts; None without one. Of equals, the lower strike."""
+    """Strike with the most negative exposure of puts; None without one. The lower of two equal strikes."""
 
     @property
     def coverage(self) -> float:
@@ -439,7 +439,7 @@ class ExposureSettings(Struct, frozen=True, forbid_unknown_fields=True):
     document: str = DEFAULT_DOCUMENT
     """Path of the Firestore document."""
     cache_seconds: Positive = CACHE_SECONDS
-    """How long an answer stands, and the pause between two questions."""
+    """Time for which an answer stands, and the pause between two questions."""
     max_age_seconds: Positive = MAX_AGE_SECONDS
     """Age of the document's last update at which its value counts as unknown."""
     timeout_seconds: Positive = TIMEOUT_SECONDS

@@ -1,7 +1,7 @@
 """Latest quotes of a session whose rows are known as columns: a quote is made when somebody reads it.
 
-A backtest hands the engine only the quotes that can cause something. All the others are here: whoever
-reads an instrument's latest quote gets the last row up to the present one, as if each had been handed over.
+A backtest hands the engine only the quotes that can cause something. All the others are here: a reader of
+an instrument's latest quote gets the last row up to the present one, as if each had been handed over.
 """
 
 from bisect import bisect_left
@@ -175,7 +175,7 @@ class SessionRows:
         """Row from which on :meth:`advance` has something to count."""
         self._invalid = self._index.invalid
         self._latest = np.full(instruments, -1)
-        """Last row by instrument of those before ``_latest_upto``, without the invalid ones."""
+        """Last row by instrument of those before ``_latest_upto``, without invalid rows."""
         self._latest_upto = 0
         self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
         self.quoted = self._index.quoted
@@ -200,7 +200,7 @@ class SessionRows:
         return cast("Sequence[int]", rows.data)
 
     def latest_rows(self) -> NDArray[np.int64]:
-        """Return the last known row of each instrument that a desk keeps; -1 where there is none."""
+        """Return the last known row of each instrument that a desk keeps; -1 where there is no row."""
         if self.upto < self._latest_upto:
             self._latest[:], self._latest_upto = -1, 0
         rows = np.arange(self._latest_upto, self.upto)
@@ -248,7 +248,7 @@ class SessionRows:
         return bisect_left(stamps, now_ns, low, min(high, len(stamps)))
 
     def advance(self, upto: int, is_handed_over: NDArray[np.bool_], oddities: Counter[str]) -> None:
-        """Let the rows before ``upto`` be known; count the imperfect ones of what is not handed over."""
+        """Let the rows before ``upto`` be known; count the imperfect rows that are not handed over."""
         self.upto = upto
         if upto <= self._next_odd:
             return
@@ -281,7 +281,7 @@ class QuoteStore(Protocol):
     """Quotes by instrument id."""
 
     def get(self, number: InstrumentId, /) -> QuoteEvent | None:
-        """Return a quote; None where there is none."""
+        """Return a quote; None where there is no quote."""
         ...
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent, /) -> None:
@@ -324,7 +324,7 @@ class LatestQuotes:
         known = self._rows_of[number]
         if known is None:
             known = self._rows_of[number] = rows.rows_of(number, valid=self._valid)
-        # the rows of a session of one instrument are all of its own, and of another's none
+        # the rows of a session of one instrument are all of its own, and of no other
         at = (min(rows.upto, len(known)) if type(known) is range else bisect_left(known, rows.upto)) - 1
         if at < 0 or known[at] <= self._kept_from[number]:
             return self._kept.get(number)
@@ -334,7 +334,7 @@ class LatestQuotes:
         return quote
 
     def two_sided(self, number: InstrumentId) -> QuoteEvent | None:
-        """Return the latest quote that has both sides; None where there was none."""
+        """Return the latest quote that has both sides; None where there was no such quote."""
         quote = self[number]
         if quote is None or has_both_sides(quote):
             return quote
@@ -354,7 +354,7 @@ class LatestQuotes:
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether none of some instruments has a quote, or gets one from the rows of this session.
 
-        Of a desk alone: ``valid``.
+        ``valid`` belongs to a desk alone.
         """
         rows = self._rows
         if rows is None or self._is_set[numbers].any():
@@ -364,7 +364,7 @@ class LatestQuotes:
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return the latest quotes of instruments as columns; of a number below zero as never quoted.
 
-        Of a desk alone: ``valid``.
+        ``valid`` belongs to a desk alone.
         """
         rows = self._rows
         if rows is None or not rows.upto:

@@ -25,7 +25,7 @@ class QuoteVerdict(StrEnum):
 GOOD, LOCKED = QuoteVerdict.GOOD, QuoteVerdict.LOCKED  # looking up an enum's member costs as much as a call
 
 KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
-"""Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
+"""Verdicts of quotes that replace the last one; crossed and invalid quotes are only counted."""
 TRADABLE = frozenset({GOOD, LOCKED})
 """Verdicts of quotes on which every order may go."""
 
@@ -50,7 +50,7 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
 
 
 def has_both_sides(quote: QuoteEvent) -> bool:
-    """Return whether both sides are known; a bid of zero is: the market says that there is none."""
+    """Return whether both sides are known; a bid of zero is: the market says that there is no bidder."""
     return quote.bid >= 0.0 and quote.ask > 0.0  # NaN compares with nothing
 
 
@@ -90,4 +90,4 @@ class SpreadFilter:
 
 
 ANY_SPREAD = SpreadFilter(-math.inf, average=math.inf)
-"""Leaves out none and learns nothing."""
+"""Leaves out no quote and learns nothing."""

@@ -46,7 +46,7 @@ from scalpdesk.pricing.kernels.triggers import are_tradable
 LOST_AFTER = 2
 """Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
 QUOTES_KEPT = 1024
-"""Of each underlying: at a quote a second the last seventeen minutes."""
+"""Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
 
 class QuoteBook(Protocol):
@@ -281,7 +281,7 @@ class MarketState:
         return verdict in TRADABLE
 
     def two_sided(self, instrument_id: InstrumentId) -> QuoteEvent | None:
-        """Return the latest quote with both sides known; None where there was none."""
+        """Return the latest quote with both sides known; None where there was no such quote."""
         quotes = self.quotes
         if isinstance(quotes, LatestQuotes):
             return quotes.two_sided(instrument_id)
@@ -493,7 +493,7 @@ class MarketState:
         return QuoteTable.of([quotes[number] if number >= 0 else None for number in numbers.tolist()])
 
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
-        """Return whether it is known that some instruments have no quote, and have none all session long."""
+        """Return whether some instruments are known to have no quote, and to get no quote all session."""
         quotes = self.quotes
         return isinstance(quotes, LatestQuotes) and quotes.are_silent(numbers)
 
@@ -543,7 +543,7 @@ class MarketState:
     def quoted_mark(self, quote: QuoteEvent) -> float:
         """Return the mark that the latest quote of an instrument gives alone, currency per unit.
 
-        Of an option that lacks a side its last mid within the side that is known; never quoted on both, it is
+        An option that lacks a side has its last mid within the known side; never quoted on both, it is
         worth between zero and its ask.
         """
         if has_both_sides(quote) or self._spot_of[quote.instrument_id] is None:

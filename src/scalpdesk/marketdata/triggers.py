@@ -71,7 +71,7 @@ class Trigger:
     Parameters
     ----------
     instrument_id
-        Only its quotes are asked about, and only tradable ones: two sides, not crossed, in order.
+        Only its quotes are asked about, and only tradable quotes: two sides, not crossed, in order.
     """
 
     def __init__(self, instrument_id: InstrumentId) -> None:
@@ -85,7 +85,7 @@ class Trigger:
     def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:  # noqa: ARG002 - the contract's
         """Return the first row from ``first`` to before ``last`` that calls the strategy; else ``last``.
 
-        It learns nothing from the rows: they may be asked about again, and later ones may never come.
+        It learns nothing from the rows: they may be asked about again, and later rows may never come.
         """
         return first
 

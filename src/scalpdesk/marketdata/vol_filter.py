@@ -12,7 +12,7 @@ VOL_OF_VOL = 1.0
 GATE = 5.0
 """Standard deviations of an innovation beyond which a quote is passed over."""
 REPEATS = 3
-"""Quotes beyond the gate in a row of which the last starts the state anew."""
+"""Quotes beyond the gate in a row of which the last restarts the state."""
 
 
 class VolFilter:

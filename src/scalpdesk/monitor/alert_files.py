@@ -5,11 +5,11 @@ from enum import StrEnum
 STATE_FILE = "alerts.json"
 """In the folder of a run that a watcher sends alerts of: those open, and the latest that were sent."""
 ACKNOWLEDGED_FILE = "alerts.ack"
-"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
+"""Beside it: one line for each acknowledgement, key and who, from any process that may write there."""
 
 
 class Topic(StrEnum):
-    """What an alert is about, where that decides how it is shown or sent."""
+    """Subject of an alert, where that decides how it is shown or sent."""
 
     MODE = "mode"
     """The desk's mode, which the page shows in any case."""

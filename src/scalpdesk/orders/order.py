@@ -70,7 +70,7 @@ class Order(Leaf, gc=False):
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""
     parent_id: str = ""
-    """Id of the combo whose leg it is, empty for none."""
+    """Id of the combo whose leg it is; empty for a single order."""
 
     @property
     def client_order_id(self) -> str:
@@ -84,7 +84,7 @@ class Order(Leaf, gc=False):
 
     @property
     def leaves(self) -> Decimal:
-        """What may still be filled; zero once the order is over.
+        """Quantity that may still be filled; zero once the order is over.
 
         The venue does not work a busted quantity again: it is gone from the order.
         """
@@ -169,7 +169,7 @@ class Order(Leaf, gc=False):
         elif self.state is OrderState.PENDING_CANCEL:
             self.resumes_as = OrderState.PARTIALLY_FILLED
         elif self.state is OrderState.REJECTED:
-            # What was rejected after filling part was in truth cancelled, whichever word came first.
+            # An order that was rejected after a partial fill was in truth cancelled, by either word.
             self.move(OrderState.CANCELLED)
         if self.busted:
             self._end_when_used_up()

@@ -70,7 +70,7 @@ class OrderManager:
     ----------
     prefix
         Begins every client order id; unique to the account and the run, so that the ids of two
-        runs never meet. Ids count up from it: a replay gives the same ones.
+        runs never meet. Ids count up from it: a replay gives the same ids.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -237,7 +237,7 @@ class OrderManager:
     def forget(self, before_ns: int) -> list[Order]:
         """Forget the orders sent before an instant (UTC nanoseconds) that are over; return them.
 
-        Rejected ones stay, for a strategy may ask whether the venue takes a combo; :meth:`counts` counts all.
+        Rejected combos stay: a strategy may ask whether the venue takes combos; :meth:`counts` counts all.
         """
         over = [
             order
@@ -269,7 +269,7 @@ class OrderManager:
         return sum(fills for _, fills in self.counts().values())
 
     def pending(self, instrument_id: InstrumentId) -> Decimal:
-        """Signed quantity of an instrument that live orders may still fill, unknown ones included."""
+        """Signed quantity of an instrument that live orders may still fill, unknown orders included."""
         total = ZERO
         for order in self.live.values():
             if order.submitted.instrument_id == instrument_id:

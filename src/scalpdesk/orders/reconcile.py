@@ -48,7 +48,7 @@ class ForeignFill(msgspec.Struct, frozen=True):
     price: Decimal
     ts_event_ns: int
     fee: Decimal = ZERO
-    """In the account's currency: the venue's own, or its schedule's where its message states none."""
+    """In the account's currency: the venue's own, or its schedule's where its message states no fee."""
 
 
 class AccountChange(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class AccountChange(msgspec.Struct, frozen=True):
     cause: ChangeCause
     """As in :class:`scalpdesk.core.events.PositionChanged`."""
     instrument_id: InstrumentId | None
-    """What it moved; None when it moved cash alone."""
+    """Instrument that it moved; None when it moved cash alone."""
     quantity_change: Decimal
     price: Decimal
     cash_change: Decimal
@@ -121,12 +121,12 @@ class Tolerance(msgspec.Struct, frozen=True):
     """Differences too small to report."""
 
     cash: Decimal = CENT
-    """Difference of cash that is none, in currency."""
+    """Difference of cash that counts as zero, in currency."""
     uncharged: Decimal = ZERO
-    """Fees that the desk has estimated: the venue may have charged them, a part of them, or none."""
+    """Fees that the desk has estimated: the venue may have charged them whole, in part, or not at all."""
 
     def permits(self, cash_left: Decimal) -> bool:
-        """Return whether a difference of cash is none."""
+        """Return whether a difference of cash counts as zero."""
         return -self.cash <= cash_left <= self.cash + self.uncharged
 
     def text(self, amount: Decimal) -> str:
@@ -135,7 +135,7 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 class Gap(NamedTuple):
-    """What the venue holds more than the desk: signed units by instrument, and signed cash."""
+    """Holdings of the venue beyond the desk's: signed units by instrument, and signed cash."""
 
     units: dict[InstrumentId, Decimal]
     cash: Decimal
@@ -246,7 +246,7 @@ def latest_lines(
     gap
         What they are to close.
     within
-        Difference of cash that is none.
+        Difference of cash that counts as zero.
     by_cash
         Whether the cash must fit, too.
     """
@@ -385,7 +385,7 @@ def expected_dividends(
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
-    """What a comparison found."""
+    """Result of a comparison."""
 
     explained: tuple[Explained, ...] = ()
     """Differences with a cause, in the order in which they are to be booked."""

@@ -19,7 +19,7 @@ CARRY_NS = 15 * MINUTE_NS
 FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured yield stands."""
 YIELDS_KEPT = 32
-"""Of each expiry: more than a day of them, for quotes that are older than the last one."""
+"""Yields kept of each expiry: more than a day of them, for quotes that are older than the last one."""
 
 
 class ExpiryCarry:
@@ -139,7 +139,7 @@ class CarryMeter:
         """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
 
         Where they fit another forward (dividends to come, a share that is dear to borrow, other rates), the
-        nearest yield that fits them; where they show none, the last one, and they are asked in a minute.
+        nearest yield that fits them; where they show no yield, the last one, and they are asked in a minute.
         """
         configured = self._configured(carry.contract.underlying)
         if not carry.is_followed:

@@ -35,7 +35,7 @@ deltas of 0.60 and 0.69.
 """
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 MODEL_DECIMALS = 8
-"""Of a mark that the model gives: fine enough for a premium in coin."""
+"""Decimals of a mark that the model gives: fine enough for a premium in coin."""
 
 
 class Valuation(Leaf, gc=False):
@@ -47,7 +47,7 @@ class Valuation(Leaf, gc=False):
     years: float
     rate: float
     vol: float
-    """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
+    """Implied volatility of the mark as a fraction a year; the last known one while no quote gives it."""
     vol_is_fresh: bool
     contract: OptionContract
     pricer: ContractPricer
@@ -354,7 +354,7 @@ class DeltaEngine:
         return self.vols.smile(instrument_id, now_ns)
 
     def forget_answers(self) -> None:
-        """Value anew what was valued at this instant: prices have changed without a quote."""
+        """Value again what was valued at this instant: prices have changed without a quote."""
         for answers in self._answers:
             answers.clear()
 

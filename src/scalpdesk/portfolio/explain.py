@@ -76,7 +76,7 @@ DETAILS = LegParts.__struct_fields__[4:]
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
-"""Of the gross: a larger residual with its three-way term is flagged."""
+"""Fraction of the gross: a larger residual with its three-way term is flagged."""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
@@ -95,7 +95,7 @@ class _Leg(Leaf, gc=False):
     """Whether its state stands on the configured yield, as no quotes have shown the market's yet."""
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
-    """What moved it since its anchor, once it has been delivered."""
+    """Parts since its anchor, once it has been delivered."""
 
 
 class PnlExplain:
@@ -130,7 +130,7 @@ class PnlExplain:
         """Smallest amount of the account."""
         self._decimals = COIN_DECIMALS if is_coin else 6
         self._scale, self._least = 10.0**self._decimals, Decimal(1).scaleb(-self._decimals)
-        """How many of the smallest amount of a part make one, and that amount."""
+        """Number of smallest amounts in one unit, and that amount."""
         if is_coin:  # from the start, so that no mark changes what a strategy finds
             state.keep_quotes(underlying)
         self._last_ns = 0
@@ -142,17 +142,17 @@ class PnlExplain:
         """Costs of the trades (negative) and carry since the last mark, exact."""
         self._hedge_costs = ZERO
         self.hedge_costs = ZERO
-        """Of the totals: spread, fees and slippage of what is no option; negative, up to the last mark."""
+        """Part of the totals: spread, fees and slippage of hedges; negative, up to the last mark."""
         self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.overnight: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
-        """Of the totals: from a close to the first mark of the next session."""
+        """Part of the totals: from a close to the first mark of the next session."""
         self.details: dict[str, float] = dict.fromkeys(DETAILS, 0.0)
         """Lines under the totals, in currency."""
         self.better_fills, self.better_by = 0, ZERO
         """Fills that beat the mark by more than the quote's near side and a tick, and their sum, currency."""
         self.meter = MoveMeter()
         self._interval: tuple[int, float, HeldGamma] | None = None
-        """Of the meter: its start, the spot, and the gamma held."""
+        """State of the meter: its start, the spot, and the gamma held."""
         self._anchor_ns = 0
         self._is_overnight = self._opens = self._is_found = False
         self._opened_ns = self._opened_before_ns = 0
@@ -160,7 +160,7 @@ class PnlExplain:
         self._ended: list[_Leg] = []
         """Legs that were delivered since the last mark."""
         self.marks = NO_MARKS
-        """Of what was held at the last mark."""
+        """Marks of what was held at the last mark."""
         self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
 

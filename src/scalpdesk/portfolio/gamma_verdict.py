@@ -38,7 +38,7 @@ class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all_in(self) -> Decimal:
-        """What entry and exit leave of the net figure."""
+        """Net figure after the cost of entry and exit."""
         return self.net + self.entry_exit
 
     def document(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class LegSnapshot(FrozenLeaf, frozen=True, gc=False):
 
 
 class LegParts(FrozenLeaf, frozen=True, gc=False):
-    """What moved a leg between two states, in currency; the sum is the change of its value at the mark."""
+    """Causes of a leg's change of value between two states, in currency; they sum to that change."""
 
     delta: float = 0.0
     gamma: float = 0.0

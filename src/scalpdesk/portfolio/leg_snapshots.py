@@ -13,9 +13,9 @@ from scalpdesk.portfolio.interval import LegSnapshot
 from scalpdesk.portfolio.positions import Position
 
 COIN_DECIMALS = 12
-"""Of an amount in coin, where an amount in dollars has six."""
+"""Decimals of an amount in coin, where an amount in dollars has six."""
 Marked = tuple[float | None, Valuation | None]
-"""Mark of one unit, None where it was never quoted, and an option's valuation, None while it has none."""
+"""Mark of one unit, None before a quote, and an option's valuation, None while it is not valued."""
 
 
 class LegSnapshots:

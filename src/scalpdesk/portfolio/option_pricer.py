@@ -11,9 +11,9 @@ AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
 
 class ContractPricer:
-    """Prices American and European contracts with a continuous yield, and inverse ones in coin.
+    """Prices American and European contracts with a continuous yield, and inverse contracts in coin.
 
-    Of an inverse contract the spot is the forward in US dollars, without rate and yield; prices are premiums
+    The spot of an inverse contract is the forward in US dollars, without rate and yield; prices are premiums
     in coin, and the Greeks those of a holder who counts in coin: the delta is Δ − V/F, in coins.
 
     Parameters
@@ -57,7 +57,7 @@ class ContractPricer:
         rate: float,
         dividend_yield: float,
     ) -> float | None:
-        """Return the volatility (fraction a year) of ``price``, or None when there is none."""
+        """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
         if contract.currency == contract.root:
             price, rate, dividend_yield = price * spot, 0.0, 0.0
         vol, status = implied_vol_scalar(
@@ -85,7 +85,7 @@ class ContractPricer:
     ) -> tuple[Floats, Floats]:
         """Return volatilities of prices, NaN without one, and the Greeks at them, a column for each price.
 
-        Of options of the contract's kind, whatever their strikes and sides.
+        For options of the contract's kind, whatever their strikes and sides.
         """
         is_coin = contract.currency == contract.root
         american = not is_coin and (self._style or contract.style) is AMERICAN

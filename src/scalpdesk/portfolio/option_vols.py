@@ -73,7 +73,7 @@ class OptionVols:
         )
 
     def facts(self, instrument_id: InstrumentId) -> OptionFacts | None:
-        """Return what is known of an option; None for what is none."""
+        """Return what is known of an option; None for another instrument."""
         known = self.options.get(instrument_id)
         if known is not None:
             return known
@@ -201,7 +201,7 @@ class OptionVols:
         return self.strikes.smile(option.contract, now_ns, forward, years, by_clock, keeps=keeps)
 
     def unseen(self, option: OptionFacts, now_ns: int) -> float | None:
-        """Return the volatility of an option whose quote tells none now; None without one.
+        """Return the volatility of an option whose quote shows no volatility now; None without one.
 
         Its own last one; of a lost one that with which hedges were sized last, where that is known.
         """
@@ -210,7 +210,7 @@ class OptionVols:
         return known or self._last(option, now_ns)
 
     def of_other_leg(self, option: OptionFacts, now_ns: int) -> float | None:
-        """Return the volatility of a strike's other leg; None where it has none."""
+        """Return the volatility of a strike's other leg; None where it is not known."""
         number = self.strikes.other_leg(option.contract)
         other = None if number is None else self.facts(number)
         if other is None:

@@ -102,7 +102,7 @@ class Position:
         self._base = (self._priced, self._cost, self._realized)
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
-        """Undo a trade, the latest of equal ones: average and realised profit become those of the others.
+        """Undo a trade, the latest of equal trades: average and realised profit become those of the others.
 
         Without such a trade, or when units were adjusted since, the opposite one is booked.
         """
@@ -126,9 +126,9 @@ class Position:
 
     @property
     def cost(self) -> Decimal:
-        """What the open quantity has cost, in currency; negative for a short position.
+        """Cost of the open quantity, in currency; negative for a short position.
 
-        Of an inverse contract it is the coin that its dollars bought, with the sign turned round.
+        The cost of an inverse contract is the coin that its dollars bought, with the opposite sign.
         """
         self._price_trades()
         return self._cost * self.multiplier
@@ -211,7 +211,7 @@ class FifoLots:
         self._base = (tuple(self._lots), self._realized)
 
     def forget_trades(self) -> None:
-        """Keep of the fills so far the open lots and what was realised; none can be undone any more."""
+        """Keep of the fills so far the open lots and what was realised; no fill can be undone any more."""
         realized = self.realized
         self._base = (tuple(self._lots), realized)
         self._trades.clear()
@@ -307,7 +307,7 @@ class PositionsView(Protocol):
 
     @property
     def positions(self) -> Mapping[InstrumentId, Position]:
-        """Positions by instrument, closed ones included."""
+        """Positions by instrument, closed positions included."""
         ...
 
     @property
@@ -433,7 +433,7 @@ class PositionManager:
             lots.forget_trades()
 
     def booking(self, reference: str) -> Posting | None:
-        """Return an execution that stands, or None where there is none or it was taken back."""
+        """Return an execution that stands, or None where it is unknown or was taken back."""
         return self._bookings.get(reference)
 
     def execution(self, reference: str) -> Posting:

@@ -23,7 +23,7 @@ VEGA = OptionGreeks._fields.index("vega")
 
 
 class OptionFacts(NamedTuple):
-    """What does not change of an option, and the carry of its expiry."""
+    """Fixed terms of an option, and the carry of its expiry."""
 
     instrument_id: InstrumentId
     contract: OptionContract
@@ -44,7 +44,7 @@ class QuotedVol(NamedTuple):
 
 
 class _SolvedQuote(NamedTuple):
-    """A quote with its volatility, None where it has none, and what that was solved from."""
+    """A quote with its volatility, None where it gives no volatility, and what that was solved from."""
 
     quote: QuoteEvent
     terms: tuple[float, float, float]
@@ -82,8 +82,8 @@ class QuotedVols:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
         With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was
-        quoted later: before, a spot of that instant may still come. None where it has none, lacks a side, or
-        where that spot is not kept.
+        quoted later: before, a spot of that instant may still come. None where it is unknown, or lacks a side
+        or a kept spot.
         """
         number = quote.instrument_id
         known = self._known.get(number)
@@ -125,9 +125,9 @@ class QuotedVols:
     def within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
 
-        Of its latest quote, at the spot of that instant. A tick is up to a fiftieth of the price of a coin
-        option: volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep
-        leg's mid lies below its payoff. ``vol`` itself where none is found.
+        The volatility is that of its latest quote, at the spot of that instant. A tick is up to a fiftieth of
+        the price of a coin option: volatilities solved from mids on that grid, or at a later spot, jump by
+        points, and a deep leg's mid lies below its payoff. ``vol`` itself where no volatility is found.
         """
         quote = self._state.quotes[self._instruments.id_of(contract.symbol)]
         if quote is None:

@@ -23,10 +23,10 @@ from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
-"""Of the mid: a wider quote is no measurement, unless it is a few ticks of a cheap option."""
+"""Fraction of the mid: a wider quote is no measurement, unless it is a few ticks of a cheap option."""
 FEW_TICKS = 4
 LARGEST_DEVIATION = 0.02
-"""Of a measured volatility, a fraction a year: a noisier one is no measurement."""
+"""Deviation of a measured volatility, a fraction a year: a noisier one is no measurement."""
 
 OLDEST_NS = 120 * NANOS_PER_SECOND
 """A strike that was not measured for so long takes its volatility from the smile of its expiry."""
@@ -37,14 +37,14 @@ PAIRS_EACH_SIDE = 3
 LEAST_PAIRS = 3
 """With fewer no forward is taken from them: one stale quote among two would move it."""
 BESIDE_MONEY = 0.25
-"""Of the expected move to expiry: quotes that show its level reach so far on both sides of the forward."""
+"""Part of the expected move to expiry: quotes so far on both sides of the forward show its level."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 
 QuoteVol = Callable[[InstrumentId, QuoteEvent], tuple[float, float] | None]
 """Volatility and vega of an option's quote at its own instant and the spot of it; None without one."""
 QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
-"""The same of quotes of one expiry, that of the contract; NaN where there is none."""
+"""The same for quotes of one expiry, that of the contract; NaN where there is no volatility."""
 
 
 class StrikeVol(NamedTuple):
@@ -61,7 +61,7 @@ class LegQuotes(NamedTuple):
     is_call: NDArray[np.bool_]
     mid: Floats
     spot: Floats
-    """Of the underlying at the instant of each quote."""
+    """Price of the underlying at the instant of each quote."""
     ts_event_ns: list[int]
 
 
@@ -69,7 +69,7 @@ class ExpirySmile(NamedTuple):
     """Smile of one expiry at an instant."""
 
     forward: float
-    """Of the expiry, currency per unit."""
+    """Forward of the expiry, currency per unit."""
     years: float
     variance_years: float
     """``years``, ``variance_years``: To expiry, by the calendar and on the run's variance clock."""
@@ -281,7 +281,7 @@ class StrikeVols:
     ) -> ExpirySmile | None:
         """Return the smile of a contract's expiry from its latest quotes, each at the spot of its instant.
 
-        Of every strike the out-of-the-money leg, where it is quoted two-sided, fresh and not too wide; None
+        Each strike gives its out-of-the-money leg, where it is quoted two-sided, fresh and not too wide; None
         without any. The fit is that of whole chains, :class:`SmileFit`. Its quotes are not those of
         :func:`fit_chain`, which takes every strike, stale or wide, inverts bid and ask, and measures the
         forward for it: the desk asks at each look, and by the carry that its marks go by.

@@ -10,7 +10,7 @@ from scalpdesk.portfolio.positions import exact_price
 
 
 class TradeCost(FrozenLeaf, frozen=True, gc=False):
-    """What an execution cost beyond the mark, in currency; gains are negative."""
+    """Cost of an execution beyond the mark, in currency; gains are negative."""
 
     spread: Decimal = ZERO
     slippage: Decimal = ZERO

@@ -1,4 +1,4 @@
-"""Messages of protocol v1: building valid ones, and reading them from lines of NDJSON.
+"""Messages of protocol v1: building valid messages, and reading them from lines of NDJSON.
 
 The reader is strict, because a line may become an order: UTF-8 only, no NaN or infinity, no number
 beyond a double or 64 bits, no duplicate name in an object.

@@ -396,9 +396,9 @@ def _json(value: Any) -> Any:
 
 
 def project_journal(run_dir: Path, store: Store) -> Projection:
-    """Make a run's rows from its journal and replace the old ones with them.
+    """Make a run's rows from its journal and replace the old rows with them.
 
-    All of it happens in one transaction: another reader sees the old rows or the new ones.
+    All of it happens in one transaction: another reader sees the old rows or the new rows.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The contract of a signal: a scored opinion on the next minutes, computed from known facts.
 
-A signal gets :class:`MarketFacts` and answers with a :class:`Reading`. A fact that nobody measured is
+A signal gets :class:`MarketFacts` and answers with a :class:`Reading`. A fact that was not measured is
 None, and a signal that needs it is *absent* with the reason: it never scores a default. Each signal is
 scored in two ways. ``measured`` asks for what the signal's name promises; ``original`` repeats the
 arithmetic of the program it comes from, so that a port can be proven equal and the two be compared.
@@ -95,7 +95,7 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
     top_size_median: float | None = None
     """Shares at the best bid and ask together now, and their median over the last 30 minutes."""
     strikes: tuple[StrikeInterest, ...] | None = None
-    """Open interest of the options that expire today; None when none are listed or it is not known."""
+    """Open interest of the options that expire today; None when no option is listed or it is not known."""
     hours_to_expiry: float | None = None
     exposure_usd: float | None = None
     """Dealer gamma exposure of the whole chain: USD of delta for a move of 1 %."""
@@ -127,19 +127,19 @@ class Reading(msgspec.Struct, frozen=True):
     """Result of one signal."""
 
     name: str
-    """Of the signal, as in ``GAMMA_SQUEEZE``."""
+    """Name of the signal, as in ``GAMMA_SQUEEZE``."""
     score: float | None
     """From 0 to the signal's weight; None when the signal is absent."""
     direction: int = 0
-    """+1 up, -1 down, 0 none."""
+    """+1 up, -1 down, 0 without a direction."""
     confidence: Confidence = Confidence.LOW
     """By the signal's thresholds on the score; ``low`` when absent."""
     reasons: tuple[str, ...] = ()
-    """What scored, with the numbers; for an absent signal the one reason why."""
+    """The facts that scored, with the numbers; for an absent signal the reason why."""
 
     @property
     def exists(self) -> bool:
-        """True when something scored: an absent signal and a score of zero are none."""
+        """True when something scored: not for an absent signal or a score of zero."""
         return self.score is not None and self.score > 0.0
 
     @property
@@ -212,7 +212,7 @@ def find_signal(name: str) -> Signal:
     Raises
     ------
     ConfigError
-        When there is none; names the nearest.
+        When the name is unknown; names the nearest.
     """
     wanted = name.lower().replace("-", "_")
     own = {known: f"scalpdesk.signals.{known}:PLUG" for known in signal_names()}

@@ -26,7 +26,7 @@ def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Comp
     scores
         Score by signal.
     weights
-        Weight by signal; a signal that has none here is an error of the caller (``KeyError``).
+        Weight by signal; a signal without a weight is an error of the caller (``KeyError``).
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Survey(msgspec.Struct, frozen=True):
     readings: tuple[Reading, ...]
     """One for each signal, in the order of the signals."""
     composite: Composite
-    """Of those that exist."""
+    """Composite of the signals that exist."""
     chosen: Reading | None
     """The reading to trade on, or None."""
     against: str = ""
@@ -72,7 +72,7 @@ def survey(
         Which definition.
     only_tradable
         Choose among the signals that may be traded on. Otherwise the choice is made first: a strong
-        signal that falls short of its own least score then leaves nothing to weaker ones.
+        signal that falls short of its own least score then leaves nothing to weaker signals.
     """
     readings = tuple(read_signal(signal, facts, scoring) for signal in signals)
     weights = {signal.name: signal.weight for signal in signals}

@@ -48,7 +48,7 @@ class Conviction(msgspec.Struct, frozen=True):
     body: float
     """Open to close over the bar's range: up to 10."""
     factor: float
-    """A composite from elsewhere, 0 to 1: up to 15; 4.5 where there is none."""
+    """A composite from elsewhere, 0 to 1: up to 15; 4.5 without a composite."""
 
     @property
     def total(self) -> int:
@@ -63,7 +63,7 @@ class Conviction(msgspec.Struct, frozen=True):
 
 
 def conviction_level(total: int) -> ConvictionLevel:
-    """Return the level of a conviction: from 75 high, from 50 medium, from 25 low, below that none."""
+    """Return the level of a conviction: from 75 high, from 50 medium, from 25 low, below that no level."""
     if total >= HIGH_FROM:
         return ConvictionLevel.HIGH
     if total >= MEDIUM_FROM:

@@ -16,7 +16,7 @@ class OpeningDrive:
     session before or else 2 beyond the premarket's: a level is left only by a price that has moved.
     2 for an opening volume of more than twice the usual. Goes where the price went. The two definitions
     score alike: ``measured`` insists on levels computed from bars and leaves the premarket's points out
-    where the feed has none; ``original`` is absent where a move would need them to be scored.
+    where the feed has no premarket; ``original`` is absent where a move would need them to be scored.
     """
 
     name: ClassVar[str] = "OPENING_DRIVE"

@@ -74,7 +74,7 @@ def _way(price: float, pin: float) -> int:
 def _fullest(
     strikes: Sequence[StrikeInterest], price: float, count: Callable[[StrikeInterest], int]
 ) -> float | None:
-    """Strike with the most open contracts, of several the nearest to the price; None when there are none."""
+    """Strike with the most open contracts, of several the nearest to the price; None without any."""
     best = max(strikes, key=lambda row: (count(row), -abs(row.strike - price), -row.strike))
     return best.strike if count(best) > 0 else None
 

@@ -35,7 +35,7 @@ class AccountTerms(FrozenStruct, frozen=True):
     positions: dict[InstrumentId, tuple[Decimal, Decimal]] = {}  # noqa: RUF012 - msgspec copies it
     """Signed units and mean cost (currency per unit) by instrument."""
     options_level: int = SPREADS
-    """0 none, 1 covered, 2 long, 3 spreads, 4 uncovered."""
+    """0 no options, 1 covered, 2 long, 3 spreads, 4 uncovered."""
     multiplier: int = 4
     """Largest leverage in shares within the day: 1 cash account, 2 margin, 4 day trading."""
     shorting_enabled: bool = True
@@ -46,7 +46,7 @@ class AccountTerms(FrozenStruct, frozen=True):
     day_trades_blocked: bool = False
     """The broker's flag of the day-trade rule: nothing may be opened."""
     currency: str = "USD"
-    """Of the figures."""
+    """Currency of the figures."""
 
 
 class BrokerAccount(Account):

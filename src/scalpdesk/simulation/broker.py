@@ -1,6 +1,6 @@
 """The one simulated broker: accounts, orders and matching over one market.
 
-Synchronous and deterministic: whoever drives it moves its time, hands it the market and collects what it
+Synchronous and deterministic: its driver moves its time, hands it the market and collects what it
 reports. Four drivers do: backtests and the in-process venues over :mod:`scalpdesk.simulation.connection`,
 the served exchange over its protocols.
 """

@@ -36,7 +36,7 @@ class ActionProcessor:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.schedule: Sequence[CashDividend | CorporateAction] = ()
-        """What is known to come, in any order."""
+        """Known actions ahead, in any order."""
         self._day: date | None = None
         """The last session whose actions are applied."""
 

@@ -81,7 +81,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     probability: float = 1.0
     """Chance at each question, 0 to 1."""
     times: int = 1
-    """How often at most; 0 without end."""
+    """Most times that it is applied; 0 without a limit."""
     after: int = 0
     """Questions that pass before the first answer."""
     match: str = ""
@@ -127,7 +127,7 @@ class FaultPlan:
         self.is_quiet = not self._rules
         """True when nothing can go wrong: no fault was planned, or injected since :meth:`heal`."""
         self.hits: Counter[str] = Counter()
-        """How often each fault was applied."""
+        """Number of times that each fault was applied."""
 
     def inject(self, fault: Fault) -> None:
         """Answer the next ``times`` matching questions with ``fault``."""

@@ -173,9 +173,9 @@ class Ledger:
         self.session_open_ns = 0
         """When the present session began: quotes from before it trade nothing any more."""
         self.last_vols: dict[InstrumentId, float] = {}
-        """Of the options held when the session before ended, fractions a year."""
+        """Volatilities of the options held when the session before ended, fractions a year."""
         self.updates: list[BrokerEvent] = []
-        """What is to be reported; whoever reports it empties the list."""
+        """Events to report; the reader empties the list."""
         self._option_fills = option_fills
         self._share_fills = share_fills
         self.models: dict[InstrumentId, FillModel] = {}
@@ -183,7 +183,7 @@ class Ledger:
         self._is_free = fees == NO_FEES
         self.keeps_history = keeps_history
         self.keeps_filled = True
-        """Whether orders that were filled whole stay, and executions, for whoever asks for them later."""
+        """Whether orders that were filled whole stay, and executions, for later questions."""
         self._update_count = 0
         self.order_count = 0
         """Orders that were ever made."""
@@ -210,8 +210,8 @@ class Ledger:
     def mark(self, number: InstrumentId) -> Decimal:
         """Value of one unit at the mid, currency per unit; 0 before the first quote.
 
-        An option that was not quoted in this session is worth its last volatility at the present spot; none
-        is worth less than its payoff where its quote is.
+        An option that was not quoted in this session is worth its last volatility at the present spot; it
+        is never worth less than its payoff where its quote is.
         """
         quote = self.latest(number)
         if quote is None:
@@ -239,7 +239,7 @@ class Ledger:
         )
 
     def spot_of(self, contract: OptionContract) -> QuoteEvent | None:
-        """Return the latest quote of an option's underlying; None where there is none."""
+        """Return the latest quote of an option's underlying; None before the first."""
         if contract.underlying not in self.instruments:
             return None
         return self.latest(self.instruments.id_of(contract.underlying))
@@ -339,7 +339,7 @@ class Ledger:
     def forget(self, before_ns: int) -> None:
         """Forget the orders that were over before an instant (UTC nanoseconds), with all of their family.
 
-        The executions of before it go too. For a run whose broker nobody asks about earlier sessions.
+        The executions of before it go too. For a run that asks its broker nothing about earlier sessions.
         """
         for account in self.accounts.values():
             over = [order for order in account.orders.values() if self._is_over(order, before_ns)]

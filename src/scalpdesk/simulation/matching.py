@@ -92,7 +92,7 @@ class Matcher:
         return quantity
 
     def _refused(self, order: BrokerOrder, prices: dict[BrokerOrder, Decimal]) -> bool:
-        """Ask for the margin of an order that came before any price; reject it where the account has none."""
+        """Ask for the margin of an order that came before any price; reject it where the account lacks it."""
         ledger = self._ledger
         wanted = [
             Holding(part.instrument, part.side.sign * part.leaves, price)
@@ -214,7 +214,7 @@ class Matcher:
                     other.resting.leaves = other.leaves
 
     def _match_legs(self, combo: BrokerOrder) -> None:
-        """Trade all legs at once, in their ratio, or none."""
+        """Trade all legs at once, in their ratio, or no leg."""
         ledger = self._ledger
         units, net = combo.leaves, ZERO
         prices: list[Decimal] = []

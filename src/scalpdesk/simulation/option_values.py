@@ -13,7 +13,7 @@ from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 OLD_NS = MINUTE_NS
 """A quote this much older than its underlying's is of another spot."""
 WIDE, FEW_TICKS = 0.25, 4
-"""Of the mid, and in ticks: a spread above both is not a price that anybody would trade at."""
+"""Fraction of the mid, and ticks: with a spread above both, a trader would not trade at the price."""
 LARGEST_CARRY = 0.10
 """Interest and yield a year that may bring a European option below its payoff."""
 
@@ -44,7 +44,7 @@ def credible_price(
 ) -> Decimal | None:
     """Return the price of a trade in an option, or None where it would be of another spot.
 
-    No trade is made at a quote whose ask lies below the payoff: whoever sold there would give money away.
+    No trade is made at a quote whose ask lies below the payoff: a seller there would give money away.
     A sale below the payoff happens only at the bid of a fresh and narrow quote, never at a limit below it.
 
     Parameters

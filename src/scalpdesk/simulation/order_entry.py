@@ -59,11 +59,11 @@ class VenueRules:
 ALPACA_RULES = VenueRules(
     cutoff=ALPACA_CUTOFF, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
 )
-"""What Alpaca refuses, and closes by itself."""
+"""Orders that Alpaca refuses, and positions that it closes by itself."""
 
 
 DERIBIT_RULES = VenueRules(turns=True)
-"""What Deribit does beside the margin."""
+"""Rules of Deribit beside the margin."""
 
 
 class OrderEntry:
@@ -533,7 +533,7 @@ _INTENTS = {
     (Side.SELL, False): PositionIntent.SELL_TO_OPEN,
     (Side.SELL, True): PositionIntent.SELL_TO_CLOSE,
 }
-"""What an order does to a holding, by its side and whether it closes."""
+"""Effect of an order on a holding, by its side and whether it closes."""
 
 
 def position_intent(side: Side, held: Decimal) -> PositionIntent:

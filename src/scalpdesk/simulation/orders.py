@@ -92,7 +92,7 @@ class OrderRequest(FrozenLeaf, frozen=True, gc=False):
     legs: tuple[LegRequest, ...] = ()
     intent: PositionIntent | None = None
     instrument_id: InstrumentId | None = None
-    """Of the symbol, where the client knows it."""
+    """Instrument of the symbol, where the client knows it."""
 
 
 class Changes(FrozenStruct, frozen=True):
@@ -149,7 +149,7 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     legs: "tuple[BrokerOrder, ...]" = ()
     ratio: Decimal = Decimal(1)
     filled_before: Decimal = ZERO
-    """Of a replacement: what the order before it had filled when it was asked for."""
+    """For a replacement: quantity that the order before it had filled at the request."""
     busted: Decimal = ZERO
     """Filled once and taken back."""
     triggered: bool = False
@@ -239,7 +239,7 @@ class OrderUpdate(FrozenLeaf, frozen=True, gc=False):
     position_quantity: Decimal | None = None
     """Signed holding after a fill."""
     leg_executions: tuple[Execution, ...] = ()
-    """Of an order over several contracts: the trade of each leg."""
+    """The trade of each leg, for an order over several contracts."""
 
 
 @final

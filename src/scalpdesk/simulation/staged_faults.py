@@ -16,7 +16,7 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Order
 Effect = Callable[[BrokerOrder], None]
 Swap = Callable[[BrokerOrder, BrokerOrder], None]
 BUST_NOTE = "trade bust"
-"""Of the line that gives the fee of a busted execution back."""
+"""Note of the line that gives the fee of a busted execution back."""
 
 
 class StagedFaults:
@@ -148,7 +148,7 @@ class StagedFaults:
         order.filled -= execution.quantity
         order.busted += execution.quantity
         order.value -= execution.quantity * execution.price
-        # its line leaves the history of fills: whoever asks later must not find it among them. That of its
+        # its line leaves the history of fills: a later question must not find it among them. The line of its
         # fee stays, since it may be booked already, and the refund is one more: they give the account's cash
         account.activities[:] = [held for held in account.activities if held.execution != execution]
         if execution.fee and ledger.keeps_history:

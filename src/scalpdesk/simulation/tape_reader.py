@@ -1,6 +1,6 @@
 """A tape as a stream of events, in the one order in which they may be known: the one reader of tapes.
 
-At one instant: option quotes, then the underlyings' quotes, then bars that close. Whoever thinks on
+At one instant: option quotes, then the underlyings' quotes, then bars that close. A strategy woken by
 an underlying's quote then sees the options as of the same instant, and nothing later.
 """
 
@@ -32,7 +32,7 @@ CHUNK_ROWS = 8_192
 def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> list[Event]:
     """Return what is known before the session opens: rates, open interest, declared dividends.
 
-    Of a later session also the corporate actions that change the scale of prices: figures that a run begins
+    A later session also gives corporate actions that change the scale of prices: figures that a run begins
     with are in the scale of its first session.
     """
     at_ns = session.open_ns

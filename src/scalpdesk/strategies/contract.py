@@ -57,7 +57,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     """A decision of a strategy with its reasons; without ``intents`` a decision not to act."""
 
     kind: DecisionKind
-    """What it is about; of a strategy of your own ``ENTRY``, ``HEDGE`` or ``EXIT``."""
+    """Subject of the decision; in a strategy of your own ``ENTRY``, ``HEDGE`` or ``EXIT``."""
     reasons: tuple[str, ...]
     """In plain words, with the numbers."""
     facts: Facts = msgspec.field(default_factory=dict)
@@ -139,7 +139,7 @@ def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
 
 
 def _check_order_type(order_type: object, strategy: str) -> None:
-    """Refuse an order type that is none, and a price of it that is not exact."""
+    """Refuse what is no order type, and a price that is not exact."""
     is_known = isinstance(order_type, OrderKind)
     if not is_known or any(type(value) in (float, int) for value in msgspec.to_builtins(order_type)):
         fix = 'write OrderType.MARKET, OrderType.LIMIT or Stop(Decimal("499.95"))'
@@ -358,7 +358,7 @@ class Strategy(Protocol):
         ...
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Return the actions to take now; an empty sequence for none."""
+        """Return the actions to take now; an empty sequence to do nothing."""
         ...
 
 
@@ -368,7 +368,7 @@ def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
     Raises
     ------
     ArgumentError
-        When it returned none to go through, such as None or one trigger by itself.
+        When it returned no sequence, such as None or one trigger by itself.
     """
     triggers: object = strategy.start(view)
     if not isinstance(triggers, Iterable):
@@ -440,7 +440,7 @@ def members_of(strategy: Strategy) -> Sequence[Strategy]:
 
 
 def phase_of(strategy: Strategy) -> str:
-    """Return the phase that a strategy reports; empty where it reports none."""
+    """Return the phase that a strategy reports; empty where it does not report its phase."""
     return str(strategy.phase) if isinstance(strategy, ReportsPhase) else ""
 
 
@@ -501,7 +501,7 @@ class HasUnderlying(Protocol):
 
 
 def configured_underlyings(config: object) -> tuple[str, ...]:
-    """Return the underlyings that a strategy's settings name, the main one first; SPY where none.
+    """Return the underlyings that a strategy's settings name, the main one first; SPY without a name.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Hybrid: st0cka while volatility is low, the gamma scalper while it is high.
 
-Volatility above the threshold calls the gamma scalper; back down takes more, the hysteresis. Whoever
-took over stays for a while. A handover is orderly: the outgoing strategy takes its orders back and
+Volatility above the threshold calls the gamma scalper; back down takes more, the hysteresis. The strategy
+that took over stays for a while. A handover is orderly: the outgoing strategy takes its orders back and
 flattens as it always does (options before their hedge), and only when its book is empty may the other
 enter. While the volatility is not known st0cka trades its smallest size, and no straddle is bought.
 
@@ -140,9 +140,9 @@ class Hybrid(Several):
         members = [config.build(name) for name in (LOW, HIGH)]
         super().__init__(members, config.budgets, config.adopts, name="hybrid")
         self.trading = LOW
-        """Who may open."""
+        """Strategy that may open."""
         self.outgoing: str | None = None
-        """Who hands over and is not flat yet."""
+        """Strategy that hands over and is not flat yet."""
         self._left_for: dict[str, str] = {}
         """Why who does not trade was made to leave; nothing where the whole desk flattened meanwhile."""
         self.vol: float | None = None
@@ -156,7 +156,7 @@ class Hybrid(Several):
 
     @property
     def phase(self) -> str:
-        """Who trades, and where each stands."""
+        """Strategy that trades, and the phase of each."""
         handing = f", {self.outgoing} is leaving" if self.outgoing is not None else ""
         return f"{self.trading} trades{handing}; {super().phase}"
 

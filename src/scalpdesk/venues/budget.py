@@ -7,7 +7,7 @@ from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 
 ROUNDING = 1e-9
-"""Of a request; a wait that is long enough must not fail by the last bit."""
+"""Part of a request: a wait that is long enough must not fail by the last bit."""
 
 
 class Urgency(IntEnum):
@@ -43,7 +43,7 @@ def loop_ns() -> int:
 
 
 def kept_of(per_minute: int) -> tuple[float, ...]:
-    """Return the requests that each kind must leave untouched: never so many that a full minute has none."""
+    """Return the requests that each kind must leave untouched: a full minute always has a request left."""
     return tuple(max(min(per_minute * SHARE_KEPT[urgency], per_minute - 1), 0.0) for urgency in Urgency)
 
 
@@ -71,7 +71,7 @@ class RequestBudget:
         return int(self._tokens)
 
     def take(self, urgency: Urgency, now_ns: int) -> bool:
-        """Use one request; False when the rest is kept for more urgent ones.
+        """Use one request; False when the rest is kept for more urgent requests.
 
         ``now_ns`` is of a clock that never runs backwards (the event loop's).
         """

@@ -7,7 +7,7 @@ nothing. Its rules, which ``tests/conformance/venue.py`` checks on every venue:
     received; its receive times never run backwards.
 *   :meth:`Gateway.send` never raises because of the network and never waits for the venue's answer.
     A request without a known outcome becomes an ``OrderStatusUnknown`` event.
-*   An unknown status ends only by proof: :meth:`Gateway.query_order` gives it as events, or gives none.
+*   An unknown status ends only by proof: :meth:`Gateway.query_order` gives it as events, or gives nothing.
 *   Each execution comes out once, however it was learned (stream, query, snapshot).
 *   A message that cannot be read is a :class:`Notice` of kind ``refused`` and a counter, never a
     crash and never a guess.
@@ -71,7 +71,7 @@ class VenueActivity(msgspec.Struct, frozen=True):
     quantity_change: Decimal
     """Signed contracts or shares; zero when it moved cash alone."""
     price: Decimal
-    """What a unit is booked at, in currency."""
+    """Price at which a unit is booked, in currency."""
     cash_change: Decimal
     """Signed currency."""
     ts_event_ns: int
@@ -105,7 +105,7 @@ class Notice(msgspec.Struct, frozen=True):
     """A change of a connection, in its place among the events."""
 
     kind: NoticeKind
-    """What happened."""
+    """Kind of the notice."""
     ts_recv_ns: int
     """When the gateway learned it, UTC nanoseconds."""
     stream: str
@@ -242,7 +242,7 @@ class KnownOrder(msgspec.Struct, frozen=True):
     venue_order_id: str = ""
     """The venue's id, empty when it was never learned."""
     parent_id: str = ""
-    """Client order id of the multi-leg order it belongs to, empty for none."""
+    """Client order id of the multi-leg order it belongs to; empty for a single order."""
     executions: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
     """Quantity and price by execution id, in the order in which the journal booked them; quantity 0 for one
     that was taken back.
@@ -264,7 +264,7 @@ class AccountFacts(msgspec.Struct, frozen=True):
     buying_power: Decimal
     options_buying_power: Decimal
     options_level: int
-    """0 none, 1 covered, 2 long options, 3 spreads."""
+    """0 no options, 1 covered, 2 long options, 3 spreads."""
     may_trade: bool
     """False when trading is blocked, for whatever reason."""
     may_short: bool
@@ -290,7 +290,7 @@ class VenuePosition(msgspec.Struct, frozen=True):
     quantity: Decimal
     average_price: Decimal
     instrument: Instrument | None = None
-    """What it is, by the venue's own words; None for what the desk can neither value nor close."""
+    """The instrument by the venue's description; None where the desk can neither value nor close it."""
 
     def __str__(self) -> str:
         return f"{self.quantity.normalize():+f} {self.symbol}"
@@ -314,7 +314,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
     limit_price: Decimal | None
     submitted_ns: int
     parent_id: str = ""
-    """Client order id of the combo it belongs to, empty for none."""
+    """Client order id of the combo it belongs to; empty for a single order."""
 
 
 class VenueFill(msgspec.Struct, frozen=True):
@@ -342,7 +342,7 @@ class VenueView(msgspec.Struct, frozen=True):
     positions: tuple[VenuePosition, ...]
     open_orders: tuple[VenueOrder, ...]
     fills: tuple[VenueFill, ...]
-    """All executions that stand, since the instant that was asked for, oldest first; none without one."""
+    """All executions that stand, since the wanted instant, oldest first; empty without an instant."""
     activities: tuple[VenueActivity, ...] = ()
     """The rest of the account's history since some days before that instant, oldest first."""
     shortable: tuple[InstrumentId, ...] | None = None
@@ -419,7 +419,7 @@ class Gateway(Protocol):
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Check keys, account and clock, then open the order stream.
 
-        ``known_orders`` are the journal's orders of this account, at least all live ones; the gateway
+        ``known_orders`` are the journal's orders of this account, at least all live orders; the gateway
         then gives only executions that the journal has not booked.
 
         Raises
@@ -527,7 +527,7 @@ class EmergencyGateway(Gateway, Protocol):
         ...
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel.
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel.
 
         True as well when the order is over. The order's end shows in :meth:`snapshot`.
         """
@@ -539,11 +539,11 @@ class VenueSetup:
     """Inputs of a venue's gateway."""
 
     instruments: Instruments
-    """Of the run; more may be added."""
+    """Instruments of the run; more may be added."""
     clock: Clock
     """Timestamps received messages."""
     keys: tuple[Revealable, Revealable] | None = None
-    """Key and secret of the account; None for a venue that needs none (:attr:`VenueSpec.needs_keys`)."""
+    """Key and secret of the account; None for a venue without keys (:attr:`VenueSpec.needs_keys`)."""
     currency: str = "USD"
     """The desk's currency: selects the account where a venue keeps several."""
     url: str | None = None
@@ -554,7 +554,7 @@ class VenueSetup:
     """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
     timeout_seconds: float = 5.0
     acceptance_seconds: float = 10.0
-    """``timeout_seconds``, ``acceptance_seconds``: Of one request, and after it until a 404 proves that its
+    """``timeout_seconds``, ``acceptance_seconds``: time of one request, and then until a 404 proves that its
     order is absent.
     """
     requests_per_minute: int | None = None

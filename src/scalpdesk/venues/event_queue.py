@@ -75,7 +75,7 @@ class EventQueue:
         self._wake.set()
 
     def take(self) -> Event | Notice | None:
-        """Return the next item, None when there is none now."""
+        """Return the next item, None while the queue is empty."""
         if not self._items and self._late:
             self._release()
         if not self._items:

@@ -40,13 +40,13 @@ class ReconnectingConnection(ABC):
         self.name = name
         self.is_up = False
         self.connections = self.reconnects = 0
-        """How many connections have come up, and how often another one was tried."""
+        """Number of connections that came up, and of further attempts."""
         self._on_up, self._on_down, self._refusal = on_up, on_down, refusal
         self._steady_seconds = steady_seconds
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
         self._last_at = 0.0
-        """Of the last frame, by the event loop's clock; 0 before the first."""
+        """Time of the last frame, by the event loop's clock; 0 before the first."""
 
     @abstractmethod
     async def _connection(self) -> tuple[str, str, bool]:

@@ -81,7 +81,7 @@ class AccountRecord:
         self.duplicates: list[str] = []
         """Ids that were sent a second time."""
         self.history: dict[str, list[OrderEvent]] = {}
-        """What the desk has been sent of each order."""
+        """Events of each order that the desk was sent."""
 
     def take(self, command: VenueCommand, now_ns: int, *, is_over: bool = False) -> None:
         """Take a command; after the session it is refused."""
@@ -431,21 +431,21 @@ class SimulatedGateway:
         return tuple(known[number] for number in instrument_ids if number in known)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
-        """Return none: a tape brings its own forecasts."""
+        """Return an empty tuple: a tape brings its own forecasts."""
         del instrument_id, first, last
         return ()
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
-        """Return none: a tape brings its earlier sessions."""
+        """Return an empty tuple: a tape brings its earlier sessions."""
         del instrument_id, first, last
         return ()
 
     async def splits(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CorporateAction, ...]:
-        """Return none: a tape brings its own."""
+        """Return an empty tuple: a tape brings its own splits."""
         del instrument_id, first, last
         return ()
 
@@ -595,7 +595,7 @@ class SandboxGateway:
     async def splits(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CorporateAction, ...]:
-        """Return none: the account in this process does not split."""
+        """Return an empty tuple: the account in this process does not split."""
         del instrument_id, first, last
         return ()
 

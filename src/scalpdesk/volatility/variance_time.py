@@ -22,7 +22,7 @@ a half day's session (29 of them)        0.466
 
 A weekend is three nights long and weighs as one and a half. Shares of a regular session by hour, SPY
 hourly bars 1998 to 2021 (standard error .002 to .007): 9:30 to 10:00 .138, then by the hour .204, .130,
-.089, .094, .148, .198. FOMC statements at 14:00 (56 scheduled ones, March 2013 to 2019, January 2013
+.089, .094, .148, .198. FOMC statements at 14:00 (56 scheduled, March 2013 to 2019, January 2013
 included): the session's variance is 1.75 (.24) against 0.95 on other days, 0.83 more in the first hour
 after it, 0.22 more in the second, less before it; 0.80 more in all, split here in that proportion.
 """

@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Campaign:
-    """What many trials gave together.
+    """Results of many trials together.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def probabilistic_sharpe(
     number
         Periods, two or more.
     skew, kurtosis
-        Of the amounts; 0 and 3 for normal ones.
+        Moments of the amounts; 0 and 3 for normal amounts.
     benchmark
         Ratio per period to beat.
     """
@@ -133,12 +133,12 @@ def swap_variance_of_quotes(
 
 
 class QuotedVol(NamedTuple):
-    """Volatilities (fractions a year) of a quote on the out-of-the-money side; None where there is none."""
+    """Volatilities (fractions a year) of a quote on the out-of-the-money side; None without one."""
 
     bid: float | None
     mid: float | None
     ask: float | None
-    """``bid``, ``mid``, ``ask``: Of the three prices."""
+    """``bid``, ``mid``, ``ask``: volatilities of the three prices."""
     vega: float | None
     """At the mid, currency per 1.00 of volatility and unit of the underlying."""
     deviation: float | None

@@ -1,4 +1,4 @@
-"""What must hold at every event of a trial. Each law is one function with its number and name.
+"""Laws that hold at every event of a trial. Each law is one function with its number and name.
 
 A law looks at the desk, at what is on its disk, and at the exchange's own truth, which the desk
 itself never sees. It returns None, or in words what is wrong.
@@ -66,7 +66,7 @@ def _standing(vol: float) -> Callable[[int], float]:
 
 @dataclass
 class Scene:
-    """What the laws look at, after one event was handled.
+    """State that the laws look at, after an event was handled.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Scene:
     healed: Callable[[], bool]
     connected: Callable[[], bool]
     implied_vol: Callable[[int], float]
-    """Of the market by UTC nanoseconds, a fraction a year."""
+    """Volatility of the market by UTC nanoseconds, a fraction a year."""
     off_feed: Callable[[], Collection[InstrumentId]] = tuple
     """Contracts that are quoted no more."""
     plan: DeskPlan = SMALL_PLAN
@@ -102,9 +102,9 @@ class Scene:
     open_at_venue: tuple[BrokerOrder, ...] = ()
     now_ns: int = 0
     phase: str = ""
-    """Of the strategy, after the event; of several, the one that they share."""
+    """Phase of the strategy, after the event; of several, the phase that they share."""
     references: set[str] = field(default_factory=set)
-    """Of what was booked beside the desk's orders."""
+    """References of bookings beside the desk's orders."""
     is_booked_twice: bool = False
     held_at: dict[str, Decimal] = field(default_factory=dict)
     """By client order id: what the desk held of the instrument when it decided the order."""
@@ -219,12 +219,12 @@ class Scene:
         return sent.client_order_id
 
     def name_of(self, order: BrokerOrder) -> str:
-        """Return the desk's own id of an order at the venue, which knows a combo's legs by other ones."""
+        """Return the desk's own id of an order at the venue, which knows a combo's legs by other ids."""
         name = self.sent_as(order)
         return name if order.parent is None else self.leg_name(name, order.instrument_id)
 
     def leg_name(self, combo: str, number: InstrumentId | None) -> str:
-        """Return the desk's id of a combo's leg; the combo's own where the desk knows none."""
+        """Return the desk's id of a combo's leg; the combo's own where the desk knows no leg."""
         orders = self.engine.desk.orders.orders.values()
         mine = (each for each in orders if each.parent_id == combo and each.submitted.instrument_id == number)
         return next((each.client_order_id for each in mine), combo)
@@ -279,7 +279,7 @@ def one_live_order_per_intent(scene: Scene) -> str | None:
 
 
 def position_is_sum_of_fills(scene: Scene) -> str | None:
-    """What the desk holds is what its executions and bookings add up to."""
+    """The desk holds the sum of its executions and bookings."""
     desk = scene.engine.desk
     sums = dict(scene.booked)
     for order in desk.orders.orders.values():
@@ -393,7 +393,7 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
     if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
         return None
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
-    if scene.off_feed():  # what nobody quotes nobody buys: an exit of it works, and its hedge stays
+    if scene.off_feed():  # without a quote there is no buyer: an exit of it works, and its hedge stays
         live = scene.engine.desk.orders.live_for
         # what only the venue has, a difference that the desk has stated, is a person's to clear
         known = scene.engine.desk.positions.quantity
@@ -470,7 +470,7 @@ def executions_are_the_venues(scene: Scene) -> str | None:
 
 
 def bookings_are_the_venues(scene: Scene) -> str | None:
-    """What is booked beside the desk's own orders is in the venue's books, and counts once."""
+    """A booking beside the desk's own orders is in the venue's books, and counts once."""
     event = scene.event
     if not isinstance(event, PositionChanged):
         return None
@@ -541,7 +541,7 @@ def terminal_is_final(scene: Scene) -> str | None:
 
 
 def never_there_is_never_there(scene: Scene) -> str | None:
-    """What the desk has ended as refused or as never sent does not stand at the venue, then or later."""
+    """An order that the desk ended as refused or never sent does not stand at the venue, then or later."""
     for name, order in scene.engine.desk.orders.orders.items():
         if order.state is OrderState.REJECTED:
             truth = scene.truth_of(name)

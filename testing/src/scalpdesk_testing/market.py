@@ -61,7 +61,7 @@ class SmallMarket:
     has_other
         Whether there is a second call, 5 above the first.
     quoted_days_ago
-        Age of the options' quotes at the beginning; the next ones come a minute later.
+        Age of the options' quotes at the beginning; the next quotes come a minute later.
     is_vol_moving
         Whether the implied volatility changes every now and then.
     """

@@ -1,4 +1,4 @@
-"""What a session looks like in figures: the same measures for reconstructed and for recorded tapes."""
+"""Figures of a session: the same measures for reconstructed and for recorded tapes."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class MarketStatistics:
     half_hour_variance: tuple[float, ...]
     """Share of the session's realised variance in each thirteenth of it (half hours of a full day)."""
     minute_kurtosis: float
-    """Of 1-minute mid returns, raw fourth moment over squared second; 3 for a normal."""
+    """Kurtosis of 1-minute mid returns, raw fourth moment over squared second; 3 for a normal."""
     absolute_return_autocorrelation: float
     """Lag 1, absolute 1-minute mid returns."""
     second_over_minute_variance: float
@@ -236,7 +236,7 @@ def _worst_parity_error(tape: MarketTape) -> float:
 
 
 def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: Floats) -> float:
-    """Of the at-the-money volatility (between the two strikes that bracket the share), longest expiry."""
+    """Return that of the at-the-money volatility, from the two strikes around the share; longest expiry."""
     by_expiry: dict[date, list[tuple[float, InstrumentId, InstrumentId]]] = {}
     for call, put, contract in _pairs(tape):
         by_expiry.setdefault(contract.expiry, []).append((float(contract.strike), call, put))

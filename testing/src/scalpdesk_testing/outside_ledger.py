@@ -26,9 +26,9 @@ from scalpdesk.portfolio.sub_books import SubBooks
 
 ZERO = Decimal(0)
 EXACT = Decimal("1e-9")
-"""Of amounts that are the same but for the last digits of a quotient."""
+"""Tolerance of amounts that are the same but for the last digits of a quotient."""
 ROUNDED = Decimal("0.05")
-"""Of values at the marks of a few hundred units, whose last decimals are rounded."""
+"""Tolerance of values at the marks of a few hundred units, whose last decimals are rounded."""
 NO_TRADES = frozenset({"exercise", "assignment"})
 """Changes of a position that end with the delivery that follows them."""
 
@@ -42,7 +42,7 @@ class Trade(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a holding comes to; amounts in currency, ``matched`` by first in, first out."""
+    """Totals of a holding; amounts in currency, ``matched`` by first in, first out."""
 
     quantity: Decimal
     cost: Decimal
@@ -65,12 +65,12 @@ class OutsideLedger:
         self._desk = desk
         self._multipliers = [Decimal(each.multiplier) for each in desk.instruments.by_id]
         self._trades: dict[InstrumentId, dict[str, Trade]] = {}
-        """Of an instrument, in the order of their bookings, by reference."""
+        """Trades of an instrument, in the order of their bookings, by reference."""
         self._income: dict[InstrumentId, Decimal] = {}
         self._known: set[str] = set()
         """References of executions and changes that were booked, or taken back before they came."""
         self.cash: Decimal | None = None
-        """Of the account; None until it was adopted."""
+        """Cash of the account; None until it was adopted."""
         self.fees_paid = ZERO
         """Since the account was adopted: of every execution, less those of what was taken back."""
         self.carried = ZERO

@@ -113,7 +113,7 @@ DISASTERS: tuple[Disaster, ...] = (
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """How one disaster went."""
+    """Course of a disaster."""
 
     name: str
     happened: str

@@ -55,7 +55,7 @@ CASH = Decimal(1_000_000)
 STRADDLES = 2
 STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
 FORECAST_VOL = 0.25
-"""Of the trials whose straddles are scaled, a fraction a year: their market begins a fifth below it."""
+"""Forecast where straddles are scaled, a fraction a year: the market begins a fifth below it."""
 FLAT_MINUTES = 1.5
 """Before the close the strategy begins to leave."""
 BAND_SHARES = 8.0
@@ -95,7 +95,7 @@ def small_config() -> GammaScalperConfig:
 
 @dataclass(frozen=True)
 class DeskPlan:
-    """How the desk of a trial is set.
+    """Settings of the desk of a trial.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def small_header(market: SmallMarket, seed: int) -> JournalHeader:
     )
 
 
-MEMORY_DISK = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody else can guess
+MEMORY_DISK = "/dev/shm"  # noqa: S108 - the folder in it has a random name
 
 
 class Killed(BaseException):

@@ -76,7 +76,7 @@ def test_one_day_goes_on_where_the_other_ended(tape):
     mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
     before = mids[at_end][0]
     after = mids[quotes.ts_ns[mine] > tape.sessions[1].open_ns][0]
-    assert abs(after / before - 1.0) < 0.004  # the index goes on; the premium is drawn anew
+    assert abs(after / before - 1.0) < 0.004  # the index goes on; the premium is drawn again
 
 
 def test_quotes_lie_on_the_grid_never_cross_and_may_lack_a_bid(tape):

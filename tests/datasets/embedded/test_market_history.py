@@ -1,4 +1,4 @@
-"""What was before a session of the embedded market."""
+"""History before a session of the embedded market."""
 
 from dataclasses import replace
 from datetime import date

@@ -37,7 +37,7 @@ def all_measured():
 
 
 def standard_error(row, minutes):
-    """Of a realised-variance ratio: 2·Σr⁴/3 over (Σr²)², with Σr⁴ = kurtosis·(Σr²)²/n."""
+    """Standard error of a realised-variance ratio: 2·Σr⁴/3 over (Σr²)², with Σr⁴ = kurtosis·(Σr²)²/n."""
     return math.sqrt(2.0 / 3.0 * row.minute_kurtosis / minutes)
 
 

@@ -45,7 +45,7 @@ def normal(x: float) -> float:
 
 
 class Bot:
-    """What it believes of itself comes from its own stream alone."""
+    """The bot's own state comes from its stream alone."""
 
     def __init__(self, venue: Venue) -> None:
         self.trading = TradingClient(venue.key, venue.secret, paper=True, url_override=venue.url)
@@ -117,7 +117,7 @@ class Bot:
         self.send("SPY", wanted - shares)
 
     def look(self) -> None:
-        """Compare with the account, as a bot does that trusts nobody."""
+        """Compare with the account, as a careful bot does."""
         self.polls += 1
         seen = {position.symbol: Decimal(position.qty) for position in self.trading.get_all_positions()}
         assert seen == {symbol: held for symbol, held in self.held.items() if held}

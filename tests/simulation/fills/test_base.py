@@ -177,7 +177,7 @@ def test_queue_waits_behind_the_size_that_was_there():
         (9.90, 10.1, 20, 50),  # 10 gone: 20 ahead
         (9.90, 10.1, 60, 50),  # growth joins behind
         (9.89, 10.1, 40, 50),  # away with 20 still ahead: the model gives nothing away
-        (9.90, 10.1, 40, 50),  # 20 of the 60 gone: none ahead
+        (9.90, 10.1, 40, 50),  # 20 of the 60 gone: no order ahead
         (9.89, 10.1, 40, 50),
     )
     assert seen == [None, None, None, None, None, (10, "9.9")]

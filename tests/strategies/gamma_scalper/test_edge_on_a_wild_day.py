@@ -100,7 +100,7 @@ def test_the_forecast_follows_what_the_session_realises():
 
 
 def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
-    """What is left of a wild day is all that a straddle of that day has: not a day in five."""
+    """The rest of a wild day is all that a straddle of that day has: not a day in five."""
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
     horizon, morning_vol = strategy.tools.edge.horizon, view.market.forecasts[view.underlying].vol

@@ -32,7 +32,7 @@ def price(spot, *, is_call, style):
 
 
 def gain(spot):
-    """What the desk finds, of quotes that know the dividend."""
+    """The desk's findings from quotes that know the dividend."""
     marks = {1: price(spot, is_call=True, style="american"), 2: price(spot, is_call=False, style="european")}
 
     def value(leg, now_ns):
@@ -67,7 +67,7 @@ def test_both_answers_are_met():
 
 
 def gain_of_put(spot):
-    """What the desk finds of a put in the money at a high rate, without a dividend ahead."""
+    """The desk's findings on a put in the money at a high rate, without a dividend ahead."""
 
     def at(is_call, vol=VOL):
         return greeks(spot, STRIKE, YEARS, vol, is_call, rate=HIGH_RATE, style="american")

@@ -145,7 +145,7 @@ def test_the_edge_left_counts_the_way_out_only():
 
 
 def added_delta(skew, **hedge):
-    """What is added to a call's delta on a chain whose volatility falls by ``skew`` a unit of ln(strike)."""
+    """Addition to a call's delta on a chain whose volatility falls by ``skew`` a unit of ln(strike)."""
     strategy = GammaScalper(
         GammaScalperConfig(entry=EntryConfig(gate="off"), hedge=HedgeConfig(band="fixed", **hedge))
     )

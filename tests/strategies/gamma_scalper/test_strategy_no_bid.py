@@ -1,4 +1,4 @@
-"""A held option near its end that nobody bids for: offered, not thrown at the venue again and again."""
+"""A held option near its end without a bid: offered, not thrown at the venue again and again."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,7 +20,7 @@ NAN = float("nan")
 
 @dataclass
 class Venue:
-    """Answers a desk's orders: without a bid a market sale finds nobody, and limits rest or are refused."""
+    """Answers a desk's orders: without a bid a market sale finds no buyer, and limits rest or are refused."""
 
     desk: HandDesk
     takes: str
@@ -30,14 +30,14 @@ class Venue:
     resting: dict[str, SubmitOrder] = field(default_factory=dict)
     timers: dict[str, int] = field(default_factory=dict)
     began_ns: int = 0
-    """Of the leaving."""
+    """Reasons of the exit."""
 
     def bid(self):
         quote = self.desk.engine.desk.market.quotes[PUT]
         return quote.bid if quote is not None else NAN
 
     def answer(self, outputs):
-        """Carry the outputs to the venue and its answers back, until nobody says anything."""
+        """Carry the outputs to the venue and its answers back, until neither says anything."""
         left = list(outputs)
         while left:
             one = left.pop(0)

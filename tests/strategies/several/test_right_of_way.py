@@ -365,7 +365,7 @@ def test_an_exit_sells_no_option_that_the_account_does_not_hold(two):
 
 
 def test_an_option_held_against_another_owner_ends_by_its_own_law_for_each():
-    """The account holds none, so that no venue exercises it."""
+    """The account holds no option, so that no venue exercises it."""
     two = DeskOfTwo(book=straddle_book(expiry=DAY)).open()
     two.desk.market(500.0)
     two.bought("a", 2, CALL)

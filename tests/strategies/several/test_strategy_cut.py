@@ -1,4 +1,4 @@
-"""What the risk gate makes smaller is heard by whose order it was, and by nobody else."""
+"""An order that the risk gate makes smaller is reported to the order's own strategy alone."""
 
 from fakes.desk import decisions, orders
 from fakes.desk_of_two import BUY, HEDGE, DeskOfTwo, order

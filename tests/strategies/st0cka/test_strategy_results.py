@@ -1,4 +1,4 @@
-"""Each row of the tables in docs/st0cka.md, computed anew; and what must hold in any session."""
+"""Each row of the tables in docs/st0cka.md, computed again; and laws of every session."""
 
 import re
 from datetime import date, time
@@ -53,7 +53,7 @@ def test_the_page_has_its_tables():
 
 
 def holds(sessions: Sessions):
-    """What must be so whatever the market did."""
+    """Laws of every session."""
     assert sessions.held == []
     assert sessions.parts["total"] == sum(
         (amount for name, amount in sessions.parts.items() if name != "total"), Decimal(0)

@@ -190,7 +190,7 @@ def test_a_quantile_set_by_hand_goes_before_what_the_event_says():
     watching.desk.engine.desk.market.apply_gamma_exposure(word)
     facts = watching.facts()
     assert (facts.exposure_p90_usd, facts.near_exposure_p90_usd) == (1e9, 4e8)
-    assert facts.near_exposure_usd is not None  # the event has none near the price: the chain does
+    assert facts.near_exposure_usd is not None  # the event has no strike near the price: the chain does
 
 
 def test_an_unknown_exposure_says_why():

@@ -162,7 +162,7 @@ def test_a_sale_taken_back_is_sold_again():
 
 @pytest.mark.parametrize("sells", ["all", "half"])
 def test_a_purchase_taken_back_after_its_sale_is_bought_back(sells):
-    """Nobody means to be short of an option: neither after the last sale nor after that of a half."""
+    """The desk is never short of an option: neither after the last sale nor after that of a half."""
     bench = Bench()
     order = bench.bought()
     (sale,) = orders(bench.at(500.5 if sells == "all" else 500.15))

@@ -45,7 +45,7 @@ def test_a_day(day, overrides, signals, exits, net):
 
 
 def _check_rules(day, ran):
-    """What holds on every day: options of the day in the window, reasons given, flat at the end."""
+    """Laws of every day: options of the day in the window, reasons given, flat at the end."""
     assert not ran.engine.desk.positions.held()
     assert len(ran.decisions) < 30
     assert all(one.reasons and all(one.reasons) for one in ran.decisions)

@@ -178,7 +178,7 @@ def test_minutes_before_the_options_expire_it_leaves():
     expires_ns = at("12:00") + 61 * 60 * NANOS_PER_SECOND
     assert found.reason(view(expires_ns=expires_ns)) is None
     assert found.reason(view("12:01", expires_ns=expires_ns)) == "expiry: 60 minutes left, least 60"
-    assert found.reason(view("12:01")) is None  # where nobody says when they expire
+    assert found.reason(view("12:01")) is None  # where their expiry is not known
     with pytest.raises(ConfigError, match="minutes_before_expiry"):
         ExitConfig(minutes_before_expiry=1_441.0)
 

@@ -99,7 +99,7 @@ def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is(
     edges=st.lists(st.floats(-50.0, 400.0), min_size=3, max_size=60),
 )
 def test_a_size_follows_the_edge_and_turns_round_only_where_the_edge_has(first, hysteresis, multiple, edges):
-    """What was added is not sold before so much of the edge is gone, nor what was sold bought back."""
+    """Added straddles stay until so much of the edge is gone; sold straddles are not bought back."""
     config = ScaleConfig(max_multiple=multiple, hysteresis=hysteresis, passes=1)
     rule, held, last = ScaleRule(config, first), first, None
     back = (1.0 + hysteresis) / (2.0 * (1.0 - hysteresis))

@@ -1,4 +1,4 @@
-"""What Alpaca says of selling a share short, and how the desk hears of it."""
+"""Alpaca's answer on selling a share short, and the desk's reading of it."""
 
 import asyncio
 import json

@@ -26,7 +26,7 @@ def stamp(ts_event_ns):
 
 
 def mutations(raw: bytes, count: int, seed: int):
-    """Yield ``raw`` with a few bytes changed, cut, doubled or put elsewhere; the same ones for a seed."""
+    """Yield ``raw`` with a few bytes changed, cut, doubled or put elsewhere; the same changes for a seed."""
     rng = np.random.default_rng(seed)
     size = len(raw)
     kinds = rng.integers(0, 6, count).tolist()

@@ -1,4 +1,4 @@
-"""What the Alpaca gateway refuses before anything is sent, and how it lives through a bad line."""
+"""Refusals of the Alpaca gateway before anything is sent, and its recovery on a bad line."""
 
 import asyncio
 from decimal import Decimal

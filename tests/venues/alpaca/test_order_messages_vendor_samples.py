@@ -103,7 +103,7 @@ def check_orders(sample: dict[str, Any]) -> None:
 
 
 def check_orders_within(sample: dict[str, Any]) -> None:
-    """Check a list of results: an order, or why there is none."""
+    """Check a list of results: an order, or why it is missing."""
     for line in sample["body"]:
         body = line.get("body")
         if body is not None and "message" in body:

@@ -1,4 +1,4 @@
-"""What the gateway makes of each answer that a venue may give, request by request."""
+"""The gateway's reading of each answer that a venue may give, request by request."""
 
 import asyncio
 import json
@@ -673,7 +673,7 @@ def test_a_view_of_the_account_brings_the_executions_that_the_stream_has_missed(
     }
     made = in_the_market(answers)
     assert made.run(made.gateway.snapshot).fills == ()
-    assert made.said() == []  # nobody asked for executions
+    assert made.said() == []  # executions were not asked for
     view = made.run(lambda: made.gateway.snapshot(fills_since_ns=0))
     (filled,) = made.said()
     assert (filled.execution_id, filled.quantity, filled.price) == ("e1", 4, D(185))

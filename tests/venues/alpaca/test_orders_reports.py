@@ -1,4 +1,4 @@
-"""What the gateway makes of messages on the order stream, handed in without a line."""
+"""The gateway's reading of messages on the order stream, handed in without a line."""
 
 import asyncio
 import json

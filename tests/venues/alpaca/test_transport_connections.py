@@ -1,4 +1,4 @@
-"""What a client does with its connections, byte by byte and second by second, in virtual time."""
+"""A client's use of its connections, byte by byte and second by second, in virtual time."""
 
 import asyncio
 
@@ -223,7 +223,7 @@ def test_the_time_of_an_answered_request_ends_with_its_answer(on_line):
 def test_requests_beyond_the_connections_wait_in_order_and_not_for_ever(on_line):
     async def scenario(client):
         asked = [client.start(ASK) for _ in range(4)]
-        asked[1].cancel()  # nobody waits for it: it never leaves
+        asked[1].cancel()  # no caller waits for it: it never leaves
         found = [await outcome(asked[n]) for n in (0, 2, 3)]
         await asyncio.sleep(10.0)
         return found, now()
@@ -241,7 +241,7 @@ def test_a_request_that_got_no_connection_in_time_was_not_sent(on_line):
         found = [await outcome(waits), await outcome(busy)]
         assert "came about in time" in str(waits.exception())
         await asyncio.sleep(1.0)
-        assert network.tries == [0.0]  # nobody waits for another one
+        assert network.tries == [0.0]  # no caller waits for another one
         return found, await outcome(client.start(ASK))
 
     network = Network([None, http()])

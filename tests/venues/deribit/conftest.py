@@ -32,9 +32,9 @@ from scalpdesk.venues.deribit.gateway import DeribitGateway, build_gateway
 
 DAY = date(2025, 3, 5)
 PATIENCE_SECONDS = 60.0
-"""Of whatever ends of itself: only a test that fails waits so long, on however slow a machine."""
+"""A test that fails waits so long; it leaves room for a slow machine."""
 LOST_SECONDS = 0.2
-"""Of a request that is never answered."""
+"""Time limit of a request that is never answered."""
 HOUR_SECONDS = 3_600.0
 
 

@@ -852,7 +852,7 @@ def test_what_the_venue_cannot_take_is_refused_before_it_is_sent(on_bench):
 
 
 def test_a_day_of_funding_and_a_delivery_are_in_the_accounts_history(on_bench):
-    """What moved the balance without a trade comes by its own id, and adds up to the broker's cash."""
+    """A change of the balance without a trade comes by its own id, and adds up to the broker's cash."""
 
     async def scenario(bench):
         gateway = await bench.connected()

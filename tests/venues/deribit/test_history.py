@@ -396,7 +396,7 @@ def test_errors_over_http_are_the_venues(venue, monkeypatch):
 
 
 def test_requests_stay_within_the_venues_credits(monkeypatch):
-    """Of 140 requests 100 go at once, and the others one each 50 milliseconds."""
+    """100 of 140 requests go at once, and the others one each 50 milliseconds."""
     slept = []
 
     class Loop:

@@ -1,4 +1,4 @@
-"""What is asked for the venue's history, page by page and try by try, and the rows that messages become."""
+"""Questions for the venue's history, page by page and try by try, and the rows that messages become."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What is asked of the account and the market, question by question, and what comes of each answer."""
+"""Questions on the account and the market, one by one, and the reading of each answer."""
 
 import asyncio
 import math
@@ -150,7 +150,7 @@ def test_closed_positions_are_left_out_and_those_of_what_nobody_trades_are_worth
 
 
 def test_what_the_account_holds_is_known_before_any_list_of_contracts():
-    """A new run, and a watchdog without the run's header, take over options that nobody has listed yet."""
+    """A new run, and a watchdog without the run's header, take over options that were not listed yet."""
     name = "BTC-21MAR25-80000-P"
     shown = {"instrument_name": name, "kind": "option", "tick_size": 0.0001}
     account = Account(

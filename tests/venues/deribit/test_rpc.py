@@ -1,4 +1,4 @@
-"""What goes over one JSON-RPC connection and how it ends and comes again, in virtual time."""
+"""Frames of a JSON-RPC connection, its end and its return, in virtual time."""
 
 import asyncio
 import gc
@@ -194,7 +194,7 @@ def test_only_refused_keys_end_all_attempts(venue, code, tries):
     else:
         made.run()
         assert [at for at, _, _ in made.connects] == [0.0, 0.1]
-    assert made.ends() == []  # none had stood
+    assert made.ends() == []  # no connection had stood
 
 
 def test_nothing_is_asked_on_a_connection_that_does_not_stand_yet(venue):

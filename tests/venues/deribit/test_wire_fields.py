@@ -453,7 +453,7 @@ def test_a_delivery_takes_the_contracts_at_what_they_were_worth(price, cause):
 
 
 def test_a_settlement_brings_its_funding_without_the_profit_of_the_session():
-    """Of 50,000 USD bought at 100,000 and marked at 101,000: the cash changes by the funding alone."""
+    """50,000 USD are bought at 100,000 and marked at 101,000: the cash changes by the funding alone."""
     profit, funding = D(50_000) / 100_000 - D(50_000) / 101_000, D("-0.0000125")
     held = {"instrument_name": SWAP.symbol, "size": 50_000.0, "mark_price": 101_000.0}
     swap = wire.read_position(held | {"average_price": 100_000.0}, SWAP, 1)

@@ -64,16 +64,16 @@ OPTION_STEPS = 2
 """Steps between two quotes of an option."""
 
 LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
-"""Of the implied volatility of 30 days: the deviation of its logarithm, and how long it lasts."""
+"""Implied volatility of 30 days: the deviation of its logarithm, and the half-life of that."""
 OWN_SD = 0.35
 """Deviation of a day's own log volatility around the level."""
 REALISED_OVER_IMPLIED = 0.88
-"""Of the median day's volatility: the mean variance stays below the implied one."""
+"""Ratio of the median day: the mean variance stays below the implied variance."""
 WEEKEND_VARIANCE = 0.47
 JUMP_SHARE, JUMPS_A_DAY = 0.20, 1.0
 PREMIUM_SD, PREMIUM_MEAN, PREMIUM_HALF_LIFE_STEPS = 0.0003, 0.00015, 120.0
 SKEW, CURVATURE, SHORT_END = -0.03, 0.035, 0.10
-"""Of the smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
+"""Smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
 VOL_SPREAD = 0.0075
 """Half-spread of an option, in volatility."""
 STRIKES_EACH_SIDE = 4
@@ -85,7 +85,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class CoinMarket:
-    """What sets one coin's market apart."""
+    """Figures in which the markets of coins differ."""
 
     coin: str
     start_price: float
@@ -274,7 +274,7 @@ def _premium(day: date, seed: int, market: CoinMarket) -> Floats:
 
 @lru_cache(maxsize=4_096)
 def _open_log(day: date, seed: int, market: CoinMarket) -> float:
-    """Return the log of the index at a day's open, over the first; 32 days at most are added up anew."""
+    """Return the log of the index at a day's open, over the first; it adds up 32 days at most."""
     since = (day - FIRST_HISTORY).days
     if since <= 0:
         return 0.0
@@ -387,7 +387,7 @@ def _quotes(
         number = instruments.id_of(symbol)
         rows.append(_option_rows(option, number, stamps[at], mid[at], level, market))
     columns = [np.concatenate([row[place] for row in rows]) for place in range(6)]
-    # options before their underlying at one instant: whoever thinks on its quote sees all of them
+    # options before their underlying at one instant: a strategy woken by its quote sees all of them
     order = np.lexsort((-columns[1], columns[0]))
     ts_ns, ids, *sides = (column[order] for column in columns)
     return QuoteColumns(ts_ns, ids, *sides)

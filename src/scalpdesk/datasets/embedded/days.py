@@ -39,7 +39,7 @@ class IndexShare:
     daily_shares: float
     """Median daily volume, scaled by the index volume of the day."""
     index_volume_median: float
-    """Of the series in 2014-2018, shares."""
+    """Median of the series in 2014-2018, shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +340,7 @@ def dividends_around(session: date) -> tuple[tuple[date, float], tuple[date, flo
 
 
 def accrued_cents(session: date, symbol: str = "SPY") -> int:
-    """Return the part of the next dividend that the share holds, in whole cents; QQQ pays none here.
+    """Return the part of the next dividend that the share holds, in whole cents; QQQ pays no dividend here.
 
     The trust keeps what its shares pay until the ex-date: the share is a tenth of the index and this, by
     calendar days, and falls by all of it when it goes ex. That it accrues evenly is assumed.

@@ -86,7 +86,7 @@ class Leader:
 
     path: UnderlyingPath
     correlation: float
-    """Of the moves within steps of :data:`COARSE_SECONDS`, once each has its own deviation."""
+    """Correlation of the moves within steps of :data:`COARSE_SECONDS`, once each has its own deviation."""
 
     def weights(self) -> Floats:
         """Return the share of the day's variance in each coarse step."""

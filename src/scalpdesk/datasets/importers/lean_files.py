@@ -2,7 +2,7 @@
 
 ``Data/<security>/<market>/<resolution>/<symbol>/<yyyymmdd>_<rows>[_<style>].zip`` for minute and
 second bars; ``Data/<security>/<market>/<resolution>/<symbol>[_<year>_<rows>_<style>].zip`` for
-hourly and daily ones. Some archives upstream are called ``.zip.zip``; they are plain zips.
+hourly and daily bars. Some archives upstream are called ``.zip.zip``; they are plain zips.
 """
 
 import re
@@ -37,7 +37,7 @@ DEFAULT_ZONE = {
     "index": "America/Chicago",
     "future": "UTC",
 }
-"""Time zone of the files where the market hours database has none."""
+"""Time zone of files that the market hours database does not name."""
 
 _DAY_FILE = re.compile(
     r"(?P<day>\d{8})_(?P<rows>quote|trade|openinterest)(?:_(?P<style>american|european))?\.zip(?:\.zip)?\Z"
@@ -102,7 +102,7 @@ class LeanMember:
 def find_files(
     data: Path, only: Iterable[str] = (), *, may_be_none: bool = False
 ) -> tuple[list[LeanFile], list[str]]:
-    """List the archives in LEAN's ``Data`` folder, with notes on skipped ones.
+    """List the archives in LEAN's ``Data`` folder, with notes on skipped archives.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values(
 
 
 NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
-"""What a CSV file writes for no value."""
+"""Texts of a CSV file for a missing value."""
 _MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})"
 _TIMES_OF_DAY = ("", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 DATE_ORDERS = {"mdy": "%m/%d/%Y", "dmy": "%d/%m/%Y"}
@@ -251,7 +251,7 @@ def _with_dates_read(connection: Any, source: TableSource, order: str | None) ->
     largest = {name: found for name, found in largest.items() if found[0] is not None}
     first, second = (max((found[place] for found in largest.values()), default=0) for place in (0, 1))
     if order is None and first <= 12 and second <= 12:
-        return source  # none, or refused with the line of the first
+        return source  # no such date, or refused with the line of the first
     order = order or ("mdy" if first <= 12 else "dmy")
     for name in largest:
         source = _with_date_read(connection, source, name, order)
@@ -326,7 +326,7 @@ def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
     It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
-    Where the first 20,480 have none, it drops the zone of a later one.
+    Where the first 20,480 have no zone, it drops the zone of a later one.
 
     Raises
     ------
@@ -438,7 +438,7 @@ def _stage(
         kind = SCHEMAS[table][column]
         if column not in columns:
             return f'NULL::{kind} AS "{column}"'
-        # what writes NaN for an empty cell means none: it would be neither carried forward nor compared
+        # NaN in an empty cell means a missing value: it would be neither carried forward nor compared
         # single precision by its digits: 603.89 there is 603.8900146484375 as a double, a price on no tick
         digits = "::VARCHAR" if columns[column] == "FLOAT" else ""
         value = f'"{column}"{digits}::{kind}'

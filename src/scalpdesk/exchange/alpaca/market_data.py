@@ -189,7 +189,7 @@ class Reference:
         raise ApiError(404, NOT_FOUND, f"option contract not found for {text}")
 
     def announcements(self, _request: Request) -> list[dict[str, Any]]:
-        """``GET /v2/corporate_actions/announcements``: none; :meth:`corporate_actions` took its place."""
+        """``GET /v2/corporate_actions/announcements``: empty; :meth:`corporate_actions` took its place."""
         return []
 
     def corporate_actions(self, request: Request) -> dict[str, Any]:
@@ -377,7 +377,7 @@ class MarketData:
         self._world = world
 
     def _known(self, request: Request) -> list[tuple[str, InstrumentId]]:
-        """Return the listed symbols of the query; unknown ones are omitted."""
+        """Return the listed symbols of the query; unknown symbols are omitted."""
         names = request.listed("symbols")
         if not names:
             raise ApiError(400, 40010000, "symbols is required")

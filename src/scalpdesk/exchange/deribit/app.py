@@ -1,7 +1,7 @@
 """Deribit's JSON-RPC interface: sessions with their channels, tokens, credits, and errors by their codes.
 
 Synchronous: a server hands in frames and sends what :attr:`RpcSession.send` is given. One function answers a
-method over a websocket and over REST. Of the venue it follows the shapes in which public clients read it.
+method over a websocket and over REST. It follows the shapes in which public clients read the venue.
 """
 
 import base64
@@ -235,7 +235,7 @@ class DeribitApi:
             return
         matches = method.partition("/")[2].partition("_")[0] in MATCHING
         limits = (5.0, 20.0) if matches else (20.0, 100.0)
-        payer = session.account or ""  # whoever has not logged in shares the credits of the address
+        payer = session.account or ""  # clients that have not logged in share the credits of the address
         credits_left = self._credits.setdefault((payer, matches), Credits(*limits))
         if not credits_left.take(self._clock.now_ns()):
             session.is_ended = True

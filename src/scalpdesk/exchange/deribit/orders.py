@@ -32,7 +32,7 @@ from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderR
 from scalpdesk.simulation.staged_faults import BUST_NOTE
 
 PRICE_BAND = Decimal("0.05")
-"""How far a limit of a perpetual may lie beyond its mark."""
+"""Largest distance of a perpetual's limit beyond its mark, a fraction."""
 MOST_LEGS, MOST_OF_LABEL = 4, 64
 PLAIN = {kind.value: kind for kind in OrderType}
 STOPS = ("stop_limit", "stop_market")
@@ -187,7 +187,7 @@ class Orders:
         return price
 
     def _create_combo(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        """Return the combo of these legs, made where there is none; its first leg by name is bought."""
+        """Return the combo of these legs, made at the first request; its first leg by name is bought."""
         del session
         trades = params.get("trades")
         if not isinstance(trades, list) or not 2 <= len(trades) <= MOST_LEGS:

@@ -26,7 +26,7 @@ class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
 
 
 class Levels(NamedTuple):
-    """Best price and amount of each side of a book, none on an empty side; ``change_id`` counts changes."""
+    """Best price and amount of each side of a book, None on an empty side; ``change_id`` counts changes."""
 
     bids: list[list[float]]
     asks: list[list[float]]
@@ -88,7 +88,7 @@ def instrument_param(instruments: Instruments, params: Mapping[str, Any]) -> Ins
     Raises
     ------
     RpcFault
-        When it names none, or one that is not listed.
+        When it names no instrument, or one that is not listed.
     """
     name = params.get("instrument_name")
     if not isinstance(name, str):

@@ -56,14 +56,14 @@ def _has_leg(trade: dict[str, Any], execution: Execution) -> bool:
 
 
 class OrderNames:
-    """What the venue calls the broker's orders: labels, ids that outlive an edit, combos of several legs."""
+    """The venue's names for the broker's orders: labels, ids that outlive an edit, combos of several legs."""
 
     def __init__(self, orders: Mapping[str, BrokerOrder]) -> None:
         self._orders = orders
         self.labels: dict[str, str] = {}
         """Label by order id; the venue takes one as often as it is sent."""
         self.triggers: dict[str, str] = {}
-        """What a stop waits for, by order id."""
+        """The condition that a stop waits for, by order id."""
         self.edited: dict[str, str] = {}
         """First id of an order by those of what took its place: the venue keeps it over each edit."""
         self.combos: dict[str, dict[str, Any]] = {}
@@ -319,7 +319,7 @@ class Messages:
         return head | self.levels(shown)._asdict()
 
     def book_change(self, shown: dict[str, Any], before: Levels) -> dict[str, Any] | None:
-        """Return the change of a book since ``before``, all of it after nothing; None where there is none."""
+        """Return the change of a book since ``before``, all of it after nothing; None without a change."""
         levels = self.levels(shown)
         if levels.change_id == before.change_id:
             return None

@@ -14,7 +14,7 @@ from scalpdesk.hedging.base import (
 )
 
 DEFAULT_PART = 0.02
-"""Of what a contract holds: two of a hundred shares, as the seed's band."""
+"""Fraction of a contract's shares: two of a hundred shares, as the seed's band."""
 
 
 class FixedConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):

@@ -42,7 +42,7 @@ class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=
     seconds_between_hedges: SecondsOfDay = 60.0
     """Shortest time between two hedges."""
     regime: Literal["dealers", "own_gamma", "standard"] = "dealers"
-    """What asks for the tight threshold: ``dealers`` that are known to be short gamma, the desk's
+    """Condition of the tight threshold: ``dealers`` that are known to be short gamma, the desk's
     ``own_gamma`` below zero, or ``standard``: nothing.
     """
     gex_symbol: str = "SPX"
@@ -50,7 +50,7 @@ class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=
     gex_max_age_seconds: SecondsOfDay = MAX_AGE_SECONDS
     """Deprecated for ``gex.max_age_seconds``, which holds where it is set and this is not."""
     macro_widening: Annotated[Decimal, above(0, 10, "a factor")] = ONE
-    """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none."""
+    """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: no change."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds and times that cannot work."""
@@ -188,7 +188,7 @@ def judge_hedge(
     threshold
         Contract deltas.
     since_hedge_ns
-        Nanoseconds of event time since the last hedge; None when there was none.
+        Nanoseconds of event time since the last hedge; None before the first.
     seconds_between_hedges
         Shortest time between two hedges.
     """

@@ -4,7 +4,7 @@ Conditions
 - a market order fills at the mid of a two-sided quote, its full quantity.
 - a limit order fills at the mid when the mid is at or better than its limit.
 
-Nobody gets this in life. It is for comparing with calculations that ignore the spread, and for an
+No trader gets this in life. It is for comparing with calculations that ignore the spread, and for an
 upper bound.
 """
 

@@ -60,7 +60,7 @@ class _Averages:
 
 
 class CloudWatch:
-    """Follows the clouds of one underlying from its bars, or from its quotes where it has none."""
+    """Follows the clouds of one underlying from its bars, or from its quotes where it has no bars."""
 
     def __init__(self, number: InstrumentId, ticker: str, source: PriceSource = PriceSource.CLOSE) -> None:
         self.ticker = ticker
@@ -114,7 +114,7 @@ class CloudWatch:
 
     def _take(self, closed: Sequence[BarEvent]) -> tuple[int, ...]:
         if any(bar.ts_event_ns <= self._now.last_end_ns.get(bar.bar_seconds, 0) for bar in closed):
-            # bars have come in the place of those made from quotes: the session is followed anew
+            # bars take the place of those made from quotes: the session is followed again from its open
             self._now = copy.deepcopy(self._at_open)
         for bar in closed:
             self._now.add(bar)
@@ -140,7 +140,7 @@ class CloudWatch:
         return self._now.volume_ratio[seconds]
 
     def flip(self, seconds: int) -> int:
-        """Return the direction in which the fast cloud flipped with the last bar; 0 for none."""
+        """Return the direction in which the fast cloud flipped with the last bar; 0 without a flip."""
         return fast_flip(self.candles(seconds)) if self._now.frames[seconds].is_ready else 0
 
     def signal(self, seconds: int, iv_rank: float | None = None) -> TradeSignal | None:

@@ -75,11 +75,11 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     require_macro_alignment: bool = True
     """The 10-minute macro cloud must have the signal's direction."""
     underlying: str = "SPY"
-    """What the run trades; several symbols with commas between them, the run's main one first."""
+    """Underlying of the run; several symbols with commas between them, the run's main one first."""
     signal_minutes: tuple[int, ...] = (1,)
     """Bar lengths whose fast cloud gives signals: 1, 5 or both."""
     price_source: PriceSource = PriceSource.CLOSE
-    """What the averages follow: ``close`` or ``hl2``."""
+    """Price that the averages follow: ``close`` or ``hl2``."""
     min_volume_ratio: Annotated[float, at_least(0, 1e9, "a number")] = 1.5
     """The trigger bar's volume over the mean of the 20 bars before must be above this."""
     second_half: Literal["first_candle", "bounce", "never"] = "first_candle"

@@ -48,7 +48,7 @@ class ScalpMoment(NamedTuple):
     open_scalps: int
     """Scalps held or being bought."""
     losing_scalps: int
-    """Of them, those in the signal's ticker that lose."""
+    """Open scalps in the signal's ticker that lose."""
     macro: MacroState | None = None
     """The 10-minute bias; None where the signal comes from elsewhere."""
     mode: Mode = Mode.ACTIVE
@@ -75,7 +75,7 @@ class EntryPlan(msgspec.Struct, frozen=True):
     halves: Halves
     """Contracts of both orders."""
     risk_usd: Decimal
-    """What the first half loses at its stop."""
+    """Loss of the first half at its stop."""
 
 
 class EntryPlanner:
@@ -95,7 +95,7 @@ class EntryPlanner:
         self.sizer = sizer or ScalpSizer(config)
 
     def refusals(self, signal: TradeSignal, moment: ScalpMoment) -> tuple[str, ...]:
-        """Return every reason not to scalp a signal; empty when there is none."""
+        """Return every reason not to scalp a signal; empty when nothing speaks against it."""
         return (
             *self._refused_ticker(signal, moment),
             *self._refused_signal(signal, moment),

@@ -82,7 +82,7 @@ class PremiumStop:
     loss_fraction
         Of the entry price.
     quotes
-        In a row; a quote without a usable price is none and changes nothing.
+        In a row; a quote without a usable price does not count and changes nothing.
     """
 
     def __init__(self, loss_fraction: Decimal, quotes: int) -> None:

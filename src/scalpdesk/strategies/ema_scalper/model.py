@@ -168,9 +168,9 @@ class GreeksDecision(msgspec.Struct, frozen=True):
     approved: bool
     """Whether the contract may be bought."""
     reason: str | None
-    """The first check that rejects it; None when none does."""
+    """The first check that rejects it; None when it passes all."""
     adjustments: dict[str, Any] | None = None
-    """What follows for the order, such as ``{"reduce_size": True}``; None for nothing."""
+    """Consequences for the order, such as ``{"reduce_size": True}``; None for nothing."""
     reasons: tuple[str, ...] = ()
     """Every check that rejects it, with its figures."""
 
@@ -207,9 +207,9 @@ class ScalpResult(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of a signal that was sent as an order."""
 
     signal_id: str
-    """Of the signal."""
+    """Id of the signal."""
     option_symbol: str
-    """What was ordered."""
+    """Symbol of the option that was ordered."""
     contracts_ordered: int
     contracts_filled: int
     """``contracts_ordered``, ``contracts_filled``: The first half, and what of it was filled within the time
@@ -218,7 +218,7 @@ class ScalpResult(msgspec.Struct, frozen=True, kw_only=True):
     limit_price: float
     """Limit of the order, currency per share."""
     position: ScalpPosition | None = None
-    """What is held now; None when nothing was filled."""
+    """Position held now; None when nothing was filled."""
 
 
 @lru_cache(maxsize=1024)

@@ -45,7 +45,7 @@ class ScalpSizer:
         """Return the contracts of both halves together.
 
         ⌊equity · 2 % / (premium · 100 · 50 %)⌋ at a high conviction (from 75), half of it but at least one
-        at a medium one (from 50), none below. None as well where one contract is beyond the budget: buying
+        at a medium one (from 50), 0 below. It is 0 as well where one contract is beyond the budget: buying
         it anyway would break the budget when the account is small.
 
         Parameters

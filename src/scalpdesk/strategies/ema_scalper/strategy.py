@@ -55,7 +55,7 @@ from scalpdesk.volatility.regime import iv_rank
 
 EXIT_TIMER = "ema-scalper: exit again"
 RETRY_SECONDS = 2.0
-"""Age at which an exit order that is not filled is priced anew."""
+"""Age at which an exit order that is not filled gets a new price."""
 TARGET_REST_SECONDS = 5.0
 """A gain is offered at the mid for so long before it is sold at the bid."""
 NO_MARK_SECONDS = 10.0

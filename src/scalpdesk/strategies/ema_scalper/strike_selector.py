@@ -63,7 +63,7 @@ class StrikeSelector:
         """Contracts of the last selection by what removed them."""
 
     def select(self, ticker: str, direction: str, chain: OptionsChain) -> StrikeSelection | None:
-        """Return the best contract; None with the counts in :attr:`removed` when none passes.
+        """Return the best contract; None, with the counts in :attr:`removed`, when every contract fails.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class StrikeSelector:
     def expiry(self, ticker: str, chain: OptionsChain) -> date | None:
         """Return the expiry to trade: today's before the cut-off, else the next session's.
 
-        Single stocks have the nearest of one to five sessions; SPX today's or none.
+        Single stocks have the nearest of one to five sessions; SPX today's or no contract.
         """
         last = max(date.fromordinal(chain.day.toordinal() + LONGEST_DAYS), chain.day)
         listed = sorted({row.expiry for row in chain.rows if chain.day <= row.expiry <= last})
@@ -200,7 +200,7 @@ TYPE_OF: dict[str, OptionType] = {
 
 
 def _rank(item: StrikeSelection, spot: float) -> tuple[float, float, int, float, str]:
-    """Best score; of equal ones the lower spread, more open interest, nearer the money, the symbol."""
+    """Return the sort key: best score, lower spread, more open interest, nearer the money, symbol."""
     return (
         -round(item.score, 9),
         round(item.spread_pct, 12),

@@ -24,7 +24,7 @@ def start_ns(session: Session, config: ScalpConfig) -> int:
 def cutoff_ns(session: Session, days_to_expiry: int, config: ScalpConfig) -> int:
     """Return the instant from which nothing is opened, and by which it is sold, UTC nanoseconds.
 
-    At the configured New York time for today's options, and for later ones; on a half day as long before
+    At the configured New York time for today's options, and for later expiries; on a half day as long before
     the close as that time is before 16:00.
 
     Parameters

@@ -135,7 +135,7 @@ def read_intent(
 
 
 def find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:
-    """Return the instrument of a symbol (an OCC symbol may be padded), or that there is none."""
+    """Return the instrument of a symbol (an OCC symbol may be padded), or the text of a refusal."""
     for spelling in (symbol, symbol.replace(" ", "").upper()):
         if spelling in view.instruments:
             return view.instruments.id_of(spelling)
@@ -298,7 +298,7 @@ class MarketPicture:
         greeks = None if value is None else value.greeks
         if greeks is None or not math.isfinite(greeks.delta):
             if held or number not in self._shown:
-                return None  # a delta that is not there must not be read as none
+                return None  # a delta that is not there must not be read as 0
             payload["delta"] = 0.0
         else:
             payload["delta"] = round(float(greeks.delta), DECIMALS)

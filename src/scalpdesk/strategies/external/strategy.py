@@ -39,7 +39,7 @@ from scalpdesk.strategies.toolkit.order_life import take_back
 MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
 RETRY_SECONDS = 5.0
-"""Age at which an exit order of a flattening desk that is not filled is priced anew."""
+"""Age at which an exit order of a flattening desk that is not filled gets a new price."""
 MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
 
@@ -54,9 +54,9 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     folder: str = ""
     """The folder with ``strategy.py``; ``--strategy DIR`` on the command line."""
     underlying: str = "SPY"
-    """What the run is on."""
+    """Underlying of the run."""
     quantity_unit: Literal["contracts", "shares"] = "contracts"
-    """What a quantity of an option means to the folder: ``contracts``, or ``shares`` of the underlying that
+    """Meaning of an option's quantity to the folder: ``contracts``, or ``shares`` of the underlying that
     they stand for (contracts times their multiplier).
     """
     chain_contracts: Count = 0
@@ -75,7 +75,7 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     long is given up (STRATEGY_EVENT_MAX_AGE_SECONDS).
     """
     order_ttl_seconds: Positive | None = None
-    """An order that has not been filled by then is cancelled; none leaves it to its time in force."""
+    """An order that has not been filled by then is cancelled; null leaves it to its time in force."""
     isolate: bool = True
     """Run the folder in a process of its own; without, its endless loop is the desk's."""
     time_limit_seconds: Positive = 1.0
@@ -87,7 +87,7 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def no_folder_given() -> ConfigError:
-    """Return the refusal of a run that is to ask a folder and has none."""
+    """Return the refusal of a run that is to ask a folder and names no folder."""
     return ConfigError(
         "no strategy folder is given",
         where="strategies.external.folder",
@@ -109,7 +109,7 @@ class External:
         self.longest_answer_us = 0
         self.total_answer_us = 0
         self.last_failure: str | None = None
-        """What went wrong with an event last: of the folder itself, not of an intent."""
+        """Latest failure of the folder itself; refused intents are kept apart."""
         self.last_refusal: str | None = None
         self._picture: MarketPicture | None = None
         self._request = 0

@@ -31,9 +31,10 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     min_edge_usd: Annotated[float, above(-1e6, 1e6, "currency a straddle")] = 5.0
     k_stderr: Annotated[float, at_least(0, 10, "a number of standard errors")] = 1.0
     min_vol_ratio: Annotated[float, at_least(0, 10, "forecast over implied volatility")] = 1.05
-    """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Of the gate: net edge a straddle in USD, standard
-    errors it must exceed, forecast over implied. An enforced gate is asked through the whole window: noise
-    reaches its bar there as often as ``k_stderr`` at one look (16 % for 1, with 2.6 over the default window).
+    """``min_edge_usd``, ``k_stderr``, ``min_vol_ratio``: Thresholds of the gate: net edge a straddle in USD,
+    standard errors it must exceed, forecast over implied. An enforced gate is asked through the whole window:
+    noise reaches its bar there as often as ``k_stderr`` at one look (16 % for 1, with 2.6 over the default
+    window).
     """
     passes: Annotated[int, above(0, 100, "a number of evaluations")] = 3
     pass_seconds: Seconds = 60.0
@@ -46,7 +47,7 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """
     horizon_days: Annotated[float, above(0, 252, "trading days")] = 5.0
     """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
-    there moves to the forecast. Of a straddle that expires sooner, to its expiry.
+    there moves to the forecast. A straddle that expires sooner counts to its expiry.
     """
     level: Level = "swap"
     """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
@@ -65,7 +66,7 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     not_after: str = "15:30"
     """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
     order_ttl_seconds: Seconds = 15.0
-    """A leg's order that has not been filled by then is cancelled and priced anew."""
+    """A leg's order that has not been filled by then is cancelled and gets a new price."""
     max_attempts: Annotated[int, above(0, 100, "a number of orders")] = 5
     """So often; then what was bought is sold again."""
     walk_steps: Annotated[int, at_least(0, 100, "a number of steps")] = 0
@@ -75,20 +76,20 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     again_after_exit: bool = False
     """Look for another entry after an exit."""
     orders: LegOrders = LegOrders.AUTO
-    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
-    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
+    """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
+    ``auto`` one order where a live venue takes it and an order for each leg in a backtest.
     """
 
     @property
     def window_seconds(self) -> float:
-        """How long the gate is asked until it passes; 0 where the first look buys."""
+        """Time for which the gate is asked until it passes, seconds; 0 where the first look buys."""
         if self.gate != "enforce":
             return 0.0
         first, last = (time_of_day("entry", at) for at in (self.not_before, self.not_after))
         return 3_600.0 * (last.hour - first.hour) + 60.0 * (last.minute - first.minute)
 
     def __post_init__(self) -> None:
-        """Refuse figures out of bounds, times that are none, and a window that is empty."""
+        """Refuse figures out of bounds, texts that are no times, and a window that is empty."""
         super().__post_init__()
         for kind, size in self.event_sessions.items():
             if kind not in LISTED or not 0.0 <= size <= 10.0:
@@ -127,7 +128,7 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     delta_vol: DeltaVol = "smile"
     """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
     delta_model: Dynamics = "sticky_strike"
-    """How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
+    """Rule by which a strike's volatility moves with the spot: ``sticky_strike`` (not at all),
     ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
     """
     minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
@@ -137,7 +138,7 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     fixed_vol: Vol | None = None
     """For ``fixed``: a fraction a year."""
     order_ttl_seconds: Seconds = 5.0
-    """A hedge order that has not been filled by then is cancelled and sized anew."""
+    """A hedge order that has not been filled by then is cancelled and gets a new size."""
     passive_seconds: Seconds | None = None
     """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
     twice the band; None crosses at once.
@@ -176,8 +177,8 @@ class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
     gamma_fraction: (
         Annotated[float, above(0, 1, "a fraction of the gamma at the new strike: 0.5 is half")] | None
     ) = None
-    """Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
-    straddles' half spreads cost, the straddle is moved. None switches it off.
+    """Fraction of the new strike's gamma: below it, and where the higher gamma earns more over the horizon
+    than both straddles' half spreads cost, the straddle is moved. None switches it off.
     """
     check_seconds: Seconds = 300.0
     """Between two comparisons."""
@@ -187,13 +188,13 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """Configuration of the gamma scalper."""
 
     underlying: str = "SPY"
-    """What the straddle is on and what hedges it (HEDGING_ASSET); several with commas between them have a
+    """Underlying of the straddle and of its hedge (HEDGING_ASSET); several with commas between them have a
     straddle each, hedged with their own shares, and equal parts of the equity.
     """
     straddles: Annotated[int, above(0, 10_000, "a number of straddles")] = 1
     """Number of straddles (STRATEGY_MULTIPLIER)."""
     sizing: Sizing = "fixed"
-    """What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
+    """Rule that sets the number: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
     ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge over
     the variance of the P&L.
     """

@@ -48,7 +48,7 @@ from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 
 RATIO_NS = 300 * NANOS_PER_SECOND
-"""The market's term structure is measured anew after so long."""
+"""Time after which the market's term structure is measured again."""
 FALL, FALL_NS = math.log(0.9), 300 * NANOS_PER_SECOND
 """Fall of the logarithm of the market's level that five minutes do not reach, nor k of them in k² times as
 long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minutes, 0.12 in 10, 0.15 in 30.
@@ -315,7 +315,7 @@ class StraddleEdge:
         horizon_years: float,
         view: DeskView,
     ) -> float | None:
-        """Return the market's level to the horizon, from the expiries around it; None where there is none.
+        """Return the market's level to the horizon, from the expiries around it; None without such expiries.
 
         The ratio to the level of the straddle's own expiry moves slowly: it is measured every five minutes.
         """

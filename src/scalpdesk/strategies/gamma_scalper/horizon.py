@@ -56,7 +56,7 @@ class HorizonForecast:
     def forecast(self, view: DeskView, pair: StraddlePair | None = None) -> VolForecast:
         """Return the run's forecast to the horizon as of now, or the configured one.
 
-        Of a straddle that expires before the horizon: to its expiry.
+        A straddle that expires before the horizon counts to its expiry.
         """
         given = self._config.forecast_vol
         if given is not None:
@@ -107,14 +107,14 @@ class HorizonForecast:
         return found
 
     def vol(self, view: DeskView) -> float | None:
-        """Return the forecast volatility (fraction a year), or None when there is none."""
+        """Return the forecast volatility (fraction a year), or None without a forecast."""
         forecast = self.forecast(view)
         return forecast.vol if forecast.known else None
 
     def years(self, view: DeskView, pair: StraddlePair | None = None) -> float:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop.
 
-        Of a straddle no longer than to its expiry.
+        A straddle counts no longer than to its expiry.
         """
         years = self._config.horizon_days / days_a_year(view)
         if pair is None:

@@ -41,9 +41,9 @@ class State:
     def __init__(self, tools: ScalperTools, start: TradeStart) -> None:
         self.tools = tools
         self.start = start
-        """Of the present trade, else of the last: what the P&L of an exit is measured from."""
+        """Start of the present trade, else of the last: the P&L of an exit is measured from it."""
         self.entry: LegEntry | None = None
-        """What is being bought: the risk gate may reduce it."""
+        """Entry under way: the risk gate may reduce it."""
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> "Step":
         """Act on a wake within a session."""
@@ -443,7 +443,7 @@ class RecentringState(TradingState):
         self.had_edge = had_edge
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
-        """Follow a change of straddles: old legs out, new ones in, hedged meanwhile; leave where it fails."""
+        """Follow a change of straddles: old legs out, new legs in, hedged meanwhile; leave where it fails."""
         del wake, event
         assert self.entry is not None
         tools, trade = self.tools, self.trade

@@ -29,7 +29,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 
 
 class ScalperTools:
-    """What all states work with: settings, chain, edge, hedger, and pauses that outlive a trade."""
+    """Tools of all states: settings, chain, edge, hedger, and pauses that outlive a trade."""
 
     def __init__(self, config: GammaScalperConfig) -> None:
         self.config = config
@@ -157,7 +157,7 @@ class StraddleTrade:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
 
     def begin_session(self, day: date) -> None:
-        """Count a night held, and begin the counts of a change of size anew."""
+        """Count a night held, and restart the counts of a change of size."""
         if self.scale is not None:
             self.scale.forget()
         if self.entry_session is not None and self.entry_session != day:

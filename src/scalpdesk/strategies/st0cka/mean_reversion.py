@@ -53,7 +53,7 @@ class MeanReversion(msgspec.Struct, frozen=True):
     """0 to 100."""
     is_entry: bool
     failing: tuple[str, ...]
-    """What speaks against buying, with the figures; empty for an entry."""
+    """Reasons against buying, with the figures; empty for an entry."""
 
 
 def read_mean_reversion(
@@ -144,7 +144,7 @@ class ReversionTracker:
             self._frames.add_quote(event)
 
     def against(self, price: float) -> tuple[str, Facts]:
-        """Return the reason against buying at ``price`` (empty for none) and the readings.
+        """Return the reason against buying at ``price`` (empty to buy) and the readings.
 
         A reading whose inputs are missing speaks against it, with the reason why they are.
         """

@@ -73,9 +73,9 @@ class Viability(msgspec.Struct, frozen=True):
     target: Decimal
     """From the ask paid to the limit asked."""
     half_spread: Decimal
-    """What the lot is worth less than was paid, the moment it is bought."""
+    """Loss of the lot's worth at the moment it is bought: it is sold at the bid."""
     fees: Decimal
-    """Of the purchase and of the sale."""
+    """Fees of the purchase and of the sale."""
 
     @property
     def net(self) -> Decimal:
@@ -98,7 +98,7 @@ def viability(
 
 
 LONGEST_AFTER_REFUSAL_SECONDS = 600.0
-"""Of the desk's own gate, which refuses purchases alone."""
+"""Longest pause after a refusal by the desk's own gate, which refuses purchases alone."""
 REPORT_AGAIN_SECONDS = 300.0
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
@@ -133,7 +133,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     use_mean_reversion: bool = False
     """Buy only what has fallen too far (--mean-reversion)."""
     mean_reversion: MeanReversionConfig = msgspec.field(default_factory=MeanReversionConfig)
-    """What that means."""
+    """Settings of the mean reversion."""
     buy_from: str = "09:30"
     buy_until: str = "10:00"
     """``buy_from``, ``buy_until``: New York times between which it buys, both included."""
@@ -156,7 +156,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     require_viable: bool = False
     """Do not buy when the target would not pay spread and fees; false only says so."""
     fees: Literal["alpaca", "none"] = "alpaca"
-    """What viability counts as fees: ``alpaca`` (the regulatory ones passed on at a sale) or ``none``."""
+    """Fees that viability counts: ``alpaca`` (regulatory fees passed on at a sale) or ``none``."""
     max_spread_fraction: Annotated[float, above(0, 1, "a fraction of the price")] = 0.002
     """Buy only while the spread is at most this fraction of the price."""
     price_change_usd: Number = 0.02
@@ -249,7 +249,7 @@ class St0cka:
         self._exits = self._new_exits()
         self._target = self.config.profit_target
         self._trade = TradeStart({})
-        """Of the round trip under way."""
+        """Start of the round trip under way."""
         self._skipped = ReportOnce(again_after_seconds=REPORT_AGAIN_SECONDS)
         self._last_entry_ns: int | None = None
         self._is_proposed = False
@@ -474,7 +474,7 @@ class St0cka:
         return None, f"volatility unknown{why}: smallest size, smallest target"
 
     def _target_at(self, vol: float | None) -> Decimal:
-        """Return the target a share at a volatility, currency; with volatility off there is none."""
+        """Return the target a share at a volatility, currency; with volatility off the fixed target."""
         return dynamic_target(vol, self.config.profit_target, reference_vol=self.config.target_vol_ref)
 
     def _stop(self, target: Decimal) -> Decimal:
@@ -484,7 +484,7 @@ class St0cka:
     def _skip(self, view: DeskView, reason: str, facts: Facts) -> Sequence[Action]:
         """Record why nothing is bought: when the kind of reason changes, and not the same again at once.
 
-        Of several reasons the first makes the kind; figures and further reasons change with every tick.
+        The first of several reasons makes the kind; figures and further reasons change with every tick.
         """
         kind = "".join(letter for letter in reason.partition(";")[0] if letter.isalpha())
         return self._skipped.report(kind, (reason,), facts, now_ns=view.now_ns)

@@ -31,17 +31,17 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     """Configuration of st0ckg."""
 
     underlying: str = "SPY"
-    """What the signals are about and the options are on."""
+    """Underlying of the signals and of the options."""
     signals: tuple[str, ...] = SEVEN
     """Names of the signals asked, as their files are called."""
     scoring: Scoring = Scoring.MEASURED
     """``measured`` or ``original``: which definition of each signal."""
     choose: Literal["primary", "tradable"] = "primary"
-    """``primary``: the strongest signal of all, and if it may not be traded on, none. ``tradable``: the
+    """``primary``: the strongest signal of all, and no trade if it may not be traded on. ``tradable``: the
     strongest of those that may.
     """
     venue: str = ""
-    """Whose last orders in expiring contracts the exit has to precede; empty for the run's own venue. A venue
+    """Venue whose last orders in expiring contracts the exit has to precede; empty for the run's own. A venue
     whose rule is not known here counts as one that stops 45 minutes before the close.
     """
     volume_sessions: Count = 20

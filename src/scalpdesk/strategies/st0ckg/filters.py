@@ -37,7 +37,7 @@ class FilterConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     """
 
     def __post_init__(self) -> None:
-        """Refuse times that are none and averages the wrong way round."""
+        """Refuse texts that are no times, and averages the wrong way round."""
         super().__post_init__()
         window_from = time_of_day("filters.window_from", self.window_from)
         if window_from >= time_of_day("filters.window_until", self.window_until):

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class FactsCollector:
-    """Collects the facts of one underlying and its options over the session and the ones before.
+    """Collects the facts of one underlying and its options over the session and the sessions before.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
 RETRY_SECONDS = 5.0
-"""Age at which an exit order that is not filled is cancelled and priced anew."""
+"""Age at which an exit order that is not filled is cancelled and gets a new price."""
 OUT_OF_HOURS = frozenset({"window", "opening"})
 """Filters that no signal passes at this time of the day."""
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})

@@ -1,4 +1,4 @@
-"""Entry into a position of several legs by limit orders, priced anew until all are filled.
+"""Entry into a position of several legs by limit orders with new prices until all are filled.
 
 The first orders are at the ask, or, where a walk is asked for, at the mid; each later one is a step nearer to
 the ask then.
@@ -38,7 +38,7 @@ class LegEntry:
     Parameters
     ----------
     ttl_seconds
-        Age at which an order that is not filled is cancelled and priced anew.
+        Age at which an order that is not filled is cancelled and gets a new price.
     max_attempts
         Orders at the ask after the first that may be tried.
     timer
@@ -67,7 +67,7 @@ class LegEntry:
         self._max_attempts = max_attempts + walk_steps
         self._walk_steps = walk_steps
         self._mids: dict[InstrumentId, float] = {}
-        """Of each leg when the entry began."""
+        """Mid of each leg when the entry began."""
         self._timer = timer
         self._leg_orders = leg_orders
         self._not_before_ns = 0

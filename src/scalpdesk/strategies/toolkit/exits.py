@@ -48,11 +48,11 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
 
     now_ns: int = 0
     mode: Mode = Mode.ACTIVE
-    """Of the desk."""
+    """Mode of the desk."""
     pnl: Decimal = Decimal(0)
-    """Of the trade so far: options, hedge and costs, in currency."""
+    """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
-    """What opening it cost, whole position, in currency."""
+    """Cost of opening, whole position, in currency."""
 
 
 Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
@@ -156,11 +156,11 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """So many minutes before the event, or before the close."""
     early_exercise: bool = True
     """Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
-    ex-dividend date, a put deep in the money. It is sold: nobody pays less than its payoff.
+    ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff.
     """
 
     def __post_init__(self) -> None:
-        """Refuse a closing time that is none or outside the session."""
+        """Refuse a closing time that is no time or outside the session."""
         super().__post_init__()
         if self.close_at is None:
             return
@@ -185,9 +185,9 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     edge_usd: float | None
     """Edge left, or None when it is not known."""
     currency: str = "USD"
-    """Of edge, premium and P&L."""
+    """Currency of edge, premium and P&L."""
     exercise_gain: float | None = None
-    """What exercising a leg now gains over holding it, per unit; None where holding is better."""
+    """Gain of exercising a leg now over holding it, per unit; None where holding is better."""
     quoted_ns: int | None = 0
     """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one lacks a side."""
     ex_dividends_ns: tuple[int, ...] = ()

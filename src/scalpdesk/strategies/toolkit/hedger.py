@@ -39,7 +39,7 @@ LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 LARGEST = 1e15
 PERPETUAL_FEE = float(DERIBIT_FEES.perpetual_taker)
-"""Of a perpetual's notional, one way."""
+"""Fraction of a perpetual's notional, one way."""
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
 
@@ -70,7 +70,7 @@ class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
 
 
 def no_forecast(_view: DeskView) -> None:
-    """Return the forecast of a strategy that has none."""
+    """Return None: the forecast of a strategy without one."""
 
 
 class DeltaHedger:
@@ -83,7 +83,7 @@ class DeltaHedger:
     delta_model
         Volatility of the delta.
     order_ttl_seconds
-        Age at which a hedge order that is not filled is cancelled and sized anew.
+        Age at which a hedge order that is not filled is cancelled and gets a new size.
     least_fraction
         A hedge of less than this part of the band's half width is not sent.
     passive_seconds
@@ -124,7 +124,7 @@ class DeltaHedger:
         self._last_hedge_ns: int | None = None
         self._sent_ns: int | None = None
         self._fees_usd = self._shares_filled = self._fee_per_share = 0.0
-        """Of the hedges in shares so far."""
+        """Sums over the hedges in shares so far."""
         self._session: Session | None = None
         self._unfinished: float | None = None
         """Net delta that a hedge across zero was meant to reach, until its second order is out."""

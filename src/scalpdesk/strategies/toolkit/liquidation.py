@@ -1,7 +1,7 @@
 """Liquidation of a position by a deadline: options first, then their hedge, retried until filled.
 
-A first try goes at the market; what a venue refuses or does not fill is priced anew every few seconds, on the
-rungs of `scalpdesk.closing.leg`. A leg counts as closed when its position is gone, and not before. While
+A first try goes at the market; what a venue refuses or does not fill gets a new price every few seconds, on
+the rungs of `scalpdesk.closing.leg`. A leg counts as closed when its position is gone, and not before. While
 options that could not be left are still held, their hedge is kept.
 A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
@@ -76,7 +76,7 @@ class Liquidation:
     unwinds
         Whether shares are unwound after the options although no hedger keeps them.
     retry_seconds
-        Age at which an exit order that is not filled is cancelled and priced anew.
+        Age at which an exit order that is not filled is cancelled and gets a new price.
     alert_after
         Failed attempts at one leg before an alert.
     timer
@@ -84,7 +84,7 @@ class Liquidation:
     step
         What it does, in words; empty where the reason says enough.
     leg_orders
-        Whether the first try at all options may go as one order; later ones go leg by leg.
+        Whether the first try at all options may go as one order; later tries go leg by leg.
     limits_only
         Whether the first try is a limit as well.
     walks
@@ -145,7 +145,7 @@ class Liquidation:
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
 
-        The pause is at most 15 s, and half an hour for what nobody bids for or past the venue's cut-off.
+        The pause is at most 15 s, and half an hour for a leg without a bid or past the venue's cut-off.
         """
         order = view.order_of(event) if isinstance(event, OrderRejected | OrderNotFound) else None
         if order is None:
@@ -312,7 +312,7 @@ class Liquidation:
     # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
-        """Report what resists, and again later each time while it does; once what nobody bids for."""
+        """Report what resists, and again later each time while it does; once a leg without a bid."""
         closing = {leg: self._options.leg(leg) for leg in legs}
         seen = {leg: sight_of(view, leg) for leg in legs}
         resting = [

@@ -19,7 +19,7 @@ def cancels_of(orders: Iterable[Order], why: str) -> tuple[CancelIntent, ...]:
 
 
 def take_back(kind: DecisionKind, orders: Iterable[Order], words: str, why: str = "") -> list[Action]:
-    """Return the decision to cancel these orders, or nothing where none can be cancelled."""
+    """Return the decision to cancel these orders, or nothing where no order can be cancelled."""
     intents = cancels_of(orders, why or words)
     return [Proposal(kind, (words,), {}, intents)] if intents else []
 
@@ -109,6 +109,6 @@ class ReportOnce:
         return bool(self._reported_ns)
 
     def forget(self) -> None:
-        """Report everything anew, as at the start of a session."""
+        """Report everything again, as at the start of a session."""
         self.last = ""
         self._reported_ns.clear()

@@ -247,7 +247,7 @@ class Scalps(list[S]):
 
 
 def drop_entry(orders: Sequence[Order], why: str) -> list[Action]:
-    """Return the cancel of an entry's orders, or nothing where none can be cancelled."""
+    """Return the cancel of an entry's orders, or nothing where no order can be cancelled."""
     return take_back(DecisionKind.ENTRY, orders, f"entry {why}: what was filled is kept", why)
 
 

@@ -18,7 +18,7 @@ ONE = Decimal(1)
 def size_by_vol(
     vol: float | None, *, low_vol: float = 0.10, high_vol: float = 0.25, least: int = 1, most: int = 3
 ) -> int:
-    """Return the size in shares: ``most`` in calm markets, ``least`` in wild ones, linear between.
+    """Return the size in shares: ``most`` in calm markets, ``least`` in wild markets, linear between.
 
     floor(most − (vol − low)/(high − low)·(most − least)), bounds inclusive. Source: the seed's
     description of st0cka ("10 % vol = max size, 25 % vol = min size").
@@ -57,7 +57,7 @@ def size_by_vol(
 
 
 def size_by_risk(equity: Decimal, risk_per_unit: Decimal, *, equity_fraction: Decimal, most: int) -> int:
-    """Return how many units the budget carries: floor(fraction x equity / risk), capped; 0 for none.
+    """Return how many units the budget carries: floor(fraction x equity / risk), capped; at least 0.
 
     A unit that risks more than the budget is not bought: forcing one would break the budget exactly
     when the account is small.
@@ -90,7 +90,7 @@ def exact_vol(value: float) -> Decimal:
 
 
 Sizing = Literal["fixed", "premium_fraction", "vega", "theta_budget", "kelly_fraction"]
-"""What sets the number of straddles."""
+"""Rules that set the number of straddles."""
 SHARES_OF_EQUITY: dict[Sizing, float] = {
     "fixed": 1.0,
     "premium_fraction": 0.05,
@@ -121,7 +121,7 @@ class SizeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 Bind = Literal["size", "premium", "cap", "buying_power"]
-"""What bounds a number of straddles."""
+"""Limits that bind a number of straddles."""
 
 
 class StraddleRisk(NamedTuple):
@@ -134,9 +134,9 @@ class StraddleRisk(NamedTuple):
     """A session's, signed."""
     edge: float = 0.0
     stderr: float = 0.0
-    """Of the edge."""
+    """Standard error of the edge."""
     pnl_sd: float = 0.0
-    """Of the P&L to the horizon."""
+    """Standard deviation of the P&L to the horizon."""
 
 
 class StraddleSize(NamedTuple):
@@ -156,7 +156,7 @@ def straddle_size(
     config: SizeConfig | None = None,
     buying_power: float | None = None,
 ) -> StraddleSize:
-    """Return how many straddles to buy: the size's floor, then the least of its limits; 0 for none.
+    """Return how many straddles to buy: the size's floor, then the least of its limits; 0 to buy no straddle.
 
     ``kelly_fraction`` is fraction x equity x (edge less standard errors) / variance of the P&L (Kelly 1956;
     Thorp 2006).
@@ -207,7 +207,7 @@ def straddle_size(
 
 
 def _ratio(budget: float, each: float) -> float:
-    """Return how many of ``each`` a budget holds; none where one costs nothing or no number."""
+    """Return how many of ``each`` a budget holds; 0 where ``each`` is not above 0."""
     return budget / each if each > 0.0 and math.isfinite(budget / each) else 0.0
 
 
@@ -215,9 +215,9 @@ class PnlDeviation(NamedTuple):
     """Standard deviation of a hedged straddle's P&L to a horizon, in currency."""
 
     hedging: float
-    """Of hedging so many times instead of always (Derman and Kamal 1999)."""
+    """Deviation by hedging so many times instead of always (Derman and Kamal 1999)."""
     forecast: float
-    """Of the forecast's error."""
+    """Deviation by the error of the forecast."""
 
     @property
     def total(self) -> float:

@@ -74,7 +74,7 @@ BLIND_SECONDS = 60.0
 AUTO = "auto"
 EXIT_AT = "15:45"
 TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
-"""Of what trades last today: options that are dated a Saturday among it."""
+"""Selection of what trades last today: options that are dated a Saturday among it."""
 
 
 OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
@@ -98,16 +98,16 @@ class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     not_after: str = "14:00"
     """``at``, ``not_after``: New York times (``HH:MM``) between which they are bought."""
     order_ttl_seconds: OrderSeconds = 15.0
-    """A leg's order that has not been filled by then is cancelled and priced anew."""
+    """A leg's order that has not been filled by then is cancelled and gets a new price."""
     max_attempts: Annotated[int, at_least(1, 1_000, "a number of orders")] = 5
     """So often; then what was bought is sold again."""
     orders: LegOrders = LegOrders.AUTO
-    """How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
-    ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
+    """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
+    ``auto`` one order where a live venue takes it and an order for each leg in a backtest.
     """
 
     def __post_init__(self) -> None:
-        """Refuse times and numbers that are none."""
+        """Refuse texts that are no times or numbers."""
         super().__post_init__()
         first, last = time_of_day("entry.at", self.at), time_of_day("entry.not_after", self.not_after)
         if last < first:
@@ -128,7 +128,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
     macro_widening
         See :class:`~scalpdesk.hedging.bands.regime_threshold.RegimeThresholdConfig`.
     order_ttl_seconds
-        A hedge order that has not been filled by then is cancelled and sized anew.
+        A hedge order that has not been filled by then is cancelled and gets a new size.
     band, band_settings
         Another hedge band by name, with its own settings.
     """
@@ -155,16 +155,16 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] = EXIT_MINUTES
     """Before the session's own close: what half days go by."""
     venue: str = AUTO
-    """Whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
+    """Venue whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
     buffer_minutes: Annotated[float, at_least(1, 120, "minutes")] = BUFFER_MINUTES
     """Margin before that last order."""
     retry_seconds: Annotated[float, at_least(0.1, 60, "seconds, not milliseconds")] = 2.0
-    """An exit order that has not been filled by then is cancelled and priced anew."""
+    """An exit order that has not been filled by then is cancelled and gets a new price."""
     alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
     """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
-        """Refuse times and venues that are none."""
+        """Refuse texts that are no times, and unknown venues."""
         super().__post_init__()
         at = time_of_day("exit.at", self.at)
         minutes = max(self.minutes_before_close, self.buffer_minutes)
@@ -191,7 +191,7 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Configuration of the 0DTE gamma scalper."""
 
     underlying: str = "SPY"
-    """What the options are on and what hedges them; several with commas between them have a scalper each,
+    """Underlying of the options and of their hedge; several with commas between them have a scalper each,
     with equal parts of the equity.
     """
     entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)

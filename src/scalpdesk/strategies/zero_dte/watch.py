@@ -95,7 +95,7 @@ class HedgeMeter:
 
     def __init__(self) -> None:
         self.totals = HedgeTotals()
-        """Of the session."""
+        """Totals of the session."""
         self.whole_run = HedgeTotals()
         self._decided: dict[int, tuple[Decimal, Decimal]] = {}
         """Mid and half spread by the time of the decision, which is its order's."""

@@ -27,7 +27,7 @@ LARGEST_AMOUNT = Decimal(10) ** 13
 FINEST_EXPONENT = -18
 """Amounts beyond 10 trillion or of more than 18 decimals are no amounts; reinvested dividends leave 16."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes of any content may raise; ``ValidationError`` is a ``DecodeError``."""
+"""Errors that decoding arbitrary bytes may raise; ``ValidationError`` is a ``DecodeError``."""
 LONGEST_SHOWN = 160
 _STAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d{1,12}))?"
@@ -119,7 +119,7 @@ def text(value: str | None, name: str, longest: int = 128) -> str:
 
 @lru_cache(maxsize=64)
 def _day_seconds(day: str) -> int:
-    """Seconds from 1970 to the start of a day ``YYYY-MM-DD`` in UTC; ValueError when there is none."""
+    """Seconds from 1970 to the start of a day ``YYYY-MM-DD`` in UTC; ValueError where it is not a day."""
     return (date.fromisoformat(day) - date(1970, 1, 1)).days * 86_400
 
 

@@ -374,7 +374,7 @@ def read_bars(raw: bytes, symbol: str, make: Callable[..., T]) -> tuple[list[T],
     Raises
     ------
     Malformed
-        When a bar cannot be believed: a forecast with a hole in it is worse than none.
+        When a bar cannot be believed: a missing forecast is better than a forecast with a hole.
     """
     page = decode(_PAGE, raw, "malformed_bars")
     rows = [decode(_BAR, bytes(part), "malformed_bar") for part in (page.bars or {}).get(symbol, ())]

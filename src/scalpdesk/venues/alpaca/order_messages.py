@@ -69,7 +69,7 @@ class WireOrder(msgspec.Struct, frozen=True):
     quantity: Decimal | None
     filled: Decimal
     average_price: Decimal | None
-    """Of what is filled, per unit; a multi-leg parent has a net price here, of either sign."""
+    """Mean price of the filled quantity, per unit; a multi-leg parent has a net price of either sign."""
     status: str
     limit_price: Decimal | None
     submitted_ns: int
@@ -89,7 +89,7 @@ class LegExecution(msgspec.Struct, frozen=True):
 
     execution_id: str
     venue_order_id: str
-    """Of the leg."""
+    """The venue's id of the leg."""
     symbol: str
     quantity: Decimal
     price: Decimal
@@ -107,10 +107,10 @@ class TradeUpdate(msgspec.Struct, frozen=True):
     previous_execution_id: str
     quantity: Decimal | None
     price: Decimal | None
-    """Of one execution of a single order; None otherwise."""
+    """Price of one execution of a single order; None otherwise."""
     reason: str
     legs: tuple[LegExecution, ...] = ()
-    """Of one fill of a multi-leg order: the execution of each leg."""
+    """The execution of each leg in one fill of a multi-leg order."""
 
 
 class Authorized(msgspec.Struct, frozen=True):
@@ -496,12 +496,12 @@ class ReplyVerdict(StrEnum):
 
 
 class JudgedReply(msgspec.Struct, frozen=True):
-    """Outcome of a request; ``reason`` is the venue's own text with its code, or why there is none."""
+    """Outcome of a request; ``reason`` is the venue's own text with its code, or says why it is missing."""
 
     verdict: ReplyVerdict
     reason: str = ""
     body: bytes = b""
-    """Of an answer that was judged; empty without one."""
+    """Body of the judged answer; empty without an answer."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -573,7 +573,7 @@ def _holds(message: str, known: Sequence[str]) -> bool:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """Return code and message of an error's body, both printable; empty where there are none."""
+    """Return code and message of an error's body, both printable; empty where the body has no code."""
     try:
         error = _ERROR(body)
     except UNREADABLE:
@@ -583,7 +583,7 @@ def _words(body: bytes) -> tuple[str, str]:
 
 
 def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Return the rate limit that headers state (names in lower case), None when there is none."""
+    """Return the rate limit that headers state (names in lower case), None where they state no limit."""
     try:
         limit, remaining, reset_s = (
             int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")

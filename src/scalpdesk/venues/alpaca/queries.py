@@ -70,11 +70,11 @@ OPEN_ORDERS_PER_PAGE = 500
 MICROSECOND_NS = 1_000
 """The precision to which the venue may compare instants."""
 ASSET_AGE_NS = 10 * MINUTE_NS
-"""How long an answer on one share is used: lists of easy borrows change from day to day."""
+"""An answer on one share is used for so long: lists of easy borrows change from day to day."""
 REFUSED_QUESTIONS = frozenset({400, 404, 422})
 """The venue understands the question and will not answer it, however often it is asked."""
 ACTIVITY_LOOKBACK_NS = 5 * DAY_NS
-"""What happened over a long weekend is often written down days later, under the day it happened."""
+"""The venue often lists an activity of a long weekend days later, under the day of the activity."""
 
 
 STALE_CHECK_SECONDS = 1.0
@@ -96,13 +96,13 @@ class BudgetedClient:
         self._publisher = publisher
 
     def may_ask(self, urgency: Urgency) -> bool:
-        """Take one request from the budget; False when what is left is kept for more urgent ones."""
+        """Take one request from the budget; False when the rest is kept for more urgent requests."""
         return self.budget.take(urgency, loop_ns())
 
     async def pause(self, urgency: Urgency, most_seconds: float = 60.0) -> None:
         """Sleep until the budget has a request of this urgency, unless others take it meanwhile."""
         wait_seconds = self.budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND
-        # a wait of less than the clock's step would be none, and the next question the same
+        # a wait shorter than the clock's step would not pass, and the next question would be the same
         await asyncio.sleep(min(max(wait_seconds, 0.001), most_seconds))
 
     def start(self, request: RestRequest) -> asyncio.Future[Reply]:

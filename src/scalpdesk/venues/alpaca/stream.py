@@ -37,7 +37,7 @@ class StreamTarget:
     url: str
     """Whole address."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the handshake."""
+    """Headers of the handshake."""
     is_binary: bool = False
     """Send binary frames."""
     heartbeat_seconds: float = HEARTBEAT_SECONDS

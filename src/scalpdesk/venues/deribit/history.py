@@ -61,7 +61,7 @@ def read_chart(chart: Any) -> Bars:
 
 
 def _above_zero(message: Message, name: str, unit: float = 1.0) -> float:
-    """Return a price or a volatility; NaN for 0, with which the venue says that there is none."""
+    """Return a price or a volatility; NaN for 0, which the venue sends for a missing price."""
     value = float_field(message, name)
     return value / unit if value > 0.0 else math.nan
 

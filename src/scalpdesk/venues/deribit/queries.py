@@ -25,7 +25,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 
 MOST_CLOCK_SKEW_MS = 1_000
 LOOKS = 5
-"""How often the account is asked for until its marks stand still between two questions."""
+"""Questions for the account until its marks stand still between two of them."""
 LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
 """Lines of the transaction log in one answer, and how long before an instant it is read."""
 FAILURES = (wire.RpcError, Disconnected, TimeoutError)
@@ -52,7 +52,7 @@ class AccountAndMarket:
         self._connection, self._setup, self._publisher = connection, setup, publisher
         self._instruments, self._clock, self._currency = setup.instruments, setup.clock, currency
         self.ahead_ms = 0
-        """Of the venue's clock over the desk's."""
+        """Lead of the venue's clock over the desk's."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
         self._untraded: set[str] = set()
@@ -64,7 +64,7 @@ class AccountAndMarket:
         Raises
         ------
         RetryError
-            When there is none, or an error.
+            When no answer comes, or an error.
         """
         try:
             return await self._connection.request(method, params, 4.0 * self._setup.timeout_seconds)

@@ -31,7 +31,7 @@ HEARTBEAT_SECONDS = 30
 SILENT_BEATS = 2.5
 """Heartbeats without any frame after which a connection counts as dead."""
 REFRESH_SHARE = 0.8
-"""Of a token's life after which it is renewed."""
+"""Part of a token's life after which it is renewed."""
 MOST_CHANNELS = 400
 """In one request to subscribe; the venue takes 500."""
 LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -59,9 +59,9 @@ class RpcTarget:
     """Whole address of the websocket."""
     key: Revealable | None = None
     secret: Revealable | None = None
-    """``key``, ``secret``: Of the account; None for a connection that only reads the market."""
+    """``key``, ``secret``: credentials of the account; None for a connection that only reads the market."""
     timeout_seconds: float = 5.0
-    """Of one request."""
+    """Longest time of one request."""
     heartbeat_seconds: int = HEARTBEAT_SECONDS
     """Between two heartbeats, 10 or more."""
     cancels_on_disconnect: bool = False

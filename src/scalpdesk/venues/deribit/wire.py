@@ -58,7 +58,7 @@ class RpcError(Exception):
 
 
 class ErrorMeaning(StrEnum):
-    """What an error means for a request."""
+    """Meaning of an error for a request."""
 
     REJECTED = "rejected"
     """The venue has refused it: nothing came of it."""
@@ -69,7 +69,7 @@ class ErrorMeaning(StrEnum):
     LATER = "later"
     """Refused for now: too many requests, or the venue is settling or in maintenance.
 
-    Of what finds no credits left nothing comes (Deribit, "Rate Limits"); what was under way beside it has no
+    A request without credits has no answer (Deribit, "Rate Limits"); the requests under way beside it have no
     answer, for the venue ends the connection.
     """
     UNKNOWN = "unknown"
@@ -124,7 +124,7 @@ class RpcReply(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """What comes on a subscribed channel."""
+    """A message of a subscribed channel."""
 
     channel: str
     data: Any
