@@ -87,7 +87,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-ha
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
-	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange -o requirements/venues.lock
+	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange --extra ibkr -o requirements/venues.lock
 
 clean:  ## remove what set-up and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -34,7 +34,7 @@ process of its own, its peak memory is the process's, loaded quotes included.
 
 **scalpdesk** runs its whole path: trigger, strategy, risk gate, order manager, simulated exchange, ledger,
 and a mark with its explain at every fill and every minute. Its exchange refuses an order that would turn a
-holding from long to short, as brokers do; the account holds a block of shares from the start so that none
+holding from long to short, as brokers do; the account holds a block of shares from the start, and it never
 does. `event_engine_journal` adds the journal as a backtest keeps it: checksummed, hash-chained, sealed at the
 end inside the time, not synced to disk at each order. Its order path is compiled, as in a wheel
 (docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.

@@ -25,7 +25,7 @@ from aiohttp.client_proto import ResponseHandler
 from websockets.asyncio.connection import Connection
 
 from scalpdesk import pricing
-from scalpdesk.config.settings import VenueSettings, load_settings
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -36,7 +36,7 @@ from scalpdesk.journal.reader import JournalReader, peek_header
 from scalpdesk.live.assembly import LiveDesk
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.run import carry_out, desk_loop
+from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.venues.alpaca import market_data, stream, transport
@@ -452,8 +452,6 @@ def main() -> None:
     )
     parser.add_argument("--clients", type=int, default=0, help="of a dashboard beside the desk")
     parser.add_argument("--venue", choices=VENUES, default="alpaca")
-    awake = VenueSettings().poll_seconds
-    parser.add_argument("--poll-seconds", type=float, default=awake, help="how long the desk stays awake")
     parser.add_argument("--silent", type=int, default=0, help="of them read nothing")
     arguments = parser.parse_args()
     pricing.warm_up()
@@ -471,8 +469,7 @@ def main() -> None:
         began = time.monotonic()
         served: dict[str, Any] | None = None
         try:
-            with asyncio.Runner(loop_factory=lambda: desk_loop(arguments.poll_seconds)) as runner:
-                summary = runner.run(trade(exchange, venue, folder, arguments.minutes, probes))
+            summary = asyncio.run(trade(exchange, venue, folder, arguments.minutes, probes))
             served = None if pages is None else pages.served()
         finally:
             exchange.close()

@@ -12,7 +12,6 @@ from fakes.clock import ManualClock
 from scalpdesk import assembly
 from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import replay, run_backtest
-from scalpdesk.cli.history import read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
@@ -20,6 +19,7 @@ from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
 from scalpdesk.core.units import to_cents
 from scalpdesk.datasets.embedded.days import NASDAQ_CORRELATION
 from scalpdesk.instruments.contract import Instruments, underlying_of
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import find_strategy
 

@@ -14,7 +14,6 @@ from scalpdesk.assembly import engine_from_header, load_market
 from scalpdesk.backtesting import strategy_tables
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.backtesting.session_tables import exposure
-from scalpdesk.cli.history import _exposures, _hedged, read_stored
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import ConfigError, DataError
@@ -27,6 +26,8 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.notebook import backtest
+from scalpdesk.research import stored_run
+from scalpdesk.research.stored_run import exposures, hedge_deltas, read_stored
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 
@@ -96,14 +97,14 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
         for row in rows:
             assert (row["ts_ns"], sum(row["parts"].values())) == (mark["ts_ns"], row["nav_change"])
     assert {row["strategy"] for row in stored.hedges()} == {"gamma-scalper"}
-    shown = _exposures(stored)
+    shown = exposures(stored)
     own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]
     by_account = exposure(
         stored.marks,
         stored.decisions,
         stored.straddles,
         stored.spans_ns,
-        hedges=_hedged(stored.fills, stored.hedge),
+        hedges=hedge_deltas(stored.fills, stored.hedge),
     )
     assert list(shown["strategies"]) == ["gamma-scalper"]
     assert shown["unhedged_minutes"] == own_minutes != by_account["unhedged_minutes"]
@@ -119,14 +120,14 @@ def test_the_time_in_which_two_strategies_hold_options_counts_once():
     assert exposure([], [], rows, [(0, 100)])["exposure"] == 0.6
 
 
-def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(run, monkeypatch, capsys):
+def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(run, monkeypatch):
     def gone(*_):
         raise DataError("the tape has changed")
 
-    monkeypatch.setattr(strategy_tables, "strategy_records", gone)
+    monkeypatch.setattr(stored_run, "strategy_records", gone)
     stored = read_stored(run.run_dir)
     assert (stored.straddles, stored.strategies) == (None, {})
-    assert "no straddle is shown by strategy: the tape has changed" in capsys.readouterr().err
+    assert stored.undivided == "the tape has changed"
 
 
 def test_an_option_that_was_settled_against_another_strategy_left_its_owners_book(run, monkeypatch):
@@ -167,7 +168,7 @@ def test_a_recovery_rebuilds_each_ones_book(run):
 
 @pytest.fixture(scope="module", params=["gamma-scalper", None])
 def carried(request, tmp_path_factory):
-    """A straddle and short shares held at the start, by the scalper or by nobody, over an ex-date."""
+    """A straddle and short shares held at the start, by the scalper or by no strategy, over an ex-date."""
     book, days = straddle_book(500), (date(2024, 3, 14), date(2024, 3, 15))
     tape = TapeBuilder(book, days=days).dividend("1.50", days[1])
     for session, spot in zip(tape.sessions, (500.0, 499.0), strict=True):

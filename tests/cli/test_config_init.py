@@ -127,7 +127,7 @@ def test_keys_are_tried_at_the_venue_and_stored_for_their_owner_alone(
     (tmp_path / ".env").write_text("OTHER=1\n")
     right = {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
     wrong_first = {name: ["wrong", value] for name, value in right.items()}
-    more = {"Addresses for alerts (apprise; empty: none)": "json://canary.example/hook"}
+    more = {"Addresses for alerts (apprise; empty: no alerts)": "json://canary.example/hook"}
     answered(monkeypatch, KEYS | wrong_first | more)
     assert main(["init", "--url", exchange.url]) == 0
     out = capsys.readouterr().out
@@ -143,7 +143,7 @@ def test_keys_are_tried_at_the_venue_and_stored_for_their_owner_alone(
     text = (tmp_path / "scalpdesk.toml").read_text() + out
     for secret in (*right.values(), "canary"):
         assert secret not in text
-    # again: the keys that are there are tried, and nobody is asked for them
+    # again: the keys that are there are tried, and they are not asked for
     asked = answered(monkeypatch, KEYS)
     assert main(["init", "--url", exchange.url, "--force"]) == 0
     assert not [question for question in asked if "KEY" in question or "keys" in question]

@@ -10,11 +10,9 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from fakes.clock import ManualClock
-from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.runs import RunResult
-from scalpdesk.cli.history import _settings, read_stored
+from scalpdesk.cli.history import _settings
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import (
     LiveView,
@@ -29,13 +27,13 @@ from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import HOUR_NS
 from scalpdesk.datasets.store import write_rows
-from scalpdesk.instruments.contract import Equity, options_in_order
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.notebook import backtest
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
 from scalpdesk.web.runs import run_page
 
@@ -349,24 +347,6 @@ def test_a_write_that_fails_is_given_the_name_of_its_file(tmp_path):
     with pytest.raises(OSError, match="No space left") as caught, naming_file(tmp_path / "x"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "x")
-
-
-def test_options_that_the_account_held_at_the_start_are_a_straddle_of_the_run(tmp_path):
-    book = straddle_book(500)
-    positions = {item.symbol: 2 for _, item in options_in_order(book, "SPY")}
-    tape = TapeBuilder(book).path("10:00", 60, [500.0] * 5).build()
-    run = backtest(
-        "gamma-scalper",
-        tape,
-        settings={"simulation.positions": positions | {"SPY": -10}, "entry.gate": "off"},
-        runs_dir=tmp_path,
-        clock=ManualClock(1),
-    )
-    sold, bought = read_stored(run.run_dir).straddles  # the scalper starts flat
-    assert (sold["legs"], sold["why"]) == (dict.fromkeys(positions, "2"), "init: start flat")
-    assert (sold["opened_ns"], sold["paid"]) == (tape.sessions[0].open_ns, 0)
-    assert bought["legs"] == dict.fromkeys(positions, "1")
-    assert str(sold["pnl"] + bought["pnl"]) == f"{Decimal(run.summary['nav_change']):.4f}"
 
 
 def test_a_plot_without_matplotlib_names_the_extra(monkeypatch):

@@ -92,15 +92,6 @@ def test_what_the_session_itself_realised_stands_apart(document):
         assert came[name] == pytest.approx(0.396, rel=0.2)
 
 
-@pytest.mark.parametrize(("strike", "implied"), [(105.0, 0.21), (94.9, None)])
-def test_no_strike_far_from_the_spot_is_at_the_money(strike, implied):
-    pair = [
-        {"strike": strike, "years": 0.1, "root": "SPX", "iv": iv} for iv in (0.20, 0.22)
-    ]  # a call and a put
-    found = vol._vol_at_the_money({"spot": 100.0, "options": pair})
-    assert found == (None if implied is None else (0.1, pytest.approx(implied)))
-
-
 def test_implied_volatilities_of_a_coin_are_kept_of_every_day_weekends_too(capsys, somewhere_else):
     history = csv_of(somewhere_else / "coin.csv")
     words = ["--data", "embedded-btc", "--session", "2025-03-10", "--history", str(history)]

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.cli.history import read_stored
 from scalpdesk.cli.main import main
 from scalpdesk.cli.why import _grouped_fills
+from scalpdesk.research.stored_run import read_stored
 
 
 @pytest.fixture(scope="module")

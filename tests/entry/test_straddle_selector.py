@@ -198,7 +198,7 @@ def test_data_without_any_open_interest_is_named_with_the_setting_that_goes_on()
     chain.state.open_interest.clear()
     (reason,) = [reason for reason in chain.select().removed if "open interest" in reason]
     assert reason == (
-        "open interest above 100 (the data has none: import it, or set selection.min_open_interest = -1)"
+        "open interest above 100 (the data lacks it: import it, or set selection.min_open_interest = -1)"
     )
     assert chain.select(min_open_interest=-1).best is not None
 

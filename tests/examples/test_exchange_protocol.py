@@ -60,7 +60,7 @@ def test_a_protocol_in_one_file_trades_over_its_own_wire(socket_enabled):
 
 
 def test_protocols_are_found_by_name():
-    assert PROTOCOLS.names() == ("alpaca", "deribit", "lines")
+    assert PROTOCOLS.names() == ("alpaca", "deribit", "lines", "tws")
     with pytest.raises(ConfigError) as caught:
         find_protocol("alpacca")
     assert caught.value.nearest == "alpaca"

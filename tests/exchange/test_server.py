@@ -243,6 +243,7 @@ def test_the_command_says_where_it_is(socket_enabled):
         (["--generated", "SPY", "--data", "embedded"], "made up"),
         (["--generated", "SPY", "--speed", "5"], "wall clock"),
         (["--generated", "BTC"], "--data embedded-btc"),
+        (["--data", "embedded-btc", "--tws-port", "0"], "--tws-port"),
         (["--generated", "eth,BTC"], "--data embedded-eth"),
         (["--session", "yesterday"], "date"),
         (["--faults", "none.json"], "faults"),

@@ -1,4 +1,4 @@
-"""What the capture holds beside what the gateway reads: the venue's own Greeks, and changes of a book."""
+"""Parts of the capture that the gateway does not read: the venue's own Greeks, and changes of a book."""
 
 import math
 from typing import NamedTuple
@@ -100,7 +100,7 @@ def read_book(message: Message) -> BookChange:
                 or level[0] not in ("new", "change", "delete")
                 or not all(isinstance(number, int | float) for number in level[1:])
             ):
-                raise WireError(f"a level of {name} is none: {level!r}")
+                raise WireError(f"a level of {name} cannot be read: {level!r}")
         sides.append(tuple((str(a), float(p), float(q)) for a, p, q in levels))
     previous = message.get("prev_change_id")
     if previous is not None and not isinstance(previous, int):

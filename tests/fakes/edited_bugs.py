@@ -580,10 +580,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "leg_of_another_symbol": Edit(
         "an execution of a combo goes to its first leg",
-        alpaca_orders.OrderReports,
-        "_leg_of",
-        "if self._symbol(order) == symbol:",
-        "if True:",
+        tracker.OrderTracker,
+        "leg",
+        "if self.symbol(leg) == symbol",
+        "if True",
     ),
     "holdings_without_quotes": Edit(
         "quotes of what the account holds are not asked for at the start",
@@ -629,5 +629,5 @@ UNSEEN = frozenset(
         "options_level_gone",
     }
 )
-"""Of the drawn ones those that no trial notices; docs/faults.md says why."""
+"""Drawn bugs that no trial notices; docs/faults.md says why."""
 EDITED_BUGS |= {name: edit for name, edit in DRAWN.items() if name not in UNSEEN}

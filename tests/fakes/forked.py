@@ -1,49 +1,64 @@
-"""Commands of the desk in forks of this process: everything is imported already, so each starts at once.
+"""Processes forked from one that has everything imported already, so that each starts at once.
+
+They are not forks of the process of the tests: the threads that libraries began there would be missing in
+them, and such a fork has ended with a segmentation fault.
 
 What a command finds is what it finds in a process of its own: its words, its folder, its environment, its
 output; no handler, no warning filter of the test.
 """
 
+import faulthandler
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
-from datetime import date
-from importlib import import_module
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import DupFd, ForkingPickler
 from pathlib import Path
 from typing import IO, Any
 
-from scalpdesk import pricing
+import pytest
+
 from scalpdesk.cli.main import main
-from scalpdesk.instruments.sessions import is_session
+from scalpdesk.config.schema import Secret
 
-_NEEDED = (
-    "aiohttp",
-    "scalpdesk.assembly",
-    "scalpdesk.cli.exchange",
-    "scalpdesk.cli.operate",
-    "scalpdesk.cli.run",
-    "scalpdesk.exchange.launch",
-    "scalpdesk.live.run",
-    "scalpdesk.venues.alpaca.gateway",
-    "scalpdesk.venues.deribit.gateway",
-)
+_TESTS = str(Path(__file__).resolve().parents[1])
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["fakes.fork_server"])
+ForkingPickler.register(Secret, lambda secret: (Secret, (secret.reveal(),)))  # through a pipe, to no file
 
 
-def warm_up() -> None:
-    """Import and compile once what every command needs."""
-    for module in _NEEDED:
-        import_module(module)
-    is_session(date(2018, 2, 5))
-    pricing.warm_up()
+def start(run: Callable[..., object], *given: object) -> ForkServerProcess:
+    """Call a function in a new process, which ends with that of the tests at the latest."""
+    process = _FORKS.Process(target=run, args=given, daemon=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", _TESTS)  # read by the process that forks, which begins with the first
+        patch.syspath_prepend(_TESTS)
+        process.start()
+    return process
+
+
+class _Descriptor:
+    """A file descriptor that a new process gets a duplicate of."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (DupFd(self.number),)
+
+
+def _received(duplicate: Any) -> _Descriptor:
+    return _Descriptor(duplicate.detach())
 
 
 class Command:
-    """``scalpdesk`` with these words, in a fork."""
+    """``scalpdesk`` with these words."""
 
     def __init__(
         self,
@@ -55,36 +70,31 @@ class Command:
         folder: Path | None = None,
         path: tuple[str, ...] = (),
     ) -> None:
-        self.returncode: int | None = None
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which stand still
-            self.pid = os.fork()
-        if not self.pid:
-            _become(words, stdout, stderr, environ, folder, path)
+        surroundings = dict(os.environ if environ is None else environ)
+        streams = (_Descriptor(stdout), _Descriptor(stderr))
+        self._process = start(_become, words, streams, surroundings, str(folder or Path.cwd()), path)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, None while the command runs."""
+        return self._process.exitcode
 
     def poll(self) -> int | None:
         """Return the exit code, None while the command runs."""
-        return self._ended(os.WNOHANG)
+        return self._process.exitcode
 
     def wait(self) -> int:
         """Return the exit code once the command has ended."""
-        code = self._ended(0)
+        self._process.join()
+        code = self._process.exitcode
         assert code is not None
         return code
-
-    def _ended(self, how: int) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, how)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send a signal unless the command has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            assert self._process.pid is not None
+            os.kill(self._process.pid, number)
 
     def terminate(self) -> None:
         """Ask the command to end."""
@@ -97,30 +107,28 @@ class Command:
 
 def _become(
     words: list[str],
-    stdout: int,
-    stderr: int,
-    environ: Mapping[str, str] | None,
-    folder: Path | None,
+    streams: tuple[_Descriptor, _Descriptor],
+    environ: Mapping[str, str],
+    folder: str,
     path: tuple[str, ...],
 ) -> None:
-    """Run the command in this process, a child, and end it."""
+    """Run the command in this process, which is new, and end it."""
     code = 1
     try:
         standing = os.open(os.devnull, os.O_RDONLY)
-        for number, descriptor in enumerate((standing, stdout, stderr)):
+        for number, descriptor in enumerate((standing, *(each.number for each in streams))):
             os.dup2(descriptor, number)
         sys.stdin, sys.stdout, sys.stderr = (
             open(number, mode, closefd=False, encoding="utf-8")  # noqa: SIM115 - the process's own
             for number, mode in enumerate("rww")
         )
+        faulthandler.enable()
         logging.root.handlers.clear()
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
-        if environ is not None:
-            os.environ.clear()
-            os.environ.update(environ)
-        if folder is not None:
-            os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environ)
+        os.chdir(folder)
         sys.path[:0] = path
         sys.argv = ["scalpdesk", *words]
         code = main(words)
@@ -138,7 +146,6 @@ class ExchangeCommand:
     """``scalpdesk exchange`` with these words, ready; its first line tells where it is."""
 
     def __init__(self, words: list[str]) -> None:
-        warm_up()
         reading, writing = os.pipe()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         self.command = Command(["exchange", *words], stdout=writing, stderr=nowhere)

@@ -1,34 +1,28 @@
-"""Kill a live desk at random moments and bring it back: the exchange and the desk are processes of their own.
-
-The desk is forked from a process that has everything imported, so that a life costs little more than
-its own work.
-"""
+"""Kill a live desk at random moments and bring it back; exchange and desk are processes of their own."""
 
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
 import traceback
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fakes.forked import ExchangeCommand
+from fakes.forked import ExchangeCommand, start
 from fakes.live import until
 from fakes.live_session import status_of
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import LiveDesk, unfinished_run
@@ -36,6 +30,8 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
+from scalpdesk.live.watchdog import WatchdogSupervisor
+from scalpdesk.live.watchdog_program import WatchdogSettings, start_watchdog
 
 BUSY = (
     "entry.gate=advise",
@@ -62,20 +58,18 @@ BUSY_IN_COIN = (
 )
 """The same for the one that trades coin options."""
 PATIENCE_SECONDS = 300.0
-"""Of whatever ends of itself: only a test that fails waits so long."""
+"""A test that fails waits so long."""
 COIN_PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
 
 
 class Exchange:
-    """``scalpdesk exchange`` in a fork of this process, standing still until told otherwise."""
+    """``scalpdesk exchange``, standing still until told otherwise."""
 
     def __init__(
         self, session: str = "2018-02-05", seed: int = 1, *options: str, venue: str = "alpaca"
     ) -> None:
         words = ["--data", "embedded-btc" if venue == "deribit" else "embedded", "--session", session]
         words += ["--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
-        if venue == "alpaca":  # drawn once for all forks
-            market.reconstruct(date.fromisoformat(session), seed=seed, underlying="SPY")
         self.running = ExchangeCommand(words)
         self.venue = venue
         self.url: str = self.running.ready["urls"]["admin"].removesuffix("/admin")
@@ -126,11 +120,8 @@ def write(path: Path, facts: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def fork_desk(plan: LivePlan, report: Path) -> int:
-    """Start a life of the desk in a child; it writes what it finds to ``report``. Return its pid."""
-    pid = os.fork()
-    if pid:
-        return pid
+def _live(plan: LivePlan, report: Path) -> None:
+    """Run the desk in a process of its own; it writes what it finds to ``report``."""
     code = 1
     try:
         sys.stdout = sys.stderr = report.with_suffix(".log").open("a", buffering=1)
@@ -159,9 +150,58 @@ def fork_desk(plan: LivePlan, report: Path) -> int:
         os._exit(code)
 
 
+def _run_guarded(
+    exchange: tuple[str, str, str],
+    plan: LivePlan,
+    folder: Path,
+    overrides: tuple[str, ...],
+    flatten: bool,
+    stall_seconds: float,
+) -> None:
+    """Run a desk with a watchdog in a process of its own."""
+    url, key, secret = exchange
+
+    def bring_up() -> Any:
+        line = start_watchdog(settings, folder / "watchdog.log")
+        (folder / "watchdog.pid").write_text(str(line._process.pid))
+        return line
+
+    try:
+        os.environ |= {"TRADING_API_KEY": key, "TRADING_API_SECRET": secret}
+        settings = WatchdogSettings(
+            "gamma-scalper",
+            "alpaca",
+            live=False,
+            desk_pid=os.getpid(),
+            overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
+            url=url,
+            stall_seconds=stall_seconds,
+            flatten=flatten,
+            state=str(folder / "state"),
+        )
+        guard = WatchdogSupervisor(bring_up, lambda *_: None)
+        asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=guard))
+    finally:
+        os._exit(1)
+
+
+def guarded_desk(
+    exchange: Exchange,
+    plan: LivePlan,
+    folder: Path,
+    overrides: tuple[str, ...],
+    *,
+    flatten: bool,
+    stall_seconds: float = 60.0,
+) -> ForkServerProcess:
+    """Start a desk with a watchdog, whose process id is in ``watchdog.pid``; return the desk's process."""
+    where = (exchange.url, exchange.key, exchange.secret)
+    return start(_run_guarded, where, plan, folder, overrides, flatten, stall_seconds)
+
+
 @dataclass
 class Lives:
-    """What many lives came to."""
+    """Counts and times of many lives."""
 
     kills: int = 0
     recoveries: list[float] = field(default_factory=list)
@@ -179,11 +219,11 @@ def live_and_die(plan: LivePlan, folder: Path, kills: int, rng: np.random.Genera
     usual = 0.4
     for _ in range(kills):
         report.unlink(missing_ok=True)
-        pid = fork_desk(plan, report)
+        life = start(_live, plan, report)
         lived = float(rng.uniform(0.05, 3.0)) * usual
         time.sleep(lived)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        life.kill()
+        life.join()
         lives.kills += 1
         if report.exists() and report.stat().st_size:
             lives.recoveries.append(json.loads(report.read_text())["settled"])
@@ -198,14 +238,14 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
     wanted = len(exchange.get("fills")) + fills
     report = folder / "report.json"
     report.unlink(missing_ok=True)
-    pid = fork_desk(plan, report)
+    life = start(_live, plan, report)
     give_up = time.monotonic() + PATIENCE_SECONDS
     # the perpetual is quoted each half minute, and hedged by the quote before
     slow, quotes_ns = (30, 31 * NANOS_PER_SECOND) if exchange.venue == "deribit" else (1, 0)
 
     def wait_until(is_so: Callable[[], Any], pause_seconds: float) -> None:
         while not is_so():
-            if time.monotonic() > give_up or os.waitpid(pid, os.WNOHANG)[0]:
+            if time.monotonic() > give_up or life.exitcode is not None:
                 raise AssertionError(report.with_suffix(".log").read_text()[-3000:])
             time.sleep(pause_seconds)
 
@@ -232,15 +272,13 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
             time.sleep(1.5)  # a last round of reconciliation
             if is_quiet():
                 break
-            exchange.speed(slow)  # the last quote called for a hedge: a market that stands still fills none
-        os.kill(pid, signal.SIGTERM)
+            exchange.speed(slow)  # the last quote called for a hedge: a still market does not fill
+        life.terminate()
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        life.kill()
         raise
     finally:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+        life.join()
     return json.loads(report.with_suffix(".summary").read_text())
 
 

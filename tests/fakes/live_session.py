@@ -57,7 +57,7 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is played.
+    """The session that is played.
 
     ``lockstep_ms`` is how long the exchange waits for orders after the desk has read a quote; ``minutes``
     of the session are played, all of it for None.
@@ -101,7 +101,7 @@ class Wanted:
 
 @dataclass
 class Played:
-    """What a session left behind: the exchange's truth, the desk's journal and its last words."""
+    """Result of a session: the exchange's truth, the desk's journal and its last words."""
 
     wanted: Wanted
     truth: dict[str, Any]
@@ -185,8 +185,6 @@ class ExchangeProcess:
             words += ["--end", (wanted.day + timedelta(days=wanted.sessions - 1)).isoformat()]
         words += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
         words += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(wanted.cash)]
-        if wanted.venue == "alpaca":
-            wanted.market()  # drawn once for this process and its fork
         self.running = ExchangeCommand(words)
         ready = self.running.ready
         self.url: str = ready["urls"]["admin"].removesuffix("/admin")

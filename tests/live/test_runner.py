@@ -30,6 +30,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.reconciliation import Viewed
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -348,6 +349,25 @@ def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path, sh
     assert "desk" in alarms[0]
     assert "venue" in alarms[0]
     assert what in alarms[0]
+
+
+def test_a_view_from_before_the_account_was_adopted_is_not_compared(tmp_path):
+    bench = bench_on(tmp_path)
+
+    async def late(bench):
+        await until(lambda: bench.engine.desk.positions.quantity(SHARE) and bench.runner.queries.latest)
+        view = bench.runner.queries.latest
+        account = msgspec.structs.replace(view.account, cash=view.account.cash + 5)
+        adopted_ns = bench.runner.reconciler.begins_ns
+        earlier = msgspec.structs.replace(view, ts_event_ns=adopted_ns - 1, account=account)
+        for _ in range(3):
+            bench.runner.put(Viewed(earlier, adopted_ns))
+        await asyncio.sleep(0)
+
+    assert bench.live(meanwhile=late) is not None
+    assert [text for level, text in bench.said if level == "alarm"] == []
+    assert bench.engine.desk.gate.mode == "ACTIVE"
+    assert bench.differences() == []
 
 
 def test_word_about_a_foreign_order_goes_into_quarantine(tmp_path):

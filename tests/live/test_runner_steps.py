@@ -380,7 +380,7 @@ def test_a_new_runner_has_counted_nothing_and_keeps_the_latest_fifty_notices(liv
     assert (state.reason, state.closes, state.recovered_seconds, state.counters) == ("", 0, None, {})
     state.notices.extend(notice("gap", name=str(number)) for number in range(51))
     assert [one.name for one in state.notices] == [str(number) for number in range(1, 51)]
-    made._notify("info", "nobody hears")
+    made._notify("info", "not heard")
 
 
 # what an item leads to -----------------------------------------------------------------------------------
@@ -517,7 +517,7 @@ def leg(name):
     ],
 )
 def test_what_changes_a_holding_sets_its_deadline_before_the_next_look_at_the_account(runner, event, times):
-    """Options bought after the last look had none: held past it, they were left to the venue."""
+    """Options bought after the last look had no deadline: held past it, they were left to the venue."""
     planned = []
     runner.calendar = SimpleNamespace(plan_deadline=lambda: planned.append(len(fed)))
     fed = []
@@ -604,7 +604,7 @@ def test_a_view_is_judged_and_what_follows_is_asked_for(runner, monkeypatch, loo
     steps = []
     verdict = SimpleNamespace(commands=["booked"], query=["a", "b"], look_again=looks_again)
     runner.reconciler = SimpleNamespace(
-        judge=lambda view, since_ns: steps.append(f"judged from {since_ns}") or verdict
+        begins_ns=7, judge=lambda view, since_ns: steps.append(f"judged from {since_ns}") or verdict
     )
     runner._unknown = SimpleNamespace(add=lambda name: steps.append(f"unknown {name}"))
     runner.calendar = SimpleNamespace(plan=lambda view: steps.append("planned"))
@@ -612,7 +612,7 @@ def test_a_view_is_judged_and_what_follows_is_asked_for(runner, monkeypatch, loo
     runner._fire = lambda now_ns: steps.append(f"fired {now_ns}") or ["timer"]
     runner._look_finally = lambda *, is_equal: steps.append(f"equal {is_equal}")
     runner._note_limits = lambda view: steps.append("limits") or ["limited"]
-    view = SimpleNamespace(ts_recv_ns=7)
+    view = SimpleNamespace(ts_event_ns=7, ts_recv_ns=7)
     assert runner._on_view(Viewed(view, 5)) == ["timer", "booked", "limited"]
     assert runner.queries.calls == ["take"] + [("ask", 0.0)] * looks_again  # FAST confirms at once
     assert steps == [

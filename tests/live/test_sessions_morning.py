@@ -1,4 +1,4 @@
-"""Before a further session: the next run, or a desk that goes on and learns anew."""
+"""Before a further session: the next run, or a desk that goes on and learns again."""
 
 import asyncio
 from dataclasses import replace
@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakes.forked import warm_up
 from fakes.killing import plan_for
 from fakes.live import until
+from scalpdesk import pricing
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
@@ -117,7 +117,7 @@ def two_days():
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabled):
-    warm_up()
+    pricing.warm_up()
     server = two_days()
     desks, said = [], []
 

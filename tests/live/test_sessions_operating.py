@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import selectors
 import stat
 import threading
 from datetime import date, time
@@ -22,10 +21,10 @@ from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live import arming, run
+from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder
 from scalpdesk.live.reconciliation import UnknownOrders
-from scalpdesk.live.run import PollingSelector, answer, desk_loop
+from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import Agenda, OrderlyStop, SessionCalendar, StopMode, deadline_ns, session_of
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
 from scalpdesk.orders.order import OrderState
@@ -413,77 +412,3 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     modes = [one for _, one in bench.core.decisions if one.kind == "mode"]
     assert [one.reasons for one in modes][-1] == ("HALTED to ACTIVE: looked at it",)
     assert modes[-1].facts["who"] == os.environ.get("USER", modes[-1].facts["who"])
-
-
-# how long the event loop stays awake --------------------------------------------------------------
-
-
-@pytest.fixture
-def waits(monkeypatch):
-    """Return the timeouts with which the system is asked; each question takes a quarter of a second."""
-    asked, clock = [], iter(range(1_000))
-
-    def select(_, timeout):
-        asked.append(timeout)
-        return ["ready"] if len(asked) == 1 else []
-
-    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(clock) / 4))
-    return asked
-
-
-@pytest.mark.parametrize(
-    ("timeout", "asleep"),
-    [
-        (None, [0, 0, 0, 0, None]),  # awake for one second after the message, then without end
-        (2.0, [0, 0, 0, 0, 1.25]),  # the rest of what the loop's next timer leaves
-        (0.5, [0, 0, 0]),  # a timer is due before that
-        (-1.0, [0]),
-    ],
-)
-def test_the_loop_stays_awake_after_a_message_and_then_sleeps(waits, timeout, asleep):
-    selector = PollingSelector(1.0)
-    assert selector.select(None) == ["ready"]
-    waits[:] = [0.0]  # the message was the first answer; none follows
-    assert selector.select(timeout) == []
-    assert waits[1:] == asleep
-    selector.close()
-
-
-def test_the_turn_after_a_message_does_not_look_for_the_next_and_the_one_after_it_does(waits):
-    selector = PollingSelector(1.0)
-    assert selector.select(0.0) == ["ready"]
-    assert [selector.select(0.0), selector.select(0.0)] == [[], []]
-    assert waits == [0.0, 0.0]  # asked at the first and at the third
-    selector.close()
-
-
-def test_a_loop_that_may_not_stay_awake_sleeps_at_once(waits, monkeypatch):
-    selector = PollingSelector(0.0)
-    assert selector.select(None) == ["ready"]
-    selector.select(None)
-    assert waits[1:] == [0, None]
-    selector.close()
-    for processors, seconds in ((1, 0.0), (2, 0.002), (None, 0.0)):
-        monkeypatch.setattr(os, "cpu_count", lambda count=processors: count)
-        made = []
-        monkeypatch.setattr(run, "PollingSelector", lambda seconds, made=made: made.append(seconds))
-        monkeypatch.setattr(asyncio, "SelectorEventLoop", lambda _: None)
-        desk_loop(0.002)
-        assert made == [seconds]
-
-
-def test_what_arrives_while_the_loop_is_awake_is_read():
-    async def talk():
-        reader, writer = os.pipe()
-        heard = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(reader, lambda: heard.set_result(os.read(reader, 9)))
-        await asyncio.to_thread(os.write, writer, b"quote")
-        answer = await heard
-        asyncio.get_running_loop().remove_reader(reader)
-        os.close(reader)
-        os.close(writer)
-        return answer
-
-    with asyncio.Runner(loop_factory=lambda: desk_loop(0.002)) as runner:
-        assert runner.run(talk()) == b"quote"

@@ -155,7 +155,7 @@ def test_a_failed_event_stream_is_followed_again_and_the_account_is_reconciled(t
         async def look(item):
             if bench.engine.desk.orders.live and not views:
                 views.append(bench.runner.queries.latest)
-                raise ValueError("a frame that nobody expected")
+                raise ValueError("an unexpected frame")
 
         through(bench, look)
         await until(lambda: views)
@@ -167,7 +167,9 @@ def test_a_failed_event_stream_is_followed_again_and_the_account_is_reconciled(t
     counters = bench.runner.state.counters
     assert counters[f"{NoticeKind.DISCONNECTED}/orders/internal_fault"] == 1
     assert counters[f"{NoticeKind.GAP}/orders/internal_fault"] == 1
-    assert any("the venue's event stream failed: ValueError: a frame" in text for text in alarms(bench))
+    assert any(
+        "the venue's event stream failed: ValueError: an unexpected frame" in text for text in alarms(bench)
+    )
     assert bench.runner.state.reason == "the venue's events ended"
     assert bench.differences() == []
 
@@ -258,7 +260,7 @@ def test_a_control_socket_that_disappears_is_made_again_and_a_failing_request_is
 
     async def answer(request):
         if request.get("do") == "break":
-            raise RuntimeError("a request that nobody expected")
+            raise RuntimeError("an unexpected request")
         return {"ok": True}
 
     async def play():
@@ -278,9 +280,9 @@ def test_a_control_socket_that_disappears_is_made_again_and_a_failing_request_is
         return broken, fine, again, messages
 
     broken, fine, again, messages = asyncio.run(play())
-    assert "RuntimeError: a request that nobody expected" in broken["error"]
+    assert "RuntimeError: an unexpected request" in broken["error"]
     assert fine == again == {"ok": True}
-    assert [str(error) for error in failures] == ["a request that nobody expected"]
+    assert [str(error) for error in failures] == ["an unexpected request"]
     assert "the control socket has disappeared" in messages[0][1]
 
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from fakes.killing import BUSY, Exchange, plan_for
+from fakes.killing import BUSY, Exchange, guarded_desk, plan_for
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -22,8 +22,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.live import watchdog_program
 from scalpdesk.live.assembly import lock_account
-from scalpdesk.live.run import carry_out
-from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
+from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
 from scalpdesk.venues.deribit.wire import LONGEST_LABEL
 from scalpdesk_testing.virtual_time import VirtualLoop
@@ -79,43 +78,13 @@ def exchange(socket_enabled):
 
 
 @pytest.fixture
-def watchdog_pid(tmp_path):
-    """File that takes the watchdog's process id; the process ends with the test, however the test ends."""
+def no_watchdog_left(tmp_path):
+    """End the watchdog with the test, however the test ends."""
+    yield
     path = tmp_path / "watchdog.pid"
-    yield path
     if path.exists():
         with suppress(ProcessLookupError):
             os.kill(int(path.read_text()), signal.SIGKILL)
-
-
-def fork_guarded_desk(exchange, plan, folder, pid_file, overrides, *, flatten, stall_seconds=60.0):
-    """Start a desk with a watchdog in a child; return its pid."""
-
-    def start():
-        line = start_watchdog(settings, folder / "watchdog.log")
-        pid_file.write_text(str(line._process.pid))
-        return line
-
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        os.environ |= {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
-        settings = WatchdogSettings(
-            "gamma-scalper",
-            "alpaca",
-            live=False,
-            desk_pid=os.getpid(),
-            overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
-            url=exchange.url,
-            stall_seconds=stall_seconds,
-            flatten=flatten,
-            state=str(folder / "state"),
-        )
-        guard = WatchdogSupervisor(start, lambda *_: None)
-        asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=guard))
-    finally:
-        os._exit(1)
 
 
 def wait_for(what, seconds=300.0):
@@ -135,34 +104,34 @@ RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=3600", "hedge.order_tt
 
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, watchdog_pid, how):
+@pytest.mark.usefixtures("no_watchdog_left")
+def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how):
     # every order is filled by half and then rests
     exchange.post("faults", name="partial_fill", times=0, fraction=0.5, seconds=3_600)
     plan = plan_for(exchange, tmp_path, *RESTING)
     # only who hangs is waited for; a desk that is slow must not pass for one
     stall_seconds = 5.0 if how is signal.SIGSTOP else 60.0
-    pid = fork_guarded_desk(
-        exchange, plan, tmp_path, watchdog_pid, RESTING, flatten=False, stall_seconds=stall_seconds
-    )
+    desk = guarded_desk(exchange, plan, tmp_path, RESTING, flatten=False, stall_seconds=stall_seconds)
     exchange.speed(60)
     wait_for(lambda: open_orders(exchange))
-    os.kill(pid, how)
+    os.kill(desk.pid, how)
     wait_for(lambda: not open_orders(exchange))  # of themselves they rest for an hour of the market
-    _, status = os.waitpid(pid, 0)  # the watchdog ends a desk that hangs
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    desk.join()  # the watchdog ends a desk that hangs
+    assert desk.exitcode == -signal.SIGKILL
     assert "ALARM" in (tmp_path / "watchdog.log").read_text()
     (acted,) = (tmp_path / "runs").glob(f"*/{ACTED_FILE}")
     assert acted.read_text().startswith("ALARM")
 
 
 @pytest.mark.enable_socket
-def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path, watchdog_pid):
+@pytest.mark.usefixtures("no_watchdog_left")
+def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
     plan = plan_for(exchange, tmp_path, *BUSY)
-    pid = fork_guarded_desk(exchange, plan, tmp_path, watchdog_pid, BUSY, flatten=True)
+    desk = guarded_desk(exchange, plan, tmp_path, BUSY, flatten=True)
     exchange.speed(60)
     wait_for(lambda: len(exchange.get("fills")) >= 4)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    desk.kill()
+    desk.join()
     wait_for(lambda: all(float(one["qty"]) == 0 for one in exchange.get("positions")))
     wait_for(lambda: "done after" in (tmp_path / "watchdog.log").read_text())
     assert "the account is flat" in (tmp_path / "watchdog.log").read_text()
@@ -647,7 +616,7 @@ def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(
     assert said[2].startswith("done after")
     assert (list(made["instruments"]), made["only_ids"]) == ([], None)
     assert made["flattener"][1] == "wd-00"
-    assert Cancels.given == []  # without the header nobody knows what it is an order in
+    assert Cancels.given == []  # without the header its instrument is not known
     assert Cancels.at == (0.0, 10.0)  # it may have been on its way at the first look
 
 

@@ -342,7 +342,7 @@ def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four
             guard.beat()
         now[0] += 0.5
     assert tries == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0, 183.0]
-    assert said == [("alarm", "the watchdog cannot be started, so none runs: no")] * len(tries)
+    assert said == [("alarm", "the watchdog cannot be started and does not run: no")] * len(tries)
     assert guard.restarts == 0
 
 

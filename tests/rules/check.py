@@ -42,9 +42,9 @@ KEPT = {"told"}
 """Names of the public interface: a key of ``selftest --seed N --json``."""
 
 
-MOST_FOREIGN = 222
+MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 100_663), "lines of tests": ("tests", 109_095)}
+MOST_LINES = {"source lines": ("src", 104_670), "lines of tests": ("tests", 109_862)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -264,15 +264,15 @@ def print_figures(*, in_full: bool) -> list[str]:
         "tests of an instrument's kind outside instruments/": (kind_tests(), 0),
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
-        "modules imported by one other": (imported_by_one(), 60),
+        "modules imported by one other": (imported_by_one(), 74),
         "sentences of foreign syntax": (
             foreign_sentences([*all_files(), *(ROOT / "tests").rglob("*.py")]),
             MOST_FOREIGN,
         ),
         "test files out of place": (misplaced_tests(), 0),
-        "private names in tests": (private_names(), 674),
-        "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 261),
-        "SimpleNamespace in tests": (calls_in_tests("SimpleNamespace"), 295),
+        "private names in tests": (private_names(), 671),
+        "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 256),
+        "SimpleNamespace in tests": (calls_in_tests("SimpleNamespace"), 294),
     }
     exceeded = []
     for name, (folder, most_lines) in MOST_LINES.items():

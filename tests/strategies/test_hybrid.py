@@ -26,7 +26,7 @@ A, G = LOW, HIGH
 
 
 def path(vols: Sequence[float | None], hysteresis: float) -> list[str]:
-    """Who trades after each of these volatilities."""
+    """The strategy that trades after each of these volatilities."""
     now, found = A, []
     for vol in vols:
         now = who_trades(now, vol, 0.20, hysteresis)
@@ -89,7 +89,7 @@ def test_its_members_flags_and_settings_are_found_by_name():
     found = find_strategy("hybrid")
     assert found.build is Hybrid
     assert "strategies.st0cka.use_volatility_sizing=false" in found.flags["--volatility-off"]
-    with pytest.raises(ConfigError, match="none of them is itself several"):
+    with pytest.raises(ConfigError, match="each is a single strategy"):
         find_strategy("hybrid+st0ckg")
 
 
@@ -128,7 +128,7 @@ class HybridDesk(HandDesk):
         return self.engine.desk.delta_engine.variance_years(start_ns, end_ns)
 
     def held(self, name: str) -> dict[int, int]:
-        """What a strategy holds, by number."""
+        """Holdings of a strategy, by number."""
         book = self.engine.desk.books.of(name)
         return {int(one.instrument_id): int(one.quantity) for one in book.positions.held()}
 

@@ -89,7 +89,7 @@ def scratch(tmp_path, monkeypatch):
 
 
 def test_a_venue_of_the_product_is_found_by_its_package():
-    assert venue_names() == ("alpaca", "deribit")
+    assert venue_names() == ("alpaca", "deribit", "ibkr")
     assert find_venue("alpaca") is VENUE
 
 
@@ -100,7 +100,7 @@ def test_an_unknown_venue_names_the_nearest():
 
 
 def test_a_venue_in_one_file_trades_by_its_name(scratch, tmp_path):
-    assert venue_names() == ("alpaca", "deribit", "scratch")
+    assert venue_names() == ("alpaca", "deribit", "ibkr", "scratch")
     settings = load_settings(
         "gamma-scalper",
         environ={},

@@ -151,7 +151,7 @@ TRADING_API_SECRET=
 # ST0CKGKEY=
 # ST0CKGSECRET=
 
-# Strategy of commands that name none, as st0cka, st0ckg, hybrid:
+# Strategy of commands that name no strategy, as st0cka, st0ckg, hybrid:
 # STRATEGY_MODE=st0cka
 
 # Any other setting can stand here too:
@@ -189,7 +189,7 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
             )
     if not yes and not (sys.stdin.isatty() or as_json):
         raise ConfigError(
-            "there is nobody to ask: this is not a terminal",
+            "there is no person to ask: this is not a terminal",
             where="scalpdesk init",
             fix="scalpdesk init --yes",
         )
@@ -213,7 +213,7 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
 
 @dataclass(slots=True)
 class Choices:
-    """What the wizard was answered: settings by dotted key, names and values for ``.env``, what to run."""
+    """Answers to the wizard: settings by dotted key, names and values for ``.env``, the command to run."""
 
     strategy: str = DEFAULT_STRATEGY
     settings: dict[str, Any] = field(default_factory=dict)
@@ -251,7 +251,7 @@ def _ask(dotenv_path: Path, url: str | None) -> Choices:
         if url is not None:
             found.settings |= {"venue.url": url, "venue.exchange_time": True}
         _ask_keys(found, venue, dotenv_path, url)
-    alerts = click.prompt("Addresses for alerts (apprise; empty: none)", default="", hide_input=True)
+    alerts = click.prompt("Addresses for alerts (apprise; empty: no alerts)", default="", hide_input=True)
     if alerts:
         found.keys["SCALPDESK_CREDENTIALS__ALERT_URLS"] = alerts
     return found

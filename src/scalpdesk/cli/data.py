@@ -79,7 +79,7 @@ def show_imports(reports: "Sequence[ImportReport]", catalog: Path, *, as_json: b
         return
     for report in reports:
         count, rows_read = report.files_read, sum(report.rows.values())
-        files = f"{count_text(count, 'file')}, " if count else ""  # a record reads none
+        files = f"{count_text(count, 'file')}, " if count else ""  # a record reads no file
         click.echo(f"{report.name}: {files}{count_text(rows_read, 'row')} in {catalog}/")
         for table, rows in sorted(report.rows.items()):
             click.echo(f"  {table:<28} {rows:>12,}")
@@ -198,7 +198,9 @@ def _embedded() -> Iterator[dict[str, Any]]:
     type=click.DateTime(["%Y-%m-%d"]),
     help="Only this session's quotes.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the embedded market.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the embedded market."
+)
 @catalog_option
 def verify(
     *, as_json: bool, name: str | None, underlying: str | None, session: Any, seed: int, catalog: Path
@@ -305,7 +307,7 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
 )
 @click.option("--windows", default="7,30", show_default=True, help="Days of realised volatility, by commas.")
-@click.option("--seed", type=click.IntRange(0), default=None, help="Of the reconstructed market.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="Seed of the reconstructed market.")
 @click.option(
     "--to",
     "folder",

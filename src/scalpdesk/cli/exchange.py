@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         "scalpdesk exchange --data embedded --start 2018-02-05 --speed 60",
         "scalpdesk exchange --generated NVDA --faults faults.json --seed 7",
         "scalpdesk exchange --data embedded-btc --start 2025-03-05 --cash 2",
+        "scalpdesk exchange --generated SPY --tws-port 4002",
     ),
 )
 @click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
@@ -44,26 +45,34 @@ if TYPE_CHECKING:
     "--clock",
     type=click.Choice(["market", "wall"]),
     default=None,
-    help="Whose time it keeps [default: market for --data, wall for --generated].",
+    help="The clock that it follows [default: market for --data, wall for --generated].",
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; 0 takes a free one.")
+@click.option(
+    "--tws-port",
+    type=click.IntRange(0, 65_535),
+    default=None,
+    help="Speak TWS's protocol on this port instead; 0 takes a free one.",
+)
 @click.option(
     "--speed", default="1", metavar="X|max", show_default=True, help="Market seconds a second; 0 steps."
 )
 @click.option("--faults", "faults_file", default=None, metavar="FILE", help="JSON list of faults.")
 @click.option("--fault-seed", type=int, default=None, help="Draw a plan of faults from this seed.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of market and ids."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of market and ids."
 )
-@click.option("--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="How many.")
+@click.option(
+    "--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="Number of accounts."
+)
 @click.option(
     "--cash",
     type=NumberRange(0, 1e12),
     default=None,
-    help="Of each account, in its currency [default: 100000 USD, or 2 BTC].",
+    help="Cash of each account, in its currency [default: 100000 USD, or 2 BTC].",
 )
 @click.option(
-    "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Of each account."
+    "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Level of each account."
 )
 @click.option(
     "--latency-ms", type=NumberRange(0, 60_000), default=0, show_default=True, help="To the exchange."
@@ -77,7 +86,11 @@ if TYPE_CHECKING:
 )
 @click.option("--fill-model", default="cross", show_default=True, help="cross, mid, queue or adverse.")
 @click.option(
-    "--rate-limit", type=click.IntRange(0), default=200, show_default=True, help="A minute; 0 for none."
+    "--rate-limit",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="Requests a minute; 0 for no limit.",
 )
 @click.option("--fees/--no-fees", default=True, help="Charge regulatory fees.")
 @click.option("--cutoff/--no-cutoff", default=True, help="Refuse late orders in expiring contracts.")
@@ -94,6 +107,7 @@ def exchange(
     underlying: str | None,
     clock: str | None,
     port: int,
+    tws_port: int | None,
     speed: str,
     faults_file: str | None,
     fault_seed: int | None,
@@ -111,7 +125,8 @@ def exchange(
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
-    A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol.
+    A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol. With
+    --tws-port the exchange speaks TWS's, for orders of one leg, on a socket of its own.
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """
@@ -119,7 +134,7 @@ def exchange(
     try:
         import asyncio
 
-        from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
+        from scalpdesk.exchange.launch import DEFAULT_PROTOCOL, LaunchPlan, build_server, ready_line
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != "aiohttp":
             raise
@@ -135,6 +150,10 @@ def exchange(
     if in_coin and clock == "wall":
         raise ConfigError(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
+        )
+    if in_coin and tws_port is not None:
+        raise ConfigError(
+            "TWS trades no coins", where="--tws-port", value=tws_port, fix="leave --tws-port out"
         )
     if generated is not None:
         _refuse_beside_generated({"--start": session, "--end": end, "--underlying": underlying})
@@ -160,7 +179,7 @@ def exchange(
             liquidation=liquidation,
             salt=f"@{SystemClock().now_ns()}",
         ),
-        protocol="deribit" if in_coin else "alpaca",
+        protocol="deribit" if in_coin else DEFAULT_PROTOCOL if tws_port is None else "tws",
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),
         is_wall_time=clock == "wall" or (generated is not None and clock != "market"),
@@ -169,6 +188,7 @@ def exchange(
         currency=currency,
         options_level=options_level,
         port=port,
+        socket_port=tws_port or 0,
         trading_limit=rate_limit,
         lockstep_ms=lockstep_ms,
     )

@@ -1,15 +1,11 @@
 """``scalpdesk gex``: dealer gamma exposure of a chain; computed, shown, kept, published."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import (
@@ -32,24 +28,17 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.figures import new_figure
-from scalpdesk.core.units import NANOS_PER_SECOND, count_text
-from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
+from scalpdesk.datasets.dealer_gamma import ExposureHistory
 from scalpdesk.datasets.embedded import EMBEDDED
-from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.chain_gamma import PricedChain
 from scalpdesk.marketdata.dealer_gamma import (
     FLIP_SPAN,
-    FLIP_STEP,
-    exposure_near,
-    gamma_exposure,
-    gamma_flip,
-    repriced_exposure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.research.dealer_gamma import ChainAt
 
 STRIKES_SHOWN = 12
 CHAIN_FILES = "chain files"
@@ -92,7 +81,9 @@ CHAIN_FILES = "chain files"
     help="Strikes shown on either side.",
 )
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw strikes and profile into FILE.")
-@click.option("--keep", is_flag=True, help="Keep the exposure as this session's, to compare later ones with.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the exposure as this session's, to compare later exposures with."
+)
 @click.option("--days", type=click.IntRange(1, 250), default=None, help="Keep each of the last N sessions.")
 @click.option("--publish", is_flag=True, help="Write the exposure to Firestore.")
 @click.option("--document", default=None, metavar="PATH", help="Document of --publish [default: by SYMBOL].")
@@ -123,12 +114,16 @@ def gex(
     That is a convention and not an observation. Open interest is the evening's before: what was traded
     today is not in it.
     """
+    from scalpdesk.research.dealer_gamma import chain_from_file, exposure_document
+
     symbol = symbol.upper()
     settings = settings_from(config_file, overrides)
     day = None if session is None else read_date(session, "--start")
     if chain_file is not None:
         _refuse_with_file(data_set, seed, days)
-        at = _from_file(Path(chain_file), symbol, day, spot, settings)
+        rates = settings.config.rates
+        rate = rates.default if rates.flat is None else rates.flat
+        at = chain_from_file(Path(chain_file), symbol, day, spot, rate)
         history = _history(settings, CHAIN_FILES, symbol)
     elif spot is not None:
         raise ConfigError(
@@ -168,6 +163,7 @@ def _from_market(
     settings: "LoadedSettings", symbol: str, data_set: str, day: date, clock: str, seed: int | None
 ) -> "ChainAt":
     from scalpdesk.marketdata.chain_gamma import price_tape
+    from scalpdesk.research.dealer_gamma import ChainAt
 
     tape = load_tape(settings, data_set, symbol, day, seed=seed)
     if not tape.open_interest:
@@ -178,37 +174,6 @@ def _from_market(
         )
     now_ns = instant_ns(tape, clock, "--at")
     return ChainAt(symbol, tape.name, tape.kind, day, now_ns, price_tape(tape, now_ns), tape.notes)
-
-
-def _from_file(
-    path: Path, symbol: str, day: date | None, spot: float | None, settings: "LoadedSettings"
-) -> "ChainAt":
-    from scalpdesk.datasets.chain_files import read_chain
-    from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.marketdata.chain_gamma import chain_of, price_chain
-
-    stored = read_chain(path, symbol, session=day, spot=spot)
-    rate = settings.config.rates.flat
-    chain = chain_of(
-        stored.contracts,
-        stored.bid,
-        stored.ask,
-        spot=stored.spot,
-        ts_ns=stored.ts_ns,
-        rate=settings.config.rates.default if rate is None else rate,
-    )
-    living = [contract for contract in stored.contracts if expiry_instant_ns(contract) > stored.ts_ns]
-    counts = zip(stored.contracts, stored.open_interest, strict=True)
-    held = {contract.symbol: float(count) for contract, count in counts}
-    notes = []
-    if len(living) < len(stored.contracts):
-        gone = len(stored.contracts) - len(living)
-        notes.append(f"left out, as they had expired by the time of the quotes: {count_text(gone, 'option')}")
-    if stored.rows_refused:
-        notes.append(f"{stored.rows_refused} rows are no options of {symbol}")
-    at_day = stored.session or to_new_york(stored.ts_ns).date()
-    priced = price_chain(chain, living, held)
-    return ChainAt(symbol, path.name, "recorded", at_day, stored.ts_ns, priced, tuple(notes))
 
 
 def _history(settings: "LoadedSettings", data: str, symbol: str) -> ExposureHistory:
@@ -270,91 +235,9 @@ def _publish(
     return {"document": path, "gex_value": shown["net_usd"], "symbol": at.symbol, "last_update": shown["at"]}
 
 
-CONVENTION = "calls +, puts -: customers are taken to sell calls and buy puts; nobody can observe it"
 BAR_CELLS = 24
 PROFILE_SHOWN = (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
 MILLION = 1e6
-NEAR_CHAIN = 0.05
-FEWEST_STRIKES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ChainAt:
-    """A priced chain and where it is from."""
-
-    symbol: str
-    data: str
-    kind: str
-    day: date
-    now_ns: int
-    priced: PricedChain
-    notes: tuple[str, ...]
-
-    def as_session(self) -> SessionExposure:
-        """Return the exposure as the session's, to be kept."""
-        found = gamma_exposure(self.priced.rows, self.priced.spot)
-        if found.net_usd is None:
-            return SessionExposure(self.day, math.nan, math.nan)
-        return SessionExposure(self.day, found.net_usd, exposure_near(found))
-
-
-def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, Any]:
-    """Return the exposure ready for JSON: USD of dealers' delta per move of 1 %.
-
-    ``usual_usd`` counts as large, of the whole chain and near the money; NaN without a history.
-    """
-    priced = at.priced
-    rows, spot = priced.rows, priced.spot
-    found = gamma_exposure(rows, spot)
-    steps = round(FLIP_SPAN / FLIP_STEP)
-    levels = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * FLIP_STEP)
-    profile = repriced_exposure(rows, levels, rate=priced.rate, dividend_yield=priced.borrow)
-    flip = gamma_flip(rows, spot, rate=priced.rate, dividend_yield=priced.borrow)
-    usual, near_usual = (None if math.isnan(usd) else usd for usd in usual_usd)
-    net = found.net_usd
-    return {
-        "symbol": at.symbol,
-        "data": {"name": at.data, "kind": at.kind},
-        "session": str(at.day),
-        "at": datetime.fromtimestamp(at.now_ns / NANOS_PER_SECOND, UTC).isoformat(),
-        "time": f"{to_new_york(at.now_ns):%Y-%m-%d %H:%M}",
-        "spot": spot,
-        "net_usd": net,
-        "sum_usd": found.sum_usd,
-        "reason": found.reason,
-        "near_usd": exposure_near(found),
-        "usual_usd": usual,
-        "near_usual_usd": near_usual,
-        "relative": net / usual if net is not None and usual is not None else None,
-        "call_wall": found.call_wall,
-        "put_wall": found.put_wall,
-        "flip": flip,
-        "coverage": found.coverage,
-        "rows": {
-            "listed": found.rows_listed,
-            "counted": found.rows_counted,
-            "vol_quoted": priced.from_quotes,
-            "vol_from_smile": priced.from_smile,
-        },
-        "expiries": [{"expiry": str(day), "net_usd": usd} for day, usd in found.by_expiry],
-        "strikes": [
-            {"strike": row.strike, "call_usd": row.call_usd, "put_usd": row.put_usd, "net_usd": row.net_usd}
-            for row in found.by_strike
-        ],
-        "profile": [
-            {"spot": float(level), "net_usd": float(usd)} for level, usd in zip(levels, profile, strict=True)
-        ],
-        "convention": CONVENTION,
-        "notes": [*_sampled([row.strike for row in found.by_strike], spot), *at.notes],
-    }
-
-
-def _sampled(strikes: Sequence[float], spot: float) -> list[str]:
-    """Remark on too few strikes to be a chain: coverage knows only of options that are listed."""
-    near = sum(abs(strike / spot - 1.0) <= NEAR_CHAIN for strike in strikes)
-    if near >= FEWEST_STRIKES:
-        return []
-    return [f"only {near} strikes within {NEAR_CHAIN:.0%} of the spot: a sample of a chain, not a chain"]
 
 
 def print_exposure(document: dict[str, Any], strikes: int) -> None:
@@ -440,7 +323,7 @@ def _print_profile(document: dict[str, Any]) -> None:
     click.echo(f"repriced, M   {'; '.join(parts)}")
 
 
-def draw(at: ChainAt, document: dict[str, Any], path: Path) -> None:
+def draw(at: "ChainAt", document: dict[str, Any], path: Path) -> None:
     """Draw the exposure by strike and the repriced profile into a file.
 
     Raises

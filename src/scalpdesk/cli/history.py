@@ -1,9 +1,6 @@
 """``scalpdesk runs``, ``report`` and ``replay``: what was run, what came of it, and whether it still does."""
 
-from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +8,27 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
-from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError, ScalpdeskError
-from scalpdesk.core.intents import Side
-from scalpdesk.core.units import count_text, money_decimals, rounded_text, run_currency
+from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.units import count_text, rounded_text, run_currency
 from scalpdesk.instruments.deribit import is_perpetual
 
 if TYPE_CHECKING:
-    from scalpdesk.backtesting.strategy_tables import StrategyRecord
-    from scalpdesk.instruments.contract import Instrument
-    from scalpdesk.volatility.variance_time import VarianceClock
-
-_EXACT = 10
-"""Decimals of amounts that are yet to be summed."""
+    from scalpdesk.research.stored_run import StoredRun
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
     return Path(settings_from(config_file, overrides).config.desk.runs_dir)
+
+
+def read_stored(run_dir: Path) -> "StoredRun":
+    """Return the tables of a run; warn where a shared one cannot be divided by strategy."""
+    from scalpdesk.research import stored_run
+
+    stored = stored_run.read_stored(run_dir)
+    if stored.undivided:
+        why = f"the run cannot be replayed, so no straddle is shown by strategy: {stored.undivided}"
+        click.echo(f"warning: {why}", err=True)
+    return stored
 
 
 def _settings(row: dict[str, Any]) -> list[str]:
@@ -82,7 +84,11 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 )
 @click.argument("run")
 @click.option(
-    "--hedges", type=click.IntRange(0), default=12, show_default=True, help="Hedges shown, the last ones."
+    "--hedges",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="Number of the last hedges to show.",
 )
 @click.option(
     "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
@@ -106,7 +112,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     type=click.IntRange(0, 1_000),
     default=20,
     show_default=True,
-    help="--html: redrawn paths of an embedded session that the result is ranked among; 0 none.",
+    help="--html: redrawn paths of an embedded session that the result is ranked among; 0 for no paths.",
 )
 @click.option(
     "--fill-models/--no-fill-models",
@@ -161,6 +167,7 @@ def report(
             click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
         return
     from scalpdesk.backtesting.session_tables import grouped, performance
+    from scalpdesk.research.stored_run import exposures
 
     explained = stored.hedges()
     marks, rows = stored.marks, stored.sessions
@@ -169,7 +176,7 @@ def report(
     if rows and not stored.is_cut:
         statistics = performance(rows, starting_nav, stored.clock.days_per_year)
     if statistics and stored.spans_ns and stored.straddles is not None:
-        statistics |= _exposures(stored)
+        statistics |= exposures(stored)
     if as_json:
         by = grouped(rows)
         print_json(
@@ -196,44 +203,6 @@ def report(
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
 
 
-def _exposures(stored: "StoredRun") -> dict[str, Any]:
-    """Return how long options were held and how long beyond the band; by strategy, too, if several."""
-    from scalpdesk.backtesting.session_tables import exposure
-    from scalpdesk.hedging.sizing import least_fraction_of
-
-    def of(record: "StoredRun | StrategyRecord", straddles: list[dict[str, Any]]) -> dict[str, float]:
-        return exposure(
-            record.marks,
-            record.decisions,
-            straddles,
-            stored.spans_ns,
-            hedges=_hedged(record.fills, stored.hedge),
-            least_fraction=least_fraction_of(stored.run["config"]),
-            hedge=stored.hedge,
-        )
-
-    rows = stored.straddles or []
-    if not stored.strategies:
-        return dict(of(stored, rows))
-    own = {
-        name: of(record, straddles)
-        for name, record in stored.strategies.items()
-        if (straddles := [row for row in rows if row["strategy"] == name])
-    }
-    minutes = sum(figures["unhedged_minutes"] for figures in own.values())
-    return of(stored, rows) | {"unhedged_minutes": minutes, "strategies": own}
-
-
-def _hedged(fills: list[dict[str, Any]], hedge: "Instrument") -> dict[int, float]:
-    """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
-    found = {}
-    for fill in fills:
-        if fill["purpose"] == "hedge" and not fill["busted"]:
-            units = float(fill["quantity"] if fill["side"] == "buy" else -fill["quantity"])
-            found[fill["ts_recv_ns"]] = hedge.delta(units, float(fill["price"]))
-    return found
-
-
 def _refuse_together(compare: list[str], files: list[str]) -> None:
     """Refuse what one report cannot do at once, instead of leaving the rest out in silence."""
     alone = compare or [name for name in files if name == "--html"]
@@ -246,184 +215,11 @@ def _refuse_together(compare: list[str], files: list[str]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run as tables: those of the store, and its sessions and straddles made from them."""
-
-    run: dict[str, Any]
-    summary: dict[str, Any]
-    orders: list[dict[str, Any]]
-    fills: list[dict[str, Any]]
-    decisions: list[dict[str, Any]]
-    marks: list[dict[str, Any]]
-    positions: list[dict[str, Any]]
-    sessions: list[dict[str, Any]]
-    straddles: list[dict[str, Any]] | None
-    """Those of every strategy; None where a shared run cannot be divided any more."""
-    spans_ns: list[tuple[int, int]]
-    """Open and close of each session, UTC nanoseconds."""
-    clock: "VarianceClock"
-    """The run's variance clock."""
-    hedge: "Instrument"
-    """What hedges: the listed perpetual, else shares."""
-    strategies: "dict[str, StrategyRecord]"
-    """By name, where several strategies shared the desk; else empty."""
-
-    def hedges(self) -> list[dict[str, Any]]:
-        """Return each hedge explained, with the marks of the strategy that sent it."""
-        if not self.strategies:
-            return hedge_explain(self.decisions, self.fills, self.orders, self.marks, self.decimals)
-        found = [
-            {"strategy": name} | row
-            for name, record in self.strategies.items()
-            for row in hedge_explain(record.decisions, record.fills, self.orders, record.marks, self.decimals)
-        ]
-        return sorted(found, key=itemgetter("ts_ns"))
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it is a backtest that was cut short."""
-        return bool(self.summary.get("cut"))
-
-    @property
-    def currency(self) -> str:
-        """What the run counts in."""
-        return run_currency(self.run["config"])
-
-    @property
-    def decimals(self) -> int:
-        """Decimals of its amounts."""
-        return money_decimals(self.currency)
-
-
-def read_stored(run_dir: Path) -> StoredRun:
-    """Return the tables of a run, projected from its journal where the store lacks it."""
-    from scalpdesk.backtesting.session_tables import session_rows, straddle_rows
-    from scalpdesk.backtesting.strategy_tables import StrategyRecord, divided_to_cents
-    from scalpdesk.datasets.daily_history import vix_closes_before
-    from scalpdesk.instruments.contract import Equity, underlying_of
-    from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.journal.cut import sessions_begun
-    from scalpdesk.records.projection import Projection, project_journal
-    from scalpdesk.records.store import Store, load_run, load_tables, read_runs
-    from scalpdesk.volatility.variance_time import clock_of
-
-    def projected(
-        store: Store,
-    ) -> tuple[Projection, dict[str, Any], dict[str, list[dict[str, Any]]]]:
-        projection = project_journal(run_dir, store)
-        run_id = projection.header.run_id
-        return projection, load_run(store, run_id).as_dict(), load_tables(store, run_id)
-
-    projection, row, tables = read_runs(run_dir.parent, projected)
-    header = projection.header
-    clock, listed = clock_of(header.data), header.instruments
-    dividends: dict[str, dict[int, float]] = {}
-    for event in projection.dividends:
-        dividends.setdefault(listed[event.instrument_id].symbol, {})[event.ts_ex_ns] = float(event.amount)
-    underlyings = {each.symbol: underlying_of(each) for each in listed}
-    options = {
-        each.symbol: (expiry_instant_ns(each), each.multiplier)
-        for each in header.instruments
-        if each.is_option
-    }
-
-    def vix_before(day: date) -> float | None:
-        known = vix_closes_before(day)
-        return None if known is None else round(100 * known[1], 2)
-
-    spans = sessions_begun(header, row["last_event_ns"])
-    days = [session.day for session in spans]
-    decimals = money_decimals(run_currency(row["config"]))
-    sessions = session_rows(tables["marks"], days, vix_before, clock, decimals)
-    records: dict[str, StrategyRecord] | None = {}
-    if projection.owners or "strategies" in dict(row["summary"]):  # also where no order was sent
-        records = _divided(run_dir, tables, projection.owners)
-    if records:
-        for name, record in records.items():
-            own = session_rows(record.marks, days, lambda _: None, clock, decimals=_EXACT)
-            for session, part in zip(sessions, own, strict=True):
-                session.setdefault("strategies", {})[name] = Decimal(part["pnl"])
-        unit = Decimal(1).scaleb(-decimals)
-        for session in sessions:
-            session["strategies"] = divided_to_cents(session["strategies"], Decimal(session["pnl"]), unit)
-
-    def straddles_of(record: "StrategyRecord") -> list[dict[str, Any]]:
-        traded = {underlyings[fill["symbol"]] for fill in record.fills}
-        own = traded.pop() if len(traded) == 1 else row["underlying"]
-        return straddle_rows(
-            record.fills,
-            record.marks,
-            record.decisions,
-            options,
-            clock,
-            record.changes,
-            [each.symbol for each in listed],
-            list(dividends.get(own, {}).items()),
-        )
-
-    straddles: list[dict[str, Any]] | None
-    if records is None:
-        straddles = None
-    elif records:
-        straddles = [
-            {"strategy": name} | each for name, record in records.items() for each in straddles_of(record)
-        ]
-        straddles.sort(key=itemgetter("opened_ns"))
-        for number, each in enumerate(straddles, start=1):
-            each["number"] = number
-    else:
-        straddles = straddles_of(
-            StrategyRecord(tables["marks"], projection.holding_changes, tables["fills"], tables["decisions"])
-        )
-    return StoredRun(
-        run=row,
-        summary=dict(row["summary"]) if row["sealed"] else _unended_summary(row),
-        **tables,
-        sessions=sessions,
-        straddles=straddles,
-        spans_ns=[(session.open_ns, session.close_ns) for session in spans],
-        clock=clock,
-        hedge=next((each for each in listed if each.is_perpetual), Equity("")),
-        strategies=records or {},
-    )
-
-
 def _end_of(row: dict[str, Any]) -> str:
     """Return how a stored run ended, for a line of the list."""
     if row["sealed"]:
         return "ended"
     return str(row["summary"].get("verdict", "not over"))
-
-
-def _unended_summary(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what the store knows of a run that did not end, as the run summary has it."""
-    from scalpdesk.records.store import pnl_in_cents
-
-    return {
-        **{name: row[name] for name in ("run_id", "strategy", "venue", "events", "decisions")},
-        **{name: row[name] for name in ("orders", "fills", "hedges", "end_positions", "decision_hash")},
-        "data": row["data"],
-        "pnl": {name: f"{amount:f}" for name, amount in pnl_in_cents(row).items()},
-        "currency": run_currency(row["config"]),
-        "verdict": "this run is not over",
-        "cut": None,
-        **row["summary"],
-    }
-
-
-def _divided(
-    run_dir: Path, tables: dict[str, list[dict[str, Any]]], owners: dict[str, str]
-) -> "dict[str, StrategyRecord] | None":
-    """Return the tables by strategy, or None with a warning where the run cannot be replayed."""
-    from scalpdesk.backtesting.strategy_tables import strategy_records
-
-    try:
-        return strategy_records(run_dir, tables["fills"], tables["decisions"], owners)
-    except ScalpdeskError as error:
-        why = f"the run cannot be replayed, so no straddle is shown by strategy: {error.what}"
-        click.echo(f"warning: {why}", err=True)
-        return None
 
 
 def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
@@ -434,7 +230,7 @@ def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     return row | amounts | amounts_in_cents(row["pnl"], row["parts"], Decimal(1).scaleb(-decimals))
 
 
-def _draw(stored: StoredRun, path: Path) -> None:
+def _draw(stored: "StoredRun", path: Path) -> None:
     from scalpdesk.backtesting.runs import RunResult
     from scalpdesk.cli.output import save_figure
     from scalpdesk.core.intents import MARK_STATE, Mark
@@ -454,7 +250,7 @@ def _draw(stored: StoredRun, path: Path) -> None:
     save_figure(RunResult(stored.summary, None, marks).plot(), path)
 
 
-def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:
+def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str, Any]]:
     """Write every table of a run that has rows; return the files and their rows."""
     from scalpdesk.datasets.store import write_rows
 
@@ -586,64 +382,6 @@ def _write_sheet(
         "fill_models": document["models"],
         "paths": document["paths"],
     }
-
-
-def hedge_explain(
-    decisions: list[dict[str, Any]],
-    fills: list[dict[str, Any]],
-    orders: list[dict[str, Any]],
-    marks: list[dict[str, Any]],
-    decimals: int,
-) -> list[dict[str, Any]]:
-    """Return each hedge with the P&L parts of the interval that led up to it.
-
-    The interval runs from the hedge before; its parts are the sum of the marks in it. All intervals
-    together are the run up to its last hedge. A hedge through zero goes in two orders and has one row.
-    """
-    from scalpdesk.backtesting.session_tables import amounts_in_cents, is_hedge
-
-    by_order = {fill["client_order_id"]: fill for fill in fills}
-    sent = {order["client_order_id"]: order for order in orders}
-    explained: list[dict[str, Any]] = []
-    index = 0
-    for decision in decisions:
-        if decision["kind"] == "hedge_second_order" and explained:
-            explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
-        if not is_hedge(decision):
-            continue
-        parts: dict[str, Decimal] = {}
-        while index < len(marks) and marks[index]["ts_ns"] <= decision["ts_ns"]:
-            for name, amount in marks[index]["parts"].items():
-                parts[name] = parts.get(name, Decimal(0)) + Decimal(amount)
-            index += 1
-        fill = next((by_order[name] for name in decision["client_order_ids"] if name in by_order), None)
-        explained.append(
-            {
-                "ts_ns": decision["ts_ns"],
-                "reason": decision["reasons"][0],
-                "quantity_shares": _hedged_quantity(decision, sent),
-                "price": None if fill is None else str(fill["price"]),
-                **amounts_in_cents(sum(parts.values(), Decimal(0)), parts, Decimal(1).scaleb(-decimals)),
-            }
-        )
-    return explained
-
-
-def _hedged_quantity(decision: dict[str, Any], orders: dict[str, dict[str, Any]]) -> int | float:
-    """Return the signed quantity that a hedge's decision names, else that of its orders in one symbol."""
-    named = decision["facts"].get("quantity_shares")
-    if isinstance(named, int | float):
-        return named
-    sent = [orders[name] for name in decision["client_order_ids"] if name in orders]
-    total = sum(
-        (
-            Side(order["side"]).sign * Decimal(order["quantity"])
-            for order in sent
-            if order["symbol"] == sent[0]["symbol"]
-        ),
-        Decimal(0),
-    )
-    return int(total) if total == int(total) else float(total)
 
 
 @desk_command("replay", example=("scalpdesk replay last --verify", "scalpdesk replay last --json"))

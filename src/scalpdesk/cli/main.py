@@ -14,16 +14,17 @@ from pathlib import Path
 import click
 
 from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, WORDS, LazyGroup, start_logging
-from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_plainly
+from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
     "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
+    "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
-    "status": ("scalpdesk.cli.operate:status", "What a running desk does."),
+    "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),
     "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
     "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
     "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRA_OF_MODULE = {
     "aiohttp": "alpaca",
     "alpaca": "alpaca",
+    "ib_async": "ibkr",
     "apprise": "alerts",
     "fastapi": "web",
     "matplotlib": "plots",
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print_error(refusal, as_json=False)
         return refusal.exit_code
-    write_plainly()
+    write_utf8()
     if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
         root.main(args, prog_name="scalpdesk")
     as_json, debug = "--json" in args, "--debug" in args
@@ -169,7 +171,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
 
 
 UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
-"""What numba raises where it finds no folder for compiled code."""
+"""Message of numba where it finds no folder for compiled code."""
 
 STDOUT = "stdout"
 

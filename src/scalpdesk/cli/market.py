@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
 
 DEFAULT_SESSION = "2018-02-05"
-AGE_IN_QUOTE_INTERVALS = 2.5
-"""An option's quote older than this many of the data's own intervals does not count as current."""
 
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
@@ -179,13 +177,8 @@ def check_max_age(max_age: float | None) -> None:
         )
 
 
-def oldest_quote_seconds(tape: "MarketTape", max_age: float | None) -> float:
-    """Return the age up to which a quote counts as current, seconds; ``max_age`` is what was asked for."""
-    return AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
-
-
 def pace_of(speed: str | None, usual: float) -> float | None:
-    """Return market seconds a second, ``usual`` when none are given; None is as fast as it goes.
+    """Return market seconds a second, ``usual`` when they are not given; None is as fast as it goes.
 
     Raises
     ------

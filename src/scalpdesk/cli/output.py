@@ -1,6 +1,5 @@
-"""What a command writes: one JSON document or text on stdout, everything else on stderr."""
+"""Output of a command: one JSON document or text on stdout, everything else on stderr."""
 
-import codecs
 import io
 import json
 import logging
@@ -31,32 +30,14 @@ FORMER_OPTIONS = {"--session": "--start"}
 
 def print_json(document: object) -> None:
     """Write ``document`` as the one JSON document on stdout; exact amounts become strings."""
-    is_plain = not _is_unicode(sys.stdout)
-    click.echo(json.dumps(document, indent=2, ensure_ascii=is_plain, allow_nan=False, default=_plain))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
 
 
-PLAIN = {"▒": "-", "█": "#", "…": "...", "−": "-", "→": "->", "·": "*", "×": "x"} | dict.fromkeys("▁▂▃", "_")
-PLAIN |= dict.fromkeys("▄▅", "-") | dict.fromkeys("▆▇", "=")
-PLAIN |= {"σ": "sigma", "Δ": "delta", "Γ": "gamma", "Σ": "sum", "√": "sqrt", "≤": "<=", "≥": ">=", "≈": "~"}
-"""What stands for a character in a terminal whose encoding has none of it; ``?`` for any other."""
-
-
-def write_plainly() -> None:
-    """Let stdout and stderr write every text, whatever their encoding (Windows: cp1252)."""
-    codecs.register_error("scalpdesk", _plain_characters)
+def write_utf8() -> None:
+    """Let stdout and stderr write UTF-8, also into a file on a system with another encoding."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream):
-            stream.reconfigure(errors="scalpdesk")
-
-
-def _is_unicode(stream: Any) -> bool:
-    return str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
-
-
-def _plain_characters(problem: UnicodeError) -> tuple[str, int]:
-    assert isinstance(problem, UnicodeEncodeError)
-    lost = problem.object[problem.start : problem.end]
-    return "".join(PLAIN.get(character, "?") for character in lost), problem.end
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _plain(value: object) -> object:
@@ -173,11 +154,6 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def finite(value: float) -> float | None:
-    """Return the value, or None where JSON has no number for it."""
-    return float(value) if abs(value) < float("inf") else None
 
 
 def around(rows: Sequence[Any], at: Callable[[Any], float], middle: float, each_side: int) -> Sequence[Any]:

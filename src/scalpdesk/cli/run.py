@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SIMULATED_SPEED = 60.0
 PROGRESS_SECONDS = 1.0
 SHOWN_SECONDS = 0.25
-"""How long the desk waits, once, for a message that its reader does not take."""
+"""The desk waits so long, once, for a message that its reader does not take."""
 SIMULATED_ACCOUNTS = frozenset({"simulated", "sandbox", "paper"})
 """Venues whose account is the one that the settings open."""
 VENUES = ("simulated", "sandbox", "paper", *venue_names())
@@ -86,7 +86,7 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     type=click.Choice(["cancel", "leave"]),
     default="cancel",
     show_default=True,
-    help="What the watchdog does with open orders that this run did not send.",
+    help="Action of the watchdog on open orders that this run did not send.",
 )
 @click.option(
     "--start", "session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05]."
@@ -323,7 +323,7 @@ def _carry_out(
     """Run the desk to its end; ``desks`` takes each one as it begins."""
     import asyncio
 
-    from scalpdesk.live.run import carry_out, desk_loop
+    from scalpdesk.live.run import carry_out
 
     async def carried_out() -> dict[str, Any]:
         watching: list[asyncio.Task[None]] = []
@@ -344,9 +344,7 @@ def _carry_out(
                 for task in watching:
                     task.cancel()
 
-    poll_seconds = plan.settings.config.venue.poll_seconds
-    with asyncio.Runner(loop_factory=lambda: desk_loop(poll_seconds)) as runner:
-        return runner.run(carried_out())
+    return asyncio.run(carried_out())
 
 
 def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:

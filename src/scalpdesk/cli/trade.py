@@ -362,7 +362,7 @@ def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None
     click.echo("  no process goes on, and it cannot be resumed", err=True)
     if runs_dir is not None:
         click.echo(f"  what was played: scalpdesk report {header.run_id}", err=True)
-    click.echo(f"  begin anew: {again}", err=True)
+    click.echo(f"  begin again: {again}", err=True)
 
 
 def _show(result: "RunResult", *, as_json: bool) -> None:

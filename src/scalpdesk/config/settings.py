@@ -55,6 +55,8 @@ MOVED = {
     for key in ("stock_feed", "option_feed", "data_requests_per_minute")
 }
 """Keys that were in the section of all venues before each venue had its own; both places are read."""
+GONE = {("venue", "poll_seconds"): 0.002}
+"""Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
@@ -96,9 +98,6 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
     deadline_margin_seconds: NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
-    poll_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.002
-    """Time after each message in which the desk polls for the next: it answers sooner and keeps the processor
-    busy. 0 sleeps at once; 1 hardly ever sleeps while the market is open."""
     flatten_seconds: Positive = 120.0
     """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
 
@@ -374,6 +373,8 @@ class RunSettings:
         for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
             tree[section][key] = getattr(self.venue_settings(venue), key)
             tree["venues"].get(venue, {}).pop(key, None)
+        for (section, key), usual in GONE.items():
+            tree[section][key] = usual
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         if not tree["venues"]:
             tree.pop("venues")
@@ -410,7 +411,7 @@ class LoadedSettings(RunSettings):
         return error
 
     def venue_keys(self) -> tuple[Secret, Secret] | None:
-        """Return key and secret of the account to trade: the strategy's own, else the trading ones.
+        """Return key and secret of the account to trade: the strategy's own, else the trading keys.
 
         None without keys.
 
@@ -564,11 +565,13 @@ def _defaults(strategy: str) -> dict[KeyPath, Any]:
 
 
 def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with the keys of :data:`MOVED` in the section of their venue."""
+    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`."""
     tree = {name: dict(section) for name, section in config.items()}
     for (section, key), (venues, venue, _) in MOVED.items():
         if key in tree.get(section, {}):
             tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
+    for section, key in GONE:
+        tree.get(section, {}).pop(key, None)
     return tree
 
 

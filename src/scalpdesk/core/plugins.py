@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 
+Spec = TypeVar("Spec")
 IMPORT_FAULTS = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
 """Errors that a faulty package may raise on import."""
 
@@ -52,6 +53,24 @@ class Plugs:
             value=name,
             nearest=nearest_name(name, known),
             fix=", or ".join([*ways, *(["install the package that brings it"] if self.group else [])]),
+        )
+
+    def find_spec(self, kind: type[Spec], name: str, page: str) -> Spec:
+        """Return the spec of a name; ``page`` of docs/howto says how to write one.
+
+        Raises
+        ------
+        ConfigError
+            As of :meth:`find`, and when what the package brings is no such spec.
+        """
+        found = self.find(name)
+        if isinstance(found, kind):
+            return found
+        raise ConfigError(
+            f"the entry point is not of the type {kind.__name__}",
+            where=f"entry point {name} of {self.group}",
+            value=type(found).__qualname__,
+            fix=f'{kind.__name__}(name="{name}", …), as in docs/howto/{page}',
         )
 
 

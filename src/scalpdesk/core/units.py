@@ -204,3 +204,8 @@ def exceeds(value: float, threshold: float) -> bool:
 def years_between(start_ns: int, end_ns: int) -> float:
     """ACT/365 years from ``start_ns`` to ``end_ns`` (UTC nanoseconds), never below zero."""
     return max(end_ns - start_ns, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None where JSON has no number for it."""
+    return float(value) if abs(value) < float("inf") else None

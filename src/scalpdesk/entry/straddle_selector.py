@@ -129,13 +129,13 @@ class Candidate(msgspec.Struct, frozen=True):
     rank: float
     spread: float
     forward: float
-    """Of its expiry, currency per unit."""
+    """Forward of its expiry, currency per unit."""
     call: Valuation
     put: Valuation
 
     @property
     def delta(self) -> float:
-        """Of one straddle, per unit of the underlying."""
+        """Delta of one straddle, per unit of the underlying."""
         return self.call.greeks.delta + self.put.greeks.delta
 
     @property
@@ -153,7 +153,7 @@ class Selection(msgspec.Struct, frozen=True):
     removed: dict[str, int]
     """Straddles removed by each filter, in the order of the filters."""
     chosen_by: str = ""
-    """How the strike was chosen, in words."""
+    """Rule by which the strike was chosen, in words."""
     lopsided: Candidate | None = None
     """Straddle nearest its forward among those that only their delta removed."""
 
@@ -194,7 +194,7 @@ class _Window:
         self.numbers: Places = np.array(self.legs, dtype=np.int64).reshape(-1, 2).T
         self.strikes: Floats = np.array([float(pair.strike) for pair in pairs])
         self.days: Places = np.array([pair.expiry.toordinal() for pair in pairs], dtype=np.int64)
-        """Of the expiry, as ordinals."""
+        """Days of the expiry, as ordinals."""
         self.day_numbers: Places = np.unique(self.days)
 
 
@@ -224,7 +224,7 @@ class StraddleSelector:
             self._max_delta = max_delta_shares / 100
         self._straddles = straddles
         self._window: _Window | None = None
-        """Of these pairs and this day."""
+        """Window of these pairs and this day."""
 
     def select(
         self,
@@ -234,7 +234,7 @@ class StraddleSelector:
         spot: float,
         now_ns: int,
     ) -> Selection:
-        """Return the best straddle as of now, or none with the tally of what was removed."""
+        """Return the best straddle as of now, or no straddle with the tally of what was removed."""
         removed: dict[str, int] = {}
         window = self._within_window(pairs, now_ns, removed)
         places = self._with_open_interest(window, market, removed)
@@ -296,7 +296,7 @@ class StraddleSelector:
             held = [min(known.get(call, -1), known.get(put, -1)) for call, put in window.legs]
             places = np.flatnonzero(np.array(held, dtype=np.int64) > least)
         unknown = (
-            " (the data has none: import it, or set selection.min_open_interest = -1)" if not known else ""
+            " (the data lacks it: import it, or set selection.min_open_interest = -1)" if not known else ""
         )
         removed[f"open interest above {least}{unknown}"] = len(window.pairs) - len(places)
         return places

@@ -28,6 +28,7 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
+DEFAULT_PROTOCOL = "alpaca"
 LOOK_AHEAD_DAYS = 800
 MINUTES_SESSIONS = 20
 """Sessions of minute bars before the first day."""
@@ -98,7 +99,7 @@ class LaunchPlan:
     """Source of the market."""
     options: MarketOptions = field(default_factory=MarketOptions)
     """Behaviour of the exchange."""
-    protocol: str = "alpaca"
+    protocol: str = DEFAULT_PROTOCOL
     """Protocol that the server speaks; its venue's terms apply to the market."""
     faults: tuple[Fault, ...] = ()
     """Faults to inject."""
@@ -116,6 +117,8 @@ class LaunchPlan:
     host: str = "127.0.0.1"
     port: int = 0
     """``host``, ``port``: Loopback address; port 0 takes a free port."""
+    socket_port: int = 0
+    """Port of a protocol that listens on a socket of its own; 0 takes a free port."""
     trading_limit: int = 200
     data_limit: int = 10_000
     """``trading_limit``, ``data_limit``: Requests a minute and account; 0 for no limit."""
@@ -171,7 +174,12 @@ def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
     wall_ns = world.now_ns if plan.is_wall_time else clock.now_ns()
     pace = Pace(clock, world.now_ns, wall_ns, plan.speed)
     options = ServerOptions(
-        plan.host, plan.port, plan.trading_limit, plan.data_limit, lockstep_ms=plan.lockstep_ms
+        plan.host,
+        plan.port,
+        plan.socket_port,
+        plan.trading_limit,
+        plan.data_limit,
+        lockstep_ms=plan.lockstep_ms,
     )
     return ExchangeServer(world, credentials, pace, find_protocol(plan.protocol), options, clock)
 
@@ -181,8 +189,8 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
     first, spec = server.keyring.credentials[0], server.spec
     return {
         "urls": {
-            **dict.fromkeys((*PROTOCOLS.names(), "tws")),
-            spec.name: f"{server.url}{spec.path}",
+            **dict.fromkeys(PROTOCOLS.names()),
+            spec.name: server.protocol.url or f"{server.url}{spec.path}",
             "admin": f"{server.url}/admin",
         },
         "keys": {**dict.fromkeys(PROTOCOLS.names()), spec.name: [first.key, first.secret]},

@@ -12,7 +12,6 @@ from aiohttp import web
 
 import scalpdesk.exchange
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import Plugs
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import MarketTerms, SimulatedMarket
@@ -30,6 +29,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     """``host``, ``port``: Loopback address; port 0 takes a free port."""
+    socket_port: int = 0
+    """Port of a protocol that listens on a socket of its own; 0 takes a free port."""
     trading_limit: int = 200
     data_limit: int = 10_000
     """``trading_limit``, ``data_limit``: Requests a minute and account; 0: no limit."""
@@ -95,6 +96,11 @@ class ExchangeProtocol(ABC):
         """Close them."""
 
     @property
+    def url(self) -> str | None:
+        """Address of a socket of its own; None for a protocol below the server's HTTP port."""
+        return None
+
+    @property
     @abstractmethod
     def open_count(self) -> int:
         """Number of open streams."""
@@ -149,12 +155,4 @@ def find_protocol(name: str) -> ProtocolSpec:
     ConfigError
         When the name is unknown (names the nearest), or a package's entry point is not a ProtocolSpec.
     """
-    found = PROTOCOLS.find(name)
-    if not isinstance(found, ProtocolSpec):
-        raise ConfigError(
-            "the entry point is not a ProtocolSpec",
-            where=f"entry point {name} of {PROTOCOLS.group}",
-            value=type(found).__qualname__,
-            fix=f'PROTOCOL = ProtocolSpec(name="{name}", …), as in docs/howto/add_an_exchange_protocol.md',
-        )
-    return found
+    return PROTOCOLS.find_spec(ProtocolSpec, name, "add_an_exchange_protocol.md")

@@ -11,7 +11,7 @@ from scalpdesk.instruments.contract import Instrument, OptionContract
 
 
 class FeeModel(Protocol):
-    """What a venue charges."""
+    """Fees of a venue."""
 
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the fee of one execution in the instrument's currency; ``quantity`` is unsigned."""
@@ -72,3 +72,17 @@ ALPACA_FEES = FeeSchedule(
     orf_per_contract=Decimal("0.02915"),
 )
 """No commission; the regulatory fees that brokers pass on (SEC, FINRA and OCC rates of 2025)."""
+
+IBKR_FEES = FeeSchedule(
+    per_share=Decimal("0.005"),
+    per_contract=Decimal("0.65"),
+    minimum_per_order=Decimal(1),
+    section_31_per_million=ALPACA_FEES.section_31_per_million,
+    taf_per_share=ALPACA_FEES.taf_per_share,
+    taf_per_contract=ALPACA_FEES.taf_per_contract,
+    taf_cap=ALPACA_FEES.taf_cap,
+    orf_per_contract=ALPACA_FEES.orf_per_contract,
+)
+"""Fixed prices of Interactive Brokers in the US; the minimum, which is that of an order, applies to each
+execution here.
+"""

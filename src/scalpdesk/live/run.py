@@ -4,9 +4,7 @@ import asyncio
 import gc
 import getpass
 import logging
-import math
 import os
-import selectors
 import signal
 import threading
 import time
@@ -43,56 +41,6 @@ from scalpdesk.venues.contract import Gateway
 LOG = logging.getLogger(__name__)
 ACTIONS = ("halt", "flatten", "resume", "reduce")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class PollingSelector(selectors.DefaultSelector):
-    """Selector of an event loop that looks for the next message for a while before it sleeps.
-
-    A process that slept is woken late and continues with cold caches: the same decision takes half as
-    long again (``live_answer_*`` in docs/benchmarks.md).
-
-    Parameters
-    ----------
-    poll_seconds
-        How long after each message the loop stays awake; 0 sleeps at once.
-    """
-
-    def __init__(self, poll_seconds: float) -> None:
-        super().__init__()
-        self._poll_seconds = poll_seconds
-        self._awake_until = 0.0
-        self._has_found = False
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready; wait no longer than ``timeout`` seconds (None: without limit).
-
-        The turn after a message runs what the message woke, without a look at the sockets: it would take
-        3 µs of each answer (``live_answer_*``).
-        """
-        if self._has_found and timeout == 0.0:
-            self._has_found = False
-            return []
-        found = super().select(0.0)
-        now = time.monotonic()
-        ends = math.inf if timeout is None else now + timeout
-        while not found and now < min(ends, self._awake_until):
-            found = super().select(0.0)
-            now = time.monotonic()
-        if not found and now < ends:
-            found = super().select(None if timeout is None else ends - now)
-            now = time.monotonic()
-        self._has_found = bool(found)
-        if found:
-            self._awake_until = now + self._poll_seconds
-        return found
-
-
-def desk_loop(poll_seconds: float) -> asyncio.AbstractEventLoop:
-    """Return a new event loop for a desk that stays awake for so long after each message.
-
-    With a single processor it sleeps at once: what it waits for needs that processor.
-    """
-    return asyncio.SelectorEventLoop(PollingSelector(poll_seconds if (os.cpu_count() or 1) > 1 else 0.0))
 
 
 async def carry_out(

@@ -549,6 +549,9 @@ class LiveRunner:
     def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
         view = viewed.view
         commands = self._fire(view.ts_recv_ns)
+        if view.ts_event_ns < self.reconciler.begins_ns:  # it was asked for before the account was adopted
+            self.queries.ask(self.options.confirm_seconds)
+            return commands
         self.queries.take(view)
         verdict = self.reconciler.judge(view, viewed.since_ns)
         commands += verdict.commands

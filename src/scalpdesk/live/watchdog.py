@@ -348,7 +348,7 @@ class WatchdogSupervisor:
         self._starting = None
         line, self._new = self._new, None
         if line is None:
-            self._notify("alarm", f"the watchdog cannot be started, so none runs: {self._failure}")
+            self._notify("alarm", f"the watchdog cannot be started and does not run: {self._failure}")
             return
         self.line = line
         self.restarts += 1

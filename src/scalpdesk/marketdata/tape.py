@@ -110,7 +110,7 @@ class QuoteColumns(Columns):
 class LazyQuotes:
     """Quotes of many sessions, each loaded when it is read; the last two stay in memory.
 
-    ``load`` returns the quotes of a session, sorted by time; the same ones each time.
+    ``load`` returns the quotes of a session, sorted by time; the same quotes each time.
     """
 
     def __init__(self, sessions: Sequence[Session], load: Callable[[Session], QuoteColumns]) -> None:
@@ -203,7 +203,7 @@ class FundingRate:
     ts_ns: int
     rate: Decimal
     index: Decimal
-    """Of the coin in US dollars, at which it is paid."""
+    """Price of the coin in US dollars, at which it is paid."""
     hours: Decimal = Decimal(1)
 
 
@@ -230,7 +230,7 @@ FLAT_ZERO = RateCurve((1.0,), (0.0,))
 
 @dataclass(frozen=True, slots=True)
 class Morning:
-    """What is published before a session opens."""
+    """Publications before a session opens."""
 
     rate_curve: RateCurve
     open_interest: dict[str, int]
@@ -357,7 +357,7 @@ def _loaded_again(load: Callable[[], MarketTape], catalog: str | None, digest: s
         raise DataError(
             "the data is not what this market was loaded from: its quotes differ",
             where=f"{tape.name}: {tape.underlying}, {tape.sessions[0].day} to {tape.sessions[-1].day}",
-            fix="restore the data set, or load the market anew",
+            fix="restore the data set, or load the market again",
         )
     return replace(tape, catalog=catalog)
 

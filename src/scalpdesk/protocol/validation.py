@@ -112,18 +112,18 @@ _TS = Field(
 _PAYLOAD: Schema = {
     "type": "object",
     "properties": {
-        "delta": {"description": "Of one unit; an event with a delta is about an option."},
+        "delta": {"description": "Delta of one unit; an event with a delta is about an option."},
         "quantity": {"description": "Held, signed, 1 when left out; 0 takes the position away. Also qty."},
         "price": {"description": "Currency per unit. Also mid or last."},
         "underlying_price": {"description": "Currency per unit."},
         "bid": {"description": "Currency per unit."},
         "ask": {"description": "Currency per unit."},
-        "gamma": {"description": "Of one unit, per 1.00 of price."},
-        "theta": {"description": "Of one unit, per calendar day."},
+        "gamma": {"description": "Gamma of one unit, per 1.00 of price."},
+        "theta": {"description": "Theta of one unit, per calendar day."},
     },
     "description": "Numbers, or their text. All optional; NaN and infinities are refused.",
 }
-_SYMBOL = _text("Of a share, or OCC symbol of an option.")
+_SYMBOL = _text("Symbol of a share, or OCC symbol of an option.")
 _QTY: Schema = {"type": "number", "exclusiveMinimum": 0, "description": "Finite."}
 _LIMIT_PRICE: Schema = {"type": "number", "description": "Currency per unit."}
 _METADATA: Schema = {"type": "object", "description": "Facts behind it; exact numbers as text."}
@@ -140,15 +140,15 @@ _MARKET_EVENT = {
 _ORDER_INTENT = {
     "protocol": _const(PROTOCOL),
     "type": _const("order_intent"),
-    "intent_id": _id("Unique; a repeated one is refused. Derive it, so that a replay repeats it."),
-    "event_id": _id("Of the event that it answers."),
+    "intent_id": _id("Unique; a repeated id is refused. Derive it, so that a replay repeats it."),
+    "event_id": _id("Id of the event that it answers."),
     "ts": _TS,
     "symbol": _SYMBOL,
     "side": _enum(("buy", "sell"), "Direction."),
     "qty": Field(_above_zero_fault, _QTY),
-    "order_type": _enum(("market", "limit", "stop", "stop_limit"), "How it is priced."),
+    "order_type": _enum(("market", "limit", "stop", "stop_limit"), "Kind of price."),
     "limit_price": Field(_finite_fault, _LIMIT_PRICE, ""),
-    "time_in_force": _enum(("day", "gtc", "ioc", "fok"), "How long it lives.", ""),
+    "time_in_force": _enum(("day", "gtc", "ioc", "fok"), "Time in force.", ""),
     "client_tag": _text("The strategy's own word for it.", ""),
     "metadata": Field(_object_fault, _METADATA, ""),
 }
@@ -157,7 +157,7 @@ _LOG = {
     "protocol": _const(PROTOCOL, ""),
     "type": _const("log"),
     "ts": _TS,
-    "level": _enum(("debug", "info", "warn", "error"), "How grave it is."),
+    "level": _enum(("debug", "info", "warn", "error"), "Severity."),
     "message": _text("One line."),
 }
 _SHUTDOWN = {"protocol": _const(PROTOCOL, ""), "type": _const("shutdown")}

@@ -53,7 +53,7 @@ def find_strategy(name: str) -> StrategySpec:
     Raises
     ------
     ConfigError
-        When there is none (names the nearest), or what a package brings is none.
+        When the name is unknown (names the nearest), or a package brings no StrategySpec.
     """
     wanted = canonical_name(name)
     if SEVERAL in wanted:
@@ -121,7 +121,7 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
 def bound_config(
     strategy: str, configs: Mapping[str, Any], budgets: Mapping[str, Decimal], adopts: str | None
 ) -> Any:
-    """Return what a spec's ``build`` takes: its own settings, or the shared ones of its members.
+    """Return what a spec's ``build`` takes: its own settings, or the shared settings of its members.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _joined(name: str) -> StrategySpec:
     members = [find_strategy(item) for item in names]
     if len(set(names)) < len(names) or any(item.members for item in members):
         raise ConfigError(
-            "strategies that share a desk are different ones, and none of them is itself several",
+            "strategies that share a desk differ, and each is a single strategy",
             where="strategy",
             value=name,
             fix="name each strategy once",

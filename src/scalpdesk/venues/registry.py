@@ -1,10 +1,9 @@
-"""Venues by name: the product's own packages, and installed ones under the entry point group."""
+"""Venues by name: the product's own packages, and installed packages under the entry point group."""
 
 from pkgutil import iter_modules
 from typing import Any
 
 import scalpdesk.venues
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import Plugs
 from scalpdesk.venues.contract import VenueSpec
 
@@ -35,12 +34,4 @@ def find_venue(name: str) -> VenueSpec[Any]:
     ConfigError
         When the name is unknown (names the nearest), or a package's entry point is not a VenueSpec.
     """
-    venue = VENUES.find(name)
-    if not isinstance(venue, VenueSpec):
-        raise ConfigError(
-            "the entry point is not a VenueSpec",
-            where=f"entry point {name} of {VENUES.group}",
-            value=type(venue).__qualname__,
-            fix=f'VENUE = VenueSpec(name="{name}", build=…, settings=…), as in docs/howto/add_a_venue.md',
-        )
-    return venue
+    return VENUES.find_spec(VenueSpec, name, "add_a_venue.md")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -24,16 +25,16 @@ from scalpdesk.core.events import (
     OrderNotFound,
     OrderRejected,
     OrderStatusUnknown,
+    PositionChanged,
 )
-from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 
 CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
-"""How long a cancel that the venue took may go without effect: the first one, and the longest after further
-ones."""
+"""A cancel that the venue took may go without effect for so long: at first, and at most after others."""
 
 
 FEE_DIGITS = 8
@@ -62,9 +63,9 @@ class OrderReport(msgspec.Struct, frozen=True):
     filled: Decimal
     """Cumulative quantity."""
     average_price: Decimal | None
-    """Of what is filled, per unit; None when nothing is or the venue does not say."""
+    """Mean price of the filled quantity, per unit; None without a fill or where the venue does not say."""
     reason: str = ""
-    """Of a rejection or cancellation."""
+    """Reason of a rejection or cancellation."""
 
 
 class TrackedOrder:
@@ -214,15 +215,17 @@ class OrderTracker:
     Parameters
     ----------
     instruments
-        Instruments, for the fees.
+        Instruments, for fees and symbols.
     fees
-        Fee schedule, where the venue's messages state none.
+        Fee schedule, where the venue's messages state no fee.
     """
 
     def __init__(self, instruments: Instruments, fees: FeeModel = NO_FEES) -> None:
         self._instruments = instruments
         self._fees = fees
         self.orders: dict[str, TrackedOrder] = {}
+        self.combos: dict[str, tuple[str, ...]] = {}
+        """Client order ids of a combo's legs by the combo's."""
         self._client_id_of: dict[str, str] = {}
 
     def restore(
@@ -252,12 +255,38 @@ class OrderTracker:
             self.orders[known.submitted.client_order_id] = order
             if known.venue_order_id:
                 self.bind(known.submitted.client_order_id, known.venue_order_id)
+            if known.parent_id:
+                mates = (*self.combos.get(known.parent_id, ()), known.submitted.client_order_id)
+                self.combos[known.parent_id] = tuple(dict.fromkeys(mates))
 
     def track(self, command: SubmitOrder, now_ns: int, parent_id: str = "") -> TrackedOrder:
         """Track an order that is about to be sent."""
         order = TrackedOrder(command, now_ns, parent_id)
         self.orders[command.client_order_id] = order
         return order
+
+    def track_combo(self, command: MultiLegOrder, now_ns: int) -> list[TrackedOrder]:
+        """Track the legs of a combo that is about to be sent."""
+        name = command.client_order_id
+        self.combos[name] = tuple(leg.client_order_id for leg in command.legs)
+        return [self.track(leg, now_ns, name) for leg in command.legs]
+
+    def legs(self, combo: str) -> list[TrackedOrder]:
+        """Return the legs of a combo by its client order id; nothing of one that the desk did not send."""
+        return [self.orders[name] for name in self.combos.get(combo, ())]
+
+    def leg(self, combo: str, symbol: str) -> TrackedOrder | None:
+        """Return the leg of a combo in an instrument."""
+        found = self.legs(combo)
+        return next((leg for leg in found if self.symbol(leg) == symbol), None)
+
+    def together(self, order: TrackedOrder) -> list[TrackedOrder]:
+        """Return the legs of an order's combo, itself included; of an order on its own just that."""
+        return self.legs(order.parent_id) or [order]
+
+    def symbol(self, order: TrackedOrder) -> str:
+        """Return the symbol of an order's instrument."""
+        return self._instruments[order.submitted.instrument_id].symbol
 
     def bind(self, client_order_id: str, venue_order_id: str) -> None:
         """Record the venue's id of an order."""
@@ -340,7 +369,7 @@ class OrderTracker:
     # executions -----------------------------------------------------------------------------------
 
     def with_fee(self, fill: VenueFill) -> VenueFill:
-        """Return an execution with the schedule's fee, for a venue whose history states none."""
+        """Return an execution with the schedule's fee, for a venue whose history states no fee."""
         number = self._instruments.find(fill.symbol)
         if number is None:
             return fill
@@ -375,6 +404,24 @@ class OrderTracker:
         if order.covered >= command.quantity:
             order.ended, order.unknown = True, False
         return [*accepted, filled]
+
+    def fee_reported(
+        self, order: TrackedOrder, execution_id: str, fee: Decimal, at_ns: int, now_ns: int
+    ) -> list[PositionChanged]:
+        """Return the difference of a fee that a venue reports after the fill to what was booked with it.
+
+        ``fee`` is in the instrument's currency. The execution's id is the reference: it is booked once.
+        """
+        if execution_id not in order.executions:
+            return []
+        (start, end), price = order.executions[execution_id]
+        number, side = order.submitted.instrument_id, order.submitted.side
+        booked = self._fees.fee(self._instruments[number], side, end - start, price)
+        if fee == booked or start == end:
+            return []
+        reference = f"fee/{execution_id}"
+        change = booked - fee
+        return [PositionChanged(number, at_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)]
 
     def next_execution(
         self,

@@ -113,7 +113,7 @@ class Conduct:
         self.is_stated = False
         """The desk has named a difference without a cause, and no person has resumed it since."""
         self.asked: Mode = Mode.ACTIVE
-        """What a person asked for last, and got."""
+        """Mode that a person asked for last, and got."""
 
     # lives ----------------------------------------------------------------------------------------------
 
@@ -138,6 +138,10 @@ class Conduct:
     def operated(self, mode: Mode) -> None:
         """A person's command was carried out and the desk answered with its mode."""
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
+
+    def line_opened(self) -> None:
+        """The desk has a line again, after a break that no quote fell into perhaps."""
+        self._in_doubt_since.clear()
 
     def asked_for(self, client_order_id: str) -> None:
         """A question for an order by its id leaves the desk."""

@@ -1,6 +1,6 @@
 """Trials over Deribit's protocol: the same desk, market, faults and laws, with JSON-RPC between them.
 
-A connection keeps the order of its frames and loses none while it stands: where a schedule loses an answer or
+A connection keeps its frames and their order while it stands: where a schedule loses an answer or
 a request, the connection breaks before or behind it. The market is the small one of shares and a straddle; an
 amount is then a number of shares or contracts.
 """
@@ -171,7 +171,6 @@ class RpcSocket:
     def _reaches(self, frame: dict[str, Any], method: str, path: str) -> None:
         """Answer a request, or let a fault strike it."""
         line = self._line
-        line.in_flight -= 1
         if (self.closed and not self._has_hung_up) or self.is_mute:
             return
         line.world.advance_to(line.clock.true_ns())
@@ -222,7 +221,6 @@ class RpcSocket:
         method, path, body = self._as_request(frame)
         fate = line.on_the_way(method, path)
         line.requests += 1
-        line.in_flight += 1
         line.on_sent(method, path, body)
         if frame["method"].startswith("private/get_order_state"):
             params, (account,) = frame["params"], line.world.ledger.accounts.values()
@@ -333,6 +331,7 @@ class DeribitTrial(Trial):
             timeout_seconds=2.0,
             acceptance_seconds=10.0,
             heartbeat_seconds=10.0,
+            fees=self.world.broker.ledger.fees,
         )
         connect = self.line.connect
         made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, connect=connect)

@@ -33,7 +33,7 @@ Delivered = Callable[[Request], None]
 
 
 class OnTheWay(NamedTuple):
-    """What happens to one request: it lies on the way, arrives twice, or is answered twice."""
+    """Fate of a request: it lies on the way, arrives twice, or is answered twice."""
 
     held_seconds: float = 0.0
     again_after: float | None = None
@@ -85,7 +85,7 @@ class Line:
         self.frozen_until = 0.0
         """The desk's process does not read before this (loop seconds)."""
         self.on_the_way: Callable[[str, str], OnTheWay] = lambda _method, _path: STRAIGHT
-        """What happens to a request, by its method and path."""
+        """Fate of a request, by its method and path."""
         self.on_sent: Callable[[str, str, bytes], None] = lambda _method, _path, _body: None
         """Called with each request as its bytes leave the desk."""
         self.on_asked: Callable[[str], None] = lambda _name: None
@@ -94,11 +94,9 @@ class Line:
         """Called when a stream of orders was opened."""
         self.after_request: list[Delivered] = []
         self.requests = 0
-        self.in_flight = 0
-        """Requests that were sent and have not arrived yet."""
         self.sockets: list[Any] = []
         self.idle_connections: dict[asyncio.Transport, None] = {}
-        """Connections for requests that carry none."""
+        """Connections for requests, without a request now."""
         self._drive_handle: asyncio.TimerHandle | None = None
         self._drive_at = float("inf")
 
@@ -163,14 +161,12 @@ class Line:
         path = unquote(parts.path)
         fate = self.on_the_way(method, path)
         self.requests += 1
-        self.in_flight += 1
         self.on_sent(method, path, body)
         query = dict(parse_qsl(parts.query))
         if method == "GET" and "client_order_id" in query:
             self.on_asked(query["client_order_id"])
 
         def arrives(reply_to: Callable[[Answer | None], None]) -> None:
-            self.in_flight -= 1
             self.world.advance_to(self.clock.true_ns())
             request = Request(
                 method,
@@ -194,8 +190,7 @@ class Line:
         if fate.again_after is None:
             self.loop.call_at(due, arrives, twice if fate.is_answered_twice else on_answer)
         else:
-            # whoever stands between sent it again: the first answer is lost, the second one comes
-            self.in_flight += 1
+            # a proxy sent it again: the first answer is lost, the second comes
             self.loop.call_at(due, arrives, lambda _answer: None)
             self.loop.call_at(due + fate.again_after, arrives, on_answer)
 

@@ -1,4 +1,4 @@
-"""What strikes a trial at an instant, and how all of it is healed again."""
+"""Faults that strike a trial at an instant, and their repair."""
 
 import asyncio
 from collections.abc import Callable
@@ -235,7 +235,8 @@ class Mishaps:
     async def _ask(self, runner: LiveRunner, action: str, reason: str) -> None:
         with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
             answer = await runner.operate(action, reason, "person")
-            self.on_operated(Mode(answer["mode"]))
+            if "note" not in answer:  # with a note it is carried out later
+                self.on_operated(Mode(answer["mode"]))
 
     def heal(self) -> None:
         """Everything works from here on; a person looks at a desk that is not active."""

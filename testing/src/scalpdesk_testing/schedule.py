@@ -1,4 +1,4 @@
-"""What goes wrong in one trial, and when: everything follows from the seed."""
+"""Faults of a trial and their times: everything follows from the seed."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -62,11 +62,11 @@ DRAWN_SECONDS = 255
 
 
 HOLDING_EVERY = 17
-"""Of the trials with one strategy, one in so many begins with straddles held since days before."""
+"""One in so many trials with one strategy begins with straddles held since days before."""
 
 
 class Story(StrEnum):
-    """What is drawn beside the faults of a trial; with the seeds each comes in turn."""
+    """Setting of a trial beside its faults; with the seeds each comes in turn."""
 
     NONE = "none"
     PASSIVE = "hedges rest, and fill in parts"
@@ -104,7 +104,7 @@ class Crash(msgspec.Struct, frozen=True):
     write: int
     how: str
     fraction: float = 0.5
-    """Of a torn write: how much of it reaches the disk."""
+    """Part of a torn write that reaches the disk."""
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ class Schedule(msgspec.Struct, frozen=True):
         Most straddles, in multiples of those bought first, as the implied volatility moves; None: it stands,
         and so does their number.
     held_days
-        Days since the straddles' last quote, which the account holds at the open; 0: it holds none.
+        Days since the straddles' last quote, which the account holds at the open; 0 for no holding.
     latency_seconds
         One way between desk and exchange.
     seconds
@@ -220,7 +220,7 @@ OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "canc
 OF_A_REQUEST = OF_A_SUBMIT | OF_A_CANCEL | frozenset(LINE_FAULTS)
 ANY_STATE = frozenset(STATES)
 IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
-    (frozenset({"replace_too_late"}), ANY_STATE, "the desk cancels and sends anew; it never replaces"),
+    (frozenset({"replace_too_late"}), ANY_STATE, "the desk cancels and sends again; it never replaces"),
     (
         OF_A_SUBMIT,
         frozenset({"no_order"}),
@@ -284,7 +284,7 @@ def with_story(drawn: Schedule, story: Story) -> Schedule:
         is_single = "assignment" not in drawn.faults
         if heals > 80.0 and dice.random() < 0.5 and is_single:  # the history lacks what the account shows
             moments += [Moment(at(6.0, heals - 70.0), "assignment", at(34.0, 50.0))]
-        # a fill after its cancel that no history shows yet is nobody's to explain
+        # a fill after its cancel that no history shows yet cannot be explained
         is_late = "late_fill_after_cancel" not in drawn.faults
         changes |= {"history_seconds": at(4.0, 40.0) if is_late else 0.0}
     elif story is Story.LOSS:

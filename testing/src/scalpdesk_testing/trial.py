@@ -282,7 +282,7 @@ class Trial:
         self.line = self.make_line(keyring)
         self.line.on_the_way = self._fate
         self.line.on_sent = self._sent
-        self.line.on_stream = lambda: self.wire.stream_opened(self.clock.true_ns())
+        self.line.on_stream = self._stream_opened
         self.line.after_request.append(self._look_at_venue)
         self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
         self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self.market, self._say)
@@ -329,7 +329,7 @@ class Trial:
             if fault in schedule.faults:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
-            self.scene.excused.add(7)  # shares that none of the strategies bought are nobody's to sell
+            self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
 
     @staticmethod
     def draw(seed: int) -> Schedule:
@@ -625,6 +625,10 @@ class Trial:
         """Whether the desk's process cannot act at once."""
         line, loop = self.line, self.loop
         return loop.time() < line.frozen_until + 2.0 or loop.time() < self.mishaps.disk_full_until
+
+    def _stream_opened(self) -> None:
+        self.wire.stream_opened(self.clock.true_ns())
+        self.conduct.line_opened()
 
     def _is_connected(self) -> bool:
         return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == self.STREAMS

@@ -260,7 +260,7 @@ def test_names_joined_by_plus_are_several_strategies():
 
 @pytest.mark.parametrize("name", ["st0cka+st0cka", "st0cka+gamma-scalper+st0cka"])
 def test_a_strategy_is_named_once(name):
-    with pytest.raises(ConfigError, match="different ones"):
+    with pytest.raises(ConfigError, match="share a desk"):
         find_strategy(name)
 
 

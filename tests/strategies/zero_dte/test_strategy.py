@@ -66,7 +66,7 @@ def gex(desk, exposure, *, age_seconds=0.0, source="firestore"):
 
 
 def settle(desk, outputs):
-    """Fill every order, and those that follow, until none follows; return all of them in order."""
+    """Fill every order, and those that follow, until no order follows; return all of them in order."""
     sent = []
     waiting = orders(outputs)
     while waiting:
@@ -296,7 +296,7 @@ def test_an_option_without_a_usable_quote_is_not_hedged_on():
         ("simulated", session_on(DAY), "SPY", "15:45:00"),
         ("alpaca", session_on(DAY), "SPY", "15:25:00"),
         ("alpaca", session_on(DAY), "GOOG", "15:10:00"),
-        ("a venue nobody knows", session_on(DAY), "SPY", "15:10:00"),
+        ("an unknown venue", session_on(DAY), "SPY", "15:10:00"),
         ("simulated", session_on(date(2024, 7, 3)), "SPY", "12:45:00"),
         ("alpaca", session_on(date(2024, 7, 3)), "SPY", "12:25:00"),
         ("simulated", session_on(date(2024, 7, 15)), "SPY", "15:45:00"),
@@ -707,7 +707,7 @@ def test_shares_delivered_overnight_do_not_stay_naked_on_a_day_with_options_of_i
     desk.go_to("15:50").market(510.0)
     desk.close()
     for name in tuple(desk.engine.desk.orders.live):
-        desk.cancelled(name)  # what nobody took ends with the day
+        desk.cancelled(name)  # an unfilled order ends with the day
     for number, cause, units, cash in ((CALL, "exercise", -1, 0), (SHARE, "delivery", 100, -50_000)):
         price = Decimal(500 if number == SHARE else 0)
         desk.handle(

@@ -1,4 +1,4 @@
-"""What the order path makes of each answer that the venue may give, request by request, in virtual time."""
+"""The order path's reading of each answer that the venue may give, request by request, in virtual time."""
 
 import asyncio
 from datetime import datetime
@@ -47,7 +47,7 @@ D = Decimal
 NOW_MS = 1_741_176_000_000
 SWAP = "BTC-PERPETUAL"
 USD = 10
-"""Of one contract: the venue counts dollars, the desk contracts."""
+"""One contract: the venue counts dollars, the desk contracts."""
 BUY, EDIT, CANCEL = "private/buy", "private/edit", "private/cancel"
 BY_LABEL, STATE = "private/get_order_state_by_label", "private/get_order_state"
 TRADES_OF = "private/get_user_trades_by_order"
@@ -141,8 +141,8 @@ class Venue:
             found = call()
             if asyncio.iscoroutine(found):
                 found = await found
-            while settle and self.path.tasks:
-                await asyncio.wait(tuple(self.path.tasks))
+            while settle and self.path.under_way:
+                await asyncio.wait(tuple(self.path.under_way))
             return found
 
         return self.loop.run_until_complete(whole())
@@ -255,7 +255,7 @@ def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
         venue.path.send(order())
         await asyncio.sleep(0.0)
         await venue.path.close(graceful=graceful)
-        return kinds(venue.said()), venue.path.is_open, len(venue.path.tasks)
+        return kinds(venue.said()), venue.path.is_open, len(venue.path.under_way)
 
     assert patient.run(lambda: end(patient, graceful=True), settle=False) == ([OrderAccepted], False, 0)
     hasty = at_venue(answers)
@@ -610,7 +610,7 @@ def test_a_straddle_is_named_once_and_then_sent_as_one_order(with_options):
     ]
     assert venue.asked[1][1]["price"] == D("0.05")  # of the combo, of which a sale gets what the desk asks
     venue.asked.clear()
-    venue.send(straddle("again"))  # a refused combo may have ended: it is asked for anew
+    venue.send(straddle("again"))  # a refused combo may have ended: it is asked for again
     assert venue.methods() == [CREATE, BUY]
 
 
@@ -823,7 +823,7 @@ def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
     leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
     adopt(iter([leg]))
     adopt([leg])  # twice is once
-    assert venue.path._legs == {"whole": ("leg",)}
+    assert venue.path.tracker.combos == {"whole": ("leg",)}
     assert venue.path._parent_ids == {"whole": "BTC-7"}
 
 

@@ -167,7 +167,7 @@ def listed_expiries(session: date) -> tuple[date, ...]:
 
     The session itself when it is a Monday, Wednesday or Friday expiry, the next two such weeklies, and
     every monthly (third Friday) 30 to 90 calendar days away. SPY's Wednesday weeklies began in August
-    2016 and its Monday ones in February 2018: before that they are hypothetical, as a tape notes.
+    2016 and its Monday weeklies in February 2018: before that they are hypothetical, as a tape notes.
     """
     weeklies: list[date] = []
     ahead = session
@@ -196,7 +196,7 @@ def _weekly_expiry(day: date) -> date | None:
 
 
 def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
-    """Return the caller's expiries in order, or the listed ones.
+    """Return the caller's expiries in order, or the listed expiries.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[da
                 "an expiry must be a session from the day itself to a year later",
                 where="expiries",
                 value=day.isoformat(),
-                fix="leave expiries out for the listed ones",
+                fix="leave expiries out for the listed expiries",
             )
     if not expiries:
         raise ArgumentError("a chain needs an expiry", where="expiries", value=[], fix="leave it out")
@@ -277,7 +277,7 @@ def open_interest(
 ) -> dict[str, int]:
     """Draw the open interest before the session, in contracts by symbol.
 
-    ``shocks`` (standard normal, by symbol) are what a contract keeps for its life; drawn anew without them.
+    ``shocks`` (standard normal, by symbol) stay with a contract for its life; without them they are drawn.
 
     Level by days to expiry and decay by moneyness as in
     :data:`~scalpdesk.datasets.embedded.days.OPEN_INTEREST_AT_THE_MONEY`; more at multiples of 5 and 10;
@@ -421,7 +421,7 @@ def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath
 
 
 class _SpreadTerms:
-    """What calls and puts share of their spreads: VIX and time of day."""
+    """Terms that the spreads of calls and puts share: VIX and time of day."""
 
     def __init__(self, vix: Floats, at: Floats, length: float) -> None:
         minutes = at / 60.0

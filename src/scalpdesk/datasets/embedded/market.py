@@ -367,7 +367,7 @@ def cache_folder() -> Path:
 def _code_digest() -> str:
     """Return the digest of the code that draws sessions: another version draws its own.
 
-    Comments and docstrings are left out: changing them draws nothing anew.
+    Comments and docstrings are left out: a change of them changes no drawn session.
     """
     found = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -422,8 +422,8 @@ def _kept(
 ) -> tuple[QuoteColumns, BarColumns]:
     """Read a session from the cache, or draw it and put it there; a cache that fails is done without.
 
-    Runs side by side over the same sessions draw each once: where another process draws this one, the next of
-    the ``later`` ones that nobody draws is drawn meanwhile.
+    Parallel runs over the same sessions draw each once: where another process draws this one, the next of
+    the ``later`` sessions that is free is drawn meanwhile.
     """
     path = _kept_path(session, seed, symbol)
     found = _read_kept(path, session)
@@ -672,8 +672,8 @@ def _notes(day: MarketDay, seed: int) -> tuple[str, ...]:
     level = f"{day.vix / multiple:.2f}"
     return (
         f"reconstructed, seed {seed}: {real} of {level} are real, the seconds between are drawn",
-        "rates and dividends are zero: American options cost what European ones cost",
-        "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
+        "rates and dividends are zero: American options cost as much as European options",
+        "Monday expiries before February 2018 and Wednesday expiries before August 2016 are hypothetical",
     )
 
 
@@ -687,7 +687,7 @@ def _span_notes(seed: int, symbol: str) -> tuple[str, ...]:
     return (
         f"reconstructed, seed {seed}: {real} are real, the seconds between are drawn",
         f"{share}; overnight gaps are those of the index",
-        "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
+        "Monday expiries before February 2018 and Wednesday expiries before August 2016 are hypothetical",
     )
 
 
@@ -735,7 +735,7 @@ def minute_bars_before(
 def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
     """Return the minute bars of up to ``count`` sessions before an embedded tape's first one, of each share.
 
-    For recorded data there are none: nothing is known before the tape.
+    Recorded data has no such session: nothing is known before the tape.
     """
     if tape.name != EMBEDDED:
         return ()

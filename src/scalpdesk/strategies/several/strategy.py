@@ -70,7 +70,7 @@ class SharedConfig:
         Share of the account's equity by name (``[budgets.fractions]``); members without one share the
         rest equally.
     adopts
-        Member that takes over the account's positions at the start; None for nobody.
+        Member that takes over the account's positions at the start; None where no member does.
     own
         Settings of the combination itself (a hybrid's thresholds).
 
@@ -109,7 +109,7 @@ class SharedConfig:
 
     @property
     def underlying(self) -> str:
-        """The underlyings that the members trade, with commas between them; SPY where none names any."""
+        """The underlyings that the members trade, with commas between them; SPY where no member names any."""
         named = [config for config in self.members.values() if isinstance(config, HasUnderlying)]
         symbols = dict.fromkeys(symbol for config in named for symbol in configured_underlyings(config))
         return ",".join(symbols) or "SPY"
@@ -404,7 +404,7 @@ class Several:
         holder = self._holder_against(view, member, intent) if is_option else None
         if holder is not None:
             symbol = view.instruments[intent.instrument_id].symbol
-            return ZERO, f"{holder or 'nobody'} has the other side of {symbol}"
+            return ZERO, f"{holder or 'no strategy'} has the other side of {symbol}"
         if largest is not None and intent.quantity > largest:
             return ZERO, f"order size: {intent.quantity} is above the limit of {largest}"
         if intent.purpose is not Purpose.OPEN:
@@ -429,7 +429,7 @@ class Several:
         )
 
     def _holder_against(self, view: DeskView, member: Member, intent: OrderIntent) -> str | None:
-        """Return who holds the other side of an option, or is opening it; None for nobody else.
+        """Return who holds the other side of an option, or is opening it; None where no other member does.
 
         What two strategies hold against each other the account does not hold, and no venue closes it.
         """
@@ -461,7 +461,7 @@ class Several:
         )
 
     def _at_work(self, view: DeskView, member: Member) -> Decimal:
-        """What a member's live opening orders put at risk, in currency."""
+        """Amount that a member's live opening orders put at risk, in currency."""
         total = ZERO
         for order in member.orders.live.values():
             if order.submitted.purpose is Purpose.OPEN:

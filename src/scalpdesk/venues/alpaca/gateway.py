@@ -199,7 +199,7 @@ class AlpacaGateway:
         self._reports.restore(orders)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._orders.cancel_at_venue(venue_order_id)
 
     async def query_order(self, client_order_id: str) -> bool:
@@ -286,7 +286,7 @@ class AlpacaGateway:
         return Health(
             streams={stream.name: stream.is_up for stream in streams},
             silent_seconds={stream.name: stream.silent_seconds() for stream in streams},
-            in_flight=self._orders.in_flight,
+            in_flight=len(self._orders.under_way),
             unknown=self._reports.tracker.unknown(),
             requests_left=self._budget.left(loop_ns()),
             counters=counters,
@@ -317,7 +317,7 @@ class AlpacaGateway:
         """Use the order connections now and then, so that none of them is cold when it is needed."""
         while True:
             await asyncio.sleep(KEEP_WARM_SECONDS)
-            if self._orders.in_flight == 0 and self._budget.take(Urgency.QUERY, loop_ns()):
+            if not self._orders.under_way and self._budget.take(Urgency.QUERY, loop_ns()):
                 try:
                     await self._order_client.warm(CLOCK)
                 except RetryError:

@@ -1,7 +1,7 @@
 """Orders, cancels and replacements on their way to Alpaca, and what becomes of each request."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import CancelRejected
@@ -16,6 +16,7 @@ from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
 from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.tracker import TrackedOrder
+from scalpdesk.venues.under_way import RequestsUnderWay
 
 MOST_CANCEL_TRIES = 5
 UNKNOWN_PAUSE_SECONDS = 1.0
@@ -30,14 +31,14 @@ class OrderSender:
         self._reports = reports
         self._tracker = reports.tracker
         self._publisher = reports.publisher
+        self.under_way = RequestsUnderWay(reports.publisher)
+        self._spawn = self.under_way.start
         self._cancels = CancelFollower(tracker=reports.tracker, query=reports.query_order, spawn=self._spawn)
-        self._tasks: dict[asyncio.Task[None], None] = {}
-        self.in_flight = 0
         self.is_open = False
 
     def send(self, command: VenueCommand) -> None:
-        """Send a command; an order is on the wire when this returns, if it may be sent at all."""
-        if isinstance(command, (SubmitOrder, MultiLegOrder)):  # a union is made anew at each call
+        """Send a command; an order is on the wire when this returns, unless it is held back."""
+        if isinstance(command, (SubmitOrder, MultiLegOrder)):  # a union would be made at each call
             self._submit(command)
         elif isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
@@ -72,20 +73,6 @@ class OrderSender:
         detail = f"{self._client.budget.left(loop_ns())} requests left are kept for more urgent orders"
         self._publisher.notice(NoticeKind.LIMITED, "orders", "budget", detail)
         return "held back by the request budget"
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks[task] = None
-        self.in_flight += 1
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        self.in_flight -= 1
-        if not task.cancelled() and task.exception() is not None:
-            # a fault of our own must be seen, and must not lose the order: reconciliation finds it
-            self._publisher.count("internal_fault")
-            self._reports.gap("internal_fault", repr(task.exception())[:200])
 
     async def _submitted(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
         try:
@@ -238,8 +225,4 @@ class OrderSender:
     async def settle(self, timeout_seconds: float) -> None:
         """Wait, within bounds, until the requests under way are answered; cancel the others."""
         self._cancels.close()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=timeout_seconds)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.under_way.end(timeout_seconds)

@@ -86,27 +86,19 @@ class OrderReports:
         self._client = client
         self._acceptance_ns = acceptance_ns
         self._request_ns = request_ns
-        self._legs: dict[str, tuple[str, ...]] = {}
-        """Client order ids of a combo's legs by their parent's."""
         self._parent_venue_ids: dict[str, str] = {}
         self._combo_of_leg: dict[str, str] = {}
         """Venue id of a combo by the venue id of its leg."""
 
     def restore(self, known_orders: Iterable[KnownOrder]) -> None:
-        """Add the orders of the journal; legs of a combo find their parent again."""
-        known = tuple(known_orders)
-        self.tracker.restore(known, self._request_ended_ns)
-        for order in known:
-            if order.parent_id:
-                mates = self._legs.get(order.parent_id, ())
-                self._legs[order.parent_id] = (*mates, order.submitted.client_order_id)
+        """Add the orders of the journal."""
+        self.tracker.restore(known_orders, self._request_ended_ns)
 
     def track(self, command: SubmitOrder | MultiLegOrder) -> list[TrackedOrder]:
         """Track an order, or the legs of a combo, that is about to be sent."""
         if isinstance(command, SubmitOrder):
             return [self.tracker.track(command, loop_ns())]
-        self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
-        return [self.tracker.track(leg, loop_ns(), command.client_order_id) for leg in command.legs]
+        return self.tracker.track_combo(command, loop_ns())
 
     def venue_order_id(self, order: TrackedOrder) -> str | None:
         """Return the id under which the venue cancels an order: of a leg its parent's; None when unknown."""
@@ -139,10 +131,8 @@ class OrderReports:
             return False
         if order.answered_ns is None or loop_ns() - order.answered_ns < self._acceptance_ns:
             return False
-        for name in self._legs.get(order.parent_id, (client_order_id,)):
-            self.publisher.publish(
-                self.tracker.not_found(self.tracker.orders[name], self.publisher.timestamp())
-            )
+        for each in self.tracker.together(order):
+            self.publisher.publish(self.tracker.not_found(each, self.publisher.timestamp()))
         return True
 
     async def _apply_queried(self, body: bytes, asked_ns: int) -> bool:
@@ -165,7 +155,7 @@ class OrderReports:
             except RetryError:
                 return False
         if shown.legs:
-            if shown.client_order_id not in self._legs:
+            if shown.client_order_id not in self.tracker.combos:
                 return False  # a combo that this desk did not send
             self.apply_legs(shown, infer=True)
             self._judge_cancels(shown, asked_ns)
@@ -180,7 +170,7 @@ class OrderReports:
         """Publish that a cancel is lost where the venue works the order on."""
         if not shown.is_open or shown.status == CANCELLING:
             return
-        for name in self._legs.get(shown.client_order_id, (shown.client_order_id,)):
+        for name in self.tracker.combos.get(shown.client_order_id, (shown.client_order_id,)):
             order = self.tracker.find(name, shown.venue_order_id)
             if order is not None:
                 now_ns = self.publisher.timestamp()
@@ -263,7 +253,7 @@ class OrderReports:
         """Apply a message of the order stream."""
         shown = update.order
         now_ns = self.publisher.timestamp(update.ts_event_ns)
-        if shown.client_order_id in self._legs:
+        if shown.client_order_id in self.tracker.combos:
             self._leg_executions(update)
             self.apply_legs(shown, infer=update.event in ("fill", "partial_fill"))
             return
@@ -398,9 +388,8 @@ class OrderReports:
         """Apply a combo as the venue shows it to each of its legs."""
         self._parent_venue_ids[parent.client_order_id] = parent.venue_order_id
         shown = {leg.symbol: leg for leg in parent.legs}
-        for name in self._legs[parent.client_order_id]:
-            order = self.tracker.orders[name]
-            leg = shown.get(self._symbol(order))
+        for order in self.tracker.legs(parent.client_order_id):
+            leg = shown.get(self.tracker.symbol(order))
             if leg is not None:
                 self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
                 self.apply(order, leg, infer=infer)
@@ -408,9 +397,6 @@ class OrderReports:
                 # without its legs the answer still shows whether the whole is open, refused or over
                 whole = msgspec.structs.replace(parent, venue_order_id="", filled=Decimal(0))
                 self.apply(order, whole, infer=False)
-
-    def _symbol(self, order: TrackedOrder) -> str:
-        return self.instruments[order.submitted.instrument_id].symbol
 
     def _tracked(self, part: WireOrder, shown: WireOrder) -> TrackedOrder | None:
         found = self.tracker.find(part.client_order_id, part.venue_order_id)
@@ -420,27 +406,24 @@ class OrderReports:
 
     def _leg_of(self, combo: str, symbol: str, venue_order_id: str) -> TrackedOrder | None:
         """Return the leg of one of the desk's combos in a symbol, and record its venue id."""
-        for name in self._legs.get(combo, ()):
-            order = self.tracker.orders[name]
-            if self._symbol(order) == symbol:
-                if order.venue_order_id != venue_order_id:
-                    self.tracker.bind(name, venue_order_id)
-                return order
-        return None
+        order = self.tracker.leg(combo, symbol)
+        if order is not None and order.venue_order_id != venue_order_id:
+            self.tracker.bind(order.submitted.client_order_id, venue_order_id)
+        return order
 
     def _unnamed_leg(self, shown: WireOrder) -> TrackedOrder | None:
         """Return the leg that a message under an id of the venue's own is about.
 
         A leg's first message may overtake the reply that tells its id: then it is the only leg in this
-        symbol, side and quantity that has none yet.
+        symbol, side and quantity without an id.
         """
-        orders = (self.tracker.orders[name] for names in self._legs.values() for name in names)
+        orders = (leg for combo in self.tracker.combos for leg in self.tracker.legs(combo))
         matching = [
             order
             for order in orders
             if not order.venue_order_id
             and not order.ended
-            and self._symbol(order) == shown.symbol
+            and self.tracker.symbol(order) == shown.symbol
             and order.submitted.side is shown.side
             and order.submitted.quantity == shown.quantity
         ]
@@ -452,7 +435,7 @@ class OrderReports:
     def _matches(self, order: TrackedOrder, shown: WireOrder) -> bool:
         """Return whether a message can be about the order whose id it carries."""
         command = order.submitted
-        symbol = self._symbol(order)
+        symbol = self.tracker.symbol(order)
         if shown.symbol == symbol and shown.side is command.side:
             return True
         detail = f"{shown.side} {shown.symbol} for {command.side} {symbol} ({command.client_order_id})"

@@ -223,7 +223,7 @@ class RestClient:
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # a fault of our own, or of a library: whoever waits for the connection learns of it now
+            # a fault of our own, or of a library: those that wait for the connection learn of it now
             self._fail_waiting("no connection could be made", type(error).__name__)
 
     async def _connect(self) -> None:
@@ -285,7 +285,7 @@ class _Call:
 
     @property
     def where(self) -> str:
-        """What was asked, without the query."""
+        """The address of the request, without its query."""
         return f"{self.request.method} {self.base_url}{self.request.path.partition('?')[0]}"
 
     def fail(self, error: Exception) -> None:
@@ -333,12 +333,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._call is None:
-            self.abort("bytes that nobody asked for")
+            self.abort("bytes without a request")
         else:
             self._read(data)
 
     def _read(self, data: bytes) -> None:
-        """Give bytes, or none at the end of the connection, to the parser and deliver a whole answer."""
+        """Give bytes, empty at the end of the connection, to the parser and deliver a whole answer."""
         http = self._http
         if http.our_state is h11.IDLE:
             http.send(_ASKED)
@@ -422,7 +422,7 @@ LIVE_HOST = "api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 PAPER_KEY, LIVE_KEY = "PK", "AK"
-"""How the keys of the two environments begin."""
+"""First letters of the keys of the two environments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,15 +546,15 @@ class GatewayOptions:
     options_level: int = 0
     """Level that the account must have for the strategy (2 buys options, 3 spreads)."""
     timeout_seconds: float = 5.0
-    """Of one request."""
+    """Longest time of one request."""
     absent_after_seconds: float = 10.0
-    """How long after a request ended the venue may still come to accept its order."""
+    """The venue may accept an order for so long after its request ended."""
     most_clock_skew_seconds: float = 2.0
-    """How far this machine's clock may lie from the venue's."""
+    """Largest difference between this machine's clock and the venue's."""
     requests_per_minute: int = REQUESTS_PER_MINUTE
-    """Of the trading interface; the venue's own headers correct it."""
+    """Limit of the trading interface; the venue's own headers correct it."""
     data_requests_per_minute: int = 200
-    """Of the market data interface (200 on the free plan); its own headers correct it."""
+    """Limit of the market data interface (200 on the free plan); its own headers correct it."""
     order_connections: int = 3
     """Connections kept open for orders alone."""
     heartbeat_seconds: float = 10.0

@@ -128,7 +128,7 @@ class DeribitGateway:
                 "the venue does not accept these keys",
                 where="TRADING_API_KEY, TRADING_API_SECRET",
                 value=str(refused),
-                fix="copy client id and secret again; test and live keys are different ones",
+                fix="copy client id and secret again; test and live have different keys",
             ) from None
         except TimeoutError:
             raise RetryError(
@@ -185,7 +185,7 @@ class DeribitGateway:
         return Health(
             streams={each.name: each.is_up for each in both},
             silent_seconds={each.name: each.silent_seconds() for each in both},
-            in_flight=len(self._order_path.tasks),
+            in_flight=len(self._order_path.under_way),
             unknown=self._order_path.tracker.unknown(),
             requests_left=self._order_path.budget.left(loop_ns()),
             counters=counters,
@@ -230,7 +230,7 @@ class DeribitGateway:
         self._order_path.adopt(orders)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._order_path.cancel_at_venue(venue_order_id)
 
     async def query_order(self, client_order_id: str) -> bool:
@@ -313,7 +313,7 @@ class DeribitGateway:
     async def splits(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CorporateAction, ...]:
-        """Return none: nothing here splits."""
+        """Return an empty tuple: instruments of this venue do not split."""
         del instrument_id, first, last
         return ()
 

@@ -35,6 +35,7 @@ from scalpdesk.venues.tracker import (
     mean_of_rest,
     request_ended_ns,
 )
+from scalpdesk.venues.under_way import RequestsUnderWay
 
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
@@ -74,8 +75,8 @@ class OrderPath:
         a_minute = setup.requests_per_minute or CREDITS_PER_MINUTE
         self.budget = RequestBudget(a_minute, max(a_minute // 15, 1))
         self.is_open = False
-        self.tasks: set[asyncio.Task[Any]] = set()
-        """Requests under way."""
+        self.under_way = RequestsUnderWay(publisher)
+        self._spawn = self.under_way.start
         self._submitting: dict[str, asyncio.Task[None]] = {}
         """Requests under way that send an order or an edit, by the id of the new order or of its combo."""
         self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
@@ -83,8 +84,6 @@ class OrderPath:
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
         """Trades and states that came while an edit is under way: whose they are its answer says."""
-        self._legs: dict[str, tuple[str, ...]] = {}
-        """Client order ids of a combo's legs by their parent's."""
         self._parent_ids: dict[str, str] = {}
         """Ids at the venue of orders for combos, by the desk's of the parent."""
         self._naming = asyncio.Lock()
@@ -96,11 +95,7 @@ class OrderPath:
         """Send nothing more; wait (bounded) for answers under way, or give them up."""
         self.is_open = False
         self._cancels.close()
-        if graceful and self.tasks:
-            await asyncio.wait(tuple(self.tasks), timeout=self._setup.timeout_seconds)
-        for task in tuple(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.under_way.end(self._setup.timeout_seconds if graceful else 0.0)
 
     # what the venue says ----------------------------------------------------------------------------
 
@@ -150,7 +145,7 @@ class OrderPath:
         if held is not None:
             held[0].append(message)
             return True
-        order = self._known(trade.label, trade.order_id) or self._leg(trade.label, trade.symbol)
+        order = self._known(trade.label, trade.order_id) or self.tracker.leg(trade.label, trade.symbol)
         if order is None:
             self._publisher.count("foreign_trade")
             return False
@@ -183,9 +178,9 @@ class OrderPath:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
         self._follow_trigger(message)
         parent, instrument = str(message.get("label")), self._queries.instrument(message)
-        if parent in self._legs:
+        if parent in self.tracker.combos:
             self._parent_ids[parent] = str(message.get("order_id"))
-            legs = [self.tracker.orders[name] for name in self._legs[parent]]
+            legs = self.tracker.legs(parent)
             return [
                 (leg, wire.leg_report(message, leg.submitted, self._symbol(leg.submitted))) for leg in legs
             ]
@@ -200,16 +195,6 @@ class OrderPath:
 
     def _symbol(self, order: SubmitOrder) -> str:
         return self._instruments[order.instrument_id].symbol
-
-    def _leg(self, parent: str, symbol: str) -> TrackedOrder | None:
-        """Return the leg in an instrument of one of the desk's combos."""
-        legs = (self.tracker.orders[name] for name in self._legs.get(parent, ()))
-        return next((leg for leg in legs if self._symbol(leg.submitted) == symbol), None)
-
-    def _together(self, order: TrackedOrder) -> list[TrackedOrder]:
-        """Return the legs of an order's combo, itself included; of an order on its own just that."""
-        names = self._legs.get(order.parent_id, (order.submitted.client_order_id,))
-        return [self.tracker.orders[name] for name in names]
 
     def _known(self, label: str, venue_order_id: str) -> TrackedOrder | None:
         """Return an order of the desk: one that was edited goes by its latest name."""
@@ -241,7 +226,7 @@ class OrderPath:
         return msgspec.structs.replace(report, filled=filled, average_price=average)
 
     async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:
-        """Ask for the executions that an order counts and nobody reported; infer what is left."""
+        """Ask for the executions that an order counts and no message reported; infer the rest."""
         try:
             found = await self._queries.question(
                 "private/get_user_trades_by_order",
@@ -261,20 +246,6 @@ class OrderPath:
     def _publish(self, events: Iterable[Event]) -> None:
         self._publisher.publish(events)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # a fault of our own must be seen, and must not lose the order: reconciliation finds it
-            self._publisher.count("internal_fault")
-            detail = repr(task.exception())[:200]
-            self._publisher.notice(NoticeKind.GAP, "orders", "internal_fault", detail)
-
     # commands ---------------------------------------------------------------------------------------
 
     def send(self, command: VenueCommand) -> None:
@@ -287,9 +258,7 @@ class OrderPath:
         elif isinstance(command, ReplaceOrder):
             self._start(command.replacement.client_order_id, self._replace(command))
         else:
-            self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
-            now_ns, name = self._publisher.timestamp(), command.client_order_id
-            legs = [self.tracker.track(leg, now_ns, name) for leg in command.legs]
+            legs = self.tracker.track_combo(command, self._publisher.timestamp())
             self._start(command.client_order_id, self._submit(command, legs))
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -412,17 +381,17 @@ class OrderPath:
             self._cancels.taken(order)
         except wire.RpcError as error:
             if not wire.is_refusal(error):
-                self._doubt(self._together(order), f"cancel: {error}")
+                self._doubt(self.tracker.together(order), f"cancel: {error}")
                 return
             now_ns = self._publisher.timestamp()
             self._publish(self.tracker.reject_cancel(order, str(error), now_ns))
             if wire.refusal_of(error) is wire.ErrorMeaning.GONE:
                 await self.query_order(client_order_id)
         except (Disconnected, TimeoutError) as problem:
-            self._doubt(self._together(order), f"cancel: {problem}")
+            self._doubt(self.tracker.together(order), f"cancel: {problem}")
         except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
-            self._doubt(self._together(order), "cancel: an answer without meaning")
+            self._doubt(self.tracker.together(order), "cancel: an answer without meaning")
 
     def _venue_id(self, order: TrackedOrder) -> str:
         """Return the id under which the venue cancels an order: of a leg its combo's; empty when unknown."""
@@ -507,12 +476,8 @@ class OrderPath:
         known = tuple(orders)
         self.tracker.restore(known, self._request_ended_ns)
         for order in known:
-            if order.parent_id:
-                mates = self._legs.get(order.parent_id, ())
-                names = dict.fromkeys((*mates, order.submitted.client_order_id))
-                self._legs[order.parent_id] = tuple(names)
-                if order.venue_order_id:
-                    self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
+            if order.parent_id and order.venue_order_id:
+                self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self.tracker.orders.values() if order.venue_order_id)
         self._edited = {venue_id for venue_id, names in ids.items() if names > 1}
 
@@ -522,7 +487,7 @@ class OrderPath:
         return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         try:
             await self._connection.request("private/cancel", {"order_id": wire.order_id_of(venue_order_id)})
         except wire.RpcError as error:
@@ -559,7 +524,7 @@ class OrderPath:
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
         if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
             return False
-        self._not_sent(self._together(order))
+        self._not_sent(self.tracker.together(order))
         return True
 
     async def _apply_shown(self, reports: Iterable[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
@@ -606,7 +571,7 @@ class OrderPath:
             _, self._combos[name] = wire.read_combo(details)
         found = []
         for shown in wire.legs_of_open_combo(message, self._combos[name]):
-            leg, symbol = self._leg(shown.parent_id, shown.symbol), shown.symbol
+            leg, symbol = self.tracker.leg(shown.parent_id, shown.symbol), shown.symbol
             found.append(
                 msgspec.structs.replace(
                     shown,

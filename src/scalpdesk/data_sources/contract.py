@@ -1,0 +1,121 @@
+"""The contracts of an importer and of a downloader, and their registries.
+
+Each is a spec in a light module: its name and texts, a struct whose fields are its flags on the command line,
+and a function that imports what it needs only when it is called.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from scalpdesk.core.plugins import Plugs
+from scalpdesk.datasets.importers.base import ImportReport, Progress
+from scalpdesk.venues.contract import Revealable
+
+
+class Flag(NamedTuple):
+    """Flag of a field on the command line: metadata of its type, as ``Annotated[str, Flag("…")]``.
+
+    A ``bool`` is a switch, a ``tuple[str, ...]`` may be repeated, a ``Literal`` is a choice; a field without
+    a default is required.
+    """
+
+    help: str
+    metavar: str | None = None
+    name: str | None = None
+    """Name of the flag; None: the field's with hyphens."""
+    least: int | None = None
+    most: int | None = None
+    """``least``, ``most``: Range of a whole number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """A file or folder to import."""
+
+    path: Path
+    catalog: Path
+    """Folder of the catalogue."""
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadRequest:
+    """Symbol and days to download from a venue."""
+
+    symbol: str
+    first: date
+    last: date
+    """``first``, ``last``: Days asked for, both included."""
+    catalog: Path
+    """Folder of the catalogue."""
+    keys: Callable[[], tuple[Revealable, Revealable]]
+    """Returns key and secret of the trading account; ConfigError without keys."""
+    progress: Progress
+
+
+F = TypeVar("F", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec(Generic[F]):
+    """A source by name, with its texts for the command line."""
+
+    name: str
+    summary: str
+    """One line of the list of sources."""
+    help: str
+    """Text of its own help."""
+    examples: tuple[str, ...]
+    """Command lines as they would be typed."""
+    flags: type[F]
+    is_raw: bool = False
+    """Whether the catalogue is that of raw data (``data/raw``), and not the configured one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImporterSpec(SourceSpec[F]):
+    """A format of files: ``scalpdesk data import NAME PATH``."""
+
+    run: Callable[[ImportRequest, F], Sequence[ImportReport]]
+    """Imports a file; a damaged one among many is named in a report, and the rest is read.
+
+    Raises DataError for a file that cannot be read, ConfigError for a wrong flag.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloaderSpec(SourceSpec[F]):
+    """A venue's history: ``scalpdesk data download NAME SYMBOL``."""
+
+    run: Callable[[DownloadRequest, F], Sequence[ImportReport]]
+    """Downloads the days; RetryError where the venue does not answer."""
+    argument: str = "symbol"
+    """Word for the symbol in the help."""
+    days_help: str = "First day."
+
+
+IMPORTERS = Plugs(
+    "importer",
+    "data import",
+    "scalpdesk.importers",
+    {
+        "csv": "scalpdesk.data_sources.tables:CSV",
+        "deribit": "scalpdesk.data_sources.deribit:IMPORTER",
+        "lean": "scalpdesk.data_sources.lean:IMPORTER",
+        "parquet": "scalpdesk.data_sources.tables:PARQUET",
+    },
+)
+DOWNLOADERS = Plugs(
+    "downloader",
+    "data download",
+    "scalpdesk.downloaders",
+    {
+        "alpaca": "scalpdesk.data_sources.alpaca:DOWNLOADER",
+        "deribit": "scalpdesk.data_sources.deribit:DOWNLOADER",
+    },
+)

@@ -1,0 +1,1 @@
+"""TWS's socket protocol, served on the simulated market."""

@@ -1,0 +1,159 @@
+"""Forwards, smiles and term structure of one chain, and a ladder for a straddle."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YEAR, SESSIONS_PER_YEAR, finite
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.marketdata.chain_surface import ChainSurface, ExpiryLabel
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.pricing.scenarios import VALUE_UNITS, OptionLine, scenario_grid
+from scalpdesk.pricing.surface import Clock, SurfaceExpiry
+from scalpdesk.volatility.variance_time import clock_named
+
+LADDER_STEPS = 6
+
+
+def clock_from(name: str, now_ns: int) -> Clock:
+    """Return the clock of that name as a function of calendar years from ``now_ns``."""
+    clock = clock_named(name)
+    return lambda years: clock.years(now_ns, now_ns + round(years * SECONDS_PER_YEAR * NANOS_PER_SECOND))
+
+
+def surface_document(
+    tape: MarketTape, fitted: ChainSurface, now_ns: int, max_age_seconds: float
+) -> dict[str, Any]:
+    """Return the surface ready for JSON: volatilities a year as fractions, times in years and days."""
+    fit = fitted.surface
+    return {
+        "symbol": tape.underlying,
+        "data": {"name": tape.name, "kind": tape.kind},
+        "session": str(tape.sessions[0].day),
+        "time": f"{to_new_york(now_ns):%H:%M}",
+        "spot": fit.spot,
+        "clock": fit.clock_name,
+        "max_age_seconds": max_age_seconds,
+        "share_inside": finite(fit.share_inside),
+        "expiries": [
+            {**_expiry_document(fitted, expiry), "forward_vol": vol}
+            for expiry, vol in zip(fit.expiries, _forward_vols(fit.expiries), strict=True)
+        ],
+        "notes": list(tape.notes),
+    }
+
+
+def _forward_vols(expiries: tuple[SurfaceExpiry, ...]) -> list[float | None]:
+    """Volatility at the forward from each fitted expiry to the next, a year of the surface's clock."""
+    vols: list[float | None] = []
+    variance = clock_years = 0.0
+    for expiry in expiries:
+        if expiry.smile is None or not expiry.clock_years > clock_years:
+            vols.append(None)
+            continue
+        total = float(expiry.smile.total_variance(0.0))
+        vols.append(max((total - variance) / (expiry.clock_years - clock_years), 0.0) ** 0.5)
+        variance, clock_years = total, expiry.clock_years
+    return vols
+
+
+def _expiry_document(fitted: ChainSurface, expiry: SurfaceExpiry) -> dict[str, Any]:
+    label = expiry.label
+    assert isinstance(label, ExpiryLabel)
+    forward, smile = fitted.forwards[label], expiry.smile
+    parameters = None
+    if smile is not None:
+        parameters = {name: getattr(smile, name) for name in ("a", "b", "rho", "m", "s")}
+    return {
+        "expiry": str(label.expiry),
+        "root": label.root,
+        "days": expiry.years * DAYS_PER_YEAR,
+        "years": expiry.years,
+        "clock_years": expiry.clock_years,
+        "forward": finite(forward.forward),
+        "forward_uncertainty": finite(forward.uncertainty),
+        "forward_status": str(forward.status),
+        "pairs_used": forward.pairs_used,
+        "rate": fitted.rates[label],
+        "borrow": finite(forward.borrow),
+        "atm_vol": finite(expiry.atm_vol),
+        "risk_reversal": finite(expiry.risk_reversal),
+        "butterfly": finite(expiry.butterfly),
+        "rms_residual": finite(expiry.rms_residual),
+        "share_inside": finite(expiry.share_inside),
+        "quotes": expiry.quotes_used,
+        "verdict": str(expiry.verdict),
+        "arbitrage_found": {"butterfly": expiry.found.butterfly, "calendar": expiry.found.calendar},
+        "arbitrage_left": {"butterfly": expiry.left.butterfly, "calendar": expiry.left.calendar},
+        "svi": parameters,
+    }
+
+
+def straddle_ladder(tape: MarketTape, fitted: ChainSurface, wanted: date | None) -> dict[str, Any]:
+    """Price one long straddle at the money over spots, now and at the session's close.
+
+    The volatility stays with each strike. Steps are half the move that one day (or the time left, where
+    that is less) is expected to bring at the volatility at the forward. They begin at the spot that the
+    expiry is priced with: the chain's may be late by minutes.
+
+    Raises
+    ------
+    DataError
+        When the expiry has no smile.
+    """
+    fit = fitted.surface
+    there = [(expiry.label, expiry) for expiry in fit.fitted if isinstance(expiry.label, ExpiryLabel)]
+    pair = next((pair for pair in there if wanted is None or pair[0].expiry == wanted), None)
+    if pair is None:
+        raise DataError(
+            "no expiry with a smile to price the straddle on",
+            where="--expiry",
+            value=str(wanted or "the nearest"),
+            nearest=", ".join(str(label.expiry) for label, _ in there) or None,
+        )
+    label, found = pair
+    entry = next(quotes for quotes in fitted.chain.expiries if quotes.label == label)
+    strike = float(entry.strike[np.argmin(np.abs(entry.strike - found.forward))])
+    vol = float(found.vol(strike))
+    listed = (contract for _, contract in tape.instruments.options(tape.underlying))
+    contract = next(contract for contract in listed if contract.expiry == label.expiry)
+    lines = [
+        OptionLine(
+            strike,
+            found.years,
+            is_call,
+            vol,
+            1.0,
+            float(contract.multiplier),
+            fitted.rates[label],
+            fitted.forwards[label].pricing_borrow,
+            entry.style,
+            dividends=fitted.chain.dividends,
+        )
+        for is_call in (True, False)
+    ]
+    spot_now = fitted.forwards[label].pricing_spot
+    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * spot_now
+    spots = spot_now + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
+    left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
+    grid = scenario_grid(lines, spot_now, spots=spots, days_ahead=(0.0, left_days))
+    names = ("pnl_usd", "delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
+    return {
+        "position": f"long 1 straddle {label.expiry} {strike:g} (multiplier {contract.multiplier})",
+        "strike": strike,
+        "expiry": str(label.expiry),
+        "vol": vol,
+        "premium_usd": float(grid["value_usd"][LADDER_STEPS, 0, 0]),
+        "days_to_close": left_days,
+        "units": {name: VALUE_UNITS[name] for name in names},
+        "ladder": [
+            {
+                "spot": float(spot),
+                **{name: float(grid[name][i, 0, 0]) for name in names},
+                "pnl_usd_at_close": float(grid["pnl_usd"][i, 0, 1]),
+            }
+            for i, spot in enumerate(spots)
+        ],
+    }

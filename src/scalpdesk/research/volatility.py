@@ -1,0 +1,218 @@
+"""Volatility of an underlying: realised, forecast, implied."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, finite
+from scalpdesk.datasets.daily_history import (
+    DailyHistory,
+    vix_closes_before,
+)
+from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.research.chain import chain_document
+from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
+from scalpdesk.volatility.realised import ESTIMATORS, realized_vol
+from scalpdesk.volatility.regime import iv_percentile, iv_rank, regime_of, variance_premium
+from scalpdesk.volatility.variance_time import CALENDAR, clock_named, convert_vol
+
+REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
+IMPLIED_DAYS = 30.0
+AT_THE_MONEY = 0.05
+"""Largest distance of the nearest strike from spot, as a fraction of spot."""
+
+
+def volatility_report(
+    tape: MarketTape, history: DailyHistory, *, horizon: int, window: int
+) -> dict[str, Any]:
+    """Return the volatility report of a session, ready for JSON.
+
+    The tape's options say what is implied. ``history`` has daily bars that end before the session;
+    ``horizon`` and ``window`` are trading days ahead and back.
+
+    Returns
+    -------
+    dict
+        Volatilities are fractions a year of ``days_per_year`` trading days, 365 where the market never
+        closes. What is not known is null, with a reason beside it.
+    """
+    day, a_year = tape.sessions[0].day, clock_named(tape.variance_clock).days_per_year
+    forecasts = [_forecast(history, model, horizon, a_year) for model in REPORTED_MODELS]
+    expected = next(made["vol"] for made in forecasts if made["model"] == DESK_DEFAULT)
+    implied = implied_at_the_money(tape)
+    premium = None
+    if expected is not None and implied["vol"] is not None:
+        found = variance_premium(implied["vol"], expected)
+        premium = {"variance": found.variance, "ratio": found.ratio}
+    return {
+        "symbol": tape.underlying,
+        "data": {"name": tape.name, "kind": tape.kind},
+        "session": str(day),
+        "history": {
+            "source": history.source,
+            "days": len(history.days),
+            "first": str(history.days[0]) if history.days else None,
+            "last": str(history.days[-1]) if history.days else None,
+        },
+        "days_per_year": a_year,
+        "window": window,
+        "horizon_days": horizon,
+        "realised": [_realised(history, estimator, window, a_year) for estimator in ESTIMATORS],
+        "forecasts": forecasts,
+        "desk_default": DESK_DEFAULT,
+        "implied": implied,
+        "implied_history": _implied_history(tape),
+        "variance_premium": premium,
+        "regime": None if expected is None else str(regime_of(expected)),
+        "session_itself": session_itself(tape),
+        "notes": [*history.notes, *tape.notes],
+    }
+
+
+def _realised(history: DailyHistory, estimator: str, window: int, a_year: float) -> dict[str, Any]:
+    got = realized_vol(history.bars, estimator, window, a_year)
+    return {
+        "estimator": estimator,
+        "vol": finite(got.vol),
+        "reason": got.reason,
+        "dropped": [{"day": str(history.days[bar.position]), "reason": bar.reason} for bar in got.dropped],
+    }
+
+
+def _forecast(history: DailyHistory, model: str, horizon: int, a_year: float) -> dict[str, Any]:
+    got = forecast_vol(history.bars, model, horizon, periods_per_year=a_year)
+    return {
+        "model": got.requested,
+        "made_by": got.model,
+        "horizon_days": horizon,
+        "vol": finite(got.vol),
+        "low": finite(got.low),
+        "high": finite(got.high),
+        "stderr": finite(got.stderr),
+        "confidence": got.confidence,
+        "reason": got.reason,
+    }
+
+
+def implied_at_the_money(tape: MarketTape) -> dict[str, Any]:
+    """Return the implied volatility of 30 days at the money, from the first quotes of the session.
+
+    Total variance by the calendar clock is linear between the expiries around 30 days; without one on a
+    side the nearest stands for it. Taken five minutes after the open.
+    """
+    now_ns = tape.sessions[0].open_ns + 5 * MINUTE_NS
+    ends = {
+        contract.expiry: expiry_instant_ns(contract)
+        for _, contract in options_in_order(tape.instruments, tape.underlying)
+    }
+    later = {expiry: end for expiry, end in ends.items() if end > now_ns + DAY_NS}
+    target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NANOS_PER_SECOND
+    below = max((e for e in later if later[e] <= target_ns), default=None)
+    above = min((e for e in later if later[e] > target_ns), default=None)
+    points: list[tuple[float, float, str]] = []
+    for expiry in (below, above):
+        if expiry is None:
+            continue
+        try:
+            found = vol_at_the_money(chain_document(tape, now_ns, expiry))
+        except DataError:  # nothing is quoted yet: there is no chain to read
+            found = None
+        if found is not None:
+            points.append((*found, str(expiry)))
+    if not points:
+        reason = (
+            f"no call and put within {AT_THE_MONEY:.0%} of the spot, with more than a day to run, "
+            "had two-sided quotes five minutes after the open"
+        )
+        return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
+    years = min(max(IMPLIED_DAYS / DAYS_PER_YEAR, points[0][0]), points[-1][0])
+    first, last = points[0], points[-1]
+    share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
+    total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
+    vol = math.sqrt(total / years)
+    end_ns = now_ns + round(years * SECONDS_PER_YEAR) * NANOS_PER_SECOND
+    own = clock_named(tape.variance_clock)
+    return {
+        "vol": vol,
+        "reason": None,
+        "expiries": [expiry for _, _, expiry in points],
+        "days": years * DAYS_PER_YEAR,
+        "clock": CALENDAR.name,
+        "vol_by_session_clock": convert_vol(vol, CALENDAR, own, now_ns, end_ns),
+    }
+
+
+def session_itself(tape: MarketTape) -> dict[str, Any]:
+    """Return what the session realised from open to close, from its mids: known only after it.
+
+    ``five_minutes`` is the sum of squared 5-minute returns, ``bipower`` leaves jumps out, ``kernel`` reads
+    1-minute returns through the Parzen kernel. Fractions a year of as many sessions as the market has, 252 of
+    the US; nights left out.
+    """
+    session, a_year = tape.sessions[0], clock_named(tape.variance_clock).days_per_year
+    quotes = tape.quotes.whole()
+    mine = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
+    bids, asks, at = quotes.bid[mine], quotes.ask[mine], quotes.ts_ns[mine]
+    good = (bids > 0.0) & (asks >= bids) & (at >= session.open_ns) & (at <= session.close_ns)
+    mids, at = 0.5 * (bids + asks)[good], at[good]
+    found: dict[str, Any] = {"five_minutes": None, "bipower": None, "kernel": None}
+    if not len(mids):
+        return found | {"reason": f"{tape.underlying} was not quoted in the session"}
+    for minutes, names in ((5, ("five_minutes", "bipower")), (1, ("kernel",))):
+        step = minutes * 60 * NANOS_PER_SECOND
+        ends = np.arange(session.open_ns, session.close_ns + 1, step)
+        # before the first quote of the session its mid stands in: a return of zero
+        closes = mids[np.maximum(np.searchsorted(at, ends, side="right") - 1, 0)]
+        per_year = a_year * (len(ends) - 1)
+        for name in names:
+            estimator = {"five_minutes": "close_to_close", "kernel": "realized_kernel"}.get(name, name)
+            zero_mean = estimator == "close_to_close"
+            got = realized_vol(closes, estimator, None, per_year, zero_mean=zero_mean)
+            found[name] = finite(got.vol)
+    return found | {"reason": None}
+
+
+def vol_at_the_money(document: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the years to expiry of the strike nearest the spot that has call and put, and their mean vol.
+
+    None where the nearest is no strike at the money.
+    """
+    by_strike: dict[tuple[float, float, str], list[float]] = {}
+    for option in document["options"]:
+        if option["iv"] is not None:
+            place = (float(option["strike"]), option["years"], option["root"])
+            by_strike.setdefault(place, []).append(option["iv"])
+    spot = document["spot"]
+    reach = AT_THE_MONEY * spot
+    both = [at for at, vols in by_strike.items() if len(vols) == 2 and abs(at[0] - spot) <= reach]
+    if not both:
+        return None
+    nearest = min(both, key=lambda place: abs(place[0] - spot))
+    return nearest[1], math.fsum(by_strike[nearest]) / 2.0
+
+
+def _implied_history(tape: MarketTape) -> dict[str, Any]:
+    """Rank and percentile of the VIX's last close among the year before; of the embedded market alone."""
+    found = vix_closes_before(tape.sessions[0].day) if tape.name == EMBEDDED else None
+    if found is None:
+        return {
+            "source": None,
+            "rank": None,
+            "percentile": None,
+            "reason": "this market comes with no history of implied volatility",
+        }
+    past, last = found
+    rank = iv_rank(last, past)
+    return {
+        "source": "arch.data.vix: the close before the session among the closes of the year before it",
+        "vix": last,
+        "observations": len(past),
+        "rank": rank,
+        "percentile": iv_percentile(last, past),
+        "reason": None if rank is not None else f"only {len(past)} closes before this session",
+    }

@@ -1,0 +1,18 @@
+"""Settings of Interactive Brokers: the section ``[venues.ibkr]``."""
+
+from typing import Annotated
+
+import msgspec
+
+
+class IbkrSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Address of TWS or its gateway, which is logged in to the account."""
+
+    host: str = "127.0.0.1"
+    """Machine on which TWS or its gateway runs."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 4002
+    """Port of its API: by default the paper account's at the gateway (TWS: 7497)."""
+    client_id: Annotated[int, msgspec.Meta(ge=0, le=999_999)] = 1
+    """Id of the desk among the programs at this TWS; its orders belong to it."""
+    account: str = ""
+    """Code of the account, as DU1234567; empty where the login has one account."""

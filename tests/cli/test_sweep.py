@@ -1,0 +1,31 @@
+"""``scalpdesk sweep``: the table, and the same command again."""
+
+import json
+
+from scalpdesk.cli.main import main
+from scalpdesk.research.sweep import ROWS_FILE
+
+WORDS = (
+    *("sweep", "gamma-scalper", "--start", "2017-07-03", "--workers", "1", "--set", "entry.gate=advise"),
+    *("--param", "hedge.threshold_shares=2,8", "--json", "--out", "kept"),
+)
+
+
+def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*WORDS, "--param", "straddles=1,0"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert (first["fees"], first["fill_model"]) == ("none", "cross")
+    totals = [float(row["pnl"]["total"]) for row in first["rows"] if row["problem"] is None]
+    assert len(totals) == 2
+    assert totals == sorted(totals, reverse=True)
+    problems = [row["problem"] for row in first["rows"] if row["problem"]]
+    assert len(problems) == 2
+    assert all("straddles" in problem for problem in problems)
+    lines = (tmp_path / "kept" / ROWS_FILE).read_bytes()
+    assert main([*WORDS, "--param", "straddles=1"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert [row["decision_hash"] for row in again["rows"]] == [
+        row["decision_hash"] for row in first["rows"] if row["problem"] is None
+    ]
+    assert (tmp_path / "kept" / ROWS_FILE).read_bytes() == lines  # nothing was run again

@@ -1,0 +1,26 @@
+"""Importing this, as the process that commands are forked from does, imports and draws what each needs."""
+
+from datetime import date
+from importlib import import_module
+
+from scalpdesk import pricing
+from scalpdesk.datasets.embedded import market
+from scalpdesk.instruments.sessions import is_session
+
+for module in (
+    "aiohttp",
+    "fakes.forked",
+    "fakes.killing",
+    "scalpdesk.assembly",
+    "scalpdesk.cli.exchange",
+    "scalpdesk.cli.operate",
+    "scalpdesk.cli.run",
+    "scalpdesk.exchange.launch",
+    "scalpdesk.live.run",
+    "scalpdesk.venues.alpaca.gateway",
+    "scalpdesk.venues.deribit.gateway",
+):
+    import_module(module)
+is_session(date(2018, 2, 5))
+pricing.warm_up()
+market.reconstruct(date(2018, 2, 5), seed=1, underlying="SPY")  # the day of most tests

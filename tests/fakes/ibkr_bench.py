@@ -1,0 +1,76 @@
+"""The gateway to Interactive Brokers beside a simulated exchange that speaks TWS on this machine."""
+
+from decimal import Decimal
+
+from fakes.alpaca_bench import ExchangeTruth
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.exchange.generated import GeneratedSource
+from scalpdesk.exchange.launch import LaunchPlan, build_server
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.contract import Gateway, VenueSetup
+from scalpdesk.venues.ibkr.gateway import build_gateway
+from scalpdesk.venues.ibkr.settings import IbkrSettings
+from scalpdesk.venues.ibkr.venue import VENUE
+
+D = Decimal
+FAULTS = {
+    "lost_answer": Fault("disconnect_after", match="message 3"),
+    "lost_order": Fault("disconnect_before", match="message 3"),
+    "reject": Fault("reject"),
+    "partial": Fault("partial_fill", fraction=0.5),
+    "cancel_too_late": Fault("cancel_too_late"),
+}
+
+
+class IbkrBench:
+    def __init__(self):
+        self.source = GeneratedSource(["SPY"], SystemClock().now_ns(), seed=3, step_ms=50)
+        self.server = build_server(LaunchPlan(self.source, protocol="tws"), SystemClock())
+        listed = [one for one in self.source.instruments if isinstance(one, OptionContract)]
+        expiry = sorted({one.expiry for one in listed})[4]
+        near = [one for one in listed if one.expiry == expiry]
+        strike = min((one.strike for one in near), key=lambda strike: abs(strike - 600))
+        pair = sorted((one for one in near if one.strike == strike), key=lambda one: not one.is_call)
+        self.book = Instruments([Equity("SPY"), *pair])
+        self.share, self.call, self.put = range(3)
+
+    async def start(self):
+        await self.server.start()
+
+    async def stop(self):
+        await self.server.stop()
+
+    def setup(self, **changes) -> VenueSetup:
+        usual = {"fees": VENUE.fees, "timeout_seconds": 20.0, "acceptance_seconds": 0.4}
+        return VenueSetup(
+            instruments=self.book, clock=SystemClock(), url=self.server.protocol.url, **(usual | changes)
+        )
+
+    def settings(self, account="") -> IbkrSettings:
+        return IbkrSettings(port=self.server.protocol.port, account=account)
+
+    def gateway(self, **changes) -> Gateway:
+        return build_gateway(self.setup(**changes), IbkrSettings())
+
+    def truth(self):
+        admin = self.server.admin
+        (account,) = admin.state()["accounts"]
+        names = {one["id"]: one["client_order_id"] for one in admin.orders()}
+        return ExchangeTruth(
+            D(account["cash"]),
+            {one["symbol"]: D(one["qty"]) for one in admin.positions()},
+            [(names[one["order_id"]], D(one["qty"]), D(one["price"])) for one in admin.fills()],
+        )
+
+    def strike(self, what):
+        self.server.world.faults.inject(FAULTS[what])
+
+    def heal(self):
+        self.server.world.faults.heal()
+
+    async def cut_order_stream(self, gateway):
+        self.server.protocol.close_all()
+
+    def far_below(self, number):
+        return D("450.00")

@@ -1,0 +1,28 @@
+"""Straddles of a stored run."""
+
+from decimal import Decimal
+
+from fakes.clock import ManualClock
+from fakes.instruments import straddle_book
+from fakes.tape import TapeBuilder
+from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.notebook import backtest
+from scalpdesk.research.stored_run import read_stored
+
+
+def test_options_that_the_account_held_at_the_start_are_a_straddle_of_the_run(tmp_path):
+    book = straddle_book(500)
+    positions = {item.symbol: 2 for _, item in options_in_order(book, "SPY")}
+    tape = TapeBuilder(book).path("10:00", 60, [500.0] * 5).build()
+    run = backtest(
+        "gamma-scalper",
+        tape,
+        settings={"simulation.positions": positions | {"SPY": -10}, "entry.gate": "off"},
+        runs_dir=tmp_path,
+        clock=ManualClock(1),
+    )
+    sold, bought = read_stored(run.run_dir).straddles  # the scalper starts flat
+    assert (sold["legs"], sold["why"]) == (dict.fromkeys(positions, "2"), "init: start flat")
+    assert (sold["opened_ns"], sold["paid"]) == (tape.sessions[0].open_ns, 0)
+    assert bought["legs"] == dict.fromkeys(positions, "1")
+    assert str(sold["pnl"] + bought["pnl"]) == f"{Decimal(run.summary['nav_change']):.4f}"

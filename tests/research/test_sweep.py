@@ -1,0 +1,125 @@
+"""Sweeps: parameters, combinations, rows equal to single backtests, failures as rows, going on."""
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pytest
+
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.research.sweep import (
+    ROWS_FILE,
+    Job,
+    SweepFolder,
+    SweepRow,
+    combinations,
+    read_parameter,
+    run_job,
+    run_local,
+)
+
+HALF_DAY = date(2017, 7, 3)
+TRADES = ("entry.gate=advise", "entry.not_before=09:31")
+
+
+def job(**settings):
+    texts = {key.replace("__", "."): value for key, value in settings.items()}
+    overrides = (*TRADES, *(f"{key}={value}" for key, value in texts.items()))
+    loaded = load_settings("gamma-scalper", overrides=overrides, environ={}, cwd=Path())
+    return Job(texts, BacktestConfig.of(loaded, seed=1))
+
+
+@pytest.fixture(scope="module")
+def market():
+    settings = load_settings("gamma-scalper", environ={}, cwd=Path())
+    tape = load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=HALF_DAY, seed=1)
+    return PreparedMarket(tape)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("hedge.band=fixed,whalley_wilmott", ("fixed", "whalley_wilmott")),
+        ("straddles=2, 2,3", ("2", "3")),
+        ("hedge.threshold_shares=1:3:lin:5", ("1", "1.5", "2", "2.5", "3")),
+        ("hedge.risk_aversion=0.001:0.1:log:3", ("0.001", "0.01", "0.1")),
+        ("entry.not_before=09:31,10:00", None),
+    ],
+)
+def test_a_parameter_is_a_list_or_a_range(text, values):
+    if values is None:  # a time of day is no range
+        with pytest.raises(ArgumentError, match="a range is"):
+            read_parameter(text)
+    else:
+        assert read_parameter(text).values == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "straddles",
+        "=3",
+        "straddles=",
+        "straddles=1,,2",
+        "a=1:2:lin",
+        "a=0:1:log:3",
+        "a=1:2:cubic:3",
+        "a=1:2:lin:1",
+    ],
+)
+def test_what_is_neither_is_refused_with_its_key(text):
+    with pytest.raises(ArgumentError) as refused:
+        read_parameter(text)
+    assert "--param" in refused.value.where
+
+
+def test_every_combination_comes_once():
+    found = combinations([read_parameter("a=1,2,3"), read_parameter("b=x,y")])
+    assert len(found) == 6
+    assert found[:2] == [{"a": "1", "b": "x"}, {"a": "1", "b": "y"}]
+    with pytest.raises(ArgumentError, match="twice"):
+        combinations([read_parameter("a=1,2"), read_parameter("a=3")])
+
+
+def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
+    jobs = [job(hedge__threshold_shares=value) for value in ("2", "8")]
+    jobs.append(job(underlying="QQQ"))  # the market holds SPY
+    here = [run_job(each, market) for each in jobs]
+    for each, row in zip(jobs[:2], here, strict=False):
+        alone = simulate(each.config, market)
+        assert (row.decision_hash, row.fills) == (alone.decision_hash, alone.fills)
+        assert row.pnl == {name: str(amount) for name, amount in alone.pnl.items()}
+    assert here[0].hedges > here[1].hedges > 0
+    assert here[2].pnl == {}
+    assert "QQQ" in here[2].problem
+    there = {row.config_hash: row for row in run_local(jobs, market, workers=2)}
+    assert len(there) == 3
+    for row in here:
+        assert msgspec.structs.replace(there[row.config_hash], seconds=0.0) == msgspec.structs.replace(
+            row, seconds=0.0
+        )
+
+
+def test_a_folder_goes_on_after_a_torn_line_and_tries_failures_again(tmp_path):
+    folder = SweepFolder(tmp_path / "sweep")
+    rows = [
+        SweepRow(config_hash="a", settings={"x": "1"}, pnl={"total": "1.25", "fees": "-0.10"}, hedges=3),
+        SweepRow(config_hash="b", settings={"x": "2"}, problem="no"),
+    ]
+    for row in rows:
+        folder.add(row)
+    with (folder.path / ROWS_FILE).open("ab") as file:
+        file.write(b'{"config_hash": "c", "sett')
+    assert folder.rows() == {"a": rows[0]}
+    folder.add(SweepRow(config_hash="c", settings={"x": "3"}, pnl={"total": "2.00", "fees": "0"}))
+    assert sorted(folder.rows()) == ["a", "c"]
+    path = folder.write_table(rows)
+    found = duckdb.sql(f"SELECT x, problem, hedges, pnl_total FROM read_parquet('{path}')").fetchall()
+    assert [(x, problem, hedges, total and float(total)) for x, problem, hedges, total in found] == [
+        ("1", None, 3, 1.25),
+        ("2", "no", 0, None),
+    ]

@@ -1,0 +1,123 @@
+"""The gateway to Interactive Brokers against the simulated exchange, over TWS's socket on this machine."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from conformance.venue import CHECKS, Listener, run_check
+from fakes.ibkr_bench import IbkrBench
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
+from scalpdesk.venues.ibkr.gateway import IbkrGateway
+from scalpdesk.venues.ibkr.settings import IbkrSettings
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+
+NOT_OVER_TWS = {
+    # faults of HTTP, and of streams in which TWS sends nothing twice
+    "a_server_error_is_never_a_rejection",
+    "a_rate_limit_is_said_and_a_cancel_still_goes_through",
+    "repeated_and_swapped_messages_change_nothing",
+    # what the gateway does not ask TWS for
+    "a_replacement_takes_the_place_of_its_order",
+    "both_legs_of_a_straddle_are_filled_together",
+    "a_lost_answer_to_two_legs_is_resolved_for_both",
+    "a_combo_is_known_again_after_a_restart",
+    "a_watchdog_cancels_the_combo_of_a_dead_desk",
+    "a_combo_from_elsewhere_is_shown_and_touches_no_order",
+    "daily_bars_lie_in_their_span_and_are_in_order",
+    "minutes_of_the_past_lie_in_their_days_and_are_in_order",
+}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [check for check in CHECKS if check.__name__ not in NOT_OVER_TWS],
+    ids=lambda check: check.__name__,
+)
+def test_conformance(check):
+    run_check(check, IbkrBench)
+
+
+def against(scenario, **plan):
+    """Run a scenario beside a served market."""
+
+    async def run():
+        bench = IbkrBench(**plan)
+        await bench.start()
+        try:
+            await asyncio.wait_for(scenario(bench), 30)
+        finally:
+            await bench.stop()
+
+    asyncio.run(run())
+
+
+def test_a_commission_report_corrects_the_fee_once():
+    async def traded(bench):
+        gateway = bench.gateway(fees=NO_FEES)
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        order = await desk.submit(bench.share, 10)
+        await desk.over(order)
+        await desk.until(lambda: bool(desk.of(PositionChanged)))
+        await gateway.snapshot(fills_since_ns=0)
+        ((_, price),), reports = order.executions.values(), desk.of(PositionChanged)
+        first = reports[0]
+        assert (first.cause, first.quantity_change, first.cash_change) == (ChangeCause.FEE, 0, Decimal(-1))
+        assert {each.reference for each in reports} == {first.reference}  # the book takes a reference once
+        paid = 10 * price + 1
+        assert bench.truth().cash == Decimal(100_000) - paid
+        await desk.close()
+
+        second = bench.gateway(fees=NO_FEES)
+        known = KnownOrder(
+            order.submitted,
+            order.filled,
+            order.filled * price,
+            is_live=False,
+            executions=order.executions,
+        )
+        await second.connect([known])
+        again = Listener(bench, second, desk.orders)
+        await second.snapshot(fills_since_ns=0)
+        assert {each.reference for each in again.of(PositionChanged)} <= {first.reference}
+        await again.close()
+
+    against(traded)
+
+
+def test_who_cannot_be_connected_learns_what_to_do():
+    async def refused(bench):
+        first = bench.gateway()
+        assert isinstance(first, EmergencyGateway)
+        facts = await first.connect()
+        assert (facts.account_id, facts.cash) == ("DU1000001", Decimal(100_000))
+        with pytest.raises(ConfigError) as caught:
+            await bench.gateway(timeout_seconds=0.5).connect()
+        assert caught.value.where == "venues.ibkr.client_id"
+        await first.close()
+        with pytest.raises(ConfigError) as caught:
+            await IbkrGateway(bench.setup(), bench.settings(account="DU7")).connect()
+        assert caught.value.where == "venues.ibkr.account"
+        nowhere = IbkrSettings(port=1)
+        with pytest.raises(RetryError):
+            await IbkrGateway(bench.setup(), nowhere).connect()
+
+    against(refused)
+
+
+def test_the_underlying_is_resolved_or_refused():
+    async def resolved(bench):
+        gateway = bench.gateway()
+        await gateway.connect()
+        assert (await gateway.resolve("SPY")).is_share
+        with pytest.raises(ConfigError):
+            await gateway.resolve("NONE")
+        await gateway.close()
+
+    against(resolved)
